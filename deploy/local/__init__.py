@@ -1,0 +1,1 @@
+"""The platform on one machine: servers, downstream systems, a believable company and the demo."""

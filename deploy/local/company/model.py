@@ -1,0 +1,103 @@
+"""What a made-up telecom company knows: its customers, their calls and their support tickets."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """A number in E.164 and the half-open period ``[valid_from, valid_to)`` in UTC in which the customer held it."""
+
+    number: str
+    valid_from: datetime
+    valid_to: datetime | None = None
+
+    def held_at(self, moment: datetime) -> bool:
+        """Whether the number was the customer's at that moment."""
+        return self.valid_from <= moment and (self.valid_to is None or moment < self.valid_to)
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A person with a contract.
+
+    ``code``: the customer number. ``emails``: as typed when the contract was made, so some are in upper case; the first
+    is the main one. ``phones``: numbers held now and before. ``country``: ISO 3166. ``language``: ISO 639-1.
+    """
+
+    code: str
+    name: str
+    emails: tuple[str, ...]
+    phones: tuple[Phone, ...]
+    street: str
+    postal_code: str
+    city: str
+    country: str
+    language: str
+    marketing_consent: bool
+    since: datetime
+
+
+class Call(NamedTuple):
+    """One call as a switch wrote it down.
+
+    ``caller`` and ``callee`` are raw: one number appears as ``+34…``, ``0034…``, ``34…`` or ``00034…``. ``caller`` is
+    ``anonymous`` where it was withheld, and ``pai`` (P-Asserted-Identity, E.164, else ``None``) then says who it was.
+    ``answered_at`` is ``None`` for a missed call, and ``end`` then is when ringing stopped. Times are UTC.
+    """
+
+    start: datetime
+    answered_at: datetime | None
+    end: datetime
+    caller: str
+    callee: str
+    callid: str
+    src_ip: str
+    user_agent: str
+    withheld: bool
+    pai: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that came with a ticket."""
+
+    file_name: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a ticket's conversation."""
+
+    written_at: datetime
+    author: Literal["requester", "agent"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A support case; ``requester_email`` is spelled as in the mail that opened it, the code names the customer."""
+
+    number: int
+    requester_code: str
+    requester_name: str
+    requester_email: str
+    requester_phone: str
+    title: str
+    messages: tuple[Message, ...]
+    attachments: tuple[Attachment, ...]
+    status: Literal["new", "open", "waiting", "resolved"]
+    created_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of everything there is."""
+
+    customers: int = 2_400
+    calls: int = 300_000
+    tickets: int = 5_000
