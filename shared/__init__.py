@@ -1,0 +1,1 @@
+"""The engine of the platform; it knows no service."""

@@ -1,0 +1,1 @@
+"""Kafka: topics, producing in whole batches, consuming in whole batches."""

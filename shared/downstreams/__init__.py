@@ -1,0 +1,1 @@
+"""The systems that hold personal data, and how each is searched, read, changed and emptied."""

@@ -1,0 +1,157 @@
+"""What a downstream system must be able to do, and what it answers.
+
+Every operation takes a sequence of tasks and returns one result for each, in the same order:
+
+    Receipt      it was done and looked at again
+    Pending      the system works on it; ask again later
+    Unavailable  it could not be reached or was busy: the engine retries with backoff
+    Refused      it will never work as asked; a person must look (subclasses name why)
+
+Raising ``Unavailable`` or ``Refused`` instead of returning it says the same of every task of the call.
+A repeat of a task id must have no second effect and give the same counts as the first.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from shared.errors import Refused, Unavailable
+from shared.identities import Identity
+
+
+class Operation(StrEnum):
+    """The verbs of a task."""
+
+    LOCATE = "locate"
+    EXPORT = "export"
+    ERASE = "erase"
+    RECTIFY = "rectify"
+    RESTRICT = "restrict"
+    LIFT = "lift"
+    SUPPRESS = "suppress"
+    ESCALATE = "escalate"
+
+
+class TaskOutcome(StrEnum):
+    """What a downstream did, after looking again."""
+
+    LOCATED = "located"
+    EXPORTED = "exported"
+    ERASED = "erased"
+    AMENDED = "amended"
+    ESCALATED = "escalated"
+    NO_MATCH = "no_match"
+    RETAINED = "retained"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One operation on one system for one request.
+
+    ``identities`` are the subject's own, opened from the vault; ``details`` is what the operation needs besides
+    (for ``rectify``: ``{"changes": [{"field", "current", "asserted"}]}``; for ``restrict``: ``{"ground"}``; for
+    ``escalate``: ``{"level", "due_on", "right"}``). ``progress`` is what earlier attempts noted about this task.
+    """
+
+    task_id: UUID
+    request_id: UUID
+    system: str
+    operation: Operation
+    identities: tuple[Identity, ...] = ()
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    attempt: int = 1
+    progress: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing that a system holds about the subject, readable by the subject.
+
+    ``portable``: provided by the subject and held under consent or contract (Art. 20), so it goes into a portability
+    package too; everything goes into an access package.
+    """
+
+    category: str
+    source: str
+    data: Mapping[str, JsonValue]
+    portable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of one task: counts in rows or objects, before and after.
+
+    ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` still there when looked at again.
+    ``identities`` and ``records`` are personal data: the engine puts them in the vault, never on the bus.
+    """
+
+    task_id: UUID
+    outcome: TaskOutcome
+    found: int = 0
+    changed: int = 0
+    remaining: int = 0
+    by_category: Mapping[str, int] = field(default_factory=dict)
+    ground: str | None = None
+    until: date | None = None
+    reference: str | None = None
+    identities: tuple[Identity, ...] = ()
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The system has taken the task and will answer later; what was noted as progress comes back with the next attempt."""
+
+    task_id: UUID
+    retry_in: timedelta
+
+
+Result = Receipt | Pending | Unavailable | Refused
+Note = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
+"""Remembers progress per task id durably, *before* anything irreversible: a repeat after a crash then knows what was found."""
+
+
+@runtime_checkable
+class Locatable(Protocol):
+    """Can find a subject and yield further identities of theirs."""
+
+    async def locate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """Can hand out everything that it holds about a subject (Art. 15, 20)."""
+
+    async def export(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+
+@runtime_checkable
+class Erasable(Protocol):
+    """Can remove a subject and look again (Art. 17)."""
+
+    async def erase(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+
+@runtime_checkable
+class Amendable(Protocol):
+    """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
+
+    async def rectify(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+    async def restrict(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+    async def lift(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+    async def suppress(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+
+@runtime_checkable
+class Escalatable(Protocol):
+    """Can put a warning about a request before the privacy team, once, and add to it later."""
+
+    async def escalate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...

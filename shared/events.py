@@ -1,0 +1,182 @@
+"""What is said on the bus: facts in the past tense, by reference only, never personal data.
+
+A compatible change keeps the type; an incompatible one adds a class with the next version. The class docstring is the
+event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.
+"""
+
+from datetime import date
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from uuid_utils.compat import uuid7
+
+from shared.bus.topics import Topic
+from shared.rights import Outcome, Right
+
+SubjectRef = UUID
+"""Points at a subject in the vault; says nothing about who it is."""
+
+
+class Event(BaseModel):
+    """A fact about one request."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    topic: ClassVar[Topic]
+
+    event_id: UUID = Field(default_factory=uuid7)
+    request_id: UUID
+    occurred_at: AwareDatetime
+    right: Right
+
+
+class TaskReport(BaseModel):
+    """What one downstream did, in counts: never what it held."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task_id: UUID
+    system: str
+    operation: str
+    outcome: str | None
+    found: int = 0
+    changed: int = 0
+    remaining: int = 0
+    ground: str | None = None
+    until: date | None = None
+    failure: str | None = None
+
+
+class RequestReceived(Event):
+    """Somebody has asked; the clock runs from ``received_at``, whoever they turn out to be."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.received.v1"] = "dsr.request.received.v1"
+    subject: SubjectRef
+    channel: str
+    received_at: AwareDatetime
+    zones: tuple[str, ...]
+    calendar: str
+    scope: str | None = None
+    due_on: date
+
+
+class RequestVerified(Event):
+    """The requester is the data subject; fulfilment may begin."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
+    subject: SubjectRef
+    scope: str | None = None
+    due_on: date
+
+
+class RequestWithdrawn(Event):
+    """The subject no longer wants it; what has not begun must not begin."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.withdrawn.v1"] = "dsr.request.withdrawn.v1"
+    subject: SubjectRef
+
+
+class RetryDecided(Event):
+    """A person has looked at the failed tasks and wants them tried again."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.retry_decided.v1"] = "dsr.request.retry_decided.v1"
+    subject: SubjectRef
+
+
+class LiftDecided(Event):
+    """The subject has been told (Art. 18(3)) and the restriction is to be lifted."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.lift_decided.v1"] = "dsr.request.lift_decided.v1"
+    subject: SubjectRef
+    due_on: date
+
+
+class RequestClosed(Event):
+    """The subject has their answer; the clock stopped at ``responded_at``."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.closed.v1"] = "dsr.request.closed.v1"
+    subject: SubjectRef
+    outcome: Outcome
+    responded_at: AwareDatetime
+
+
+class FulfilmentCompleted(Event):
+    """Every downstream has done its part and was looked at again."""
+
+    topic = Topic.COMPLETIONS
+    type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
+    operation: str
+    outcome: Outcome
+    tasks: tuple[TaskReport, ...]
+    package_id: UUID | None = None
+
+
+class FulfilmentBlocked(Event):
+    """At least one downstream failed for good; a person must decide what happens next."""
+
+    topic = Topic.COMPLETIONS
+    type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
+    operation: str
+    tasks: tuple[TaskReport, ...]
+
+
+class DeadlineApproaching(Event):
+    """The request is still open and due in ``days_left`` days."""
+
+    topic = Topic.DEADLINES
+    type: Literal["dsr.deadline.approaching.v1"] = "dsr.deadline.approaching.v1"
+    due_on: date
+    days_left: int
+
+
+class DeadlineOverdue(Event):
+    """The request is still open and the day by which it was due is over."""
+
+    topic = Topic.DEADLINES
+    type: Literal["dsr.deadline.overdue.v1"] = "dsr.deadline.overdue.v1"
+    due_on: date
+    clock: Literal["commitment", "statutory"]
+
+
+AnyEvent = Annotated[
+    RequestReceived
+    | RequestVerified
+    | RequestWithdrawn
+    | RetryDecided
+    | LiftDecided
+    | RequestClosed
+    | FulfilmentCompleted
+    | FulfilmentBlocked
+    | DeadlineApproaching
+    | DeadlineOverdue,
+    Field(discriminator="type"),
+]
+"""Everything that can be heard on the bus."""
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.model_fields["type"].default: cls
+    for cls in (
+        RequestReceived,
+        RequestVerified,
+        RequestWithdrawn,
+        RetryDecided,
+        LiftDecided,
+        RequestClosed,
+        FulfilmentCompleted,
+        FulfilmentBlocked,
+        DeadlineApproaching,
+        DeadlineOverdue,
+    )
+}
+"""Event class by its ``ce_type``."""
+
+
+def type_of(event: Event | type[Event]) -> str:
+    """The ``ce_type`` of an event or an event class."""
+    return str(type(event).model_fields["type"].default if isinstance(event, Event) else event.model_fields["type"].default)

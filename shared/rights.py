@@ -1,0 +1,27 @@
+"""The six rights of a data subject and the ways in which a request can end (GDPR Art. 15-21)."""
+
+from enum import StrEnum
+
+
+class Right(StrEnum):
+    """What a data subject may ask for; the comment names the article."""
+
+    ACCESS = "access"  # Art. 15
+    RECTIFICATION = "rectification"  # Art. 16
+    ERASURE = "erasure"  # Art. 17
+    RESTRICTION = "restriction"  # Art. 18
+    PORTABILITY = "portability"  # Art. 20
+    OBJECTION = "objection"  # Art. 21
+
+
+class Outcome(StrEnum):
+    """How a request ended, as the subject and the register are told."""
+
+    FULFILLED = "fulfilled"
+    PARTIALLY_FULFILLED = "partially_fulfilled"
+    REFUSED = "refused"
+    NO_DATA = "no_data"
+    UNIDENTIFIED = "unidentified"
+    WITHDRAWN = "withdrawn"
+    DUPLICATE = "duplicate"
+    FORWARDED = "forwarded"

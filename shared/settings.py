@@ -1,0 +1,77 @@
+"""Settings, read once from the environment when a service starts and passed down; one small group per concern."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class PostgresSettings(BaseSettings):
+    """Where the database is; ``DSR_POSTGRES_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_POSTGRES_", frozen=True)
+
+    dsn: str = Field(description="libpq URL of the database that holds the platform's own schemas")
+    pool_size: int = Field(default=8, description="connections per process")
+
+
+class KafkaSettings(BaseSettings):
+    """Where the broker is; ``DSR_KAFKA_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_KAFKA_", frozen=True)
+
+    bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
+    batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
+
+
+class HttpSettings(BaseSettings):
+    """Where the service listens, for health and metrics, and for intake the API; ``DSR_HTTP_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_HTTP_", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(description="port to listen on")
+
+
+class VaultSettings(BaseSettings):
+    """Where the keys are; ``DSR_VAULT_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_VAULT_", frozen=True)
+
+    keyring: Path = Field(description="JSON file of keys, made by `python -m shared.keyring`")
+
+
+class WorkSettings(BaseSettings):
+    """How tasks are worked; ``DSR_WORK_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_WORK_", frozen=True)
+
+    downstreams: Path = Field(description="TOML file that declares the downstream systems")
+    batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
+    lease_seconds: float = Field(default=30.0, description="how long a claim holds without a heartbeat")
+    poll_seconds: float = Field(default=0.25, description="how often to look for tasks that nobody woke us for")
+    max_attempts: int = Field(default=8, description="attempts before an unavailable system becomes a person's problem")
+    backoff_seconds: float = Field(default=0.5, description="first pause after an unavailable system; doubles each time")
+    backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
+
+
+class TelemetrySettings(BaseSettings):
+    """Traces and logs; ``DSR_TELEMETRY_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", frozen=True)
+
+    otlp_endpoint: str | None = Field(default=None, description="base URL of an OTLP/HTTP collector; none: traces are not exported")
+    sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+
+class Settings:
+    """All groups of one process."""
+
+    def __init__(self) -> None:
+        self.postgres = PostgresSettings()  # type: ignore[call-arg]  # filled from the environment
+        self.kafka = KafkaSettings()  # type: ignore[call-arg]
+        self.http = HttpSettings()  # type: ignore[call-arg]
+        self.vault = VaultSettings()  # type: ignore[call-arg]
+        self.work = WorkSettings()  # type: ignore[call-arg]
+        self.telemetry = TelemetrySettings()
