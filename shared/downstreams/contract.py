@@ -56,16 +56,19 @@ class Task:
     ``identities`` are the subject's own, opened from the vault; ``details`` is what the operation needs besides
     (for ``rectify``: ``{"changes": [{"field", "current", "asserted"}]}``; for ``restrict``: ``{"ground"}``; for
     ``escalate``: ``{"level", "due_on", "right"}``). ``progress`` is what earlier attempts noted about this task.
+    ``subject_ref`` points at the subject in the vault; ``due_on`` is the day by which the request must be answered.
     """
 
     task_id: UUID
     request_id: UUID
+    subject_ref: UUID
     system: str
     operation: Operation
     identities: tuple[Identity, ...] = ()
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     attempt: int = 1
     progress: Mapping[str, JsonValue] = field(default_factory=dict)
+    due_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
