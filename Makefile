@@ -1,0 +1,72 @@
+# Needs Python >= 3.11 and nothing else; `make help` lists the targets.
+# Paths are relative, since make cannot name a target below a folder whose path has a space.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+python := .venv/bin/python
+
+# What runs leaves nothing outside .venv and .local.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.local/cache/pycache
+export UV_CACHE_DIR := $(CURDIR)/.local/cache/uv
+export PRE_COMMIT_HOME := $(CURDIR)/.local/cache/pre-commit
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target words; do \
+	    printf '%-14s %s\n' "$$target" "$$words"; done
+
+.PHONY: setup
+setup: .venv/.stamp ## Make .venv from the hashed lock (nothing to do while the lock is unchanged)
+
+.venv/.stamp: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
+	@mkdir -p .local/cache
+	@$(python) -c pass 2>/dev/null || { echo "-> making .venv"; $(PYTHON) -m venv --clear .venv; }
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .local/cache/uv.lock
+	@echo "-> installing uv"
+	@$(python) -m pip install --quiet --require-hashes --no-deps --requirement .local/cache/uv.lock
+	@echo "-> installing $$(grep -c == requirements.lock) packages"
+	@test -t 2 || quiet=--quiet; $(python) -m uv $$quiet pip sync --python $(python) --require-hashes requirements.lock
+	@touch $@
+
+.PHONY: lock
+lock: .venv/.stamp ## Resolve requirements.in into requirements.lock anew (UPGRADE=1 takes newer versions)
+	$(python) -m uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate $(if $(UPGRADE),--upgrade,) requirements.in --output-file requirements.lock
+
+.PHONY: lint
+lint: .venv/.stamp ## Check style, formatting, types and import contracts
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m mypy
+	.venv/bin/lint-imports --cache-dir .local/cache/import-linter
+
+.PHONY: format
+format: .venv/.stamp ## Format the code and apply the safe fixes
+	$(python) -m ruff check --fix-only
+	$(python) -m ruff format
+
+.PHONY: test
+test: lint ## Check everything: lint and every test, on a real database and a real broker
+	$(python) -m pytest
+
+.PHONY: test-unit
+test-unit: .venv/.stamp ## Run the pure tests alone (seconds)
+	$(python) -m pytest tests/unit
+
+.PHONY: demo
+demo: .venv/.stamp ## Start the whole product on this machine and watch requests close (EXIT=1 ends by itself)
+	@$(python) -m deploy.local.demo $(if $(EXIT),--exit,)
+
+.PHONY: bench
+bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/latest.json
+	@$(python) -m tests.bench
+
+.PHONY: docs
+docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the code
+	$(python) -m deploy.documents
+
+.PHONY: clean
+clean: ## Remove everything that was made here
+	rm -rf .venv .local

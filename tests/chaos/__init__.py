@@ -1,0 +1,1 @@
+"""Requests that close although a process was killed."""

@@ -1,0 +1,1 @@
+"""What the product and others agreed on: messages, documents, downstream systems."""

@@ -1,0 +1,1 @@
+"""Systems of other teams, as far as a test needs them."""
