@@ -1,0 +1,1 @@
+"""Deadline: owns time (Art. 12(3)): due dates, warnings, overdue escalation."""

@@ -1,0 +1,100 @@
+"""When a question to the requester stops the statutory clock (EDPB 01/2022; Art. 12A UK GDPR); never the commitment."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+
+from shared.time_limit import Arrival, Limits, commit_due, receipt_date, zone_infos
+from shared.time_limit_policy import Question, TimeLimitPolicy
+from shared.working_days import calendar
+
+
+class NotCounted(StrEnum):
+    """Why a suspension leaves the statutory clock running."""
+
+    ASKED_TOO_LATE = "asked_too_late"
+    CONDITION_NOT_RECORDED = "condition_not_recorded"
+    OUT_OF_SCOPE = "out_of_scope"
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """One question: open from when it was sent until the answer was received.
+
+    ``condition_recorded``: reasonable doubt about identity (Art. 12(6)), or a large quantity of data (Recital 63).
+    """
+
+    question: Question
+    asked_at: datetime
+    answered_at: datetime | None
+    condition_recorded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """What is sent to somebody who does not answer: reminders, then the notice of Art. 12(4)."""
+
+    reminders: tuple[date, ...]
+    last_notice: date
+
+
+def not_counted(suspension: Suspension, arrival: Arrival, regime: str, policy: TimeLimitPolicy) -> NotCounted | None:
+    """Why this question does not stop the statutory clock; ``None`` if it does."""
+    rules = policy.suspension
+    if suspension.question not in rules.scope.get(regime, frozenset()):
+        return NotCounted.OUT_OF_SCOPE
+    if not suspension.condition_recorded:
+        return NotCounted.CONDITION_NOT_RECORDED
+    received_on = receipt_date(arrival.received_at, arrival.zones)
+    latest = calendar(arrival.calendar).add_working_days(received_on, rules.window_working_days)
+    asked_on = max(suspension.asked_at.astimezone(zone).date() for zone in zone_infos(arrival.zones))
+    return NotCounted.ASKED_TOO_LATE if asked_on > latest else None
+
+
+def paused_days(
+    suspensions: Iterable[Suspension], arrival: Arrival, regime: str, policy: TimeLimitPolicy, now: datetime
+) -> int:
+    """Whole local days between question and answer, each day once; the zone with the fewest decides."""
+    counted = [each for each in suspensions if not_counted(each, arrival, regime, policy) is None]
+    return min(
+        _days_covered(
+            [
+                (each.asked_at.astimezone(zone).date(), (each.answered_at or now).astimezone(zone).date())
+                for each in counted
+            ]
+        )
+        for zone in zone_infos(arrival.zones)
+    )
+
+
+def silence(suspension: Suspension, arrival: Arrival, limits: Limits, policy: TimeLimitPolicy) -> Silence:
+    """When to remind somebody of the question, and when to tell them that it stays unanswered."""
+    rules = policy.suspension
+    asked_on = receipt_date(suspension.asked_at, arrival.zones)
+    last = calendar(arrival.calendar).add_working_days(limits.commit_due, -rules.last_notice_working_days)
+    reminders = (asked_on + timedelta(days=days) for days in rules.reminder_days)
+    return Silence(tuple(day for day in reminders if day < last), last)
+
+
+def resumed_due(suspension: Suspension, arrival: Arrival, limits: Limits, policy: TimeLimitPolicy) -> date:
+    """The new end of the commitment after a late answer: the time that was left when asked, at most a fresh commitment.
+
+    Raises ``ValueError`` while the question is unanswered.
+    """
+    if suspension.answered_at is None:
+        raise ValueError("the question is not answered yet")
+    left = max(limits.commit_due - receipt_date(suspension.asked_at, arrival.zones), timedelta(0))
+    answered_on = receipt_date(suspension.answered_at, arrival.zones)
+    return min(answered_on + left, commit_due(suspension.answered_at, arrival.zones, policy))
+
+
+def _days_covered(periods: Sequence[tuple[date, date]]) -> int:
+    """Days in the union of half-open periods."""
+    edges = sorted({edge for period in periods for edge in period})
+    return sum(
+        (until - since).days
+        for since, until in pairwise(edges)
+        if any(start <= since and until <= end for start, end in periods)
+    )

@@ -1,0 +1,116 @@
+"""What the company has decided about time limits, read from data that counsel signs off (shared/policy)."""
+
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from shared.errors import Misconfigured
+
+TIME_LIMITS = Path(__file__).parent / "policy" / "time_limits.toml"
+
+
+class Question(StrEnum):
+    """What the requester may be asked before the request can be answered."""
+
+    IDENTITY = "identity"
+    CLARIFICATION = "clarification"
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Commitment(_Data):
+    """The promise of the privacy notice, and where it is counted."""
+
+    days: PositiveInt
+    controller_zone: str
+    staff_calendar: str
+    default_country: str
+
+
+class Milestones(_Data):
+    """When a request that is still open is told of."""
+
+    approaching_days: tuple[PositiveInt, ...]
+    daily_page_days: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _from_far_to_near(self) -> Self:
+        if list(self.approaching_days) != sorted(set(self.approaching_days), reverse=True):
+            raise ValueError("approaching_days must go from far to near, each once")
+        return self
+
+
+class Span(_Data):
+    """A limit of our own: exactly one of elapsed hours, working days, days from receipt, or days before it is due."""
+
+    hours: PositiveInt | None = None
+    working_days: PositiveInt | None = None
+    days: PositiveInt | None = None
+    days_before_due: PositiveInt | None = None
+    escalate_to: str
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        measures = (self.hours, self.working_days, self.days, self.days_before_due)
+        if sum(measure is not None for measure in measures) != 1:
+            raise ValueError("give exactly one of hours, working_days, days, days_before_due")
+        return self
+
+
+class ExtensionRules(_Data):
+    """Why a request may be extended (Art. 12(3)); anything else is no reason."""
+
+    reasons: frozenset[str]
+
+
+class SuspensionRules(_Data):
+    """Which questions stop the statutory clock, and what happens when nobody answers."""
+
+    window_working_days: PositiveInt
+    reminder_days: tuple[PositiveInt, ...]
+    last_notice_working_days: PositiveInt
+    scope: dict[str, frozenset[Question]]
+
+
+class TimeLimitPolicy(_Data):
+    """Everything about time that is policy rather than law; ``version`` is stored beside every computed date."""
+
+    version: str = Field(min_length=1)
+    commitment: Commitment
+    milestones: Milestones
+    overrides: dict[str, Span]
+    targets: dict[str, Span]
+    extension: ExtensionRules
+    suspension: SuspensionRules
+    calendars: dict[str, str]
+    capital_zones: dict[str, str]
+
+    def zones_of(self, country: str | None) -> tuple[str, ...]:
+        """The controller's zone and the subject's, by ISO country code; an unknown country counts as the default."""
+        default = self.capital_zones[self.commitment.default_country]
+        subject = self.capital_zones.get(country.upper(), default) if country else default
+        return tuple(dict.fromkeys((self.commitment.controller_zone, subject)))
+
+    def calendar_of(self, country: str | None) -> str:
+        """The name of the holiday calendar where action is to be taken for a subject of this country."""
+        code = country.upper() if country else self.commitment.default_country
+        return self.calendars.get(code, code)
+
+    @model_validator(mode="after")
+    def _default_country_has_a_zone(self) -> Self:
+        if self.commitment.default_country not in self.capital_zones:
+            raise ValueError("commitment.default_country needs an entry in capital_zones")
+        return self
+
+
+def read_policy(path: Path = TIME_LIMITS) -> TimeLimitPolicy:
+    """Read the policy once, when the service starts; raises ``Misconfigured`` and says what to change."""
+    try:
+        return TimeLimitPolicy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as wrong:
+        raise Misconfigured(f"time limits in {path.name} cannot be used: {wrong}") from wrong

@@ -1,0 +1,82 @@
+"""Working days of a jurisdiction: no public holiday, Saturday or Sunday (Reg. 1182/71, Art. 2(2))."""
+
+import warnings
+from datetime import date, timedelta
+from functools import lru_cache
+from itertools import count
+
+import holidays
+from holidays.version import __version__ as version_of_holidays
+
+SATURDAY = 5
+HOLIDAYS_VERSION: str = version_of_holidays
+"""The version of the holiday data; part of every ``calc_version``."""
+
+
+class Calendar:
+    """The public holidays of a country ("DE"), a subdivision ("DE-BE") or a financial market ("ECB").
+
+    A calendar that nobody knows has working days only, so nothing rolls forward: the earlier date is the safe one.
+    """
+
+    __slots__ = ("_code", "_market", "_subdivision", "_years", "known", "name")
+
+    def __init__(self, name: str) -> None:
+        code, _, subdivision = name.partition("-")
+        countries, markets = _supported()
+        self.name = name
+        self._code = code
+        self._subdivision = subdivision or None
+        self._market = name in markets
+        self.known = self._market or name in countries or subdivision in countries.get(code, ())
+        self._years: dict[int, frozenset[date]] = {}
+
+    def is_working_day(self, day: date) -> bool:
+        """Whether action can be expected on this day."""
+        return not self.known or (day.weekday() < SATURDAY and day not in self._holidays(day.year))
+
+    def roll_forward(self, day: date) -> date:
+        """The day itself, or the next working day (Art. 3(4))."""
+        while not self.is_working_day(day):
+            day += timedelta(days=1)
+        return day
+
+    def add_working_days(self, day: date, working_days: int) -> date:
+        """The n-th working day after a day (before it, if negative); the day itself is not counted (Art. 3(1))."""
+        step = timedelta(days=1 if working_days > 0 else -1)
+        for _ in range(abs(working_days)):
+            day += step
+            while not self.is_working_day(day):
+                day += step
+        return day
+
+    def _holidays(self, year: int) -> frozenset[date]:
+        known = self._years.get(year)
+        if known is None:
+            known = self._years[year] = self._read(year)
+        return known
+
+    def _read(self, year: int) -> frozenset[date]:
+        with warnings.catch_warnings():  # some calendars end early and say so: beyond that, only weekends are known
+            warnings.simplefilter("ignore")
+            if self._market:
+                return frozenset(holidays.financial_holidays(self._code, years=year, expand=False))
+            found = holidays.country_holidays(self._code, subdiv=self._subdivision, years=year, expand=False)
+        return frozenset(found)
+
+
+@lru_cache(maxsize=1)
+def _supported() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    return holidays.list_supported_countries(), holidays.list_supported_financial()
+
+
+@lru_cache(maxsize=2048)
+def calendar(name: str | None) -> Calendar:
+    """The calendar of this name, read once per process; ``None`` and unknown names give one without holidays."""
+    return Calendar((name or "").strip())
+
+
+def last_common_working_day(until: date, calendars: tuple[Calendar, ...]) -> date:
+    """The last day up to and including ``until`` that is a working day in every calendar."""
+    days = (until - timedelta(days=back) for back in count())
+    return next(day for day in days if all(each.is_working_day(day) for each in calendars))

@@ -1,0 +1,69 @@
+"""Working days over every calendar that the library has."""
+
+import warnings
+from datetime import date, timedelta
+
+import holidays
+import pytest
+
+from shared.working_days import calendar, last_common_working_day
+
+FIRST_DAY = date(2025, 1, 1)
+COUNTRIES = holidays.list_supported_countries(include_aliases=False)
+NAMES = [
+    *(name for code, parts in COUNTRIES.items() for name in (code, *(f"{code}-{part}" for part in parts))),
+    *holidays.list_supported_financial(include_aliases=False),
+]
+
+
+def holidays_of(name: str) -> holidays.HolidayBase:
+    code, _, part = name.partition("-")
+    years = range(2025, 2037)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if code in COUNTRIES:
+            return holidays.country_holidays(code, subdiv=part or None, years=years, expand=False)
+        return holidays.financial_holidays(code, years=years, expand=False)
+
+
+@pytest.mark.parametrize("share", range(4))
+def test_every_calendar_rolls_forward_to_the_next_working_day_and_no_further(share: int) -> None:
+    for number, name in enumerate(NAMES[share::4]):
+        ours, theirs = calendar(name), frozenset(holidays_of(name))
+        assert ours.known, name
+        for offset in range(number % 23, 365 * 11, 23):
+            day = FIRST_DAY + timedelta(days=offset)
+            rolled = ours.roll_forward(day)
+            passed = [day + timedelta(days=n) for n in range((rolled - day).days)]
+            assert all(each.weekday() >= 5 or each in theirs for each in passed), (name, day)
+            assert rolled.weekday() < 5, (name, day)
+            assert rolled not in theirs, (name, day)
+
+
+def test_a_holiday_of_one_subdivision_is_none_of_its_country() -> None:
+    womens_day = date(2027, 3, 8)
+    assert not calendar("DE-BE").is_working_day(womens_day)
+    assert calendar("DE").is_working_day(womens_day)
+
+
+def test_the_holidays_of_a_year_do_not_depend_on_the_year_asked_before() -> None:
+    new_year_observed = date(2027, 12, 31)
+    assert calendar("US").is_working_day(date(2028, 1, 3))
+    assert not calendar("US").is_working_day(new_year_observed)
+
+
+def test_working_days_are_counted_without_the_first_day_and_in_both_directions() -> None:
+    maundy_thursday = date(2026, 4, 2)
+    assert calendar("DE-BE").add_working_days(maundy_thursday, 1) == date(2026, 4, 7)
+    assert calendar("DE-BE").add_working_days(date(2026, 4, 7), -1) == maundy_thursday
+    assert calendar("DE-BE").add_working_days(maundy_thursday, 0) == maundy_thursday
+
+
+def test_beyond_the_years_of_a_calendar_weekends_are_still_known_and_nothing_is_raised() -> None:
+    assert calendar("IN").is_working_day(date(2045, 3, 1))
+    assert not calendar("IN").is_working_day(date(2045, 3, 4))
+
+
+def test_a_day_of_work_in_two_countries_is_a_working_day_in_both() -> None:
+    assert last_common_working_day(date(2026, 7, 3), (calendar("DE-BE"), calendar("US"))) == date(2026, 7, 2)
+    assert last_common_working_day(date(2026, 7, 4), (calendar("nowhere"),)) == date(2026, 7, 4)
