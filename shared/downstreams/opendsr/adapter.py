@@ -1,0 +1,173 @@
+"""Erasure and access at an OpenDSR processor: look, erase, look again; each step a request of its own."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TypeVar, cast
+from uuid import UUID
+
+import httpx
+from pydantic import JsonValue
+
+from shared.clock import Clock
+from shared.downstreams.contract import Note, Pending, Receipt, Record, Result, Task, TaskOutcome
+from shared.downstreams.opendsr.processor import Processor
+from shared.downstreams.opendsr.settings import OpenDsrSettings
+from shared.downstreams.opendsr.wire import RequestStatus, RequestType, Status, request_body, subject_request_id
+from shared.errors import BlastRadius, Refused, ResidueFound, Unavailable
+
+Step = TypeVar("Step")
+
+
+class OpenDsrAdapter:
+    """Erases and gives access at one processor.
+
+    OpenDSR says ``completed`` and no more. So an access request before tells how much there is, and one afterwards must
+    find nothing. The ids derive from the task, so a repeat asks about the same three requests.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        settings: OpenDsrSettings,
+        *,
+        clock: Clock,
+        environment: Mapping[str, str],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._system = system
+        self._settings = settings
+        self._clock = clock
+        token = None if settings.token_env is None else environment[settings.token_env]
+        self._processor = Processor(system, settings, clock=clock, token=token, transport=transport)
+        self._turn = asyncio.Semaphore(settings.parallel)
+        self._discovered = False
+
+    async def open(self) -> None:
+        """Nothing yet: a processor that is away when we start delays only its own tasks."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._processor.close()
+
+    async def erase(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+        """Erase where an access request finds the subject, and look again."""
+        submitted = await self._begin(tasks, note)
+        looks = dict(
+            zip(
+                (task.task_id for task in tasks),
+                await self._each(tasks, lambda task: self._look(task, submitted)),
+                strict=True,
+            )
+        )
+        await _note(note, {task_id: {"found": n} for task_id, n in looks.items() if isinstance(n, int)})
+        results = await self._each(tasks, lambda task: self._erase(task, looks[task.task_id], submitted))
+        # A person's retry must ask anew: the processor would answer the same ids with the same completed requests.
+        refused = [task for task, result in zip(tasks, results, strict=True) if isinstance(result, Refused)]
+        await _note(note, {task.task_id: {"round": _round(task) + 1} for task in refused})
+        return results
+
+    async def export(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+        """Fetch what an access request finds."""
+        submitted = await self._begin(tasks, note)
+        return await self._each(tasks, lambda task: self._export(task, submitted))
+
+    async def _begin(self, tasks: Sequence[Task], note: Note) -> Mapping[UUID, str]:
+        if not tasks:
+            return {}
+        if not self._discovered:
+            await self._processor.discover()
+            self._discovered = True
+        now = self._clock.now().isoformat()
+        await _note(
+            note, {task.task_id: {"submitted_at": now} for task in tasks if "submitted_at" not in task.progress}
+        )
+        return {task.task_id: str(task.progress.get("submitted_at", now)) for task in tasks}
+
+    async def _each(
+        self, tasks: Sequence[Task], step: Callable[[Task], Awaitable[Step]]
+    ) -> list[Step | Unavailable | Refused]:
+        async def one(task: Task) -> Step | Unavailable | Refused:
+            async with self._turn:
+                try:
+                    return await step(task)
+                except (Unavailable, Refused) as failure:
+                    return failure
+
+        return await asyncio.gather(*map(one, tasks))
+
+    async def _look(self, task: Task, submitted: Mapping[UUID, str]) -> int | Pending:
+        noted = task.progress.get("found")
+        if isinstance(noted, int):
+            return noted
+        status = await self._ask(task, RequestType.ACCESS, "before", submitted)
+        return status if isinstance(status, Pending) else self._count(status)
+
+    async def _erase(self, task: Task, found: int | Result, submitted: Mapping[UUID, str]) -> Result:
+        if not isinstance(found, int):
+            return found
+        if found == 0:
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        if found > self._settings.max_rows:
+            raise BlastRadius(f"{self._system} holds {found} results, more than max_rows = {self._settings.max_rows}")
+        erasure = await self._ask(task, RequestType.ERASURE, "erase", submitted)
+        if isinstance(erasure, Pending):
+            return erasure
+        again = await self._ask(task, RequestType.ACCESS, "after", submitted)
+        if isinstance(again, Pending):
+            return again
+        remaining = self._count(again)
+        if remaining:
+            raise ResidueFound(
+                f"{self._system} says completed, and an access request afterwards found {remaining} results"
+            )
+        return Receipt(task.task_id, TaskOutcome.ERASED, found=found, changed=found)
+
+    async def _export(self, task: Task, submitted: Mapping[UUID, str]) -> Result:
+        status = await self._ask(task, RequestType.ACCESS, "export", submitted)
+        if isinstance(status, Pending):
+            return status
+        if self._count(status) == 0:
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        if status.results_url is None:
+            raise Refused(f"{self._system} found results and gives no results_url to fetch them from")
+        results = await self._processor.results(status.results_url)
+        portable = self._settings.portable
+        records = tuple(Record(category, self._system, data, portable) for category, data in results)
+        categories = Counter(record.category for record in records)
+        return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), by_category=categories, records=records)
+
+    async def _ask(
+        self, task: Task, kind: RequestType, purpose: str, submitted: Mapping[UUID, str]
+    ) -> Status | Pending:
+        request_id = subject_request_id(task.task_id, purpose, _round(task))
+        repeat = "submitted_at" in task.progress
+        status = await self._processor.status(request_id) if repeat else None
+        if status is None:
+            body = request_body(request_id, kind, task.identities, submitted[task.task_id], self._settings)
+            await self._processor.submit(request_id, body)
+            status = await self._processor.status(request_id)
+        match status and status.request_status:
+            case RequestStatus.COMPLETED if status is not None:
+                return status
+            case RequestStatus.CANCELLED:
+                raise Refused(f"{self._system} cancelled the {kind} request")
+            case _:
+                return Pending(task.task_id, timedelta(seconds=self._settings.poll_s))
+
+    def _count(self, status: Status) -> int:
+        if status.results_count is None:
+            raise Refused(
+                f"{self._system} gives no results_count for an access request, so nothing can be verified there"
+            )
+        return status.results_count
+
+
+def _round(task: Task) -> int:
+    return cast("int", task.progress.get("round", 0))
+
+
+async def _note(note: Note, progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+    if progress:
+        await note(progress)

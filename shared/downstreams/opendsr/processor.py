@@ -1,0 +1,136 @@
+"""One OpenDSR processor over HTTPS: submit a request once, ask where it stands, fetch what it found."""
+
+from http import HTTPStatus
+from uuid import UUID
+
+import httpx
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from shared.clock import Clock
+from shared.downstreams.opendsr.settings import OpenDsrSettings
+from shared.downstreams.opendsr.signature import ProcessorCertificate
+from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read
+from shared.errors import Refused, Unavailable
+
+_BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
+_RESULTS: TypeAdapter[list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]] = TypeAdapter(
+    list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]
+)
+
+
+class Processor:
+    """Speaks HTTP with one processor and believes only what it signed, where its certificate is configured."""
+
+    def __init__(
+        self,
+        system: str,
+        settings: OpenDsrSettings,
+        *,
+        clock: Clock,
+        token: str | None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._system = system
+        self._settings = settings
+        self._clock = clock
+        self._certificate = (
+            ProcessorCertificate(settings.certificate, settings.domain)
+            if settings.certificate is not None and settings.domain is not None
+            else None
+        )
+        self._base = httpx.URL(str(settings.url).rstrip("/") + "/")
+        self._credentials = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._client = httpx.AsyncClient(
+            timeout=settings.timeout_s,
+            limits=httpx.Limits(max_connections=settings.parallel),
+            headers={"Accept": "application/json"},
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def discover(self) -> None:
+        """Refuse, before anybody's identity is sent, a processor that cannot do what we will ask of it."""
+        answer = self._expect(await self._call("GET", "discovery"), HTTPStatus.OK)
+        discovery = read(Discovery, answer.content, self._system)
+        missing = {RequestType.ACCESS, RequestType.ERASURE} - set(discovery.supported_subject_request_types)
+        if missing:
+            raise Refused(
+                f"{self._system} does not support {', '.join(sorted(missing))}, so nothing can be verified there"
+            )
+        offered = {(each.identity_type, each.identity_format) for each in discovery.supported_identities}
+        for type_ in self._settings.identities.values():
+            if (type_, self._settings.format) not in offered:
+                formats = sorted(format_ for offered_type, format_ in offered if offered_type == type_)
+                takes = f"only as {', '.join(formats)} (md5 and sha1 are never sent)" if formats else "not at all"
+                raise Refused(f"{self._system} takes {type_} {takes}; it is configured as {self._settings.format}")
+
+    async def submit(self, request_id: UUID, body: dict[str, JsonValue]) -> None:
+        """Hand a request in; a processor that calls a repeat a mistake is asked whether it has it already."""
+        answer = await self._call("POST", "requests", json=body)
+        if answer.status_code in _DUPLICATE and await self.status(request_id) is not None:
+            return
+        answer = self._signed(self._expect(answer, HTTPStatus.CREATED))
+        self._is_about(request_id, read(Accepted, answer.content, self._system).subject_request_id)
+
+    async def status(self, request_id: UUID) -> Status | None:
+        """Where a request stands; ``None`` if the processor has never heard of it."""
+        answer = await self._call("GET", f"requests/{request_id}")
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        answer = self._signed(self._expect(answer, HTTPStatus.OK))
+        status = read(Status, answer.content, self._system)
+        self._is_about(request_id, status.subject_request_id)
+        return status
+
+    async def results(self, address: str) -> list[tuple[str, dict[str, JsonValue]]]:
+        """What an access request found, as (category, data): a JSON list of objects, or such lists by category."""
+        try:
+            url = httpx.URL(address)
+        except httpx.InvalidURL:
+            raise Refused(f"{self._system} gives a results_url that is none") from None
+        same_host = (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
+        if not same_host and (url.scheme != "https" or url.host not in self._settings.results_hosts):
+            raise Refused(f"{self._system} keeps its results on a host that results_hosts does not list")
+        # A foreign host is given no credentials: its address came from the answer.
+        answer = self._expect(await self._call("GET", address, credentials=same_host), HTTPStatus.OK)
+        try:
+            results = _RESULTS.validate_json(answer.content)
+        except ValidationError:
+            raise Refused(f"{self._system} gives results that are not JSON objects by category") from None
+        by_category = {"record": results} if isinstance(results, list) else results
+        return [(category, data) for category, each in by_category.items() for data in each]
+
+    async def _call(
+        self, method: str, address: str, *, json: JsonValue = None, credentials: bool = True
+    ) -> httpx.Response:
+        headers = self._credentials if credentials else {}
+        try:
+            return await self._client.request(method, self._base.join(address), json=json, headers=headers)
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise Unavailable(f"{self._system} could not be reached ({type(error).__name__})") from None
+
+    def _expect(self, answer: httpx.Response, expected: HTTPStatus) -> httpx.Response:
+        code = answer.status_code
+        if code == expected:
+            return answer
+        if code >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _BUSY:
+            raise Unavailable(f"{self._system} answered {code}")
+        if code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise Refused(
+                f"{self._system} answered {code}: check the token in {self._settings.token_env or 'token_env'}"
+            )
+        # The answer's own words are not repeated: they may quote the identities.
+        raise Refused(f"{self._system} answered {code} where {expected.value} was expected")
+
+    def _signed(self, answer: httpx.Response) -> httpx.Response:
+        if self._certificate is not None:
+            self._certificate.verify(answer.content, answer.headers, self._clock.now())
+        return answer
+
+    def _is_about(self, asked: UUID, answered: UUID) -> None:
+        if asked != answered:
+            raise Refused(f"{self._system} answered about another request than the one it was asked about")
