@@ -7,7 +7,8 @@ DsrError
 │   ├── ColumnUnmapped     a table has a column that nobody classified
 │   ├── ForeignHit         the search returned people who are not the subject
 │   ├── ResidueFound       the system said yes, and the data is still there
-│   └── BlastRadius        more people or rows than one request may touch
+│   ├── BlastRadius        more people or rows than one request may touch
+│   └── KeyGone            the subject's key was shredded before the task was worked
 ├── IllegalTransition      a request cannot go from this state to that one
 ├── Shredded               the key is gone, and what it sealed with it
 ├── UnknownKey             sealed under a key that this keyring does not hold
@@ -63,6 +64,12 @@ class BlastRadius(Refused):
     """The task would touch more people or rows than the configured limit; nothing was done."""
 
     code: ClassVar[str] = "blast_radius"
+
+
+class KeyGone(Refused):
+    """The subject's key was shredded before the task was worked: there is nobody left to search for."""
+
+    code: ClassVar[str] = "key_gone"
 
 
 class IllegalTransition(DsrError):

@@ -48,9 +48,8 @@ class WorkSettings(BaseSettings):
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
-    lease_seconds: float = Field(default=30.0, description="how long a claim holds without a heartbeat")
+    lease_seconds: float = Field(default=15.0, description="how long a claim holds without a heartbeat")
     poll_seconds: float = Field(default=0.25, description="how often to look for tasks that nobody woke us for")
-    max_attempts: int = Field(default=8, description="attempts before an unavailable system becomes a person's problem")
     backoff_seconds: float = Field(default=0.5, description="first pause after an unavailable system; doubles each time")
     backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
 

@@ -117,21 +117,35 @@ def end_of(day: date, zones: tuple[str, ...]) -> datetime:
 
 
 def limits(arrival: Arrival, policy: TimeLimitPolicy) -> Limits:
-    """Both clocks of a request, plain and extended."""
-    zones, holidays = arrival.zones, calendar(arrival.calendar)
-    received_on = receipt_date(arrival.received_at, zones)
-    commit = commitment(received_on, policy.commitment.days)
+    """Both clocks of a request, plain and extended; what arrives on one day under one calendar is computed once."""
+    received_on = receipt_date(arrival.received_at, arrival.zones)
+    given = (policy.commitment.days, policy.commitment.staff_calendar, calc_version(policy))
+    return _limits(received_on, arrival.zones, arrival.calendar, arrival.paused_days, *given)
+
+
+@lru_cache(maxsize=8192)
+def _limits(
+    received_on: date,
+    zones: tuple[str, ...],
+    calendar_name: str | None,
+    paused_days: int,
+    days: int,
+    staff_calendar: str,
+    version: str,
+) -> Limits:
+    holidays = calendar(calendar_name)
+    commit = commitment(received_on, days)
     month, three_months = add_months(received_on, ONE_MONTH), add_months(received_on, ONE_MONTH + EXTENSION_MONTHS)
     commit_extended = min(three_months, add_months(commit, EXTENSION_MONTHS))
-    paused = timedelta(days=arrival.paused_days)
+    paused = timedelta(days=paused_days)
     statutory, statutory_extended = holidays.roll_forward(month + paused), holidays.roll_forward(three_months + paused)
     return Limits(
         receipt_date=received_on,
-        end_of_days=received_on + timedelta(days=policy.commitment.days),
+        end_of_days=received_on + timedelta(days=days),
         end_of_month=month,
         commit_due=commit,
         commit_due_instant=end_of(commit, zones),
-        work_by=last_common_working_day(commit, (holidays, calendar(policy.commitment.staff_calendar))),
+        work_by=last_common_working_day(commit, (holidays, calendar(staff_calendar))),
         statutory_due=statutory,
         statutory_due_instant=end_of(statutory, zones),
         extension_notice_due=commit,
@@ -140,7 +154,7 @@ def limits(arrival: Arrival, policy: TimeLimitPolicy) -> Limits:
         commit_due_extended_instant=end_of(commit_extended, zones),
         statutory_due_extended=statutory_extended,
         statutory_due_extended_instant=end_of(statutory_extended, zones),
-        calc_version=calc_version(policy),
+        calc_version=version,
     )
 
 

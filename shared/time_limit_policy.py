@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from shared.errors import Misconfigured
+from shared.rights import Right
 
 TIME_LIMITS = Path(__file__).parent / "policy" / "time_limits.toml"
 
@@ -36,6 +37,7 @@ class Milestones(_Data):
     """When a request that is still open is told of."""
 
     approaching_days: tuple[PositiveInt, ...]
+    escalate_days: NonNegativeInt
     daily_page_days: NonNegativeInt
 
     @model_validator(mode="after")
@@ -53,6 +55,8 @@ class Span(_Data):
     days: PositiveInt | None = None
     days_before_due: PositiveInt | None = None
     escalate_to: str
+    right: Right | None = None
+    scope: str | None = None
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
@@ -100,6 +104,10 @@ class TimeLimitPolicy(_Data):
         """The name of the holiday calendar where action is to be taken for a subject of this country."""
         code = country.upper() if country else self.commitment.default_country
         return self.calendars.get(code, code)
+
+    def override_for(self, right: Right, scope: str | None) -> Span | None:
+        """The shorter limit of our own for a request of this right and scope, if there is one."""
+        return next((span for span in self.overrides.values() if span.right is right and span.scope == scope), None)
 
     @model_validator(mode="after")
     def _default_country_has_a_zone(self) -> Self:

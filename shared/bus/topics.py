@@ -58,3 +58,8 @@ def tasks(system: str) -> str:
 def replies(system: str) -> str:
     """The topic on which that team answers."""
     return f"dsr.tasks.{system}.replies"
+
+
+def system_of(replies_topic: str) -> str:
+    """The system that answers on this topic."""
+    return replies_topic.removeprefix("dsr.tasks.").removesuffix(".replies")

@@ -1,0 +1,48 @@
+"""The company's own registers: who is restricted, and which contact points get no marketing."""
+
+from collections.abc import Sequence
+
+from shared.downstreams.contract import Operation
+from shared.events import RequestVerified
+from shared.fulfilment import Completed
+from shared.identities import IdentityType
+from shared.transaction import Transaction
+
+CHANNELS = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
+
+
+async def suppress(tx: Transaction, events: Sequence[RequestVerified]) -> None:
+    """Adds every contact point that the subject named, as a keyed fingerprint: later imports of it stay suppressed."""
+    known = await tx.vault.statements(tx.connection, [event.subject for event in events]) if events else {}
+    rows = [
+        (tx.vault.keyring.fingerprint(identity), CHANNELS[identity.type], event.request_id, tx.now)
+        for event in events
+        if event.subject in known
+        for identity in known[event.subject].identities
+        if identity.type in CHANNELS
+    ]
+    await tx.connection.executemany(
+        "INSERT INTO suppression (fingerprint, channel, request_id, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        rows,
+    )
+    for event in events:
+        count = sum(row[2] == event.request_id for row in rows)
+        tx.record(event.request_id, "suppression.added", {"contact_points": count})
+
+
+async def keep_restrictions(tx: Transaction, completed: Sequence[Completed]) -> None:
+    """Notes restrictions that are now in force and those that are no longer."""
+    for done in completed:
+        if done.operation is Operation.RESTRICT:
+            await tx.connection.execute(
+                "INSERT INTO restriction (request_id, subject_ref, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                done.request_id,
+                done.subject_ref,
+                tx.now,
+            )
+            tx.record(done.request_id, "restriction.applied", {})
+        elif done.operation is Operation.LIFT:
+            await tx.connection.execute(
+                "UPDATE restriction SET lifted_at = $2 WHERE request_id = $1 AND lifted_at IS NULL", done.request_id, tx.now
+            )
+            tx.record(done.request_id, "restriction.lifted", {})

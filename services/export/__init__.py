@@ -1,0 +1,1 @@
+"""Access and portability (Art. 15, 20)."""

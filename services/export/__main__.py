@@ -1,0 +1,19 @@
+"""Export: give the subject a copy of their data (Art. 15), or the portable part of it (Art. 20)."""
+
+from services.export import handlers
+from shared.bus.topics import Topic
+from shared.downstreams.contract import Operation
+from shared.events import RequestVerified, RequestWithdrawn, RetryDecided
+from shared.rights import Right
+from shared.service import Service
+
+service = Service("export", reads=[Topic.REQUESTS], writes=Topic.COMPLETIONS)
+
+for right in (Right.ACCESS, Right.PORTABILITY):
+    service.on(RequestVerified, handlers.begin, right=right)
+    service.on(RetryDecided, handlers.retry, right=right)
+    service.on(RequestWithdrawn, handlers.cancel, right=right)
+service.works(Operation.EXPORT, concludes=handlers.finish)
+
+if __name__ == "__main__":
+    service.run()

@@ -1,0 +1,47 @@
+"""What export does with what it hears."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+
+from services.export import package
+from shared import fulfilment
+from shared.downstreams.contract import Operation
+from shared.events import RequestVerified, RequestWithdrawn, RetryDecided
+from shared.fulfilment import Completed, Opening
+from shared.transaction import Transaction
+from shared.vault import Sealing
+
+
+async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
+    """Open one task per downstream; what yields identities is read first."""
+    openings = [Opening(e.request_id, e.subject, e.right, Operation.EXPORT, e.due_on) for e in events]
+    await fulfilment.open_all(tx, openings)
+
+
+async def retry(events: Sequence[RetryDecided], tx: Transaction) -> None:
+    """Try the failed tasks again, as a person decided."""
+    await fulfilment.retry(tx, [event.request_id for event in events])
+
+
+async def cancel(events: Sequence[RequestWithdrawn], tx: Transaction) -> None:
+    """Stop what has not begun, and drop what was collected."""
+    await fulfilment.cancel(tx, [event.request_id for event in events])
+    await tx.vault.drop_kind(tx.connection, [event.subject for event in events], "records")
+
+
+async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
+    """Build each package from what was collected, seal it, drop the collected pieces, and say so."""
+    for done in completed:
+        pieces = await tx.vault.open_kind(tx.connection, done.subject_ref, "records")
+        found = package.read([(source, content) for _, source, content in pieces], done.right)
+        if not found:
+            tx.publish(done.event(tx.now))
+            continue
+        content = await asyncio.to_thread(package.build, found, done.right, tx.now)
+        sealing = Sealing(done.subject_ref, "package", "export", content)
+        await tx.vault.seal(tx.connection, [sealing], tx.now)
+        await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")
+        digest = hashlib.sha256(content).hexdigest()
+        tx.record(done.request_id, "package.built", {"bytes": len(content), "sha256": digest, "records": len(found)})
+        tx.publish(done.event(tx.now, sealing.sealed_id))

@@ -1,0 +1,1 @@
+"""The only door, and the only owner of a request's lifecycle."""

@@ -1,0 +1,32 @@
+"""Makes the topics that the code declares, where nobody else (an operator in a cluster) has made them."""
+
+from collections.abc import Sequence
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from shared.bus import topics
+from shared.bus.topics import ServiceName, Topic
+
+
+def declared(bus_systems: Sequence[str] = ()) -> list[str]:
+    """Every topic of the platform; ``bus_systems`` are downstreams reached over the bus."""
+    names: list[str] = [*Topic, *(topics.dead_letters(service) for service in ServiceName)]
+    for system in bus_systems:
+        names += [topics.tasks(system), topics.replies(system)]
+    return names
+
+
+async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS) -> None:
+    """Creates those that are missing, with the retention that the code declares; raises the broker's error otherwise."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        missing = sorted(set(names) - set(await admin.list_topics()))
+        config = {"retention.ms": str(topics.RETENTION_MS)}
+        answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config) for name in missing])
+        for _name, code, *_rest in answer.topic_errors:
+            if code not in (0, TopicAlreadyExistsError.errno):
+                raise for_code(code)
+    finally:
+        await admin.close()

@@ -1,0 +1,94 @@
+"""Consuming in whole batches: records in, offsets committed after the work; a record is heard at least once."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from shared.bus.records import Heard
+from shared.telemetry import Pulse
+
+log = logging.getLogger(__name__)
+
+_COMMIT_EVERY_SECONDS = 1.0
+
+
+Handle = Callable[[Sequence[Heard]], Awaitable[None]]
+"""Handles a batch; returns only when it is done for good, however long the database is away."""
+
+
+class Consumer:
+    """One member of a consumer group."""
+
+    def __init__(self, bootstrap: str, group: str, topics: Sequence[str], batch_records: int) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._topics = topics
+        self._batch_records = batch_records
+
+    async def run(self, handle: Handle, stopping: asyncio.Event, pulse: Pulse) -> None:
+        """Consumes until told to stop; connects again whenever the broker was away."""
+        while not stopping.is_set():
+            try:
+                await self._consume(handle, stopping, pulse)
+            except (KafkaError, OSError) as error:
+                log.warning("bus away, connecting again: %s", type(error).__name__)
+                await _either(stopping, 1.0)
+            pulse.beat("consume")
+
+    async def _consume(self, handle: Handle, stopping: asyncio.Event, pulse: Pulse) -> None:
+        consumer = AIOKafkaConsumer(
+            *self._topics,
+            bootstrap_servers=self._bootstrap,
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=250,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            max_poll_interval_ms=600_000,
+        )
+        try:
+            await consumer.start()
+            loop = asyncio.get_running_loop()
+            done: dict[TopicPartition, int] = {}
+            committed_at = loop.time()
+            while not stopping.is_set():
+                pulse.beat("consume")
+                fetched = await consumer.getmany(timeout_ms=200, max_records=self._batch_records)
+                if fetched:
+                    await handle([_heard(record) for records in fetched.values() for record in records])
+                    done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
+                if done and loop.time() - committed_at >= _COMMIT_EVERY_SECONDS:
+                    committed_at = loop.time()
+                    await _commit(consumer, done)
+            await _commit(consumer, done)
+        finally:
+            await consumer.stop()
+
+
+async def _commit(consumer: AIOKafkaConsumer, done: dict[TopicPartition, int]) -> None:
+    mine = {place: offset for place, offset in done.items() if place in consumer.assignment()}
+    done.clear()
+    if mine:
+        try:
+            await consumer.commit(mine)
+        except KafkaError as error:  # a rebalance took the partitions away: the inbox absorbs the repeat
+            log.info("offsets not committed: %s", type(error).__name__)
+
+
+async def _either(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        pass
+
+
+def _heard(record: object) -> Heard:
+    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}  # type: ignore[attr-defined]
+    return Heard(record.topic, record.key or b"", record.value or b"", headers)  # type: ignore[attr-defined]

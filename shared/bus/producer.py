@@ -1,0 +1,118 @@
+"""Producing in whole batches: one broker round trip for hundreds of records, in order, without duplicates."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from shared.bus.records import Message
+from shared.errors import DsrError
+
+log = logging.getLogger(__name__)
+
+_SEND_SECONDS = 20.0
+_BATCH_BYTES = 512 * 1024
+
+
+class BusAway(DsrError):
+    """The broker did not acknowledge in time; nothing is lost, the same is sent again later."""
+
+    code = "bus_away"
+
+
+class Producer(Protocol):
+    """Sends messages; returns when the broker has all of them."""
+
+    async def send(self, messages: Sequence[Message]) -> None: ...
+
+
+class KafkaProducer:
+    """An idempotent producer (``acks=all``) that is made anew after the broker was away."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Connects; raises ``BusAway`` if no broker answers."""
+        await self._connected()
+
+    async def stop(self) -> None:
+        """Sends what is buffered and disconnects."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Sends all, in order per key, and waits for the acknowledgements; raises ``BusAway``."""
+        try:
+            producer = await self._connected()
+            async with asyncio.timeout(_SEND_SECONDS):
+                await _send(producer, messages)
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._discard()
+            message = f"the broker did not take {len(messages)} message(s): {type(error).__name__}"
+            raise BusAway(message) from error
+
+    async def reachable(self) -> bool:
+        """Whether a broker answers a metadata request now."""
+        try:
+            producer = await self._connected()
+            async with asyncio.timeout(2):
+                await producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError, OSError, BusAway):
+            return False
+        return True
+
+    async def _connected(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                enable_idempotence=True,
+                acks="all",
+                max_batch_size=_BATCH_BYTES,
+                max_request_size=4 * _BATCH_BYTES,
+                request_timeout_ms=10_000,
+                retry_backoff_ms=100,
+            )
+            try:
+                await producer.start()
+            except (KafkaError, OSError) as error:
+                await producer.stop()
+                message = f"no broker at {self._bootstrap}: {type(error).__name__}"
+                raise BusAway(message) from error
+            self._producer = producer
+        return self._producer
+
+    async def _discard(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                async with asyncio.timeout(2):
+                    await producer.stop()
+            except (KafkaError, TimeoutError, OSError) as error:
+                log.info("gave up a producer that could not be closed: %s", type(error).__name__)
+
+
+async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
+    partitions: dict[str, int] = {}
+    open_batches: dict[tuple[str, int], object] = {}
+    acknowledgements = []
+    for message in messages:
+        if message.topic not in partitions:
+            partitions[message.topic] = len(await producer.partitions_for(message.topic))
+        place = (message.topic, (murmur2(message.key) & 0x7FFFFFFF) % partitions[message.topic])
+        headers = [(name, value.encode()) for name, value in message.headers.items()]
+        batch = open_batches.get(place)
+        if batch is None or batch.append(key=message.key, value=message.value, timestamp=None, headers=headers) is None:  # type: ignore[attr-defined]
+            if batch is not None:
+                acknowledgements.append(await producer.send_batch(batch, place[0], partition=place[1]))
+            batch = open_batches[place] = producer.create_batch()
+            batch.append(key=message.key, value=message.value, timestamp=None, headers=headers)
+    for place, batch in open_batches.items():
+        acknowledgements.append(await producer.send_batch(batch, place[0], partition=place[1]))
+    await asyncio.gather(*acknowledgements)

@@ -1,0 +1,245 @@
+"""A desk works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any."""
+
+import asyncio
+import base64
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+from uuid import UUID
+
+import orjson
+from pydantic import JsonValue
+
+from shared import fulfilment, retry, tasks, telemetry
+from shared.downstreams.contract import Operation, Pending, Receipt, Result, Task, TaskOutcome
+from shared.errors import KeyGone, Refused, Unavailable
+from shared.identities import IdentityType
+from shared.postgres import AGAIN, AWAY
+from shared.settings import WorkSettings
+from shared.tasks import Claim, Conclusion
+from shared.transaction import Transaction, Transactions
+from shared.vault import Sealing, Statement, encode_identities
+
+log = logging.getLogger(__name__)
+
+NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
+
+
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """The adapter that a desk calls, and what its system needs to be searched by."""
+
+    system: str
+    needs: frozenset[IdentityType]
+    adapter: object
+
+
+class Desk:
+    """Works one (system, operation) of one service."""
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        operation: Operation,
+        transactions: Transactions,
+        conclude: Mapping[Operation, fulfilment.Conclude],
+        settings: WorkSettings,
+        tracing: telemetry.Tracing,
+    ) -> None:
+        self._downstream = downstream
+        self._operation = operation
+        self._step = (downstream.system, operation.value)
+        self._transactions = transactions
+        self._conclude = conclude
+        self._settings = settings
+        self._tracing = tracing
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._call = getattr(downstream.adapter, operation.value)
+        self._bell = transactions.bells[self._step]
+
+    async def run(self, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
+        """Works until told to stop; what is in hand then is finished first."""
+        name = ":".join(self._step)
+        while not stopping.is_set():
+            pulse.beat(name)
+            try:
+                worked = await self.work()
+            except (*AWAY, *AGAIN) as error:
+                log.warning("%s waits for the database: %s", name, type(error).__name__)
+                worked = 0
+            except tasks.LeaseLost as error:
+                log.warning("%s: %s", name, error)
+                worked = 0
+            if not worked:
+                await self._bell.wait(self._settings.poll_seconds)
+
+    async def work(self) -> int:
+        """Claims, calls and concludes one batch; returns how many tasks it had."""
+        claims, known = await self._claim()
+        if claims:
+            traces = [claim.traceparent for claim in claims]
+            with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
+                results = await self._results(claims, known)
+            await self._conclude_all(claims, results)
+        return len(claims)
+
+    async def _claim(self) -> tuple[list[Claim], dict[UUID, Statement]]:
+        office = self._transactions
+        async with office.pool.acquire() as connection:
+            claims = await tasks.claim(connection, self._step, self._settings.batch, office.clock.now(), self._lease)
+            known = await office.vault.statements(connection, [c.subject_ref for c in claims]) if claims else {}
+        return claims, known
+
+    async def _results(self, claims: Sequence[Claim], known: Mapping[UUID, Statement]) -> list[Result]:
+        """A result for every claim, in order; only those that can be searched for are put to the downstream."""
+        results: dict[UUID, Result] = {}
+        asked: list[Task] = []
+        for claim in claims:
+            statement = known.get(claim.subject_ref)
+            if statement is None:
+                results[claim.task_id] = KeyGone("the subject's key was shredded before this task was worked")
+            elif self._downstream.needs and not any(i.type in self._downstream.needs for i in statement.identities):
+                results[claim.task_id] = Receipt(claim.task_id, TaskOutcome.NO_MATCH, ground=NOTHING_TO_SEARCH_BY)
+            else:
+                asked.append(self._task(claim, statement))
+        if asked:
+            answers = await self._ask(asked, claims)
+            results.update({task.task_id: answer for task, answer in zip(asked, answers, strict=True)})
+        return [results[claim.task_id] for claim in claims]
+
+    def _task(self, claim: Claim, statement: Statement) -> Task:
+        details: dict[str, JsonValue] = {**claim.details, "right": claim.right}
+        if statement.changes:
+            details["changes"] = [dict(change) for change in statement.changes]
+        return Task(
+            task_id=claim.task_id,
+            request_id=claim.request_id,
+            subject_ref=claim.subject_ref,
+            system=self._downstream.system,
+            operation=self._operation,
+            identities=statement.identities,
+            details=details,
+            attempt=claim.attempt,
+            progress=claim.progress,
+        )
+
+    async def _ask(self, asked: Sequence[Task], claims: Sequence[Claim]) -> Sequence[Result]:
+        attempts = {claim.task_id: claim.attempt for claim in claims}
+
+        async def note(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+            async with self._transactions.pool.acquire() as connection:
+                await tasks.note(connection, attempts, progress)
+
+        started = time.perf_counter()
+        try:
+            async with self._heartbeat(claims):
+                answers: Sequence[Result] = await self._call(asked, note)
+        except (Unavailable, Refused) as error:
+            answers = [error] * len(asked)
+        finally:
+            seconds = time.perf_counter() - started
+            telemetry.TASK_SECONDS.labels(self._transactions.service, *self._step).observe(seconds)
+        return answers
+
+    @asynccontextmanager
+    async def _heartbeat(self, claims: Sequence[Claim]) -> AsyncIterator[None]:
+        async def beat() -> None:
+            office = self._transactions
+            while True:
+                await asyncio.sleep(self._settings.lease_seconds / 3)
+                try:
+                    async with office.pool.acquire() as connection:
+                        await tasks.extend(connection, claims, office.clock.now() + self._lease)
+                except AWAY as error:
+                    log.warning("lease not extended: %s", type(error).__name__)
+
+        heart = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            heart.cancel()
+
+    async def _conclude_all(self, claims: Sequence[Claim], results: Sequence[Result]) -> None:
+        async with self._transactions.begin() as tx:
+            conclusions = [self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
+            ours = await tasks.conclude(tx.connection, conclusions, tx.now)
+            kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
+            await self._store(tx, kept)
+            concluded: dict[UUID, Counter[str]] = {}
+            for conclusion, _ in kept:
+                self._record(tx, conclusion)
+                if conclusion.state != "ready":
+                    concluded.setdefault(conclusion.claim.fulfilment_id, Counter())[conclusion.state] += 1
+            if concluded:
+                await fulfilment.fan_in(tx, concluded, self._conclude)
+        for conclusion, _ in kept:
+            result = conclusion.failure or conclusion.state
+            telemetry.TASKS.labels(self._transactions.service, *self._step, result).inc()
+
+    def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
+        match result:
+            case Receipt():
+                return Conclusion(claim, "done", _counts(result), None, now)
+            case Pending():
+                return Conclusion(claim, "ready", None, None, now + result.retry_in)
+            case Unavailable():
+                pause = retry.pause(claim.attempt, self._settings)
+                return Conclusion(claim, "ready", None, result.code, now + pause)
+            case Refused():
+                return Conclusion(claim, "failed", None, result.code, now)
+            case _:
+                assert_never(result)
+
+    async def _store(self, tx: Transaction, kept: Sequence[tuple[Conclusion, Result]]) -> None:
+        """Puts what was yielded and exported into the vault, under the subject's key."""
+        sealings: list[Sealing] = []
+        for conclusion, result in kept:
+            if not isinstance(result, Receipt):
+                continue
+            subject, system = conclusion.claim.subject_ref, self._step[0]
+            if result.identities:
+                sealings.append(Sealing(subject, "identities", system, encode_identities(result.identities)))
+            if result.records:
+                records = [[r.category, r.source, r.data, r.portable] for r in result.records]
+                sealings.append(Sealing(subject, "records", system, orjson.dumps(records)))
+        if sealings:
+            await tx.vault.seal(tx.connection, sealings, tx.now)
+
+    def _record(self, tx: Transaction, conclusion: Conclusion) -> None:
+        """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""
+        claim = conclusion.claim
+        tx.traces[claim.request_id] = claim.traceparent
+        if conclusion.state == "ready":
+            if conclusion.failure and claim.attempt == 1:
+                tx.record(claim.request_id, "task.postponed", self._named(claim, {"reason": conclusion.failure}))
+            return
+        receipt = conclusion.receipt or {"failure": conclusion.failure}
+        detail = self._named(claim, receipt)
+        signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
+        signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
+        tx.record(claim.request_id, "task.concluded", {**detail, "signature": signature})
+
+    def _named(self, claim: Claim, detail: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        return {"task_id": str(claim.task_id), "system": self._step[0], "operation": self._step[1], **detail}
+
+
+def _counts(receipt: Receipt) -> dict[str, JsonValue]:
+    counts: dict[str, JsonValue] = {
+        "outcome": receipt.outcome,
+        "found": receipt.found,
+        "changed": receipt.changed,
+        "remaining": receipt.remaining,
+        "by_category": dict(receipt.by_category),
+    }
+    if receipt.ground:
+        counts["ground"] = receipt.ground
+    if receipt.until:
+        counts["until"] = receipt.until.isoformat()
+    if receipt.reference:
+        counts["reference"] = receipt.reference
+    return counts

@@ -1,0 +1,64 @@
+"""What was done, provably: an append-only log, one hash chain per service (Art. 5(2); REQ-A1, REQ-A2).
+
+The hash of an entry is SHA-256 over the previous hash and the entry's fields, joined by NUL; anyone can recompute it.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import orjson
+from pydantic import JsonValue
+
+GENESIS = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was done about one request; ``detail`` holds codes, counts and references only."""
+
+    request_id: UUID
+    actor: str
+    action: str
+    detail: Mapping[str, JsonValue]
+
+
+def digest(prev_hash: bytes, chain: str, seq: int, at: datetime, entry_fields: tuple[UUID, str, str, str]) -> bytes:
+    """The hash of one entry; ``entry_fields`` = request id, actor, action, detail as canonical JSON."""
+    request_id, actor, action, detail = entry_fields
+    text = f"\0{chain}\0{seq}\0{at.isoformat()}\0{request_id}\0{actor}\0{action}\0{detail}"
+    return hashlib.sha256(prev_hash + text.encode()).digest()
+
+
+async def append(connection: asyncpg.Connection, chain: str, at: datetime, entries: Sequence[Entry]) -> None:
+    """Adds entries to the end of a chain; call it last in a transaction, since it holds the chain until the end."""
+    head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE", chain)
+    if head is None:
+        await connection.execute(
+            "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING", chain, GENESIS
+        )
+        head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE", chain)
+    seq, last = head
+    rows = []
+    for entry in entries:
+        seq += 1
+        detail = orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode()
+        hashed = digest(last, chain, seq, at, (entry.request_id, entry.actor, entry.action, detail))
+        rows.append((chain, seq, at, entry.request_id, entry.actor, entry.action, detail, last, hashed))
+        last = hashed
+    await connection.copy_records_to_table("entry", schema_name="evidence", records=rows)
+    await connection.execute("UPDATE evidence.head SET seq = $2, hash = $3 WHERE chain = $1", chain, seq, last)
+
+
+def first_break(rows: Iterable[asyncpg.Record], prev_hash: bytes = GENESIS) -> tuple[str, int] | None:
+    """The (chain, seq) of the first entry that does not follow from the one before, in rows of one chain; None if all do."""
+    for row in rows:
+        fields = (row["request_id"], row["actor"], row["action"], row["detail"])
+        expected = digest(prev_hash, row["chain"], row["seq"], row["at"], fields)
+        if row["prev_hash"] != prev_hash or row["hash"] != expected:
+            return row["chain"], row["seq"]
+        prev_hash = row["hash"]
+    return None

@@ -1,0 +1,234 @@
+"""Fan-out and fan-in: one request becomes tasks for every downstream, their receipts become one outcome."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from shared.downstreams.contract import Operation, TaskOutcome
+from shared.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
+from shared.rights import Outcome, Right
+from shared.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A request for which work may begin; ``details`` never holds personal data."""
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    operation: Operation
+    due_on: date
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A fulfilment whose every task is done."""
+
+    fulfilment_id: UUID
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    operation: Operation
+    details: Mapping[str, JsonValue]
+    reports: tuple[TaskReport, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the receipts amount to."""
+        return outcome_of(self.reports)
+
+    def event(self, now: datetime, package_id: UUID | None = None) -> FulfilmentCompleted:
+        """What to say of it on the bus."""
+        return FulfilmentCompleted(
+            request_id=self.request_id,
+            occurred_at=now,
+            right=self.right,
+            operation=self.operation,
+            outcome=self.outcome,
+            tasks=self.reports,
+            package_id=package_id,
+        )
+
+
+Conclude = Callable[[Sequence[Completed], Transaction], Awaitable[None]]
+"""What a service does when fulfilments are complete."""
+
+
+def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
+    """One outcome from all receipts: something kept makes it partial, nothing found anywhere makes it ``no_data``."""
+    outcomes = {report.outcome for report in reports if report.operation != Operation.LOCATE}
+    if TaskOutcome.RETAINED in outcomes:
+        return Outcome.PARTIALLY_FULFILLED
+    if outcomes <= {TaskOutcome.NO_MATCH}:
+        return Outcome.NO_DATA
+    return Outcome.FULFILLED
+
+
+async def open_all(tx: Transaction, openings: Sequence[Opening]) -> None:
+    """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
+    fulfilments, tasks = [], []
+    for opening in openings:
+        stages = tx.plans[opening.operation]
+        fulfilment_id = uuid7()
+        trace = tx.traces.get(opening.request_id)
+        fulfilments.append(
+            (fulfilment_id, opening.request_id, opening.subject_ref, opening.right, opening.operation, dict(opening.details))
+            + (opening.due_on, 0, len(stages[0]), 0, "open", trace, tx.now)
+        )
+        for number, stage in enumerate(stages):
+            state = "waiting" if number else "ready"
+            tasks.extend(
+                (uuid7(), fulfilment_id, step.system, step.operation, number, opening.due_on, state, 0, tx.now, {})
+                for step in stage
+            )
+        for step in stages[0]:
+            tx.wake(step.system, step.operation)
+        systems = [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
+        tx.record(opening.request_id, "fulfilment.opened", {"operation": opening.operation, "stages": systems})
+    await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
+    await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+
+
+async def fan_in(tx: Transaction, concluded: Mapping[UUID, Counter[str]], conclude: Mapping[Operation, Conclude]) -> None:
+    """Counts concluded tasks (``done`` / ``failed`` per fulfilment) and moves on whatever has none left in its stage."""
+    ids = sorted(concluded)
+    await tx.connection.execute(
+        "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", ids
+    )
+    ended = await tx.connection.fetch(
+        "UPDATE fulfilment f SET open_tasks = f.open_tasks - c.done - c.failed, failed_tasks = f.failed_tasks + c.failed"
+        " FROM unnest($1::uuid[], $2::int[], $3::int[]) AS c (fulfilment_id, done, failed)"
+        " WHERE f.fulfilment_id = c.fulfilment_id AND f.state = 'open'"
+        " RETURNING f.fulfilment_id, f.open_tasks, f.failed_tasks, f.operation, f.stage",
+        ids,
+        [concluded[i]["done"] for i in ids],
+        [concluded[i]["failed"] for i in ids],
+    )
+    blocked, onward, complete = [], [], []
+    for fulfilment_id, open_tasks, failed_tasks, operation, stage in ended:
+        if open_tasks:
+            continue
+        if failed_tasks:
+            blocked.append(fulfilment_id)
+        elif stage + 1 < len(tx.plans[Operation(operation)]):
+            onward.append(fulfilment_id)
+        else:
+            complete.append(fulfilment_id)
+    if blocked:
+        await _block(tx, blocked)
+    if onward:
+        await _next_stage(tx, onward)
+    if complete:
+        await _complete(tx, complete, conclude)
+
+
+async def retry(tx: Transaction, requests: Sequence[UUID]) -> None:
+    """Makes the failed tasks of these requests ready again, as a person decided."""
+    rows = await tx.connection.fetch(
+        "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2, concluded_at = NULL"
+        " FROM fulfilment f WHERE f.request_id = ANY($1) AND f.state = 'blocked'"
+        " AND t.fulfilment_id = f.fulfilment_id AND t.state = 'failed'"
+        " RETURNING t.fulfilment_id, t.system, t.operation",
+        requests,
+        tx.now,
+    )
+    again = Counter(row[0] for row in rows)
+    await tx.connection.execute(
+        "UPDATE fulfilment f SET state = 'open', open_tasks = a.n, failed_tasks = 0"
+        " FROM unnest($1::uuid[], $2::int[]) AS a (fulfilment_id, n) WHERE f.fulfilment_id = a.fulfilment_id",
+        list(again),
+        list(again.values()),
+    )
+    for _, system, operation in rows:
+        tx.wake(system, operation)
+
+
+async def cancel(tx: Transaction, requests: Sequence[UUID]) -> None:
+    """Withdraws what has not begun; a task that is being worked ends, and nothing follows it."""
+    await tx.connection.execute(
+        "UPDATE task t SET state = 'cancelled' FROM fulfilment f WHERE f.request_id = ANY($1)"
+        " AND t.fulfilment_id = f.fulfilment_id AND t.state IN ('waiting', 'ready', 'failed')",
+        requests,
+    )
+    rows = await tx.connection.fetch(
+        "UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND state IN ('open', 'blocked')"
+        " RETURNING request_id, operation",
+        requests,
+    )
+    for request_id, operation in rows:
+        tx.record(request_id, "fulfilment.cancelled", {"operation": operation})
+
+
+async def _next_stage(tx: Transaction, ids: Sequence[UUID]) -> None:
+    rows = await tx.connection.fetch(
+        "UPDATE task t SET state = 'ready' FROM fulfilment f WHERE f.fulfilment_id = ANY($1)"
+        " AND t.fulfilment_id = f.fulfilment_id AND t.stage = f.stage + 1 AND t.state = 'waiting'"
+        " RETURNING t.fulfilment_id, t.system, t.operation",
+        ids,
+    )
+    ready = Counter(row[0] for row in rows)
+    await tx.connection.execute(
+        "UPDATE fulfilment f SET stage = f.stage + 1, open_tasks = r.n"
+        " FROM unnest($1::uuid[], $2::int[]) AS r (fulfilment_id, n) WHERE f.fulfilment_id = r.fulfilment_id",
+        list(ready),
+        list(ready.values()),
+    )
+    for _, system, operation in rows:
+        tx.wake(system, operation)
+
+
+async def _complete(tx: Transaction, ids: Sequence[UUID], conclude: Mapping[Operation, Conclude]) -> None:
+    done = await _end(tx, ids, "complete")
+    for operation in {completed.operation for completed in done}:
+        await conclude[operation]([completed for completed in done if completed.operation is operation], tx)
+
+
+async def _block(tx: Transaction, ids: Sequence[UUID]) -> None:
+    for blocked in await _end(tx, ids, "blocked"):
+        failures = {report.system: report.failure for report in blocked.reports if report.failure}
+        tx.record(blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": dict(failures)})
+        tx.publish(
+            FulfilmentBlocked(
+                request_id=blocked.request_id,
+                occurred_at=tx.now,
+                right=blocked.right,
+                operation=blocked.operation,
+                tasks=blocked.reports,
+            )
+        )
+
+
+async def _end(tx: Transaction, ids: Sequence[UUID], state: str) -> list[Completed]:
+    rows = await tx.connection.fetch(
+        "UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1)"
+        ' RETURNING fulfilment_id, request_id, subject_ref, "right", operation, details',
+        ids,
+        state,
+    )
+    tasks = await tx.connection.fetch(
+        "SELECT fulfilment_id, task_id, system, operation, receipt, failure FROM task"
+        " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed') ORDER BY stage, system",
+        ids,
+    )
+    reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}
+    for fulfilment_id, task_id, system, operation, receipt, failure in tasks:
+        counts = receipt or {"outcome": None}
+        reports[fulfilment_id].append(
+            TaskReport(task_id=task_id, system=system, operation=operation, failure=failure, **counts)
+        )
+    return [
+        Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]])) for row in rows
+    ]
+
+
+_FULFILMENT = ["fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"] + [
+    "due_on", "stage", "open_tasks", "failed_tasks", "state", "traceparent", "opened_at"
+]  # fmt: skip
+_TASK = ["task_id", "fulfilment_id", "system", "operation", "stage", "due_on", "state", "attempt", "not_before", "progress"]

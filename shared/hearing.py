@@ -1,0 +1,139 @@
+"""Hearing a batch of records: one transaction for all, and if one record breaks it, one each; only that one is set aside."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared import inbox, telemetry
+from shared.bus import topics
+from shared.bus.records import Heard, Message
+from shared.errors import DsrError, Unavailable
+from shared.events import Event
+from shared.postgres import AGAIN, AWAY
+from shared.rights import Right
+from shared.transaction import Transaction, Transactions
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Sequence[Any], Transaction], Awaitable[None]]
+"""Handles events of one type, in the order heard; no try, no log, no commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Which events a handler wants to hear."""
+
+    event: type[Event]
+    handler: Handler
+    rights: frozenset[Right]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    record: Heard
+    event: Event
+    handler: Handler
+
+
+class Hearing:
+    """Hands records to the handlers of one service."""
+
+    def __init__(
+        self,
+        subscriptions: Mapping[str, Sequence[Subscription]],
+        transactions: Transactions,
+        tracing: telemetry.Tracing,
+    ) -> None:
+        self._subscriptions = subscriptions
+        self._transactions = transactions
+        self._tracing = tracing
+
+    async def handle(self, records: Sequence[Heard]) -> None:
+        """Handles a batch for good: repeats are absorbed, a bad record goes to the dead letters, an outage is waited out."""
+        wanted = [record for record in records if self._handler(record)]
+        if not wanted:
+            return
+        while True:
+            try:
+                await self._all_or_each(wanted)
+            except (*AWAY, *AGAIN, Unavailable) as error:
+                log.warning("bus records wait for the database: %s", type(error).__name__)
+                await asyncio.sleep(0.5)  # an outage gives no event to await
+            else:
+                return
+
+    async def _all_or_each(self, records: Sequence[Heard]) -> None:
+        try:
+            await self._together(records)
+        except (*AWAY, *AGAIN, Unavailable):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises, only the record that caused it is set aside
+            if len(records) == 1:
+                await self._set_aside(records[0], error)
+                return
+            for record in records:
+                await self._all_or_each([record])
+
+    async def _together(self, records: Sequence[Heard]) -> None:
+        parsed = [self._parse(record) for record in records]
+        async with self._transactions.begin() as tx:
+            fresh = await inbox.fresh(tx.connection, [p.event.event_id for p in parsed], tx.now)
+            new: list[_Parsed] = []
+            for p in parsed:
+                if p.event.event_id in fresh:
+                    fresh.remove(p.event.event_id)
+                    new.append(p)
+            with self._tracing.each("handle", [p.record.headers.get("traceparent") for p in new]) as traces:
+                tx.traces.update({p.event.request_id: trace for p, trace in zip(new, traces, strict=True)})
+                for handler, events in _runs(new):
+                    await handler(events, tx)
+        for p in new:
+            telemetry.HEARD.labels(self._transactions.service, p.record.headers["ce_type"], "handled").inc()
+
+    async def _set_aside(self, record: Heard, error: Exception) -> None:
+        """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
+        service = self._transactions.service
+        reason = error.code if isinstance(error, DsrError) else type(error).__name__
+        log.error("record of %s set aside: %s", record.topic, reason, exc_info=error if not _may_tell(error) else None)
+        headers = {**record.headers, "dsr_reason": reason, "dsr_topic": record.topic}
+        async with self._transactions.begin() as tx:
+            tx.send(Message(topics.dead_letters(service), record.key, record.value, headers))
+        telemetry.HEARD.labels(service, record.headers.get("ce_type", "unknown"), "dead_letter").inc()
+
+    def _handler(self, record: Heard) -> Handler | None:
+        for subscription in self._subscriptions.get(record.headers.get("ce_type", ""), ()):
+            if not subscription.rights or record.headers.get("ce_right") in subscription.rights:
+                return subscription.handler
+        return None
+
+    def _parse(self, record: Heard) -> _Parsed:
+        subscription = self._subscriptions[record.headers["ce_type"]][0]
+        handler = self._handler(record)
+        assert handler is not None  # noqa: S101  # only wanted records come here
+        return _Parsed(record, subscription.event.model_validate_json(record.value), handler)
+
+
+def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handler, list[Event]]]:
+    """Groups events by handler, few groups, without ever putting two events of one request out of order."""
+    runs: list[tuple[Handler, list[Event]]] = []
+    latest_of_handler: dict[Handler, int] = {}
+    latest_of_request: dict[object, int] = {}
+    for p in parsed:
+        floor = latest_of_request.get(p.event.request_id, 0)
+        place = latest_of_handler.get(p.handler, -1)
+        if place < floor:
+            place = len(runs)
+            runs.append((p.handler, []))
+            latest_of_handler[p.handler] = place
+        runs[place][1].append(p.event)
+        latest_of_request[p.event.request_id] = place
+    return runs
+
+
+def _may_tell(error: Exception) -> bool:
+    """Whether an error's text could quote what it choked on; such an error is named, never printed."""
+    return isinstance(error, ValidationError)

@@ -1,0 +1,88 @@
+"""The keys of the platform: for sealing, for look-up by identity, for claims, and for signing proofs.
+
+``python -m shared.keyring FILE`` makes a new keyring. In production the file is a mounted secret.
+"""
+
+import base64
+import hmac
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.errors import Misconfigured, UnknownKey
+from shared.identities import Identity
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """Key-encryption keys by id, the active one's id, and the platform's other secrets, 32 bytes each."""
+
+    active: str
+    keys: dict[str, AESGCM]
+    lookup: bytes
+    claims: bytes
+    signing: Ed25519PrivateKey
+
+    def key(self, kek_id: str) -> AESGCM:
+        """The key-encryption key of that id; raises ``UnknownKey``."""
+        try:
+            return self.keys[kek_id]
+        except KeyError:
+            message = f"no key {kek_id!r} in the keyring"
+            raise UnknownKey(message) from None
+
+    def fingerprint(self, identity: Identity) -> bytes:
+        """Keyed HMAC-SHA256 of an identity, for look-up where the identity itself must not be stored (REQ-K2)."""
+        return hmac.digest(self.lookup, f"{identity.type}\0{identity.value}".encode(), "sha256")
+
+
+def load(path: Path) -> Keyring:
+    """Reads a keyring file; raises ``Misconfigured`` if it is missing or cannot be used."""
+    try:
+        raw = json.loads(path.read_text())
+        return Keyring(
+            active=raw["active"],
+            keys={name: AESGCM(_bytes(value)) for name, value in raw["keys"].items()},
+            lookup=_bytes(raw["lookup"]),
+            claims=_bytes(raw["claims"]),
+            signing=Ed25519PrivateKey.from_private_bytes(_bytes(raw["signing"])),
+        )
+    except FileNotFoundError:
+        message = f"no keyring at {path}: make one with `python -m shared.keyring {path}`"
+        raise Misconfigured(message) from None
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"the keyring at {path} cannot be used ({type(error).__name__}): make a new one or restore it"
+        raise Misconfigured(message) from error
+
+
+def create(path: Path, active: str = "k1") -> None:
+    """Writes a new keyring, readable by its owner only; an existing file is left alone."""
+    content = {
+        "active": active,
+        "keys": {active: _text(os.urandom(32))},
+        **{name: _text(os.urandom(32)) for name in ("lookup", "claims", "signing")},
+    }
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=1)
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _bytes(text: str) -> bytes:
+    raw = base64.b64decode(text, validate=True)
+    if len(raw) != 32:
+        message = "a key must be 32 bytes in base64"
+        raise ValueError(message)
+    return raw
+
+
+if __name__ == "__main__":
+    create(Path(sys.argv[1]))

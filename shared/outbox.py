@@ -1,0 +1,95 @@
+"""What is yet to be said: written with the state it tells of, sent in order by one relay, deleted once the broker has it."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import asyncpg
+import orjson
+
+from shared import telemetry
+from shared.bell import Bell
+from shared.bus.producer import BusAway, Producer
+from shared.bus.records import Message
+from shared.bus.topics import ServiceName
+from shared.events import Event, type_of
+from shared.postgres import AWAY
+
+log = logging.getLogger(__name__)
+
+_BATCH = 2_000
+_POLL_SECONDS = 0.05
+
+
+def message(event: Event, service: ServiceName, traceparent: str | None) -> Message:
+    """An event as a Kafka record: CloudEvents 1.0 binary content mode, key = request id."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(event.event_id),
+        "ce_type": type_of(event),
+        "ce_source": f"/dsr/{service}",
+        "ce_time": event.occurred_at.isoformat(),
+        "ce_right": event.right,
+        "content-type": "application/json",
+    }
+    if traceparent:
+        headers["traceparent"] = traceparent
+    return Message(event.topic, str(event.request_id).encode(), event.model_dump_json().encode(), headers)
+
+
+async def insert(connection: asyncpg.Connection, messages: Sequence[Message]) -> None:
+    """Adds messages to the outbox of the connection's schema, in order."""
+    await connection.copy_records_to_table(
+        "outbox",
+        columns=["topic", "key", "value", "headers"],
+        records=[(m.topic, m.key, m.value, orjson.dumps(m.headers)) for m in messages],
+    )
+
+
+class Relay:
+    """Sends the outbox of one schema in order of position; only one relay per schema is at work at a time."""
+
+    def __init__(self, pool: asyncpg.Pool, service: ServiceName, producer: Producer, bell: Bell) -> None:
+        self._pool = pool
+        self._service = service
+        self._producer = producer
+        self._bell = bell
+
+    async def run(self, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
+        """Relays until told to stop, then sends what is left; waits out a database or broker that is away."""
+        while not stopping.is_set():
+            try:
+                async with self._pool.acquire() as connection:
+                    if await self._lead(connection):
+                        await self._relay(connection, stopping, pulse)
+            except (*AWAY, BusAway) as error:
+                log.warning("outbox waits: %s", type(error).__name__)
+            pulse.beat("relay")
+            await self._bell.wait(1.0)
+
+    async def _lead(self, connection: asyncpg.Connection) -> bool:
+        return bool(await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('dsr-relay'), hashtext($1))", self._service))
+
+    async def _relay(self, connection: asyncpg.Connection, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
+        try:
+            while True:
+                pulse.beat("relay")
+                sent = await self._send_some(connection)
+                if sent == _BATCH:
+                    continue
+                if stopping.is_set() and not sent:
+                    return
+                await self._bell.wait(_POLL_SECONDS)
+        finally:
+            if not connection.is_closed():
+                await connection.execute("SELECT pg_advisory_unlock_all()")
+
+    async def _send_some(self, connection: asyncpg.Connection) -> int:
+        rows = await connection.fetch(
+            "SELECT position, topic, key, value, headers FROM outbox ORDER BY position LIMIT $1", _BATCH
+        )
+        if rows:
+            await self._producer.send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
+            await connection.execute("DELETE FROM outbox WHERE position = ANY($1)", [r[0] for r in rows])
+            telemetry.RELAYED.labels(self._service).inc(len(rows))
+        return len(rows)

@@ -1,0 +1,187 @@
+"""A service is a handful of loops in one process: consume, work, relay, serve; if one dies, the process dies.
+
+SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbox is emptied, then the process ends.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from shared import fulfilment, health, inbox, keyring, tasks, telemetry
+from shared.bell import Bell
+from shared.bus import topics
+from shared.bus.consumer import Consumer
+from shared.bus.producer import KafkaProducer
+from shared.bus.topics import ServiceName, Topic
+from shared.clock import SystemClock
+from shared.desk import Desk
+from shared.downstreams.contract import Operation
+from shared.downstreams.registry import Downstreams
+from shared.errors import Misconfigured
+from shared.events import Event, type_of
+from shared.hearing import Handler, Hearing, Subscription
+from shared.outbox import Relay
+from shared.postgres import AWAY, connect_pool
+from shared.replies import Replies
+from shared.rights import Right
+from shared.settings import Settings
+from shared.transaction import Transactions
+from shared.vault import Vault
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a service's own loops and API are given."""
+
+    settings: Settings
+    transactions: Transactions
+    tracing: telemetry.Tracing
+    pulse: telemetry.Pulse
+    stopping: asyncio.Event
+
+
+Loop = Callable[[Running], Awaitable[None]]
+Api = Callable[[Running], FastAPI]
+
+
+class Service:
+    """What a service hears, does and says; ``run()`` makes it so until SIGTERM."""
+
+    def __init__(self, name: str, *, reads: list[Topic], writes: Topic) -> None:
+        self.name = ServiceName(name)
+        self.reads = reads
+        self.writes = writes
+        self.subscriptions: dict[str, list[Subscription]] = {}
+        self.conclusions: dict[Operation, fulfilment.Conclude] = {}
+        self._loops: list[Loop] = []
+        self._api: Api | None = None
+
+    def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
+        """Hands events of that class, of that right only if one is given, to a handler."""
+        rights = frozenset({right}) if right else frozenset()
+        self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, rights))
+
+    def works(self, operation: Operation, *, concludes: fulfilment.Conclude) -> None:
+        """Works the tasks of that operation; ``concludes`` is told of fulfilments whose every task is done."""
+        self.conclusions[operation] = concludes
+
+    def also(self, loop: Loop) -> None:
+        """Runs a loop of the service's own."""
+        self._loops.append(loop)
+
+    def serves(self, api: Api) -> None:
+        """Serves an API beside health and metrics."""
+        self._api = api
+
+    def run(self) -> None:
+        """Runs until SIGTERM or SIGINT, or until a loop fails."""
+        settings = Settings()
+        telemetry.start_logging(settings.telemetry)
+        uvloop.run(self._run(settings))
+
+    async def _run(self, settings: Settings) -> None:
+        async with AsyncExitStack() as stack:
+            pool = await connect_pool(settings.postgres, self.name)
+            stack.push_async_callback(pool.close)
+            producer = KafkaProducer(settings.kafka.bootstrap)
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            downstreams = Downstreams.load(settings.work.downstreams, producer.publish) if self.conclusions else None
+            if downstreams:
+                await downstreams.open()
+                stack.push_async_callback(downstreams.close)
+            plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
+            vault = Vault(keyring.load(settings.vault.keyring))
+            transactions = Transactions(pool, self.name, SystemClock(), vault, plans)
+            tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
+            stack.callback(provider.shutdown)
+            running = Running(settings, transactions, tracing, telemetry.Pulse(), asyncio.Event())
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, running.stopping.set)
+            async with asyncio.TaskGroup() as group:
+                for each in self._all_loops(running, producer, downstreams):
+                    group.create_task(each)
+
+    def _all_loops(self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None) -> list[Any]:
+        office, settings = running.transactions, running.settings
+        working = asyncio.Event()  # set when nothing can come into the outbox any more
+        steps = {step for stages in office.plans.values() for stage in stages for step in stage}
+        office.bells.update({(step.system, step.operation.value): Bell() for step in steps})
+        inner = [loop(running) for loop in self._loops]
+        if self.subscriptions:
+            hearing = Hearing(self.subscriptions, office, running.tracing)
+            consumer = Consumer(settings.kafka.bootstrap, self.name, self.reads, settings.kafka.batch_records)
+            inner.append(consumer.run(hearing.handle, running.stopping, running.pulse))
+        if downstreams:
+            for step in steps:
+                desk = Desk(downstreams.get(step.system), step.operation, office, self.conclusions, settings.work, running.tracing)
+                inner.append(desk.run(running.stopping, running.pulse))
+            inner.append(self._housekeeping(running))
+            if downstreams.on_the_bus:
+                answers = [topics.replies(system) for system in downstreams.on_the_bus]
+                group = f"{self.name}-replies"
+                consumer = Consumer(settings.kafka.bootstrap, group, answers, settings.kafka.batch_records)
+                inner.append(consumer.run(Replies(office).handle, running.stopping, running.pulse))
+        relay = Relay(office.pool, self.name, producer, office.relay_bell)
+        return [
+            self._drain(inner + [self._serve(running, producer)], working, office.relay_bell),
+            relay.run(working, running.pulse),
+        ]
+
+    @staticmethod
+    async def _drain(loops: list[Any], working: asyncio.Event, bell: Bell) -> None:
+        async with asyncio.TaskGroup() as group:
+            for loop in loops:
+                group.create_task(loop)
+        working.set()
+        bell.ring()
+
+    async def _serve(self, running: Running, producer: KafkaProducer) -> None:
+        vitals = health.Vitals(running.pulse, running.transactions.pool, producer)
+        app = self._api(running) if self._api else FastAPI(openapi_url=None)
+        app.include_router(health.router(vitals))
+        http = running.settings.http
+        config = uvicorn.Config(
+            app, host=http.host, port=http.port, log_config=None, access_log=False, timeout_graceful_shutdown=20, lifespan="off"
+        )
+        server = _Server(config)
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve())
+            await running.stopping.wait()
+            server.should_exit = True
+            await serving
+
+    async def _housekeeping(self, running: Running) -> None:
+        """Takes back tasks from workers that have gone silent, and forgets what can no longer be delivered twice."""
+        office = running.transactions
+        while not running.stopping.is_set():
+            running.pulse.beat("housekeeping")
+            try:
+                async with office.pool.acquire() as connection:
+                    now = office.clock.now()
+                    for desk in await tasks.reap(connection, now) & office.bells.keys():
+                        office.bells[desk].ring()
+                    await inbox.forget(connection, now - inbox.KEEP)
+            except AWAY:
+                pass
+            try:
+                async with asyncio.timeout(timedelta(seconds=2).total_seconds()):
+                    await running.stopping.wait()
+            except TimeoutError:
+                pass
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the service."""
+
+    def install_signal_handlers(self) -> None:
+        """Nothing: the service's own handler drains everything, the server included."""

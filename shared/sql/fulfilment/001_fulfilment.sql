@@ -1,0 +1,37 @@
+-- One fulfilment per request and operation, one task per downstream system and stage.
+CREATE TABLE fulfilment (
+    fulfilment_id uuid PRIMARY KEY,
+    request_id    uuid        NOT NULL,
+    subject_ref   uuid        NOT NULL,
+    "right"       text        NOT NULL,
+    operation     text        NOT NULL,
+    details       jsonb       NOT NULL,     -- what the operation needs besides identities; never personal data
+    due_on        date        NOT NULL,
+    stage         smallint    NOT NULL,
+    open_tasks    int         NOT NULL,     -- of this stage
+    failed_tasks  int         NOT NULL,
+    state         text        NOT NULL CHECK (state IN ('open', 'blocked', 'complete', 'cancelled')),
+    traceparent   text,
+    opened_at     timestamptz NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX fulfilment_request ON fulfilment (request_id);
+
+CREATE TABLE task (
+    task_id       uuid PRIMARY KEY,
+    fulfilment_id uuid        NOT NULL,
+    system        text        NOT NULL,
+    operation     text        NOT NULL,
+    stage         smallint    NOT NULL,
+    due_on        date        NOT NULL,
+    state         text        NOT NULL CHECK (state IN ('waiting', 'ready', 'leased', 'done', 'failed', 'cancelled')),
+    attempt       int         NOT NULL,
+    not_before    timestamptz NOT NULL,     -- not to be tried again before
+    lease_until   timestamptz,
+    progress      jsonb       NOT NULL,     -- what attempts noted: counts and references
+    receipt       jsonb,
+    failure       text,
+    concluded_at  timestamptz
+) WITH (fillfactor = 70);
+CREATE INDEX task_fulfilment ON task (fulfilment_id);
+CREATE INDEX task_ready ON task (system, operation, due_on, task_id) WHERE state = 'ready';
+CREATE INDEX task_leased ON task (lease_until) WHERE state = 'leased';

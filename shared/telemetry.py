@@ -1,0 +1,139 @@
+"""What operators see: metrics, traces, logs and the pulse of each loop; never personal data."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.bus.topics import ServiceName
+from shared.settings import TelemetrySettings
+
+HEARD = Counter("dsr_events_heard_total", "Events handled, by what became of them", ["service", "type", "result"])
+RELAYED = Counter("dsr_outbox_relayed_total", "Messages that the broker has acknowledged", ["service"])
+TASKS = Counter("dsr_tasks_total", "Attempts at tasks, by what became of them", ["service", "system", "operation", "result"])
+TASK_SECONDS = Histogram(
+    "dsr_task_call_seconds",
+    "Time of one call to a downstream, however many tasks it carried",
+    ["service", "system", "operation"],
+    buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+TASKS_READY = Gauge("dsr_tasks_ready", "Tasks that wait to be worked", ["service", "system", "operation"])
+REQUESTS = Counter("dsr_requests_total", "Requests, by what happened to them", ["right", "event"])
+CLOSED = Counter("dsr_requests_closed_total", "Requests closed, by outcome", ["right", "outcome"])
+OPEN_SECONDS = Histogram(
+    "dsr_request_open_seconds",
+    "From accepted to closed",
+    ["right"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400, 604800, 2592000),
+)
+
+_propagator = TraceContextTextMapPropagator()
+
+
+class Pulse:
+    """When each loop of the service last went round; a loop that stands still is not alive."""
+
+    def __init__(self, limit_seconds: float = 60.0) -> None:
+        self._limit = limit_seconds
+        self._beats: dict[str, float] = {}
+
+    def beat(self, loop: str) -> None:
+        """The loop has just gone round."""
+        self._beats[loop] = time.monotonic()
+
+    def still(self) -> list[str]:
+        """The loops that have not gone round within the limit."""
+        now = time.monotonic()
+        return [loop for loop, beat in self._beats.items() if now - beat > self._limit]
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """Makes spans that continue a ``traceparent`` (W3C Trace Context)."""
+
+    tracer: trace.Tracer
+
+    @contextmanager
+    def each(self, name: str, parents: Sequence[str | None]) -> Iterator[list[str | None]]:
+        """A span per sampled parent; yields the ``traceparent`` for what follows, in the same order.
+
+        Unsampled traces are passed on as they are and cost nothing.
+        """
+        spans = [self.tracer.start_span(name, _context(p), SpanKind.CONSUMER) if _sampled(p) else None for p in parents]
+        try:
+            yield [_header(span) if span else parent for span, parent in zip(spans, parents, strict=True)]
+        finally:
+            for span in spans:
+                if span:
+                    span.end()
+
+    @contextmanager
+    def together(self, name: str, parents: Sequence[str | None]) -> Iterator[None]:
+        """One current span for a call that carries many requests: child of the first sampled one, linked to the others."""
+        sampled = [parent for parent in parents if _sampled(parent)]
+        if not sampled:
+            yield
+            return
+        links = [Link(_span_context(parent)) for parent in sampled[1:]]
+        with self.tracer.start_as_current_span(name, _context(sampled[0]), SpanKind.CLIENT, links=links):
+            yield
+
+    @contextmanager
+    def serve(self, name: str, parent: str | None) -> Iterator[str]:
+        """The span of a request over HTTP; yields its ``traceparent``."""
+        with self.tracer.start_as_current_span(name, _context(parent) if parent else None, SpanKind.SERVER) as span:
+            yield _header(span)
+
+
+def start_tracing(service: ServiceName, settings: TelemetrySettings) -> tuple[Tracing, TracerProvider]:
+    """Tracing for one process; spans are exported only where a collector is configured."""
+    ratio = settings.sample_ratio if settings.otlp_endpoint else 0.0
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": f"dsr-{service}"}), sampler=ParentBased(TraceIdRatioBased(ratio))
+    )
+    if settings.otlp_endpoint:
+        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    return Tracing(provider.get_tracer("dsr")), provider
+
+
+def start_logging(settings: TelemetrySettings) -> None:
+    """Logs go to standard error, one line each; the chatty libraries only when something is wrong."""
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("aiokafka", "httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL if chatty == "aiokafka" else logging.WARNING)
+
+
+def outgoing_headers() -> dict[str, str]:
+    """The trace headers for a call made inside the current span."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    return carrier
+
+
+def _sampled(parent: str | None) -> bool:
+    return parent is not None and parent.endswith("1")
+
+
+def _context(parent: str | None) -> trace.Context:  # type: ignore[name-defined]
+    return _propagator.extract({"traceparent": parent} if parent else {})
+
+
+def _span_context(parent: str | None) -> SpanContext:
+    return trace.get_current_span(_context(parent)).get_span_context()
+
+
+def _header(span: Span) -> str:
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
