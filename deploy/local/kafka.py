@@ -1,0 +1,132 @@
+"""A real Apache Kafka broker of one node (KRaft) as our child process."""
+
+import base64
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Self
+
+from deploy.local import kafka_jars
+from deploy.local.java import find_java
+from deploy.local.paths import CACHE
+from deploy.local.ports import HOST, accepts, free_ports
+from deploy.local.process import Child
+from deploy.local.progress import Progress
+
+_MEMORY = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_LOG = "-Dlog4j.configuration=file:log4j.properties"
+
+# One node of its own: replication 1 everywhere. The short session lets it take part again soon after it was killed.
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=data
+auto.create.topics.enable=false
+broker.heartbeat.interval.ms=300
+broker.session.timeout.ms=2000
+group.initial.rebalance.delay.ms=0
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.num.partitions=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+"""
+
+_LOGGING = """\
+log4j.rootLogger=WARN, stdout
+log4j.appender.stdout=org.apache.log4j.ConsoleAppender
+log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
+log4j.appender.stdout.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
+"""
+
+
+class Kafka:
+    """The broker; `directory` holds its data and its log, and the next start finds them again.
+
+    The port stays the same for the life of this object, so clients reconnect after `kill()` and `start()`.
+    """
+
+    def __init__(self, directory: Path, progress: Progress | None = None, cache: Path = CACHE) -> None:
+        self._directory = directory
+        self._progress = progress or Progress()
+        self._cache = cache
+        self._port, self._controller = free_ports(2)
+        self._child: Child | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """Address for clients, as `host:port`."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def child(self) -> Child:
+        """The broker's process; made by the first `start()`."""
+        if self._child is None:
+            message = "the broker was never started"
+            raise RuntimeError(message)
+        return self._child
+
+    def start(self) -> None:
+        """Start the broker and wait until it listens; fetches and formats first what is not there yet."""
+        if self._child is None:
+            libs = kafka_jars.fetch(self._cache, self._progress)
+            self._child = self._prepare(libs)
+        with self._progress.step("Starting the broker"):
+            self._child.start()
+
+    def stop(self) -> None:
+        """Stop the broker cleanly."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """Kill the broker as `kill -9` does."""
+        self.child.kill()
+
+    def restart(self) -> None:
+        """Stop and start again, on the same port with the same data."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _prepare(self, libs: Path) -> Child:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        properties = _PROPERTIES.format(host=HOST, port=self._port, controller=self._controller)
+        (self._directory / "server.properties").write_text(properties)
+        (self._directory / "log4j.properties").write_text(_LOGGING)
+        # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
+        java = [str(find_java()), *_MEMORY, _LOG, "-cp", f"{os.path.relpath(libs, self._directory)}/*"]
+        self._format(java)
+        return Child(
+            "Kafka",
+            [*java, "kafka.Kafka", "server.properties"],
+            log=self._directory / "kafka.log",
+            ready=accepts(self._port),
+            cwd=self._directory,
+            grace=20,
+        )
+
+    def _format(self, java: list[str]) -> None:
+        formatted = self._directory / "formatted"
+        if formatted.is_file():
+            return
+        cluster = base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
+        command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+        command += ["-t", cluster, "-c", "server.properties"]
+        with (self._directory / "kafka.log").open("ab") as log:
+            subprocess.run(command, cwd=self._directory, stdout=log, stderr=log, check=True)
+        formatted.touch()

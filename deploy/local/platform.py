@@ -1,0 +1,79 @@
+"""The servers that the product stands on: our own PostgreSQL and Kafka, or those that exist already."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deploy.local import postgres_databases as databases
+from deploy.local.kafka import Kafka
+from deploy.local.postgres import Postgres
+from deploy.local.progress import Progress
+
+
+class ExistingServers(BaseSettings):
+    """Servers to use instead of our own."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_", frozen=True)
+
+    postgres_dsn: str | None = Field(default=None, description="PostgreSQL 15 or later; its user may make databases")
+    kafka_bootstrap: str | None = Field(default=None, description="Apache Kafka 4, as host:port")
+
+
+class Platform:
+    """PostgreSQL and Kafka together, with their data below `directory`; `start()` blocks until both are ready.
+
+        with Platform(LOCAL / "demo") as platform:
+            platform.postgres_dsn, platform.kafka_bootstrap, platform.database("cdr")
+
+    `postgres` and `kafka` are None where an existing server is used.
+    """
+
+    def __init__(
+        self, directory: Path, progress: Progress | None = None, existing: ExistingServers | None = None
+    ) -> None:
+        progress = progress or Progress()
+        self._existing = existing or ExistingServers()
+        self.postgres = None if self._existing.postgres_dsn else Postgres(directory / "postgres", progress)
+        self.kafka = None if self._existing.kafka_bootstrap else Kafka(directory / "kafka", progress)
+
+    @property
+    def postgres_dsn(self) -> str:
+        """Where the product's database is."""
+        return self.postgres.dsn if self.postgres else str(self._existing.postgres_dsn)
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """Where the broker is."""
+        return self.kafka.bootstrap if self.kafka else str(self._existing.kafka_bootstrap)
+
+    def database(self, name: str) -> str:
+        """Create a database beside the product's own if it is not there yet; its DSN."""
+        return databases.wait_for(databases.create(self.postgres_dsn, name))
+
+    def start(self) -> None:
+        """Start both side by side; if one fails, the other is stopped too."""
+        servers = [server for server in (self.postgres, self.kafka) if server is not None]
+        try:
+            with ThreadPoolExecutor() as threads:
+                for started in [threads.submit(server.start) for server in servers]:
+                    started.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop both cleanly."""
+        servers = [server for server in (self.kafka, self.postgres) if server is not None]
+        with ThreadPoolExecutor() as threads:
+            for stopped in [threads.submit(server.stop) for server in servers]:
+                stopped.result()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
