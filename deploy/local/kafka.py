@@ -15,7 +15,6 @@ from deploy.local.process import Child
 from deploy.local.progress import Progress
 
 _MEMORY = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-_LOG = "-Dlog4j.configuration=file:log4j.properties"
 
 # One node of its own: replication 1 everywhere. The short session lets it take part again soon after it was killed.
 _PROPERTIES = """\
@@ -109,7 +108,7 @@ class Kafka:
         (self._directory / "server.properties").write_text(properties)
         (self._directory / "log4j.properties").write_text(_LOGGING)
         # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
-        java = [str(find_java()), *_MEMORY, _LOG, "-cp", f"{os.path.relpath(libs, self._directory)}/*"]
+        java = [str(find_java()), *_MEMORY, "-cp", f".{os.pathsep}{os.path.relpath(libs, self._directory)}/*"]
         self._format(java)
         return Child(
             "Kafka",

@@ -1,5 +1,6 @@
 """Child processes that never outlive us: servers, services and downstream systems on this machine."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import IO, Self, cast
 
 _KEEPER = Path(__file__).with_name("process_keeper.py")
 _PROBE_EVERY = 0.05
@@ -79,7 +80,7 @@ class Child:
 
     def spawn(self) -> None:
         """Start the process without waiting until it is ready, so that several can start side by side."""
-        self._forget()
+        self._cut_lifeline()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         order = {
             "command": [str(word) for word in self.command],
@@ -116,14 +117,17 @@ class Child:
         if self._keeper is None:
             return None
         try:
-            return self._keeper.wait(timeout)
+            status = self._keeper.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
+        self._cut_lifeline()
+        return status
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
-        if self._keeper is not None and self._keeper.stdin is not None and self.running:
-            os.write(self._keeper.stdin.fileno(), bytes([number]))
+        if self.running and self._keeper is not None and self._keeper.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has just ended
+                os.write(self._keeper.stdin.fileno(), bytes([number]))
 
     def kill(self) -> None:
         """Kill the process and all that it started, as `kill -9` does, and wait until they are gone."""
@@ -131,14 +135,9 @@ class Child:
         self.wait()
 
     def stop(self) -> int | None:
-        """Ask the process to end, insist after the grace period; its exit status, None if it had not been started."""
-        if self._keeper is None:
-            return None
-        if self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-        status = self._keeper.wait()
-        self._forget()
-        return status
+        """Ask the process to end, insist after the grace period; its exit status, None if it was never started."""
+        self._cut_lifeline()
+        return self.wait()
 
     def restart(self) -> None:
         """Stop and start again."""
@@ -157,26 +156,18 @@ class Child:
         self.stop()
 
     def _read_pid(self, keeper: subprocess.Popen[bytes]) -> int:
-        if keeper.stdout is None:
-            raise self._failure("was started without a pipe")
-        with selectors.DefaultSelector() as selector:
-            selector.register(keeper.stdout, selectors.EVENT_READ)
-            if not selector.select(self.ready_within):
-                self.stop()
-                raise self._failure("is still running since an earlier start")
-        line = keeper.stdout.readline()
+        with cast("IO[bytes]", keeper.stdout) as told, selectors.DefaultSelector() as selector:
+            selector.register(told, selectors.EVENT_READ)
+            in_time = selector.select(self.ready_within)
+            line = told.readline() if in_time else b""
         if not line:
             self.stop()
-            raise self._failure("could not be started")
+            raise self._failure("could not be started" if in_time else "is still running since an earlier start")
         return int(line)
 
     def _failure(self, what: str) -> ChildFailedError:
         return ChildFailedError(f"{self.name} {what}; the end of {self.log}:\n{self.tail()}")
 
-    def _forget(self) -> None:
-        if self._keeper is not None:
-            for pipe in (self._keeper.stdin, self._keeper.stdout):
-                if pipe is not None:
-                    pipe.close()
-        self._keeper = None
-        self._pid = None
+    def _cut_lifeline(self) -> None:
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.close()

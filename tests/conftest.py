@@ -1,0 +1,77 @@
+"""What every test may ask for: a database of its own, and a broker that all share."""
+
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+from deploy.local import postgres_databases as databases
+from deploy.local.paths import CACHE, LOCAL
+from deploy.local.platform import Platform
+from shared.postgres import migrate
+
+RUNS = LOCAL / "test"
+
+settings.register_profile("repository", database=DirectoryBasedExampleDatabase(CACHE / "hypothesis"), deadline=None)
+settings.load_profile("repository")
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Iterator[Path]:
+    """A folder for what this run of the tests leaves, removed at its end."""
+    for left_over in RUNS.glob("*"):
+        if not psutil.pid_exists(int(left_over.name)):
+            shutil.rmtree(left_over, ignore_errors=True)
+    folder = RUNS / str(psutil.Process().pid)
+    folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def platform(run_folder: Path) -> Iterator[Platform]:
+    """A real PostgreSQL and a real broker, started once for all tests."""
+    with Platform(run_folder / "platform") as platform:
+        yield platform
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(platform: Platform) -> str:
+    """The server's own database: tests take `database` or `empty_database` instead."""
+    return platform.postgres_dsn
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(platform: Platform) -> str:
+    """The broker that all tests share: a test names its topics and groups so that no other has them."""
+    return platform.kafka_bootstrap
+
+
+@pytest.fixture(scope="session")
+def template(postgres_dsn: str) -> Iterator[str]:
+    """Name of a database with every migration, from which a test's own is copied."""
+    name = f"template_{secrets.token_hex(6)}"
+    databases.wait_for(migrate(databases.wait_for(databases.create(postgres_dsn, name))))
+    yield name
+    databases.wait_for(databases.drop(postgres_dsn, name))
+
+
+@pytest.fixture
+async def database(postgres_dsn: str, template: str) -> AsyncIterator[str]:
+    """DSN of a database of this test alone, with every migration."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield await databases.create(postgres_dsn, name, template)
+    await databases.drop(postgres_dsn, name)
+
+
+@pytest.fixture
+async def empty_database(postgres_dsn: str) -> AsyncIterator[str]:
+    """DSN of a database of this test alone, with nothing in it."""
+    name = f"test_{secrets.token_hex(6)}"
+    yield await databases.create(postgres_dsn, name)
+    await databases.drop(postgres_dsn, name)

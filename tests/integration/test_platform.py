@@ -1,0 +1,212 @@
+"""The servers on this machine: they come back after `kill -9`, and nothing outlives us."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from deploy.local import postgres_databases
+from deploy.local.kafka import Kafka
+from deploy.local.paths import ROOT
+from deploy.local.platform import ExistingServers, Platform
+from deploy.local.postgres import Postgres
+from deploy.local.process import Child, ChildFailedError
+
+# Starts a process that starts another one in a session of its own, and tells both process ids.
+_FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+_SERVER_OWNER = """
+import sys
+from pathlib import Path
+from deploy.local.postgres import Postgres
+postgres = Postgres(Path(sys.argv[1]))
+postgres.start()
+print(postgres.child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder of the test alone, with a space in its path."""
+    path = run_folder / f"{request.node.name[:40]} of its own"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """A server of the test alone."""
+    with Postgres(folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+def kafka(folder: Path) -> Iterator[Kafka]:
+    """A broker of the test alone."""
+    with Kafka(folder / "kafka") as broker:
+        yield broker
+
+
+async def _execute(dsn: str, statement: str) -> object:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+async def _produce(bootstrap: str, topic: str, value: bytes) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True) as producer:
+        await producer.send_and_wait(topic, value)
+
+
+async def _first_values(bootstrap: str, topic: str, count: int) -> list[bytes]:
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    async with consumer, asyncio.timeout(30):
+        return [bytes((await consumer.getone()).value) for _ in range(count)]
+
+
+async def test_postgres_has_its_data_after_kill_9(postgres: Postgres) -> None:
+    await _execute(postgres.dsn, "CREATE TABLE kept AS SELECT 7 AS number")
+    backend = psutil.Process(postgres.child.pid).children()[0]
+
+    await asyncio.to_thread(postgres.kill)
+    assert not backend.is_running()
+    await asyncio.to_thread(postgres.start)
+
+    assert await _execute(postgres.dsn, "SELECT number FROM kept") == 7
+
+
+async def test_postgres_comes_back_although_a_connection_was_busy_when_it_was_killed(postgres: Postgres) -> None:
+    connection = await asyncpg.connect(postgres.dsn)
+    busy = asyncio.create_task(connection.fetchval("SELECT count(*) FROM generate_series(1, 1000000000)"))
+    await _until_active(postgres.dsn)
+
+    await asyncio.to_thread(postgres.kill)
+    with pytest.raises((asyncpg.PostgresConnectionError, ConnectionError)):
+        await busy
+    await asyncio.to_thread(postgres.start)
+
+    assert await _execute(postgres.dsn, "SELECT 1") == 1
+
+
+async def _until_active(dsn: str) -> None:
+    async with asyncio.timeout(10):
+        while not await _execute(dsn, "SELECT true FROM pg_stat_activity WHERE query ~ '^SELECT count' LIMIT 1"):
+            pass
+
+
+async def test_kafka_has_its_records_after_kill_9(kafka: Kafka) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic("kept", num_partitions=1, replication_factor=1)])
+    await admin.close()
+    await _produce(kafka.bootstrap, "kept", b"before")
+
+    await asyncio.to_thread(kafka.kill)
+    await asyncio.to_thread(kafka.start)
+    await _produce(kafka.bootstrap, "kept", b"after")
+
+    assert await _first_values(kafka.bootstrap, "kept", 2) == [b"before", b"after"]
+
+
+def test_a_second_start_finds_the_data_of_the_first(folder: Path) -> None:
+    with Postgres(folder / "postgres") as first:
+        postgres_databases.wait_for(_execute(first.dsn, "CREATE TABLE kept AS SELECT 7 AS number"))
+    with Postgres(folder / "postgres") as second:
+        assert postgres_databases.wait_for(_execute(second.dsn, "SELECT number FROM kept")) == 7
+
+
+def test_postgres_runs_in_a_folder_that_is_closed_to_other_users(folder: Path) -> None:
+    folder.chmod(0o700)
+    with Postgres(folder / "postgres") as server:
+        assert postgres_databases.wait_for(_execute(server.dsn, "SELECT 1")) == 1
+
+
+def test_postgres_knows_the_letters_of_other_languages(postgres: Postgres) -> None:
+    assert postgres_databases.wait_for(_execute(postgres.dsn, "SELECT lower('ÄØŁ')")) == "äøł"
+
+
+def test_existing_servers_are_used_and_none_is_started(folder: Path) -> None:
+    existing = ExistingServers(postgres_dsn="postgresql://elsewhere/dsr", kafka_bootstrap="elsewhere:9092")
+    with Platform(folder / "platform", existing=existing) as platform:
+        assert (platform.postgres_dsn, platform.kafka_bootstrap) == ("postgresql://elsewhere/dsr", "elsewhere:9092")
+        assert not (folder / "platform").exists()
+
+
+def test_no_server_outlives_an_owner_that_was_killed_with_9(folder: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER_OWNER, str(folder / "postgres")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as owner:
+        assert owner.stdout is not None
+        server = psutil.Process(int(owner.stdout.readline()))
+        family = [server, *server.children(recursive=True)]
+        owner.kill()
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert "database system is shut down" in (folder / "postgres" / "postgres.log").read_text()
+
+
+def test_a_killed_child_takes_its_own_children_with_it(folder: Path) -> None:
+    child = Child("family", [sys.executable, "-c", _FAMILY], log=folder / "family.log", ready=lambda: _told(folder) > 0)
+    child.start()
+    grandchild = psutil.Process(_told(folder))
+    child.kill()
+    assert not grandchild.is_running()
+    assert child.wait() == 128 + 9
+
+
+def test_a_stopped_child_leaves_no_child_of_its_own(folder: Path) -> None:
+    child = Child("family", [sys.executable, "-c", _FAMILY], log=folder / "family.log", ready=lambda: _told(folder) > 0)
+    with child:
+        family = [psutil.Process(child.pid), psutil.Process(_told(folder))]
+    assert [each.is_running() for each in family] == [False, False]
+
+
+def _told(folder: Path) -> int:
+    return int((folder / "family.log").read_text().strip() or 0)
+
+
+def test_a_child_that_ends_early_is_told_with_the_end_of_its_log(folder: Path) -> None:
+    child = Child("hasty", [sys.executable, "-c", "exit('no bread')"], log=folder / "hasty.log", ready=lambda: False)
+    with pytest.raises(ChildFailedError, match=r"hasty ended with status 1 before it was ready(.|\n)*no bread"):
+        child.start()
+
+
+def test_a_child_that_is_late_is_stopped_and_told(folder: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    child = Child("late", command, log=folder / "late.log", ready=lambda: False, ready_within=0.5)
+    with pytest.raises(ChildFailedError, match="late was not ready within"):
+        child.start()
+    assert not child.running
+
+
+def test_a_program_that_does_not_exist_is_told(folder: Path) -> None:
+    child = Child("ghost", [folder / "ghost"], log=folder / "ghost.log")
+    with pytest.raises(ChildFailedError, match=r"ghost could not be started(.|\n)*FileNotFoundError"):
+        child.start()
+
+
+def test_two_children_with_one_log_never_run_at_the_same_time(folder: Path) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with Child("first", command, log=folder / "log"):
+        second = Child("second", command, log=folder / "log", ready_within=0.5)
+        with pytest.raises(ChildFailedError, match="still running since an earlier start"):
+            second.start()
+    with Child("third", command, log=folder / "log") as third:
+        assert third.running
