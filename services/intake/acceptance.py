@@ -1,0 +1,209 @@
+"""Accepting requests durably: whoever asks while a commit is under way shares the next one, and is answered after it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from services.intake import assurance, idempotency
+from services.intake.keys import Caller
+from services.intake.problems import BadRequest, KeyReused
+from services.intake.request import Request, State
+from services.intake.submission import Submission, received_in_the_future
+from shared.events import Event, RequestReceived, RequestVerified
+from shared.rights import Right
+from shared.telemetry import REQUESTS
+from shared.time_limit import commit_due
+from shared.time_limit_policy import TimeLimitPolicy
+from shared.transaction import Transaction, Transactions
+from shared.vault import Statement
+
+_COLUMNS = ["request_id", "subject_ref", "right", "state", "scope", "channel", "key_id", "received_at", "accepted_at", "due_on"]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What came with one HTTP request: who sent it, under which idempotency key if any, and its trace."""
+
+    caller: Caller
+    claim: idempotency.Claim | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that is stored: its id, where it stands and by when it is due."""
+
+    request_id: UUID
+    state: str
+    due_on: date
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    envelope: Envelope
+    prepared: Sequence["_Prepared"]
+    answer: "asyncio.Future[list[Accepted]]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    request: Request
+    subject_row: tuple[object, ...]
+    events: tuple[Event, ...]
+    record: Mapping[str, JsonValue]
+
+
+class Acceptance:
+    """The counter at which requests are handed in."""
+
+    def __init__(self, transactions: Transactions, policy: TimeLimitPolicy, required: Mapping[Right, str]) -> None:
+        self._transactions = transactions
+        self._policy = policy
+        self._required = required
+        self._waiting: list[_Waiting] = []
+        self._working: asyncio.Task[None] | None = None
+
+    async def accept(self, submissions: Sequence[Submission], envelope: Envelope) -> list[Accepted]:
+        """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
+
+        Raises ``KeyReused``, ``BadRequest`` or ``MalformedIdentity``; nothing is stored then.
+        """
+        now = self._transactions.clock.now()
+        prepared = [self._prepare(submission, now) for submission in submissions]
+        answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(envelope, prepared, answer))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await answer
+
+    def _prepare(self, submission: Submission, now: datetime) -> _Prepared:
+        received_at = submission.received_at or now
+        if received_in_the_future(received_at, now):
+            raise BadRequest("received_at lies in the future; leave it out, or give the instant at which it arrived")
+        zones = self._policy.zones_of(submission.subject.country)
+        request = Request(
+            request_id=uuid7(),
+            subject_ref=uuid7(),
+            right=submission.right,
+            state=State.RECEIVED,
+            scope=submission.ground or submission.scope,
+            channel="api",
+            received_at=received_at,
+            accepted_at=now,
+            due_on=commit_due(received_at, zones, self._policy),
+        )
+        sure = assurance.suffices(submission.assurance, submission.right, self._required)
+        statement = Statement(
+            tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
+        )
+        received = RequestReceived(
+            request_id=request.request_id,
+            occurred_at=now,
+            right=request.right,
+            subject=request.subject_ref,
+            channel=request.channel,
+            received_at=received_at,
+            zones=zones,
+            calendar=self._policy.calendar_of(submission.subject.country),
+            scope=request.scope,
+            due_on=request.due_on,
+        )
+        request = request.to(State.IN_PROGRESS if sure else State.AWAITING_IDENTITY)
+        record: dict[str, JsonValue] = {"right": request.right, "state": request.state, "due_on": request.due_on.isoformat()}
+        if submission.assurance:
+            record |= {"level": submission.assurance.level, "method": submission.assurance.method}
+        return _Prepared(
+            request,
+            self._transactions.vault.new_subject(request.subject_ref, statement, now),
+            (received, verified(request, now)) if sure else (received,),
+            record,
+        )
+
+    async def _work(self) -> None:
+        while self._waiting:
+            group, self._waiting = _first_of_each_key(self._waiting)
+            try:
+                answers = await self._commit(group)
+            except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
+                for waiting in group:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(error)
+                continue
+            for waiting, answer in zip(group, answers, strict=True):
+                if waiting.answer.done():
+                    continue
+                if isinstance(answer, Exception):
+                    waiting.answer.set_exception(answer)
+                else:
+                    waiting.answer.set_result(answer)
+
+    async def _commit(self, group: Sequence[_Waiting]) -> list[list[Accepted] | KeyReused]:
+        async with self._transactions.begin() as tx:
+            claims = {w.envelope.claim: [p.request.request_id for p in w.prepared] for w in group if w.envelope.claim}
+            earlier = await idempotency.claim(tx, claims) if claims else {}
+            fresh = [waiting for waiting in group if waiting.envelope.claim not in earlier]
+            await self._store(tx, fresh)
+        for waiting in fresh:
+            for prepared in waiting.prepared:
+                REQUESTS.labels(prepared.request.right, "accepted").inc()
+        return [
+            _replay(waiting.envelope, earlier[waiting.envelope.claim])
+            if waiting.envelope.claim in earlier
+            else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in waiting.prepared]
+            for waiting in group
+        ]
+
+    async def _store(self, tx: Transaction, fresh: Sequence[_Waiting]) -> None:
+        everything = [(waiting.envelope, prepared) for waiting in fresh for prepared in waiting.prepared]
+        if not everything:
+            return
+        await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
+        rows = [
+            (r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel, envelope.caller.key_id)
+            + (r.received_at, r.accepted_at, r.due_on)
+            for envelope, r in ((envelope, prepared.request) for envelope, prepared in everything)
+        ]
+        await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+        for envelope, prepared in everything:
+            request_id = prepared.request.request_id
+            tx.traces[request_id] = envelope.traceparent
+            tx.record(request_id, "request.received", prepared.record, envelope.caller.actor)
+            for event in prepared.events:
+                tx.publish(event)
+
+
+def verified(request: Request, now: datetime) -> RequestVerified:
+    """The requester is who they say: fulfilment may begin."""
+    return RequestVerified(
+        request_id=request.request_id,
+        occurred_at=now,
+        right=request.right,
+        subject=request.subject_ref,
+        scope=request.scope,
+        due_on=request.due_on,
+    )
+
+
+def _first_of_each_key(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """Those to commit now and those to commit after, so that one idempotency key is at most once in a transaction."""
+    now: list[_Waiting] = []
+    later: list[_Waiting] = []
+    claimed: set[object] = set()
+    for each in waiting:
+        key = each.envelope.claim and (each.envelope.claim.key_id, each.envelope.claim.idempotency_key)
+        (later if key in claimed else now).append(each)
+        if key:
+            claimed.add(key)
+    return now, later
+
+
+def _replay(envelope: Envelope, earlier: idempotency.Earlier) -> list[Accepted] | KeyReused:
+    if envelope.claim is None or earlier.body_hash != envelope.claim.body_hash:
+        return KeyReused("this idempotency key was used before with another body; nothing was stored")
+    return [Accepted(request_id, state, due_on, replayed=True) for request_id, state, due_on in earlier.requests]

@@ -1,0 +1,40 @@
+"""What the subject is told, in plain words; pure."""
+
+from collections.abc import Sequence
+
+from services.intake.request import Request, State
+from shared.rights import Outcome, Right
+
+_DONE = {
+    Right.ACCESS: "A copy of your personal data is ready for you to download.",
+    Right.RECTIFICATION: "Your data was corrected in every system that holds it.",
+    Right.ERASURE: "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
+    Right.RESTRICTION: "Your data is restricted: it is kept, and not used for anything else.",
+    Right.PORTABILITY: "Your data is ready for you to download in a form that other providers can read.",
+    Right.OBJECTION: "You will get no more marketing from us.",
+}
+_WAITING = {
+    State.RECEIVED: "We have your request.",
+    State.AWAITING_IDENTITY: "We have your request and need to be sure that it comes from you.",
+    State.AWAITING_CLARIFICATION: "We have your request and have a question about it.",
+    State.IN_PROGRESS: "We are working on your request.",
+    State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
+}
+
+
+def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
+    """Where the request stands or how it ended, with what could not be done if there is anything."""
+    match request.outcome:
+        case None:
+            return f"{_WAITING.get(request.state, 'We have answered.')} You will hear from us by {request.due_on:%d %B %Y}."
+        case Outcome.FULFILLED:
+            return _DONE[request.right]
+        case Outcome.NO_DATA:
+            return "We searched every system and hold no data about you under the identities that you gave."
+        case Outcome.PARTIALLY_FULFILLED:
+            kept = sorted({str(task["system"]) for task in tasks or () if task.get("ground") or task.get("failure")})
+            return f"Your request was fulfilled in part; not, or not completely, in: {', '.join(kept) or 'see the timeline'}."
+        case Outcome.WITHDRAWN:
+            return "You withdrew your request; nothing more will be done."
+        case _:
+            return f"Your request was closed: {request.outcome.replace('_', ' ')}."

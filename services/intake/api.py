@@ -1,0 +1,175 @@
+"""The API: submit, follow, verify, withdraw, decide, download. Every error is a problem (RFC 9457); every call needs a key."""
+
+import hashlib
+from typing import Annotated
+from uuid import UUID
+
+import orjson
+from fastapi import FastAPI, Header, Request, Response
+
+from services.intake import answer, documents, problems, timeline
+from services.intake.acceptance import Acceptance, Accepted, Envelope
+from services.intake.assurance import required_levels
+from services.intake.casework import Casework
+from services.intake.idempotency import Claim
+from services.intake.keys import Caller, Keys
+from services.intake.problems import BadRequest, NotReady, TooLarge
+from services.intake.register import Filed
+from services.intake.submission import Batch, Decision, Submission, Verification
+from shared import claims
+from shared.bus_tasks import TaskIdentities
+from shared.service import Running
+from shared.time_limit_policy import read_policy
+
+MAX_BODY = 4 * 1024 * 1024
+MAX_IDEMPOTENCY_KEY = 200
+Authorization = Annotated[str | None, Header(description="`Bearer dsr_…`")]
+
+
+def build(running: Running) -> FastAPI:
+    """The API over a running service."""
+    office = running.transactions
+    keys = Keys(office.pool, office.clock)
+    required = required_levels()
+    acceptance = Acceptance(office, read_policy(), required)
+    casework = Casework(office, dict(required))
+    app = FastAPI(title="Data subject requests", version="1", summary="GDPR Art. 15-18, 20, 21", responses=documents.PROBLEMS)
+    problems.install(app)
+
+    async def accept(request: Request, *, batch: bool) -> Response:
+        """The hot path: one body, one shared commit, one answer."""
+        caller = await keys.caller(request.headers.get("authorization"))
+        caller.must_be("channel", "privacy")
+        body = await _body(request)
+        submissions = Batch.model_validate_json(body).requests if batch else (Submission.model_validate_json(body),)
+        with running.tracing.serve("submit", request.headers.get("traceparent")) as trace:
+            envelope = Envelope(caller, _claim(request, caller, body), trace)
+            accepted = await acceptance.accept(submissions, envelope)
+        content: object = {"requests": [_told(a) for a in accepted]} if batch else _told(accepted[0])
+        status = 200 if accepted[0].replayed else 201
+        return Response(orjson.dumps(content), status, media_type="application/json")
+
+    @app.post("/v1/requests", status_code=201, openapi_extra=documents.SUBMIT, response_model=documents.Receipt)
+    async def submit(request: Request) -> Response:
+        """Submit one request; a replay with the same `Idempotency-Key` and body gives the first answer, with status 200."""
+        return await accept(request, batch=False)
+
+    @app.post("/v1/requests/batch", status_code=201, openapi_extra=documents.SUBMIT_BATCH, response_model=documents.Receipts)
+    async def submit_batch(request: Request) -> Response:
+        """Submit up to 1,000 requests, accepted together or not at all."""
+        return await accept(request, batch=True)
+
+    @app.get("/v1/requests/{request_id}", response_model=documents.RequestView)
+    async def read(request_id: UUID, authorization: Authorization = None) -> Response:
+        """Where a request stands, what each system did in counts, and the answer in plain words."""
+        filed = await casework.read(request_id, await keys.caller(authorization))
+        return _json(_view(filed))
+
+    @app.get("/v1/requests/{request_id}/timeline", response_model=documents.Timeline)
+    async def read_timeline(request_id: UUID, authorization: Authorization = None) -> Response:
+        """Everything that was done about a request, in order, as the evidence has it."""
+        await casework.read(request_id, await keys.caller(authorization))
+        return _json({"request_id": request_id, "entries": await timeline.entries(office.pool, request_id)})
+
+    @app.post("/v1/requests/{request_id}/verify", response_model=documents.Moved)
+    async def verify(request_id: UUID, body: Verification, authorization: Authorization = None) -> Response:
+        """State how the requester proved who they are; work begins if that is enough for the right."""
+        caller = await keys.caller(authorization)
+        return _moved(request_id, await casework.verify(request_id, body.assurance, caller))
+
+    @app.post("/v1/requests/{request_id}/withdraw", response_model=documents.Moved)
+    async def withdraw(request_id: UUID, authorization: Authorization = None) -> Response:
+        """Withdraw a request; what was done already stays done."""
+        return _moved(request_id, await casework.withdraw(request_id, await keys.caller(authorization)))
+
+    @app.post("/v1/requests/{request_id}/decision", response_model=documents.Moved)
+    async def decide(request_id: UUID, body: Decision, authorization: Authorization = None) -> Response:
+        """Decide about a request whose downstream failed for good (privacy team)."""
+        caller = await keys.caller(authorization)
+        caller.must_be("privacy")
+        return _moved(request_id, await casework.decide(request_id, body, caller))
+
+    @app.post("/v1/requests/{request_id}/lift", response_model=documents.Moved)
+    async def lift(request_id: UUID, authorization: Authorization = None) -> Response:
+        """Lift a restriction of which the subject has been informed beforehand (privacy team)."""
+        caller = await keys.caller(authorization)
+        caller.must_be("privacy")
+        return _moved(request_id, await casework.lift(request_id, caller))
+
+    @app.get("/v1/requests/{request_id}/package", responses=documents.PACKAGE, response_class=Response)
+    async def download(request_id: UUID, authorization: Authorization = None) -> Response:
+        """The package of an access or portability request: a ZIP of JSON and CSV."""
+        caller = await keys.caller(authorization)
+        filed = await casework.read(request_id, caller)
+        if filed.package_id is None:
+            raise NotReady("there is no package: the request is still open, or nothing was found")
+        content = await timeline.hand_out(office, filed, caller)
+        headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
+        return Response(content, media_type="application/zip", headers=headers)
+
+    @app.get("/v1/requests/{request_id}/certificate", response_model=dict[str, object])
+    async def certify(request_id: UUID, authorization: Authorization = None) -> Response:
+        """The certificate of a closed request: its evidence, signed; `python -m shared.certificate FILE` checks it offline."""
+        filed = await casework.read(request_id, await keys.caller(authorization))
+        if filed.request.closed_at is None:
+            raise NotReady("a request gets its certificate when it is closed")
+        return _json(await timeline.certificate(office, filed, _view(filed)))
+
+    @app.get("/v1/tasks/identities", response_model=TaskIdentities)
+    async def identities(
+        claim: Annotated[str, Header(alias=claims.CLAIM_HEADER)], authorization: Authorization = None
+    ) -> Response:
+        """Whom a task on the bus is about, for the system that it was sent to."""
+        caller = await keys.caller(authorization)
+        shown = claims.verify(claim, office.vault.keyring.claims, office.clock.now())
+        caller.must_be(f"downstream:{shown.system}")
+        return _json((await timeline.identities(office, shown)).model_dump(mode="json"))
+
+    return app
+
+
+async def _body(request: Request) -> bytes:
+    if int(request.headers.get("content-length") or 0) > MAX_BODY:
+        raise TooLarge("the body is larger than 4 MiB; send fewer requests at once")
+    body = await request.body()
+    if len(body) > MAX_BODY:
+        raise TooLarge("the body is larger than 4 MiB; send fewer requests at once")
+    return body
+
+
+def _claim(request: Request, caller: Caller, body: bytes) -> Claim | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY or not key.isascii() or not key.isprintable():
+        raise BadRequest("an Idempotency-Key has 1 to 200 printable ASCII characters")
+    return Claim(caller.key_id, key, hashlib.sha256(request.url.path.encode() + b"\0" + body).digest())
+
+
+def _told(accepted: Accepted) -> dict[str, object]:
+    return {"request_id": accepted.request_id, "state": accepted.state, "due_on": accepted.due_on}
+
+
+def _view(filed: Filed) -> dict[str, object]:
+    request = filed.request
+    return {
+        "request_id": str(request.request_id),
+        "right": request.right,
+        "state": request.state,
+        "outcome": request.outcome,
+        "scope": request.scope,
+        "received_at": request.received_at.isoformat(),
+        "due_on": request.due_on.isoformat(),
+        "closed_at": request.closed_at.isoformat() if request.closed_at else None,
+        "answer": answer.answer(request, filed.tasks),
+        "tasks": filed.tasks or [],
+        "package": filed.package_id is not None,
+    }
+
+
+def _moved(request_id: UUID, state: str) -> Response:
+    return _json({"request_id": request_id, "state": state})
+
+
+def _json(content: object) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")

@@ -1,0 +1,107 @@
+"""What people do with a request after it was submitted: prove who they are, withdraw, decide, lift."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from services.intake import assurance, register
+from services.intake.acceptance import verified
+from services.intake.keys import Caller
+from services.intake.problems import BadRequest, NotFound
+from services.intake.register import Filed
+from services.intake.request import State
+from services.intake.submission import Assurance, Decision
+from shared.errors import IllegalTransition
+from shared.events import LiftDecided, RequestWithdrawn, RetryDecided
+from shared.rights import Outcome, Right
+from shared.transaction import Transaction, Transactions
+
+
+class Casework:
+    """Moves one request on, in one transaction each, for a caller who may."""
+
+    def __init__(self, transactions: Transactions, required: dict[Right, str]) -> None:
+        self._transactions = transactions
+        self._required = required
+
+    async def read(self, request_id: UUID, caller: Caller) -> Filed:
+        """The request, for the key that submitted it and for the privacy team; raises ``NotFound`` for anybody else."""
+        filed = await register.read(self._transactions.pool, request_id)
+        return _visible(filed, caller)
+
+    async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
+        """The requester has proved who they are: fulfilment begins, if that much proof is enough for this right."""
+        async with self._transactions.begin() as tx:
+            filed = await self._hold(tx, request_id, caller)
+            request = filed.request
+            if not assurance.suffices(proof, request.right, self._required):
+                message = f"{request.right} needs level {self._required[request.right]}; {proof.level} is not enough"
+                raise BadRequest(message)
+            request = request.to(State.IN_PROGRESS)
+            await register.write(tx, [replace(filed, request=request)])
+            tx.record(request_id, "identity.verified", {"level": proof.level, "method": proof.method}, caller.actor)
+            tx.publish(verified(request, tx.now))
+        return request.state
+
+    async def withdraw(self, request_id: UUID, caller: Caller) -> State:
+        """The subject no longer wants it: what has not begun will not begin."""
+        async with self._transactions.begin() as tx:
+            filed = await self._hold(tx, request_id, caller)
+            closed = register.close(tx, filed, Outcome.WITHDRAWN, caller.actor)
+            await register.write(tx, [replace(filed, request=closed)])
+            tx.publish(
+                RequestWithdrawn(
+                    request_id=request_id, occurred_at=tx.now, right=closed.right, subject=closed.subject_ref
+                )
+            )
+        return closed.state
+
+    async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
+        """A person decides about a request whose downstream failed: try again, or close it as partially fulfilled."""
+        async with self._transactions.begin() as tx:
+            filed = await self._hold(tx, request_id, caller)
+            request = filed.request
+            if request.state is not State.AWAITING_DECISION:
+                message = f"a request that is {request.state} does not wait for a decision"
+                raise IllegalTransition(message)
+            tx.record(request_id, "decision.made", {"decision": decision.decision}, caller.actor)
+            if decision.decision == "retry":
+                request = request.to(State.IN_PROGRESS)
+                tx.publish(
+                    RetryDecided(request_id=request_id, occurred_at=tx.now, right=request.right, subject=request.subject_ref)
+                )
+            else:
+                request = register.close(tx, filed, Outcome.PARTIALLY_FULFILLED, caller.actor)
+            await register.write(tx, [replace(filed, request=request)])
+        return request.state
+
+    async def lift(self, request_id: UUID, caller: Caller) -> State:
+        """The restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
+        async with self._transactions.begin() as tx:
+            filed = await self._hold(tx, request_id, caller)
+            request = filed.request
+            if request.right is not Right.RESTRICTION or request.state is not State.CLOSED:
+                message = "only a restriction that is in force can be lifted"
+                raise IllegalTransition(message)
+            tx.record(request_id, "restriction.lift_decided", {"subject_informed": True}, caller.actor)
+            tx.publish(
+                LiftDecided(
+                    request_id=request_id,
+                    occurred_at=tx.now,
+                    right=request.right,
+                    subject=request.subject_ref,
+                    due_on=request.due_on,
+                )
+            )
+        return request.state
+
+    @staticmethod
+    async def _hold(tx: Transaction, request_id: UUID, caller: Caller) -> Filed:
+        held = await register.hold(tx, [request_id])
+        return _visible(held.get(request_id), caller)
+
+
+def _visible(filed: Filed | None, caller: Caller) -> Filed:
+    if filed is None or (caller.role != "privacy" and filed.key_id != caller.key_id):
+        message = "no such request for this key"
+        raise NotFound(message)
+    return filed

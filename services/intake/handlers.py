@@ -1,0 +1,58 @@
+"""What intake does with what it hears: close a request, or put it before a person."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.intake import register
+from services.intake.register import Filed
+from services.intake.request import OPEN, State
+from shared.downstreams.contract import Operation
+from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, FulfilmentCompleted
+from shared.transaction import Transaction
+
+
+async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> None:
+    """Every downstream has done its part: the subject has their answer, and the request is closed."""
+    held = await register.hold(tx, [event.request_id for event in events])
+    moved: list[Filed] = []
+    for event in events:
+        filed = held[event.request_id]
+        if event.operation == Operation.LIFT:
+            tx.record(event.request_id, "restriction.lift_completed", {"outcome": event.outcome})
+        elif filed.request.state is State.IN_PROGRESS:
+            closed = register.close(tx, filed, event.outcome)
+            moved.append(replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks)))
+        else:
+            tx.record(event.request_id, "completion.late", {"state": filed.request.state, "outcome": event.outcome})
+    await register.write(tx, moved)
+
+
+async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: Transaction) -> None:
+    """A downstream failed for good: the request waits for a decision; nothing is called done that is not."""
+    held = await register.hold(tx, [event.request_id for event in events])
+    moved: list[Filed] = []
+    for event in events:
+        filed = held[event.request_id]
+        if filed.request.state is State.IN_PROGRESS:
+            waiting = filed.request.to(State.AWAITING_DECISION)
+            tx.record(event.request_id, "decision.needed", {"operation": event.operation})
+            moved.append(replace(filed, request=waiting, tasks=register.reports(event.tasks)))
+        else:
+            tx.record(event.request_id, "completion.late", {"state": filed.request.state, "blocked": True})
+    await register.write(tx, moved)
+
+
+async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: Transaction) -> None:
+    """Put a deadline that comes near or has passed on the request's record, if it is still open."""
+    held = await register.hold(tx, [event.request_id for event in events])
+    for event in events:
+        if event.request_id in held and held[event.request_id].request.state in OPEN:
+            tx.record(event.request_id, _name(event), {"due_on": event.due_on.isoformat()})
+
+
+def _name(event: DeadlineApproaching | DeadlineOverdue) -> str:
+    match event:
+        case DeadlineApproaching():
+            return f"deadline.approaching.{event.days_left}d"
+        case DeadlineOverdue():
+            return f"deadline.overdue.{event.clock}"

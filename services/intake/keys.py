@@ -1,0 +1,138 @@
+"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role.
+
+``python -m services.intake.keys --role ROLE`` makes one and prints it; it is not shown again. Roles: ``channel`` submits and
+follows its own requests, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+import typer
+
+from shared.clock import Clock, SystemClock
+from shared.errors import DsrError
+from shared.settings import PostgresSettings
+
+FORM = re.compile(r"Bearer dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
+_REMEMBER = timedelta(seconds=10)
+
+
+class Unauthorised(DsrError):
+    """No valid API key was given; send ``Authorization: Bearer dsr_…`` with a key that has not been revoked."""
+
+    code = "unauthorised"
+
+
+class Forbidden(DsrError):
+    """The API key is valid, and its role does not allow this."""
+
+    code = "forbidden"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose key it was."""
+
+    key_id: str
+    role: str
+
+    @property
+    def actor(self) -> str:
+        """How the evidence names this caller."""
+        return f"key:{self.key_id}"
+
+    def must_be(self, *roles: str) -> None:
+        """Raises ``Forbidden`` unless the key has one of these roles."""
+        if self.role not in roles:
+            message = f"this needs a key with the role {' or '.join(roles)}"
+            raise Forbidden(message)
+
+
+class Keys:
+    """Knows callers by their keys; what the database said is believed for ten seconds, so a revoked key dies soon."""
+
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._known: dict[str, tuple[datetime, bytes, str]] = {}
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """Who sent this ``Authorization`` header; raises ``Unauthorised``."""
+        match = FORM.fullmatch(authorization or "")
+        if match is None:
+            message = "send `Authorization: Bearer dsr_…` with an API key of this platform"
+            raise Unauthorised(message)
+        key_id, secret = match.groups()
+        now = self._clock.now()
+        known = self._known.get(key_id)
+        if known is None or known[0] < now:
+            row = await self._pool.fetchrow(
+                "SELECT hash, role FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
+            )
+            known = (now + _REMEMBER, row[0], row[1]) if row else (now, b"", "")
+            if row:
+                self._known[key_id] = known
+            else:
+                self._known.pop(key_id, None)
+        if not hmac.compare_digest(known[1], hash_of(secret)):
+            message = "the API key is unknown or was revoked"
+            raise Unauthorised(message)
+        return Caller(key_id, known[2])
+
+
+def hash_of(secret: str) -> bytes:
+    """What is stored of a key: its secret is 256 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def create(dsn: str, role: str, now: datetime) -> str:
+    """Makes a key with that role and returns it, for the only time."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(
+            "INSERT INTO intake.api_key (key_id, hash, role, created_at) VALUES ($1, $2, $3, $4)",
+            key_id,
+            hash_of(secret),
+            role,
+            now,
+        )
+    finally:
+        await connection.close()
+    return f"dsr_{key_id}_{secret}"
+
+
+async def revoke(dsn: str, key_id: str, now: datetime) -> bool:
+    """Revokes a key by its id; returns whether there was one to revoke."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        status = await connection.execute(
+            "UPDATE intake.api_key SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL", key_id, now
+        )
+    finally:
+        await connection.close()
+    return bool(status == "UPDATE 1")
+
+
+def main(role: str = typer.Option("", help="channel, privacy or downstream:<system>"), revoked: str = typer.Option("", "--revoke")) -> None:
+    """Makes an API key with a role, or revokes one by its id."""
+    dsn = PostgresSettings().dsn  # type: ignore[call-arg]  # from the environment
+    now = SystemClock().now()
+    if revoked:
+        if not asyncio.run(revoke(dsn, revoked, now)):
+            raise typer.BadParameter("no such key, or revoked before")
+        return
+    if not ROLE.fullmatch(role):
+        raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
+    typer.echo(asyncio.run(create(dsn, role, now)))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,120 @@
+"""Every error of the API as problem details (RFC 9457): what was wrong, and what to do about it; never a value that was sent."""
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from services.intake.keys import Forbidden, Unauthorised
+from shared.claims import ClaimExpired, ClaimForged, ClaimMalformed
+from shared.errors import DsrError, IllegalTransition, Shredded
+from shared.identities import MalformedIdentity
+from shared.postgres import AWAY
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, str]] = []
+
+
+class NotFound(DsrError):
+    """There is nothing here for this key; check the id, and whether this key submitted it."""
+
+    code = "not_found"
+
+
+class KeyReused(DsrError):
+    """The idempotency key was used before with another body; use a new key for a new request."""
+
+    code = "idempotency_key_reused"
+
+
+class TooLarge(DsrError):
+    """More was sent than is accepted at once."""
+
+    code = "too_large"
+
+
+class NotReady(DsrError):
+    """It does not exist yet; ask again when the request is closed."""
+
+    code = "not_ready"
+
+
+class BadRequest(DsrError):
+    """The request cannot be understood."""
+
+    code = "bad_request"
+
+
+STATUS: dict[type[DsrError], int] = {
+    BadRequest: 400,
+    Unauthorised: 401,
+    ClaimMalformed: 401,
+    ClaimForged: 401,
+    ClaimExpired: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    IllegalTransition: 409,
+    NotReady: 409,
+    Shredded: 410,
+    TooLarge: 413,
+    KeyReused: 422,
+    MalformedIdentity: 422,
+}
+MEDIA_TYPE = "application/problem+json"
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem."""
+
+    @app.exception_handler(DsrError)
+    async def ours(_: Request, error: DsrError) -> Response:
+        status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+        return problem(status, error.code, _first_sentence(error), str(error))
+
+    @app.exception_handler(ValidationError)
+    async def invalid(_: Request, error: ValidationError) -> Response:
+        return problem(422, "invalid", "The request is not valid.", "see errors for what to change", _errors(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(_: Request, error: RequestValidationError) -> Response:
+        errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+        return problem(422, "invalid", "The request is not valid.", "see errors for what to change", errors)
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, "http", str(error.detail), str(error.detail))
+
+    async def away(_: Request, error: Exception) -> Response:
+        answer = problem(503, "unavailable", "The platform cannot store anything now.", "nothing was stored; try again")
+        answer.headers["Retry-After"] = "2"
+        return answer
+
+    for kind in AWAY:
+        app.add_exception_handler(kind, away)
+
+
+def problem(
+    status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None
+) -> Response:
+    """A problem as a response."""
+    body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail}
+    return Response(orjson.dumps({**body, "errors": errors or []}), status, media_type=MEDIA_TYPE)
+
+
+def _errors(error: ValidationError) -> list[dict[str, str]]:
+    return [
+        {"field": ".".join(map(str, e["loc"])), "message": e["msg"]}
+        for e in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _first_sentence(error: DsrError) -> str:
+    return (type(error).__doc__ or error.code).split(";", 1)[0].split(". ", 1)[0].strip().rstrip(".") + "."

@@ -1,0 +1,67 @@
+"""The lifecycle of a request: which states there are, and which may follow which.
+
+``received`` → ``awaiting_identity`` | ``awaiting_clarification`` → ``in_progress`` → ``awaiting_decision`` (only where a
+person must decide) → ``responded`` (the clock stops) → ``closed``. Pure: no clock, no database.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from shared.errors import IllegalTransition
+from shared.rights import Outcome, Right
+
+
+class State(StrEnum):
+    """Where a request stands."""
+
+    RECEIVED = "received"
+    AWAITING_IDENTITY = "awaiting_identity"
+    AWAITING_CLARIFICATION = "awaiting_clarification"
+    IN_PROGRESS = "in_progress"
+    AWAITING_DECISION = "awaiting_decision"
+    RESPONDED = "responded"
+    CLOSED = "closed"
+
+
+OPEN = frozenset(State) - {State.RESPONDED, State.CLOSED}
+
+FOLLOWS: dict[State, frozenset[State]] = {
+    State.RECEIVED: frozenset({State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.IN_PROGRESS, State.RESPONDED}),
+    State.AWAITING_IDENTITY: frozenset({State.IN_PROGRESS, State.RESPONDED}),
+    State.AWAITING_CLARIFICATION: frozenset({State.IN_PROGRESS, State.RESPONDED}),
+    State.IN_PROGRESS: frozenset({State.AWAITING_DECISION, State.RESPONDED}),
+    State.AWAITING_DECISION: frozenset({State.IN_PROGRESS, State.RESPONDED}),
+    State.RESPONDED: frozenset({State.CLOSED}),
+    State.CLOSED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One data subject request, by reference; who it is about is in the vault."""
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    state: State
+    scope: str | None
+    channel: str
+    received_at: datetime
+    accepted_at: datetime
+    due_on: date
+    outcome: Outcome | None = None
+    responded_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    def to(self, state: State) -> "Request":
+        """The same request in its next state; raises ``IllegalTransition`` if that state may not follow."""
+        if state not in FOLLOWS[self.state]:
+            message = f"a request that is {self.state} cannot become {state}"
+            raise IllegalTransition(message)
+        return replace(self, state=state)
+
+    def answered(self, outcome: Outcome, at: datetime) -> "Request":
+        """The subject has their answer: the clock stops, and the request closes with its outcome."""
+        return replace(self.to(State.RESPONDED).to(State.CLOSED), outcome=outcome, responded_at=at, closed_at=at)

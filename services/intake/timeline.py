@@ -1,0 +1,56 @@
+"""What a request leaves behind: its timeline, its certificate, its package, and who a task is about."""
+
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from services.intake.keys import Caller
+from services.intake.problems import NotFound
+from services.intake.register import Filed
+from shared import certificate as certificates
+from shared.bus_tasks import TaskIdentities
+from shared.claims import Claim
+from shared.errors import Shredded
+from shared.transaction import Transactions
+
+_ENTRIES = (
+    "SELECT chain, seq, at, request_id, actor, action, detail, prev_hash, hash FROM evidence.entry"
+    " WHERE request_id = $1 ORDER BY at, chain, seq"
+)
+
+
+async def entries(connection: asyncpg.Pool, request_id: UUID) -> list[dict[str, object]]:
+    """Everything that was done, oldest first, in codes, counts and references."""
+    rows = await connection.fetch(_ENTRIES, request_id)
+    return [
+        {"at": row["at"], "service": row["chain"], "actor": row["actor"], "action": row["action"]}
+        | {"detail": orjson.loads(row["detail"])}
+        for row in rows
+    ]
+
+
+async def certificate(office: Transactions, filed: Filed, view: dict[str, object]) -> dict[str, object]:
+    """The signed certificate of a closed request."""
+    rows = await office.pool.fetch(_ENTRIES, filed.request.request_id)
+    return certificates.build(view, rows, office.vault.keyring)
+
+
+async def hand_out(office: Transactions, filed: Filed, caller: Caller) -> bytes:
+    """The package, opened; the download is put on record with it."""
+    request_id, package_id = filed.request.request_id, filed.package_id
+    async with office.begin() as tx:
+        content = await tx.vault.open_one(tx.connection, package_id) if package_id else None
+        if content is None:
+            raise NotFound("the package is no longer kept; ask for a new one with a new request")
+        tx.record(request_id, "package.downloaded", {"bytes": len(content)}, caller.actor)
+    return content
+
+
+async def identities(office: Transactions, claim: Claim) -> TaskIdentities:
+    """Whom the task of a claim is about; raises ``Shredded`` if the subject's key is gone."""
+    async with office.pool.acquire() as connection:
+        known = await office.vault.statements(connection, [claim.subject_ref])
+    if claim.subject_ref not in known:
+        raise Shredded("the subject's key was shredded: there is nobody left to search for")
+    return TaskIdentities.of(claim.task_id, known[claim.subject_ref].identities)
