@@ -1,0 +1,200 @@
+"""Stands: each an adapter over a system that a test can fill and look into, so that one suite examines them all."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from typing import Protocol
+from uuid import UUID, uuid4
+
+import httpx
+from pydantic import JsonValue
+
+from shared.bus.records import Message
+from shared.bus_tasks import TaskIdentities, parse_reply, progress_from_reply
+from shared.claims import verify
+from shared.downstreams.bus import BusAdapter, BusSettings
+from shared.downstreams.contract import Erasable, Note, Operation, Pending, Result, Task
+from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.identities import Identity, IdentityType
+from tests.fakes.bus_responder import Billing, answer
+from tests.fakes.opendsr_responder import MailingSystem, application
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+PATIENCE = 12
+
+
+class FixedClock:
+    """Always noon, unless a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def now(self) -> datetime:
+        return self.time
+
+
+class Stand(Protocol):
+    """One adapter, and the store of the system behind it."""
+
+    @property
+    def adapter(self) -> Erasable:
+        """The adapter under test."""
+
+    def put(self, email: str, rows: int) -> None:
+        """Let the system hold so many rows about the person with this address."""
+
+    def holds(self, email: str) -> int:
+        """How many rows it holds about them now."""
+
+    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
+        """Add to the tasks' progress what the system has answered meanwhile, where it answers on its own."""
+
+
+@dataclass
+class OpenDsrStand:
+    """OpenDSR over HTTP, without a socket."""
+
+    adapter: OpenDsrAdapter
+    system: MailingSystem
+
+    def put(self, email: str, rows: int) -> None:
+        self.system.rows += [{"email": email, "list": str(number)} for number in range(rows)]
+
+    def holds(self, email: str) -> int:
+        return sum(row["email"] == email for row in self.system.rows)
+
+    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
+        pass
+
+
+def opendsr_adapter(
+    system: MailingSystem, clock: FixedClock, settings: Mapping[str, object] = {}, **http: object
+) -> OpenDsrAdapter:
+    """An adapter whose HTTP goes straight into the example processor."""
+    table = {"url": "https://mailing.example/v2", **settings}
+    return OpenDsrAdapter(
+        "mailing",
+        OpenDsrSettings.model_validate(table),
+        clock=clock,
+        environment={},
+        transport=httpx.ASGITransport(application(system, **http)),  # type: ignore[arg-type]
+    )
+
+
+@asynccontextmanager
+async def opendsr() -> AsyncIterator[OpenDsrStand]:
+    """A mailing system that speaks OpenDSR."""
+    clock = FixedClock()
+    system = MailingSystem([], clock)
+    adapter = opendsr_adapter(system, clock)
+    await adapter.open()
+    yield OpenDsrStand(adapter, system)
+    await adapter.close()
+
+
+@dataclass
+class BusStand:
+    """A team's own service behind a bus that is a list."""
+
+    store: Billing
+    clock: FixedClock
+    settings: BusSettings = field(default_factory=BusSettings)
+    people: dict[UUID, tuple[Identity, ...]] = field(default_factory=dict)
+    published: list[Message] = field(default_factory=list)
+    replies: list[bytes] = field(default_factory=list)
+    claim_key: bytes = b"k" * 32
+
+    def __post_init__(self) -> None:
+        self.adapter = BusAdapter(
+            "billing", self.settings, publish=self.publish, claim_key=self.claim_key, clock=self.clock
+        )
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Deliver each message to the team, and keep its reply."""
+        for message in messages:
+            self.published.append(message)
+            reply = await answer(message.value, self.store, self.identities)
+            if reply is not None:
+                self.replies.append(reply)
+
+    async def identities(self, token: str) -> list[dict[str, JsonValue]] | None:
+        """What intake answers to a claim."""
+        claim = verify(token, self.claim_key, self.clock.now())
+        found = TaskIdentities.of(claim.task_id, self.people[claim.subject_ref])
+        return list(found.model_dump(mode="json")["identities"])
+
+    def put(self, email: str, rows: int) -> None:
+        with self.store.db:
+            self.store.db.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * rows)
+
+    def holds(self, email: str) -> int:
+        return int(self.store.db.execute("SELECT count(*) FROM invoice WHERE email = ?", [email]).fetchone()[0])
+
+    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
+        while self.replies:
+            task_id, heard = progress_from_reply(parse_reply(self.replies.pop(0)))
+            progress.setdefault(task_id, {}).update(heard)
+
+
+@asynccontextmanager
+async def bus() -> AsyncIterator[BusStand]:
+    """A billing team that erases its own store."""
+    store = Billing(":memory:")
+    yield BusStand(store, FixedClock())
+    store.db.close()
+
+
+STANDS: Mapping[str, Callable[[], AbstractAsyncContextManager[Stand]]] = {"opendsr": opendsr, "bus": bus}
+"""The adapters under test by name; add one here, and the whole suite runs on it."""
+
+
+class Engine:
+    """What the engine does around an adapter: keeps progress, asks again while a result is pending."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+        self.progress: dict[UUID, dict[str, JsonValue]] = {}
+
+    async def note(self, noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        for task_id, more in noted.items():
+            self.progress.setdefault(task_id, {}).update(more)
+
+    async def once(self, tasks: Sequence[Task], note: Note | None = None) -> Sequence[Result]:
+        """One call with the progress of now."""
+        known = [replace(task, progress=dict(self.progress.get(task.task_id, {}))) for task in tasks]
+        results = await self.stand.adapter.erase(known, note or self.note)
+        self.stand.hear(self.progress)
+        return results
+
+    async def erase(self, tasks: Sequence[Task]) -> list[Result]:
+        """Call again for those that are pending, until none is."""
+        final: dict[UUID, Result] = {}
+        for _ in range(PATIENCE):
+            waiting = [task for task in tasks if task.task_id not in final]
+            results = await self.once(waiting)
+            final |= {
+                task.task_id: result
+                for task, result in zip(waiting, results, strict=True)
+                if not isinstance(result, Pending)
+            }
+            if len(final) == len(tasks):
+                return [final[task.task_id] for task in tasks]
+        raise AssertionError(f"still pending after {PATIENCE} calls")
+
+
+def erasure_of(stand: Stand, email: str) -> Task:
+    """A task to erase the person with this address."""
+    identities = (Identity(IdentityType.EMAIL, email),)
+    subject_ref = uuid4()
+    if isinstance(stand, BusStand):
+        stand.people[subject_ref] = identities
+    return Task(
+        task_id=uuid4(),
+        request_id=uuid4(),
+        subject_ref=subject_ref,
+        system="billing" if isinstance(stand, BusStand) else "mailing",
+        operation=Operation.ERASE,
+        identities=identities,
+        due_on=date(2026, 4, 2),
+    )

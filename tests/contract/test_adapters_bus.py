@@ -1,0 +1,250 @@
+"""What only a team that is reached over the bus can do to us, and what it must never be told."""
+
+from base64 import b64encode
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, timedelta
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+from pydantic import JsonValue
+
+from shared.bus.producer import BusAway
+from shared.bus.records import Message
+from shared.bus_tasks import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
+from shared.downstreams.bus import BusSettings
+from shared.downstreams.contract import Operation, Pending, Receipt, TaskOutcome
+from shared.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from tests.contract.adapter_stands import BusStand, Engine, FixedClock, erasure_of
+from tests.fakes.bus_responder import Billing
+
+ADA = "ada@example.com"
+
+
+class Silent(BusStand):
+    """A team that hears and does not answer."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self.published.extend(messages)
+
+    def answer(self, **said: JsonValue) -> None:
+        """Answer the last command by hand."""
+        asked = TaskRequested.model_validate_json(self.published[-1].value)
+        same: dict[str, JsonValue] = {
+            "type": "dsr.task.replied.v1",
+            "command_id": str(asked.command_id),
+            "task_id": str(asked.task_id),
+            "operation": asked.operation,
+        }
+        self.replies.append(orjson.dumps({**same, **said}))
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Billing]:
+    billing = Billing(":memory:")
+    yield billing
+    billing.db.close()
+
+
+@pytest.fixture
+def stand(store: Billing) -> BusStand:
+    return BusStand(store, FixedClock())
+
+
+@pytest.fixture
+def silent(store: Billing) -> Silent:
+    return Silent(store, FixedClock(), BusSettings(ask_again_s=5, ask_again_max_s=15))
+
+
+async def test_nothing_on_the_bus_says_who_the_subject_is(stand: BusStand) -> None:
+    stand.put(ADA, 1)
+    await Engine(stand).erase([erasure_of(stand, ADA)])
+    assert [message.topic for message in stand.published] == ["dsr.tasks.billing"] * 2
+    everything = repr(stand.published).encode()
+    for spelling in (ADA, quote(ADA), b64encode(ADA.encode()).decode().rstrip("=")):
+        assert spelling.encode() not in everything
+
+
+async def test_a_task_names_its_request_its_due_day_and_its_limit(stand: BusStand) -> None:
+    task = erasure_of(stand, ADA)
+    await Engine(stand).erase([task])
+    [message] = stand.published
+    said = TaskRequested.model_validate_json(message.value)
+    assert (said.task_id, said.request_id, said.due_on) == (task.task_id, task.request_id, date(2026, 4, 2))
+    assert (said.operation, said.max_rows) == (Operation.ERASE, 100_000)
+    assert message.key == str(task.request_id).encode()
+    assert message.headers["ce_type"] == "dsr.task.requested.v1"
+    assert message.headers["ce_id"] == str(said.command_id)
+
+
+async def test_an_unanswered_task_is_sent_again_as_the_same_command_with_a_fresh_claim(silent: Silent) -> None:
+    engine, task = Engine(silent), erasure_of(silent, ADA)
+    pauses = []
+    for _ in range(4):
+        [result] = await engine.once([task])
+        assert isinstance(result, Pending)
+        pauses.append(result.retry_in)
+        silent.clock.time += result.retry_in
+    assert pauses == [timedelta(seconds=seconds) for seconds in (5, 10, 15, 15)]
+    said = [TaskRequested.model_validate_json(message.value) for message in silent.published]
+    assert len({each.command_id for each in said}) == 1
+    assert len({each.claim for each in said}) == 4
+
+
+async def test_a_team_gives_a_repeated_command_the_same_reply_and_no_second_effect(stand: BusStand) -> None:
+    stand.put(ADA, 3)
+    await stand.adapter.erase([task := erasure_of(stand, ADA)], Engine(stand).note)
+    stand.put(ADA, 1)
+    await stand.adapter.erase([task], Engine(stand).note)
+    first, second = stand.replies
+    assert first == second
+    assert stand.holds(ADA) == 1
+
+
+async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(silent: Silent) -> None:
+    engine, task = Engine(silent), erasure_of(silent, ADA)
+    await engine.once([task])
+    silent.answer(outcome="erased", found=3, changed=3)
+    silent.hear(engine.progress)
+    await engine.once([task])
+    silent.answer(outcome="located", found=1, remaining=1)
+    silent.hear(engine.progress)
+    [result] = await engine.once([task])
+    assert isinstance(result, ResidueFound)
+
+    await engine.once([task])
+    silent.answer(outcome="erased", found=1, changed=1)
+    silent.hear(engine.progress)
+    await engine.once([task])
+    silent.answer(outcome="no_match")
+    silent.hear(engine.progress)
+    assert await engine.once([task]) == [Receipt(task.task_id, TaskOutcome.ERASED, found=3, changed=3)]
+    assert len({TaskRequested.model_validate_json(message.value).command_id for message in silent.published}) == 4
+
+
+async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day(silent: Silent) -> None:
+    engine, task = Engine(silent), erasure_of(silent, ADA)
+    await engine.once([task])
+    silent.answer(outcome="retained", found=5, changed=3, remaining=2, ground="tax_law", until="2033-01-01")
+    silent.hear(engine.progress)
+    await engine.once([task])
+    silent.answer(outcome="located", found=2, remaining=2)
+    silent.hear(engine.progress)
+    kept = Receipt(
+        task.task_id,
+        TaskOutcome.RETAINED,
+        found=5,
+        changed=3,
+        remaining=2,
+        ground="tax_law",
+        until=date(2033, 1, 1),
+    )
+    assert await engine.once([task]) == [kept]
+
+
+async def test_more_than_the_team_said_it_keeps_is_residue(silent: Silent) -> None:
+    engine, task = Engine(silent), erasure_of(silent, ADA)
+    await engine.once([task])
+    silent.answer(outcome="retained", found=5, changed=3, remaining=2, ground="tax_law")
+    silent.hear(engine.progress)
+    await engine.once([task])
+    silent.answer(outcome="located", found=3, remaining=3)
+    silent.hear(engine.progress)
+    [result] = await engine.once([task])
+    assert isinstance(result, ResidueFound)
+
+
+async def test_a_team_that_refuses_is_asked_anew_when_a_person_says_so(silent: Silent) -> None:
+    engine, task = Engine(silent), erasure_of(silent, ADA)
+    await engine.once([task])
+    silent.answer(outcome="refused", reason="unpaid_invoice")
+    silent.hear(engine.progress)
+    [result] = await engine.once([task])
+    assert isinstance(result, Refused)
+    assert str(result) == "billing refuses to erase: unpaid_invoice"
+    assert isinstance((await engine.once([task]))[0], Pending)
+    assert silent.published[0].headers["ce_id"] != silent.published[-1].headers["ce_id"]
+
+
+async def test_a_task_that_would_touch_too_many_rows_is_erased_by_nobody(store: Billing) -> None:
+    stand = BusStand(store, FixedClock(), BusSettings(max_rows=2))
+    stand.put(ADA, 3)
+    [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
+    assert isinstance(result, BlastRadius)
+    assert stand.holds(ADA) == 3
+
+
+async def test_a_reply_to_another_command_is_no_answer(silent: Silent) -> None:
+    engine, task = Engine(silent), erasure_of(silent, ADA)
+    await engine.once([task])
+    silent.answer(outcome="no_match")
+    stray = {**orjson.loads(silent.replies.pop()), "command_id": str(uuid4())}
+    silent.replies.append(orjson.dumps(stray))
+    silent.hear(engine.progress)
+    assert isinstance((await engine.once([task]))[0], Pending)
+
+
+async def test_a_bus_that_is_away_delays_what_would_be_sent_and_nothing_else(stand: BusStand) -> None:
+    engine, done, new = Engine(stand), erasure_of(stand, ADA), erasure_of(stand, "ben@example.com")
+    await engine.erase([done])
+
+    async def away(messages: Sequence[Message]) -> None:
+        raise BusAway(f"{len(messages)} not taken")
+
+    stand.publish = away  # type: ignore[method-assign]
+    stand.__post_init__()
+    first, second = await engine.once([done, new])
+    assert first == Receipt(done.task_id, TaskOutcome.NO_MATCH)
+    assert isinstance(second, Unavailable)
+
+
+GOOD: dict[str, JsonValue] = {
+    "type": "dsr.task.replied.v1",
+    "command_id": "7f6f5a0e-1f3c-5d5b-9a53-0c4b5a1f7e11",
+    "task_id": "0190b7a0-0000-7000-8000-000000000001",
+    "operation": "erase",
+    "outcome": "erased",
+    "found": 2,
+    "changed": 2,
+}
+
+
+def test_a_good_reply_becomes_progress_of_its_task() -> None:
+    task_id, progress = progress_from_reply(parse_reply(orjson.dumps(GOOD)))
+    assert task_id == UUID("0190b7a0-0000-7000-8000-000000000001")
+    [(key, stored)] = progress.items()
+    assert key == "reply.erase"
+    assert TaskReply.model_validate(stored, strict=False).found == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"task_id": "no id"}, "task_id: "),
+        ({"found": -1}, "found: "),
+        ({"found": "2"}, "found: "),
+        ({"found": 0, "changed": 0}, "erased needs found above 0 and remaining 0"),
+        ({"remaining": 1}, "erased needs found above 0 and remaining 0"),
+        ({"outcome": "no_match"}, "no_match says that nothing was found"),
+        ({"outcome": "retained"}, "retained needs a ground"),
+        ({"outcome": "refused"}, "refused needs a reason"),
+        ({"outcome": "located"}, "located does not answer erase"),
+        ({"outcome": "done"}, "outcome: "),
+        ({"operation": "export"}, "operation: "),
+        ({"outcome": "refused", "reason": f"{ADA} has not paid"}, "reason: "),
+        ({ADA: "x"}, "a field that a reply does not have"),
+        ({"type": "dsr.task.replied.v2"}, "type: "),
+    ],
+)
+def test_a_malformed_reply_says_what_is_wrong_and_not_what_it_holds(change: dict[str, JsonValue], says: str) -> None:
+    with pytest.raises(MalformedReply) as caught:
+        parse_reply(orjson.dumps({**GOOD, **change}))
+    assert says in str(caught.value)
+    assert ADA not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b"\xff"])
+def test_a_record_that_is_no_reply_at_all_is_malformed(value: bytes | None) -> None:
+    with pytest.raises(MalformedReply):
+        parse_reply(value)

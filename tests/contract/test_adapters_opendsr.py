@@ -1,0 +1,248 @@
+"""What only a third party reached by OpenDSR can do to us, and what only such a one can give."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from shared.downstreams.contract import Operation, Pending, Receipt, Record, TaskOutcome
+from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
+from shared.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from shared.identities import Identity, IdentityType
+from tests.contract.adapter_stands import Engine, FixedClock, OpenDsrStand, erasure_of, opendsr_adapter
+from tests.fakes.opendsr_responder import MailingSystem, Row
+
+ADA = "ada@example.com"
+
+
+def stand_of(system: MailingSystem, settings: Mapping[str, object] | None = None) -> OpenDsrStand:
+    return OpenDsrStand(opendsr_adapter(system, FixedClock(), settings or {}), system)
+
+
+def answering(handler: Callable[[httpx.Request], httpx.Response]) -> OpenDsrStand:
+    table = {"url": "https://mailing.example/v2", "token_env": "DSR_MAILING_TOKEN"}
+    adapter = OpenDsrAdapter(
+        "mailing",
+        OpenDsrSettings.model_validate(table),
+        clock=FixedClock(),
+        environment={"DSR_MAILING_TOKEN": "secret"},
+        transport=httpx.MockTransport(handler),
+    )
+    return OpenDsrStand(adapter, MailingSystem([], FixedClock()))
+
+
+class Liar(MailingSystem):
+    """Says completed, and keeps everything."""
+
+    def erase(self, found: list[Row]) -> None:
+        """Do nothing."""
+
+
+async def test_a_request_that_is_not_completed_is_asked_about_later_and_not_sent_again() -> None:
+    system = MailingSystem([], FixedClock(), at_once=False)
+    stand = stand_of(system, {"poll_s": 90})
+    stand.put(ADA, 2)
+    engine, task = Engine(stand), erasure_of(stand, ADA)
+    for requests in (1, 2, 3):
+        for _ in range(2):
+            assert await engine.once([task]) == [Pending(task.task_id, timedelta(seconds=90))]
+            assert len(system.taken) == requests
+        system.work()
+    assert await engine.once([task]) == [Receipt(task.task_id, TaskOutcome.ERASED, found=2, changed=2)]
+
+
+async def test_completed_is_not_believed_while_an_access_request_still_finds_something() -> None:
+    stand = stand_of(Liar([], FixedClock()))
+    stand.put(ADA, 2)
+    [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
+    assert isinstance(result, ResidueFound)
+
+
+async def test_a_persons_retry_after_residue_asks_anew_and_reports_what_was_there_at_first() -> None:
+    liar = Liar([], FixedClock())
+    stand = stand_of(liar)
+    stand.put(ADA, 2)
+    engine, task = Engine(stand), erasure_of(stand, ADA)
+    await engine.erase([task])
+    liar.rows = []
+    assert await engine.erase([task]) == [Receipt(task.task_id, TaskOutcome.ERASED, found=2, changed=2)]
+
+
+async def test_more_results_than_one_request_may_touch_are_not_erased() -> None:
+    stand = stand_of(MailingSystem([], FixedClock()), {"max_rows": 2})
+    stand.put(ADA, 3)
+    [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
+    assert isinstance(result, BlastRadius)
+    assert stand.holds(ADA) == 3
+
+
+async def test_one_refusal_leaves_the_other_tasks_of_the_call_alone() -> None:
+    stand = stand_of(MailingSystem([], FixedClock()), {"max_rows": 2})
+    stand.put(ADA, 3)
+    stand.put("ben@example.com", 1)
+    refused, erased = await Engine(stand).erase([erasure_of(stand, ADA), erasure_of(stand, "ben@example.com")])
+    assert isinstance(refused, BlastRadius)
+    assert isinstance(erased, Receipt)
+    assert erased.changed == 1
+
+
+async def test_access_gives_what_the_processor_holds_by_category() -> None:
+    stand = stand_of(MailingSystem([], FixedClock()), {"portable": True})
+    stand.put(ADA, 1)
+    task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
+    record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, portable=True)
+    expected = Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, by_category={"subscription": 1}, records=(record,))
+    assert await stand.adapter.export([task], Engine(stand).note) == [expected]
+    assert stand.holds(ADA) == 1
+
+
+async def test_access_to_an_unknown_subject_is_no_match() -> None:
+    stand = stand_of(MailingSystem([], FixedClock()))
+    task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
+    assert await stand.adapter.export([task], Engine(stand).note) == [Receipt(task.task_id, TaskOutcome.NO_MATCH)]
+
+
+def discovery(formats: tuple[str, ...] = ("raw",), types: tuple[str, ...] = ("access", "erasure")) -> httpx.Response:
+    identities = [{"identity_type": "email", "identity_format": format_} for format_ in formats]
+    return httpx.Response(200, json={"supported_identities": identities, "supported_subject_request_types": types})
+
+
+@pytest.mark.parametrize(
+    ("offer", "says"),
+    [
+        (discovery(formats=("md5", "sha1")), "md5 and sha1 are never sent"),
+        (discovery(formats=()), "email not at all"),
+        (discovery(types=("erasure",)), "does not support access"),
+        (httpx.Response(200, json={}), "check supported_identities, supported_subject_request_types"),
+    ],
+)
+async def test_a_processor_that_cannot_do_it_is_refused_before_it_hears_who(offer: httpx.Response, says: str) -> None:
+    heard: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        heard.append(request.url.path)
+        return offer
+
+    stand = answering(handler)
+    with pytest.raises(Refused, match=says):
+        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).note)
+    assert heard == ["/v2/discovery"]
+
+
+@pytest.mark.parametrize(
+    ("code", "failure", "says"),
+    [
+        (503, Unavailable, "mailing answered 503"),
+        (429, Unavailable, "mailing answered 429"),
+        (401, Refused, "check the token in DSR_MAILING_TOKEN"),
+        (302, Refused, "mailing answered 302 where 201 was expected"),
+        (422, Refused, "mailing answered 422 where 201 was expected"),
+    ],
+)
+async def test_an_error_is_told_as_what_it_means_and_never_in_the_processors_words(
+    code: int, failure: type[Exception], says: str
+) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("discovery"):
+            return discovery()
+        return httpx.Response(code, json={"error": {"message": f"bad address {ADA}"}})
+
+    stand = answering(handler)
+    [result] = await Engine(stand).once([erasure_of(stand, ADA)])
+    assert type(result) is failure
+    assert says in str(result)
+    assert ADA not in repr(result)
+
+
+async def test_a_processor_that_is_away_is_unavailable_to_every_task() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("nobody there", request=request)
+
+    stand = answering(handler)
+    with pytest.raises(Unavailable, match="ConnectError"):
+        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).note)
+
+
+def completed(request: httpx.Request, **more: object) -> httpx.Response:
+    """A processor that has just completed whatever it is asked about."""
+    if request.url.path.endswith("discovery"):
+        return discovery()
+    if request.method == "POST":
+        return httpx.Response(400, json={"error": {"code": 400, "message": "duplicate"}})
+    request_id = request.url.path.rsplit("/", 1)[-1]
+    return httpx.Response(200, json={"subject_request_id": request_id, "request_status": "completed", **more})
+
+
+async def test_a_repeat_that_the_processor_calls_a_mistake_is_absorbed() -> None:
+    stand = answering(lambda request: completed(request, results_count=0))
+    task = erasure_of(stand, ADA)
+    assert await Engine(stand).erase([task]) == [Receipt(task.task_id, TaskOutcome.NO_MATCH)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({}, "gives no results_count"),
+        ({"request_status": "cancelled"}, "cancelled the access request"),
+        ({"request_status": "failed"}, "check request_status"),
+        ({"subject_request_id": str(uuid4())}, "answered about another request"),
+    ],
+)
+async def test_an_answer_that_proves_nothing_is_refused(answer: dict[str, object], says: str) -> None:
+    stand = answering(lambda request: completed(request, **answer))
+    [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
+    assert isinstance(result, Refused)
+    assert says in str(result)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://elsewhere.example/r", "http://mailing.example/r", "file:///etc/passwd", "/r"]
+)
+async def test_results_are_fetched_from_the_processor_alone(address: str) -> None:
+    stand = answering(lambda request: completed(request, results_count=1, results_url=address))
+    task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
+    [result] = await stand.adapter.export([task], Engine(stand).note)
+    assert isinstance(result, Refused)
+    assert "results_hosts" in str(result)
+
+
+def test_the_id_of_a_step_is_a_uuid4_and_always_the_same() -> None:
+    task_id = UUID("0190b7a0-0000-7000-8000-000000000001")
+    ids = {subject_request_id(task_id, purpose, round_) for purpose in ("before", "erase") for round_ in (0, 1)}
+    assert len(ids) == 4
+    assert {each.version for each in ids} == {4}
+    assert subject_request_id(task_id, "before", 0) in ids
+
+
+def test_a_number_travels_as_an_extension_of_the_processors_domain() -> None:
+    table = {"url": "https://m.example/v2", "domain": "m.example", "extensions": {"phone": "phone_number"}}
+    identities = [Identity(IdentityType.EMAIL, ADA), Identity(IdentityType.PHONE, "+4930123456")]
+    body = request_body(
+        uuid4(), RequestType.ERASURE, identities, "2026-03-02T12:00:00Z", OpenDsrSettings.model_validate(table)
+    )
+    number = {"identity_type": "phone_number", "identity_value": "+4930123456", "identity_format": "raw"}
+    assert body["extensions"] == {"m.example": {"identities": [number]}}
+    assert body["subject_identities"] == [{"identity_type": "email", "identity_value": ADA, "identity_format": "raw"}]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"format": "md5"}, 'md5 is broken and gives the identity away; write "raw" or "sha256"'),
+        ({"format": "sha1"}, 'sha1 is broken and gives the identity away; write "raw" or "sha256"'),
+        ({"identities": {"phone": "phone"}}, "OpenDSR has no phone; put it under extensions"),
+        ({"extensions": {"phone": "phone"}}, 'write domain = "dsr.example.com"'),
+        ({"url": "http://m.example/v2"}, "url must begin with https://"),
+    ],
+)
+def test_a_table_that_would_give_identities_away_or_nothing_to_search_by_is_refused(
+    table: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        OpenDsrSettings.model_validate({"url": "https://m.example/v2", **table})
+    assert says in str(caught.value)
