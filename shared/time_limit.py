@@ -165,14 +165,16 @@ def calc_version(policy: TimeLimitPolicy) -> str:
 
 def classify(responded_at: datetime, found: Limits, *, extended: bool) -> Timeliness:
     """How timely an answer was; ``extended`` only if the extension was valid."""
-    commit, statutory = (
-        (found.commit_due_extended_instant, found.statutory_due_extended_instant)
-        if extended
-        else (found.commit_due_instant, found.statutory_due_instant)
-    )
-    if responded_at < commit:
+    if extended:
+        return timeliness(responded_at, found.commit_due_extended_instant, found.statutory_due_extended_instant)
+    return timeliness(responded_at, found.commit_due_instant, found.statutory_due_instant)
+
+
+def timeliness(responded_at: datetime, commit_due_at: datetime, statutory_due_at: datetime) -> Timeliness:
+    """How timely an answer was, by the exclusive ends of both clocks."""
+    if responded_at < commit_due_at:
         return Timeliness.ON_TIME
-    return Timeliness.LATE_COMMITMENT if responded_at < statutory else Timeliness.BREACH
+    return Timeliness.LATE_COMMITMENT if responded_at < statutory_due_at else Timeliness.BREACH
 
 
 def target(span: Span, arrival: Arrival, policy: TimeLimitPolicy) -> Target:

@@ -1,0 +1,31 @@
+"""Deadline (Art. 12(3)): compute when a request is due, warn before and after, and bring in a person."""
+
+from functools import partial
+
+from services.deadline import handlers
+from services.deadline.settings import DeadlineSettings
+from services.deadline.sweep import Sweep
+from shared.bus.topics import Topic
+from shared.downstreams.contract import Operation
+from shared.events import RequestClosed, RequestReceived
+from shared.service import Running, Service
+from shared.time_limit_policy import read_policy
+
+settings = DeadlineSettings()
+policy = read_policy(settings.policy)
+
+
+async def sweep(running: Running) -> None:
+    """Look at the clocks for as long as the service runs."""
+    await Sweep(running.transactions, policy.milestones, settings).run(running.stopping, running.pulse)
+
+
+service = Service("deadline", reads=[Topic.REQUESTS], writes=Topic.DEADLINES)
+
+service.on(RequestReceived, partial(handlers.start, policy=policy))
+service.on(RequestClosed, handlers.stop)
+service.works(Operation.ESCALATE, concludes=handlers.escalated)
+service.also(sweep)
+
+if __name__ == "__main__":
+    service.run()

@@ -1,0 +1,120 @@
+"""The clocks of all requests as rows: started when received, looked at when something comes, stopped when answered."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+import asyncpg
+
+from services.deadline.milestones import Clock
+from shared.rights import Outcome, Right
+from shared.time_limit import Timeliness
+
+_COLUMNS = (
+    *("request_id", "subject_ref", "right", "calendar"),
+    *("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at"),
+    *("work_by", "calc_version", "next_milestone_at", "traceparent"),
+)
+
+COME = """
+SELECT request_id, subject_ref, "right", told_until, traceparent,
+       received_at, zones, due_on, due_at, statutory_due_on, statutory_due_at
+FROM clock WHERE next_milestone_at <= $1 ORDER BY next_milestone_at LIMIT $2 FOR UPDATE SKIP LOCKED
+"""
+
+_TOLD = """
+UPDATE clock SET told_until = t.told_until, next_milestone_at = t.next_milestone_at
+FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS t (request_id, told_until, next_milestone_at)
+WHERE clock.request_id = t.request_id
+"""
+
+_RUNNING = """
+SELECT request_id, due_at, statutory_due_at FROM clock
+WHERE request_id = ANY($1) AND responded_at IS NULL ORDER BY request_id FOR UPDATE
+"""
+
+_STOP = """
+UPDATE clock SET responded_at = s.responded_at, outcome = s.outcome, timeliness = s.timeliness, next_milestone_at = NULL
+FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[]) AS s (request_id, responded_at, outcome, timeliness)
+WHERE clock.request_id = s.request_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A clock to be started, with the dates as they were computed."""
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    calendar: str
+    clock: Clock
+    work_by: date
+    calc_version: str
+    next_milestone_at: datetime | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A clock that runs and has come to a milestone."""
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    told_until: datetime | None
+    traceparent: str | None
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A clock that an answer has stopped."""
+
+    request_id: UUID
+    responded_at: datetime
+    outcome: Outcome
+    timeliness: Timeliness
+
+
+async def start(connection: asyncpg.Connection, started: Sequence[Started]) -> None:
+    """Starts the clocks of requests that have just been received."""
+    rows = [
+        (
+            *(s.request_id, s.subject_ref, s.right, s.calendar),
+            *astuple(s.clock),
+            *(s.work_by, s.calc_version, s.next_milestone_at, s.traceparent),
+        )
+        for s in started
+    ]
+    await connection.copy_records_to_table("clock", records=rows, columns=_COLUMNS)
+
+
+async def come(connection: asyncpg.Connection, now: datetime, limit: int) -> list[Running]:
+    """Up to ``limit`` clocks that have come to a milestone, the longest due first; those in other hands are left."""
+    rows = await connection.fetch(COME, now, limit)
+    return [
+        Running(row[0], row[1], Right(row[2]), row[3], row[4], Clock(row[5], tuple(row[6]), *row[7:])) for row in rows
+    ]
+
+
+async def told(connection: asyncpg.Connection, moved: Sequence[tuple[UUID, datetime | None, datetime | None]]) -> None:
+    """Notes how far milestones were told and when the next will come, as (request, told until, next)."""
+    await connection.execute(_TOLD, *map(list, zip(*moved, strict=True)))
+
+
+async def running(connection: asyncpg.Connection, requests: Sequence[UUID]) -> list[tuple[UUID, datetime, datetime]]:
+    """Those of the requests whose clock still runs, locked, with the ends of the commitment and of the law's limit."""
+    return [(row[0], row[1], row[2]) for row in await connection.fetch(_RUNNING, requests)]
+
+
+async def stop(connection: asyncpg.Connection, stopped: Sequence[Stopped]) -> None:
+    """Stops the clocks of requests that have been answered."""
+    await connection.execute(
+        _STOP,
+        [s.request_id for s in stopped],
+        [s.responded_at for s in stopped],
+        [s.outcome for s in stopped],
+        [s.timeliness for s in stopped],
+    )

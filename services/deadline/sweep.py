@@ -1,0 +1,102 @@
+"""The sweep: finds the requests that have come to a milestone, says so, and brings in a person when the end is near."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from services.deadline import clocks
+from services.deadline.clocks import Running
+from services.deadline.milestones import Approaching, Milestone, due, escalates, next_at, schedule
+from services.deadline.settings import DeadlineSettings
+from shared import fulfilment
+from shared.downstreams.contract import Operation
+from shared.events import DeadlineApproaching, DeadlineOverdue
+from shared.fulfilment import Opening
+from shared.postgres import AGAIN, AWAY
+from shared.telemetry import Pulse
+from shared.time_limit_policy import Milestones
+from shared.transaction import Transaction, Transactions
+
+log = logging.getLogger(__name__)
+
+
+class Sweep:
+    """Looks at the clocks, a batch in a transaction; several instances at once share the work."""
+
+    def __init__(self, transactions: Transactions, rules: Milestones, settings: DeadlineSettings) -> None:
+        self._transactions = transactions
+        self._rules = rules
+        self._settings = settings
+
+    async def run(self, stopping: asyncio.Event, pulse: Pulse) -> None:
+        """Sweeps until told to stop; after an outage it catches up batch by batch, without a pause."""
+        while not stopping.is_set():
+            pulse.beat("sweep")
+            try:
+                if await self.tick() == self._settings.batch:
+                    continue
+            except (*AWAY, *AGAIN) as error:
+                log.warning("sweep waits for the database: %s", type(error).__name__)
+            try:
+                async with asyncio.timeout(self._settings.sweep_seconds):
+                    await stopping.wait()
+            except TimeoutError:
+                pass
+
+    async def tick(self) -> int:
+        """Tells one batch of what has come by now; returns how many requests it looked at."""
+        async with self._transactions.begin() as tx:
+            come = await clocks.come(tx.connection, tx.now, self._settings.batch)
+            moved, openings = [], []
+            for running in come:
+                milestones = schedule(running.clock, self._rules.approaching_days)
+                fresh = due(milestones, running.told_until, tx.now)
+                told_until = fresh[-1].at if fresh else running.told_until
+                moved.append((running.request_id, told_until, next_at(milestones, told_until)))
+                _tell(tx, running, fresh)
+                if fresh and escalates(fresh[-1], self._rules.escalate_days):
+                    openings.append(_escalation(running, fresh[-1]))
+            if moved:
+                await clocks.told(tx.connection, moved)
+            if openings and tx.plans[Operation.ESCALATE]:
+                await fulfilment.open_all(tx, openings)
+        return len(come)
+
+
+def _tell(tx: Transaction, running: Running, fresh: list[Milestone]) -> None:
+    tx.traces[running.request_id] = running.traceparent
+    for milestone in fresh:
+        detail: Mapping[str, JsonValue]
+        if isinstance(milestone, Approaching):
+            detail = {"days_left": milestone.days_left, "due_on": running.clock.due_on.isoformat()}
+            tx.record(running.request_id, "deadline.approaching", detail)
+            tx.publish(
+                DeadlineApproaching(
+                    request_id=running.request_id,
+                    occurred_at=tx.now,
+                    right=running.right,
+                    due_on=running.clock.due_on,
+                    days_left=milestone.days_left,
+                )
+            )
+        else:
+            detail = {"clock": milestone.clock, "due_on": milestone.due_on.isoformat()}
+            tx.record(running.request_id, "deadline.overdue", detail)
+            tx.publish(
+                DeadlineOverdue(
+                    request_id=running.request_id,
+                    occurred_at=tx.now,
+                    right=running.right,
+                    due_on=milestone.due_on,
+                    clock=milestone.clock,
+                )
+            )
+
+
+def _escalation(running: Running, milestone: Milestone) -> Opening:
+    """A warning for the privacy team; after downtime only the gravest of those that came meanwhile."""
+    due_on = running.clock.due_on
+    details = {"level": milestone.level, "due_on": due_on.isoformat()}
+    return Opening(running.request_id, running.subject_ref, running.right, Operation.ESCALATE, due_on, details)

@@ -1,0 +1,304 @@
+"""The deadline service on a real database: a milestone is told once, to the bus and to a person, until the answer."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+from pydantic import TypeAdapter
+from uuid_utils.compat import uuid7
+
+from services.deadline import clocks, handlers
+from services.deadline.settings import DeadlineSettings
+from services.deadline.sweep import Sweep
+from shared import keyring
+from shared.bus.topics import ServiceName
+from shared.clock import Clock
+from shared.downstreams.contract import Operation
+from shared.events import AnyEvent, DeadlineApproaching, DeadlineOverdue, RequestClosed, RequestReceived
+from shared.fulfilment import Completed
+from shared.plan import Stages, Step
+from shared.postgres import connect_pool
+from shared.rights import Outcome, Right
+from shared.settings import PostgresSettings
+from shared.time_limit_policy import read_policy
+from shared.transaction import Transactions
+from shared.vault import Vault
+
+POLICY = read_policy()
+ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)  # due Saturday 4 April, by law Tuesday 7 April
+FIVE = ["approaching 7", "approaching 3", "approaching 1", "overdue commitment", "overdue statutory"]
+TICKETING: Stages = ((Step("ticketing", Operation.ESCALATE),),)
+start = partial(handlers.start, policy=POLICY)
+
+
+class HandClock(Clock):
+    """Shows the time to which a test has set it."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock(ARRIVED)
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    async with await connect_pool(PostgresSettings(dsn=database, pool_size=4), ServiceName.DEADLINE) as pool:
+        yield pool
+
+
+@pytest.fixture
+def office(pool: asyncpg.Pool, clock: HandClock, tmp_path: Path) -> Transactions:
+    keyring.create(tmp_path / "keyring.json")
+    vault = Vault(keyring.load(tmp_path / "keyring.json"))
+    return Transactions(pool, ServiceName.DEADLINE, clock, vault, {Operation.ESCALATE: TICKETING})
+
+
+def received(**changes: object) -> RequestReceived:
+    given: dict[str, object] = {
+        "request_id": uuid7(),
+        "subject": uuid7(),
+        "occurred_at": ARRIVED,
+        "received_at": ARRIVED,
+        "right": Right.ACCESS,
+        "channel": "api",
+        "zones": ("Europe/Berlin", "America/New_York"),
+        "calendar": "DE-BE",
+        "due_on": date(2026, 4, 4),
+    }
+    return RequestReceived.model_validate(given | changes)
+
+
+def closed(event: RequestReceived, responded_at: datetime) -> RequestClosed:
+    return RequestClosed(
+        request_id=event.request_id,
+        subject=event.subject,
+        occurred_at=responded_at,
+        right=event.right,
+        outcome=Outcome.FULFILLED,
+        responded_at=responded_at,
+    )
+
+
+async def hear(office: Transactions, *events: RequestReceived) -> None:
+    async with office.begin() as tx:
+        await start(events, tx)
+
+
+def sweep_of(office: Transactions, batch: int = 1_000) -> Sweep:
+    return Sweep(office, POLICY.milestones, DeadlineSettings(batch=batch))
+
+
+async def sweep_all(sweep: Sweep) -> int:
+    looked_at = 0
+    while found := await sweep.tick():
+        looked_at += found
+    return looked_at
+
+
+async def told(pool: asyncpg.Pool) -> dict[UUID, list[str]]:
+    said: dict[UUID, list[str]] = {}
+    for row in await pool.fetch("SELECT value FROM outbox ORDER BY position"):
+        match event := TypeAdapter(AnyEvent).validate_json(row["value"]):
+            case DeadlineApproaching():
+                said.setdefault(event.request_id, []).append(f"approaching {event.days_left}")
+            case DeadlineOverdue():
+                said.setdefault(event.request_id, []).append(f"overdue {event.clock}")
+    return said
+
+
+async def tickets(pool: asyncpg.Pool) -> list[str]:
+    rows = await pool.fetch(
+        "SELECT f.details ->> 'level' AS level FROM fulfilment f JOIN task t USING (fulfilment_id)"
+        " WHERE t.system = 'ticketing' AND t.operation = 'escalate' AND t.state = 'ready' ORDER BY f.opened_at, level"
+    )
+    return [row["level"] for row in rows]
+
+
+async def test_a_received_request_has_its_dates_computed_and_put_on_record(
+    office: Transactions, pool: asyncpg.Pool
+) -> None:
+    event = received()
+    await hear(office, event)
+    row = await pool.fetchrow("SELECT * FROM clock WHERE request_id = $1", event.request_id)
+    assert row is not None
+    assert (row["due_on"], row["statutory_due_on"]) == (date(2026, 4, 4), date(2026, 4, 7))
+    assert row["next_milestone_at"] == datetime(2026, 3, 27, 23, tzinfo=UTC)
+    assert row["calc_version"].startswith("rules-1/policy-")
+    detail = await pool.fetchval("SELECT detail FROM evidence.entry WHERE request_id = $1", event.request_id)
+    assert json.loads(detail) == {
+        "due_on": "2026-04-04",
+        "work_by": "2026-04-02",
+        "statutory_due_on": "2026-04-07",
+        "calc_version": row["calc_version"],
+    }
+
+
+async def test_each_milestone_is_told_when_it_comes(office: Transactions, pool: asyncpg.Pool, clock: HandClock) -> None:
+    event, sweep, heard = received(), sweep_of(office), []
+    await hear(office, event)
+    for day in range(36):
+        clock.at = ARRIVED + timedelta(days=day)
+        await sweep_all(sweep)
+        heard.append(len((await told(pool)).get(event.request_id, [])))
+    assert (await told(pool))[event.request_id] == FIVE
+    assert [heard.index(number) for number in range(1, 6)] == [23, 27, 29, 31, 34]
+    assert await tickets(pool) == ["approaching_3d", "approaching_1d", "overdue_commitment", "overdue_statutory"]
+
+
+async def test_after_weeks_of_downtime_all_that_was_missed_is_told_once_and_one_ticket_is_opened(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    events = [received() for _ in range(5)]
+    await hear(office, *events)
+    clock.at = ARRIVED + timedelta(days=50)
+    assert await sweep_all(sweep_of(office)) == 5
+    assert await sweep_all(sweep_of(office)) == 0
+    assert await told(pool) == {event.request_id: FIVE for event in events}
+    assert await tickets(pool) == ["overdue_statutory"] * 5
+
+
+async def test_a_clock_that_jumps_back_tells_nothing_again(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    event = received()
+    await hear(office, event)
+    for days in (28, 10, 28, 29):
+        clock.at = ARRIVED + timedelta(days=days)
+        await sweep_all(sweep_of(office))
+    assert (await told(pool))[event.request_id] == FIVE[:3]
+
+
+async def test_two_instances_at_once_tell_each_milestone_once(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    events = [received() for _ in range(1_500)]
+    await hear(office, *events)
+    clock.at = ARRIVED + timedelta(days=50)
+    looked_at = await asyncio.gather(*(sweep_all(sweep_of(office, batch=100)) for _ in range(2)))
+    assert min(looked_at) > 0
+    assert sum(looked_at) == 1_500
+    assert await told(pool) == {event.request_id: FIVE for event in events}
+    assert Counter(await tickets(pool)) == {"overdue_statutory": 1_500}
+
+
+async def test_a_sweep_that_breaks_off_has_told_nothing_and_the_next_tells_all(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    event = received()
+    await hear(office, event)
+    clock.at = ARRIVED + timedelta(days=50)
+    await pool.execute("ALTER TABLE outbox RENAME TO outbox_away")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await sweep_of(office).tick()
+    await pool.execute("ALTER TABLE outbox_away RENAME TO outbox")
+    await sweep_all(sweep_of(office))
+    assert await told(pool) == {event.request_id: FIVE}
+
+
+async def test_a_batch_is_never_larger_than_the_settings_say(office: Transactions, clock: HandClock) -> None:
+    await hear(office, *(received() for _ in range(25)))
+    clock.at = ARRIVED + timedelta(days=50)
+    sweep = sweep_of(office, batch=10)
+    assert [await sweep.tick() for _ in range(4)] == [10, 10, 5, 0]
+
+
+async def test_an_answer_stops_the_clock_and_cancels_a_warning_that_nobody_has_seen_yet(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    event = received()
+    await hear(office, event)
+    clock.at = ARRIVED + timedelta(days=28)
+    await sweep_all(sweep_of(office))
+    assert await tickets(pool) == ["approaching_3d"]
+    async with office.begin() as tx:
+        await handlers.stop([closed(event, clock.at)], tx)
+    clock.at = ARRIVED + timedelta(days=50)
+    assert await sweep_all(sweep_of(office)) == 0
+    assert await tickets(pool) == []
+    assert await pool.fetchval("SELECT timeliness FROM clock") == "on_time"
+
+
+@pytest.mark.parametrize(("days", "timeliness"), [(30, "on_time"), (31, "late_commitment"), (34, "breach")])
+async def test_an_answer_is_judged_by_the_dates_that_were_stored(
+    office: Transactions, pool: asyncpg.Pool, days: int, timeliness: str
+) -> None:
+    event = received()
+    await hear(office, event)
+    async with office.begin() as tx:
+        await handlers.stop([closed(event, ARRIVED + timedelta(days=days))], tx)
+    async with office.begin() as tx:  # closed again later: the first answer counts
+        await handlers.stop([closed(event, ARRIVED + timedelta(days=90))], tx)
+    assert await pool.fetchval("SELECT timeliness FROM clock") == timeliness
+    missed = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'deadline.missed'")
+    assert [json.loads(row["detail"]) for row in missed] == [{"timeliness": timeliness}] * (timeliness != "on_time")
+
+
+async def test_an_objection_to_direct_marketing_is_due_after_48_hours(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    event = received(right=Right.OBJECTION, scope="direct_marketing")
+    await hear(office, event)
+    clock.at = ARRIVED + timedelta(hours=48)
+    await sweep_all(sweep_of(office))
+    assert (await told(pool))[event.request_id] == ["approaching 1", "overdue commitment"]
+
+
+async def test_a_request_found_after_weeks_in_a_mailbox_is_warned_of_at_once(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    clock.at = ARRIVED + timedelta(days=31)
+    event = received(occurred_at=clock.at)
+    await hear(office, event)
+    await sweep_all(sweep_of(office))
+    assert (await told(pool))[event.request_id] == FIVE[:4]
+
+
+async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    alone = Transactions(pool, ServiceName.DEADLINE, clock, office.vault, {Operation.ESCALATE: ()})
+    event = received()
+    await hear(alone, event)
+    clock.at = ARRIVED + timedelta(days=50)
+    await sweep_all(sweep_of(alone))
+    assert await told(pool) == {event.request_id: FIVE}
+
+
+async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(
+    office: Transactions, pool: asyncpg.Pool
+) -> None:
+    done = Completed(
+        uuid7(), uuid7(), uuid7(), Right.ACCESS, Operation.ESCALATE, {"level": "overdue_commitment"}, reports=()
+    )
+    async with office.begin() as tx:
+        await handlers.escalated([done], tx)
+    detail = await pool.fetchval("SELECT detail FROM evidence.entry WHERE request_id = $1", done.request_id)
+    assert json.loads(detail) == {"level": "overdue_commitment", "systems": []}
+
+
+async def test_a_sweep_over_many_open_requests_reads_only_those_that_are_due(
+    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+) -> None:
+    await hear(office, *(received() for _ in range(3_000)))
+    await hear(office, received(received_at=ARRIVED - timedelta(days=24)))
+    await pool.execute("VACUUM ANALYZE clock")
+    clock.at = ARRIVED + timedelta(hours=1)
+    plan = await pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {clocks.COME}", clock.at, 1_000)
+    text = plan if isinstance(plan, str) else json.dumps(plan)
+    assert "clock_next_milestone" in text
+    assert "Seq Scan" not in text
+    assert "Rows Removed by Filter" not in text
+    assert await sweep_all(sweep_of(office)) == 1
