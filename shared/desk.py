@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID
@@ -17,8 +16,8 @@ from pydantic import JsonValue
 
 from shared import fulfilment, retry, tasks, telemetry
 from shared.downstreams.contract import Operation, Pending, Receipt, Result, Task, TaskOutcome
+from shared.downstreams.registry import Downstream
 from shared.errors import KeyGone, Refused, Unavailable
-from shared.identities import IdentityType
 from shared.postgres import AGAIN, AWAY
 from shared.settings import WorkSettings
 from shared.tasks import Claim, Conclusion
@@ -28,15 +27,6 @@ from shared.vault import Sealing, Statement, encode_identities
 log = logging.getLogger(__name__)
 
 NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
-
-
-@dataclass(frozen=True, slots=True)
-class Downstream:
-    """The adapter that a desk calls, and what its system needs to be searched by."""
-
-    system: str
-    needs: frozenset[IdentityType]
-    adapter: object
 
 
 class Desk:
@@ -101,7 +91,9 @@ class Desk:
         asked: list[Task] = []
         for claim in claims:
             statement = known.get(claim.subject_ref)
-            if statement is None:
+            if self._operation is Operation.ESCALATE:  # a warning is about the request, not about the person
+                asked.append(self._task(claim, Statement()))
+            elif statement is None:
                 results[claim.task_id] = KeyGone("the subject's key was shredded before this task was worked")
             elif self._downstream.needs and not any(i.type in self._downstream.needs for i in statement.identities):
                 results[claim.task_id] = Receipt(claim.task_id, TaskOutcome.NO_MATCH, ground=NOTHING_TO_SEARCH_BY)
@@ -126,6 +118,7 @@ class Desk:
             details=details,
             attempt=claim.attempt,
             progress=claim.progress,
+            due_on=claim.due_on,
         )
 
     async def _ask(self, asked: Sequence[Task], claims: Sequence[Claim]) -> Sequence[Result]:

@@ -4,6 +4,7 @@ SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbo
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -24,7 +25,7 @@ from shared.bus.topics import ServiceName, Topic
 from shared.clock import SystemClock
 from shared.desk import Desk
 from shared.downstreams.contract import Operation
-from shared.downstreams.registry import Downstreams
+from shared.downstreams.registry import Downstreams, Wiring
 from shared.errors import Misconfigured
 from shared.events import Event, type_of
 from shared.hearing import Handler, Hearing, Subscription
@@ -94,13 +95,19 @@ class Service:
             producer = KafkaProducer(settings.kafka.bootstrap)
             await producer.start()
             stack.push_async_callback(producer.stop)
-            downstreams = Downstreams.load(settings.work.downstreams, producer.publish) if self.conclusions else None
-            if downstreams:
+            vault, clock = Vault(keyring.load(settings.vault.keyring)), SystemClock()
+            downstreams = None
+            if self.conclusions:
+                wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
+                downstreams = Downstreams.load(settings.work.downstreams, wiring)
                 await downstreams.open()
                 stack.push_async_callback(downstreams.close)
             plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
-            vault = Vault(keyring.load(settings.vault.keyring))
-            transactions = Transactions(pool, self.name, SystemClock(), vault, plans)
+            for operation, stages in plans.items():
+                if not stages:
+                    message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
+                    raise Misconfigured(message)
+            transactions = Transactions(pool, self.name, clock, vault, plans)
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
             running = Running(settings, transactions, tracing, telemetry.Pulse(), asyncio.Event())

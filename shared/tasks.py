@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-import asyncpg
+from shared.postgres import Connection
 from pydantic import JsonValue
 
 from shared.errors import DsrError
@@ -18,19 +18,22 @@ WITH due AS (
     SELECT task_id FROM task
     WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3
     ORDER BY due_on, task_id LIMIT $4 FOR UPDATE SKIP LOCKED
-), claimed AS (
-    UPDATE task SET state = 'leased', attempt = attempt + 1, lease_until = $5
-    FROM due WHERE task.task_id = due.task_id
-    RETURNING task.task_id, task.fulfilment_id, task.attempt, task.progress, task.due_on
 )
-SELECT task_id, fulfilment_id, attempt, progress, request_id, subject_ref, "right", details, traceparent
-FROM claimed JOIN fulfilment USING (fulfilment_id)
-ORDER BY claimed.due_on, task_id
+UPDATE task
+SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
+    attempt = attempt + 1, lease_until = $5, not_before = '-infinity'
+FROM due, fulfilment f
+WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
+RETURNING task.state, task.due_on, task.task_id, task.fulfilment_id, task.attempt, task.progress,
+          f.request_id, f.subject_ref, f."right", f.details, f.traceparent
 """
 
+# A reply that came while the task was in hand has set its not_before: then it is due again at once.
 _CONCLUDE = """
-UPDATE task SET state = r.state, receipt = r.receipt, failure = r.failure, not_before = r.not_before,
-                lease_until = NULL, concluded_at = CASE WHEN r.state = 'ready' THEN NULL ELSE $7::timestamptz END
+UPDATE task
+SET state = r.state, receipt = r.receipt, failure = r.failure, lease_until = NULL,
+    not_before = CASE WHEN task.not_before = '-infinity' THEN r.not_before ELSE $7 END,
+    concluded_at = CASE WHEN r.state = 'ready' THEN NULL ELSE $7::timestamptz END
 FROM unnest($1::uuid[], $2::int[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
      AS r (task_id, attempt, state, receipt, failure, not_before)
 WHERE task.task_id = r.task_id AND task.attempt = r.attempt AND task.state = 'leased'
@@ -39,7 +42,7 @@ RETURNING task.task_id
 
 _REAP = """
 UPDATE task SET state = 'ready', lease_until = NULL
-WHERE state = 'leased' AND lease_until < $1
+WHERE task_id IN (SELECT task_id FROM task WHERE state = 'leased' AND lease_until < $1 FOR UPDATE SKIP LOCKED)
 RETURNING system, operation
 """
 
@@ -58,11 +61,13 @@ class Claim:
     fulfilment_id: UUID
     attempt: int
     progress: Mapping[str, JsonValue]
+    due_on: date
     request_id: UUID
     subject_ref: UUID
     right: str
     details: Mapping[str, JsonValue]
     traceparent: str | None
+    due_on: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +82,15 @@ class Conclusion:
 
 
 async def claim(
-    connection: asyncpg.Connection, step: tuple[str, str], limit: int, now: datetime, lease: timedelta
+    connection: Connection, step: tuple[str, str], limit: int, now: datetime, lease: timedelta
 ) -> list[Claim]:
-    """Leases up to ``limit`` tasks of one (system, operation)."""
+    """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here."""
     rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, now + lease)
-    return [Claim(*row) for row in rows]
+    leased = [Claim(*tuple(row)[2:], due_on=row["due_on"]) for row in rows if row["state"] == "leased"]
+    return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
 
-async def extend(connection: asyncpg.Connection, claims: Sequence[Claim], until: datetime) -> None:
+async def extend(connection: Connection, claims: Sequence[Claim], until: datetime) -> None:
     """Holds the leases for longer; a lease that was lost stays lost."""
     await connection.execute(
         "UPDATE task SET lease_until = $3 FROM unnest($1::uuid[], $2::int[]) AS c (task_id, attempt)"
@@ -96,7 +102,7 @@ async def extend(connection: asyncpg.Connection, claims: Sequence[Claim], until:
 
 
 async def note(
-    connection: asyncpg.Connection, attempts: Mapping[UUID, int], progress: Mapping[UUID, Mapping[str, JsonValue]]
+    connection: Connection, attempts: Mapping[UUID, int], progress: Mapping[UUID, Mapping[str, JsonValue]]
 ) -> None:
     """Adds to what is known of tasks in hand, durably; raises ``LeaseLost`` if one of them is no longer ours."""
     status = await connection.execute(
@@ -113,7 +119,7 @@ async def note(
 
 
 async def hear_reply(
-    connection: asyncpg.Connection, system: str, task_id: UUID, progress: Mapping[str, JsonValue], now: datetime
+    connection: Connection, system: str, task_id: UUID, progress: Mapping[str, JsonValue], now: datetime
 ) -> tuple[str, str] | None:
     """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation)."""
     row = await connection.fetchrow(
@@ -127,7 +133,7 @@ async def hear_reply(
     return (row[0], row[1]) if row else None
 
 
-async def conclude(connection: asyncpg.Connection, conclusions: Sequence[Conclusion], now: datetime) -> set[UUID]:
+async def conclude(connection: Connection, conclusions: Sequence[Conclusion], now: datetime) -> set[UUID]:
     """Writes what became of claimed tasks; returns the ids of those that were still ours."""
     rows = await connection.fetch(
         _CONCLUDE,
@@ -142,6 +148,6 @@ async def conclude(connection: asyncpg.Connection, conclusions: Sequence[Conclus
     return {row[0] for row in rows}
 
 
-async def reap(connection: asyncpg.Connection, now: datetime) -> set[tuple[str, str]]:
+async def reap(connection: Connection, now: datetime) -> set[tuple[str, str]]:
     """Makes tasks ready again whose worker has gone silent; returns their (system, operation)."""
     return {(row[0], row[1]) for row in await connection.fetch(_REAP, now)}

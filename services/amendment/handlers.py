@@ -16,6 +16,9 @@ VERBS = {
     Right.OBJECTION: Operation.SUPPRESS,
 }
 
+DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
+"""What the scope of a request is called in the tasks that it becomes."""
+
 
 async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
     """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
@@ -23,7 +26,7 @@ async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
     await fulfilment.open_all(
         tx,
         [
-            Opening(e.request_id, e.subject, e.right, VERBS[e.right], e.due_on, {"scope": e.scope} if e.scope else {})
+            Opening(e.request_id, e.subject, e.right, VERBS[e.right], e.due_on, {DETAIL[e.right]: e.scope} if e.scope else {})
             for e in events
         ],
     )

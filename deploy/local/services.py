@@ -1,0 +1,102 @@
+"""The five services as processes of this machine, on real servers, with keys of their own."""
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from deploy.local.paths import ROOT
+from deploy.local.platform import Platform
+from deploy.local.ports import HOST, answers, free_ports
+from deploy.local.process import Child
+from services.intake import keys
+from shared import keyring
+from shared.bus import admin
+from shared.bus.topics import ServiceName
+from shared.clock import SystemClock
+from shared.postgres import migrate
+
+
+class Services:
+    """Intake, erasure, export, amendment and deadline, ready when all of them say so.
+
+    ``env``: variables in addition to our own: the secrets that the downstreams file names. ``bus_systems``: downstreams
+    that are reached over the bus, which need topics of their own.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        platform: Platform,
+        downstreams: Path,
+        env: Mapping[str, str] | None = None,
+        bus_systems: Sequence[str] = (),
+    ) -> None:
+        self.directory = directory
+        self.keyring = directory / "keyring.json"
+        self._platform = platform
+        self._bus_systems = bus_systems
+        self.ports = dict(zip(ServiceName, free_ports(len(ServiceName)), strict=True))
+        self.env = {
+            "DSR_POSTGRES_DSN": platform.postgres_dsn,
+            "DSR_KAFKA_BOOTSTRAP": platform.kafka_bootstrap,
+            "DSR_VAULT_KEYRING": str(self.keyring),
+            "DSR_WORK_DOWNSTREAMS": str(downstreams),
+            **(env or {}),
+        }
+        self.children = {name: self._child(name) for name in ServiceName}
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return self.url_of(ServiceName.INTAKE)
+
+    def url_of(self, service: ServiceName) -> str:
+        """Where a service answers for its health and metrics."""
+        return f"http://{HOST}:{self.ports[service]}"
+
+    def prepare(self) -> None:
+        """Makes what the services find when they start: the keyring, the schemas, the topics."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.keyring.exists():
+            keyring.create(self.keyring)
+        asyncio.run(migrate(self._platform.postgres_dsn))
+        asyncio.run(admin.create_topics(self._platform.kafka_bootstrap, admin.declared(self._bus_systems)))
+
+    def key(self, role: str) -> str:
+        """A new API key with that role."""
+        return asyncio.run(keys.create(self._platform.postgres_dsn, role, SystemClock().now()))
+
+    def start(self) -> None:
+        """Starts all five side by side and waits until each is ready."""
+        self.prepare()
+        for child in self.children.values():
+            child.spawn()
+        for child in self.children.values():
+            child.wait_ready()
+
+    def stop(self) -> None:
+        """Asks all five to drain and end."""
+        for child in self.children.values():
+            child.signal(child.stop_signal)
+        for child in self.children.values():
+            child.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _child(self, name: ServiceName) -> Child:
+        port = self.ports[name]
+        return Child(
+            name,
+            [sys.executable, "-m", f"services.{name}"],
+            log=self.directory / f"{name}.log",
+            ready=answers(f"http://{HOST}:{port}/readyz"),
+            env={**self.env, "DSR_HTTP_PORT": str(port)},
+            cwd=ROOT,
+        )
