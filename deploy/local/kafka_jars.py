@@ -1,22 +1,19 @@
-"""The jars of the broker, fetched once by Maven where it is there, else by jgo."""
+"""The jars of the broker, fetched once by Maven where it is there, else by jgo; `kafka.sha256` lists what must come."""
 
-import os
+import contextlib
+import hashlib
 import shutil
-import subprocess
 import sys
 import tempfile
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
+from deploy.local.process import Child
 from deploy.local.progress import Progress, Step
 
 VERSION = "4.3.1"
 BROKER = f"org.apache.kafka:kafka_2.13:{VERSION}"
 LOGGING = "org.slf4j:slf4j-reload4j:1.7.36"  # without a binding for SLF4J 1.7 the broker logs nothing
 
-_JARS = 47
-_REQUIRED = (f"kafka_2.13-{VERSION}.jar", f"kafka-storage-{VERSION}.jar", "slf4j-reload4j-1.7.36.jar")
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>broker</artifactId><version>1</version><packaging>pom</packaging>
@@ -24,7 +21,16 @@ _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
 </project>
 """
 _DEPENDENCY = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>"
-_JGO = "import sys, jgo; print(*jgo.build(sys.argv[1]).classpath, sep='\\n')"
+
+# jgo would make an environment too, for which it wants a Java and may fetch one of its own: only its resolver is used.
+_JGO = """
+import concurrent.futures, shutil, sys, jgo
+with concurrent.futures.ThreadPoolExecutor(4) as threads:
+    for jar in threads.map(lambda artifact: artifact.resolve(), jgo.resolve(sys.argv[1])):
+        shutil.copy2(jar, sys.argv[2])
+"""
+_LOOK_EVERY = 0.3
+_EXPECTED = Path(__file__).with_name("kafka.sha256")
 
 
 class JarsMissingError(RuntimeError):
@@ -39,7 +45,7 @@ def fetch(cache: Path, progress: Progress) -> Path:
     libs.parent.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
     sources = ([_with_maven] if shutil.which("mvn") else []) + [_with_jgo]
-    with progress.step(f"Fetching Apache Kafka {VERSION}", total=_JARS) as step:
+    with progress.step(f"Fetching Apache Kafka {VERSION}", total=len(_expected())) as step:
         for source in sources:
             with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
                 workplace = Path(folder)
@@ -47,7 +53,8 @@ def fetch(cache: Path, progress: Progress) -> Path:
                 fetched.mkdir()
                 failure = source(workplace, fetched, step) or _fault(fetched)
                 if failure is None:
-                    fetched.rename(libs)
+                    with contextlib.suppress(OSError):  # somebody else was faster
+                        fetched.rename(libs)
                     return libs
                 failures.append(failure)
     raise JarsMissingError("\n".join(failures))
@@ -63,39 +70,26 @@ def _with_maven(workplace: Path, fetched: Path, step: Step) -> str | None:
 
 
 def _with_jgo(workplace: Path, fetched: Path, step: Step) -> str | None:
-    failure = _run([sys.executable, "-c", _JGO, f"{BROKER}+{LOGGING}"], workplace, step)
-    if failure is None:
-        for jar in (workplace / "jgo").rglob("jars/*.jar"):
-            shutil.copy2(jar, fetched)
-    return failure
+    return _run([sys.executable, "-c", _JGO, f"{BROKER}+{LOGGING}", str(fetched)], workplace, step)
 
 
 def _run(command: list[str], workplace: Path, step: Step) -> str | None:
     """Run the download, showing how many jars have come; what it said if it failed."""
-    env = {**os.environ, "JGO_CACHE_DIR": str(workplace / "jgo"), "M2_REPO": str(workplace / "repository")}
-    log = workplace / "log"
-    with log.open("wb") as output, subprocess.Popen(command, env=env, stdout=output, stderr=output) as download:
-        _watch(download, lambda: step.reach(_count(workplace / "repository")))
-    if download.returncode == 0:
-        return None
-    return f"{Path(command[0]).name} failed: {log.read_text(errors='replace')[-2000:]}"
+    env = {"M2_REPO": str(workplace / "repository"), "JGO_CACHE_DIR": str(workplace / "jgo")}
+    download = Child(Path(command[0]).name, command, log=workplace / "log", env=env)
+    names = _expected().keys()
+    with download:
+        while (status := download.wait(_LOOK_EVERY)) is None:
+            step.reach(len(names & {jar.name for jar in workplace.rglob("*.jar")}))
+    return f"{download.name} failed: {download.tail()}" if status else None
 
 
-def _watch(download: subprocess.Popen[bytes], look: Callable[[], None]) -> None:
-    while True:
-        try:
-            download.wait(0.3)
-        except subprocess.TimeoutExpired:
-            look()
-        else:
-            return
-
-
-def _count(repository: Path) -> int:
-    return min(_JARS, sum(1 for _ in repository.rglob("*.jar")))
+def _expected() -> dict[str, str]:
+    """Digest of each jar, by name."""
+    return {name: digest for digest, name in (line.split() for line in _EXPECTED.read_text().splitlines())}
 
 
 def _fault(libs: Path) -> str | None:
-    missing = [name for name in _REQUIRED if not (libs / name).is_file()]
-    broken = [jar.name for jar in libs.glob("*.jar") if not zipfile.is_zipfile(jar)]
-    return f"incomplete download: missing {missing}, broken {broken}" if missing or broken else None
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in libs.glob("*.jar")}
+    wrong = sorted(name for name, _ in found.items() ^ _expected().items())
+    return f"these jars are missing, strange or not as expected: {', '.join(wrong)}" if wrong else None
