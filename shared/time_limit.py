@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from shared.rights import Right
 from shared.time_limit_policy import Span, TimeLimitPolicy
 from shared.working_days import HOLIDAYS_VERSION, calendar, last_common_working_day
 
@@ -107,6 +108,7 @@ def commit_due(received_at: datetime, zones: tuple[str, ...], policy: TimeLimitP
     return commitment(receipt_date(received_at, zones), policy.commitment.days)
 
 
+@lru_cache(maxsize=8192)
 def end_of(day: date, zones: tuple[str, ...]) -> datetime:
     """The first instant, UTC, at which the day is over in one of the zones: in the easternmost."""
     following = day + ONE_DAY
@@ -190,6 +192,13 @@ def target(span: Span, arrival: Arrival, policy: TimeLimitPolicy) -> Target:
     else:
         day = commitment(received_on, policy.commitment.days) - timedelta(days=span.days_before_due or 0)
     return Target(day, end_of(day, arrival.zones), span.escalate_to)
+
+
+def due_on(arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy) -> date:
+    """The day by which to answer a request: the commitment, or a shorter limit of our own for its right and scope."""
+    commit = commit_due(arrival.received_at, arrival.zones, policy)
+    shorter = policy.override_for(right, scope)
+    return commit if shorter is None else min(commit, target(shorter, arrival, policy).day)
 
 
 def earliest(targets: Iterable[Target]) -> Target | None:

@@ -8,7 +8,7 @@ from services.deadline.milestones import Clock, next_at, schedule
 from shared import fulfilment
 from shared.events import RequestClosed, RequestReceived
 from shared.fulfilment import Completed
-from shared.time_limit import Arrival, Timeliness, limits, target, timeliness
+from shared.time_limit import Arrival, Timeliness, due_on, limits, target, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction
 
@@ -56,19 +56,17 @@ def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | 
     """The clock of a request: the commitment, or a shorter limit of our own for this right and scope, and the law's."""
     arrival = Arrival(event.received_at, event.zones, event.calendar)
     found = limits(arrival, policy)
-    due_on, due_at = found.commit_due, found.commit_due_instant
-    if span := policy.override_for(event.right, event.scope):
-        shorter = target(span, arrival, policy)
-        if shorter.instant < due_at:
-            due_on, due_at = shorter.day, shorter.instant
-    clock = Clock(event.received_at, event.zones, due_on, due_at, found.statutory_due, found.statutory_due_instant)
+    day, due_at = due_on(arrival, event.right, event.scope, policy), found.commit_due_instant
+    if shorter := policy.override_for(event.right, event.scope):
+        due_at = min(due_at, target(shorter, arrival, policy).instant)
+    clock = Clock(event.received_at, event.zones, day, due_at, found.statutory_due, found.statutory_due_instant)
     return Started(
         request_id=event.request_id,
         subject_ref=event.subject,
         right=event.right,
         calendar=event.calendar,
         clock=clock,
-        work_by=min(found.work_by, due_on),
+        work_by=min(found.work_by, day),
         calc_version=found.calc_version,
         next_milestone_at=next_at(schedule(clock, policy.milestones.approaching_days), None),
         traceparent=traceparent,

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.deadline.time_limit import main, mismatches
+from shared.rights import Right
 from shared.time_limit import (
     Arrival,
     Limits,
@@ -20,6 +21,7 @@ from shared.time_limit import (
     add_months,
     classify,
     commit_due,
+    due_on,
     earliest,
     end_of,
     limits,
@@ -160,6 +162,14 @@ def test_an_objection_to_direct_marketing_takes_effect_within_48_elapsed_hours()
     assert found.escalate_to == "dpo"
 
 
+def test_a_shorter_limit_of_our_own_holds_for_its_right_and_scope_alone() -> None:
+    arrival = arrived("2026-03-05T10:00:00+01:00")
+    assert due_on(arrival, Right.OBJECTION, "direct_marketing", POLICY) == date(2026, 3, 7)
+    assert due_on(arrival, Right.OBJECTION, "legitimate_interests", POLICY) == date(2026, 4, 4)
+    assert due_on(arrival, Right.ACCESS, "direct_marketing", POLICY) == date(2026, 4, 4)
+    assert due_on(arrival, Right.ACCESS, None, POLICY) == date(2026, 4, 4)
+
+
 def test_a_request_for_the_processor_is_forwarded_within_two_working_days() -> None:
     found = target(POLICY.overrides["processor_forwarding"], arrived("2026-04-02T10:00:00+02:00"), POLICY)
     assert found.day == date(2026, 4, 8)  # Good Friday to Easter Monday do not count
@@ -216,6 +226,15 @@ def test_the_command_prints_one_line_per_mismatch_and_fails(tmp_path: Path, caps
         "D01: work_by: expected 2026-04-03, computed 2026-04-02",
         "D99: cannot be computed: ValueError: a time zone of the receipt is not known",
     ]
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", "not JSON"])
+def test_a_file_that_holds_no_examples_is_an_error_of_its_own(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "vectors.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["--vectors", str(path)])
+    assert ended.value.code == 2
 
 
 def test_the_command_says_in_one_line_that_nothing_is_wrong() -> None:

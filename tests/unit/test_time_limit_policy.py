@@ -1,0 +1,51 @@
+"""The policy about time is data: complete as shipped, and refused with a reason when it cannot be used."""
+
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from shared.errors import Misconfigured
+from shared.rights import Right
+from shared.time_limit_policy import TIME_LIMITS, read_policy
+from shared.working_days import calendar
+
+SHIPPED = TIME_LIMITS.read_text()
+
+
+def test_every_country_of_the_shipped_policy_has_a_zone_and_a_calendar() -> None:
+    policy = read_policy()
+    for country, zone in policy.capital_zones.items():
+        assert ZoneInfo(zone).key == zone
+        assert calendar(policy.calendar_of(country)).known, country
+    assert calendar(policy.commitment.staff_calendar).known
+
+
+def test_only_direct_marketing_has_a_shorter_limit_by_right_and_scope() -> None:
+    policy = read_policy()
+    assert policy.override_for(Right.OBJECTION, "direct_marketing") == policy.overrides["direct_marketing_objection"]
+    assert policy.override_for(Right.OBJECTION, None) is None
+    assert all(policy.override_for(right, None) is None for right in Right)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("days = 30  ", "days = 0  ", "commitment.days"),
+        ("approaching_days = [7, 3, 1]", "approaching_days = [1, 3, 7]", "from far to near"),
+        ('default_country = "DE"', 'default_country = "ZZ"', "default_country"),
+        ("reminder_days", "reminders", "reminder_days"),
+        ("version =", "version", "version"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_says_what_to_change(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "time_limits.toml"
+    assert old in SHIPPED
+    path.write_text(SHIPPED.replace(old, new, 1))
+    with pytest.raises(Misconfigured, match=told if told != "version" else path.name):
+        read_policy(path)
+
+
+def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"none\.toml"):
+        read_policy(tmp_path / "none.toml")
