@@ -1,0 +1,33 @@
+"""What a customer's data may still be used for, after they objected to marketing or their data was restricted."""
+
+from trytond.model import fields
+from trytond.pool import PoolMeta
+from trytond.pyson import Eval
+
+
+class Party(metaclass=PoolMeta):
+    """A customer; while ``restricted`` (Art. 18) only the privacy team finds them."""
+
+    __name__ = "party.party"
+
+    restricted = fields.Boolean("Restricted", help="Processing is restricted: only the privacy team finds the party.")
+    marketing_opt_out = fields.Boolean("No Marketing", help="The party objected to direct marketing.")
+
+    @classmethod
+    def __post_setup__(cls) -> None:
+        super().__post_setup__()
+        # Tryton locks every field of an inactive party, and the customer number of any: its own erasure keeps that
+        # number, and the restriction of a former customer could not be noted.
+        cls.code.states["readonly"] = (Eval("id", -1) >= 0) & Eval("active", d=True)
+        for field in (cls.restricted, cls.marketing_opt_out):
+            field.states.pop("readonly")
+
+    @staticmethod
+    def default_restricted() -> bool:
+        """Nobody is restricted until they ask for it."""
+        return False
+
+    @staticmethod
+    def default_marketing_opt_out() -> bool:
+        """Nobody has objected until they say so."""
+        return False

@@ -1,0 +1,63 @@
+"""Brings the company's customers into the CRM, hundreds with a call."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from deploy.local.company import Customer
+from deploy.local.progress import Step
+from deploy.local.tryton.server import Tryton
+from shared.downstreams.tryton.rpc import TrytonRpc, together
+
+_BATCH: Final = 200
+
+
+async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:
+    """Create a party for each customer, with contact mechanisms, assignment periods and address."""
+    async with tryton.client() as client:
+        countries = await _countries(tryton.rpc(client, admin=True), {customer.country for customer in customers})
+        rpc = tryton.rpc(client)
+
+        async def create(batch: Sequence[Customer]) -> None:
+            await rpc.call("model.party.party.create", [_party(customer, countries) for customer in batch])
+            if step is not None:
+                step.advance(len(batch))
+
+        await together(*(create(customers[start : start + _BATCH]) for start in range(0, len(customers), _BATCH)))
+
+
+async def _countries(rpc: TrytonRpc, codes: set[str]) -> dict[str, int]:
+    known = {row["code"]: row["id"] for row in await rpc.search_in("country.country", "code", codes, ("code",))}
+    missing = sorted(codes - known.keys())
+    ids = await rpc.call("model.country.country.create", [{"name": code, "code": code} for code in missing])
+    return known | dict(zip(missing, ids, strict=True))
+
+
+def _party(customer: Customer, countries: dict[str, int]) -> dict[str, Any]:
+    emails = [{"type": "email", "value": email} for email in customer.emails]
+    phones = [
+        {"type": "phone", "value": p.number, "valid_from": moment(p.valid_from), "valid_to": moment(p.valid_to)}
+        for p in customer.phones
+    ]
+    address = {
+        "street_unstructured": customer.street,
+        "postal_code": customer.postal_code,
+        "city": customer.city,
+        "country": countries[customer.country],
+    }
+    return {
+        "code": customer.code,
+        "name": customer.name,
+        "marketing_opt_out": not customer.marketing_consent,
+        "addresses": [["create", [address]]],
+        "contact_mechanisms": [["create", emails + phones]],
+    }
+
+
+def moment(value: datetime | None) -> dict[str, Any] | None:
+    """A time as Tryton's JSON has it: UTC without a zone."""
+    if value is None:
+        return None
+    utc = value.astimezone(UTC)
+    parts = ("year", "month", "day", "hour", "minute", "second", "microsecond")
+    return {"__class__": "datetime", **{part: getattr(utc, part) for part in parts}}

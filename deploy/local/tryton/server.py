@@ -1,0 +1,139 @@
+"""The local CRM: Tryton behind gunicorn on 127.0.0.1."""
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx
+
+from deploy.local.ports import HOST, accepts, free_port
+from deploy.local.postgres_databases import wait_for
+from deploy.local.process import Child
+from deploy.local.progress import Progress
+from deploy.local.tryton.database import Template, server
+from deploy.local.tryton.install import environment, install
+from shared.downstreams.tryton.rpc import TrytonRpc
+
+_WORKERS: Final = 2
+_THREADS: Final = 4
+
+
+class Tryton:
+    """A CRM of its own: log in ``directory``, a database of this name on the server of the DSN ``postgres``.
+
+    The first start lays a fresh database; later ones serve it again, on the same port. ``login`` and ``password`` are
+    the privacy team's, ``key`` is their REST key; ``agent`` and ``agent_password`` belong to somebody who may look up
+    customers. ``dsn`` is where the CRM's own database is. All methods block.
+    """
+
+    login = "privacy"
+    agent = "agent"
+
+    def __init__(
+        self, directory: Path, postgres: str, *, database: str = "tryton", progress: Progress | None = None
+    ) -> None:
+        self.directory = directory
+        self.database = database
+        self.dsn = ""
+        self.password = secrets.token_urlsafe(18)
+        self.agent_password = secrets.token_urlsafe(18)
+        self.key = ""
+        self._admin_password = ""
+        self._postgres = postgres
+        self._progress = progress or Progress()
+        self._port = free_port()
+        self._child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens; the database's name comes after it."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def child(self) -> Child:
+        """The server's process; made by the first ``start()``."""
+        if self._child is None:
+            raise RuntimeError("Tryton was never started")
+        return self._child
+
+    def start(self) -> None:
+        """Serve, and return when it answers; installs Tryton and makes its database first."""
+        with self._progress.step("Starting the CRM (Tryton)"):
+            if self._child is not None:
+                self._child.start()
+                return
+            self._child = self._prepare()
+            try:
+                self._child.start()
+                wait_for(self._add_people())
+            except BaseException:
+                self.stop()
+                raise
+
+    def stop(self) -> None:
+        """End it; the database stays."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """Kill it as `kill -9` does."""
+        self.child.kill()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def client(self) -> httpx.AsyncClient:
+        """A connection to it, for ``rpc``."""
+        return httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False)
+
+    def rpc(self, client: httpx.AsyncClient, *, admin: bool = False) -> TrytonRpc:
+        """Its API as the privacy team, or as the administrator."""
+        login, password = ("admin", self._admin_password) if admin else (self.login, self.password)
+        return TrytonRpc(client, self.database, login, password, _WORKERS * _THREADS)
+
+    def _prepare(self) -> Child:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        installation = install()
+        log = self.directory / "tryton.log"
+        template = Template(installation, self._postgres, log)
+        self.dsn = template.copy(self.database)
+        self._admin_password = template.password
+        return Child(
+            "Tryton",
+            [
+                *(installation.python, "-m", "gunicorn", "--bind", f"{HOST}:{self._port}"),
+                *("--workers", _WORKERS, "--threads", _THREADS, "--timeout", 120),
+                *("--no-control-socket", "--log-level", "warning", "trytond.application:app"),
+            ],
+            log=log,
+            ready=accepts(self._port),
+            env={**environment(server(self.dsn), self.directory), "TRYTOND_DATABASE_NAMES": self.database},
+            cwd=self.directory,
+        )
+
+    async def _add_people(self) -> None:
+        async with self.client() as client:
+            rpc = self.rpc(client, admin=True)
+            groups = {row["name"]: row["id"] for row in await rpc.call(*_all("res.group", "name"))}
+            team = [["add", [groups["Privacy"], groups["Party Administration"]]]]
+            privacy, _ = await rpc.call(
+                "model.res.user.create",
+                [
+                    {"name": "Privacy", "login": self.login, "password": self.password, "groups": team},
+                    {"name": "Agent", "login": self.agent, "password": self.agent_password},
+                ],
+            )
+            (application,) = await rpc.call(
+                "model.res.user.application.create", [{"user": privacy, "application": "rest"}]
+            )
+            (row,) = await rpc.call("model.res.user.application.read", [application], ["key"])
+            self.key = row["key"]
+
+
+def _all(model: str, *fields: str) -> Sequence[Any]:
+    return (f"model.{model}.search_read", [], 0, None, None, list(fields))

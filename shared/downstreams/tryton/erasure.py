@@ -1,0 +1,151 @@
+"""Erasure in Tryton (Art. 17), to the end.
+
+Tryton's wizard blanks names, addresses and the visible values. It forgets ``value_compact``, a copy of every e-mail
+address and number in clear, and the customer number. Both are removed afterwards. Every step may be repeated, and what
+was found is noted before the first, so an interrupted task ends with the receipt that it would have given at first.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, cast
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.downstreams.tryton.party import CONTACT, IDENTIFIER, PARTY, Party, load
+from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc, together
+from shared.downstreams.tryton.subjects import Subjects
+from shared.errors import Refused, ResidueFound
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a task will erase.
+
+    ``active``: those to make active again if Tryton refuses. ``others``: parties that share an address or number and
+    are not the subject, so that they are not taken for a residue later. ``found``: rows by category.
+    """
+
+    parties: tuple[int, ...]
+    active: tuple[int, ...]
+    others: tuple[int, ...]
+    found: Mapping[str, int]
+
+    @classmethod
+    def noted(cls, progress: Mapping[str, JsonValue]) -> Self:
+        """What an earlier attempt noted."""
+        noted = cast("dict[str, Any]", progress)
+        return cls(tuple(noted["parties"]), tuple(noted["active"]), tuple(noted["others"]), noted["found"])
+
+    def progress(self) -> dict[str, JsonValue]:
+        """Row ids and counts: nothing personal."""
+        return {
+            "parties": list(self.parties),
+            "active": list(self.active),
+            "others": list(self.others),
+            "found": dict(self.found),
+        }
+
+
+async def erase(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note: Note, *, lanes: int) -> list[Result]:
+    """Erase every task's proven parties and look again, by row and by every identity."""
+    plans = {task.task_id: Plan.noted(task.progress) for task in tasks if "parties" in task.progress}
+    results: dict[UUID, Result] = {}
+    await _plan([task for task in tasks if task.task_id not in plans], subjects, note, plans, results)
+    active = {party for plan in plans.values() for party in plan.active}
+    ids = sorted({party for plan in plans.values() for party in plan.parties})
+    refused = await _remove(rpc, ids, active, lanes)
+    left = {party.id for party in (await load(rpc, ids)).values() if _residue(party)}
+    again = await subjects.hits([task for task in tasks if task.task_id in plans])
+    for task in tasks:
+        if (plan := plans.get(task.task_id)) is None:
+            continue
+        known = {*plan.others, *plan.parties}
+        fresh = {party for party in again.of(task.identities) if party not in known}
+        new = subjects.among(again, task) if fresh else ()
+        if reasons := [refused[party] for party in plan.parties if party in refused]:
+            results[task.task_id] = reasons[0]
+        elif left & set(plan.parties) or (not isinstance(new, Refused) and fresh & {party.id for party in new}):
+            results[task.task_id] = ResidueFound("the CRM erased the party, and something of it is still there")
+        else:
+            count = sum(plan.found.values())
+            results[task.task_id] = Receipt(
+                task.task_id, TaskOutcome.ERASED, found=count, changed=count, by_category=plan.found
+            )
+    return [results[task.task_id] for task in tasks]
+
+
+async def _plan(
+    tasks: Sequence[Task], subjects: Subjects, note: Note, plans: dict[UUID, Plan], results: dict[UUID, Result]
+) -> None:
+    """Find the parties of tasks that were not begun yet, and note them before anything is touched."""
+    hits = await subjects.hits(tasks)
+    fresh: dict[UUID, Plan] = {}
+    for task in tasks:
+        parties = subjects.among(hits, task)
+        if isinstance(parties, Refused):
+            results[task.task_id] = parties
+        elif not parties:
+            results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        else:
+            ids = tuple(party.id for party in parties)
+            fresh[task.task_id] = Plan(
+                parties=ids,
+                active=tuple(party.id for party in parties if party.active),
+                others=tuple(other for other in hits.of(task.identities) if other not in ids),
+                found=dict(+sum((Counter(party.counts()) for party in parties), Counter[str]())),
+            )
+    if fresh:
+        await note({task_id: plan.progress() for task_id, plan in fresh.items()})
+    plans |= fresh
+
+
+async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: int) -> dict[int, Refused]:
+    """Erase the parties; those that Tryton refuses are as they were before, with the reason."""
+    there = [row["id"] for row in await rpc.search_in(PARTY, "id", ids, ("id",))]
+    await rpc.write(PARTY, there, {"active": False})
+    refused = await _wizard(rpc, there, lanes)
+    await rpc.write(PARTY, sorted(active & refused.keys()), {"active": True})
+    erased = [party for party in there if party not in refused]
+    for model in (CONTACT, IDENTIFIER):
+        rows = await rpc.search_in(model, "party", erased, ("id",))
+        await rpc.delete(model, [row["id"] for row in rows])
+    for start in range(0, len(erased), CHUNK):
+        codes = [part for party in erased[start : start + CHUNK] for part in ([party], {"code": _no_code(party)})]
+        await rpc.call(f"model.{PARTY}.write", *codes)
+    return refused
+
+
+async def _wizard(rpc: TrytonRpc, parties: Sequence[int], lanes: int) -> dict[int, Refused]:
+    """Run Tryton's erase wizard: one party at a time, in a few sessions side by side, each used for many."""
+    refused: dict[int, Refused] = {}
+
+    async def run(own: Sequence[int]) -> None:
+        session, *_ = await rpc.call("wizard.party.erase.create")
+        for party in own:
+            try:
+                await rpc.call("wizard.party.erase.execute", session, {"ask": {"party": party}}, "erase")
+            except CrmRefused as reason:
+                refused[party] = reason
+        await rpc.call("wizard.party.erase.delete", session)
+
+    await together(*(run(parties[lane::lanes]) for lane in range(min(lanes, len(parties)))))
+    return refused
+
+
+def _no_code(party: int) -> str:
+    """Customer numbers are required and unique: the row's own number stands in for it."""
+    return f"erased-{party}"
+
+
+def _residue(party: Party) -> bool:
+    return bool(
+        party.active
+        or party.name
+        or party.code != _no_code(party.id)
+        or party.contacts
+        or party.identifiers
+        or any(address.lines for address in party.addresses)
+    )

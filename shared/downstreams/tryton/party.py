@@ -1,0 +1,206 @@
+"""A customer as the CRM holds them, and how they are found and read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc, together
+from shared.errors import ForeignHit
+from shared.identities import Identity, IdentityType
+
+PARTY: Final = "party.party"
+CONTACT: Final = "party.contact_mechanism"
+ADDRESS: Final = "party.address"
+IDENTIFIER: Final = "party.identifier"
+ADDRESS_FIELDS: Final = (
+    *("party_name", "attn", "street_unstructured", "street_name", "building_name", "building_number", "unit_number"),
+    *("floor_number", "room_number", "post_box", "private_bag", "post_office", "postal_code", "city"),
+)
+_TYPES: Final = {
+    "email": IdentityType.EMAIL,
+    "phone": IdentityType.PHONE,
+    "mobile": IdentityType.PHONE,
+    "fax": IdentityType.PHONE,
+    "sip": IdentityType.SIP_URI,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """An e-mail address, a number or the like; ``compact`` is the copy of it that Tryton's own erasure forgets."""
+
+    id: int
+    kind: str
+    value: str
+    compact: str
+    active: bool
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+    @property
+    def type(self) -> IdentityType | None:
+        """What kind of identity it is; some are none."""
+        return _TYPES.get(self.kind)
+
+    @property
+    def spelled(self) -> str:
+        """The value as identities are spelled."""
+        return spelled(self.type, self.compact or self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A postal address, by Tryton's fields."""
+
+    id: int
+    active: bool
+    street: str
+    country: str
+    lines: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A customer with everything that belongs to them; ``code`` is the customer number."""
+
+    id: int
+    code: str
+    name: str
+    active: bool
+    restricted: bool
+    marketing_opt_out: bool
+    contacts: tuple[Contact, ...] = ()
+    addresses: tuple[Address, ...] = ()
+    identifiers: tuple[tuple[int, str, str], ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Rows that hold something about the person, by category."""
+        return {
+            "account": 1,
+            "contact": len(self.contacts),
+            "address": sum(bool(address.lines) for address in self.addresses),
+            "identifier": len(self.identifiers),
+        }
+
+    def identities(self, system: str) -> tuple[Identity, ...]:
+        """What the CRM knows the person by: the customer number, and every address and number with its period."""
+        return (
+            Identity(IdentityType.ACCOUNT_ID, self.code, source=system),
+            *(
+                Identity(contact.type, contact.spelled, contact.valid_from, contact.valid_to, system)
+                for contact in self.contacts
+                if contact.type is not None
+            ),
+        )
+
+
+def spelled(kind: IdentityType | None, value: str) -> str:
+    """The one spelling of identities: e-mail and SIP in lower case, a number as ``+`` and digits."""
+    if kind is not IdentityType.PHONE:
+        return value.strip().lower()
+    international = "+" + value.strip()[2:] if value.strip().startswith("00") else value.strip()
+    return ("+" if international.startswith("+") else "") + "".join(filter(str.isdecimal, international))
+
+
+async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
+    """The parties that hold any of the identities, deactivated ones too.
+
+    E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers and codes are compared
+    exactly: a hit that nobody asked for means that the search ignores its filter, and nothing it says can be used.
+    """
+    wanted = {kind: set[str]() for kind in IdentityType}
+    for identity in identities:
+        wanted[identity.type].add(identity.value)
+    emails, phones, codes = (wanted[t] for t in (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID))
+    shown = ("party", "type", "value", "value_compact")
+    by_code, by_compact, by_value, *by_email = await together(
+        rpc.search_in(PARTY, "code", codes, ("code",)),
+        rpc.search_in(CONTACT, "value_compact", phones, shown),
+        rpc.search_in(CONTACT, "value", phones, shown),
+        *(rpc.search(CONTACT, domain, shown) for domain in _emails(sorted(emails))),
+    )
+    ids = {row["id"] for row in by_code}
+    if any(row["code"] not in codes for row in by_code):
+        raise ForeignHit("the CRM's search by customer number returned other customers")
+    for row in (*by_compact, *by_value):
+        if not phones & {spelled(IdentityType.PHONE, row[field] or "") for field in ("value", "value_compact")}:
+            raise ForeignHit("the CRM's search by number returned other numbers")
+        ids.add(row["party"])
+    for row in (row for chunk in by_email for row in chunk):
+        if emails & {spelled(IdentityType.EMAIL, row[field] or "") for field in ("value", "value_compact")}:
+            ids.add(row["party"])
+    return list((await load(rpc, ids)).values())
+
+
+async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
+    """The parties of these ids with all that belongs to them; one that was deleted is not among them."""
+    wanted = set(ids)
+    lines = (*ADDRESS_FIELDS, "party", "active", "street", "country.name")
+    contact = ("party", "type", "value", "value_compact", "active", "valid_from", "valid_to")
+    parties, contacts, addresses, identifiers = await together(
+        rpc.search_in(PARTY, "id", wanted, ("code", "name", "active", "restricted", "marketing_opt_out")),
+        rpc.search_in(CONTACT, "party", wanted, contact),
+        rpc.search_in(ADDRESS, "party", wanted, lines),
+        rpc.search_in(IDENTIFIER, "party", wanted, ("party", "type", "code")),
+    )
+    held: dict[int, tuple[list[Contact], list[Address], list[tuple[int, str, str]]]] = {i: ([], [], []) for i in wanted}
+    for row in contacts:
+        held[row["party"]][0].append(_contact(row))
+    for row in addresses:
+        held[row["party"]][1].append(_address(row))
+    for row in identifiers:
+        held[row["party"]][2].append((row["id"], row["type"] or "", row["code"] or ""))
+    return {row["id"]: _party(row, *held[row["id"]]) for row in parties}
+
+
+def _emails(emails: list[str]) -> Iterable[list[Any]]:
+    for start in range(0, len(emails), CHUNK):
+        chunk = emails[start : start + CHUNK]
+        patterns = [e.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for e in chunk]
+        yield [["OR", ["value", "in", chunk], *(["value_compact", "ilike", pattern] for pattern in patterns)]]
+
+
+def _party(
+    row: dict[str, Any], contacts: list[Contact], addresses: list[Address], identifiers: list[tuple[int, str, str]]
+) -> Party:
+    return Party(
+        id=row["id"],
+        code=row["code"] or "",
+        name=row["name"] or "",
+        active=row["active"],
+        restricted=bool(row["restricted"]),
+        marketing_opt_out=bool(row["marketing_opt_out"]),
+        contacts=tuple(contacts),
+        addresses=tuple(addresses),
+        identifiers=tuple(identifiers),
+    )
+
+
+def _contact(row: dict[str, Any]) -> Contact:
+    return Contact(
+        id=row["id"],
+        kind=row["type"],
+        value=row["value"] or "",
+        compact=row["value_compact"] or "",
+        active=row["active"],
+        valid_from=_moment(row["valid_from"]),
+        valid_to=_moment(row["valid_to"]),
+    )
+
+
+def _address(row: dict[str, Any]) -> Address:
+    country = (row.get("country.") or {}).get("name") or ""
+    lines = {field: row[field] for field in ADDRESS_FIELDS if row[field]}
+    return Address(
+        row["id"], row["active"], row["street"] or "", country, lines | ({"country": country} if country else {})
+    )
+
+
+def _moment(value: dict[str, int] | None) -> datetime | None:
+    if value is None:
+        return None
+    seconds = datetime(
+        value["year"], value["month"], value["day"], value["hour"], value["minute"], value["second"], tzinfo=UTC
+    )
+    return seconds.replace(microsecond=value["microsecond"])

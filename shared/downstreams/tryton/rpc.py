@@ -1,0 +1,143 @@
+"""Calls to Tryton's JSON-RPC, with a session that is renewed when it has ended."""
+
+import asyncio
+import re
+from base64 import b64encode
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeVar
+
+import httpx
+
+from shared.errors import Refused, Unavailable
+
+CHUNK: Final = 500
+EVER: Final = ["active", "in", [True, False]]
+"""Without this clause a search hides what was deactivated."""
+
+Result = TypeVar("Result")
+
+
+class CrmRefused(Refused):
+    """The CRM answered with a refusal of its own; the message says why without naming the customer."""
+
+    code: ClassVar[str] = "crm_refused"
+
+
+class TrytonRpc:
+    """One user's access to one Tryton database; at most ``concurrency`` calls at a time."""
+
+    def __init__(self, client: httpx.AsyncClient, database: str, login: str, password: str, concurrency: int) -> None:
+        self._client = client
+        self._path = f"/{database}/rpc/"
+        self._login = login
+        self._password = password
+        self._turns = asyncio.Semaphore(concurrency)
+        self._signing_in = asyncio.Lock()
+        self._authorization: str | None = None
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """What the method returns; raises ``Unavailable`` or ``CrmRefused``."""
+        async with self._turns:
+            used = await self._signed_in(None)
+            response = await self._post(method, [*params, {}], used)
+            if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+                response = await self._post(method, [*params, {}], await self._signed_in(used))
+        return _answer(response, method)
+
+    async def search(self, model: str, domain: Sequence[Any], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows of the model, deactivated ones too, in the order of their ids."""
+        rows: list[dict[str, Any]] = await self.call(
+            f"model.{model}.search_read", [EVER, *domain], 0, None, [["id", "ASC"]], list(fields)
+        )
+        return rows
+
+    async def search_in(
+        self, model: str, field: str, values: Iterable[Any], fields: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """Rows whose field has one of the values, asked for in chunks."""
+        wanted = sorted(set(values))
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(wanted), CHUNK):
+            rows += await self.search(model, [[field, "in", wanted[start : start + CHUNK]]], fields)
+        return rows
+
+    async def write(self, model: str, ids: Sequence[int], values: Mapping[str, Any]) -> None:
+        """Give all these rows the same values."""
+        for start in range(0, len(ids), CHUNK):
+            await self.call(f"model.{model}.write", ids[start : start + CHUNK], values)
+
+    async def delete(self, model: str, ids: Sequence[int]) -> None:
+        """Remove the rows."""
+        for start in range(0, len(ids), CHUNK):
+            await self.call(f"model.{model}.delete", ids[start : start + CHUNK])
+
+    async def _signed_in(self, ended: str | None) -> str:
+        async with self._signing_in:
+            if self._authorization is None or self._authorization == ended:
+                response = await self._post("common.db.login", [self._login, {"password": self._password}, "en"], None)
+                if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+                    raise CrmRefused("the CRM does not let the privacy user in: check login and password")
+                user, session = _answer(response, "common.db.login")[:2]
+                token = b64encode(f"{self._login}:{user}:{session}".encode()).decode()
+                self._authorization = f"Session {token}"
+            return self._authorization
+
+    async def _post(self, method: str, params: list[Any], authorization: str | None) -> httpx.Response:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        try:
+            return await self._client.post(
+                self._path, json={"id": 0, "method": method, "params": params}, headers=headers
+            )
+        except httpx.TransportError as error:
+            raise Unavailable(f"the CRM could not be reached: {type(error).__name__}") from None
+
+
+async def together(*calls: Coroutine[Any, Any, Result]) -> list[Result]:
+    """What the calls return, made side by side; the first failure cancels the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _answer(response: httpx.Response, method: str) -> Any:
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+        raise Unavailable(f"the CRM answered {response.status_code} to {method}")
+    if not response.is_success:
+        raise CrmRefused(f"the CRM answered {response.status_code} to {method}")
+    try:
+        body = response.json()
+    except ValueError:
+        raise Unavailable(f"the CRM answered {method} with something that is not JSON") from None
+    if "error" not in body:
+        return body.get("result")
+    match body["error"]:
+        case ["UserError" | "UserWarning", [str(text), *_]]:
+            raise CrmRefused(f"the CRM refused {method}: {reason_of(text)}")
+        case _:
+            # a conflict with another transaction, or a failure of Tryton's own: what it says may hold a customer's data
+            raise Unavailable(f"the CRM failed at {method}")
+
+
+def reason_of(text: str) -> str:
+    """A refusal's reason in a word or two, so that no customer's name leaves the CRM with it."""
+    if found := re.search(r"while they have ((?:pending|unpaid|open|draft) [a-z ]+?)(?: with\b|[.]|$)", text):
+        return found[1].replace(" ", "_")
+    for sign, reason in _REASONS.items():
+        if sign in text:
+            return reason
+    return "not_allowed"
+
+
+_REASONS: Final = {
+    "still active": "still_active",
+    "don't exist": "no_such_record",
+    "modify the field": "field_locked",
+    "not allowed to": "no_access",
+    "phone number": "invalid_phone_number",
+    "email": "invalid_email",
+    "is required": "value_required",
+    "could not be deleted": "still_referenced",
+}

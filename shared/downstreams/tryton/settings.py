@@ -1,0 +1,25 @@
+"""How a Tryton is reached, and how much of it one request may touch."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrytonSettings(BaseModel):
+    """The table of a downstream with ``adapter = "tryton"``.
+
+    The user is one of the CRM's privacy team: to erase, and to find restricted parties, needs its groups. Bulk calls
+    and the erase wizard need a session, so a login: a REST key opens neither.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adapter: Literal["tryton"] = "tryton"
+    url: str = Field(description="where Tryton listens, without the database's name")
+    database: str = Field(default="tryton", description="name of the Tryton database")
+    login: str = Field(default="privacy", description="user of the privacy team")
+    password_env: str = Field(description="environment variable that holds that user's password")
+    timeout_seconds: float = Field(default=20.0, gt=0, description="patience with one call")
+    concurrency: int = Field(default=4, ge=1, description="calls at a time")
+    max_people: int = Field(default=3, ge=1, description="parties that one request may touch")
+    max_rows: int = Field(default=300, ge=1, description="rows that one request may touch")

@@ -1,0 +1,71 @@
+"""Finds the subjects of many tasks with one search, and proves each hit."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from shared.downstreams.contract import Task
+from shared.downstreams.tryton.party import Party, find
+from shared.downstreams.tryton.proof import proven
+from shared.downstreams.tryton.rpc import TrytonRpc
+from shared.downstreams.tryton.settings import TrytonSettings
+from shared.errors import BlastRadius, ForeignHit, Refused
+from shared.identities import Identity, IdentityType
+
+Key = tuple[IdentityType, str]
+
+
+class Hits:
+    """What one search for many subjects returned, by what each party is known by."""
+
+    def __init__(self, system: str, parties: Iterable[Party]) -> None:
+        self._by_identity: defaultdict[Key, dict[int, Party]] = defaultdict(dict)
+        for party in parties:
+            for identity in party.identities(system):
+                self._by_identity[identity.type, identity.value][party.id] = party
+
+    def of(self, identities: Sequence[Identity]) -> dict[int, Party]:
+        """The parties that have one of the identities, in whatever period."""
+        return {
+            party_id: party
+            for identity in identities
+            for party_id, party in self._by_identity.get((identity.type, identity.value), {}).items()
+        }
+
+
+class Subjects:
+    """The way from a task's identities to the parties that are proven to be the subject's."""
+
+    def __init__(self, rpc: TrytonRpc, system: str, settings: TrytonSettings) -> None:
+        self._rpc = rpc
+        self._system = system
+        self._settings = settings
+
+    async def hits(self, tasks: Sequence[Task]) -> Hits:
+        """Search by every identity of all the tasks at once."""
+        identities = [identity for task in tasks for identity in task.identities]
+        return Hits(self._system, await find(self._rpc, identities))
+
+    async def of(self, tasks: Sequence[Task]) -> Mapping[UUID, tuple[Party, ...] | Refused]:
+        """The proven parties of each task, or why nothing may be done."""
+        hits = await self.hits(tasks)
+        return {task.task_id: self.among(hits, task) for task in tasks}
+
+    def among(self, hits: Hits, task: Task) -> tuple[Party, ...] | Refused:
+        """The hits that are proven to be the task's subject, within the limits, or why nothing may be done."""
+        if not any(identity.type in _SEARCHED for identity in task.identities):
+            return Refused("the CRM can be searched by e-mail, phone or customer number, and the request has none")
+        try:
+            parties = proven(self._system, task.identities, hits.of(task.identities).values())
+        except ForeignHit as foreign:
+            return foreign
+        rows = sum(sum(party.counts().values()) for party in parties)
+        if len(parties) > self._settings.max_people or rows > self._settings.max_rows:
+            return BlastRadius(
+                f"{len(parties)} parties with {rows} rows; a request may touch"
+                f" {self._settings.max_people} with {self._settings.max_rows}"
+            )
+        return parties
+
+
+_SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID}
