@@ -1,11 +1,13 @@
 """A team that erases its own store: an example of everything that such a team has to write.
 
-``python -m tests.fakes.bus_responder --store FILE --bootstrap HOST:PORT --intake URL [--system billing]`` hears tasks
-on ``dsr.tasks.billing``, fetches the identities at intake, works on its SQLite store, and replies.
+``python -m tests.fakes.bus_responder --store FILE --bootstrap HOST:PORT --intake URL`` hears tasks on
+``dsr.tasks.billing``, fetches the identities at intake, works on its SQLite store, and replies. The team's API key
+(role ``downstream:billing``) is in the environment variable ``DSR_API_KEY``.
 """
 
 import argparse
 import asyncio
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -82,7 +84,7 @@ def fetch_from(client: httpx.AsyncClient) -> Fetch:
 
     async def fetch(claim: str) -> list[Message] | None:
         response = await client.get("/v1/tasks/identities", headers={"DSR-Claim": claim})
-        if response.is_client_error:
+        if response.is_client_error and response.json()["type"].startswith("urn:dsr:problem:claim_"):
             return None
         identities: list[Message] = response.raise_for_status().json()["identities"]
         return identities
@@ -90,8 +92,9 @@ def fetch_from(client: httpx.AsyncClient) -> Fetch:
     return fetch
 
 
-async def serve(system: str, store: Billing, bootstrap: str, intake: str) -> None:
+async def serve(system: str, store: Billing, bootstrap: str, intake: str, api_key: str) -> None:
     """Hear, work, reply, and only then commit the offset."""
+    authorization = {"Authorization": f"Bearer {api_key}"}
     topic = f"dsr.tasks.{system}"
     consumer = AIOKafkaConsumer(
         topic,
@@ -101,7 +104,7 @@ async def serve(system: str, store: Billing, bootstrap: str, intake: str) -> Non
         auto_offset_reset="earliest",
     )
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
-    async with httpx.AsyncClient(base_url=intake) as client, producer, consumer:
+    async with httpx.AsyncClient(base_url=intake, headers=authorization) as client, producer, consumer:
         async for record in consumer:
             reply = await answer(record.value, store, fetch_from(client))
             if reply is not None:
@@ -115,4 +118,4 @@ if __name__ == "__main__":
     for name in ("--store", "--bootstrap", "--intake"):
         parser.add_argument(name, required=True)
     said = parser.parse_args()
-    asyncio.run(serve(said.system, Billing(said.store), said.bootstrap, said.intake))
+    asyncio.run(serve(said.system, Billing(said.store), said.bootstrap, said.intake, os.environ["DSR_API_KEY"]))

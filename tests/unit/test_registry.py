@@ -1,0 +1,174 @@
+"""The downstreams file: what can be wrong with it is said with the place and the remedy."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from shared.bus.records import Message
+from shared.downstreams.bus import BusSettings
+from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Locatable, Operation
+from shared.downstreams.declarations import read
+from shared.downstreams.opendsr import OpenDsrSettings
+from shared.downstreams.registry import Downstreams, Wiring
+from shared.downstreams.sql import SqlSettings
+from shared.errors import Misconfigured
+from shared.identities import IdentityType
+
+DEMO = Path("shared/policy/downstreams.toml")
+ENVIRONMENT = {
+    "DSR_CRM_URL": "http://127.0.0.1:8000",
+    "DSR_CRM_DATABASE": "tryton",
+    "DSR_CRM_PASSWORD": "one",
+    "DSR_CDR_DSN": "postgresql://127.0.0.1/cdr",
+    "DSR_TICKETING_URL": "http://127.0.0.1:8080/",
+    "DSR_TICKETING_PASSWORD": "two",
+}
+MAILING = '[mailing]\nadapter = "opendsr"\nurl = "https://m.example/v2"\nneeds = ["email"]\n'
+BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
+
+
+class Noon:
+    """Always noon."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+async def publish(messages: Sequence[Message]) -> None:
+    raise AssertionError(f"{len(messages)} messages, where nothing is to be sent")
+
+
+def wiring(environment: Mapping[str, str]) -> Wiring:
+    return Wiring(environment, Noon(), publish, b"k" * 32)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "downstreams.toml"
+    path.write_text(text)
+    return path
+
+
+def load(folder: Path, text: str, environment: Mapping[str, str] | None = None) -> Downstreams:
+    return Downstreams.load(write(folder, text), wiring(environment or {}))
+
+
+def test_the_demonstrations_systems_are_read_by_their_kinds() -> None:
+    declared = {each.system.name: each for each in read(DEMO, ENVIRONMENT)}
+    kinds = {name: each.settings.adapter for name, each in declared.items()}
+    assert kinds == {"crm": "tryton", "cdr": "sql", "ticketing": "roundup", "mailing": "opendsr", "billing": "bus"}
+    assert [name for name, each in declared.items() if not each.enabled] == ["mailing", "billing"]
+    assert declared["cdr"].system.needs == {IdentityType.PHONE, IdentityType.SIP_URI}
+
+
+async def test_systems_are_found_by_what_they_can_do() -> None:
+    downstreams = Downstreams.load(DEMO, wiring(ENVIRONMENT))
+    names = {
+        protocol: [system.name for system in downstreams.that_are(protocol)]
+        for protocol in (Locatable, Exportable, Erasable, Amendable, Escalatable)
+    }
+    await downstreams.close()
+    everywhere = ["crm", "cdr", "ticketing"]
+    assert names[Erasable] == names[Exportable] == everywhere
+    assert names[Escalatable] == ["ticketing"]
+    assert "crm" in names[Locatable]
+
+
+async def test_the_crm_is_located_first_and_erased_last() -> None:
+    downstreams = Downstreams.load(DEMO, wiring(ENVIRONMENT))
+    stages = [{f"{step.system}:{step.operation}" for step in stage} for stage in downstreams.stages(Operation.ERASE)]
+    await downstreams.close()
+    assert stages == [{"crm:locate"}, {"cdr:erase", "ticketing:erase"}, {"crm:erase"}]
+
+
+async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) -> None:
+    downstreams = load(tmp_path, MAILING + BILLING)
+    assert downstreams.on_the_bus == ("billing",)
+    assert [system.name for system in downstreams.that_are(Erasable)] == ["mailing", "billing"]
+    assert [system.name for system in downstreams.that_are(Exportable)] == ["mailing"]
+    assert downstreams.that_are(Amendable) == ()
+    await downstreams.close()
+
+
+def test_a_system_that_is_not_enabled_is_read_and_not_worked_with(tmp_path: Path) -> None:
+    downstreams = load(tmp_path, f"{BILLING}enabled = false\n")
+    assert downstreams.that_are(Erasable) == ()
+
+
+def test_settings_that_are_not_given_have_their_defaults(tmp_path: Path) -> None:
+    mailing, billing = read(write(tmp_path, MAILING + BILLING), {})
+    assert isinstance(mailing.settings, OpenDsrSettings)
+    assert mailing.settings.format == "raw"
+    assert billing.settings == BusSettings()
+
+
+def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
+    orders = '[orders]\nadapter = "sql"\ndsn_env = "DSR_ORDERS_DSN"\ndataset = "orders.toml"\nneeds = ["email"]\n'
+    text = f'{orders}{MAILING}certificate = "m.pem"\ndomain = "m.example"\n'
+    sql, mailing = read(write(tmp_path, text), {})
+    assert isinstance(sql.settings, SqlSettings)
+    assert sql.settings.dataset == str(tmp_path / "orders.toml")
+    assert isinstance(mailing.settings, OpenDsrSettings)
+    assert mailing.settings.certificate == tmp_path / "m.pem"
+
+
+def test_an_address_can_come_from_the_environment(tmp_path: Path) -> None:
+    text = MAILING.replace("https://m.example/v2", "${MAILING}")
+    [mailing] = read(write(tmp_path, text), {"MAILING": "https://other.example/v2"})
+    assert isinstance(mailing.settings, OpenDsrSettings)
+    assert str(mailing.settings.url) == "https://other.example/v2"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "declares no system; write a table for each, such as [crm]"),
+        ("[crm", "not TOML"),
+        ("crm = 1", "[crm] is not a table"),
+        ("[CRM_1]", "use small letters, digits and hyphens"),
+        ("[crm]", '[crm]: adapter is missing; write one of "sql", "tryton", "roundup", "opendsr", "bus"'),
+        ('[crm]\nadapter = "sap"', "[crm]: adapter 'sap' is not known; write one of"),
+        ('[b]\nadapter = "bus"', "[b]: needs is missing; write needs = … (identity types, any of which"),
+        ('[b]\nadapter = "bus"\nneeds = []', "[b]: needs: "),
+        ('[b]\nadapter = "bus"\nneeds = ["mail"]', "[b]: needs.0: Input should be 'email', 'phone'"),
+        (f"{BILLING}max_row = 3", "[billing]: max_row is not a key here; write max_rows"),
+        (f"{BILLING}colour = 3", "[billing]: colour is not a key here; the keys are needs, yields, enabled, adapter"),
+        (f'{BILLING}max_rows = "3 rows"', "[billing]: max_rows: "),
+        (f"{BILLING}claim_hours = 1", "[billing]: claim_hours must be longer than ask_again_max_s"),
+        (f'{BILLING}yields = ["phone"]', "[billing]: yields needs a system that can be searched"),
+        (f'{MAILING}format = "md5"', '[mailing]: format: md5 is broken and gives the identity away; write "raw"'),
+        (
+            f'{MAILING}token_env = "DSR_TOKEN"',
+            "[mailing]: token_env names DSR_TOKEN, which is not set; export DSR_TOKEN",
+        ),
+        (
+            MAILING.replace("https://m.example/v2", "${URL}"),
+            "[mailing]: url takes its value from URL, which is not set",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_its_remedy(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        load(tmp_path, text)
+    assert says in str(caught.value)
+    assert "downstreams.toml" in str(caught.value)
+
+
+def test_every_mistake_of_a_table_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"max_row is not a key.*colour is not a key"):
+        load(tmp_path, f"{BILLING}max_row = 3\ncolour = 1")
+
+
+def test_a_file_that_is_not_there_is_told_with_the_setting_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="point DSR_WORK_DOWNSTREAMS at a file"):
+        read(tmp_path / "absent.toml", {})
+
+
+def test_a_secret_is_never_in_the_words_of_the_wiring() -> None:
+    assert "two" not in repr(wiring(ENVIRONMENT))
+
+
+def test_a_system_that_is_not_declared_is_told_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="no downstream 'crm': the downstreams file declares billing"):
+        load(tmp_path, BILLING).get("crm")
