@@ -72,7 +72,8 @@ def _entry_problems(entry: Mapping[str, Any], request_id: str, key: Ed25519Publi
     problems = []
     fields = (UUID(entry["request_id"]), entry["actor"], entry["action"], entry["detail"])
     prev_hash = bytes.fromhex(entry["prev_hash"])
-    if digest(prev_hash, entry["chain"], entry["seq"], datetime.fromisoformat(entry["at"]), fields).hex() != entry["hash"]:
+    at = datetime.fromisoformat(entry["at"])
+    if digest(prev_hash, entry["chain"], entry["seq"], at, fields).hex() != entry["hash"]:
         problems.append(f"{where}: its hash does not belong to what it says")
     if entry["request_id"] != request_id:
         problems.append(f"{where}: it is about another request")
@@ -107,9 +108,12 @@ def main(file: Path, key: Annotated[str, typer.Option(help="the company's publis
     receipts = sum("signature" in orjson.loads(entry["detail"]) for entry in certificate["entries"])
     request = certificate["request"]
     typer.echo(f"holds: request {request['request_id']} ({request['right']}) closed as {request['outcome']}")
-    typer.echo(f"       {len(certificate['entries'])} entries with their hashes, {receipts} signed receipts, one signature over all")
+    count = len(certificate["entries"])
+    typer.echo(f"       {count} entries with their hashes, {receipts} signed receipts, one signature over all")
     if not key:
-        typer.echo(f"       signed with {certificate['public_key']}: compare it with the key that the company publishes")
+        typer.echo(
+            f"       signed with {certificate['public_key']}: compare it with the key that the company publishes"
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""A desk works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any."""
+"""A desk works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
+
+Whatever an adapter raises, the tasks it was called with have a result; an error that nobody foresaw fails its own task.
+"""
 
 import asyncio
 import base64
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import assert_never
+from functools import partial
+from typing import ClassVar, Protocol, TypeVar, assert_never
 from uuid import UUID
 
 import orjson
@@ -16,8 +20,8 @@ from pydantic import JsonValue
 
 from shared import fulfilment, retry, tasks, telemetry
 from shared.downstreams.contract import Operation, Pending, Receipt, Result, Task, TaskOutcome
-from shared.downstreams.registry import Downstream
 from shared.errors import KeyGone, Refused, Unavailable
+from shared.identities import IdentityType
 from shared.postgres import AGAIN, AWAY
 from shared.settings import WorkSettings
 from shared.tasks import Claim, Conclusion
@@ -27,6 +31,27 @@ from shared.vault import Sealing, Statement, encode_identities
 log = logging.getLogger(__name__)
 
 NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
+
+T = TypeVar("T")
+
+
+class Downstream(Protocol):
+    """The adapter that a desk calls, and what its system needs to be searched by."""
+
+    @property
+    def system(self) -> str: ...
+
+    @property
+    def needs(self) -> frozenset[IdentityType]: ...
+
+    @property
+    def adapter(self) -> object: ...
+
+
+class UnforeseenError(Refused):
+    """The adapter broke on this task in a way that nobody foresaw; the log says where."""
+
+    code: ClassVar[str] = "unforeseen_error"
 
 
 class Desk:
@@ -51,32 +76,35 @@ class Desk:
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._call = getattr(downstream.adapter, operation.value)
         self._bell = transactions.bells[self._step]
+        self._beat: Callable[[], None] = lambda: None
 
     async def run(self, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
         """Works until told to stop; what is in hand then is finished first."""
-        name = ":".join(self._step)
+        self._beat = partial(pulse.beat, ":".join(self._step))
         while not stopping.is_set():
-            pulse.beat(name)
-            try:
-                worked = await self.work()
-            except (*AWAY, *AGAIN) as error:
-                log.warning("%s waits for the database: %s", name, type(error).__name__)
-                worked = 0
-            except tasks.LeaseLost as error:
-                log.warning("%s: %s", name, error)
-                worked = 0
-            if not worked:
+            if not await self.work():
                 await self._bell.wait(self._settings.poll_seconds)
 
     async def work(self) -> int:
-        """Claims, calls and concludes one batch; returns how many tasks it had."""
-        claims, known = await self._claim()
+        """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
+        claims, known = await self._once_the_database_answers(self._claim)
         if claims:
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
                 results = await self._results(claims, known)
-            await self._conclude_all(claims, results)
+            await self._once_the_database_answers(lambda: self._conclude_all(claims, results))
         return len(claims)
+
+    async def _once_the_database_answers(self, do: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            self._beat()
+            try:
+                return await do()
+            except AWAY as error:
+                log.warning("%s waits for the database: %s", ":".join(self._step), type(error).__name__)
+                await asyncio.sleep(0.5)  # an outage gives no event to await
+            except AGAIN:
+                log.info("%s met another transaction", ":".join(self._step))
 
     async def _claim(self) -> tuple[list[Claim], dict[UUID, Statement]]:
         office = self._transactions
@@ -100,7 +128,8 @@ class Desk:
             else:
                 asked.append(self._task(claim, statement))
         if asked:
-            answers = await self._ask(asked, claims)
+            async with self._heartbeat(claims):
+                answers = await self._ask(asked, {claim.task_id: claim.attempt for claim in claims})
             results.update({task.task_id: answer for task, answer in zip(asked, answers, strict=True)})
         return [results[claim.task_id] for claim in claims]
 
@@ -121,8 +150,8 @@ class Desk:
             due_on=claim.due_on,
         )
 
-    async def _ask(self, asked: Sequence[Task], claims: Sequence[Claim]) -> Sequence[Result]:
-        attempts = {claim.task_id: claim.attempt for claim in claims}
+    async def _ask(self, asked: Sequence[Task], attempts: Mapping[UUID, int]) -> Sequence[Result]:
+        """Calls the adapter; if it breaks on a batch, asks one by one, so that only the task that broke it fails."""
 
         async def note(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
             async with self._transactions.pool.acquire() as connection:
@@ -130,13 +159,22 @@ class Desk:
 
         started = time.perf_counter()
         try:
-            async with self._heartbeat(claims):
-                answers: Sequence[Result] = await self._call(asked, note)
+            answers: Sequence[Result] = await self._call(asked, note)
         except (Unavailable, Refused) as error:
-            answers = [error] * len(asked)
+            return [error] * len(asked)
+        except (*AWAY, *AGAIN, tasks.LeaseLost) as error:
+            # Tasks that were taken over are no longer ours to conclude; the others are tried again.
+            return [Unavailable(f"gave up this attempt: {type(error).__name__}")] * len(asked)
+        except Exception as error:  # noqa: BLE001  # whatever it is, only the task that caused it fails
+            log.error("%s broke on %d task(s): %s", ":".join(self._step), len(asked), telemetry.where(error))  # noqa: TRY400
+            if len(asked) == 1:
+                return [UnforeseenError(type(error).__name__)]
+            return [result for task in asked for result in await self._ask([task], attempts)]
         finally:
             seconds = time.perf_counter() - started
             telemetry.TASK_SECONDS.labels(self._transactions.service, *self._step).observe(seconds)
+        if len(answers) != len(asked):
+            return [UnforeseenError(f"{self._step[0]} answered {len(answers)} of {len(asked)} tasks")] * len(asked)
         return answers
 
     @asynccontextmanager
@@ -145,10 +183,11 @@ class Desk:
             office = self._transactions
             while True:
                 await asyncio.sleep(self._settings.lease_seconds / 3)
+                self._beat()
                 try:
                     async with office.pool.acquire() as connection:
                         await tasks.extend(connection, claims, office.clock.now() + self._lease)
-                except AWAY as error:
+                except (*AWAY, *AGAIN) as error:
                     log.warning("lease not extended: %s", type(error).__name__)
 
         heart = asyncio.create_task(beat())
@@ -156,9 +195,11 @@ class Desk:
             yield
         finally:
             heart.cancel()
+            await asyncio.wait([heart])
 
     async def _conclude_all(self, claims: Sequence[Claim], results: Sequence[Result]) -> None:
         async with self._transactions.begin() as tx:
+            results = await self._unless_shredded(tx, claims, results)
             conclusions = [self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
             ours = await tasks.conclude(tx.connection, conclusions, tx.now)
             kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
@@ -188,6 +229,21 @@ class Desk:
             case _:
                 assert_never(result)
 
+    async def _unless_shredded(
+        self, tx: Transaction, claims: Sequence[Claim], results: Sequence[Result]
+    ) -> Sequence[Result]:
+        """What was found cannot be kept for a subject whose key was shredded while the task was worked."""
+        found = {
+            c.subject_ref for c, r in zip(claims, results, strict=True) if isinstance(r, Receipt) and _holds_data(r)
+        }
+        if not found:
+            return results
+        gone = found - await tx.vault.unshredded(tx.connection, found)
+        return [
+            KeyGone("the subject's key was shredded while this task was worked") if c.subject_ref in gone else r
+            for c, r in zip(claims, results, strict=True)
+        ]
+
     async def _store(self, tx: Transaction, kept: Sequence[tuple[Conclusion, Result]]) -> None:
         """Puts what was yielded and exported into the vault, under the subject's key."""
         sealings: list[Sealing] = []
@@ -199,7 +255,7 @@ class Desk:
                 sealings.append(Sealing(subject, "identities", system, encode_identities(result.identities)))
             if result.records:
                 records = [[r.category, r.source, r.data, r.portable] for r in result.records]
-                sealings.append(Sealing(subject, "records", system, orjson.dumps(records)))
+                sealings.append(Sealing(subject, "records", system, orjson.dumps(records, default=str)))
         if sealings:
             await tx.vault.seal(tx.connection, sealings, tx.now)
 
@@ -219,6 +275,10 @@ class Desk:
 
     def _named(self, claim: Claim, detail: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         return {"task_id": str(claim.task_id), "system": self._step[0], "operation": self._step[1], **detail}
+
+
+def _holds_data(result: Result) -> bool:
+    return isinstance(result, Receipt) and bool(result.identities or result.records)
 
 
 def _counts(receipt: Receipt) -> dict[str, JsonValue]:

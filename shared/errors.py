@@ -85,7 +85,7 @@ class Shredded(DsrError):
 
 
 class UnknownKey(DsrError):
-    """Something was sealed under a key id that the keyring does not hold; add the retired key back to DSR_VAULT_KEYS."""
+    """Something was sealed under a key that the keyring does not hold; add the retired key back to the file."""
 
     code: ClassVar[str] = "unknown_key"
 

@@ -179,4 +179,6 @@ EVENT_TYPES: dict[str, type[Event]] = {
 
 def type_of(event: Event | type[Event]) -> str:
     """The ``ce_type`` of an event or an event class."""
-    return str(type(event).model_fields["type"].default if isinstance(event, Event) else event.model_fields["type"].default)
+    return str(
+        type(event).model_fields["type"].default if isinstance(event, Event) else event.model_fields["type"].default
+    )

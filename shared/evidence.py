@@ -13,7 +13,12 @@ import asyncpg
 import orjson
 from pydantic import JsonValue
 
+from shared.postgres import Connection
+
 GENESIS = bytes(32)
+
+_HOLD_HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE"
+_FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,13 @@ def digest(prev_hash: bytes, chain: str, seq: int, at: datetime, entry_fields: t
     return hashlib.sha256(prev_hash + text.encode()).digest()
 
 
-async def append(connection: asyncpg.Connection, chain: str, at: datetime, entries: Sequence[Entry]) -> None:
+async def append(connection: Connection, chain: str, at: datetime, entries: Sequence[Entry]) -> None:
     """Adds entries to the end of a chain; call it last in a transaction, since it holds the chain until the end."""
-    head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE", chain)
+    head = await connection.fetchrow(_HOLD_HEAD, chain)
     if head is None:
-        await connection.execute(
-            "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING", chain, GENESIS
-        )
-        head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE", chain)
-    seq, last = head
+        await connection.execute(_FIRST_HEAD, chain, GENESIS)
+        head = await connection.fetchrow(_HOLD_HEAD, chain)
+    seq, last = head or (0, GENESIS)
     rows = []
     for entry in entries:
         seq += 1
@@ -54,7 +57,7 @@ async def append(connection: asyncpg.Connection, chain: str, at: datetime, entri
 
 
 def first_break(rows: Iterable[asyncpg.Record], prev_hash: bytes = GENESIS) -> tuple[str, int] | None:
-    """The (chain, seq) of the first entry that does not follow from the one before, in rows of one chain; None if all do."""
+    """The (chain, seq) of the first of one chain's rows that does not follow from the one before; None if all do."""
     for row in rows:
         fields = (row["request_id"], row["actor"], row["action"], row["detail"])
         expected = digest(prev_hash, row["chain"], row["seq"], row["at"], fields)

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.downstreams.contract import Operation, TaskOutcome
+from shared.errors import Misconfigured
 from shared.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
 from shared.rights import Outcome, Right
 from shared.transaction import Transaction
@@ -73,15 +74,17 @@ def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
 
 async def open_all(tx: Transaction, openings: Sequence[Opening]) -> None:
     """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
-    fulfilments, tasks = [], []
+    fulfilments: list[tuple[object, ...]] = []
+    tasks: list[tuple[object, ...]] = []
     for opening in openings:
         stages = tx.plans[opening.operation]
+        if not stages:
+            raise Misconfigured(f"no downstream system can {opening.operation}: declare one")
         fulfilment_id = uuid7()
         trace = tx.traces.get(opening.request_id)
-        fulfilments.append(
-            (fulfilment_id, opening.request_id, opening.subject_ref, opening.right, opening.operation, dict(opening.details))
-            + (opening.due_on, 0, len(stages[0]), 0, "open", trace, tx.now)
-        )
+        what = (fulfilment_id, opening.request_id, opening.subject_ref, opening.right, opening.operation)
+        how = (dict(opening.details), opening.due_on, len(stages), 0, len(stages[0]), 0, "open", trace, tx.now)
+        fulfilments.append(what + how)
         for number, stage in enumerate(stages):
             state = "waiting" if number else "ready"
             tasks.extend(
@@ -90,34 +93,37 @@ async def open_all(tx: Transaction, openings: Sequence[Opening]) -> None:
             )
         for step in stages[0]:
             tx.wake(step.system, step.operation)
-        systems = [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
+        systems: JsonValue = [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
         tx.record(opening.request_id, "fulfilment.opened", {"operation": opening.operation, "stages": systems})
     await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
     await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
 
 
-async def fan_in(tx: Transaction, concluded: Mapping[UUID, Counter[str]], conclude: Mapping[Operation, Conclude]) -> None:
-    """Counts concluded tasks (``done`` / ``failed`` per fulfilment) and moves on whatever has none left in its stage."""
+async def fan_in(
+    tx: Transaction, concluded: Mapping[UUID, Counter[str]], conclude: Mapping[Operation, Conclude]
+) -> None:
+    """Counts concluded tasks (``done``/``failed`` per fulfilment) and moves on whatever has none left in its stage."""
     ids = sorted(concluded)
     await tx.connection.execute(
         "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", ids
     )
     ended = await tx.connection.fetch(
-        "UPDATE fulfilment f SET open_tasks = f.open_tasks - c.done - c.failed, failed_tasks = f.failed_tasks + c.failed"
+        "UPDATE fulfilment f"
+        " SET open_tasks = f.open_tasks - c.done - c.failed, failed_tasks = f.failed_tasks + c.failed"
         " FROM unnest($1::uuid[], $2::int[], $3::int[]) AS c (fulfilment_id, done, failed)"
         " WHERE f.fulfilment_id = c.fulfilment_id AND f.state = 'open'"
-        " RETURNING f.fulfilment_id, f.open_tasks, f.failed_tasks, f.operation, f.stage",
+        " RETURNING f.fulfilment_id, f.open_tasks, f.failed_tasks, f.stage, f.stages",
         ids,
         [concluded[i]["done"] for i in ids],
         [concluded[i]["failed"] for i in ids],
     )
     blocked, onward, complete = [], [], []
-    for fulfilment_id, open_tasks, failed_tasks, operation, stage in ended:
+    for fulfilment_id, open_tasks, failed_tasks, stage, stages in ended:
         if open_tasks:
             continue
         if failed_tasks:
             blocked.append(fulfilment_id)
-        elif stage + 1 < len(tx.plans[Operation(operation)]):
+        elif stage + 1 < stages:
             onward.append(fulfilment_id)
         else:
             complete.append(fulfilment_id)
@@ -152,17 +158,17 @@ async def retry(tx: Transaction, requests: Sequence[UUID]) -> None:
 
 async def cancel(tx: Transaction, requests: Sequence[UUID]) -> None:
     """Withdraws what has not begun; a task that is being worked ends, and nothing follows it."""
-    await tx.connection.execute(
-        "UPDATE task t SET state = 'cancelled' FROM fulfilment f WHERE f.request_id = ANY($1)"
-        " AND t.fulfilment_id = f.fulfilment_id AND t.state IN ('waiting', 'ready', 'failed')",
-        requests,
-    )
+    # Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
     rows = await tx.connection.fetch(
         "UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND state IN ('open', 'blocked')"
-        " RETURNING request_id, operation",
+        " RETURNING fulfilment_id, request_id, operation",
         requests,
     )
-    for request_id, operation in rows:
+    await tx.connection.execute(
+        "UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN ('waiting', 'ready', 'failed')",
+        [row[0] for row in rows],
+    )
+    for _, request_id, operation in rows:
         tx.record(request_id, "fulfilment.cancelled", {"operation": operation})
 
 
@@ -192,8 +198,8 @@ async def _complete(tx: Transaction, ids: Sequence[UUID], conclude: Mapping[Oper
 
 async def _block(tx: Transaction, ids: Sequence[UUID]) -> None:
     for blocked in await _end(tx, ids, "blocked"):
-        failures = {report.system: report.failure for report in blocked.reports if report.failure}
-        tx.record(blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": dict(failures)})
+        failures: JsonValue = {report.system: report.failure for report in blocked.reports if report.failure}
+        tx.record(blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures})
         tx.publish(
             FulfilmentBlocked(
                 request_id=blocked.request_id,
@@ -224,11 +230,36 @@ async def _end(tx: Transaction, ids: Sequence[UUID], state: str) -> list[Complet
             TaskReport(task_id=task_id, system=system, operation=operation, failure=failure, **counts)
         )
     return [
-        Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]])) for row in rows
+        Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
+        for row in rows
     ]
 
 
-_FULFILMENT = ["fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"] + [
-    "due_on", "stage", "open_tasks", "failed_tasks", "state", "traceparent", "opened_at"
-]  # fmt: skip
-_TASK = ["task_id", "fulfilment_id", "system", "operation", "stage", "due_on", "state", "attempt", "not_before", "progress"]
+_FULFILMENT = [
+    "fulfilment_id",
+    "request_id",
+    "subject_ref",
+    "right",
+    "operation",
+    "details",
+    "due_on",
+    "stages",
+    "stage",
+    "open_tasks",
+    "failed_tasks",
+    "state",
+    "traceparent",
+    "opened_at",
+]
+_TASK = [
+    "task_id",
+    "fulfilment_id",
+    "system",
+    "operation",
+    "stage",
+    "due_on",
+    "state",
+    "attempt",
+    "not_before",
+    "progress",
+]

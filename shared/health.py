@@ -1,6 +1,7 @@
 """Health, readiness and metrics of a service over HTTP.
 
-``/healthz``: its loops go round (not: its neighbours are well). ``/readyz``: broker and database answer. ``/metrics``: Prometheus.
+``/healthz``: its loops go round (not: its neighbours are well). ``/readyz``: broker and database answer.
+``/metrics``: for Prometheus.
 """
 
 import asyncio

@@ -1,12 +1,10 @@
-"""Hearing a batch of records: one transaction for all, and if one record breaks it, one each; only that one is set aside."""
+"""Hearing a batch of records: one transaction for all; if a record breaks it, one each; only that one is set aside."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import ValidationError
 
 from shared import inbox, telemetry
 from shared.bus import topics
@@ -47,36 +45,38 @@ class Hearing:
         subscriptions: Mapping[str, Sequence[Subscription]],
         transactions: Transactions,
         tracing: telemetry.Tracing,
+        pulse: telemetry.Pulse,
     ) -> None:
         self._subscriptions = subscriptions
         self._transactions = transactions
         self._tracing = tracing
+        self._pulse = pulse
 
     async def handle(self, records: Sequence[Heard]) -> None:
-        """Handles a batch for good: repeats are absorbed, a bad record goes to the dead letters, an outage is waited out."""
+        """Handles a batch for good: repeats are absorbed, bad records set aside one by one, an outage is waited out."""
         wanted = [record for record in records if self._handler(record)]
         if not wanted:
             return
+        try:
+            await self._once_the_database_answers(lambda: self._together(wanted))
+        except Exception as error:  # noqa: BLE001  # whatever it is, only the record that caused it is set aside
+            if len(wanted) == 1:
+                cause = error
+                await self._once_the_database_answers(lambda: self._set_aside(wanted[0], cause))
+                return
+            for record in wanted:
+                await self.handle([record])
+
+    async def _once_the_database_answers(self, do: Callable[[], Awaitable[None]]) -> None:
         while True:
+            self._pulse.beat("consume")
             try:
-                await self._all_or_each(wanted)
-            except (*AWAY, *AGAIN, Unavailable) as error:
+                return await do()
+            except (*AWAY, Unavailable) as error:
                 log.warning("bus records wait for the database: %s", type(error).__name__)
                 await asyncio.sleep(0.5)  # an outage gives no event to await
-            else:
-                return
-
-    async def _all_or_each(self, records: Sequence[Heard]) -> None:
-        try:
-            await self._together(records)
-        except (*AWAY, *AGAIN, Unavailable):
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever a handler raises, only the record that caused it is set aside
-            if len(records) == 1:
-                await self._set_aside(records[0], error)
-                return
-            for record in records:
-                await self._all_or_each([record])
+            except AGAIN:
+                log.info("bus records met another transaction")
 
     async def _together(self, records: Sequence[Heard]) -> None:
         parsed = [self._parse(record) for record in records]
@@ -98,7 +98,7 @@ class Hearing:
         """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
         service = self._transactions.service
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
-        log.error("record of %s set aside: %s", record.topic, reason, exc_info=error if not _may_tell(error) else None)
+        log.error("record of %s set aside: %s", record.topic, telemetry.where(error))
         headers = {**record.headers, "dsr_reason": reason, "dsr_topic": record.topic}
         async with self._transactions.begin() as tx:
             tx.send(Message(topics.dead_letters(service), record.key, record.value, headers))
@@ -132,8 +132,3 @@ def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handler, list[Event]]]:
         runs[place][1].append(p.event)
         latest_of_request[p.event.request_id] = place
     return runs
-
-
-def _may_tell(error: Exception) -> bool:
-    """Whether an error's text could quote what it choked on; such an error is named, never printed."""
-    return isinstance(error, ValidationError)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import asyncpg
+from shared.postgres import Connection
 
 
-async def fresh(connection: asyncpg.Connection, event_ids: Sequence[UUID], now: datetime) -> set[UUID]:
+async def fresh(connection: Connection, event_ids: Sequence[UUID], now: datetime) -> set[UUID]:
     """Marks these events as heard and returns those that had not been heard before."""
     rows = await connection.fetch(
         "INSERT INTO inbox (event_id, heard_at) SELECT id, $2 FROM unnest($1::uuid[]) AS id"
@@ -18,7 +18,7 @@ async def fresh(connection: asyncpg.Connection, event_ids: Sequence[UUID], now: 
     return {row[0] for row in rows}
 
 
-async def forget(connection: asyncpg.Connection, before: datetime) -> int:
+async def forget(connection: Connection, before: datetime) -> int:
     """Deletes marks older than any record the broker still holds; returns how many."""
     status = await connection.execute("DELETE FROM inbox WHERE heard_at < $1", before)
     return int(status.split()[-1])

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from shared.errors import Misconfigured, UnknownKey
 from shared.identities import Identity
 
+_KEY_BYTES = 32
+
 
 @dataclass(frozen=True)
 class Keyring:
@@ -64,8 +66,8 @@ def create(path: Path, active: str = "k1") -> None:
     """Writes a new keyring, readable by its owner only; an existing file is left alone."""
     content = {
         "active": active,
-        "keys": {active: _text(os.urandom(32))},
-        **{name: _text(os.urandom(32)) for name in ("lookup", "claims", "signing")},
+        "keys": {active: _text(os.urandom(_KEY_BYTES))},
+        **{name: _text(os.urandom(_KEY_BYTES)) for name in ("lookup", "claims", "signing")},
     }
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -78,8 +80,8 @@ def _text(raw: bytes) -> str:
 
 def _bytes(text: str) -> bytes:
     raw = base64.b64decode(text, validate=True)
-    if len(raw) != 32:
-        message = "a key must be 32 bytes in base64"
+    if len(raw) != _KEY_BYTES:
+        message = f"a key must be {_KEY_BYTES} bytes in base64"
         raise ValueError(message)
     return raw
 

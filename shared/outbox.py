@@ -1,4 +1,4 @@
-"""What is yet to be said: written with the state it tells of, sent in order by one relay, deleted once the broker has it."""
+"""What is yet to be said: written with the state it tells of, sent in order by one relay, deleted after the ack."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from shared.bus.producer import BusAway, Producer
 from shared.bus.records import Message
 from shared.bus.topics import ServiceName
 from shared.events import Event, type_of
-from shared.postgres import AWAY
+from shared.postgres import AWAY, Connection
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def message(event: Event, service: ServiceName, traceparent: str | None) -> Mess
     return Message(event.topic, str(event.request_id).encode(), event.model_dump_json().encode(), headers)
 
 
-async def insert(connection: asyncpg.Connection, messages: Sequence[Message]) -> None:
+async def insert(connection: Connection, messages: Sequence[Message]) -> None:
     """Adds messages to the outbox of the connection's schema, in order."""
     await connection.copy_records_to_table(
         "outbox",
@@ -67,10 +67,12 @@ class Relay:
             pulse.beat("relay")
             await self._bell.wait(1.0)
 
-    async def _lead(self, connection: asyncpg.Connection) -> bool:
-        return bool(await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('dsr-relay'), hashtext($1))", self._service))
+    async def _lead(self, connection: Connection) -> bool:
+        return bool(
+            await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('dsr-relay'), hashtext($1))", self._service)
+        )
 
-    async def _relay(self, connection: asyncpg.Connection, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
+    async def _relay(self, connection: Connection, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
         try:
             while True:
                 pulse.beat("relay")
@@ -84,7 +86,7 @@ class Relay:
             if not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock_all()")
 
-    async def _send_some(self, connection: asyncpg.Connection) -> int:
+    async def _send_some(self, connection: Connection) -> int:
         rows = await connection.fetch(
             "SELECT position, topic, key, value, headers FROM outbox ORDER BY position LIMIT $1", _BATCH
         )

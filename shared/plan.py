@@ -12,7 +12,7 @@ from shared.identities import IdentityType
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What a downstream declares: ``needs`` any one of these identity types to be searched by, ``yields`` these others."""
+    """What a downstream declares: it ``needs`` any one of these identity types to be searched, and ``yields`` those."""
 
     name: str
     needs: frozenset[IdentityType]
@@ -50,7 +50,9 @@ def _layers(systems: Sequence[System]) -> list[list[System]]:
     waiting = list(systems)
     layers: list[list[System]] = []
     while True:
-        feeding = [s for s in waiting if _feeds(s, waiting) and not any(_feeds_one(o, s) for o in waiting if o is not s)]
+        feeding = [
+            s for s in waiting if _feeds(s, waiting) and not any(_feeds_one(o, s) for o in waiting if o is not s)
+        ]
         if not feeding:
             return [*layers, waiting] if waiting else layers
         layers.append(feeding)

@@ -1,17 +1,22 @@
 """The platform's own database: connections, and the numbered migrations that shape it."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import orjson
+from asyncpg.pool import PoolConnectionProxy
 
 from shared.bus.topics import ServiceName
 from shared.errors import Misconfigured
 from shared.settings import PostgresSettings
 
 ROOT = Path(__file__).resolve().parent.parent
+Connection = asyncpg.Connection | PoolConnectionProxy
+"""A connection, of one's own or lent by a pool."""
+
 AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -31,6 +36,13 @@ _MIGRATION_LOCK = 7_215_001
 _FULFILLING = (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, ServiceName.DEADLINE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Migration:
+    name: str
+    schema: str | None
+    text: str
+
+
 async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
     """Opens a pool whose connections see the service's own schema by default."""
     return await asyncpg.create_pool(
@@ -40,7 +52,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
         command_timeout=60,
         init=_speak_json,
         server_settings={
-            "search_path": service,
+            "search_path": service.value,
             "application_name": f"dsr-{service}",
             "jit": "off",
             # a plan made while a table was empty must not live on when it is full
@@ -73,45 +85,42 @@ async def migrate(dsn: str) -> list[str]:
                 "CREATE TABLE IF NOT EXISTS public.migration"
                 " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
-            applied = dict(await connection.fetch("SELECT name, sha256 FROM public.migration"))
-            return [name for name, schema, path in _migrations() if await _apply(connection, applied, name, schema, path)]
+            seen = await connection.fetch("SELECT name, sha256 FROM public.migration")
+            applied: dict[str, str] = {row[0]: row[1] for row in seen}
+            return [m.name for m in _migrations() if await _apply(connection, applied, m)]
     finally:
         await connection.close()
 
 
-async def _apply(
-    connection: asyncpg.Connection, applied: dict[str, str], name: str, schema: str | None, path: Path
-) -> bool:
-    text = path.read_text()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    if name in applied:
-        if applied[name] != digest:
-            message = f"migration {name} was applied and has been edited since: add a new one instead"
-            raise Misconfigured(message)
+async def _apply(connection: Connection, applied: Mapping[str, str], migration: _Migration) -> bool:
+    digest = hashlib.sha256(migration.text.encode()).hexdigest()
+    if migration.name in applied:
+        if applied[migration.name] != digest:
+            raise Misconfigured(f"migration {migration.name} was applied and has been edited since: add a new one")
         return False
-    if schema:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-    await connection.execute(f"SET LOCAL search_path = {schema or 'public'}")
-    await connection.execute(text)
-    await connection.execute("INSERT INTO public.migration (name, sha256) VALUES ($1, $2)", name, digest)
+    if migration.schema:
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {migration.schema}")
+    await connection.execute(f"SET LOCAL search_path = {migration.schema or 'public'}")
+    await connection.execute(migration.text)
+    await connection.execute("INSERT INTO public.migration (name, sha256) VALUES ($1, $2)", migration.name, digest)
     return True
 
 
-def _migrations() -> Iterator[tuple[str, str | None, Path]]:
+def _migrations() -> Iterator[_Migration]:
     sql = ROOT / "shared" / "sql"
     for path in sorted((sql / "platform").glob("*.sql")):
-        yield f"platform/{path.stem}", None, path
+        yield _Migration(f"platform/{path.stem}", None, path.read_text())
     for service in ServiceName:
         kinds = ["service", "fulfilment"] if service in _FULFILLING else ["service"]
         for kind in kinds:
             for path in sorted((sql / kind).glob("*.sql")):
-                yield f"{service}/{kind}/{path.stem}", service, path
+                yield _Migration(f"{service}/{kind}/{path.stem}", service, path.read_text())
         for path in sorted((ROOT / "services" / service / "sql").glob("[0-9]*.sql")):
-            yield f"{service}/{path.stem}", service, path
+            yield _Migration(f"{service}/{path.stem}", service, path.read_text())
 
 
 if __name__ == "__main__":
     import asyncio
 
-    for name in asyncio.run(migrate(PostgresSettings().dsn)):  # type: ignore[call-arg]
+    for name in asyncio.run(migrate(PostgresSettings().dsn)):
         print(name)  # noqa: T201

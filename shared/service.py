@@ -4,10 +4,11 @@ SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbo
 """
 
 import asyncio
+import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -30,12 +31,14 @@ from shared.errors import Misconfigured
 from shared.events import Event, type_of
 from shared.hearing import Handler, Hearing, Subscription
 from shared.outbox import Relay
-from shared.postgres import AWAY, connect_pool
+from shared.postgres import AGAIN, AWAY, connect_pool
 from shared.replies import Replies
 from shared.rights import Right
 from shared.settings import Settings
 from shared.transaction import Transactions
 from shared.vault import Vault
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,12 +128,19 @@ class Service:
         office.bells.update({(step.system, step.operation.value): Bell() for step in steps})
         inner = [loop(running) for loop in self._loops]
         if self.subscriptions:
-            hearing = Hearing(self.subscriptions, office, running.tracing)
+            hearing = Hearing(self.subscriptions, office, running.tracing, running.pulse)
             consumer = Consumer(settings.kafka.bootstrap, self.name, self.reads, settings.kafka.batch_records)
             inner.append(consumer.run(hearing.handle, running.stopping, running.pulse))
         if downstreams:
             for step in steps:
-                desk = Desk(downstreams.get(step.system), step.operation, office, self.conclusions, settings.work, running.tracing)
+                desk = Desk(
+                    downstreams.get(step.system),
+                    step.operation,
+                    office,
+                    self.conclusions,
+                    settings.work,
+                    running.tracing,
+                )
                 inner.append(desk.run(running.stopping, running.pulse))
             inner.append(self._housekeeping(running))
             if downstreams.on_the_bus:
@@ -140,7 +150,7 @@ class Service:
                 inner.append(consumer.run(Replies(office).handle, running.stopping, running.pulse))
         relay = Relay(office.pool, self.name, producer, office.relay_bell)
         return [
-            self._drain(inner + [self._serve(running, producer)], working, office.relay_bell),
+            self._drain([*inner, self._serve(running, producer)], working, office.relay_bell),
             relay.run(working, running.pulse),
         ]
 
@@ -158,7 +168,13 @@ class Service:
         app.include_router(health.router(vitals))
         http = running.settings.http
         config = uvicorn.Config(
-            app, host=http.host, port=http.port, log_config=None, access_log=False, timeout_graceful_shutdown=20, lifespan="off"
+            app,
+            host=http.host,
+            port=http.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=20,
+            lifespan="off",
         )
         server = _Server(config)
         async with asyncio.TaskGroup() as group:
@@ -178,8 +194,8 @@ class Service:
                     for desk in await tasks.reap(connection, now) & office.bells.keys():
                         office.bells[desk].ring()
                     await inbox.forget(connection, now - inbox.KEEP)
-            except AWAY:
-                pass
+            except (*AWAY, *AGAIN) as error:
+                log.info("housekeeping waits for the database: %s", type(error).__name__)
             try:
                 async with asyncio.timeout(timedelta(seconds=2).total_seconds()):
                     await running.stopping.wait()
@@ -190,5 +206,7 @@ class Service:
 class _Server(uvicorn.Server):
     """Leaves the signals to the service."""
 
-    def install_signal_handlers(self) -> None:
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
         """Nothing: the service's own handler drains everything, the server included."""
+        yield

@@ -50,7 +50,9 @@ class WorkSettings(BaseSettings):
     batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
     lease_seconds: float = Field(default=15.0, description="how long a claim holds without a heartbeat")
     poll_seconds: float = Field(default=0.25, description="how often to look for tasks that nobody woke us for")
-    backoff_seconds: float = Field(default=0.5, description="first pause after an unavailable system; doubles each time")
+    backoff_seconds: float = Field(
+        default=0.5, description="first pause after an unavailable system; doubles each time"
+    )
     backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
 
 
@@ -59,7 +61,9 @@ class TelemetrySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", frozen=True)
 
-    otlp_endpoint: str | None = Field(default=None, description="base URL of an OTLP/HTTP collector; none: traces are not exported")
+    otlp_endpoint: str | None = Field(
+        default=None, description="base URL of an OTLP/HTTP collector; none: traces are not exported"
+    )
     sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
 
@@ -68,9 +72,9 @@ class Settings:
     """All groups of one process."""
 
     def __init__(self) -> None:
-        self.postgres = PostgresSettings()  # type: ignore[call-arg]  # filled from the environment
-        self.kafka = KafkaSettings()  # type: ignore[call-arg]
-        self.http = HttpSettings()  # type: ignore[call-arg]
-        self.vault = VaultSettings()  # type: ignore[call-arg]
-        self.work = WorkSettings()  # type: ignore[call-arg]
+        self.postgres = PostgresSettings()
+        self.kafka = KafkaSettings()
+        self.http = HttpSettings()
+        self.vault = VaultSettings()
+        self.work = WorkSettings()
         self.telemetry = TelemetrySettings()

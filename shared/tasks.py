@@ -6,10 +6,10 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from shared.postgres import Connection
 from pydantic import JsonValue
 
 from shared.errors import DsrError
+from shared.postgres import Connection
 
 State = Literal["ready", "done", "failed"]
 
@@ -24,7 +24,7 @@ SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
     attempt = attempt + 1, lease_until = $5, not_before = '-infinity'
 FROM due, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
-RETURNING task.state, task.due_on, task.task_id, task.fulfilment_id, task.attempt, task.progress,
+RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.due_on,
           f.request_id, f.subject_ref, f."right", f.details, f.traceparent
 """
 
@@ -67,7 +67,6 @@ class Claim:
     right: str
     details: Mapping[str, JsonValue]
     traceparent: str | None
-    due_on: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ async def claim(
 ) -> list[Claim]:
     """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here."""
     rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, now + lease)
-    leased = [Claim(*tuple(row)[2:], due_on=row["due_on"]) for row in rows if row["state"] == "leased"]
+    leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == "leased"]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
 

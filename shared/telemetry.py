@@ -2,9 +2,11 @@
 
 import logging
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -19,16 +21,18 @@ from prometheus_client import Counter, Gauge, Histogram
 from shared.bus.topics import ServiceName
 from shared.settings import TelemetrySettings
 
+_TASK = ["service", "system", "operation"]
+
 HEARD = Counter("dsr_events_heard_total", "Events handled, by what became of them", ["service", "type", "result"])
 RELAYED = Counter("dsr_outbox_relayed_total", "Messages that the broker has acknowledged", ["service"])
-TASKS = Counter("dsr_tasks_total", "Attempts at tasks, by what became of them", ["service", "system", "operation", "result"])
+TASKS = Counter("dsr_tasks_total", "Attempts at tasks, by what became of them", [*_TASK, "result"])
 TASK_SECONDS = Histogram(
     "dsr_task_call_seconds",
     "Time of one call to a downstream, however many tasks it carried",
-    ["service", "system", "operation"],
+    _TASK,
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-TASKS_READY = Gauge("dsr_tasks_ready", "Tasks that wait to be worked", ["service", "system", "operation"])
+TASKS_READY = Gauge("dsr_tasks_ready", "Tasks that wait to be worked", _TASK)
 REQUESTS = Counter("dsr_requests_total", "Requests, by what happened to them", ["right", "event"])
 CLOSED = Counter("dsr_requests_closed_total", "Requests closed, by outcome", ["right", "outcome"])
 OPEN_SECONDS = Histogram(
@@ -80,7 +84,7 @@ class Tracing:
 
     @contextmanager
     def together(self, name: str, parents: Sequence[str | None]) -> Iterator[None]:
-        """One current span for a call that carries many requests: child of the first sampled one, linked to the others."""
+        """One current span for a call that carries many requests: child of the first sampled, linked to the others."""
         sampled = [parent for parent in parents if _sampled(parent)]
         if not sampled:
             yield
@@ -113,6 +117,13 @@ def start_logging(settings: TelemetrySettings) -> None:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for chatty in ("aiokafka", "httpx", "httpcore", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL if chatty == "aiokafka" else logging.WARNING)
+
+
+def where(error: BaseException) -> str:
+    """What an error is and where it was raised, without its message, which could quote a person's data."""
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    path = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{type(error).__name__} at {path}"
 
 
 def outgoing_headers() -> dict[str, str]:

@@ -15,17 +15,18 @@ from shared.clock import Clock
 from shared.downstreams.contract import Operation
 from shared.events import Event
 from shared.plan import Stages
+from shared.postgres import Connection
 from shared.vault import Vault
 
 
 class Transaction:
     """What a handler works with: the database, the time, what to publish and what to put on record.
 
-    ``now`` is the same instant for everything in it. ``traces`` holds the ``traceparent`` of each request in hand, so that
-    what is published continues its trace.
+    ``now`` is the same instant for everything in it. ``traces`` holds the ``traceparent`` of each request in hand, so
+    that what is published continues its trace.
     """
 
-    def __init__(self, connection: asyncpg.Connection, office: "Transactions") -> None:
+    def __init__(self, connection: Connection, office: "Transactions") -> None:
         self.connection = connection
         self.service = office.service
         self.now = office.clock.now()

@@ -1,4 +1,4 @@
-"""Personal data at rest: AES-256-GCM under one key per subject, that key wrapped by the keyring's; shred the key, and all is gone."""
+"""Personal data at rest: AES-256-GCM under one key per subject, itself wrapped; shred the key, and all is gone."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import JsonValue
@@ -15,6 +14,7 @@ from uuid_utils.compat import uuid7
 from shared.errors import Shredded
 from shared.identities import Identity, IdentityType
 from shared.keyring import Keyring
+from shared.postgres import Connection
 
 _NONCE = 12
 
@@ -52,7 +52,7 @@ class Vault:
         return (subject_ref, self.keyring.active, wrapped, sealed, now)
 
     @staticmethod
-    async def insert_subjects(connection: asyncpg.Connection, rows: Sequence[tuple[object, ...]]) -> None:
+    async def insert_subjects(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
         """Stores rows made by ``new_subject``."""
         await connection.copy_records_to_table(
             "subject",
@@ -61,7 +61,7 @@ class Vault:
             columns=["subject_ref", "kek_id", "wrapped_key", "statement", "created_at"],
         )
 
-    async def statements(self, connection: asyncpg.Connection, subjects: Iterable[UUID]) -> dict[UUID, Statement]:
+    async def statements(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, Statement]:
         """What is known of each subject, their own words and what systems yielded; shredded subjects are left out."""
         refs = list(set(subjects))
         rows = await connection.fetch(
@@ -86,7 +86,7 @@ class Vault:
                 known[ref] = Statement(known[ref].identities + fresh, known[ref].changes)
         return known
 
-    async def seal(self, connection: asyncpg.Connection, sealings: Sequence[Sealing], now: datetime) -> None:
+    async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
         """Stores each piece under its subject's key; raises ``Shredded`` if one of the keys is gone."""
         keys = await self._keys(connection, {sealing.subject_ref for sealing in sealings})
         await connection.copy_records_to_table(
@@ -94,22 +94,30 @@ class Vault:
             schema_name="vault",
             columns=["sealed_id", "subject_ref", "kind", "source", "content", "created_at"],
             records=[
-                (s.sealed_id, s.subject_ref, s.kind, s.source, _seal(keys[s.subject_ref], s.content, s.subject_ref.bytes), now)
+                (
+                    s.sealed_id,
+                    s.subject_ref,
+                    s.kind,
+                    s.source,
+                    _seal(keys[s.subject_ref], s.content, s.subject_ref.bytes),
+                    now,
+                )
                 for s in sealings
             ],
         )
 
-    async def open_kind(self, connection: asyncpg.Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, bytes]]:
+    async def open_kind(self, connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, bytes]]:
         """Every piece of that kind of one subject as (id, source, content), oldest first; raises ``Shredded``."""
         key = (await self._keys(connection, {subject_ref}))[subject_ref]
         rows = await connection.fetch(
-            "SELECT sealed_id, source, content FROM vault.sealed WHERE subject_ref = $1 AND kind = $2 ORDER BY sealed_id",
+            "SELECT sealed_id, source, content FROM vault.sealed"
+            " WHERE subject_ref = $1 AND kind = $2 ORDER BY sealed_id",
             subject_ref,
             kind,
         )
         return [(row[0], row[1], _open(key, row[2], subject_ref.bytes)) for row in rows]
 
-    async def open_one(self, connection: asyncpg.Connection, sealed_id: UUID) -> bytes | None:
+    async def open_one(self, connection: Connection, sealed_id: UUID) -> bytes | None:
         """One piece by its id, or None if there is no such piece; raises ``Shredded``."""
         row = await connection.fetchrow("SELECT subject_ref, content FROM vault.sealed WHERE sealed_id = $1", sealed_id)
         if row is None:
@@ -118,12 +126,12 @@ class Vault:
         return _open(key, row[1], row[0].bytes)
 
     @staticmethod
-    async def drop_kind(connection: asyncpg.Connection, subjects: Sequence[UUID], kind: str) -> None:
+    async def drop_kind(connection: Connection, subjects: Sequence[UUID], kind: str) -> None:
         """Deletes every piece of that kind of these subjects."""
         await connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2", subjects, kind)
 
     @staticmethod
-    async def shred(connection: asyncpg.Connection, subjects: Sequence[UUID], now: datetime) -> list[UUID]:
+    async def shred(connection: Connection, subjects: Sequence[UUID], now: datetime) -> list[UUID]:
         """Destroys the keys of these subjects; returns those whose key was still there."""
         rows = await connection.fetch(
             "UPDATE vault.subject SET wrapped_key = NULL, statement = NULL, shredded_at = $2"
@@ -133,7 +141,16 @@ class Vault:
         )
         return [row[0] for row in rows]
 
-    async def _keys(self, connection: asyncpg.Connection, subjects: set[UUID]) -> dict[UUID, AESGCM]:
+    @staticmethod
+    async def unshredded(connection: Connection, subjects: Iterable[UUID]) -> set[UUID]:
+        """Those of these subjects whose key is there, held until the end of the transaction."""
+        rows = await connection.fetch(
+            "SELECT subject_ref FROM vault.subject WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL FOR SHARE",
+            list(subjects),
+        )
+        return {row[0] for row in rows}
+
+    async def _keys(self, connection: Connection, subjects: set[UUID]) -> dict[UUID, AESGCM]:
         rows = await connection.fetch(
             "SELECT subject_ref, kek_id, wrapped_key FROM vault.subject"
             " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
@@ -162,7 +179,13 @@ def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
 
 def _encode(statement: Statement) -> bytes:
     identities = [
-        [i.type, i.value, i.valid_from.isoformat() if i.valid_from else None, i.valid_to.isoformat() if i.valid_to else None, i.source]
+        [
+            i.type,
+            i.value,
+            i.valid_from.isoformat() if i.valid_from else None,
+            i.valid_to.isoformat() if i.valid_to else None,
+            i.source,
+        ]
         for i in statement.identities
     ]
     return orjson.dumps([identities, list(statement.changes)])

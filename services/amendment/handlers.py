@@ -26,7 +26,14 @@ async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
     await fulfilment.open_all(
         tx,
         [
-            Opening(e.request_id, e.subject, e.right, VERBS[e.right], e.due_on, {DETAIL[e.right]: e.scope} if e.scope else {})
+            Opening(
+                e.request_id,
+                e.subject,
+                e.right,
+                VERBS[e.right],
+                e.due_on,
+                {DETAIL[e.right]: e.scope} if e.scope else {},
+            )
             for e in events
         ],
     )

@@ -22,7 +22,8 @@ async def suppress(tx: Transaction, events: Sequence[RequestVerified]) -> None:
         if identity.type in CHANNELS
     ]
     await tx.connection.executemany(
-        "INSERT INTO suppression (fingerprint, channel, request_id, since) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        "INSERT INTO suppression (fingerprint, channel, request_id, since) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT DO NOTHING",
         rows,
     )
     for event in events:
@@ -43,6 +44,8 @@ async def keep_restrictions(tx: Transaction, completed: Sequence[Completed]) -> 
             tx.record(done.request_id, "restriction.applied", {})
         elif done.operation is Operation.LIFT:
             await tx.connection.execute(
-                "UPDATE restriction SET lifted_at = $2 WHERE request_id = $1 AND lifted_at IS NULL", done.request_id, tx.now
+                "UPDATE restriction SET lifted_at = $2 WHERE request_id = $1 AND lifted_at IS NULL",
+                done.request_id,
+                tx.now,
             )
             tx.record(done.request_id, "restriction.lifted", {})

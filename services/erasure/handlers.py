@@ -1,4 +1,4 @@
-"""What erasure does with what it hears; each handler gets a batch and leaves commit, retry and logging to the engine."""
+"""What erasure does with what it hears; each handler gets a batch, and the engine commits, retries and logs."""
 
 from collections.abc import Sequence
 

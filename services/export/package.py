@@ -37,14 +37,12 @@ def read(pieces: Sequence[tuple[str, bytes]], right: Right) -> list[Piece]:
 
 
 def build(pieces: Sequence[Piece], right: Right, at: datetime) -> bytes:
-    """A ZIP: ``data.json`` with everything, one CSV per category (UTF-8, RFC 4180), ``README.txt`` saying what is what."""
+    """A ZIP: ``data.json`` with all, a CSV per category (UTF-8, RFC 4180), ``README.txt`` saying what is what."""
     categories = sorted({piece.category for piece in pieces})
     everything = {
         "right": right,
         "made_at": at.isoformat(),
-        "records": [
-            {"system": p.system, "category": p.category, "source": p.source, "data": p.data} for p in pieces
-        ],
+        "records": [{"system": p.system, "category": p.category, "source": p.source, "data": p.data} for p in pieces],
     }
     stamp = at.timetuple()[:6]
     buffer = io.BytesIO()
@@ -75,14 +73,18 @@ def _cell(value: JsonValue) -> str:
         case None:
             return ""
         case str():
-            return f"'{value}" if value.startswith(("=", "@", "\t", "\r")) else value  # no formula when a spreadsheet opens it
+            return (
+                f"'{value}" if value.startswith(("=", "@", "\t", "\r")) else value
+            )  # no formula when a spreadsheet opens it
         case _:
             return orjson.dumps(value).decode()
 
 
 def _explain(pieces: Sequence[Piece], categories: Sequence[str], right: Right, at: datetime) -> str:
-    what = "a copy of the personal data that we hold about you" if right is Right.ACCESS else (
-        "the personal data that you gave us or that your use of the service produced, for you to take elsewhere"
+    what = (
+        "a copy of the personal data that we hold about you"
+        if right is Right.ACCESS
+        else ("the personal data that you gave us or that your use of the service produced, for you to take elsewhere")
     )
     lines = [f"This package holds {what}, as of {at:%d %B %Y, %H:%M} UTC.", ""]
     for category in categories:

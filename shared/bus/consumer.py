@@ -90,5 +90,5 @@ async def _either(stopping: asyncio.Event, seconds: float) -> None:
 
 
 def _heard(record: object) -> Heard:
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}  # type: ignore[attr-defined]
+    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}  # type: ignore[attr-defined]
     return Heard(record.topic, record.key or b"", record.value or b"", headers)  # type: ignore[attr-defined]

@@ -36,6 +36,7 @@ class KafkaProducer:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
+        self._connecting = asyncio.Lock()
 
     async def start(self) -> None:
         """Connects; raises ``BusAway`` if no broker answers."""
@@ -69,24 +70,28 @@ class KafkaProducer:
         return True
 
     async def _connected(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                enable_idempotence=True,
-                acks="all",
-                max_batch_size=_BATCH_BYTES,
-                max_request_size=4 * _BATCH_BYTES,
-                request_timeout_ms=10_000,
-                retry_backoff_ms=100,
-            )
-            try:
-                await producer.start()
-            except (KafkaError, OSError) as error:
-                await producer.stop()
-                message = f"no broker at {self._bootstrap}: {type(error).__name__}"
-                raise BusAway(message) from error
-            self._producer = producer
-        return self._producer
+        async with self._connecting:  # the relay and the readiness probe must not make one each
+            if self._producer is None:
+                self._producer = await self._connect()
+            return self._producer
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            enable_idempotence=True,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=4 * _BATCH_BYTES,
+            request_timeout_ms=10_000,
+            retry_backoff_ms=100,
+        )
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            await producer.stop()
+            message = f"no broker at {self._bootstrap}: {type(error).__name__}"
+            raise BusAway(message) from error
+        return producer
 
     async def _discard(self) -> None:
         producer, self._producer = self._producer, None
