@@ -84,7 +84,7 @@ CHARACTERS: Mapping[str, Character] = MappingProxyType(
         "camille": Character(
             _person(
                 "Camille Roussel",
-                "camille.roussel@courriel.example.com",
+                "camille.rousel@courriel.example.com",
                 (Phone("+33199004217", _day(2024, 6, 3)),),
                 ("rue des Lilas 14", "69002", "Lyon", "FR"),
                 "fr",
@@ -204,8 +204,14 @@ def parts(by_role: Mapping[str, Customer]) -> tuple[Part, ...]:
         Part(
             Right.RECTIFICATION,
             who("camille"),
-            "lives at number 41, not 14",
-            change=MappingProxyType({"field": "street", "current": "rue des Lilas 14", "asserted": "rue des Lilas 41"}),
+            "her e-mail address was written down without its second s",
+            change=MappingProxyType(
+                {
+                    "field": "email",
+                    "current": "camille.rousel@courriel.example.com",
+                    "asserted": "camille.roussel@courriel.example.com",
+                }
+            ),
         ),
         Part(Right.RESTRICTION, who("marta"), "contests what is held about her; nobody may use it meanwhile"),
         Part(Right.PORTABILITY, who("sven"), "takes his data along to another provider"),
