@@ -107,7 +107,7 @@ class Service:
                 stack.push_async_callback(downstreams.close)
             plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
             for operation, stages in plans.items():
-                if not stages:
+                if not stages and operation is not Operation.ESCALATE:  # without ticketing, warnings are events only
                     message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
                     raise Misconfigured(message)
             transactions = Transactions(pool, self.name, clock, vault, plans)

@@ -3,11 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from deploy.local.paths import ROOT
-from deploy.local.platform import Platform
 from deploy.local.ports import HOST, answers, free_ports
 from deploy.local.process import Child
 from services.intake import keys
@@ -16,6 +16,14 @@ from shared.bus import admin
 from shared.bus.topics import ServiceName
 from shared.clock import SystemClock
 from shared.postgres import migrate
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The database and the broker that the services stand on."""
+
+    postgres_dsn: str
+    kafka_bootstrap: str
 
 
 class Services:
@@ -28,19 +36,19 @@ class Services:
     def __init__(
         self,
         directory: Path,
-        platform: Platform,
+        servers: Servers,
         downstreams: Path,
         env: Mapping[str, str] | None = None,
         bus_systems: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.keyring = directory / "keyring.json"
-        self._platform = platform
+        self._servers = servers
         self._bus_systems = bus_systems
         self.ports = dict(zip(ServiceName, free_ports(len(ServiceName)), strict=True))
         self.env = {
-            "DSR_POSTGRES_DSN": platform.postgres_dsn,
-            "DSR_KAFKA_BOOTSTRAP": platform.kafka_bootstrap,
+            "DSR_POSTGRES_DSN": self._servers.postgres_dsn,
+            "DSR_KAFKA_BOOTSTRAP": servers.kafka_bootstrap,
             "DSR_VAULT_KEYRING": str(self.keyring),
             "DSR_WORK_DOWNSTREAMS": str(downstreams),
             **(env or {}),
@@ -61,12 +69,12 @@ class Services:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.keyring.exists():
             keyring.create(self.keyring)
-        asyncio.run(migrate(self._platform.postgres_dsn))
-        asyncio.run(admin.create_topics(self._platform.kafka_bootstrap, admin.declared(self._bus_systems)))
+        asyncio.run(migrate(self._servers.postgres_dsn))
+        asyncio.run(admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems)))
 
     def key(self, role: str) -> str:
         """A new API key with that role."""
-        return asyncio.run(keys.create(self._platform.postgres_dsn, role, SystemClock().now()))
+        return asyncio.run(keys.create(self._servers.postgres_dsn, role, SystemClock().now()))
 
     def start(self) -> None:
         """Starts all five side by side and waits until each is ready."""

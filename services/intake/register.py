@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from services.intake.request import Request, State
 from shared.events import RequestClosed, TaskReport
@@ -18,8 +19,8 @@ _READ = (
 )
 _WRITE = """
 UPDATE request r SET state = w.state, outcome = w.outcome, responded_at = w.responded_at, closed_at = w.closed_at,
-                     package_id = COALESCE(w.package_id, r.package_id), tasks = COALESCE(w.tasks, r.tasks)
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[], $7::jsonb[])
+                     package_id = COALESCE(w.package_id, r.package_id), tasks = COALESCE(w.tasks::jsonb, r.tasks)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[], $7::text[])
      AS w (request_id, state, outcome, responded_at, closed_at, package_id, tasks)
 WHERE r.request_id = w.request_id
 """
@@ -59,7 +60,7 @@ async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
         [f.request.responded_at for f in filed],
         [f.request.closed_at for f in filed],
         [f.package_id for f in filed],
-        [f.tasks for f in filed],
+        [orjson.dumps(f.tasks).decode() if f.tasks is not None else None for f in filed],
     )
 
 
