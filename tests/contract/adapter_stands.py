@@ -142,7 +142,7 @@ async def bus() -> AsyncIterator[BusStand]:
     """A billing team that erases its own store."""
     store = Billing(":memory:")
     yield BusStand(store, FixedClock())
-    store.db.close()
+    store.close()
 
 
 STANDS: Mapping[str, Callable[[], AbstractAsyncContextManager[Stand]]] = {"opendsr": opendsr, "bus": bus}

@@ -44,7 +44,7 @@ class Silent(BusStand):
 async def store() -> AsyncIterator[Billing]:
     billing = Billing(":memory:")
     yield billing
-    billing.db.close()
+    billing.close()
 
 
 @pytest.fixture

@@ -34,6 +34,10 @@ class Billing:
         self.db = sqlite3.connect(path)
         self.db.executescript(_SCHEMA)
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self.db.close()
+
     def answered(self, command_id: str) -> bytes | None:
         """The reply that was given to this very command before."""
         row = self.db.execute("SELECT reply FROM answered WHERE command_id = ?", [command_id]).fetchone()
