@@ -1,0 +1,64 @@
+"""The inbox: what was heard once has no effect again."""
+
+import asyncio
+from datetime import timedelta
+
+from uuid_utils.compat import uuid7
+
+from shared import inbox
+from tests.fixtures.engine import OpenOffice, SetClock
+
+
+async def test_a_repeat_is_absorbed(open_office: OpenOffice, clock: SetClock) -> None:
+    office = await open_office()
+    first, second, third = uuid7(), uuid7(), uuid7()
+    async with office.pool.acquire() as connection:
+        assert await inbox.fresh(connection, [first, second], clock.now()) == {first, second}
+        assert await inbox.fresh(connection, [second, third], clock.now()) == {third}
+
+
+async def test_a_repeat_within_one_batch_is_fresh_once(open_office: OpenOffice, clock: SetClock) -> None:
+    office = await open_office()
+    twice = uuid7()
+    async with office.pool.acquire() as connection:
+        assert await inbox.fresh(connection, [twice, twice], clock.now()) == {twice}
+
+
+async def test_what_was_rolled_back_was_not_heard(open_office: OpenOffice, clock: SetClock) -> None:
+    office = await open_office()
+    event = uuid7()
+    async with office.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await inbox.fresh(connection, [event], clock.now())
+        await transaction.rollback()
+        assert await inbox.fresh(connection, [event], clock.now()) == {event}
+
+
+async def test_of_two_consumers_that_hear_the_same_event_at_once_one_handles_it(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office = await open_office()
+    event = uuid7()
+    async with office.pool.acquire() as one, office.pool.acquire() as other:
+        first = one.transaction()
+        await first.start()
+        assert await inbox.fresh(one, [event], clock.now()) == {event}
+        waiting = asyncio.create_task(inbox.fresh(other, [event], clock.now()))
+        await first.commit()
+        assert await waiting == set()
+
+
+async def test_marks_are_forgotten_only_when_the_broker_can_no_longer_deliver_the_record(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office = await open_office()
+    old, young = uuid7(), uuid7()
+    async with office.pool.acquire() as connection:
+        await inbox.fresh(connection, [old], clock.now())
+        clock.pass_by(days=8)
+        await inbox.fresh(connection, [young], clock.now())
+        assert await inbox.forget(connection, clock.now() - inbox.KEEP) == 0
+        clock.at += inbox.KEEP - timedelta(days=7)
+        assert await inbox.forget(connection, clock.now() - inbox.KEEP) == 1
+        assert await inbox.fresh(connection, [old, young], clock.now()) == {old}
