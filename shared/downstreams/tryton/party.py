@@ -1,5 +1,6 @@
 """A customer as the CRM holds them, and how they are found and read."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from typing import Any, Final
 
 from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc, together
 from shared.errors import ForeignHit
-from shared.identities import Identity, IdentityType
+from shared.identities import Identity, IdentityType, MalformedIdentity, normalise
 
 PARTY: Final = "party.party"
 CONTACT: Final = "party.contact_mechanism"
@@ -96,11 +97,11 @@ class Party:
 
 
 def spelled(kind: IdentityType | None, value: str) -> str:
-    """The one spelling of identities: e-mail and SIP in lower case, a number as ``+`` and digits."""
-    if kind is not IdentityType.PHONE:
-        return value.strip().lower()
-    international = "+" + value.strip()[2:] if value.strip().startswith("00") else value.strip()
-    return ("+" if international.startswith("+") else "") + "".join(filter(str.isdecimal, international))
+    """The one spelling of identities; what is no valid identity only loses its case and white space."""
+    if kind is not None:
+        with contextlib.suppress(MalformedIdentity):
+            return normalise(kind, value)
+    return "".join(value.lower().split())
 
 
 async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:

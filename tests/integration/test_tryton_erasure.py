@@ -1,0 +1,151 @@
+"""Erasing a customer in a real Tryton: to the end, once, and nobody else."""
+
+from typing import NoReturn
+
+import httpx
+import pytest
+
+from shared.downstreams.contract import Operation, Receipt, TaskOutcome
+from shared.downstreams.tryton import TrytonAdapter
+from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from tests.fixtures.tryton import SYSTEM, Crm, Notes, OnTheWay, account, email, phone, task, traces
+
+
+async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+    customer = await crm.add()
+    before = crm.dump()
+    assert all(trace in before for trace in traces(customer)[:-2])
+    assert any(trace in before for trace in traces(customer)[-2:])
+
+    erase = task(Operation.ERASE, email(customer.emails[0]), phone(customer.phones[0].number))
+    (receipt,) = await crm_adapter.erase([erase], Notes().note)
+
+    found = {"account": 1, "contact": 2, "address": 1}
+    assert receipt == Receipt(erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category=found)
+    assert [trace for trace in traces(customer) if trace in crm.dump()] == []
+
+
+async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_would_have_given(
+    crm: Crm, crm_adapter: TrytonAdapter
+) -> None:
+    async def dies() -> NoReturn:
+        raise httpx.ReadError("gone")
+
+    customer = await crm.add()
+    notes = Notes()
+    erase = task(Operation.ERASE, email(customer.emails[0]))
+    dying = crm.adapter(OnTheWay("model.party.contact_mechanism.delete", dies))
+    with pytest.raises(Unavailable):
+        await dying.erase([erase], notes.note)
+    await dying.close()
+    half_done = crm.dump()
+    assert customer.name.lower() not in half_done
+    assert customer.emails[0].lower() in half_done
+
+    (receipt,) = await crm_adapter.erase([notes.again(erase)], notes.note)
+    assert receipt == Receipt(
+        erase.task_id,
+        TaskOutcome.ERASED,
+        found=4,
+        changed=4,
+        by_category={"account": 1, "contact": 2, "address": 1},
+    )
+    assert [trace for trace in traces(customer) if trace in crm.dump()] == []
+
+
+async def test_an_erasure_that_is_asked_for_again_gives_the_same_receipt(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+    customer = await crm.add()
+    notes = Notes()
+    erase = task(Operation.ERASE, account(customer.code, SYSTEM), email(customer.emails[0]))
+    assert await crm_adapter.erase([erase], notes.note) == await crm_adapter.erase([notes.again(erase)], notes.note)
+
+
+async def test_what_is_noted_before_the_erasure_holds_nothing_personal(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+    customer = await crm.add()
+    notes = Notes()
+    await crm_adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], notes.note)
+    assert len(notes) == 1
+    assert not [trace for trace in traces(customer) if trace in repr(notes).lower()]
+
+
+async def test_two_customers_who_share_an_address_are_both_left_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+    one = await crm.add()
+    other = await crm.add(emails=one.emails)
+    (result,) = await crm_adapter.erase([task(Operation.ERASE, email(one.emails[0]))], Notes().note)
+    assert isinstance(result, ForeignHit)
+    assert [trace for customer in (one, other) for trace in traces(customer)[:-2] if trace not in crm.dump()] == []
+
+
+async def test_the_customer_number_decides_between_customers_who_share_an_address(
+    crm: Crm, crm_adapter: TrytonAdapter
+) -> None:
+    one = await crm.add()
+    other = await crm.add(emails=one.emails)
+    erase = task(Operation.ERASE, email(one.emails[0]), account(one.code))
+    (result,) = await crm_adapter.erase([erase], Notes().note)
+    assert isinstance(result, Receipt)
+    assert result.outcome is TaskOutcome.ERASED
+    assert await crm.party(one) is None
+    assert [trace for trace in traces(other)[:-2] if trace not in crm.dump()] == []
+
+
+async def test_many_customers_are_erased_with_one_call_and_each_has_a_receipt(
+    crm: Crm, crm_adapter: TrytonAdapter
+) -> None:
+    customers = [await crm.add() for _ in range(12)]
+    tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
+    tasks.insert(5, task(Operation.ERASE, email("nobody@post.example")))
+    results = await crm_adapter.erase(tasks, Notes().note)
+    outcomes = [result.outcome for result in results if isinstance(result, Receipt)]
+    assert outcomes == [*[TaskOutcome.ERASED] * 5, TaskOutcome.NO_MATCH, *[TaskOutcome.ERASED] * 7]
+    dump = crm.dump()
+    assert [trace for customer in customers for trace in traces(customer) if trace in dump] == []
+
+
+async def test_a_refusal_of_the_crm_leaves_the_customer_as_they_were_and_says_why_without_their_name(crm: Crm) -> None:
+    customer = await crm.add()
+
+    async def is_active_again() -> None:
+        await crm.sql("UPDATE party_party SET active = true WHERE code = $1", customer.code)
+
+    adapter = crm.adapter(OnTheWay("wizard.party.erase.execute", is_active_again))
+    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().note)
+    await adapter.close()
+    assert isinstance(result, Refused)
+    assert "still_active" in str(result)
+    assert "ada" not in str(result).lower()
+    assert (await crm.sql("SELECT active, name FROM party_party WHERE code = $1", customer.code))[0]["active"]
+
+
+async def test_a_crm_that_says_yes_and_keeps_the_data_is_caught(crm: Crm) -> None:
+    async def says_yes() -> httpx.Response:
+        return httpx.Response(200, json={"id": 0, "result": None})
+
+    customer = await crm.add()
+    adapter = crm.adapter(OnTheWay("model.party.contact_mechanism.delete", says_yes))
+    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().note)
+    await adapter.close()
+    assert isinstance(result, ResidueFound)
+
+
+async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
+    customer = await crm.add()
+    adapter = crm.adapter(max_rows=3)
+    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().note)
+    await adapter.close()
+    assert isinstance(result, BlastRadius)
+    assert await crm.party(customer) is not None
+
+
+async def test_a_crm_that_is_away_is_unavailable_and_back_when_it_is(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+    customer = await crm.add()
+    erase = task(Operation.ERASE, email(customer.emails[0]))
+    crm.tryton.kill()
+    try:
+        with pytest.raises(Unavailable):
+            await crm_adapter.erase([erase], Notes().note)
+    finally:
+        crm.tryton.start()
+    (receipt,) = await crm_adapter.erase([erase], Notes().note)
+    assert isinstance(receipt, Receipt)
+    assert receipt.outcome is TaskOutcome.ERASED
