@@ -1,0 +1,380 @@
+"""The desk: claim with a lease, call, conclude; whatever the downstream does, each task has one result that counts."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from shared import fulfilment, tasks
+from shared.downstreams.contract import Note, Operation, Pending, Receipt, Record, Result, Task, TaskOutcome
+from shared.errors import TableMissing, Unavailable
+from shared.identities import Identity, IdentityType
+from shared.telemetry import Pulse
+from tests.fixtures.engine import DUE, Office, OpenOffice, ScriptedSystem, SetClock
+
+CRM = ("crm", "erase")
+LEASE = timedelta(seconds=15)
+
+
+async def opened(office: Office, count: int = 1) -> list[UUID]:
+    openings = [await office.opening() for _ in range(count)]
+    async with office.transactions.begin() as tx:
+        await fulfilment.open_all(tx, openings)
+    return [opening.request_id for opening in openings]
+
+
+async def claimed(office: Office, clock: SetClock, limit: int = 100) -> list[tasks.Claim]:
+    async with office.pool.acquire() as connection:
+        return await tasks.claim(connection, CRM, limit, clock.now(), LEASE)
+
+
+async def reaped(office: Office, clock: SetClock) -> set[tuple[str, str]]:
+    async with office.pool.acquire() as connection:
+        return await tasks.reap(connection, clock.now())
+
+
+async def test_a_batch_is_claimed_called_and_concluded(open_office: OpenOffice) -> None:
+    crm = ScriptedSystem("crm")
+    office = await open_office(crm)
+    requests = await opened(office, 20)
+    assert await office.desk("crm").work() == 20
+    assert len(crm.asked) == 20
+    assert {done.request_id for done in office.completed} == set(requests)
+    assert await office.actions(requests[0]) == ["fulfilment.opened", "task.concluded"]
+    assert await office.outbox() == ["dsr.fulfilment.completed.v1"] * 20
+    assert await office.desk("crm").work() == 0
+
+
+async def test_a_task_carries_whose_it_is_what_is_known_and_by_when_it_is_due(open_office: OpenOffice) -> None:
+    crm = ScriptedSystem("crm")
+    office = await open_office(crm)
+    [request] = await opened(office)
+    await office.desk("crm").work()
+    [task] = crm.asked
+    assert (task.request_id, task.due_on, task.attempt) == (request, DUE, 1)
+    assert task.identities == (Identity(IdentityType.EMAIL, "ada@example.org"),)
+    assert task.details["right"] == "erasure"
+
+
+async def test_what_is_due_tomorrow_is_claimed_before_ten_thousand_others(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office = await open_office(ScriptedSystem("crm"))
+    crowd = [await office.opening()] * 10_000
+    urgent = await office.opening(due_on=DUE - timedelta(days=30))
+    async with office.transactions.begin() as tx:
+        await fulfilment.open_all(tx, [*crowd, urgent])
+    [first] = await claimed(office, clock, limit=1)
+    assert first.request_id == urgent.request_id
+
+
+async def test_an_unavailable_system_is_asked_again_after_a_pause_that_grows(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def away(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        raise Unavailable(f"no answer for {len(asked)}")
+
+    crm.answers[Operation.ERASE] = away
+    office = await open_office(crm)
+    [request] = await opened(office)
+    desk = office.desk("crm", backoff_seconds=1)
+    assert await desk.work() == 1
+    assert await desk.work() == 0
+    clock.pass_by(seconds=1)
+    assert await desk.work() == 1
+    del crm.answers[Operation.ERASE]
+    clock.pass_by(seconds=8)
+    assert await desk.work() == 1
+    assert await office.actions(request) == ["fulfilment.opened", "task.postponed", "task.concluded"]
+    assert [task.attempt for task in crm.asked] == [1, 2, 3]
+
+
+async def test_a_refusal_fails_its_own_task_and_no_other(open_office: OpenOffice) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def refuse_the_first(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        return [TableMissing("acc_cdrs"), *(Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked[1:])]
+
+    crm.answers[Operation.ERASE] = refuse_the_first
+    office = await open_office(crm)
+    first, second = await opened(office, 2)
+    await office.desk("crm").work()
+    assert await office.states(first) == {"crm:erase": "failed"}
+    assert await office.states(second) == {"crm:erase": "done"}
+    assert await office.fulfilment_state(first) == "blocked"
+    assert sorted(await office.outbox()) == ["dsr.fulfilment.blocked.v1", "dsr.fulfilment.completed.v1"]
+
+
+async def test_an_error_that_nobody_foresaw_fails_only_the_task_that_caused_it_and_tells_nothing(
+    open_office: OpenOffice, caplog: pytest.LogCaptureFixture
+) -> None:
+    crm = ScriptedSystem("crm")
+    bad: set[UUID] = set()
+
+    async def break_on_some(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        for task in asked:
+            if task.request_id in bad:
+                raise KeyError(task.identities[0].value)
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
+
+    crm.answers[Operation.ERASE] = break_on_some
+    office = await open_office(crm)
+    requests = await opened(office, 5)
+    bad.add(requests[2])
+    with caplog.at_level(logging.DEBUG):
+        await office.desk("crm").work()
+    states = [(await office.states(request))["crm:erase"] for request in requests]
+    assert states == ["done", "done", "failed", "done", "done"]
+    assert await office.pool.fetchval("SELECT failure FROM task WHERE state = 'failed'") == "unforeseen_error"
+    assert "KeyError at" in caplog.text
+    assert "break_on_some" in caplog.text
+    assert "ada@example.org" not in caplog.text
+
+
+async def test_an_answer_for_too_few_tasks_is_an_answer_for_none(open_office: OpenOffice) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def forget_one(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked[1:]]
+
+    crm.answers[Operation.ERASE] = forget_one
+    office = await open_office(crm)
+    await opened(office, 3)
+    await office.desk("crm").work()
+    assert await office.pool.fetchval("SELECT count(*) FROM task WHERE failure = 'unforeseen_error'") == 3
+
+
+async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    slow, quick = asyncio.Event(), asyncio.Event()
+    crm = ScriptedSystem("crm")
+
+    async def hang(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        del crm.answers[Operation.ERASE]
+        slow.set()
+        await quick.wait()
+        return [TableMissing("late") for _ in asked]
+
+    crm.answers[Operation.ERASE] = hang
+    office = await open_office(crm)
+    [request] = await opened(office)
+    first = asyncio.create_task(office.desk("crm", lease_seconds=3600).work())
+    await slow.wait()
+    clock.pass_by(hours=2)
+    assert await reaped(office, clock) == {CRM}
+    assert await office.desk("crm").work() == 1
+    quick.set()
+    assert await first == 1
+    assert await office.states(request) == {"crm:erase": "done"}
+    assert await office.fulfilment_state(request) == "complete"
+    assert await office.actions(request) == ["fulfilment.opened", "task.concluded"]
+
+
+async def test_a_lease_that_holds_is_not_reaped_and_a_heartbeat_holds_it(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def take_long(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        clock.pass_by(seconds=0.2)
+        async with asyncio.timeout(10):
+            while await office.pool.fetchval("SELECT min(lease_until) FROM task") < clock.now() + timedelta(seconds=0.3):
+                await asyncio.sleep(0)
+        assert await reaped(office, clock) == set()
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
+
+    crm.answers[Operation.ERASE] = take_long
+    office = await open_office(crm)
+    [request] = await opened(office)
+    await office.desk("crm", lease_seconds=0.3).work()
+    assert await office.states(request) == {"crm:erase": "done"}
+
+
+async def test_a_note_is_there_at_the_next_attempt(open_office: OpenOffice, clock: SetClock) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def count_then_break(asked: Sequence[Task], note: Note) -> Sequence[Result]:
+        await note({task.task_id: {"found": 7} for task in asked})
+        await note({task.task_id: {"party": "42"} for task in asked})
+        raise Unavailable("the line broke after the erasure")
+
+    crm.answers[Operation.ERASE] = count_then_break
+    office = await open_office(crm)
+    await opened(office, 2)
+    desk = office.desk("crm")
+    await desk.work()
+    del crm.answers[Operation.ERASE]
+    clock.pass_by(seconds=8)
+    await desk.work()
+    assert [task.progress for task in crm.asked[2:]] == [{"found": 7, "party": "42"}] * 2
+
+
+async def test_a_note_fails_once_the_lease_is_lost(open_office: OpenOffice, clock: SetClock) -> None:
+    office = await open_office(ScriptedSystem("crm"))
+    await opened(office)
+    [mine] = await claimed(office, clock)
+    clock.pass_by(minutes=1)
+    await reaped(office, clock)
+    [theirs] = await claimed(office, clock)
+    async with office.pool.acquire() as connection:
+        with pytest.raises(tasks.LeaseLost):
+            await tasks.note(connection, {mine.task_id: mine.attempt}, {mine.task_id: {"found": 1}})
+        await tasks.note(connection, {theirs.task_id: theirs.attempt}, {theirs.task_id: {"found": 2}})
+    assert await office.pool.fetchval("SELECT progress FROM task") == {"found": 2}
+
+
+async def test_a_worker_that_lost_one_lease_still_gives_back_the_others(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def lose_one(asked: Sequence[Task], note: Note) -> Sequence[Result]:
+        await office.pool.execute("UPDATE task SET attempt = attempt + 1 WHERE task_id = $1", asked[0].task_id)
+        await note({task.task_id: {"found": 1} for task in asked})
+        pytest.fail("nothing irreversible may follow a note that failed")
+
+    crm.answers[Operation.ERASE] = lose_one
+    office = await open_office(crm)
+    requests = await opened(office, 2)
+    await office.desk("crm").work()
+    states = sorted([(await office.states(request))["crm:erase"] for request in requests])
+    assert states == ["leased", "ready"]
+
+
+async def test_pending_asks_again_later_and_a_reply_meanwhile_makes_it_due_at_once(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def wait_for_the_team(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        clock.pass_by(seconds=1)
+        async with office.pool.acquire() as connection:
+            for task in asked[1:]:
+                reply = {"reply.erase": {"found": 1}}
+                assert await tasks.hear_reply(connection, "crm", task.task_id, reply, clock.now()) == CRM
+        return [Pending(task.task_id, timedelta(hours=6)) for task in asked]
+
+    crm.answers[Operation.ERASE] = wait_for_the_team
+    office = await open_office(crm)
+    _, answered = await opened(office, 2)
+    desk = office.desk("crm")
+    assert await desk.work() == 2
+    del crm.answers[Operation.ERASE]
+    assert await desk.work() == 1
+    assert (crm.asked[-1].request_id, crm.asked[-1].progress) == (answered, {"reply.erase": {"found": 1}})
+    clock.pass_by(hours=6)
+    assert await desk.work() == 1
+
+
+async def test_a_reply_of_another_system_or_to_a_finished_task_is_no_ones(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office = await open_office(ScriptedSystem("crm"))
+    await opened(office)
+    task_id = await office.pool.fetchval("SELECT task_id FROM task")
+    async with office.pool.acquire() as connection:
+        assert await tasks.hear_reply(connection, "other", task_id, {"found": 1}, clock.now()) is None
+        await office.desk("crm").work()
+        assert await tasks.hear_reply(connection, "crm", task_id, {"found": 1}, clock.now()) is None
+    assert await office.pool.fetchval("SELECT progress FROM task") == {}
+
+
+async def test_who_cannot_be_searched_for_is_not_asked_about(open_office: OpenOffice) -> None:
+    cdr = ScriptedSystem("cdr", needs=frozenset({IdentityType.PHONE}))
+    office = await open_office(cdr)
+    [request] = await opened(office)
+    await office.desk("cdr").work()
+    assert cdr.asked == []
+    [report] = office.completed[0].reports
+    assert (report.outcome, report.ground) == (TaskOutcome.NO_MATCH, "nothing_to_search_by")
+    assert await office.states(request) == {"cdr:erase": "done"}
+
+
+async def test_a_subject_whose_key_was_shredded_fails_the_task_by_name(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def shred_meanwhile(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        async with office.transactions.begin() as tx:
+            await tx.vault.shred(tx.connection, [asked[0].subject_ref], clock.now())
+        record = Record("contact", "party", {"name": "Ada"})
+        return [Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, records=(record,)) for task in asked]
+
+    crm.answers[Operation.ERASE] = shred_meanwhile
+    office = await open_office(crm)
+    requests = await opened(office, 2)
+    await office.desk("crm").work()
+    rows = await office.pool.fetch("SELECT failure FROM task ORDER BY task_id")
+    assert [row[0] for row in rows] == ["key_gone", None]
+    assert await office.pool.fetchval("SELECT count(*) FROM vault.sealed") == 1
+    assert await office.states(requests[0]) == {"crm:erase": "failed"}
+
+
+async def test_what_was_done_is_concluded_once_the_database_is_back(open_office: OpenOffice) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def cut_the_database(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        async with office.pool.acquire() as one:
+            await one.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
+
+    crm.answers[Operation.ERASE] = cut_the_database
+    office = await open_office(crm)
+    [request] = await opened(office)
+    async with office.pool.acquire(), office.pool.acquire(), asyncio.timeout(20):
+        assert await office.desk("crm").work() == 1
+    assert await office.states(request) == {"crm:erase": "done"}
+    assert len(crm.asked) == 1
+
+
+async def test_a_desk_works_until_told_to_stop_and_then_finishes_what_it_has(open_office: OpenOffice) -> None:
+    begun, stopping = asyncio.Event(), asyncio.Event()
+    crm = ScriptedSystem("crm")
+
+    async def stop_meanwhile(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        begun.set()
+        await stopping.wait()
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
+
+    crm.answers[Operation.ERASE] = stop_meanwhile
+    office = await open_office(crm)
+    [request] = await opened(office)
+    working = asyncio.create_task(office.desk("crm").run(stopping, Pulse()))
+    await begun.wait()
+    stopping.set()
+    async with asyncio.timeout(10):
+        await working
+    assert await office.states(request) == {"crm:erase": "done"}
+
+
+async def test_what_systems_yield_and_hand_out_is_sealed_for_the_subject(open_office: OpenOffice) -> None:
+    crm = ScriptedSystem("crm")
+    number = Identity(IdentityType.PHONE, "+442079460000", source="crm")
+
+    async def find_more(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        record = Record("contact", "party", {"name": "Ada"})
+        return [
+            Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, identities=(number,), records=(record,))
+            for task in asked
+        ]
+
+    crm.answers[Operation.ERASE] = find_more
+    office = await open_office(crm)
+    await opened(office)
+    await office.desk("crm").work()
+    subject = crm.asked[0].subject_ref
+    async with office.transactions.begin() as tx:
+        known = await tx.vault.statements(tx.connection, [subject])
+        [(_, source, content)] = await tx.vault.open_kind(tx.connection, subject, "records")
+    assert known[subject].identities[-1] == number
+    assert (source, b"Ada" in content) == ("crm", True)
