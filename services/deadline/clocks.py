@@ -5,9 +5,8 @@ from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-import asyncpg
-
 from services.deadline.milestones import Clock
+from shared.postgres import Connection
 from shared.rights import Outcome, Right
 from shared.time_limit import Timeliness
 
@@ -78,7 +77,7 @@ class Stopped:
     timeliness: Timeliness
 
 
-async def start(connection: asyncpg.Connection, started: Sequence[Started]) -> None:
+async def start(connection: Connection, started: Sequence[Started]) -> None:
     """Starts the clocks of requests that have just been received."""
     rows = [
         (
@@ -91,7 +90,7 @@ async def start(connection: asyncpg.Connection, started: Sequence[Started]) -> N
     await connection.copy_records_to_table("clock", records=rows, columns=_COLUMNS)
 
 
-async def come(connection: asyncpg.Connection, now: datetime, limit: int) -> list[Running]:
+async def come(connection: Connection, now: datetime, limit: int) -> list[Running]:
     """Up to ``limit`` clocks that have come to a milestone, the longest due first; those in other hands are left."""
     rows = await connection.fetch(COME, now, limit)
     return [
@@ -99,17 +98,17 @@ async def come(connection: asyncpg.Connection, now: datetime, limit: int) -> lis
     ]
 
 
-async def told(connection: asyncpg.Connection, moved: Sequence[tuple[UUID, datetime | None, datetime | None]]) -> None:
+async def told(connection: Connection, moved: Sequence[tuple[UUID, datetime | None, datetime | None]]) -> None:
     """Notes how far milestones were told and when the next will come, as (request, told until, next)."""
     await connection.execute(_TOLD, *map(list, zip(*moved, strict=True)))
 
 
-async def running(connection: asyncpg.Connection, requests: Sequence[UUID]) -> list[tuple[UUID, datetime, datetime]]:
+async def running(connection: Connection, requests: Sequence[UUID]) -> list[tuple[UUID, datetime, datetime]]:
     """Those of the requests whose clock still runs, locked, with the ends of the commitment and of the law's limit."""
     return [(row[0], row[1], row[2]) for row in await connection.fetch(_RUNNING, requests)]
 
 
-async def stop(connection: asyncpg.Connection, stopped: Sequence[Stopped]) -> None:
+async def stop(connection: Connection, stopped: Sequence[Stopped]) -> None:
     """Stops the clocks of requests that have been answered."""
     await connection.execute(
         _STOP,
