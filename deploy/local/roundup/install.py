@@ -1,0 +1,193 @@
+"""Roundup's own virtual environment and the copy of a fresh tracker, both made once below `.local/`."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local.paths import CACHE, LOCAL
+from deploy.local.process import Account
+from shared.errors import Misconfigured
+
+HERE = Path(__file__).parent
+LOCK = HERE / "requirements.lock"
+TEMPLATE = HERE / "tracker"
+CONFIG = """\
+[main]
+database = db
+templates = html
+admin_email = admin@telco.invalid
+dispatcher_email = admin@telco.invalid
+password_pbkdf2_default_rounds = 1000
+indexer = native
+
+[tracker]
+name = Tickets
+web = http://127.0.0.1/
+
+[web]
+enable_rest = yes
+secret_key = {key}
+
+[rdbms]
+backend = sqlite
+name = roundup
+
+[mail]
+domain = telco.invalid
+host = 127.0.0.1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What is ready to use: the programs, a fresh tracker to copy, and as whom to run (``None``: as we are)."""
+
+    bin: Path
+    fresh: Path
+    account: Account | None
+
+    def environment(self, home: Path, **more: str) -> dict[str, str]:
+        """Variables for the tracker's processes: their home is the tracker's, and they leave no bytecode in it."""
+        return {"HOME": str(home), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+    def feed(self, home: Path, records: Iterable[Mapping[str, object]], taken: Callable[[int], None]) -> None:
+        """Run the tracker's loader over the records."""
+        with self._open([self.bin / "python", "load.py"], home) as loader:
+            if loader.stdin is not None:
+                with contextlib.suppress(BrokenPipeError), loader.stdin as lines:
+                    for count, record in enumerate(records, 1):
+                        lines.write(json.dumps(record).encode() + b"\n")
+                        taken(count)
+        self._must_have_succeeded(loader, "loading records", b"")
+
+    def initialise(self, home: Path, **passwords: str) -> None:
+        """Create the tracker's database with its first records."""
+        command: list[str | Path] = [self.bin / "roundup-admin", "-i", home, "initialise", secrets.token_urlsafe(18)]
+        with self._open(command, home, **passwords) as admin:
+            output, _ = admin.communicate()
+        self._must_have_succeeded(admin, "roundup-admin initialise", output)
+
+    def _open(self, command: list[str | Path], home: Path, **more: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            cwd=home,
+            env={**os.environ, **self.environment(home, **more)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if more else None,
+            stderr=subprocess.STDOUT if more else None,
+            user=self.account.uid if self.account else None,
+            group=self.account.gid if self.account else None,
+            extra_groups=[] if self.account else None,
+        )
+
+    def _must_have_succeeded(self, process: subprocess.Popen[bytes], what: str, output: bytes) -> None:
+        if process.returncode:
+            raise Misconfigured(f"{what} ended with {process.returncode}: {output.decode(errors='replace')[-500:]}")
+
+
+def prepare(directory: Path) -> Installation:
+    """Make what is missing of the environment and the fresh tracker; in ``directory`` the tracker will stand."""
+    directory.mkdir(parents=True, exist_ok=True)
+    python, account = _interpreter(directory)
+    venv = LOCAL / "roundup" / "venv"
+    _install(venv, python)
+    sources = [LOCK, Path(__file__), *sorted(TEMPLATE.rglob("*.py"))]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    installation = Installation(venv / "bin", CACHE / "roundup" / state / "fresh", account)
+    if not installation.fresh.exists():
+        _initialise(installation, directory / "first", venv / "share" / "roundup" / "templates" / "classic" / "html")
+    return installation
+
+
+def copy(tracker: Path, home: Path, account: Account | None) -> None:
+    """Lay a copy of a tracker, and give it to the user as whom it runs."""
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(tracker, home)
+    _own(home, account)
+
+
+def _own(home: Path, account: Account | None) -> None:
+    if account is not None:
+        for path in (home, *home.rglob("*")):
+            os.chown(path, account.uid, account.gid)
+
+
+def _interpreter(directory: Path) -> tuple[Path, Account | None]:
+    """The first interpreter that the user without rights can reach; else the one that runs us, as whoever we are.
+
+    Only Roundup's own server refuses root, and we use another; so a checkout that nobody else may enter still works.
+    """
+    ours = Path(sys.executable).resolve()
+    if os.geteuid() != 0:
+        return ours, None
+    nobody = pwd.getpwnam("nobody")
+    for candidate in (ours, *_on_path()):
+        probe = "import sys, sqlite3, os; os.chdir(sys.argv[1]); sys.exit(sys.version_info < (3, 11))"
+        try:
+            code = subprocess.run(
+                [candidate, "-c", probe, directory],
+                user=nobody.pw_uid,
+                group=nobody.pw_gid,
+                capture_output=True,
+                check=False,
+            ).returncode
+        except PermissionError:
+            continue
+        if code == 0:
+            return candidate, Account(nobody.pw_uid, nobody.pw_gid)
+    return ours, None
+
+
+def _on_path() -> Iterator[Path]:
+    folders = dict.fromkeys(["/usr/bin", "/usr/local/bin", *os.environ.get("PATH", "").split(os.pathsep)])
+    for folder in folders:
+        for version in ("3", "3.13", "3.12", "3.11"):
+            path = Path(folder) / f"python{version}"
+            if path.exists():
+                yield path
+
+
+def _install(venv: Path, python: Path) -> None:
+    stamp = venv / ".stamp"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest() + f" {python}\n"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    uv = Path(sys.executable).parent / "uv"
+    if not uv.exists():
+        raise Misconfigured("uv is missing beside this interpreter; run `make setup`")
+    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ}
+    shutil.rmtree(venv, ignore_errors=True)
+    subprocess.run([uv, "--quiet", "venv", "--python", python, venv], check=True, env=environment)
+    subprocess.run(
+        [uv, "--quiet", "pip", "sync", "--python", venv / "bin" / "python", "--require-hashes", LOCK],
+        check=True,
+        env=environment,
+    )
+    stamp.write_text(wanted)
+
+
+def _initialise(installation: Installation, home: Path, html: Path) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(TEMPLATE, home, ignore=shutil.ignore_patterns("__init__.py", "__pycache__"))
+    shutil.copytree(html, home / "html")
+    (home / "db").mkdir()
+    (home / "config.ini").write_text(CONFIG.format(key=secrets.token_urlsafe(32)))
+    _own(home, installation.account)
+    passwords = {"privacy": secrets.token_urlsafe(18), "agent": secrets.token_urlsafe(18)}
+    installation.initialise(
+        home, DSR_ROUNDUP_PASSWORD=passwords["privacy"], DSR_ROUNDUP_AGENT_PASSWORD=passwords["agent"]
+    )
+    folder = installation.fresh.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "secrets.json").touch(mode=0o600)
+    (folder / "secrets.json").write_text(json.dumps(passwords))
+    shutil.move(home, installation.fresh)

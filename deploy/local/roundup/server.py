@@ -1,0 +1,96 @@
+"""The local ticketing system: Roundup behind gunicorn's sync workers on 127.0.0.1, as a user without rights."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from deploy.local.ports import HOST, answers, free_port
+from deploy.local.process import Child
+from deploy.local.roundup.install import Installation, copy, prepare
+from deploy.local.roundup.records import Record
+
+WORKERS = 4
+
+
+class Roundup:
+    """A tracker of its own in ``directory``, the same after a stop or a crash.
+
+    ``user`` and ``password`` are the privacy team's, ``agent`` and ``agent_password`` those of an ordinary user.
+    ``database`` is the SQLite file, ``files`` the folder with the contents of messages and files. All methods block.
+    """
+
+    user = "privacy"
+    agent = "agent"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "tracker"
+        self.database = self.home / "db" / "db"
+        self.files = self.home / "db" / "files"
+        self.password = ""
+        self.agent_password = ""
+        self._port = free_port()
+        self.url = f"http://{HOST}:{self._port}/"
+        self._installation: Installation | None = None
+        self._child: Child | None = None
+
+    @property
+    def child(self) -> Child:
+        """The process, for those who want to kill it."""
+        if self._child is None:
+            installation = self._ready()
+            self._child = Child(
+                "roundup",
+                [
+                    *(installation.bin / "gunicorn", "--bind", f"{HOST}:{self._port}", "--workers", WORKERS),
+                    *("--worker-class", "sync", "--limit-request-line", 0, "--no-control-socket"),
+                    *("--log-level", "warning", "wsgi:application"),
+                ],
+                log=self.directory / "roundup.log",
+                ready=answers(f"{self.url}@@file/style.css"),
+                env=installation.environment(self.home),
+                cwd=self.home,
+                account=installation.account,
+            )
+        return self._child
+
+    def start(self) -> None:
+        """Install and initialise what is missing, and serve; on the same port as before."""
+        self._ready()
+        # The tracker refuses calls whose Origin is not its own address.
+        config = self.home / "config.ini"
+        config.write_text(re.sub(r"(?m)^web = .*$", f"web = {self.url}", config.read_text()))
+        self.child.start()
+
+    def stop(self) -> None:
+        """End it; the tracker stays."""
+        if self._child is not None:
+            self._child.stop()
+
+    def load(
+        self, records: Iterable[Record], *, kept_as: str | None = None, loaded: Callable[[int], None] | None = None
+    ) -> None:
+        """Fill a tracker that does not run, with Roundup's own API; see ``tracker/load.py`` for the records.
+
+        ``kept_as``: a name for what comes out; a later load under the same name restores it in a moment instead.
+        ``loaded`` hears how many records were taken.
+        """
+        installation = self._ready()
+        kept = installation.fresh.parent / f"loaded-{kept_as}"
+        if kept_as is not None and kept.exists():
+            copy(kept, self.home, installation.account)
+            return
+        installation.feed(self.home, records, loaded or (lambda _: None))
+        if kept_as is not None:
+            shutil.copytree(self.home, kept)
+
+    def _ready(self) -> Installation:
+        if self._installation is None:
+            self._installation = installation = prepare(self.directory)
+            if not self.home.exists():
+                copy(installation.fresh, self.home, installation.account)
+            secrets = json.loads((installation.fresh.parent / "secrets.json").read_text())
+            self.password, self.agent_password = secrets["privacy"], secrets["agent"]
+        return self._installation

@@ -1,0 +1,62 @@
+"""Changes in place in a tracker: correct a person's fields (Art. 16), set and lift their flags (Art. 18, 21)."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from shared.downstreams.contract import Operation
+from shared.downstreams.roundup.tracker import Item, Tracker, unlike
+from shared.errors import Refused, ResidueFound
+
+_FLAGS: Mapping[Operation, Mapping[str, bool]] = {
+    Operation.RESTRICT: {"restricted": True},
+    Operation.LIFT: {"restricted": False},
+    Operation.SUPPRESS: {"marketing_opt_out": True},
+}
+_FIELDS = {"name": "realname", "email": "address", "phone": "phone"}
+
+
+async def amend(
+    tracker: Tracker, operation: Operation, details: Mapping[str, JsonValue], people: Sequence[str]
+) -> None:
+    """Change each of the people and look again.
+
+    A correction leaves the former value in the tracker's history: Art. 16 asks for no more, and an erasure removes it.
+
+    Raises:
+        Refused: a field that the tracker does not hold.
+        ResidueFound: the tracker said yes, and the value is not there.
+    """
+    present = await tracker.read(
+        "user", people, "realname,address,alternate_addresses,phone,restricted,marketing_opt_out"
+    )
+    for person in present:
+        values = _FLAGS[operation] if operation in _FLAGS else corrected(person, details.get("changes"))
+        await tracker.change("user", str(person["id"]), values)
+        (again,) = await tracker.read("user", [str(person["id"])], ",".join(values))
+        if unlike(again, values):
+            raise ResidueFound("the tracker accepted the change, and the former value is still there")
+
+
+def corrected(person: Item, changes: JsonValue) -> Mapping[str, str]:
+    """The fields of a user as they must become; an address among the alternate ones is corrected there."""
+    values: dict[str, str] = {}
+    for change in changes if isinstance(changes, list) else []:
+        if (
+            not isinstance(change, dict)
+            or change.get("field") not in _FIELDS
+            or not isinstance(change.get("asserted"), str)
+        ):
+            raise Refused(f"ticketing can correct {', '.join(sorted(_FIELDS))}, each to a text, and nothing else")
+        field, asserted = _FIELDS[str(change["field"])], str(change["asserted"])
+        current = str(change.get("current") or "").casefold()
+        alternates = str(person.get("alternate_addresses") or "").split()
+        if field == "address" and current in [alternate.casefold() for alternate in alternates]:
+            values["alternate_addresses"] = "\n".join(
+                asserted if alternate.casefold() == current else alternate for alternate in alternates
+            )
+        else:
+            values[field] = asserted
+    if not values:
+        raise Refused("a rectification must say what to change")
+    return values

@@ -1,0 +1,143 @@
+"""Erasure in a tracker: overwrite, retire, remove the history, look again."""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from shared.downstreams.roundup.directory import Records
+from shared.downstreams.roundup.tracker import Tracker, unlike
+from shared.errors import ResidueFound
+
+ERASED = "[erased]"
+CATEGORIES = {"user": "account", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
+_ORDER = ("file", "msg", "query", "issue")
+_BLANK: Mapping[str, Mapping[str, str]] = {
+    "issue": {"title": ERASED},
+    "msg": {"content": ERASED, "summary": ERASED, "messageid": "", "inreplyto": ""},
+    "file": {"content": ERASED, "name": ERASED, "type": "text/plain"},
+    "query": {"name": ERASED, "url": ""},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an erasure has to do: the records by class (``user`` among them), and how much was found before it began."""
+
+    records: Records
+    found: Mapping[str, int]
+
+    @classmethod
+    def noted(cls, progress: Mapping[str, JsonValue]) -> "Plan":
+        """What an earlier attempt noted; nothing, if there was none."""
+        records, found = progress.get("records"), progress.get("found")
+        if not isinstance(records, dict) or not isinstance(found, dict):
+            return cls({}, {})
+        ids = {key: [str(one) for one in value] for key, value in records.items() if isinstance(value, list)}
+        return cls(ids, {key: value for key, value in found.items() if isinstance(value, int)})
+
+    def lacking(self, records: Records) -> Records:
+        """Those of the records that are not in the plan yet."""
+        return {
+            classname: [one for one in ids if one not in self.records.get(classname, ())]
+            for classname, ids in records.items()
+        }
+
+    def plus(self, new: Records, history: Mapping[str, Mapping[str, int]]) -> "Plan":
+        """The plan with further records and the rows of their history."""
+        counts = Counter(self.found)
+        counts.update({CATEGORIES[classname]: len(ids) for classname, ids in new.items() if ids})
+        rows = sum(history.get(classname, {}).get(one, 0) for classname, ids in new.items() for one in ids)
+        counts.update({"history": rows} if rows else {})
+        classes = {*self.records, *new}
+        merged = {key: sorted({*self.records.get(key, ()), *new.get(key, ())}, key=int) for key in sorted(classes)}
+        return Plan({key: ids for key, ids in merged.items() if ids}, dict(counts))
+
+    def progress(self) -> Mapping[str, JsonValue]:
+        """The plan as progress of a task: ids and counts."""
+        return {"records": {key: list(ids) for key, ids in self.records.items()}, "found": dict(self.found)}
+
+
+def blank(classname: str, identity: str) -> Mapping[str, str]:
+    """The values that an erased record has."""
+    if classname != "user":
+        return _BLANK[classname]
+    empty = dict.fromkeys(("phone", "organisation", "alternate_addresses", "timezone"), "")
+    return {
+        "username": f"erased-{identity}",
+        "realname": ERASED,
+        "address": f"erased-{identity}@erased.invalid",
+        **empty,
+    }
+
+
+async def overwrite(tracker: Tracker, records: Records) -> None:
+    """Overwrite everything that hangs on the people, then the people, and retire them."""
+    await tracker.all(
+        tracker.change(classname, one, blank(classname, one))
+        for classname in _ORDER
+        for one in records.get(classname, ())
+    )
+    for person in records.get("user", ()):
+        password = {"password": secrets.token_urlsafe(32)}
+        await tracker.change("user", person, blank("user", person), unseen=password)
+        await tracker.retire("user", person)
+
+
+async def history(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, Mapping[str, int]] | None:
+    """Rows of the history of records, by class and id; ``None`` where the tracker cannot tell."""
+    answer: Mapping[str, Mapping[str, int]] | None = await tracker.privacy("history", {"records": together(plans)})
+    return answer
+
+
+async def forget(tracker: Tracker, plans: Iterable[Records]) -> bool:
+    """Remove the history of records; false where the tracker has no route for it."""
+    return await tracker.privacy("forget", {"records": together(plans)}) is not None
+
+
+async def left(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, frozenset[str]]:
+    """The records, by class, that do not have their erased values when they are read again."""
+    remaining: dict[str, frozenset[str]] = {}
+    for classname, ids in together(plans).items():
+        fields = ",".join(blank(classname, "0"))
+        items = await tracker.read(classname, ids, fields)
+        remaining[classname] = frozenset(
+            str(item["id"]) for item in items if unlike(item, blank(classname, str(item["id"])))
+        ) | (frozenset(ids) - {str(item["id"]) for item in items})
+    return remaining
+
+
+def judge(
+    plan: Plan, remaining: Mapping[str, frozenset[str]], rows: Mapping[str, Mapping[str, int]] | None, still_found: int
+) -> None:
+    """Raise what looking again found of this plan: by the identities, in the records, in their history.
+
+    Raises:
+        ResidueFound: a record still has a value of its own, or the history still has rows.
+    """
+    kept = sum(one in remaining.get(classname, ()) for classname, ids in plan.records.items() for one in ids)
+    if kept or still_found:
+        raise ResidueFound(
+            f"after the erasure {still_found} users are still found and {kept} records still hold their data"
+        )
+    if rows is None:
+        records = sum(map(len, plan.records.values()))
+        raise ResidueFound(
+            f"{records} records were overwritten, but the tracker keeps their former values in its history and has no "
+            "route to remove them: put deploy/local/roundup/tracker/interfaces.py into its home and try again, or "
+            "remove the rows of its journal tables by hand"
+        )
+    lines = sum(rows.get(classname, {}).get(one, 0) for classname, ids in plan.records.items() for one in ids)
+    if lines:
+        raise ResidueFound(f"the history of the tracker still has {lines} rows of these records")
+
+
+def together(plans: Iterable[Records]) -> dict[str, Sequence[str]]:
+    """All records of several plans."""
+    ids: dict[str, set[str]] = {}
+    for records in plans:
+        for classname, some in records.items():
+            ids.setdefault(classname, set()).update(some)
+    return {classname: sorted(some, key=int) for classname, some in ids.items()}

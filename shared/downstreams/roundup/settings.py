@@ -1,0 +1,20 @@
+"""How one Roundup tracker is reached, and how much of it one request may touch."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+
+
+class RoundupSettings(BaseModel):
+    """A table ``adapter = "roundup"`` of the downstreams file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adapter: Literal["roundup"] = "roundup"
+    url: Annotated[HttpUrl, Field(description="where the tracker is; the same as its own setting [tracker] web")]
+    user: str = Field(default="privacy", description="the tracker's user with the role Privacy")
+    password_env: str = Field(description="environment variable that holds that user's password")
+    max_people: int = Field(default=3, gt=0, description="a subject who is more users of the tracker stops and asks")
+    max_rows: int = Field(default=2_000, gt=0, description="an erasure that would touch more records stops and asks")
+    timeout_s: float = Field(default=30, gt=0, description="how long to wait for one answer")
+    parallel: int = Field(default=4, gt=0, le=64, description="calls under way at a time; as many as it has workers")

@@ -1,0 +1,150 @@
+"""Who of a tracker's users is the subject: every hit of a search is judged against the subject's own identities."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import phonenumbers
+
+from shared.errors import ForeignHit
+from shared.identities import Identity, IdentityType
+
+SUFFIX = 7
+"""So many last digits of a number are searched for; the whole number is compared afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of the tracker, retired or not; ``addresses`` in lower case."""
+
+    id: str
+    username: str
+    name: str
+    addresses: frozenset[str]
+    phone: str
+
+    @classmethod
+    def read(cls, fields: Mapping[str, object]) -> "Person":
+        """From the fields of a user as the tracker gives them."""
+
+        def text(key: str) -> str:
+            value = fields.get(key)
+            return value if isinstance(value, str) else ""
+
+        addresses = [text("address"), *text("alternate_addresses").split()]
+        return cls(
+            str(fields["id"]),
+            text("username"),
+            text("realname"),
+            frozenset(address.casefold() for address in addresses if address),
+            text("phone"),
+        )
+
+
+class Candidates:
+    """The hits of a search for many subjects at once, so that each is judged against a few people only."""
+
+    def __init__(self, people: Iterable[Person]) -> None:
+        self._by_key: dict[str, dict[str, Person]] = {}
+        for person in people:
+            for key in (*person.addresses, digits(person.phone)[-SUFFIX:]):
+                self._by_key.setdefault(key, {})[person.id] = person
+
+    def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
+        """Those who may have one of the identities."""
+        keys = [
+            digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else one.value.casefold()
+            for one in searched(identities)
+        ]
+        return list(
+            {identity: person for key in keys for identity, person in self._by_key.get(key, {}).items()}.values()
+        )
+
+
+def searched(identities: Iterable[Identity]) -> tuple[Identity, ...]:
+    """The identities by which a user can be found: e-mail addresses, and numbers that are still the subject's."""
+    return tuple(
+        identity
+        for identity in identities
+        if identity.type is IdentityType.EMAIL
+        or (identity.type is IdentityType.PHONE and identity.valid_to is None and len(digits(identity.value)) >= SUFFIX)
+    )
+
+
+def has(person: Person, identity: Identity) -> bool:
+    """Whether the user record carries this very identity: the whole address, the whole number in any spelling."""
+    match identity.type:
+        case IdentityType.EMAIL:
+            return identity.value.casefold() in person.addresses
+        case IdentityType.PHONE:
+            return bool(person.phone) and _same_number(person.phone, identity.value)
+        case _:
+            return False
+
+
+def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[Person, ...]:
+    """Those of the hits who are the subject.
+
+    A value that only one user has is proof, unless that user has another value of a kind that the subject gave as well:
+    numbers pass from one person to the next, and mailboxes outlive a household. Then, as with a value that several
+    users have, the name decides; and against a contradiction a shared value proves nothing.
+
+    Raises:
+        ForeignHit: somebody was found, and nobody is proven to be the subject.
+    """
+    keys = searched(identities)
+    hits = [person for person in people if any(has(person, key) for key in keys)]
+    sharing = {key: sum(has(person, key) for person in hits) for key in keys}
+    proven = tuple(person for person in hits if _proven(person, keys, sharing, _same_name(person, identities)))
+    if hits and not proven:
+        raise ForeignHit(f"{len(hits)} users have an identity of the subject, and none is proven to be the subject")
+    return proven
+
+
+def identities_of(person: Person, source: str) -> tuple[Identity, ...]:
+    """What else the subject is known by; a number only where it is written internationally."""
+    found = [Identity(IdentityType.EMAIL, address, source=source) for address in sorted(person.addresses)]
+    if person.phone.lstrip().startswith("+"):
+        found.append(Identity(IdentityType.PHONE, f"+{digits(person.phone)}", source=source))
+    if person.name:
+        found.append(Identity(IdentityType.NAME, person.name, source=source))
+    return tuple(found)
+
+
+def digits(number: str) -> str:
+    """The digits of a number as it was written."""
+    return "".join(filter(str.isdigit, number))
+
+
+def _proven(person: Person, keys: Sequence[Identity], sharing: Mapping[Identity, int], named: bool) -> bool:  # noqa: FBT001
+    matched = [key for key in keys if has(person, key)]
+    if not matched:
+        return False
+    values = {IdentityType.EMAIL: bool(person.addresses), IdentityType.PHONE: bool(person.phone)}
+    contradicted = any(values[kind] for kind in {key.type for key in keys} - {key.type for key in matched})
+    if any(sharing[key] == 1 for key in matched):
+        return named or not contradicted
+    return named and not contradicted
+
+
+def _same_name(person: Person, identities: Sequence[Identity]) -> bool:
+    names = {_words(identity.value) for identity in identities if identity.type is IdentityType.NAME}
+    return bool(_words(person.name)) and _words(person.name) in names
+
+
+def _words(name: str) -> frozenset[str]:
+    """A name without order, case, accents and punctuation: ``García, Ana`` is ``Ana Garcia``."""
+    plain = "".join(one for one in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(one))
+    return frozenset(re.findall(r"\w+", plain))
+
+
+def _same_number(written: str, e164: str) -> bool:
+    if digits(written) == digits(e164):
+        return True
+    try:
+        wanted = phonenumbers.parse(e164, None)
+        region = phonenumbers.region_code_for_country_code(wanted.country_code or 0)
+        return phonenumbers.parse(written, region) == wanted
+    except phonenumbers.NumberParseException:
+        return False

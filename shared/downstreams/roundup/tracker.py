@@ -1,0 +1,186 @@
+"""The tracker's REST interface: items by class and id, changed under their ETag, and its privacy routes if any."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import httpx
+
+from shared.downstreams.roundup.settings import RoundupSettings
+from shared.errors import Refused, Unavailable
+
+Item = Mapping[str, Any]
+Done = TypeVar("Done")
+CHUNK = 100
+_CONFLICTS = 5
+_NOT_FOUND = 404
+_CONFLICT = 409
+_CHANGED_MEANWHILE = 412
+_TOO_MANY = 429
+_SERVER = 500
+_SIGN_IN = frozenset({401, 403})
+
+
+class Tracker:
+    """One Roundup tracker as the privacy user sees it.
+
+    Searches travel in a body (a POST that says it is a GET), so no identity stands in an address that servers log, and
+    no list of ids meets a limit. What the tracker says about a refusal may hold personal data: it is never passed on.
+    """
+
+    def __init__(
+        self, system: str, settings: RoundupSettings, password: str, transport: httpx.AsyncBaseTransport | None
+    ) -> None:
+        self._system = system
+        self._turn = asyncio.Semaphore(settings.parallel)
+        url = httpx.URL(str(settings.url))
+        self._http = httpx.AsyncClient(
+            base_url=url.join("rest/"),
+            auth=(settings.user, password),
+            headers={
+                "Origin": f"{url.scheme}://{url.netloc.decode()}",
+                "X-Requested-With": "rest",
+                "Accept": "*/*",
+            },
+            timeout=settings.timeout_s,
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def search(self, classname: str, fields: str, **where: object) -> Sequence[Item]:
+        """The items, other than retired ones, that match all of ``where``; the tracker's own idea of a match."""
+        body = {"@fields": fields, "@verbose": 0, **where}
+        answer = await self._call("POST", f"data/{classname}", body, {"X-HTTP-Method-Override": "GET"})
+        return list(_data(answer)["collection"])
+
+    async def search_links(self, classname: str, fields: str, key: str, ids: Iterable[str]) -> Sequence[Item]:
+        """The items, other than retired ones, whose link ``key`` is one of the ids."""
+        found = await self.all(self.search(classname, fields, **{key: ",".join(chunk)}) for chunk in _chunks(ids))
+        return [item for items in found for item in items]
+
+    async def read(self, classname: str, ids: Iterable[str], fields: str) -> Sequence[Item]:
+        """The items with these ids, retired or not, with their content; a hundred in one call where they are in use."""
+        chunks = _chunks(ids)
+        listed = await self.all(self.search(classname, fields, **{"id": chunk, "@verbose": 3}) for chunk in chunks)
+        items = [item for found in listed for item in found]
+        missing = {one for chunk in chunks for one in chunk} - {str(item["id"]) for item in items}
+        items += await self.all(self._get(classname, one, fields) for one in sorted(missing, key=int))
+        return sorted(items, key=lambda item: int(item["id"]))
+
+    async def _get(self, classname: str, identity: str, fields: str) -> Item:
+        answer = await self._call("GET", f"data/{classname}/{identity}?@verbose=3&@fields={fields}")
+        return {"id": identity, **_data(answer)["attributes"]}
+
+    async def content(self, identity: str) -> bytes:
+        """The bytes of a file."""
+        return (await self._call("GET", f"data/file/{identity}/binary_content")).content
+
+    async def create(self, classname: str, values: Item) -> str:
+        """A new item; its id."""
+        return str(_data(await self._call("POST", f"data/{classname}", values))["id"])
+
+    async def change(self, classname: str, identity: str, values: Item, *, unseen: Item | None = None) -> None:
+        """Give those of the fields that the class has other values; again if somebody changed the item meanwhile.
+
+        ``unseen`` are values that cannot be read back: they go along if anything else changes.
+        """
+
+        def body(fields: Item) -> Item | None:
+            if not unlike(fields, values):
+                return None
+            return {key: value for key, value in {**values, **(unseen or {})}.items() if key in fields}
+
+        await self._under_etag("PATCH", classname, identity, body)
+
+    async def add(self, classname: str, identity: str, link: str, other: str) -> None:
+        """Add another item to a list of links, once."""
+
+        def body(fields: Item) -> Item | None:
+            return None if any(one["id"] == other for one in fields[link]) else {"@op": "add", link: other}
+
+        await self._under_etag("PATCH", classname, identity, body)
+
+    async def retire(self, classname: str, identity: str) -> None:
+        """Take an item out of every list; its data stay."""
+        await self._under_etag("DELETE", classname, identity, lambda _: {})
+
+    async def _under_etag(
+        self, method: str, classname: str, identity: str, body: Callable[[Item], Item | None]
+    ) -> None:
+        path, retired = f"data/{classname}/{identity}", False
+        for _ in range(_CONFLICTS):
+            present = _data(await self._call("GET", f"{path}?@verbose=3"))
+            change = body(present["attributes"])
+            if change is None:
+                break
+            headers = {"If-Match": str(present["@etag"])}
+            done = await self._call(method, path, change or None, headers, may=(_CHANGED_MEANWHILE, _CONFLICT))
+            if done.status_code == _CONFLICT:
+                # What is retired cannot be changed: take it back for the moment.
+                if retired:
+                    raise Refused(f"{self._system} refused the new values of an item of {classname}")
+                await self._call("PATCH", path, {"@op": "action", "@action_name": "restore"}, headers)
+                retired = True
+            elif done.status_code != _CHANGED_MEANWHILE:
+                break
+        else:
+            raise Unavailable(f"{self._system}: an item of {classname} is being changed by others all the time")
+        if retired:
+            await self.retire(classname, identity)
+
+    async def privacy(self, route: str, body: Item) -> Any:
+        """The answer of one of the tracker's privacy routes; ``None`` where this tracker has none."""
+        answer = await self._call("POST", f"privacy/{route}", body, may=(_NOT_FOUND,))
+        return None if answer.status_code == _NOT_FOUND else _data(answer)
+
+    async def all(self, calls: Iterable[Coroutine[Any, Any, Done]]) -> list[Done]:
+        """Await many calls, a few at a time as the settings say; the first failure is raised when all have ended."""
+        under_way = [asyncio.create_task(call) for call in calls]
+        if under_way:
+            await asyncio.wait(under_way)
+        failures = [failure for one in under_way if (failure := one.exception()) is not None]
+        if failures:
+            raise failures[0]
+        return [one.result() for one in under_way]
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Item | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        may: tuple[int, ...] = (),
+    ) -> httpx.Response:
+        async with self._turn:
+            try:
+                answer = await self._http.request(method, path, json=body, headers=headers)
+            except (httpx.TransportError, httpx.TimeoutException) as error:
+                raise Unavailable(f"{self._system} does not answer: {type(error).__name__}") from None
+        status = answer.status_code
+        if answer.is_success or status in may:
+            return answer
+        what = f"{self._system} answered {status} to {method} {path.partition('?')[0]}"
+        # An unforeseen error inside Roundup (a locked database, for example) comes as a 400 that says nothing.
+        if status >= _SERVER or status == _TOO_MANY or b"An error occurred" in answer.content:
+            raise Unavailable(what)
+        if status in _SIGN_IN:
+            raise Refused(f"{what}: the user must have the role Privacy and the password that the settings name")
+        raise Refused(what)
+
+
+def _data(answer: httpx.Response) -> Any:
+    return answer.json()["data"]
+
+
+def _chunks(ids: Iterable[str]) -> list[list[str]]:
+    wanted = sorted(set(ids), key=int)
+    return [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
+
+
+def unlike(fields: Item, values: Item) -> bool:
+    """Whether a field that is there has another value; nothing, an empty text and false are the same."""
+    return any(key in fields and (fields[key] or "") != (value or "") for key, value in values.items())

@@ -1,0 +1,216 @@
+"""What else the platform does in a real Roundup: find, hand out, amend, escalate, and say when it is away."""
+
+from base64 import b64decode
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from deploy.local.roundup import Roundup
+from shared.downstreams.contract import Operation, Receipt, Task, TaskOutcome
+from shared.downstreams.roundup import RoundupAdapter
+from shared.errors import BlastRadius, ForeignHit, Refused, Unavailable
+from shared.identities import Identity, IdentityType
+from tests.fixtures.roundup import Notes, Office, adapter_for, email, name, phone, task
+
+FORBIDDEN = 403
+OK = 200
+
+
+def unique(prefix: str) -> str:
+    """An address that nobody else has."""
+    return f"{prefix}.{uuid7().hex}@example.org"
+
+
+def a_number() -> str:
+    """A number that nobody else has."""
+    return f"+3461{int(uuid7().hex[-12:], 16) % 10**7:07d}"
+
+
+async def test_a_subject_is_found_by_any_spelling_of_address_and_number_and_yields_the_rest(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    address, second, number = unique("Marta.Soler"), unique("marta"), a_number()
+    written = f"00{number[1:3]} {number[3:6]} {number[6:]}"
+    office.person("Marta Soler", address.upper(), written, alternate_addresses=f"{unique('old')}\n{second.upper()}")
+    tasks = [task(Operation.LOCATE, one) for one in (email(address), email(second), phone(number))]
+    for receipt in await ticketing.locate(tasks, notes.note):
+        assert isinstance(receipt, Receipt)
+        assert (receipt.outcome, receipt.found) == (TaskOutcome.LOCATED, 1)
+        kinds = {identity.type for identity in receipt.identities}
+        assert {IdentityType.EMAIL, IdentityType.NAME} <= kinds
+        assert all(identity.source == "ticketing" for identity in receipt.identities)
+
+
+async def test_a_number_that_passed_on_proves_nothing(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
+    number = a_number()
+    office.person("New Holder", unique("new"), number)
+    (result,) = await ticketing.locate([task(Operation.LOCATE, email(unique("old")), phone(number))], notes.note)
+    assert isinstance(result, ForeignHit)
+
+
+async def test_a_number_that_was_the_subjects_once_is_not_searched_for(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    number = a_number()
+    office.person("New Holder", unique("new"), number)
+    former = Identity(IdentityType.PHONE, number, datetime(2020, 1, 1, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC))
+    (receipt,) = await ticketing.locate([task(Operation.LOCATE, former)], notes.note)
+    assert isinstance(receipt, Receipt)
+    assert receipt.outcome is TaskOutcome.NO_MATCH
+
+
+async def test_more_users_than_one_subject_may_be_stop_the_task(office: Office, notes: Notes) -> None:
+    addresses = [unique(f"many{n}") for n in range(3)]
+    for address in addresses:
+        office.person("Many Faces", address)
+    adapter = adapter_for(office.roundup, max_people=2)
+    (result,) = await adapter.locate([task(Operation.LOCATE, *map(email, addresses))], notes.note)
+    await adapter.close()
+    assert isinstance(result, BlastRadius)
+
+
+async def test_an_access_package_holds_account_tickets_messages_and_files(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    address, number = unique("Pau.Vidal"), a_number()
+    user = office.person("Pau Vidal", address, number)
+    retired = office.ticket(user, "An old case", "it was solved")
+    office.retire("issue", retired)
+    office.ticket(user, "Roaming", "no data in Lisbon", "bill.pdf")
+    (receipt,) = await ticketing.export([task(Operation.EXPORT, email(address))], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert receipt.by_category == {"account": 1, "file": 1, "message": 4, "ticket": 2}
+    by_category = {record.category: record for record in reversed(receipt.records)}
+    assert by_category["account"].data["address"] == address
+    assert by_category["ticket"].data["title"] == "An old case"
+    content = by_category["file"].data["content_base64"]
+    assert isinstance(content, str)
+    assert b64decode(content) == b"contents of bill.pdf"
+    messages = [record for record in receipt.records if record.category == "message"]
+    assert {(record.data["author"], record.portable) for record in messages} == {("you", True), ("service desk", False)}
+    assert "no data in Lisbon" in [record.data["content"] for record in messages]
+
+
+async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_lifted(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    address = unique("restricted")
+    user = office.person("Rita Quiet", address)
+    ticket = office.ticket(user, "Please wait", "do not touch", "contract.txt")
+    (message, *_), (file,) = office.get("issue", ticket)["messages"], office.get("issue", ticket)["files"]
+    parts = [("user", user), ("issue", ticket), ("msg", message["id"]), ("file", file["id"])]
+    assert [office.seen_by_agent(*part) for part in parts] == [OK] * 4
+    restriction = task(Operation.RESTRICT, email(address), details={"ground": "accuracy"})
+    receipts = [
+        *await ticketing.restrict([restriction], notes.note),
+        *await ticketing.restrict([restriction], notes.note),
+    ]
+    assert (
+        receipts[0]
+        == receipts[1]
+        == Receipt(restriction.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
+    )
+    assert [office.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
+    listed = office.http.get("issue", auth=(office.roundup.agent, office.roundup.agent_password)).json()
+    assert ticket not in [item["id"] for item in listed["data"]["collection"]]
+    await ticketing.lift([task(Operation.LIFT, email(address))], notes.note)
+    assert [office.seen_by_agent(*part) for part in parts] == [OK] * 4
+
+
+async def test_an_objection_stops_marketing(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
+    address = unique("spam")
+    user = office.person("No Spam", address)
+    (receipt,) = await ticketing.suppress([task(Operation.SUPPRESS, email(address))], notes.note)
+    assert isinstance(receipt, Receipt)
+    assert receipt.outcome is TaskOutcome.AMENDED
+    assert office.get("user", user)["marketing_opt_out"]
+
+
+async def test_a_rectified_address_can_be_repeated_although_the_old_one_finds_nobody(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    wrong, right = unique("wrong"), unique("right")
+    user = office.person("Joan Mas", wrong)
+    changes: list[JsonValue] = [
+        {"field": "email", "current": wrong, "asserted": right},
+        {"field": "name", "current": "Joan Mas", "asserted": "Joana Mas"},
+    ]
+    first = task(Operation.RECTIFY, email(wrong), details={"changes": changes})
+    (receipt,) = await ticketing.rectify([first], notes.note)
+    repeat = Task(
+        *(first.task_id, first.request_id, first.subject_ref, first.system, first.operation, first.identities),
+        first.details,
+        progress=notes[first.task_id],
+    )
+    (repeated,) = await ticketing.rectify([repeat], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert repeated == receipt
+    assert (office.get("user", user)["address"], office.get("user", user)["realname"]) == (right, "Joana Mas")
+
+
+async def test_a_field_that_ticketing_does_not_hold_is_refused(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    address = unique("street")
+    office.person("Some Body", address)
+    details: dict[str, JsonValue] = {"changes": [{"field": "street", "current": "a", "asserted": "b"}]}
+    (result,) = await ticketing.rectify([task(Operation.RECTIFY, email(address), details=details)], notes.note)
+    assert isinstance(result, Refused)
+
+
+async def test_a_request_has_one_ticket_that_is_commented_on_once_for_each_task(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    request = uuid7()
+    approaching, overdue = (
+        task(Operation.ESCALATE, details={"level": level, "due_on": "2026-12-24", "right": "erasure"}, request=request)
+        for level in ("approaching", "overdue")
+    )
+    results = [
+        result
+        for each in (approaching, approaching, overdue, overdue)
+        for result in await ticketing.escalate([each], notes.note)
+    ]
+    references = {result.reference for result in results if isinstance(result, Receipt)}
+    assert [result.outcome for result in results if isinstance(result, Receipt)] == [TaskOutcome.ESCALATED] * 4
+    (ticket,) = references
+    issue = office.get("issue", str(ticket))
+    assert str(request) in str(issue["title"])
+    comments = [office.get("msg", str(one["id"]))["content"] for one in issue["messages"]]
+    assert [str(comment).partition(":")[0] for comment in comments] == ["approaching", "overdue"]
+
+
+async def test_a_name_alone_finds_nobody(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
+    office.person("Common Name", unique("common"))
+    (receipt,) = await ticketing.locate([task(Operation.LOCATE, name("Common Name"))], notes.note)
+    assert isinstance(receipt, Receipt)
+    assert receipt.outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_wrong_password_is_refused_and_not_retried(office: Office, notes: Notes) -> None:
+    adapter = adapter_for(office.roundup, user="nobody-like-this")
+    with pytest.raises(Refused, match="role Privacy"):
+        await adapter.locate([task(Operation.LOCATE, email(unique("x")))], notes.note)
+    await adapter.close()
+
+
+async def test_a_tracker_that_is_away_is_unavailable_and_keeps_its_records_when_it_comes_back(
+    run_folder: Path, notes: Notes
+) -> None:
+    tracker = Roundup(run_folder / "roundup-restarted")
+    tracker.load([{"person": {"username": "c1", "realname": "Kept", "address": "kept@example.org"}}])
+    tracker.start()
+    adapter = adapter_for(tracker)
+    search = task(Operation.LOCATE, email("kept@example.org"))
+    tracker.child.kill()
+    with pytest.raises(Unavailable):
+        await adapter.locate([search], notes.note)
+    tracker.start()
+    (receipt,) = await adapter.locate([search], notes.note)
+    await adapter.close()
+    tracker.stop()
+    assert isinstance(receipt, Receipt)
+    assert receipt.found == 1

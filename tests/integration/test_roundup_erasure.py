@@ -1,0 +1,220 @@
+"""Erasure in a real Roundup: what is gone is gone from its whole database and all its files."""
+
+from collections.abc import Mapping, Sequence
+
+import httpx
+import pytest
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from shared.downstreams.contract import Operation, Receipt, Task, TaskOutcome
+from shared.downstreams.roundup import RoundupAdapter
+from shared.errors import BlastRadius, ForeignHit, ResidueFound
+from tests.fixtures.roundup import Notes, Office, adapter_for, email, name, phone, task
+
+
+class Interrupted(Exception):
+    """The process died here."""
+
+
+class DiesAt(httpx.AsyncHTTPTransport):
+    """A connection over which the process dies at the n-th change."""
+
+    def __init__(self, changes: int) -> None:
+        super().__init__()
+        self.left = changes
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass on all but the last."""
+        if request.method == "PATCH":
+            self.left -= 1
+            if self.left < 0:
+                raise Interrupted
+        return await super().handle_async_request(request)
+
+
+def again(before: Task, notes: Notes) -> Task:
+    """The same task, as the engine gives it to the next attempt."""
+    return Task(
+        before.task_id,
+        before.request_id,
+        before.subject_ref,
+        before.system,
+        before.operation,
+        before.identities,
+        before.details,
+        attempt=before.attempt + 1,
+        progress=notes.get(before.task_id, {}),
+    )
+
+
+class Customer:
+    """One person with all that a tracker may hold about them, their values found nowhere else."""
+
+    def __init__(self, office: Office) -> None:
+        tag = uuid7().hex[-12:]
+        self.address, self.phone = f"Ines.{tag}@example.org", f"+3460{int(tag, 16) % 10**7:07d}"
+        self.name, self.text, self.file = f"Ines Qx{tag}", f"the line of Ines {tag} is dead", f"invoice-{tag}.txt"
+        self.title, self.former = f"No signal for Ines {tag}", f"before.{tag}@example.net"
+        self.user = office.person(self.name, self.former, self.phone)
+        office.change("user", self.user, address=self.address)
+        self.ticket = office.ticket(self.user, self.title, self.text, self.file)
+        office.change("issue", self.ticket, title=f"{self.title}!")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What must not be found anywhere."""
+        return (self.address, self.former, self.phone, self.name, self.text, self.title, self.file)
+
+    def erasure(self) -> Task:
+        """Their request."""
+        return task(Operation.ERASE, email(self.address), phone(self.phone))
+
+
+async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    customer = Customer(office)
+    assert office.holds(*customer.values)
+    (receipt,) = await ticketing.erase([customer.erasure()], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert receipt.outcome is TaskOutcome.ERASED
+    assert {key: receipt.by_category[key] for key in ("account", "ticket", "message", "file")} == {
+        "account": 1,
+        "ticket": 1,
+        "message": 2,
+        "file": 1,
+    }
+    assert receipt.by_category["history"] > 0
+    assert (receipt.changed, receipt.remaining) == (receipt.found, 0)
+    assert office.holds(*customer.values) == []
+
+
+async def test_what_an_agent_had_deleted_is_erased_too(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
+    customer = Customer(office)
+    for classname, identity in (("issue", customer.ticket), ("user", customer.user)):
+        office.retire(classname, identity)
+    (receipt,) = await ticketing.erase([customer.erasure()], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert office.holds(*customer.values) == []
+
+
+async def test_a_saved_search_and_a_message_on_somebody_elses_ticket_are_erased_and_the_ticket_is_not(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    customer, other = Customer(office), Customer(office)
+    note = office.create("msg", content="I have the same trouble, says Ines' neighbour", author=customer.user)
+    messages = [*office.get("issue", other.ticket)["messages"], {"id": note}]
+    office.change("issue", other.ticket, messages=",".join(str(one["id"]) for one in messages))
+    search = office.create("query", name=f"Mine {customer.name}", klass="issue", private_for=customer.user)
+    (receipt,) = await ticketing.erase([customer.erasure()], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert office.get("query", search)["name"] == "[erased]"
+    assert office.get("msg", note)["content"] == "[erased]"
+    assert office.get("issue", other.ticket)["title"] == f"{other.title}!"
+
+
+@pytest.mark.parametrize("changes", [0, 1, 3])
+async def test_a_repeat_after_a_crash_gives_the_receipt_that_the_first_attempt_would_have_given(
+    office: Office, ticketing: RoundupAdapter, notes: Notes, changes: int
+) -> None:
+    undisturbed, customer = Customer(office), Customer(office)
+    (expected,) = await ticketing.erase([undisturbed.erasure()], notes.note)
+    dying = adapter_for(office.roundup, DiesAt(changes))
+    first = customer.erasure()
+    with pytest.raises(Interrupted):
+        await dying.erase([first], notes.note)
+    await dying.close()
+    second = again(first, notes)
+    (receipt,) = await ticketing.erase([second], notes.note)
+    (repeated,) = await ticketing.erase([again(second, notes)], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert isinstance(expected, Receipt)
+    assert (receipt.outcome, receipt.by_category) == (expected.outcome, expected.by_category)
+    assert repeated == receipt
+    assert office.holds(*customer.values) == []
+
+
+async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(office: Office, notes: Notes) -> None:
+    customer = Customer(office)
+
+    class Foreign(httpx.AsyncHTTPTransport):
+        """A tracker that was never given our routes."""
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if "/rest/privacy/" in request.url.path:
+                return httpx.Response(404, request=request)
+            return await super().handle_async_request(request)
+
+    adapter = adapter_for(office.roundup, Foreign())
+    (result,) = await adapter.erase([customer.erasure()], notes.note)
+    await adapter.close()
+    assert isinstance(result, ResidueFound)
+    assert "history" in str(result)
+    assert office.get("msg", _first(office, customer))["content"] == "[erased]"
+    assert office.holds(customer.former)
+
+
+async def test_a_longer_address_that_contains_the_subjects_is_left_alone(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    tag = uuid7().hex[-12:]
+    others = [office.person(f"Other {n}", f"x{tag}-1@example.org{n}") for n in (".mx", ".ar")]
+    others.append(office.person("Other", f"not-x{tag}-1@example.org"))
+    subject = office.person("Subject", f"x{tag}-1@example.org")
+    (receipt,) = await ticketing.erase([task(Operation.ERASE, email(f"x{tag}-1@example.org"))], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert receipt.by_category["account"] == 1
+    assert office.get("user", subject)["realname"] == "[erased]"
+    assert [str(office.get("user", one)["realname"])[:5] for one in others] == ["Other"] * 3
+
+
+async def test_of_two_people_with_one_address_only_the_proven_one_is_erased_even_on_a_repeat(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    shared = f"family.{uuid7().hex}@example.org"
+    ana = office.person("Ana Family", shared, "+34600111222")
+    luis = office.person("Luis Family", shared, "+34600111333")
+    ambiguous = task(Operation.ERASE, email(shared))
+    proven = task(Operation.ERASE, email(shared), phone("+34600111222"), name("Ana Family"))
+    (nobody,) = await ticketing.erase([ambiguous], notes.note)
+    assert isinstance(nobody, ForeignHit)
+    (receipt,) = await ticketing.erase([proven], notes.note)
+    (repeated,) = await ticketing.erase([again(proven, notes)], notes.note)
+    (later,) = await ticketing.erase([task(Operation.ERASE, *proven.identities)], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert repeated == receipt
+    assert isinstance(later, ForeignHit)
+    assert office.get("user", ana)["realname"] == "[erased]"
+    assert office.get("user", luis)["realname"] == "Luis Family"
+
+
+async def test_a_subject_with_more_records_than_allowed_is_not_touched(office: Office, notes: Notes) -> None:
+    customer = Customer(office)
+    adapter = adapter_for(office.roundup, max_rows=4)
+    (result,) = await adapter.erase([customer.erasure()], notes.note)
+    await adapter.close()
+    assert isinstance(result, BlastRadius)
+    assert office.get("user", customer.user)["realname"] == customer.name
+
+
+async def test_an_unknown_subject_is_no_match(ticketing: RoundupAdapter, notes: Notes) -> None:
+    (receipt,) = await ticketing.erase([task(Operation.ERASE, email("nobody@example.org"))], notes.note)
+    assert isinstance(receipt, Receipt)
+    assert (receipt.outcome, receipt.found) == (TaskOutcome.NO_MATCH, 0)
+
+
+async def test_many_subjects_are_erased_in_one_call_each_with_their_own_counts(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    customers = [Customer(office) for _ in range(6)]
+    office.ticket(customers[2].user, "Second", "more trouble")
+    receipts: Sequence[object] = await ticketing.erase([one.erasure() for one in customers], notes.note)
+    tickets = [receipt.by_category["ticket"] if isinstance(receipt, Receipt) else receipt for receipt in receipts]
+    assert tickets == [1, 1, 2, 1, 1, 1]
+    assert office.holds(*(value for one in customers for value in one.values)) == []
+
+
+def _first(office: Office, customer: Customer) -> str:
+    messages: Sequence[Mapping[str, JsonValue]] = office.get("issue", customer.ticket)["messages"]
+    return str(messages[0]["id"])

@@ -1,0 +1,95 @@
+"""Who of a tracker's users is the subject, decided without a tracker."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import JsonValue
+
+from shared.downstreams.roundup.amendment import corrected
+from shared.downstreams.roundup.directory import spellings
+from shared.downstreams.roundup.erasure import Plan
+from shared.downstreams.roundup.subjects import Person, identities_of, subjects
+from shared.errors import ForeignHit, Refused
+from shared.identities import Identity, IdentityType
+
+A, B = "ana@example.org", "luis@example.org"
+P, Q = "+34600111222", "+34600111333"
+
+
+def person(identity: str, address: str = "", phone: str = "", name: str = "") -> Person:
+    return Person.read({"id": identity, "address": address, "phone": phone, "realname": name})
+
+
+def known(email: str = "", phone: str = "", name: str = "") -> list[Identity]:
+    given = {IdentityType.EMAIL: email, IdentityType.PHONE: phone, IdentityType.NAME: name}
+    return [Identity(kind, value) for kind, value in given.items() if value]
+
+
+@pytest.mark.parametrize(
+    ("people", "identities", "proven"),
+    [
+        ([person("1", A)], known(A), "1"),
+        ([person("1", "ANA@Example.ORG")], known(A), "1"),
+        ([person("1", f"x{A}"), person("2", f"{A}.mx")], known(A), ""),
+        ([person("1", A, Q)], known(A, P, "Ana Sol"), None),
+        ([person("1", A, Q, "SOL, Ána")], known(A, P, "Ana Sol"), "1"),
+        ([person("1", A, "600 111 222")], known(A, P), "1"),
+        ([person("1", "", "0034 600111222")], known(A, P), "1"),
+        ([person("1", B, P)], known(A, P), None),
+        ([person("1", A, P), person("2", A, Q)], known(A, P), "1"),
+        ([person("1", A, P), person("2", A, P)], known(A, P), None),
+        ([person("1", A, P, "Ana Sol"), person("2", A, P, "Luis Sol")], known(A, P, "Ana Sol"), "1"),
+        ([person("1", A), person("2", A)], known(A), None),
+        ([person("1", A), person("2", B)], [*known(A), *known(B)], "12"),
+        ([person("1", A, name="Ana Sol")], known(name="Ana Sol"), ""),
+        ([], known(A, P), ""),
+    ],
+)
+def test_only_a_proven_hit_is_the_subject(people: list[Person], identities: list[Identity], proven: str | None) -> None:
+    if proven is None:
+        with pytest.raises(ForeignHit):
+            subjects(people, identities)
+    else:
+        assert "".join(one.id for one in subjects(people, identities)) == proven
+
+
+def test_a_number_that_is_no_longer_the_subjects_finds_nobody() -> None:
+    former = Identity(IdentityType.PHONE, P, None, datetime(2024, 1, 1, tzinfo=UTC))
+    assert subjects([person("1", "", P)], [former]) == ()
+
+
+def test_a_person_yields_addresses_number_and_name() -> None:
+    one = Person.read({"id": 1, "address": "A@x.org", "alternate_addresses": "b@x.org\nC@x.org", "phone": "+34 600-1"})
+    assert [identity.value for identity in identities_of(one, "ticketing")] == [
+        "a@x.org",
+        "b@x.org",
+        "c@x.org",
+        "+346001",
+    ]
+
+
+def test_a_number_is_searched_for_in_the_ways_in_which_people_write_it() -> None:
+    assert {"600111222", "600 11 12 22", "+34 600 11 12 22"} <= set(spellings(P))
+
+
+def test_a_plan_that_was_noted_counts_only_what_is_new() -> None:
+    first = Plan({}, {}).plus({"user": ["3"], "msg": ["7"]}, {"user": {"3": 2}, "msg": {"7": 1}})
+    again = Plan.noted(first.progress())
+    assert again == first
+    new = again.lacking({"user": ["3"], "msg": ["7", "12"]})
+    assert new == {"user": [], "msg": ["12"]}
+    assert again.plus(new, {"msg": {"12": 4}}).found == {"account": 1, "message": 2, "history": 7}
+
+
+def test_an_alternate_address_is_corrected_where_it_stands() -> None:
+    user = {"address": A, "alternate_addresses": "old@x.org\nkeep@x.org"}
+    change: list[JsonValue] = [{"field": "email", "current": "OLD@x.org", "asserted": "new@x.org"}]
+    assert corrected(user, change) == {"alternate_addresses": "new@x.org\nkeep@x.org"}
+
+
+@pytest.mark.parametrize(
+    "changes", [None, [], [{"field": "iban", "asserted": "x"}], [{"field": "name", "asserted": 1}]]
+)
+def test_a_correction_that_cannot_be_made_is_refused(changes: JsonValue) -> None:
+    with pytest.raises(Refused):
+        corrected({}, changes)
