@@ -1,0 +1,6 @@
+"""SQL stores, driven by a declared dataset: set-wise, and checked by looking again."""
+
+from shared.downstreams.sql.adapter import SqlAdapter
+from shared.downstreams.sql.settings import SqlSettings
+
+__all__ = ["SqlAdapter", "SqlSettings"]

@@ -1,0 +1,159 @@
+"""Change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.downstreams.sql import examination
+from shared.downstreams.sql.dataset import SideTable, Switch
+from shared.downstreams.sql.keys import Key, keys_of
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.statements import Statements, quoted
+from shared.downstreams.sql.store import Session
+from shared.errors import BlastRadius, Refused, ResidueFound
+from shared.identities import IdentityType
+
+
+class Amendment:
+    """One call: a sequence of tasks of the same store, each in a transaction of its own."""
+
+    def __init__(self, system: str, settings: SqlSettings, session: Session, restriction: SideTable | None) -> None:
+        self._system = system
+        self._settings = settings
+        self._connection = session.connection
+        self._tables = session.tables
+        self._restriction = restriction
+
+    async def rectify(self, tasks: Sequence[Task], note: Note) -> list[Result]:
+        refused = await self._refused(tasks)
+        return [refused.get(task.task_id) or await self._rectify(task, note) for task in tasks]
+
+    async def restrict(self, tasks: Sequence[Task]) -> list[Result]:
+        refused = await self._refused(tasks)
+        return [refused.get(task.task_id) or await self._restrict(task) for task in tasks]
+
+    async def lift(self, tasks: Sequence[Task]) -> list[Result]:
+        return [await self._lift(task) for task in tasks]
+
+    async def suppress(self, tasks: Sequence[Task]) -> list[Result]:
+        refused = await self._refused(tasks)
+        switches = {table.name: table.table.marketing for table in self._tables}
+        return [refused.get(t.task_id) or await self._switch(t, switches, wanted=True) for t in tasks]
+
+    async def _refused(self, tasks: Sequence[Task]) -> Mapping[UUID, Refused]:
+        return await examination.refusals(self._connection, self._tables, tasks, self._settings)
+
+    def _keys(self, task: Task) -> list[tuple[Statements, Sequence[Key]]]:
+        keys = ((table, keys_of(task, table.table, table.relation)) for table in self._tables)
+        return [(table, own) for table, own in keys if own]
+
+    async def _rectify(self, task: Task, note: Note) -> Result:
+        """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
+        counts = Counter({str(c): n for c, n in _mapping(task.progress.get("amended")).items() if isinstance(n, int)})
+        changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
+        async with self._connection.transaction():
+            for change in _changes(task):
+                for table, keys in self._keys(task):
+                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change["field"]):
+                        current = {} if change.get("current") is None else {column: change["current"]}
+                        statement, arguments = table.update_one(keys, {column: change["asserted"]}, current)
+                        rows = [tuple(row) for row in await self._connection.fetch(statement, *arguments)]
+                        changed.append((table, column, change["asserted"], rows))
+            touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
+            if len(touched) > self._settings.max_rows:
+                raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to correct")
+            if touched and "amended" not in task.progress:
+                category = {table.name: table.table.category for table, *_ in changed}
+                counts = Counter(category[name] for name, _ in touched)
+                await note({task.task_id: {"amended": dict(counts)}})
+        for table, column, asserted, rows in changed:
+            if await self._differs(table, column, asserted, rows):
+                return ResidueFound(f"{self._system} took the correction and still holds another value")
+        return _amended(task, counts)
+
+    async def _differs(self, table: Statements, column: str, asserted: str, rows: Sequence[tuple[Any, ...]]) -> bool:
+        keys = table.table.primary_key
+        same = " AND ".join(f"{quoted(key)} = ${i + 2}" for i, key in enumerate(keys))
+        type_ = table.relation.types[column]
+        query = f"SELECT {quoted(column)} IS DISTINCT FROM $1::text::{type_} FROM {table.source} WHERE {same}"  # noqa: S608 - every name is quoted
+        return any([await self._connection.fetchval(query, asserted, *row) is not False for row in rows])
+
+    async def _restrict(self, task: Task) -> Result:
+        """Put the subject's numbers where the read path obeys them, or set the flag that it obeys."""
+        if self._restriction is None:
+            switches = {table.name: table.table.restriction for table in self._tables}
+            return await self._switch(task, switches, wanted=True)
+        side, numbers = self._restriction, _numbers(task)
+        if not numbers:
+            return examination.nothing_to_search(task)
+        names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
+        place = f"{quoted(self._settings.namespace)}.{quoted(side.table)}"
+        await self._connection.executemany(
+            f"INSERT INTO {place} ({names}) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",  # noqa: S608 - every name is quoted
+            [(task.request_id, *number) for number in numbers],
+        )
+        placed = await self._connection.fetchval(
+            f"SELECT count(*) FROM {place} WHERE {quoted(side.request)} = $1 AND {quoted(side.number)} = ANY($2)",  # noqa: S608 - every name is quoted
+            task.request_id,
+            [number for number, _, _ in numbers],
+        )
+        if placed < len(numbers):
+            return ResidueFound(f"{self._system} took the restriction and does not hold it")
+        rows = (await examination.count(self._connection, self._tables, [task]))[task.task_id]
+        return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
+
+    async def _lift(self, task: Task) -> Result:
+        if self._restriction is None:
+            switches = {table.name: table.table.restriction for table in self._tables}
+            return await self._switch(task, switches, wanted=False)
+        place = f"{quoted(self._settings.namespace)}.{quoted(self._restriction.table)}"
+        mine = f"FROM {place} WHERE {quoted(self._restriction.request)} = $1"
+        await self._connection.execute(f"DELETE {mine}", task.request_id)
+        if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
+            return ResidueFound(f"{self._system} still holds {left} restrictions of this request")
+        rows = (await examination.count(self._connection, self._tables, [task]))[task.task_id]
+        return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
+
+    async def _switch(self, task: Task, switches: Mapping[str, Switch | None], *, wanted: bool) -> Result:
+        """Set a declared flag in every row of the subject, and count those where it is set when looked at again."""
+        counts: Counter[str] = Counter()
+        async with self._connection.transaction():
+            for table, keys in self._keys(task):
+                if switch := switches[table.name]:
+                    value = switch.value if wanted else not switch.value
+                    statement, arguments = table.update_one(keys, {switch.column: value})
+                    counts[table.table.category] += len(await self._connection.fetch(statement, *arguments))
+            if counts.total() > self._settings.max_rows:
+                raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to change")
+        for table, keys in self._keys(task):
+            if switch := switches[table.name]:
+                value = switch.value if wanted else not switch.value
+                statement, arguments = table.count_unlike(keys, switch.column, value)
+                if await self._connection.fetchval(statement, *arguments):
+                    return ResidueFound(f"{self._system} took the change and does not show it")
+        return _amended(task, counts)
+
+
+def _amended(task: Task, counts: Counter[str]) -> Receipt:
+    rows = counts.total()
+    outcome = TaskOutcome.AMENDED if rows else TaskOutcome.NO_MATCH
+    return Receipt(task.task_id, outcome, found=rows, changed=rows, by_category=dict(counts))
+
+
+def _numbers(task: Task) -> list[tuple[str, Any, Any]]:
+    dated = (i for i in task.identities if i.type is IdentityType.PHONE and i.valid_from is not None)
+    return list(dict.fromkeys((i.value, i.valid_from, i.valid_to) for i in dated))
+
+
+def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _changes(task: Task) -> list[dict[str, str]]:
+    changes = task.details.get("changes")
+    usable = [c for c in changes if isinstance(c, dict)] if isinstance(changes, list) else []
+    return [{k: str(v) for k, v in c.items() if v is not None} for c in usable if "field" in c and c.get("asserted")]

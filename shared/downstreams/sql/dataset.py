@@ -1,0 +1,217 @@
+"""What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.errors import Misconfigured
+from shared.identities import IdentityType
+
+SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
+_LONGEST_NAME = 63
+
+
+def _name(value: str) -> str:
+    if not value or "\x00" in value or len(value.encode()) > _LONGEST_NAME:
+        raise ValueError("is no name that PostgreSQL can hold")
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as unknown:
+        raise ValueError("is no time zone") from unknown
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Column(_Declared):
+    """One column: what it is about whom, how it is searched, shown, blanked and corrected.
+
+    ``personal``: A identifies a party, B another person, M tells about a party, C content, T technical (never
+    exported). ``party``: whose it is in a row of several people. ``generated``: the database derives it, so it is
+    searched but neither shown nor blanked. ``others``: what another party of the row is shown.
+    """
+
+    personal: Literal["A", "B", "M", "C", "T"] = Field(alias="class")
+    identity: IdentityType | None = None
+    party: str | None = None
+    match: Literal["exact", "lower"] = "exact"
+    generated: bool = False
+    label: str | None = None
+    explain: str = ""
+    codes: Mapping[str, str] = Field(default_factory=dict)
+    others: Literal["show", "strip"] = "strip"
+    blank: str | None = None
+    yields: bool = False
+    rectifies: str | None = None
+    portable: bool = True
+
+    @property
+    def shown(self) -> bool:
+        return self.personal != "T" and not self.generated
+
+
+class Withheld(_Declared):
+    """How a row tells that a party hid their number: then nothing of theirs is shown to anybody else."""
+
+    column: Name
+    values: tuple[str, ...]
+
+
+class Party(_Declared):
+    """A person in a row of several; ``nobody`` are values that identify no one, besides NULL."""
+
+    nobody: tuple[str, ...] = ("",)
+    withheld: Withheld | None = None
+
+
+class Occurred(_Declared):
+    """When a row happened, which binds a number to its period; ``timezone`` is that of times that have none."""
+
+    column: Name
+    timezone: Zone = "UTC"
+
+
+class Period(_Declared):
+    """The columns that say from when to when a row holds."""
+
+    valid_from: Name
+    valid_to: Name
+    timezone: Zone = "UTC"
+
+
+class Switch(_Declared):
+    """A boolean column and what it must be for the right to be honoured."""
+
+    column: Name
+    value: bool
+
+
+class SideTable(_Declared):
+    """A table beside the data that the read path obeys: numbers of people whose data nobody may use (Art. 18)."""
+
+    table: Name
+    number: Name
+    valid_from: Name
+    valid_to: Name
+    request: Name
+
+
+class Table(_Declared):
+    """One table; ``erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5).
+
+    ``person``: the column that tells people apart, for the blast-radius limit.
+    """
+
+    category: str
+    primary_key: tuple[Name, ...] = Field(min_length=1)
+    erase: Literal["delete", "blank"] = "delete"
+    columns: Mapping[Name, Column] = Field(min_length=1)
+    parties: Mapping[str, Party] = Field(default_factory=dict)
+    occurred: Occurred | None = None
+    period: Period | None = None
+    person: Name | None = None
+    restriction: Switch | None = None
+    marketing: Switch | None = None
+
+    @cached_property
+    def searched(self) -> Mapping[str, Column]:
+        """The columns by which a subject is found; a name alone finds nobody."""
+        found = {name: c for name, c in self.columns.items() if c.identity and c.identity is not IdentityType.NAME}
+        return MappingProxyType(found)
+
+    @cached_property
+    def types(self) -> tuple[IdentityType, ...]:
+        return tuple(sorted({c.identity for c in self.searched.values() if c.identity}))
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        return ZoneInfo(self.occurred.timezone if self.occurred else "UTC")
+
+    def fields_of(self, party: str) -> Mapping[str, Column]:
+        """What the store itself wrote down about a party."""
+        return {name: c for name, c in self.columns.items() if c.party == party and not c.generated}
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        known = self.columns.keys()
+        named = {
+            "primary_key": self.primary_key,
+            "occurred": (self.occurred.column,) if self.occurred else (),
+            "period": (self.period.valid_from, self.period.valid_to) if self.period else (),
+            "person": (self.person,) if self.person else (),
+            "restriction": (self.restriction.column,) if self.restriction else (),
+            "marketing": (self.marketing.column,) if self.marketing else (),
+            "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
+        }
+        for place, columns in named.items():
+            for column in columns:
+                if column not in known:
+                    raise ValueError(f"{place} names column {column}, which is not declared")
+        if not self.searched:
+            raise ValueError("no column holds an identity, so nobody could be found in it")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_whose_it_is(self) -> Self:
+        for name, column in self.columns.items():
+            if column.party is not None and column.party not in self.parties:
+                raise ValueError(f"column {name} belongs to party {column.party}, which is not declared")
+            if self.parties and name in self.searched and column.party is None:
+                raise ValueError(f"column {name} holds an identity; say which party's it is")
+        if self.erase == "blank" and len(self.parties) < 2:  # noqa: PLR2004 - one party alone has nobody to keep a row for
+            raise ValueError("erase = blank needs two parties or more")
+        for party in self.parties:
+            if not any(column.personal == "A" for column in self.fields_of(party).values()):
+                raise ValueError(f"party {party} has no column of class A, so nothing would tell whether it is left")
+        return self
+
+
+class Dataset(_Declared):
+    """Every table of a store that holds personal data."""
+
+    name: str
+    tables: Mapping[Name, Table] = Field(min_length=1)
+    restriction: SideTable | None = None
+
+    @classmethod
+    def load(cls, where: str) -> Self:
+        """Read a dataset: the name of one that ships with the product, or the path of a TOML file."""
+        path = Path(where) if where.endswith(".toml") else SHIPPED / f"{where}.toml"
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except OSError as missing:
+            raise Misconfigured(f"dataset {where} cannot be read: {missing.strerror}") from missing
+        except tomllib.TOMLDecodeError as broken:
+            raise Misconfigured(f"dataset {where} is not valid TOML: {broken}") from broken
+        except ValidationError as wrong:
+            raise Misconfigured(f"dataset {where}: {_first(wrong)}") from wrong
+
+    def legend(self) -> Mapping[str, Mapping[str, str]]:
+        """Category by category what each exported field means, for the letter and the package."""
+        legend: dict[str, dict[str, str]] = {}
+        for table in self.tables.values():
+            for name, column in table.columns.items():
+                if column.shown and column.explain:
+                    legend.setdefault(table.category, {})[column.label or name] = column.explain
+        return legend
+
+
+def _first(wrong: ValidationError) -> str:
+    error = wrong.errors()[0]
+    return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg'].removeprefix('Value error, ')}"

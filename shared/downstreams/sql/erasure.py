@@ -1,0 +1,221 @@
+"""Erasure from a SQL store (Art. 17): hundreds of subjects by one statement, proved by looking again.
+
+Every transaction counts what it removes, notes the counts durably together with its own transaction id, and only then
+commits. After a crash PostgreSQL itself says whether that transaction took effect, so a repeat tells the same counts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.downstreams.sql import examination, progress
+from shared.downstreams.sql.attribution import attribute
+from shared.downstreams.sql.keys import Key, keys_of, wanted
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+from shared.errors import BlastRadius, ForeignHit, ResidueFound, Unavailable
+from shared.identities import Identity, IdentityType
+
+_BEGUN = "SELECT set_config('statement_timeout', $1, true), pg_current_xact_id()::text AS xid"
+_SHORTEST_WINDOW = timedelta(days=2)
+_COLLISIONS = 5
+
+
+class _SetAside(Exception):
+    """Some tasks of a batch cannot go with the others; nothing of the batch was done."""
+
+    def __init__(self, positions: Iterable[int]) -> None:
+        self.positions = frozenset(positions)
+
+
+class _Strays(_SetAside):
+    """They need statements of their own: a number of theirs was somebody else's before or after."""
+
+
+class _TooMany(_SetAside):
+    """They would touch more rows than one request may."""
+
+
+class Erasure:
+    """One call: a sequence of tasks of the same store."""
+
+    def __init__(self, system: str, settings: SqlSettings, session: Session, note: Note) -> None:
+        self._system = system
+        self._settings = settings
+        self._connection = session.connection
+        self._tables = session.tables
+        self._note = note
+        self._done: dict[UUID, Counter[str]] = {}
+        self._results: dict[UUID, Result] = {}
+
+    async def run(self, tasks: Sequence[Task]) -> list[Result]:
+        self._done = await progress.resume(self._connection, tasks)
+        searchable = []
+        for task in tasks:
+            if task.task_id not in self._done:
+                self._results[task.task_id] = Unavailable(f"{self._system}: an earlier attempt is still at it")
+            elif any(keys_of(task, table.table, table.relation) for table in self._tables):
+                searchable.append(task)
+            else:
+                self._results[task.task_id] = examination.nothing_to_search(task)
+        refusals = await examination.refusals(self._connection, self._tables, searchable, self._settings)
+        self._results |= refusals
+        left = self._open(searchable)
+        for _ in range(self._settings.rounds):
+            if not left:
+                break
+            await self._remove(left)
+            left = self._open(left)
+            remaining = await self._look_again(left)
+            for task in left:
+                if not remaining[task.task_id]:
+                    self._results[task.task_id] = self._receipt(task)
+            left = self._open(left)
+        for task in left:
+            self._results[task.task_id] = ResidueFound(
+                f"{self._system} still holds rows of the subject after erasing them"
+            )
+        return [self._results[task.task_id] for task in tasks]
+
+    def _open(self, tasks: Iterable[Task]) -> list[Task]:
+        return [task for task in tasks if task.task_id not in self._results]
+
+    def _receipt(self, task: Task) -> Receipt:
+        counts = self._done[task.task_id]
+        found = counts.total()
+        outcome = TaskOutcome.ERASED if found else TaskOutcome.NO_MATCH
+        return Receipt(task.task_id, outcome, found=found, changed=found, by_category=dict(counts))
+
+    async def _remove(self, tasks: Sequence[Task]) -> None:
+        """Remove what is there now, in transactions that hold their locks no longer than the time budget."""
+        queue: list[Sequence[Task]] = [tasks]
+        limit, collisions = self._settings.lock_seconds, 0
+        while queue:
+            batch = queue.pop()
+            try:
+                await self._transaction(batch, limit)
+                limit = self._settings.lock_seconds
+            except _Strays as strays:
+                alone = [[batch[position]] for position in sorted(strays.positions)]
+                rest = [task for position, task in enumerate(batch) if position not in strays.positions]
+                queue += [*alone, rest] if rest else alone
+            except _TooMany as many:
+                refused = {batch[position].task_id for position in many.positions}
+                self._refuse_too_many(refused)
+                if rest := [task for task in batch if task.task_id not in refused]:
+                    queue.append(rest)
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+                collisions += 1
+                if collisions > _COLLISIONS:
+                    raise
+                queue.append(batch)
+            except asyncpg.QueryCanceledError:
+                half = len(batch) // 2
+                parts = [batch[:half], batch[half:]] if half else await self._windows(batch[0])
+                limit = self._settings.lock_seconds if parts else self._settings.timeout_seconds
+                queue += parts or [batch]
+            queue = [part for part in queue if part[0].task_id not in self._results]
+
+    def _refuse_too_many(self, task_ids: Iterable[UUID]) -> None:
+        for task_id in task_ids:
+            self._results[task_id] = BlastRadius(
+                f"{self._system}: more than {self._settings.max_rows} rows; nothing was done"
+            )
+
+    async def _transaction(self, batch: Sequence[Task], limit: float) -> None:
+        blanks = any(table.table.erase == "blank" for table in self._tables)
+        # What is counted first and blanked then must be the same rows; a single DELETE counts by itself.
+        transaction = self._connection.transaction(isolation="repeatable_read" if blanks else "read_committed")
+        await transaction.start()
+        try:
+            begun = await self._connection.fetchrow(_BEGUN, str(max(1, round(limit * 1000))))
+            assert begun is not None  # noqa: S101 - SELECT without FROM has one row
+            found: list[Counter[str]] = [Counter() for _ in batch]
+            for table in self._tables:
+                keys = [keys_of(task, table.table, table.relation) for task in batch]
+                rows = await self._of_one(table, keys[0]) if len(batch) == 1 else await self._of_many(table, keys)
+                for position, n in rows.items():
+                    found[position][table.table.category] += n
+            self._limit_rows(found)
+            notes = {
+                task.task_id: progress.noted(self._done[task.task_id], counts, begun["xid"])
+                for task, counts in zip(batch, found, strict=True)
+                if counts.total()
+            }
+            if notes:
+                await self._note(notes)
+        except BaseException:
+            if not self._connection.is_closed():
+                await transaction.rollback()
+            raise
+        if not notes:
+            await transaction.rollback()
+            return
+        await transaction.commit()
+        for task, counts in zip(batch, found, strict=True):
+            self._done[task.task_id] += counts
+
+    def _limit_rows(self, found: Sequence[Counter[str]]) -> None:
+        if too_many := {i for i, counts in enumerate(found) if counts.total() > self._settings.max_rows}:
+            raise _TooMany(too_many)
+
+    async def _of_one(self, table: Statements, keys: Sequence[Key]) -> Mapping[int, int]:
+        if not keys:
+            return {}
+        tags = [await self._connection.execute(sql, *arguments) for sql, arguments in table.erase_one(keys)]
+        return {0: sum(map(_rows, tags))}
+
+    async def _of_many(self, table: Statements, keys: Sequence[Sequence[Key]]) -> Mapping[int, int]:
+        asked = wanted(enumerate(keys), table.table)
+        if not asked:
+            return {}
+        blanks = table.table.erase == "blank"
+        groups = await self._connection.fetch(table.count if blanks else table.delete, *asked.arrays)
+        whose = attribute(groups, table, asked)
+        if whose.strays:
+            raise _Strays(whose.strays)
+        if blanks and whose.parties:
+            tags = [await self._connection.execute(sql, *asked.arrays) for sql in table.blank]
+            if sum(map(_rows, tags)) > whose.parties:
+                raise ForeignHit(f"{self._system}: {table.name} would have changed rows of other people")
+        return whose.rows
+
+    async def _look_again(self, tasks: Sequence[Task]) -> Mapping[UUID, int]:
+        return await examination.count(self._connection, self._tables, tasks)
+
+    async def _windows(self, task: Task) -> list[Sequence[Task]]:
+        """One subject with too many rows for one transaction: the same task, half of its time at a time."""
+        first, last, rows = await examination.extent(self._connection, self._tables, task)
+        if rows > self._settings.max_rows:
+            self._refuse_too_many([task.task_id])
+            return []
+        if first is None or last is None or last - first < _SHORTEST_WINDOW:
+            return []
+        middle = (first + (last - first) / 2).replace(hour=12, minute=0, second=0, microsecond=0)
+        return [[_within(task, None, middle)], [_within(task, middle, None)]]
+
+
+def _clipped(identity: Identity, since: datetime | None, until: datetime | None) -> Identity | None:
+    if identity.type is IdentityType.PHONE and identity.valid_from is None:
+        return identity  # proves nothing about the past, and must not begin to
+    starts = [moment for moment in (identity.valid_from, since) if moment is not None]
+    ends = [moment for moment in (identity.valid_to, until) if moment is not None]
+    valid_from, valid_to = max(starts, default=None), min(ends, default=None)
+    if valid_from is not None and valid_to is not None and valid_from >= valid_to:
+        return None
+    return replace(identity, valid_from=valid_from, valid_to=valid_to)
+
+
+def _within(task: Task, since: datetime | None, until: datetime | None) -> Task:
+    clipped = (_clipped(identity, since, until) for identity in task.identities)
+    return replace(task, identities=tuple(identity for identity in clipped if identity is not None))
+
+
+def _rows(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])

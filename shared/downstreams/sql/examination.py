@@ -1,0 +1,100 @@
+"""Looking without touching: what a subject has in a store, and why a task must not go on."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from asyncpg.pool import PoolConnectionProxy
+
+from shared.downstreams.contract import Receipt, Result, Task, TaskOutcome
+from shared.downstreams.sql.attribution import attribute, owners_of
+from shared.downstreams.sql.keys import Wanted, keys_of, wanted
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.statements import Statements
+from shared.errors import BlastRadius, ForeignHit, Refused
+from shared.identities import IdentityType
+
+UNDATED_NUMBER = "number_without_period"
+"""Ground of a receipt: a number alone proves nothing about the past (REQ-N1), so nothing was searched by it."""
+
+
+def nothing_to_search(task: Task) -> Result:
+    """No identity of the task can be searched here: a number without its period finds nobody (REQ-N1, REQ-N2)."""
+    undated = any(i.type is IdentityType.PHONE and i.valid_from is None for i in task.identities)
+    return Receipt(task.task_id, TaskOutcome.NO_MATCH, ground=UNDATED_NUMBER if undated else None)
+
+
+async def refusals(
+    connection: PoolConnectionProxy, tables: Sequence[Statements], tasks: Sequence[Task], settings: SqlSettings
+) -> dict[UUID, Refused]:
+    """Tasks whose search would find other people's rows, or more people than one request may touch."""
+    refused: dict[UUID, Refused] = {}
+    people: dict[int, set[str]] = {}
+    for table in tables:
+        if not table.foreign and table.table.person is None:
+            continue
+        asked = wanted(((i, keys_of(t, table.table, table.relation)) for i, t in enumerate(tasks)), table.table)
+        if not asked:
+            continue
+        for position in await _finding_others(connection, table, asked):
+            refused[tasks[position].task_id] = ForeignHit(
+                f"{table.name}: the search also finds rows of other people; nothing was done"
+            )
+        if table.table.person is not None:
+            for row in await connection.fetch(table.select([table.table.person]), *asked.arrays):
+                for position in owners_of(row, 1, table, asked):
+                    people.setdefault(position, set()).add(str(row[0]))
+    for position, found in people.items():
+        if len(found) > settings.max_people:
+            refused[tasks[position].task_id] = BlastRadius(
+                f"{len(found)} people are found, {settings.max_people} allowed; nothing was done"
+            )
+    return refused
+
+
+async def _finding_others(connection: PoolConnectionProxy, table: Statements, asked: Wanted) -> set[int]:
+    values = {row[0] for statement in table.foreign for row in await connection.fetch(statement, *asked.arrays)}
+    return {p for owners in asked.owners.values() for value in values for p, _ in owners.get(value, ())}
+
+
+async def count(
+    connection: PoolConnectionProxy, tables: Sequence[Statements], tasks: Sequence[Task]
+) -> Mapping[UUID, int]:
+    """Rows of each task now, by every one of its identities."""
+    rows = {task.task_id: 0 for task in tasks}
+    for table in tables:
+        keys = [keys_of(task, table.table, table.relation) for task in tasks]
+        alone = set(range(len(tasks))) if len(tasks) == 1 else set[int]()
+        asked = wanted(enumerate(keys), table.table)
+        if not asked:
+            continue
+        if not alone:
+            whose = attribute(await connection.fetch(table.count, *asked.arrays), table, asked)
+            alone = whose.mixed
+            for position in whose.rows.keys() - alone:
+                rows[tasks[position].task_id] += whose.rows[position]
+        for position in alone:
+            statement, arguments = table.count_one(keys[position])
+            rows[tasks[position].task_id] += await connection.fetchval(statement, *arguments)
+    return rows
+
+
+async def extent(
+    connection: PoolConnectionProxy, tables: Sequence[Statements], task: Task
+) -> tuple[datetime | None, datetime | None, int]:
+    """From when to when (UTC) a subject has rows, and how many."""
+    moments: list[datetime] = []
+    rows = 0
+    for table in tables:
+        if keys := keys_of(task, table.table, table.relation):
+            statement, arguments = table.count_one(keys)
+            n, *times = (await connection.fetch(statement, *arguments))[0]
+            rows += n
+            moments += [as_utc(time, table.table.timezone) for time in times if time is not None]
+    return (min(moments, default=None), max(moments, default=None), rows)
+
+
+def as_utc(time: datetime, zone: ZoneInfo) -> datetime:
+    """A time of the store in UTC; one without zone is read in the zone that the dataset declares (REQ-N4)."""
+    return (time if time.tzinfo else time.replace(tzinfo=zone)).astimezone(UTC)

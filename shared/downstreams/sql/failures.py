@@ -1,0 +1,39 @@
+"""What PostgreSQL's own errors mean to a task: try again later, or a person must look."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from shared.errors import ColumnUnmapped, Refused, TableMissing, Unavailable
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ObjectInUseError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.InternalClientError,
+)
+
+
+@contextmanager
+def translated(system: str) -> Iterator[None]:
+    """Raise what a task understands instead of what the driver says; no message of the server, which may quote rows."""
+    try:
+        yield
+    except asyncpg.UndefinedTableError as missing:
+        raise TableMissing(f"{system}: a declared table does not exist") from missing
+    except asyncpg.UndefinedColumnError as missing:
+        raise ColumnUnmapped(f"{system}: a declared column does not exist") from missing
+    except _AWAY as away:
+        raise Unavailable(f"{system} is away or busy ({type(away).__name__})") from None
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        raise Unavailable(f"{system} does not let this role in") from None
+    except asyncpg.PostgresError as other:
+        raise Refused(f"{system} refused a statement ({type(other).__name__}, {other.sqlstate})") from None

@@ -1,0 +1,105 @@
+"""Which identities of a task may be searched in a table, each with the period in which a row is the subject's."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from shared.downstreams.contract import Task
+from shared.downstreams.sql.catalog import Relation
+from shared.downstreams.sql.dataset import Table
+from shared.identities import Identity, IdentityType
+
+ZONELESS = "timestamp without time zone"
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound."""
+
+    type: IdentityType
+    value: str
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, first: datetime | None, last: datetime | None) -> bool | None:
+        """Whether rows from ``first`` to ``last`` are the subject's: all, none, or (``None``) some of them."""
+        if self.since is None and self.until is None:
+            return True
+        if first is None or last is None:
+            return False if first is last else None
+        if (self.since is None or self.since <= first) and (self.until is None or last < self.until):
+            return True
+        if (self.since is not None and last < self.since) or (self.until is not None and first >= self.until):
+            return False
+        return None
+
+
+def keys_of(task: Task, table: Table, relation: Relation) -> tuple[Key, ...]:
+    """The keys of one task in one table (REQ-N1).
+
+    In a table with times a number finds rows of its period only, so one without ``valid_from`` finds nothing. A table
+    without times shows the present: there a number finds something unless it is somebody else's by now.
+    """
+    zone = table.timezone if table.occurred and relation.types[table.occurred.column] == ZONELESS else None
+    keys = []
+    for identity in dict.fromkeys(task.identities):
+        if identity.type not in table.types:
+            continue
+        if table.occurred is None:
+            if identity.valid_to is None:
+                keys.append(Key(identity.type, identity.value))
+        elif identity.valid_from is not None or identity.type is not IdentityType.PHONE:
+            keys.append(_bounded(identity, zone))
+    return tuple(keys)
+
+
+def _bounded(identity: Identity, zone: ZoneInfo | None) -> Key:
+    since, until = identity.valid_from, identity.valid_to
+    if zone is not None:
+        since = since and wall_clock(since, zone, earliest=False)
+        until = until and wall_clock(until, zone, earliest=True)
+    return Key(identity.type, identity.value, since, until)
+
+
+def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
+    """A moment as a switch without time zone writes it.
+
+    In the hour that autumn repeats, a row can be before or after the moment: the bound moves to the edge of that hour,
+    so that a row that may be another person's belongs to nobody.
+    """
+    local = moment.astimezone(zone)
+    naive = local.replace(tzinfo=None)
+    first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
+    gained = (first.utcoffset() or timedelta()) - (second.utcoffset() or timedelta())
+    if gained <= timedelta():
+        return naive
+    low, high = first.astimezone(UTC), second.astimezone(UTC)
+    before = low.astimezone(zone).utcoffset()
+    while high - low > _SECOND:
+        middle = low + (high - low) / 2
+        low, high = (middle, high) if middle.astimezone(zone).utcoffset() == before else (low, middle)
+    turned_back = high.replace(microsecond=0).astimezone(zone).replace(tzinfo=None)
+    return turned_back if earliest else turned_back + gained
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The keys of many tasks in one table: whose is a value, and the arrays to search for."""
+
+    owners: Mapping[IdentityType, Mapping[str, Sequence[tuple[int, Key]]]]
+    arrays: tuple[list[str], ...]
+    """One array of distinct values per identity type of the table, in the order of ``table.types``."""
+
+    def __bool__(self) -> bool:
+        return any(self.arrays)
+
+
+def wanted(keys: Iterable[tuple[int, Sequence[Key]]], table: Table) -> Wanted:
+    """Bring together what tasks (by their position) search for."""
+    owners: dict[IdentityType, dict[str, list[tuple[int, Key]]]] = {type_: {} for type_ in table.types}
+    for position, own in keys:
+        for key in own:
+            owners[key.type].setdefault(key.value, []).append((position, key))
+    return Wanted(owners, tuple(list(owners[type_]) for type_ in table.types))

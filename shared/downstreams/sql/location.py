@@ -1,0 +1,98 @@
+"""Finding a subject (Art. 12(2)): from what the requester gave to every identity that the store links to it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from shared.downstreams.contract import Receipt, Result, Task, TaskOutcome
+from shared.downstreams.sql import examination
+from shared.downstreams.sql.attribution import owners_of
+from shared.downstreams.sql.keys import keys_of, wanted
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
+from shared.identities import Identity, IdentityType, MalformedIdentity, normalise
+
+
+async def locate(system: str, settings: SqlSettings, session: Session, tasks: Sequence[Task]) -> list[Result]:
+    """Follow the links between the declared tables until nothing new is found, as many steps as there are tables.
+
+    Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
+    """
+    known = {task.task_id: task for task in tasks}
+    found: dict[UUID, int] = {}
+    results: dict[UUID, Result] = {}
+    for _ in session.tables:
+        searching = [task for task in known.values() if task.task_id not in results]
+        results |= await examination.refusals(session.connection, session.tables, searching, settings)
+        found = dict.fromkeys(known, 0)
+        grown = False
+        for table in session.tables:
+            for task_id, yielded in await _step(system, session, table, list(known.values())):
+                found[task_id] += 1
+                task = known[task_id]
+                fresh = [identity for identity in yielded if not _knows(task, identity)]
+                if fresh:
+                    grown = True
+                    kept = tuple(i for i in task.identities if not _superseded(i, fresh))
+                    known[task_id] = replace(task, identities=(*kept, *fresh))
+        if not grown:
+            break
+    else:
+        searching = [task for task in known.values() if task.task_id not in results]
+        results |= await examination.refusals(session.connection, session.tables, searching, settings)
+    return [results.get(task.task_id) or _receipt(task, known[task.task_id], found[task.task_id]) for task in tasks]
+
+
+def _receipt(asked: Task, known: Task, rows: int) -> Receipt:
+    if not rows:
+        return Receipt(asked.task_id, TaskOutcome.NO_MATCH)
+    new = tuple(identity for identity in known.identities if identity not in asked.identities)
+    return Receipt(asked.task_id, TaskOutcome.LOCATED, found=rows, remaining=rows, identities=new)
+
+
+async def _step(
+    system: str, session: Session, table: Statements, tasks: Sequence[Task]
+) -> list[tuple[UUID, list[Identity]]]:
+    asked = wanted(((i, keys_of(t, table.table, table.relation)) for i, t in enumerate(tasks)), table.table)
+    if not asked:
+        return []
+    columns = tuple(table.table.columns)
+    rows = await session.connection.fetch(table.select(columns), *asked.arrays)
+    return [
+        (tasks[position].task_id, list(_yielded(system, table, dict(zip(columns, row, strict=False)))))
+        for row in rows
+        for position in owners_of(row, len(columns), table, asked)
+    ]
+
+
+def _yielded(system: str, statements: Statements, values: dict[str, Any]) -> Iterator[Identity]:
+    table = statements.table
+    period = (values[table.period.valid_from], values[table.period.valid_to]) if table.period else (None, None)
+    since, until = (time and examination.as_utc(time, table.timezone) for time in period)
+    for name, column in table.columns.items():
+        if not column.yields or column.identity is None or values[name] is None:
+            continue
+        try:
+            value = normalise(column.identity, str(values[name]))
+        except MalformedIdentity:
+            continue  # what cannot be normalised cannot be searched for elsewhere
+        if column.identity is IdentityType.PHONE:
+            yield Identity(column.identity, value, since, until, system)
+        else:
+            yield Identity(column.identity, value, source=system)
+
+
+def _knows(task: Task, identity: Identity) -> bool:
+    same = (known for known in task.identities if (known.type, known.value) == (identity.type, identity.value))
+    if identity.valid_from is None:
+        return any(True for _ in same)
+    return any((known.valid_from, known.valid_to) == (identity.valid_from, identity.valid_to) for known in same)
+
+
+def _superseded(known: Identity, fresh: Sequence[Identity]) -> bool:
+    """A number whose period was not known is known now."""
+    return known.valid_from is None and any(
+        (new.type, new.value) == (known.type, known.value) and new.valid_from is not None for new in fresh
+    )

@@ -1,0 +1,22 @@
+"""How a SQL store is reached, and how much of it one request may touch."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SqlSettings(BaseModel):
+    """The table of a downstream with ``adapter = "sql"``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adapter: Literal["sql"] = "sql"
+    dsn_env: str = Field(description="environment variable that holds the connection string")
+    dataset: str = Field(description="name of a dataset that ships with the product, or path of a TOML file")
+    namespace: str = Field(default="public", description="PostgreSQL schema of the tables")
+    connections: int = Field(default=4, ge=1, description="connections at most")
+    lock_seconds: float = Field(default=0.5, gt=0, description="how long one statement may hold locks (a time budget)")
+    rounds: int = Field(default=5, ge=1, description="how often rows that keep arriving are chased")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="patience with one statement that only reads")
+    max_people: int = Field(default=1, ge=1, description="people that one request may touch")
+    max_rows: int = Field(default=100_000, ge=1, description="rows that one request may touch")

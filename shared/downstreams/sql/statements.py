@@ -1,0 +1,233 @@
+"""The statements of one declared table; every name is quoted, every value is a parameter.
+
+Rows are always found by ``= ANY`` on an indexed column: joining the values instead turns into a hash join over the
+whole table once there are many. The values are joined only afterwards, to what was found, to tell whose it was.
+"""
+
+# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from shared.downstreams.sql.catalog import Relation
+from shared.downstreams.sql.dataset import Table
+from shared.downstreams.sql.keys import Key
+from shared.identities import IdentityType
+
+
+def quoted(name: str) -> str:
+    """A name as PostgreSQL reads it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str | None) -> str:
+    """A declared constant (never data of a request) as PostgreSQL reads it."""
+    if value is None:
+        return "NULL"
+    prefix = "E" if "\\" in value else ""
+    return prefix + "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+@dataclass(slots=True)
+class Condition:
+    """A condition with bounds and its parameters, for the few tasks that need a statement of their own."""
+
+    arguments: list[Any] = field(default_factory=list)
+
+    def place(self, value: Any, type_: str) -> str:
+        self.arguments.append(value)
+        return f"${len(self.arguments)}::{type_}"
+
+
+@dataclass(frozen=True)
+class Statements:
+    """Everything that is said to PostgreSQL about one table."""
+
+    namespace: str
+    name: str
+    table: Table
+    relation: Relation
+
+    @cached_property
+    def source(self) -> str:
+        return f"{quoted(self.namespace)}.{quoted(self.name)}"
+
+    @cached_property
+    def search(self) -> tuple[str, ...]:
+        return tuple(self.table.searched)
+
+    def expression(self, column: str) -> str:
+        """What is compared with an identity; an index must be on exactly this."""
+        plain = f"t.{quoted(column)}"
+        return f"lower({plain})" if self.table.columns[column].match == "lower" else plain
+
+    def _array(self, column: str) -> str:
+        identity = self.table.columns[column].identity
+        place = f"${self.table.types.index(identity) + 1}::text[]" if identity else ""
+        return place if self.relation.is_text(column) else f"{place}::{self.relation.types[column]}[]"
+
+    def any_of(self, columns: Iterable[str] | None = None) -> str:
+        """One array of values per identity type of the table finds the rows of many subjects."""
+        return " OR ".join(
+            f"{self.expression(c)} = ANY({self._array(c)})" for c in (self.search if columns is None else columns)
+        )
+
+    @cached_property
+    def _moment(self) -> str:
+        return f"t.{quoted(self.table.occurred.column)}" if self.table.occurred else "NULL::timestamptz"
+
+    @cached_property
+    def _found(self) -> str:
+        values = (f"{self.expression(c)}::text AS s{i}" for i, c in enumerate(self.search))
+        return f"{', '.join(values)}, {self._moment} AS at"
+
+    def _grouped(self, rows: str) -> str:
+        places = [self.table.types.index(c.identity) + 1 for c in self.table.searched.values() if c.identity]
+        joins = "".join(f" LEFT JOIN unnest(${p}::text[]) k{i}(v) ON k{i}.v = f.s{i}" for i, p in enumerate(places))
+        groups = ", ".join(f"k{i}.v" for i in range(len(places)))
+        by = ", ".join(str(i + 1) for i in range(len(places)))
+        return f"SELECT {groups}, count(*) AS n, min(f.at), max(f.at) FROM {rows} f{joins} GROUP BY {by}"
+
+    @cached_property
+    def count(self) -> str:
+        """Rows by whom they belong to, with the first and the last time."""
+        return self._grouped(f"(SELECT {self._found} FROM {self.source} t WHERE {self.any_of()})")
+
+    @cached_property
+    def delete(self) -> str:
+        """Delete what is found, and tell by whom it belonged to."""
+        gone = f"DELETE FROM {self.source} t WHERE {self.any_of()} RETURNING {self._found}"
+        return f"WITH gone AS ({gone}) {self._grouped('gone')}"
+
+    @cached_property
+    def foreign(self) -> tuple[str, ...]:
+        """For each column where ``=`` finds more than the same bytes: which values found something else."""
+        return tuple(self._foreign(c) for c in self.search if c in self.relation.loose)
+
+    def _foreign(self, column: str) -> str:
+        identity = self.table.columns[column].identity
+        place = self.table.types.index(identity) + 1 if identity else 0
+        type_ = "text" if self.relation.is_text(column) else self.relation.types[column]
+        expression = self.expression(column)
+        return (
+            f"SELECT DISTINCT k.v FROM unnest(${place}::text[]) k(v) "
+            f"JOIN {self.source} t ON {expression} = k.v::{type_} "
+            f'WHERE {expression} = ANY({self._array(column)}) AND {expression}::text COLLATE "C" <> k.v'
+        )
+
+    def select(self, columns: Sequence[str]) -> str:
+        """The rows of many subjects: the columns asked for, then what they were found by, then their time."""
+        shown = "".join(f"t.{quoted(c)}, " for c in columns)
+        return f"SELECT {shown}{self._found} FROM {self.source} t WHERE {self.any_of()}"
+
+    # What follows blanks one party of a row and leaves the other's record (REQ-R5).
+
+    def _nobody(self, party: str) -> str:
+        values = ", ".join(literal(v) for v in self.table.parties[party].nobody) or "NULL"
+        names = [n for n, c in self.table.fields_of(party).items() if c.personal == "A"]
+        return " AND ".join(f"(t.{quoted(n)} IS NULL OR t.{quoted(n)}::text IN ({values}))" for n in names)
+
+    def _alone(self, party: str) -> str:
+        return " AND ".join(self._nobody(other) for other in self.table.parties if other != party)
+
+    def _columns_of(self, party: str) -> tuple[str, ...]:
+        return tuple(c for c in self.search if self.table.columns[c].party == party)
+
+    def _blanked(self, party: str) -> str:
+        fields = self.table.fields_of(party).items()
+        return ", ".join(f"{quoted(name)} = {literal(column.blank)}" for name, column in fields)
+
+    @cached_property
+    def blank(self) -> tuple[str, ...]:
+        """Party by party: delete where nobody else is left, blank where somebody is."""
+        statements = []
+        for party in self.table.parties:
+            if columns := self._columns_of(party):
+                found, alone = self.any_of(columns), self._alone(party)
+                statements += [
+                    f"DELETE FROM {self.source} t WHERE ({found}) AND ({alone})",
+                    f"UPDATE {self.source} t SET {self._blanked(party)} WHERE ({found}) AND NOT ({alone})",
+                ]
+        return tuple(statements)
+
+    # What follows is bounded by the periods of one task's numbers, so it is exact by itself.
+
+    def mine(self, keys: Sequence[Key], condition: Condition, columns: Iterable[str] | None = None) -> str:
+        """The rows of one subject, each number in its own period."""
+        arms: dict[tuple[IdentityType, datetime | None, datetime | None], list[str]] = {}
+        for key in keys:
+            arms.setdefault((key.type, key.since, key.until), []).append(key.value)
+        parts = []
+        for (type_, since, until), values in arms.items():
+            array = condition.place(values, "text[]")
+            bounds = self._bounds(since, until, condition)
+            for column in self.search if columns is None else columns:
+                if self.table.columns[column].identity is type_:
+                    cast = "" if self.relation.is_text(column) else f"::{self.relation.types[column]}[]"
+                    parts.append(f"({self.expression(column)} = ANY({array}{cast}){bounds})")
+        return " OR ".join(parts) or "false"
+
+    def _bounds(self, since: datetime | None, until: datetime | None, condition: Condition) -> str:
+        if self.table.occurred is None:
+            return ""
+        type_ = self.relation.types[self.table.occurred.column]
+        lower = f" AND {self._moment} >= {condition.place(since, type_)}" if since is not None else ""
+        upper = f" AND {self._moment} < {condition.place(until, type_)}" if until is not None else ""
+        return lower + upper
+
+    def erase_one(self, keys: Sequence[Key]) -> list[tuple[str, list[Any]]]:
+        """Delete (or blank) one subject; the number of rows touched is the number of rows found."""
+        first = Condition()
+        everything = self.mine(keys, first)
+        if self.table.erase == "delete":
+            return [(f"DELETE FROM {self.source} t WHERE {everything}", first.arguments)]
+        left = " AND ".join(
+            f"({self._nobody(party)} OR {self.mine(keys, first, self._columns_of(party))})"
+            for party in self.table.parties
+        )
+        statements = [(f"DELETE FROM {self.source} t WHERE ({everything}) AND {left}", first.arguments)]
+        for party in self.table.parties:
+            if columns := self._columns_of(party):
+                condition = Condition()
+                rows = self.mine(keys, condition, columns)
+                statements.append(
+                    (f"UPDATE {self.source} t SET {self._blanked(party)} WHERE {rows}", condition.arguments)
+                )
+        return statements
+
+    def count_one(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
+        """How many rows are the subject's, from when to when."""
+        condition = Condition()
+        rows = self.mine(keys, condition)
+        times = f"min({self._moment}), max({self._moment})"
+        return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", condition.arguments
+
+    def count_unlike(self, keys: Sequence[Key], column: str, value: Any) -> tuple[str, list[Any]]:
+        """How many of one subject's rows do not hold that value."""
+        condition = Condition()
+        rows = self.mine(keys, condition)
+        unlike = f"t.{quoted(column)} IS DISTINCT FROM {self._value(column, value, condition)}"
+        return f"SELECT count(*) FROM {self.source} t WHERE ({rows}) AND {unlike}", condition.arguments
+
+    def update_one(
+        self, keys: Sequence[Key], changes: Mapping[str, Any], current: Mapping[str, Any] | None = None
+    ) -> tuple[str, list[Any]]:
+        """Set columns of one subject's rows, where they hold ``current`` if that is given; returns primary keys."""
+        condition = Condition()
+        sets = ", ".join(f"{quoted(c)} = {self._value(c, v, condition)}" for c, v in changes.items())
+        held = "".join(
+            f" AND t.{quoted(c)} IS NOT DISTINCT FROM {self._value(c, v, condition)}"
+            for c, v in (current or {}).items()
+        )
+        keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
+        rows = self.mine(keys, condition)
+        statement = f"UPDATE {self.source} t SET {sets} WHERE ({rows}){held} RETURNING {keys_}"
+        return statement, condition.arguments
+
+    def _value(self, column: str, value: Any, condition: Condition) -> str:
+        if isinstance(value, str):  # as text, so that PostgreSQL parses dates and numbers, and refuses what is neither
+            return f"{condition.place(value, 'text')}::{self.relation.types[column]}"
+        return condition.place(value, self.relation.types[column])

@@ -1,0 +1,87 @@
+"""The connection to one SQL store, and its declared tables as they are today."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from shared.downstreams.sql.catalog import Relation, describe, refuse_unmapped
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.failures import translated
+from shared.downstreams.sql.settings import SqlSettings
+from shared.downstreams.sql.statements import Statements
+from shared.errors import Misconfigured
+
+# Indexes find the rows and hashing tells whose they are, whatever the statistics say today: the plan must not depend on
+# how many subjects come together. A plan for any number of values is made once per connection.
+_PLANNER = {
+    "enable_seqscan": "off",
+    "enable_nestloop": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "application_name": "dsr",
+    "row_security": "on",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A connection and the declared tables, checked against the real ones."""
+
+    connection: PoolConnectionProxy
+    tables: tuple[Statements, ...]
+
+
+class SqlStore:
+    """One SQL store that holds personal data as its dataset declares."""
+
+    def __init__(self, system: str, settings: SqlSettings) -> None:
+        self.system = system
+        self.settings = settings
+        self.dataset = Dataset.load(settings.dataset)
+        self._pool: asyncpg.Pool | None = None
+        self._statements: dict[str, Statements] = {}
+
+    async def open(self) -> None:
+        """Get ready; a store that is away now is found to be away when a task needs it."""
+        dsn = os.environ.get(self.settings.dsn_env)
+        if not dsn:
+            raise Misconfigured(f"{self.system}: set {self.settings.dsn_env} to the store's connection string")
+        self._pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=self.settings.connections,
+            command_timeout=self.settings.timeout_seconds,
+            timeout=self.settings.timeout_seconds,
+            server_settings=_PLANNER,
+        )
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    @asynccontextmanager
+    async def session(self, *, reading: bool = False) -> AsyncIterator[Session]:
+        """A connection whose tables were looked at just now; ``reading`` is stricter about unclassified columns."""
+        if self._pool is None:
+            raise Misconfigured(f"{self.system} was not opened")
+        with translated(self.system):
+            async with self._pool.acquire() as connection:
+                relations = await describe(connection, self.settings.namespace, self.dataset)
+                tables = tuple(self._stated(name, relations[name]) for name in self.dataset.tables)
+                for table in tables:
+                    refuse_unmapped(table.table, table.name, table.relation, reading=reading)
+                yield Session(connection, tables)
+
+    def _stated(self, name: str, relation: Relation) -> Statements:
+        known = self._statements.get(name)
+        if known is None or known.relation != relation:
+            known = Statements(self.settings.namespace, name, self.dataset.tables[name], relation)
+            self._statements[name] = known
+        return known
