@@ -59,7 +59,7 @@ def test_the_demonstrations_systems_are_read_by_their_kinds() -> None:
     kinds = {name: each.settings.adapter for name, each in declared.items()}
     assert kinds == {"crm": "tryton", "cdr": "sql", "ticketing": "roundup", "mailing": "opendsr", "billing": "bus"}
     assert [name for name, each in declared.items() if not each.enabled] == ["mailing", "billing"]
-    assert declared["cdr"].system.needs == {IdentityType.PHONE, IdentityType.SIP_URI}
+    assert declared["cdr"].system.needs == {IdentityType.PHONE}
 
 
 async def test_systems_are_found_by_what_they_can_do() -> None:

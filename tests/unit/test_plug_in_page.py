@@ -1,0 +1,68 @@
+"""What docs/plug-in.md tells other teams is what the code takes."""
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+
+from shared.bus_tasks import TaskRequested, parse_reply
+from shared.clock import SystemClock
+from shared.downstreams.__main__ import report
+from shared.downstreams.contract import Operation
+from shared.downstreams.registry import Wiring
+from tests.unit.test_registry import publish
+
+PAGE = Path("docs/plug-in.md").read_text()
+ID = "0190b7a0-0000-7000-8000-000000000001"
+
+
+def blocks(language: str) -> list[str]:
+    """The page's code blocks in that language, with ids in the place of dots."""
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", PAGE, re.DOTALL | re.MULTILINE)
+    return [block.replace('"…"', f'"{ID}"') for block in found]
+
+
+def test_the_three_tables_of_the_page_work_together(tmp_path: Path) -> None:
+    orders, dataset, mailing, billing = blocks("toml")
+    (tmp_path / "orders.toml").write_text(dataset)
+    (tmp_path / "downstreams.toml").write_text(orders + mailing + billing)
+    wiring = Wiring({"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders"}, SystemClock(), publish, b"")
+    lines = report(tmp_path / "downstreams.toml", wiring)
+    assert [line.split(":")[0] for line in lines] == [
+        "orders  (sql)  searched by email",
+        "mailing  (opendsr)  searched by email",
+        "billing  (bus)  searched by email",
+        "an erasure",
+    ]
+    assert lines[1].endswith(": export, erase")
+    assert lines[2].endswith(": erase")
+
+
+def test_the_messages_of_the_page_are_taken_as_they_stand() -> None:
+    task, reply = (re.sub(r"\s*\n\s*", " ", block) for block in blocks("json"))
+    assert TaskRequested.model_validate_json(task).operation is Operation.ERASE
+    assert parse_reply(reply.encode()).found == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"operation": "erase", "outcome": "erased", "found": 3, "changed": 3},
+        {"operation": "erase", "outcome": "no_match"},
+        {"operation": "locate", "outcome": "no_match"},
+        {"operation": "erase", "outcome": "retained", "found": 3, "remaining": 3, "ground": "tax_law"},
+        {"operation": "locate", "outcome": "located", "found": 3, "remaining": 3},
+        {"operation": "locate", "outcome": "refused", "reason": "unpaid_invoice"},
+    ],
+)
+def test_every_reply_of_the_pages_table_is_taken(said: dict[str, object]) -> None:
+    reply = {"type": "dsr.task.replied.v1", "command_id": ID, "task_id": ID, **said}
+    assert parse_reply(orjson.dumps(reply)).outcome == said["outcome"]
+    assert f"`{said['outcome']}`" in PAGE
+
+
+def test_the_files_that_the_page_names_exist() -> None:
+    named = re.findall(r"`((?:shared|tests|docs|services)/[\w/.-]+)`", PAGE)
+    assert named
+    assert [path for path in named if not Path(path).exists()] == []
