@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal, Self, cast
 from uuid import UUID
 
+from opentelemetry.propagate import inject
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from shared.bus.records import Message
@@ -184,6 +185,7 @@ class BusAdapter:
             "ce_time": now.isoformat(),
             "content-type": "application/json",
         }
+        inject(headers)
         key = str(task.request_id).encode()
         return Message(tasks_topic(self._system), key, said.model_dump_json().encode(), headers)
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from pydantic import JsonValue
 
 from shared.bus.producer import BusAway
@@ -76,6 +77,13 @@ async def test_a_task_names_its_request_its_due_day_and_its_limit(stand: BusStan
     assert message.key == str(task.request_id).encode()
     assert message.headers["ce_type"] == "dsr.task.requested.v1"
     assert message.headers["ce_id"] == str(said.command_id)
+
+
+async def test_a_task_continues_the_trace_of_the_call_that_sent_it(stand: BusStand) -> None:
+    with TracerProvider().get_tracer("test").start_as_current_span("erase billing") as span:
+        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).note)
+    trace_id = format(span.get_span_context().trace_id, "032x")
+    assert stand.published[0].headers["traceparent"].split("-")[1] == trace_id
 
 
 async def test_an_unanswered_task_is_sent_again_as_the_same_command_with_a_fresh_claim(silent: Silent) -> None:

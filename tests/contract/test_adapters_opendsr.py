@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from pydantic import ValidationError
 
 from shared.downstreams.contract import Operation, Pending, Receipt, Record, TaskOutcome
@@ -166,6 +167,21 @@ async def test_a_processor_that_is_away_is_unavailable_to_every_task() -> None:
     stand = answering(handler)
     with pytest.raises(Unavailable, match="ConnectError"):
         await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).note)
+
+
+async def test_a_call_carries_the_trace_and_the_token() -> None:
+    heard: list[httpx.Headers] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        heard.append(request.headers)
+        return completed(request, results_count=0)
+
+    stand = answering(handler)
+    with TracerProvider().get_tracer("test").start_as_current_span("erase mailing") as span:
+        await Engine(stand).once([erasure_of(stand, ADA)])
+    trace_id = format(span.get_span_context().trace_id, "032x")
+    assert {headers["traceparent"].split("-")[1] for headers in heard} == {trace_id}
+    assert {headers["authorization"] for headers in heard} == {"Bearer secret"}
 
 
 def completed(request: httpx.Request, **more: object) -> httpx.Response:

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from uuid import UUID
 
 import httpx
+from opentelemetry.propagate import inject
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from shared.clock import Clock
@@ -107,7 +108,8 @@ class Processor:
     async def _call(
         self, method: str, address: str, *, json: JsonValue = None, credentials: bool = True
     ) -> httpx.Response:
-        headers = self._credentials if credentials else {}
+        headers = dict(self._credentials if credentials else {})
+        inject(headers)
         try:
             return await self._client.request(method, self._base.join(address), json=json, headers=headers)
         except (httpx.TransportError, httpx.DecodingError) as error:
