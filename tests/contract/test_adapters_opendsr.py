@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from shared.downstreams.contract import Operation, Pending, Receipt, Record, TaskOutcome
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
-from shared.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from shared.identities import Identity, IdentityType
 from tests.contract.adapter_stands import Engine, FixedClock, OpenDsrStand, erasure_of, opendsr_adapter
 from tests.fakes.opendsr_responder import MailingSystem, Row
@@ -90,6 +90,27 @@ async def test_one_refusal_leaves_the_other_tasks_of_the_call_alone() -> None:
     assert isinstance(refused, BlastRadius)
     assert isinstance(erased, Receipt)
     assert erased.changed == 1
+
+
+class Sloppy(MailingSystem):
+    """Finds whoever has the name in their address."""
+
+    def work(self) -> None:
+        """Do what was taken, for everybody alike."""
+        for taken in self.taken.values():
+            taken.found = self.rows
+
+
+@pytest.mark.parametrize("operation", [Operation.ERASE, Operation.EXPORT])
+async def test_a_search_that_finds_somebody_else_too_is_stopped_before_anything_is_done(operation: Operation) -> None:
+    stand = stand_of(Sloppy([], FixedClock()))
+    stand.put(ADA, 1)
+    stand.put(f"x{ADA}", 1)
+    task = replace(erasure_of(stand, ADA), operation=operation)
+    work = stand.adapter.erase if operation is Operation.ERASE else stand.adapter.export
+    [result] = await work([task], Engine(stand).note)
+    assert isinstance(result, ForeignHit)
+    assert len(stand.system.taken) == 1
 
 
 async def test_access_gives_what_the_processor_holds_by_category() -> None:

@@ -14,8 +14,15 @@ from shared.clock import Clock
 from shared.downstreams.contract import Note, Pending, Receipt, Record, Result, Task, TaskOutcome
 from shared.downstreams.opendsr.processor import Processor
 from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.downstreams.opendsr.wire import RequestStatus, RequestType, Status, request_body, subject_request_id
-from shared.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from shared.downstreams.opendsr.wire import (
+    RequestStatus,
+    RequestType,
+    Status,
+    is_foreign,
+    request_body,
+    subject_request_id,
+)
+from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 
 Step = TypeVar("Step")
 
@@ -102,7 +109,12 @@ class OpenDsrAdapter:
         if isinstance(noted, int):
             return noted
         status = await self._ask(task, RequestType.ACCESS, "before", submitted)
-        return status if isinstance(status, Pending) else self._count(status)
+        if isinstance(status, Pending):
+            return status
+        found = self._count(status)
+        if found and self._settings.recheck and status.results_url is not None:
+            await self._results(task, status.results_url)
+        return found
 
     async def _erase(self, task: Task, found: int | Result, submitted: Mapping[UUID, str]) -> Result:
         if not isinstance(found, int):
@@ -132,11 +144,17 @@ class OpenDsrAdapter:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         if status.results_url is None:
             raise Refused(f"{self._system} found results and gives no results_url to fetch them from")
-        results = await self._processor.results(status.results_url)
+        results = await self._results(task, status.results_url)
         portable = self._settings.portable
         records = tuple(Record(category, self._system, data, portable) for category, data in results)
         categories = Counter(record.category for record in records)
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), by_category=categories, records=records)
+
+    async def _results(self, task: Task, address: str) -> list[tuple[str, dict[str, JsonValue]]]:
+        results = await self._processor.results(address)
+        if any(is_foreign(data, task.identities, self._settings) for _, data in results):
+            raise ForeignHit(f"{self._system} found somebody else too; nothing was done")
+        return results
 
     async def _ask(
         self, task: Task, kind: RequestType, purpose: str, submitted: Mapping[UUID, str]

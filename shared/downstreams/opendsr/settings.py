@@ -54,6 +54,7 @@ class OpenDsrSettings(BaseModel):
     identities: Mapping[IdentityType, str] = {IdentityType.EMAIL: "email"}
     extensions: Mapping[IdentityType, str] = {}
     results_hosts: tuple[str, ...] = Field(default=(), description="further hosts from which results may be fetched")
+    recheck: bool = Field(default=True, description="false: its results are no JSON, so hits are believed unseen")
     portable: bool = Field(default=False, description="what it holds was provided by the subject (Art. 20)")
     max_rows: int = Field(default=10_000, gt=0, description="an erasure that would touch more stops and asks")
     poll_s: float = Field(default=300, gt=0, description="how long to leave a request that is not completed yet")

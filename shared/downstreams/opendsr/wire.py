@@ -1,7 +1,7 @@
 """OpenDSR 2.0 as it travels: requests, answers and the ids by which a repeat is recognised."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TypeVar
 from uuid import UUID
@@ -102,6 +102,16 @@ def _identity(type_: str, identity: Identity, settings: OpenDsrSettings) -> Json
     hashed = settings.format == "sha256"
     value = hashlib.sha256(identity.value.encode()).hexdigest() if hashed else identity.value
     return {"identity_type": type_, "identity_value": value, "identity_format": settings.format}
+
+
+def is_foreign(data: Mapping[str, JsonValue], identities: Sequence[Identity], settings: OpenDsrSettings) -> bool:
+    """Whether a result names an identity of a type by which we asked that is not the subject's."""
+    for type_, name in {**settings.identities, **settings.extensions}.items():
+        value = data.get(name)
+        own = {identity.value.casefold() for identity in identities if identity.type is type_}
+        if own and isinstance(value, str) and value and value.strip().casefold() not in own:
+            return True
+    return False
 
 
 def read(model: type[AnswerT], body: bytes, system: str) -> AnswerT:
