@@ -2,6 +2,7 @@
 
 import base64
 import os
+import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -15,6 +16,7 @@ from deploy.local.process import Child
 from deploy.local.progress import Progress
 
 _MEMORY = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_TRACELESS = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp")  # a killed Java would leave files in the system's folder
 
 # One node of its own: replication 1 everywhere. The short session lets it take part again soon after it was killed.
 _PROPERTIES = """\
@@ -103,12 +105,14 @@ class Kafka:
         self.stop()
 
     def _prepare(self, libs: Path) -> Child:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._directory / "tmp", ignore_errors=True)
+        (self._directory / "tmp").mkdir(parents=True)
         properties = _PROPERTIES.format(host=HOST, port=self._port, controller=self._controller)
         (self._directory / "server.properties").write_text(properties)
         (self._directory / "log4j.properties").write_text(_LOGGING)
         # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
-        java = [str(find_java()), *_MEMORY, "-cp", f".{os.pathsep}{os.path.relpath(libs, self._directory)}/*"]
+        class_path = f".{os.pathsep}{os.path.relpath(libs, self._directory)}/*"
+        java = [str(find_java()), *_MEMORY, *_TRACELESS, "-cp", class_path]
         self._format(java)
         return Child(
             "Kafka",
