@@ -69,8 +69,7 @@ async def test_what_is_noted_before_the_erasure_holds_nothing_personal(crm: Crm,
 
 
 async def test_two_customers_who_share_an_address_are_both_left_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
-    one = await crm.add()
-    other = await crm.add(emails=one.emails)
+    one, other = await crm.add_many(2, emails=("household@post.example",))
     (result,) = await crm_adapter.erase([task(Operation.ERASE, email(one.emails[0]))], Notes().note)
     assert isinstance(result, ForeignHit)
     assert [trace for customer in (one, other) for trace in traces(customer)[:-2] if trace not in crm.dump()] == []
@@ -79,8 +78,7 @@ async def test_two_customers_who_share_an_address_are_both_left_alone(crm: Crm, 
 async def test_the_customer_number_decides_between_customers_who_share_an_address(
     crm: Crm, crm_adapter: TrytonAdapter
 ) -> None:
-    one = await crm.add()
-    other = await crm.add(emails=one.emails)
+    one, other = await crm.add_many(2, emails=("shared@post.example",))
     erase = task(Operation.ERASE, email(one.emails[0]), account(one.code))
     (result,) = await crm_adapter.erase([erase], Notes().note)
     assert isinstance(result, Receipt)
@@ -92,7 +90,7 @@ async def test_the_customer_number_decides_between_customers_who_share_an_addres
 async def test_many_customers_are_erased_with_one_call_and_each_has_a_receipt(
     crm: Crm, crm_adapter: TrytonAdapter
 ) -> None:
-    customers = [await crm.add() for _ in range(12)]
+    customers = await crm.add_many(12)
     tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
     tasks.insert(5, task(Operation.ERASE, email("nobody@post.example")))
     results = await crm_adapter.erase(tasks, Notes().note)

@@ -15,8 +15,8 @@ _BATCH: Final = 200
 async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:
     """Create a party for each customer, with contact mechanisms, assignment periods and address."""
     async with tryton.client() as client:
-        countries = await _countries(tryton.rpc(client, admin=True), {customer.country for customer in customers})
         rpc = tryton.rpc(client)
+        countries = await _countries(tryton, rpc, {customer.country for customer in customers})
 
         async def create(batch: Sequence[Customer]) -> None:
             await rpc.call("model.party.party.create", [_party(customer, countries) for customer in batch])
@@ -26,11 +26,15 @@ async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None 
         await together(*(create(customers[start : start + _BATCH]) for start in range(0, len(customers), _BATCH)))
 
 
-async def _countries(rpc: TrytonRpc, codes: set[str]) -> dict[str, int]:
+async def _countries(tryton: Tryton, rpc: TrytonRpc, codes: set[str]) -> dict[str, int]:
+    """The rows of the countries; only the administrator may add those that are missing."""
     known = {row["code"]: row["id"] for row in await rpc.search_in("country.country", "code", codes, ("code",))}
-    missing = sorted(codes - known.keys())
-    ids = await rpc.call("model.country.country.create", [{"name": code, "code": code} for code in missing])
-    return known | dict(zip(missing, ids, strict=True))
+    if missing := sorted(codes - known.keys()):
+        async with tryton.client() as client:
+            admin = tryton.rpc(client, admin=True)
+            ids = await admin.call("model.country.country.create", [{"name": code, "code": code} for code in missing])
+        known |= dict(zip(missing, ids, strict=True))
+    return known
 
 
 def _party(customer: Customer, countries: dict[str, int]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import httpx
 from shared.errors import Refused, Unavailable
 
 CHUNK: Final = 500
-EVER: Final = ["active", "in", [True, False]]
-"""Without this clause a search hides what was deactivated."""
+EVEN_INACTIVE: Final = {"active_test": False}
+"""Without it a search hides what was deactivated; a clause on ``active`` reaches no further than its own OR or AND."""
 
 Result = TypeVar("Result")
 
@@ -39,15 +39,15 @@ class TrytonRpc:
         """What the method returns; raises ``Unavailable`` or ``CrmRefused``."""
         async with self._turns:
             used = await self._signed_in(None)
-            response = await self._post(method, [*params, {}], used)
+            response = await self._post(method, [*params, EVEN_INACTIVE], used)
             if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-                response = await self._post(method, [*params, {}], await self._signed_in(used))
+                response = await self._post(method, [*params, EVEN_INACTIVE], await self._signed_in(used))
         return _answer(response, method)
 
     async def search(self, model: str, domain: Sequence[Any], fields: Sequence[str]) -> list[dict[str, Any]]:
         """Rows of the model, deactivated ones too, in the order of their ids."""
         rows: list[dict[str, Any]] = await self.call(
-            f"model.{model}.search_read", [EVER, *domain], 0, None, [["id", "ASC"]], list(fields)
+            f"model.{model}.search_read", list(domain), 0, None, [["id", "ASC"]], list(fields)
         )
         return rows
 

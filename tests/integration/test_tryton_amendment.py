@@ -1,0 +1,109 @@
+"""Restricting, correcting and leaving alone a customer in a real Tryton."""
+
+import pytest
+from pydantic import JsonValue
+
+from shared.downstreams.contract import Operation, Receipt, Task, TaskOutcome
+from shared.downstreams.tryton import TrytonAdapter
+from shared.errors import Refused
+from tests.fixtures.tryton import Crm, Notes, account, email, task
+
+
+async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restriction_is_lifted(
+    crm: Crm, crm_adapter: TrytonAdapter
+) -> None:
+    customer = await crm.add()
+    assert await crm.seen_by_agent(customer) == (1, 1, 1)
+    restrict = task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy")
+    (receipt,) = await crm_adapter.restrict([restrict], Notes().note)
+    assert receipt == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
+    assert await crm.seen_by_agent(customer) == (0, 0, 0)
+    assert await crm_adapter.restrict([restrict], Notes().note) == [receipt]
+    await crm_adapter.lift([task(Operation.LIFT, email(customer.emails[0]))], Notes().note)
+    assert await crm.seen_by_agent(customer) == (1, 1, 1)
+
+
+async def test_a_former_customer_can_be_restricted_too(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+    customer = await crm.add()
+    await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)
+    (receipt,) = await crm_adapter.restrict([task(Operation.RESTRICT, email(customer.emails[0]))], Notes().note)
+    assert isinstance(receipt, Receipt)
+    assert await crm.seen_by_agent(customer) == (0, 0, 0)
+
+
+async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+    customer, other = await crm.add_many(2)
+    await crm_adapter.suppress([task(Operation.SUPPRESS, email(customer.emails[0]))], Notes().note)
+    rows = await crm.sql(
+        "SELECT code, marketing_opt_out FROM party_party WHERE code = ANY($1)", [customer.code, other.code]
+    )
+    assert {row["code"]: row["marketing_opt_out"] for row in rows} == {customer.code: True, other.code: False}
+
+
+async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
+    crm: Crm, crm_adapter: TrytonAdapter
+) -> None:
+    customer = await crm.add()
+    notes = Notes()
+    new = f"new.{customer.emails[0].lower()}"
+    rectify = _rectify(
+        customer.emails[0],
+        ("name", customer.name, "Ada Feldspat"),
+        ("email", customer.emails[0], new),
+        ("phone", customer.phones[0].number, "+49 1511 2345675"),
+        ("address.street", customer.street, "Am Ufer 5"),
+        ("address.postal_code", None, "50668"),
+        ("address.city", customer.city, "Köln"),
+    )
+    (receipt,) = await crm_adapter.rectify([rectify], notes.note)
+    assert receipt == Receipt(
+        rectify.task_id,
+        TaskOutcome.AMENDED,
+        found=6,
+        changed=6,
+        by_category={"account": 1, "contact": 2, "address": 3},
+    )
+    (export,) = await crm_adapter.export([task(Operation.EXPORT, account(customer.code))], notes.note)
+    assert isinstance(export, Receipt)
+    held = [record.data for record in export.records]
+    assert {"customer_number": customer.code, "name": "Ada Feldspat"} in held
+    assert {"street": "Am Ufer 5", "postal_code": "50668", "city": "Köln", "country": "DE"} in held
+    assert [data["value"] for data in held if "value" in data] == [new, "+49 1511 2345675"]
+    assert await crm_adapter.rectify([notes.again(rectify)], notes.note) == [receipt]
+
+
+@pytest.mark.parametrize(
+    ("field", "current", "asserted"),
+    [
+        ("shoe_size", None, "42"),
+        ("name", "Somebody Else", "Ada Feldspat"),
+        ("email", "not.hers@post.example", "ada@post.example"),
+        ("phone", None, "not a number"),
+        ("address.city", "Elsewhere", "Köln"),
+        ("name", None, "  "),
+    ],
+)
+async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
+    crm: Crm, crm_adapter: TrytonAdapter, field: str, current: str | None, asserted: str
+) -> None:
+    customer = await crm.add()
+    before = await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code)
+    rectify = _rectify(customer.emails[0], ("address.postal_code", None, "1"), (field, current, asserted))
+    (result,) = await crm_adapter.rectify([rectify], Notes().note)
+    assert isinstance(result, Refused)
+    assert customer.name not in str(result)
+    assert await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code) == before
+    assert customer.city.lower() in crm.dump()
+
+
+async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm_adapter: TrytonAdapter) -> None:
+    (result,) = await crm_adapter.rectify([_rectify("nobody@post.example", ("name", None, "Ada"))], Notes().note)
+    assert isinstance(result, Receipt)
+    assert result.outcome is TaskOutcome.NO_MATCH
+
+
+def _rectify(address: str, *changes: tuple[str, str | None, str]) -> Task:
+    asked: list[JsonValue] = [
+        {"field": f, "current": current, "asserted": asserted} for f, current, asserted in changes
+    ]
+    return task(Operation.RECTIFY, email(address), changes=asked)
