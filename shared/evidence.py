@@ -18,6 +18,7 @@ from shared.postgres import Connection
 GENESIS = bytes(32)
 
 _HOLD_HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE"
+_NEXT_ENTRIES = "SELECT * FROM evidence.entry WHERE chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT 5000"
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
 
@@ -65,3 +66,15 @@ def first_break(rows: Iterable[asyncpg.Record], prev_hash: bytes = GENESIS) -> t
             return row["chain"], row["seq"]
         prev_hash = row["hash"]
     return None
+
+
+async def audit(connection: Connection, chain: str) -> tuple[str, int] | None:
+    """The first break of a whole chain, a missing end included; None if every entry is there and follows."""
+    head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1", chain)
+    end = tuple(head) if head else (0, GENESIS)
+    seq, last = 0, GENESIS
+    while rows := await connection.fetch(_NEXT_ENTRIES, chain, seq, end[0]):
+        if found := first_break(rows, last):
+            return found
+        seq, last = rows[-1]["seq"], rows[-1]["hash"]
+    return None if (seq, last) == end else (chain, seq + 1)

@@ -56,8 +56,9 @@ class Relay:
         self._bell = bell
 
     async def run(self, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
-        """Relays until told to stop, then sends what is left; waits out a database or broker that is away."""
-        while not stopping.is_set():
+        """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
+        while True:
+            last = stopping.is_set()
             try:
                 async with self._pool.acquire() as connection:
                     if await self._lead(connection):
@@ -65,6 +66,8 @@ class Relay:
             except (*AWAY, BusAway) as error:
                 log.warning("outbox waits: %s", type(error).__name__)
             pulse.beat("relay")
+            if last:
+                return
             await self._bell.wait(1.0)
 
     async def _lead(self, connection: Connection) -> bool:

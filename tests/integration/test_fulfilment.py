@@ -54,7 +54,11 @@ async def test_what_yields_identities_is_located_first_and_erased_last(open_offi
     assert NUMBER in calls.asked[0].identities
     assert await office.desk("crm").work() == 1
     [done] = office.completed
-    assert [f"{report.system}:{report.operation}" for report in done.reports] == ["crm:locate", "cdr:erase", "crm:erase"]
+    assert [f"{report.system}:{report.operation}" for report in done.reports] == [
+        "crm:locate",
+        "cdr:erase",
+        "crm:erase",
+    ]
     assert done.outcome is Outcome.FULFILLED
     assert await office.fulfilment_state(request) == "complete"
 
@@ -77,7 +81,9 @@ async def test_two_workers_that_conclude_the_last_two_tasks_at_once_complete_it_
     await asyncio.gather(*(office.desk(system.system).work() for system in systems))
     assert len(office.completed) == len(requests)
     assert {done.request_id for done in office.completed} == requests
-    assert await office.pool.fetchval("SELECT count(*) FROM fulfilment WHERE state = 'complete' AND open_tasks = 0") == 10
+    assert (
+        await office.pool.fetchval("SELECT count(*) FROM fulfilment WHERE state = 'complete' AND open_tasks = 0") == 10
+    )
 
 
 async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_office: OpenOffice) -> None:

@@ -92,9 +92,7 @@ async def test_a_repeated_record_has_no_second_effect(open_office: OpenOffice, c
 
 async def test_an_event_of_another_right_or_type_is_not_heard(open_office: OpenOffice, clock: SetClock) -> None:
     office, diary = await open_office(), Diary()
-    withdrawn = RequestWithdrawn(
-        request_id=uuid7(), occurred_at=clock.now(), right=Right.ERASURE, subject=uuid7()
-    )
+    withdrawn = RequestWithdrawn(request_id=uuid7(), occurred_at=clock.now(), right=Right.ERASURE, subject=uuid7())
     await hearing(office, (RequestVerified, diary.begin)).handle(
         [heard(verified(clock, Right.ACCESS)), heard(withdrawn)]
     )

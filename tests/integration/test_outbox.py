@@ -1,0 +1,203 @@
+"""The outbox: said in order, deleted only when the broker has it, and nothing lost when the broker dies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from uuid_utils.compat import uuid7
+
+from deploy.local.kafka import Kafka
+from shared.bus.admin import create_topics
+from shared.bus.producer import BusAway, KafkaProducer, Producer
+from shared.bus.records import Heard, Message
+from shared.events import RequestWithdrawn
+from shared.outbox import Relay
+from shared.rights import Right
+from shared.telemetry import Pulse
+from tests.fixtures.engine import Office, OpenOffice
+
+
+class Ledger:
+    """A broker that keeps what it was sent; it is away when the test says so, before or after it has taken all."""
+
+    def __init__(self) -> None:
+        self.taken: list[Message] = []
+        self.refuses = self.forgets_to_answer = False
+        self.got_some = asyncio.Event()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Takes all messages or none."""
+        self.got_some.set()
+        if self.refuses:
+            raise BusAway
+        self.taken += messages
+        if self.forgets_to_answer:
+            raise BusAway
+
+
+@asynccontextmanager
+async def relaying(office: Office, producer: Producer) -> AsyncIterator[None]:
+    """A relay at work; at the end it sends what is left."""
+    stopping = asyncio.Event()
+    relay = Relay(office.pool, office.transactions.service, producer, office.transactions.relay_bell)
+    task = asyncio.create_task(relay.run(stopping, Pulse()))
+    yield
+    stopping.set()
+    office.transactions.relay_bell.ring()
+    async with asyncio.timeout(30):
+        await task
+
+
+async def said(office: Office, request_ids: Sequence[UUID]) -> list[str]:
+    """Events of these requests, published in one transaction each; their ids in order."""
+    ids = []
+    for request_id in request_ids:
+        async with office.transactions.begin() as tx:
+            event = RequestWithdrawn(request_id=request_id, occurred_at=tx.now, right=Right.ERASURE, subject=request_id)
+            tx.publish(event)
+        ids.append(str(event.event_id))
+    return ids
+
+
+async def test_what_is_published_is_sent_in_order_and_deleted(open_office: OpenOffice) -> None:
+    office, broker = await open_office(), Ledger()
+    before = await said(office, [uuid7() for _ in range(20)])
+    async with relaying(office, broker):
+        after = await said(office, [uuid7() for _ in range(20)])
+    assert [message.headers["ce_id"] for message in broker.taken] == before + after
+    assert await office.outbox() == []
+
+
+async def test_nothing_is_said_of_what_was_rolled_back(open_office: OpenOffice) -> None:
+    office, broker = await open_office(), Ledger()
+
+    async def fail() -> None:
+        async with office.transactions.begin() as tx:
+            tx.publish(RequestWithdrawn(request_id=uuid7(), occurred_at=tx.now, right=Right.ERASURE, subject=uuid7()))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
+    async with relaying(office, broker):
+        pass
+    assert broker.taken == []
+
+
+async def test_what_the_broker_did_not_take_stays(open_office: OpenOffice) -> None:
+    office, broker = await open_office(), Ledger()
+    broker.refuses = True
+    ids = await said(office, [uuid7() for _ in range(3)])
+    async with relaying(office, broker):
+        await broker.got_some.wait()
+    assert len(await office.outbox()) == 3
+    broker.refuses = False
+    async with relaying(office, broker):
+        pass
+    assert [message.headers["ce_id"] for message in broker.taken] == ids
+
+
+async def test_what_was_taken_but_not_acknowledged_is_said_again_under_the_same_id(open_office: OpenOffice) -> None:
+    office, broker = await open_office(), Ledger()
+    broker.forgets_to_answer = True
+    ids = await said(office, [uuid7(), uuid7()])
+    async with relaying(office, broker):
+        await broker.got_some.wait()
+    broker.forgets_to_answer = False
+    async with relaying(office, broker):
+        pass
+    heard = [message.headers["ce_id"] for message in broker.taken]
+    assert list(dict.fromkeys(heard)) == ids
+    assert len(heard) >= 4
+    assert await office.outbox() == []
+
+
+async def test_only_one_relay_of_a_service_is_at_work_and_another_takes_over_when_it_ends(
+    open_office: OpenOffice,
+) -> None:
+    first, second = await open_office(), await open_office()
+    led, spare = Ledger(), Ledger()
+    async with relaying(first, led):
+        await said(first, [uuid7()])
+        await led.got_some.wait()
+        async with relaying(second, spare):
+            await said(first, [uuid7() for _ in range(50)])
+    assert (len(led.taken), len(spare.taken)) == (51, 0)
+    async with relaying(second, spare):
+        await said(first, [uuid7()])
+    assert len(spare.taken) == 1
+
+
+async def test_messages_bigger_than_a_batch_are_not_lost(open_office: OpenOffice, kafka_bootstrap: str) -> None:
+    office = await open_office()
+    topic = f"test.big.{uuid7().hex}"
+    await create_topics(kafka_bootstrap, [topic], partitions=1)
+    producer = KafkaProducer(kafka_bootstrap)
+    async with office.transactions.begin() as tx:
+        for number in range(6):
+            tx.send(Message(topic, b"k", bytes([number]) * 700_000, {"n": str(number)}))
+    async with relaying(office, producer):
+        records = await read(kafka_bootstrap, topic, 6)
+    await producer.stop()
+    assert [(record.headers["n"], len(record.value)) for record in records] == [(str(n), 700_000) for n in range(6)]
+
+
+async def test_nothing_is_lost_or_put_out_of_order_when_the_broker_is_killed(
+    open_office: OpenOffice, broker: Kafka
+) -> None:
+    office = await open_office()
+    topic = "dsr.requests"
+    await create_topics(broker.bootstrap, [topic], partitions=4)
+    producer = KafkaProducer(broker.bootstrap)
+    requests = [uuid7() for _ in range(10)]
+    async with relaying(office, producer):
+        ids = await said(office, requests * 10)
+        await asyncio.to_thread(broker.kill)
+        ids += await said(office, requests * 10)
+        await asyncio.to_thread(broker.start)
+        ids += await said(office, requests * 10)
+        records = await read(broker.bootstrap, topic, len(ids))
+    await producer.stop()
+    assert await office.outbox() == []
+    order = {event: number for number, event in enumerate(ids)}
+    for request in requests:
+        heard = dict.fromkeys(r.headers["ce_id"] for r in records if r.key == str(request).encode())
+        assert [order[event] for event in heard] == [n for n in range(300) if n % 10 == requests.index(request)]
+
+
+@pytest.fixture
+def broker(run_folder: Path) -> Iterator[Kafka]:
+    """A broker of this test alone, to be killed."""
+    with Kafka(run_folder / f"broker-{uuid7().hex}") as kafka:
+        yield kafka
+
+
+async def read(bootstrap: str, topic: str, at_least: int) -> list[Heard]:
+    """The records of a topic from its beginning, in order per partition, until there are so many different ones."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, max_partition_fetch_bytes=4_000_000)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        records: list[Heard] = []
+        async with asyncio.timeout(90):
+            while len({(r.key, r.headers.get("ce_id"), r.headers.get("n")) for r in records}) < at_least:
+                for batch in (await consumer.getmany(timeout_ms=500)).values():
+                    records += [
+                        Heard(r.topic, r.key, r.value, {name: value.decode() for name, value in r.headers})
+                        for r in batch
+                    ]
+        return records
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> Sequence[int]:
+    async with asyncio.timeout(20):
+        while not (found := consumer.partitions_for_topic(topic)):
+            await consumer._client.force_metadata_update()  # noqa: SLF001
+    return sorted(found)

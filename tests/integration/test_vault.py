@@ -1,0 +1,149 @@
+"""The vault: sealed for one subject under one key; shred the key, and nobody reads it any more."""
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from uuid_utils.compat import uuid7
+
+from shared import keyring
+from shared.errors import Shredded, UnknownKey
+from shared.identities import Identity, IdentityType
+from shared.postgres import Connection
+from shared.vault import Sealing, Statement, Vault, encode_identities
+from tests.fixtures.engine import Office, OpenOffice, SetClock
+
+ADA = Identity(IdentityType.EMAIL, "ada@example.org")
+NUMBER = Identity(
+    IdentityType.PHONE,
+    "+442079460000",
+    datetime(2025, 1, 1, tzinfo=UTC),
+    datetime(2026, 1, 1, tzinfo=UTC),
+    "crm",
+)
+
+
+async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(open_office: OpenOffice) -> None:
+    office = await open_office()
+    ref = uuid7()
+    change = {"field": "email", "current": "ada@example.org", "asserted": "ada@example.net"}
+    async with office.transactions.begin() as tx:
+        said = Statement((ADA, NUMBER), (change,))
+        await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, said, tx.now)])
+        assert await tx.vault.statements(tx.connection, [ref]) == {ref: said}
+
+
+async def test_nothing_of_it_stands_in_the_database_in_clear(open_office: OpenOffice) -> None:
+    office = await open_office()
+    ref = await office.subject(ADA)
+    async with office.transactions.begin() as tx:
+        await tx.vault.seal(tx.connection, [Sealing(ref, "records", "crm", b"Ada Lovelace")], tx.now)
+    rows = await office.pool.fetch("SELECT s::text FROM vault.subject s UNION ALL SELECT s::text FROM vault.sealed s")
+    dump = "\n".join(row[0] for row in rows)
+    for value in (b"ada@example.org", b"Ada Lovelace"):
+        assert value.decode() not in dump
+        assert value.hex() not in dump
+
+
+async def test_identities_that_systems_yield_are_known_once_each(open_office: OpenOffice) -> None:
+    office = await open_office()
+    ref = await office.subject(ADA)
+    async with office.transactions.begin() as tx:
+        pieces = [Sealing(ref, "identities", "crm", encode_identities([ADA, NUMBER])) for _ in range(2)]
+        await tx.vault.seal(tx.connection, pieces, tx.now)
+        known = await tx.vault.statements(tx.connection, [ref])
+    assert known[ref].identities == (ADA, NUMBER)
+
+
+async def test_a_shredded_subject_cannot_be_read_by_anyone(open_office: OpenOffice, clock: SetClock) -> None:
+    office = await open_office()
+    ref, other = await office.subject(ADA), await office.subject(NUMBER)
+    sealing = Sealing(ref, "package", "export", b"everything")
+    async with office.transactions.begin() as tx:
+        await tx.vault.seal(tx.connection, [sealing], tx.now)
+        assert await tx.vault.shred(tx.connection, [ref], clock.now()) == [ref]
+        assert await tx.vault.shred(tx.connection, [ref], clock.now()) == []
+        assert set(await tx.vault.statements(tx.connection, [ref, other])) == {other}
+        with pytest.raises(Shredded):
+            await tx.vault.open_one(tx.connection, sealing.sealed_id)
+        with pytest.raises(Shredded):
+            await tx.vault.open_kind(tx.connection, ref, "package")
+        with pytest.raises(Shredded):
+            await tx.vault.seal(tx.connection, [Sealing(ref, "package", "export", b"more")], tx.now)
+    row = await office.pool.fetchrow("SELECT wrapped_key, statement FROM vault.subject WHERE subject_ref = $1", ref)
+    assert row is not None
+    assert tuple(row) == (None, None)
+
+
+async def test_a_key_that_the_keyring_does_not_hold_is_an_error_by_name(
+    open_office: OpenOffice, tmp_path: Path
+) -> None:
+    office = await open_office()
+    ref = await office.subject()
+    keyring.create(tmp_path / "other.json", active="k2")
+    stranger = Vault(keyring.load(tmp_path / "other.json"))
+    async with office.pool.acquire() as connection:
+        with pytest.raises(UnknownKey, match="k1"):
+            await stranger.statements(connection, [ref])
+
+
+async def test_another_key_of_the_same_name_opens_nothing(open_office: OpenOffice, tmp_path: Path) -> None:
+    office = await open_office()
+    ref = await office.subject()
+    keyring.create(tmp_path / "other.json")
+    stranger = Vault(keyring.load(tmp_path / "other.json"))
+    async with office.pool.acquire() as connection:
+        with pytest.raises(InvalidTag):
+            await stranger.statements(connection, [ref])
+
+
+async def test_a_retired_key_still_opens_what_it_sealed(open_office: OpenOffice, tmp_path: Path) -> None:
+    office = await open_office()
+    ref = await office.subject(ADA)
+    keyring.create(tmp_path / "next.json", active="k2")
+    fresh, retired = keyring.load(tmp_path / "next.json"), office.transactions.vault.keyring
+    rotated = Vault(dataclasses.replace(fresh, keys={**retired.keys, **fresh.keys}))
+    later = uuid7()
+    async with office.transactions.begin() as tx:
+        await rotated.insert_subjects(tx.connection, [rotated.new_subject(later, Statement((NUMBER,)), tx.now)])
+        known = await rotated.statements(tx.connection, [ref, later])
+    assert {known[ref].identities, known[later].identities} == {(ADA,), (NUMBER,)}
+    assert await office.pool.fetchval("SELECT kek_id FROM vault.subject WHERE subject_ref = $1", later) == "k2"
+
+
+@pytest.mark.parametrize(
+    "swap",
+    [
+        "UPDATE vault.sealed SET subject_ref = $2 WHERE subject_ref = $1",
+        """UPDATE vault.subject b SET wrapped_key = a.wrapped_key, statement = a.statement
+           FROM vault.subject a WHERE a.subject_ref = $1 AND b.subject_ref = $2""",
+    ],
+)
+async def test_what_was_sealed_for_one_subject_opens_for_no_other(open_office: OpenOffice, swap: str) -> None:
+    office = await open_office()
+    one, other = await office.subject(ADA), await office.subject(NUMBER)
+    async with office.transactions.begin() as tx:
+        await tx.vault.seal(tx.connection, [Sealing(one, "records", "crm", b"hers")], tx.now)
+    await office.pool.execute(swap, one, other)
+    async with office.pool.acquire() as connection:
+        with pytest.raises(InvalidTag):
+            await _read_all(office, connection, other)
+
+
+async def test_one_changed_bit_is_found(open_office: OpenOffice) -> None:
+    office = await open_office()
+    ref = await office.subject()
+    await office.pool.execute(
+        "UPDATE vault.subject SET statement = set_byte(statement, 20, get_byte(statement, 20) # 1)"
+    )
+    async with office.pool.acquire() as connection:
+        with pytest.raises(InvalidTag):
+            await office.transactions.vault.statements(connection, [ref])
+
+
+async def _read_all(office: Office, connection: Connection, ref: UUID) -> None:
+    await office.transactions.vault.statements(connection, [ref])
+    await office.transactions.vault.open_kind(connection, ref, "records")
