@@ -200,6 +200,8 @@ async def _block(tx: Transaction, ids: Sequence[UUID]) -> None:
     for blocked in await _end(tx, ids, "blocked"):
         failures: JsonValue = {report.system: report.failure for report in blocked.reports if report.failure}
         tx.record(blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures})
+        if blocked.operation is Operation.ESCALATE:
+            continue  # a warning that cannot be delivered does not stop the request that it is about
         tx.publish(
             FulfilmentBlocked(
                 request_id=blocked.request_id,

@@ -16,7 +16,7 @@ from deploy.local.platform import Platform
 from shared.postgres import migrate
 
 RUNS = LOCAL / "test"
-pytest_plugins = ["tests.fixtures.roundup", "tests.fixtures.tryton"]
+pytest_plugins = ["tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]
 
 settings.register_profile("repository", database=DirectoryBasedExampleDatabase(CACHE / "hypothesis"), deadline=None)
 settings.load_profile("repository")

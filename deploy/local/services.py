@@ -1,6 +1,5 @@
 """The five services as processes of this machine, on real servers, with keys of their own."""
 
-import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Self
 
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_ports
+from deploy.local.postgres_databases import wait_for
 from deploy.local.process import Child
 from services.intake import keys
 from shared import keyring
@@ -69,12 +69,12 @@ class Services:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not self.keyring.exists():
             keyring.create(self.keyring)
-        asyncio.run(migrate(self._servers.postgres_dsn))
-        asyncio.run(admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems)))
+        wait_for(migrate(self._servers.postgres_dsn))
+        wait_for(admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems)))
 
     def key(self, role: str) -> str:
         """A new API key with that role."""
-        return asyncio.run(keys.create(self._servers.postgres_dsn, role, SystemClock().now()))
+        return wait_for(keys.create(self._servers.postgres_dsn, role, SystemClock().now()))
 
     def start(self) -> None:
         """Starts all five side by side and waits until each is ready."""

@@ -17,7 +17,7 @@ from services.intake.submission import Submission, received_in_the_future
 from shared.events import Event, RequestReceived, RequestVerified
 from shared.rights import Right
 from shared.telemetry import REQUESTS
-from shared.time_limit import commit_due
+from shared.time_limit import Arrival, due_on
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
 from shared.vault import Statement
@@ -86,17 +86,19 @@ class Acceptance:
         received_at = submission.received_at or now
         if received_in_the_future(received_at, now):
             raise BadRequest("received_at lies in the future; leave it out, or give the instant at which it arrived")
-        zones = self._policy.zones_of(submission.subject.country)
+        country = submission.subject.country
+        arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
+        scope = submission.ground or submission.scope
         request = Request(
             request_id=uuid7(),
             subject_ref=uuid7(),
             right=submission.right,
             state=State.RECEIVED,
-            scope=submission.ground or submission.scope,
+            scope=scope,
             channel="api",
             received_at=received_at,
             accepted_at=now,
-            due_on=commit_due(received_at, zones, self._policy),
+            due_on=due_on(arrival, submission.right, scope, self._policy),
         )
         sure = assurance.suffices(submission.assurance, submission.right, self._required)
         statement = Statement(
@@ -109,8 +111,8 @@ class Acceptance:
             subject=request.subject_ref,
             channel=request.channel,
             received_at=received_at,
-            zones=zones,
-            calendar=self._policy.calendar_of(submission.subject.country),
+            zones=arrival.zones,
+            calendar=arrival.calendar,
             scope=request.scope,
             due_on=request.due_on,
         )

@@ -147,7 +147,7 @@ def _claim(request: Request, caller: Caller, body: bytes) -> Claim | None:
 
 
 def _told(accepted: Accepted) -> dict[str, object]:
-    return {"request_id": accepted.request_id, "state": accepted.state, "due_on": accepted.due_on}
+    return {"request_id": str(accepted.request_id), "state": accepted.state, "due_on": accepted.due_on}
 
 
 def _view(filed: Filed) -> dict[str, object]:
@@ -160,6 +160,7 @@ def _view(filed: Filed) -> dict[str, object]:
         "scope": request.scope,
         "received_at": request.received_at.isoformat(),
         "due_on": request.due_on.isoformat(),
+        "warning": filed.warning,
         "closed_at": request.closed_at.isoformat() if request.closed_at else None,
         "answer": answer.answer(request, filed.tasks),
         "tasks": filed.tasks or [],

@@ -58,6 +58,7 @@ class RequestView(BaseModel):
     scope: str | None
     received_at: datetime
     due_on: date
+    warning: str | None
     closed_at: datetime | None
     answer: str
     tasks: list[TaskView]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from services.intake import register
 from services.intake.register import Filed
-from services.intake.request import OPEN, State
+from services.intake.request import State
 from shared.downstreams.contract import Operation
 from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, FulfilmentCompleted
 from shared.transaction import Transaction
@@ -43,16 +43,13 @@ async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: Transaction) -> 
 
 
 async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: Transaction) -> None:
-    """Put a deadline that comes near or has passed on the request's record, if it is still open."""
-    held = await register.hold(tx, [event.request_id for event in events])
-    for event in events:
-        if event.request_id in held and held[event.request_id].request.state in OPEN:
-            tx.record(event.request_id, _name(event), {"due_on": event.due_on.isoformat()})
+    """Show with an open request that its deadline comes near or has passed; the evidence has it from the deadline service."""
+    await register.warn(tx, {event.request_id: _name(event) for event in events})
 
 
 def _name(event: DeadlineApproaching | DeadlineOverdue) -> str:
     match event:
         case DeadlineApproaching():
-            return f"deadline.approaching.{event.days_left}d"
+            return f"due_in_{event.days_left}_days"
         case DeadlineOverdue():
-            return f"deadline.overdue.{event.clock}"
+            return f"overdue_{event.clock}"

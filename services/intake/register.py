@@ -1,6 +1,6 @@
 """The register of requests: reading them back, and moving them on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from shared.transaction import Transaction
 
 _READ = (
     'SELECT request_id, subject_ref, "right", state, scope, channel, received_at, accepted_at, due_on,'
-    " outcome, responded_at, closed_at, key_id, package_id, tasks FROM request"
+    " outcome, responded_at, closed_at, key_id, package_id, tasks, warning FROM request"
 )
 _WRITE = """
 UPDATE request r SET state = w.state, outcome = w.outcome, responded_at = w.responded_at, closed_at = w.closed_at,
@@ -34,6 +34,7 @@ class Filed:
     key_id: str
     package_id: UUID | None = None
     tasks: list[dict[str, object]] | None = None
+    warning: str | None = None
 
 
 async def read(connection: asyncpg.Connection, request_id: UUID) -> Filed | None:
@@ -61,6 +62,16 @@ async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
         [f.request.closed_at for f in filed],
         [f.package_id for f in filed],
         [orjson.dumps(f.tasks).decode() if f.tasks is not None else None for f in filed],
+    )
+
+
+async def warn(tx: Transaction, warnings: Mapping[UUID, str]) -> None:
+    """Shows a milestone of the deadline with each of these requests that is still open."""
+    await tx.connection.execute(
+        "UPDATE request r SET warning = w.warning FROM unnest($1::uuid[], $2::text[]) AS w (request_id, warning)"
+        " WHERE r.request_id = w.request_id AND r.state <> 'closed'",
+        list(warnings),
+        list(warnings.values()),
     )
 
 
@@ -103,4 +114,4 @@ def _filed(row: asyncpg.Record) -> Filed:
         responded_at=row["responded_at"],
         closed_at=row["closed_at"],
     )
-    return Filed(request, row["key_id"], row["package_id"], row["tasks"])
+    return Filed(request, row["key_id"], row["package_id"], row["tasks"], row["warning"])

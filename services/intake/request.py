@@ -25,8 +25,6 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
-OPEN = frozenset(State) - {State.RESPONDED, State.CLOSED}
-
 FOLLOWS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset({State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.IN_PROGRESS, State.RESPONDED}),
     State.AWAITING_IDENTITY: frozenset({State.IN_PROGRESS, State.RESPONDED}),

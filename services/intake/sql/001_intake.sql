@@ -14,7 +14,8 @@ CREATE TABLE request (
     responded_at timestamptz,
     closed_at    timestamptz,
     package_id   uuid,
-    tasks        jsonb                      -- what the downstreams reported, in counts
+    tasks        jsonb,                     -- what the downstreams reported, in counts
+    warning      text                       -- the latest milestone of its deadline, if one has come
 ) WITH (fillfactor = 70);
 CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
 

@@ -1,0 +1,74 @@
+"""What people do with a request after it was submitted."""
+
+import asyncpg
+
+from tests.fixtures.live import Live, submit, until
+
+
+async def test_a_request_waits_until_its_requester_is_identified_and_then_runs(live: Live) -> None:
+    submission = {**live.somebody().submission("access"), "assurance": {"level": "L1", "method": "email_link"}}
+    async with live.api() as client:
+        request_id = await submit(client, submission)
+        waiting = await until(client, request_id, "awaiting_identity")
+        not_enough = await client.post(f"/v1/requests/{request_id}/verify", json={"assurance": submission["assurance"]})
+        enough = {"assurance": {"level": "L2", "method": "two_contact_points"}}
+        verified = await client.post(f"/v1/requests/{request_id}/verify", json=enough)
+        closed = await until(client, request_id, "closed")
+        again = await client.post(f"/v1/requests/{request_id}/verify", json=enough)
+
+    assert "sure that it comes from you" in str(waiting["answer"])
+    assert (not_enough.status_code, verified.json()["state"]) == (400, "in_progress")
+    assert closed["outcome"] == "fulfilled"
+    assert again.json()["type"] == "urn:dsr:problem:illegal_transition"
+
+
+async def test_a_request_that_is_withdrawn_before_it_began_touches_nothing(live: Live) -> None:
+    subject = live.somebody()
+    async with live.api() as client:
+        request_id = await submit(client, {**subject.submission(), "assurance": None})
+        withdrawn = await client.post(f"/v1/requests/{request_id}/withdraw")
+        view = await until(client, request_id, "closed")
+        twice = await client.post(f"/v1/requests/{request_id}/withdraw")
+
+    assert (withdrawn.status_code, view["outcome"]) == (200, "withdrawn")
+    assert twice.status_code == 409
+    assert await live.count("calls", "caller = $1", subject.phone) == 50
+
+
+async def test_a_store_that_lost_a_table_stops_the_request_until_a_person_decides(live: Live) -> None:
+    subject = live.somebody()
+    connection = await asyncpg.connect(live.stores.dsns["tickets"])
+    async with live.api() as client, live.api(live.privacy) as officer:
+        await connection.execute("ALTER TABLE ticket RENAME TO ticket_elsewhere")
+        try:
+            request_id = await submit(client, subject.submission())
+            blocked = await until(client, request_id, "awaiting_decision")
+        finally:
+            await connection.execute("ALTER TABLE ticket_elsewhere RENAME TO ticket")
+            await connection.close()
+        decided = await officer.post(f"/v1/requests/{request_id}/decision", json={"decision": "retry"})
+        closed = await until(client, request_id, "closed")
+
+    failures = {task["system"]: task.get("failure") for task in blocked["tasks"]}  # type: ignore[attr-defined]
+    assert failures == {"customers": None, "calls": None, "tickets": "table_missing"}
+    assert decided.json()["state"] == "in_progress"
+    assert closed["outcome"] == "fulfilled"
+    assert await live.count("tickets", "requester = $1", subject.email) == 0
+
+
+async def test_a_person_may_close_what_cannot_be_done_as_partially_fulfilled(live: Live) -> None:
+    subject = live.somebody()
+    connection = await asyncpg.connect(live.stores.dsns["customers"])
+    async with live.api() as client, live.api(live.privacy) as officer:
+        await connection.execute("ALTER TABLE customer RENAME TO customer_elsewhere")
+        try:
+            request_id = await submit(client, subject.submission())
+            await until(client, request_id, "awaiting_decision")
+        finally:
+            await connection.execute("ALTER TABLE customer_elsewhere RENAME TO customer")
+            await connection.close()
+        await officer.post(f"/v1/requests/{request_id}/decision", json={"decision": "close_partially"})
+        view = await until(client, request_id, "closed")
+
+    assert view["outcome"] == "partially_fulfilled"
+    assert "customers" in str(view["answer"])

@@ -1,0 +1,119 @@
+"""Each of the six rights, asked over HTTP, runs to closure over real stores."""
+
+import csv
+import io
+import json
+import zipfile
+
+import pytest
+
+from shared import certificate
+from tests.fixtures.live import Live, submit, until
+
+
+async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject_and_of_nobody_else(live: Live) -> None:
+    subject, neighbour = live.somebody(), live.somebody()
+    async with live.api() as client:
+        view = await until(client, await submit(client, subject.submission()), "closed")
+
+    assert view["outcome"] == "fulfilled"
+    assert {(t["system"], t["found"], t["changed"], t["remaining"]) for t in view["tasks"]} == {
+        ("customers", 1, 1, 0),
+        ("calls", 50, 50, 0),
+        ("tickets", 5, 5, 0),
+    }
+    assert await live.count("customers", "account_id = $1", subject.account_id) == 0
+    assert await live.count("calls", "caller = $1", subject.phone) == 0
+    assert await live.count("tickets", "requester = $1", subject.email) == 0
+    assert await live.count("calls", "caller = $1", neighbour.phone) == 50
+    assert await live.count("tickets", "requester = $1", neighbour.email) == 5
+
+
+async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(live: Live) -> None:
+    stranger = {"email": "stranger@example.com", "phones": [{"number": "+493099999999", "since": "2024-01-01T00:00:00Z"}]}
+    submission = {**live.somebody().submission(), "subject": stranger}
+    async with live.api() as client:
+        view = await until(client, await submit(client, submission), "closed")
+
+    assert view["outcome"] == "no_data"
+    assert "hold no data about you" in view["answer"]
+
+
+@pytest.mark.parametrize(("right", "categories"), [("access", {"account", "call", "ticket"}), ("portability", {"account", "call"})])
+async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked(live: Live, right: str, categories: set[str]) -> None:
+    subject = live.somebody()
+    async with live.api() as client:
+        request_id = await submit(client, subject.submission(right))
+        view = await until(client, request_id, "closed")
+        package = await client.get(f"/v1/requests/{request_id}/package")
+
+    assert view["outcome"] == "fulfilled"
+    assert package.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
+        everything = json.loads(archive.read("data.json"))
+        calls = list(csv.DictReader(io.StringIO(archive.read("call.csv").decode())))
+    assert categories <= {record["category"] for record in everything["records"]}
+    assert len(calls) == 50
+    assert {call["caller"] for call in calls} == {subject.phone}
+
+
+async def test_the_package_is_sealed_at_rest_and_for_nobody_else(live: Live) -> None:
+    subject = live.somebody()
+    async with live.api() as client:
+        request_id = await submit(client, subject.submission("access"))
+        await until(client, request_id, "closed")
+    async with live.api(live.services.key("channel")) as somebody_else:
+        answer = await somebody_else.get(f"/v1/requests/{request_id}/package")
+
+    assert answer.status_code == 404
+
+
+async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) -> None:
+    subject = live.somebody()
+    change = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
+    async with live.api() as client:
+        view = await until(client, await submit(client, subject.submission("rectification", changes=[change])), "closed")
+
+    assert view["outcome"] == "fulfilled"
+    assert await live.count("customers", "account_id = $1 AND city = 'Potsdam'", subject.account_id) == 1
+
+
+async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
+    subject = live.somebody()
+    async with live.api() as client, live.api(live.privacy) as officer:
+        request_id = await submit(client, subject.submission("restriction", ground="accuracy_contested"))
+        view = await until(client, request_id, "closed")
+        restricted = await live.count("customers", "account_id = $1 AND restricted", subject.account_id)
+        lifted = await officer.post(f"/v1/requests/{request_id}/lift")
+
+        async def actions() -> set[str]:
+            entries = (await client.get(f"/v1/requests/{request_id}/timeline")).json()["entries"]
+            return {entry["action"] for entry in entries}
+
+        while "restriction.lift_completed" not in await actions():
+            pass
+
+    assert (view["outcome"], restricted, lifted.status_code) == ("fulfilled", 1, 200)
+    assert await live.count("customers", "account_id = $1 AND restricted", subject.account_id) == 0
+
+
+async def test_an_objection_stops_marketing(live: Live) -> None:
+    subject = live.somebody()
+    async with live.api() as client:
+        view = await until(client, await submit(client, subject.submission("objection", scope="direct_marketing")), "closed")
+
+    assert view["outcome"] == "fulfilled"
+    assert await live.count("customers", "account_id = $1 AND NOT marketing", subject.account_id) == 1
+
+
+async def test_a_closed_request_has_a_certificate_that_holds_and_any_change_breaks(live: Live) -> None:
+    subject = live.somebody()
+    async with live.api() as client:
+        request_id = await submit(client, subject.submission())
+        await until(client, request_id, "closed")
+        certified = (await client.get(f"/v1/requests/{request_id}/certificate")).json()
+
+    assert certificate.verify(certified) == []
+    assert {entry["action"] for entry in certified["entries"]} >= {"request.received", "task.concluded", "request.closed"}
+    certified["request"]["outcome"] = "no_data"
+    assert certificate.verify(certified) != []
