@@ -22,7 +22,10 @@ from shared.downstreams.sql.store import Session
 from shared.errors import BlastRadius, ForeignHit, ResidueFound, Unavailable
 from shared.identities import Identity, IdentityType
 
-_BEGUN = "SELECT set_config('statement_timeout', $1, true), pg_current_xact_id()::text AS xid"
+_BEGUN = """
+SELECT pg_current_xact_id()::text AS xid,
+       set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)
+"""
 _SHORTEST_WINDOW = timedelta(days=2)
 _COLLISIONS = 5
 
@@ -134,7 +137,9 @@ class Erasure:
         transaction = self._connection.transaction(isolation="repeatable_read" if blanks else "read_committed")
         await transaction.start()
         try:
-            begun = await self._connection.fetchrow(_BEGUN, str(max(1, round(limit * 1000))))
+            # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
+            limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
+            begun = await self._connection.fetchrow(_BEGUN, *limits)
             assert begun is not None  # noqa: S101 - SELECT without FROM has one row
             found: list[Counter[str]] = [Counter() for _ in batch]
             for table in self._tables:

@@ -1,0 +1,189 @@
+"""Finding, showing and changing people in SQL stores."""
+
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from deploy.local.cdr import CdrStore
+from shared.downstreams.contract import Operation, TaskOutcome
+from shared.errors import BlastRadius
+from shared.identities import Identity, IdentityType
+from tests.fixtures.cdr import (
+    ANNA,
+    BORIS,
+    CHIARA,
+    Notes,
+    at,
+    call,
+    cdr_store,
+    connected,
+    number,
+    opened,
+    receipt,
+    task,
+)
+from tests.fixtures.customer_store import CustomerStore, customer_store
+
+__all__ = ["cdr_store", "customer_store"]
+EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
+
+
+async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_with_their_periods(
+    customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
+        located, unknown = await adapter.locate(
+            [task(EMAIL, number(ANNA, since=None)), task(Identity(IdentityType.EMAIL, "x@example.org"))], Notes().note
+        )
+    found = {(i.type, i.value, i.valid_from, i.valid_to, i.source) for i in receipt(located).identities}
+    since = at("2024-02-05").replace(hour=8, minute=30)
+    assert found == {
+        (IdentityType.ACCOUNT_ID, "C1", None, None, "store"),
+        (IdentityType.NAME, "Anna Meier", None, None, "store"),
+        (IdentityType.PHONE, ANNA, since, None, "store"),
+        (IdentityType.PHONE, "+34918750146", since, at("2026-01-10"), "store"),
+    }
+    assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
+
+
+async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(
+    customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
+        (result,) = await adapter.locate([task(EMAIL, number(BORIS, since=None))], Notes().note)
+    assert isinstance(result, BlastRadius)
+
+
+async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_the_present(
+    customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = number(ANNA, until=at("2026-01-10"))
+    async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
+        done = receipt((await adapter.erase([task(given_up)], Notes().note))[0])
+    assert done.by_category.get("account", 0) == 0
+    assert await customer_store.ask("SELECT count(*) FROM customer") == [(3,)]
+
+
+async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and_nobody_the_gap(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
+    await cdr_store.seed([call(ANNA, CHIARA, day) for day in days])
+    x, y = number(ANNA, until=at("2026-01-10")), number(ANNA, since=at("2026-03-01"))
+    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+        results = await adapter.export([task(x), task(y)], Notes().note)
+    shown = [[str(r.data["started"])[:10] for r in receipt(e).records if r.category == "call_record"] for e in results]
+    assert [sorted(each) for each in shown] == [list(days[:2]), list(days[4:])]
+
+
+async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_given(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
+    async with connected(cdr_store.admin) as connection:
+        await connection.execute("UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
+    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+        called, caller = await adapter.export([task(number(BORIS)), task(number(ANNA))], Notes().note)
+    records = receipt(called).records
+    calls = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]
+    assert sorted(str(data["from"]) for data in calls) == [CHIARA, "withheld"]
+    withheld = [r for r in records if r.data["from"] == "withheld"]
+    package = orjson.dumps([[r.category, r.source, r.data] for r in withheld])
+    assert ANNA.encode() not in package
+    assert ANNA[1:].encode() not in package
+    assert b"198.18.0.7" not in orjson.dumps([r.data for r in records if r.data["to"] == BORIS])
+    own = [r.data for r in receipt(caller).records if r.category == "call_record" and r.data["to"] == BORIS]
+    assert [(data["network_number"], data["number_withheld"], data["device"]) for data in own] == [
+        (ANNA, "yes", "Linphone/5.2.6")
+    ]
+
+
+async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+        caller, called = await adapter.export([task(number(ANNA)), task(number(BORIS))], Notes().note)
+    outgoing, incoming = (
+        next(r.data for r in receipt(e).records if r.category == "call_record") for e in (caller, called)
+    )
+    assert outgoing["to"] == BORIS
+    assert outgoing["address"] == "198.18.0.7"
+    assert incoming["from"] == ANNA
+    assert incoming.keys() == {"started", "ended", "seconds", "from", "to"}
+    assert (incoming["started"], incoming["seconds"]) == ("2026-03-02T10:00:00+00:00", 120.0)
+
+
+async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = ("2025-12-24", "2026-04-01")
+    await cdr_store.seed(
+        [call(ANNA, CHIARA, day) for day in days] + [call(BORIS, ANNA, "2026-04-02", pai=BORIS), call(BORIS, CHIARA)]
+    )
+    restriction = task(number(ANNA, since=at("2026-03-01")), operation=Operation.RESTRICT)
+
+    async def seen(dsn: str) -> list[int]:
+        async with connected(dsn) as connection:
+            return [await connection.fetchval(f"SELECT count(*) FROM {t}") for t in ("acc_cdrs", "acc", "missed_calls")]
+
+    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+        first = await adapter.restrict([restriction], Notes().note)
+        assert first == await adapter.restrict([restriction], Notes().note)
+        assert (receipt(first[0]).outcome, receipt(first[0]).found) == (TaskOutcome.AMENDED, 4)
+        assert await seen(cdr_store.reader) == [2, 2, 0]
+        assert await seen(cdr_store.privacy) == [4, 4, 0]
+        exported = await adapter.export([replace(restriction, operation=Operation.EXPORT)], Notes().note)
+        assert receipt(exported[0]).found == 4
+        lifted = (await adapter.lift([replace(restriction, operation=Operation.LIFT)], Notes().note))[0]
+    assert receipt(lifted).outcome is TaskOutcome.AMENDED
+    assert await seen(cdr_store.reader) == [4, 4, 0]
+
+
+async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_policy(cdr_store: CdrStore) -> None:
+    async with connected(cdr_store.admin) as connection:
+        readable = await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace "
+            "AND has_table_privilege('cdr_reader', oid, 'SELECT') ORDER BY 1"
+        )
+    assert [name for (name,) in readable] == ["acc", "acc_cdrs", "missed_calls"]
+
+
+async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
+    customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [
+        {"field": "street", "current": "Lindenallee 14", "asserted": "Lindenallee 41"},
+        {"field": "email", "current": "Anna.MEIER@Example.org", "asserted": "anna@example.org"},
+        {"field": "born", "current": None, "asserted": "1980-02-29"},
+        {"field": "shoe_size", "current": "41", "asserted": "42"},
+    ]
+    account = Identity(IdentityType.ACCOUNT_ID, "C1")
+    correction = task(account, operation=Operation.RECTIFY, details={"changes": changes})
+    notes = Notes()
+    async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
+        first = await adapter.rectify([correction], notes.note)
+        again = await adapter.rectify([notes.again(correction)], notes.note)
+        stale = task(account, details={"changes": [{"field": "street", "current": "nowhere", "asserted": "x"}]})
+        nothing = (await adapter.rectify([stale], notes.note))[0]
+    assert (receipt(first[0]).outcome, receipt(first[0]).changed) == (TaskOutcome.AMENDED, 1)
+    assert again == first
+    assert receipt(nothing).outcome is TaskOutcome.NO_MATCH
+    held = "SELECT street, email, born::text FROM customer WHERE account_id = 'C1'"
+    assert await customer_store.ask(held) == [("Lindenallee 41", "anna@example.org", "1980-02-29")]
+    assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C2'") == [("Molenweg 31",)]
+
+
+async def test_flags_are_set_for_the_subject_alone_and_taken_back(
+    customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = task(EMAIL)
+    flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
+    async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
+        suppressed = receipt((await adapter.suppress([subject], Notes().note))[0])
+        await adapter.restrict([subject], Notes().note)
+        assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
+        await adapter.lift([subject], Notes().note)
+    assert (suppressed.outcome, suppressed.by_category) == (TaskOutcome.AMENDED, {"account": 1})
+    assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]

@@ -1,0 +1,65 @@
+"""How PostgreSQL executes the statements of many subjects: by index, however many come together."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from deploy.local.cdr import CdrStore
+from shared.downstreams.sql import SqlSettings
+from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import SqlStore
+from tests.fixtures.cdr import call, cdr_store
+
+__all__ = ["cdr_store"]
+EMPTY = "acc_cdrs_default"
+"""The partition for calls of a month that has none yet: how nothing is read does not matter."""
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def statements(table: Statements) -> dict[str, str]:
+    return {
+        "count": table.count,
+        "delete": table.delete,
+        "select": table.select(["callid"]),
+        **{f"blank {i}": statement for i, statement in enumerate(table.blank)},
+    }
+
+
+@pytest.mark.parametrize("subjects", [1, 10_000])
+async def test_no_statement_reads_a_table_from_end_to_end(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch, subjects: int
+) -> None:
+    numbers = [f"+3469{i:07d}" for i in range(subjects)]
+    some = [f"+3469{i:07d}" for i in range(2_000)]
+    pairs = list(zip(some, reversed(some), strict=True))
+    await cdr_store.seed([call(a, b) for a, b in pairs] + [call(a, b, missed=True) for a, b in pairs])
+    monkeypatch.setenv("DSR_STORE_DSN", cdr_store.privacy)
+    store = SqlStore("cdr", SqlSettings(dsn_env="DSR_STORE_DSN", dataset="kamailio"))
+    await store.open()
+    try:
+        async with store.session() as session:
+            for table in session.tables:
+                for name, statement in statements(table).items():
+                    await session.connection.execute(f"PREPARE examined(text[]) AS {statement}")
+                    arguments = ", ".join(f"'{n}'" for n in numbers)
+                    explained = await session.connection.fetchval(
+                        f"EXPLAIN (FORMAT JSON) EXECUTE examined(ARRAY[{arguments}])"
+                    )
+                    every = nodes(json.loads(explained)[0]["Plan"])
+                    plan = [node for node in every if node.get("Relation Name") != EMPTY]
+                    scans = [node["Node Type"] for node in plan if node.get("Relation Name")]
+                    assert scans, name
+                    assert "Seq Scan" not in scans, (table.name, name)
+                    read = [node for node in plan if node["Node Type"] in {"Bitmap Index Scan", "Index Scan"}]
+                    assert read, name
+                    assert all("ANY" in node.get("Index Cond", "") for node in read), (table.name, name, read)
+                    await session.connection.execute("DEALLOCATE examined")
+    finally:
+        await store.close()

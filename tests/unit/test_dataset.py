@@ -1,0 +1,123 @@
+"""What a dataset may say of a store, and what is refused before anything is searched by it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from shared.downstreams.sql.dataset import SHIPPED, Dataset
+from shared.downstreams.sql.keys import Key, wall_clock
+from shared.downstreams.sql.statements import literal, quoted
+from shared.errors import Misconfigured
+from shared.identities import IdentityType
+
+GOOD = """
+name = "calls"
+[tables.calls]
+category = "call"
+primary_key = ["id"]
+erase = "blank"
+occurred = { column = "began", timezone = "Europe/Madrid" }
+[tables.calls.parties.caller]
+nobody = ["", "anonymous"]
+withheld = { column = "privacy", values = ["id"] }
+[tables.calls.parties.callee]
+[tables.calls.columns]
+id = { class = "T" }
+began = { class = "M", label = "started", explain = "when it began" }
+src = { class = "A", identity = "phone", party = "caller" }
+dst = { class = "A", identity = "phone", party = "callee" }
+privacy = { class = "M", party = "caller" }
+"""
+
+
+def load(tmp_path: Path, text: str) -> Dataset:
+    path = tmp_path / "calls.toml"
+    path.write_text(text, encoding="utf-8")
+    return Dataset.load(str(path))
+
+
+def test_a_dataset_says_what_every_column_holds_about_whom(tmp_path: Path) -> None:
+    table = load(tmp_path, GOOD).tables["calls"]
+    assert list(table.searched) == ["src", "dst"]
+    assert table.types == (IdentityType.PHONE,)
+    assert list(table.fields_of("caller")) == ["src", "privacy"]
+    assert table.timezone == ZoneInfo("Europe/Madrid")
+
+
+def test_every_dataset_that_ships_can_be_used() -> None:
+    shipped = [Dataset.load(path.stem) for path in sorted(SHIPPED.glob("*.toml"))]
+    assert [dataset.name for dataset in shipped] == [path.stem for path in sorted(SHIPPED.glob("*.toml"))]
+    assert all(label for dataset in shipped for labels in dataset.legend().values() for label in labels.values())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('identity = "phone", party', "party", "nobody could be found"),
+        ('"began", timezone', '"start", timezone', "occurred names column start"),
+        ("Europe/Madrid", "Europe/Atlantis", "is no time zone"),
+        ('primary_key = ["id"]', "primary_key = []", "at least 1 item"),
+        ('primary_key = ["id"]', 'primary_key = ["uuid"]', "primary_key names column uuid"),
+        ('"privacy", values', '"hidden", values', "withheld names column hidden"),
+        ('party = "callee"', 'party = "operator"', "party operator, which is not declared"),
+        (', party = "callee"', "", "say which party's it is"),
+        ("[tables.calls.parties.callee]", "", "party callee, which is not declared"),
+        ('class = "M", party', 'class = "Z", party', "class"),
+        ('erase = "blank"', 'erase = "forget"', "'delete' or 'blank'"),
+        ('class = "T"', 'class = "T", colour = "red"', "colour"),
+        ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
+        ("id = {", '"" = {', "no name"),
+        ('name = "calls"', "name = ", "not valid TOML"),
+    ],
+)
+def test_a_dataset_that_cannot_be_right_is_refused_with_what_to_change(
+    tmp_path: Path, before: str, after: str, says: str
+) -> None:
+    assert before in GOOD
+    with pytest.raises(Misconfigured, match=says):
+        load(tmp_path, GOOD.replace(before, after))
+
+
+def test_a_dataset_that_is_not_there_is_named() -> None:
+    with pytest.raises(Misconfigured, match="asterisk_of_tomorrow"):
+        Dataset.load("asterisk_of_tomorrow")
+
+
+@pytest.mark.parametrize(
+    ("moment", "until", "since"),
+    [
+        # 25 October 2026: at 03:00 summer time clocks go back to 02:00, and calls of that hour cannot be told apart.
+        ("2026-10-24T23:59:00", "2026-10-25T01:59:00", "2026-10-25T01:59:00"),
+        ("2026-10-25T00:30:00", "2026-10-25T02:00:00", "2026-10-25T03:00:00"),
+        ("2026-10-25T01:30:00", "2026-10-25T02:00:00", "2026-10-25T03:00:00"),
+        ("2026-10-25T02:00:00", "2026-10-25T03:00:00", "2026-10-25T03:00:00"),
+        ("2026-03-29T01:00:00", "2026-03-29T03:00:00", "2026-03-29T03:00:00"),
+        ("2026-07-01T10:00:00", "2026-07-01T12:00:00", "2026-07-01T12:00:00"),
+    ],
+)
+def test_in_the_hour_that_autumn_repeats_a_call_that_may_be_anothers_is_nobodys(
+    moment: str, until: str, since: str
+) -> None:
+    utc, zone = datetime.fromisoformat(moment).replace(tzinfo=UTC), ZoneInfo("Europe/Madrid")
+    assert wall_clock(utc, zone, earliest=True).isoformat() == until
+    assert wall_clock(utc, zone, earliest=False).isoformat() == since
+
+
+def test_a_period_is_half_open_and_tells_all_none_and_some_apart() -> None:
+    january, march, may = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3, 5))
+    key = Key(IdentityType.PHONE, "+34688886392", january, march)
+    assert key.holds(january, january) is True
+    assert key.holds(march, march) is False
+    assert key.holds(march, may) is False
+    assert key.holds(january, march) is None
+    assert key.holds(None, None) is False
+    assert Key(IdentityType.EMAIL, "a@example.org").holds(None, None) is True
+
+
+def test_what_a_dataset_names_cannot_break_out_of_its_place() -> None:
+    assert quoted('a"; DROP TABLE b; --') == '"a""; DROP TABLE b; --"'
+    assert literal("it's") == "'it''s'"
+    assert literal("\\' OR true") == "E'\\\\'' OR true'"
+    assert literal(None) == "NULL"
