@@ -8,7 +8,7 @@ import hmac
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,10 +25,10 @@ class Keyring:
     """Key-encryption keys by id, the active one's id, and the platform's other secrets, 32 bytes each."""
 
     active: str
-    keys: dict[str, AESGCM]
-    lookup: bytes
-    claims: bytes
-    signing: Ed25519PrivateKey
+    keys: dict[str, AESGCM] = field(repr=False)
+    lookup: bytes = field(repr=False)
+    claims: bytes = field(repr=False)
+    signing: Ed25519PrivateKey = field(repr=False)
 
     def key(self, kek_id: str) -> AESGCM:
         """The key-encryption key of that id; raises ``UnknownKey``."""
@@ -48,7 +48,7 @@ def load(path: Path) -> Keyring:
     try:
         raw = json.loads(path.read_text())
         return Keyring(
-            active=raw["active"],
+            active=next(name for name in raw["keys"] if name == raw["active"]),
             keys={name: AESGCM(_bytes(value)) for name, value in raw["keys"].items()},
             lookup=_bytes(raw["lookup"]),
             claims=_bytes(raw["claims"]),
@@ -57,7 +57,7 @@ def load(path: Path) -> Keyring:
     except FileNotFoundError:
         message = f"no keyring at {path}: make one with `python -m shared.keyring {path}`"
         raise Misconfigured(message) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
         message = f"the keyring at {path} cannot be used ({type(error).__name__}): make a new one or restore it"
         raise Misconfigured(message) from error
 

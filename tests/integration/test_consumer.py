@@ -1,0 +1,204 @@
+"""The consumer: batches in, offsets after the work; what was not finished is heard again."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from uuid_utils.compat import uuid7
+
+from deploy.local.kafka import Kafka
+from shared.bus.admin import create_topics, declared
+from shared.bus.consumer import Consumer, Handle
+from shared.bus.producer import KafkaProducer
+from shared.bus.records import Heard, Message
+from shared.telemetry import Pulse
+
+
+class Listener:
+    """Keeps what it heard, and says when it has heard enough."""
+
+    def __init__(self, enough: int) -> None:
+        self.batches: list[list[Heard]] = []
+        self.done = asyncio.Event()
+        self._enough = enough
+
+    @property
+    def values(self) -> list[bytes]:
+        """Everything that was heard, in order."""
+        return [record.value for batch in self.batches for record in batch]
+
+    async def handle(self, records: Sequence[Heard]) -> None:
+        """Hears a batch."""
+        self.batches.append(list(records))
+        if len(set(self.values)) >= self._enough:
+            self.done.set()
+
+
+@asynccontextmanager
+async def consuming(bootstrap: str, group: str, topic: str, handle: Handle) -> AsyncIterator[None]:
+    """A consumer at work; at the end it commits and leaves."""
+    stopping = asyncio.Event()
+    task = asyncio.create_task(Consumer(bootstrap, group, [topic], 500).run(handle, stopping, Pulse()))
+    yield
+    stopping.set()
+    async with asyncio.timeout(30):
+        await task
+
+
+@pytest.fixture
+async def topic(kafka_bootstrap: str) -> str:
+    """A topic of this test alone."""
+    name = f"test.consumer.{uuid7().hex}"
+    await create_topics(kafka_bootstrap, [name], partitions=2)
+    return name
+
+
+@pytest.fixture
+async def producer(kafka_bootstrap: str) -> AsyncIterator[KafkaProducer]:
+    """A producer that is closed afterwards."""
+    producer = KafkaProducer(kafka_bootstrap)
+    yield producer
+    await producer.stop()
+
+
+@pytest.fixture
+def broker(run_folder: Path) -> Iterator[Kafka]:
+    """A broker of this test alone, to be killed."""
+    with Kafka(run_folder / f"broker-{uuid7().hex}") as kafka:
+        yield kafka
+
+
+def messages(topic: str, numbers: range, key: Callable[[int], int] = lambda number: number % 7) -> list[Message]:
+    return [Message(topic, str(key(n)).encode(), str(n).encode(), {"ce_id": str(n)}) for n in numbers]
+
+
+async def test_records_come_in_batches_in_order_per_key_with_their_headers(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer
+) -> None:
+    await producer.send(messages(topic, range(2_000)))
+    listener = Listener(2_000)
+    async with consuming(kafka_bootstrap, topic, topic, listener.handle), asyncio.timeout(60):
+        await listener.done.wait()
+    assert len(listener.batches) <= 40
+    assert max(len(batch) for batch in listener.batches) <= 500
+    records = [record for batch in listener.batches for record in batch]
+    assert all(record.headers["ce_id"].encode() == record.value for record in records)
+    for key in range(7):
+        numbers = [int(record.value) for record in records if record.key == str(key).encode()]
+        assert numbers == list(range(key, 2_000, 7))
+
+
+async def test_what_was_handled_is_not_heard_again_after_a_clean_stop(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer
+) -> None:
+    await producer.send(messages(topic, range(10)))
+    first, second = Listener(10), Listener(1)
+    async with consuming(kafka_bootstrap, topic, topic, first.handle), asyncio.timeout(60):
+        await first.done.wait()
+    await producer.send(messages(topic, range(10, 11)))
+    async with consuming(kafka_bootstrap, topic, topic, second.handle), asyncio.timeout(60):
+        await second.done.wait()
+    assert second.values == [b"10"]
+
+
+async def test_a_batch_that_was_not_finished_is_heard_again(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer
+) -> None:
+    await producer.send(messages(topic, range(10)))
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def die_at_it(_records: Sequence[Heard]) -> None:
+        begun.set()
+        await never.wait()
+
+    dying = asyncio.create_task(Consumer(kafka_bootstrap, topic, [topic], 500).run(die_at_it, asyncio.Event(), Pulse()))
+    async with asyncio.timeout(60):
+        await begun.wait()
+    dying.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await dying
+    heir = Listener(10)
+    async with consuming(kafka_bootstrap, topic, topic, heir.handle), asyncio.timeout(60):
+        await heir.done.wait()
+    assert sorted(heir.values, key=int) == [str(n).encode() for n in range(10)]
+
+
+async def test_two_members_of_a_group_share_the_partitions_and_lose_nothing(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer
+) -> None:
+    both = Listener(1_000)
+    async with (
+        consuming(kafka_bootstrap, topic, topic, both.handle),
+        consuming(kafka_bootstrap, topic, topic, both.handle),
+        asyncio.timeout(60),
+    ):
+        for start in range(0, 1_000, 100):
+            await producer.send(messages(topic, range(start, start + 100)))
+        await both.done.wait()
+    assert {int(value) for value in both.values} == set(range(1_000))
+
+
+async def test_a_record_without_key_value_or_header_value_is_heard_as_empty(kafka_bootstrap: str, topic: str) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as foreign:
+        await foreign.send_and_wait(topic, b"v", headers=[("ce_type", None), ("odd", b"\xff")], partition=0)
+        await foreign.send_and_wait(topic, None, key=b"k", partition=0)
+    listener = Listener(2)
+    async with consuming(kafka_bootstrap, topic, topic, listener.handle), asyncio.timeout(60):
+        await listener.done.wait()
+    keyless, empty = [record for batch in listener.batches for record in batch]
+    assert (keyless.key, keyless.headers) == (b"", {"ce_type": "", "odd": "\N{REPLACEMENT CHARACTER}"})
+    assert (empty.key, empty.value, empty.headers) == (b"k", b"", {})
+
+
+async def test_consuming_and_producing_go_on_when_a_killed_broker_is_back(
+    broker: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "aiokafka")
+    await create_topics(broker.bootstrap, declared())
+    producer, listener = KafkaProducer(broker.bootstrap), Listener(200)
+    async with consuming(broker.bootstrap, "intake", "dsr.requests", listener.handle):
+        await producer.send(messages("dsr.requests", range(100)))
+        await asyncio.to_thread(broker.kill)
+        assert not await producer.reachable()
+        await asyncio.to_thread(broker.start)
+        async with asyncio.timeout(60):
+            while not await producer.reachable():
+                pass
+            await producer.send(messages("dsr.requests", range(100, 200)))
+            await listener.done.wait()
+    await producer.stop()
+    assert {int(value) for value in listener.values} == set(range(200))
+
+
+async def test_topics_are_made_once_with_the_retention_that_the_code_declares(kafka_bootstrap: str) -> None:
+    names = [f"test.admin.{uuid7().hex}.{part}" for part in "ab"]
+    await create_topics(kafka_bootstrap, names[:1])
+    await create_topics(kafka_bootstrap, names)
+    await create_topics(kafka_bootstrap, names)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    try:
+        assert set(names) <= set(await admin.list_topics())
+        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, names[0])])
+        [(*_, entries)] = answer.resources
+    finally:
+        await admin.close()
+    assert {entry[0]: entry[1] for entry in entries}["retention.ms"] == str(7 * 24 * 3600 * 1000)
+
+
+def test_every_topic_of_the_platform_is_declared() -> None:
+    assert set(declared(["billing"])) == {
+        "dsr.requests",
+        "dsr.completions",
+        "dsr.deadlines",
+        *(f"dsr.dead-letters.{service}" for service in ("intake", "erasure", "export", "amendment", "deadline")),
+        "dsr.tasks.billing",
+        "dsr.tasks.billing.replies",
+    }

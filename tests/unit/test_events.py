@@ -1,0 +1,58 @@
+"""Events: what is said on the bus, by reference only."""
+
+from datetime import UTC, datetime
+from typing import get_args
+from uuid import UUID
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from uuid_utils.compat import uuid7
+
+from shared.bus.topics import STREETS, Topic
+from shared.events import EVENT_TYPES, AnyEvent, Event, RequestWithdrawn, type_of
+from shared.rights import Right
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+IDENTIFYING = {"name", "email", "phone", "number", "address", "identities", "value", "statement", "ip"}
+
+
+def test_every_event_class_is_in_the_table_and_in_the_union() -> None:
+    assert set(EVENT_TYPES.values()) == set(Event.__subclasses__())
+    assert set(get_args(get_args(AnyEvent)[0])) == set(EVENT_TYPES.values())
+
+
+@pytest.mark.parametrize("event", EVENT_TYPES.values(), ids=list(EVENT_TYPES))
+def test_an_event_has_a_versioned_type_a_topic_and_a_sentence(event: type[Event]) -> None:
+    assert type_of(event).startswith("dsr.")
+    assert type_of(event).rpartition(".v")[2].isdigit()
+    assert event.topic in STREETS
+    assert event.__doc__
+    assert event.__doc__.rstrip().endswith(".")
+
+
+@pytest.mark.parametrize("event", EVENT_TYPES.values(), ids=list(EVENT_TYPES))
+def test_no_field_of_an_event_could_say_who_it_is_about(event: type[Event]) -> None:
+    assert not IDENTIFYING & set(event.model_fields)
+
+
+def test_every_topic_carries_an_event() -> None:
+    assert {event.topic for event in EVENT_TYPES.values()} == set(Topic)
+
+
+def test_an_event_is_read_back_as_it_was_said() -> None:
+    said = RequestWithdrawn(request_id=uuid7(), occurred_at=NOW, right=Right.ACCESS, subject=uuid7())
+    assert TypeAdapter[Event](AnyEvent).validate_json(said.model_dump_json()) == said
+
+
+def test_what_a_later_version_adds_is_overlooked() -> None:
+    said = RequestWithdrawn(request_id=uuid7(), occurred_at=NOW, right=Right.ACCESS, subject=uuid7())
+    later = said.model_dump_json()[:-1] + ',"reason":"changed_mind"}'
+    assert RequestWithdrawn.model_validate_json(later) == said
+
+
+def test_an_event_cannot_be_changed_and_has_a_time_zone() -> None:
+    said = RequestWithdrawn(request_id=uuid7(), occurred_at=NOW, right=Right.ACCESS, subject=uuid7())
+    with pytest.raises(ValidationError):
+        said.request_id = UUID(int=0)  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        RequestWithdrawn(request_id=uuid7(), occurred_at=NOW.replace(tzinfo=None), right=Right.ACCESS, subject=uuid7())

@@ -1,0 +1,76 @@
+"""The keyring: made once, readable by its owner alone, and clear about what is wrong with a file that is none."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from shared import keyring
+from shared.errors import Misconfigured, UnknownKey
+from shared.identities import Identity, IdentityType
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "keyring.json"
+    keyring.create(path)
+    return path
+
+
+def test_a_new_keyring_is_readable_by_its_owner_only(path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_an_existing_keyring_is_never_overwritten(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError):
+        keyring.create(path)
+    assert path.read_bytes() == before
+
+
+def test_every_key_is_another(path: Path) -> None:
+    raw = json.loads(path.read_text())
+    secrets = [raw["keys"]["k1"], raw["lookup"], raw["claims"], raw["signing"]]
+    assert len(set(secrets)) == len(secrets)
+
+
+def test_a_missing_keyring_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=r"python -m shared\.keyring"):
+        keyring.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"active": "k1", "keys": {"k1": "c2hvcnQ="}}'])
+def test_a_file_that_is_no_keyring_is_refused_without_telling_what_is_in_it(path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(Misconfigured, match="cannot be used") as refused:
+        keyring.load(path)
+    assert "c2hvcnQ" not in str(refused.value)
+
+
+def test_an_active_key_that_is_not_there_is_refused_at_once(path: Path) -> None:
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps({**raw, "active": "k2"}))
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        keyring.load(path)
+
+
+def test_a_key_that_is_not_in_the_keyring_is_named(path: Path) -> None:
+    with pytest.raises(UnknownKey, match="k7"):
+        keyring.load(path).key("k7")
+
+
+def test_a_fingerprint_is_the_same_for_the_same_identity_and_nobody_elses(path: Path, tmp_path: Path) -> None:
+    keys = keyring.load(path)
+    email = Identity(IdentityType.EMAIL, "ada@example.org", source="crm")
+    assert keys.fingerprint(email) == keyring.load(path).fingerprint(Identity(IdentityType.EMAIL, "ada@example.org"))
+    assert keys.fingerprint(email) != keys.fingerprint(Identity(IdentityType.NAME, "ada@example.org"))
+    keyring.create(tmp_path / "other.json")
+    assert keys.fingerprint(email) != keyring.load(tmp_path / "other.json").fingerprint(email)
+
+
+def test_a_keyring_does_not_print_its_keys(path: Path) -> None:
+    keys = keyring.load(path)
+    shown = repr(keys)
+    assert repr(keys.lookup) not in shown
+    assert repr(keys.claims) not in shown
