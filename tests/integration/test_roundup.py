@@ -4,6 +4,7 @@ from base64 import b64decode
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
@@ -181,6 +182,39 @@ async def test_a_request_has_one_ticket_that_is_commented_on_once_for_each_task(
     assert str(request) in str(issue["title"])
     comments = [office.get("msg", str(one["id"]))["content"] for one in issue["messages"]]
     assert [str(comment).partition(":")[0] for comment in comments] == ["approaching", "overdue"]
+
+
+async def test_a_change_by_somebody_else_in_between_is_not_overwritten_blindly_but_tried_again(
+    office: Office, notes: Notes
+) -> None:
+    address = unique("busy")
+    user = office.person("Busy Body", address)
+
+    class Meanwhile(httpx.AsyncHTTPTransport):
+        """A connection on which somebody else changes the user just before us."""
+
+        changes = 0
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if request.method == "PATCH" and not self.changes:
+                self.changes += 1
+                office.change("user", user, organisation="Somebody else's change")
+            return await super().handle_async_request(request)
+
+    adapter = adapter_for(office.roundup, Meanwhile())
+    (receipt,) = await adapter.restrict([task(Operation.RESTRICT, email(address))], notes.note)
+    await adapter.close()
+    assert isinstance(receipt, Receipt), receipt
+    assert office.get("user", user)["organisation"] == "Somebody else's change"
+    assert office.get("user", user)["restricted"]
+
+
+@pytest.mark.parametrize("route", ["people", "records", "history", "forget"])
+def test_the_privacy_routes_are_closed_to_ordinary_agents(office: Office, route: str) -> None:
+    body = {"addresses": [], "phones": [], "people": [], "records": {"user": ["1"]}}
+    agent = (office.roundup.agent, office.roundup.agent_password)
+    answer = office.http.post(f"{office.roundup.url}rest/privacy/{route}", json=body, auth=agent)
+    assert answer.status_code == FORBIDDEN
 
 
 async def test_a_name_alone_finds_nobody(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:

@@ -1,6 +1,7 @@
 """Roundup's own virtual environment and the copy of a fresh tracker, both made once below `.local/`."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,13 @@ class Installation:
         """Variables for the tracker's processes: their home is the tracker's, and they leave no bytecode in it."""
         return {"HOME": str(home), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **more}
 
-    def feed(self, home: Path, records: Iterable[Mapping[str, object]], taken: Callable[[int], None]) -> None:
-        """Run the tracker's loader over the records."""
+    def feed(self, home: Path, lines: Iterable[bytes], taken: Callable[[int], None]) -> None:
+        """Run the tracker's loader over JSON lines."""
         with self._open([self.bin / "python", "load.py"], home) as loader:
             if loader.stdin is not None:
-                with contextlib.suppress(BrokenPipeError), loader.stdin as lines:
-                    for count, record in enumerate(records, 1):
-                        lines.write(json.dumps(record).encode() + b"\n")
+                with contextlib.suppress(BrokenPipeError), loader.stdin as pipe:
+                    for count, line in enumerate(lines, 1):
+                        pipe.write(line)
                         taken(count)
         self._must_have_succeeded(loader, "loading records", b"")
 
@@ -95,24 +96,38 @@ class Installation:
 
 
 def prepare(directory: Path) -> Installation:
-    """Make what is missing of the environment and the fresh tracker; in ``directory`` the tracker will stand."""
+    """Make what is missing of the environment and the fresh tracker; ours will stand in ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     python, account = _interpreter(directory)
     venv = LOCAL / "roundup" / "venv"
-    _install(venv, python)
     sources = [LOCK, Path(__file__), *sorted(TEMPLATE.rglob("*.py"))]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     installation = Installation(venv / "bin", CACHE / "roundup" / state / "fresh", account)
-    if not installation.fresh.exists():
-        _initialise(installation, directory / "first", venv / "share" / "roundup" / "templates" / "classic" / "html")
+    with (CACHE / "roundup.lock").open("w") as alone:
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        _install(venv, python)
+        if not installation.fresh.exists():
+            _initialise(
+                installation, directory / "first", venv / "share" / "roundup" / "templates" / "classic" / "html"
+            )
     return installation
 
 
 def copy(tracker: Path, home: Path, account: Account | None) -> None:
     """Lay a copy of a tracker, and give it to the user as whom it runs."""
     shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(tracker, home)
+    shutil.copytree(tracker, home, copy_function=_link_or_copy)
     _own(home, account)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Link the contents of messages and files, thousands of them: Roundup replaces such files, it never edits one."""
+    if f"{os.sep}db{os.sep}files{os.sep}" in source:
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
 
 
 def _own(home: Path, account: Account | None) -> None:
@@ -187,6 +202,8 @@ def _initialise(installation: Installation, home: Path, html: Path) -> None:
         home, DSR_ROUNDUP_PASSWORD=passwords["privacy"], DSR_ROUNDUP_AGENT_PASSWORD=passwords["agent"]
     )
     folder = installation.fresh.parent
+    for outdated in folder.parent.glob("*"):
+        shutil.rmtree(outdated, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "secrets.json").touch(mode=0o600)
     (folder / "secrets.json").write_text(json.dumps(passwords))

@@ -1,8 +1,9 @@
 """The local ticketing system: Roundup behind gunicorn's sync workers on 127.0.0.1, as a user without rights."""
 
+import contextlib
+import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -70,21 +71,23 @@ class Roundup:
             self._child.stop()
 
     def load(
-        self, records: Iterable[Record], *, kept_as: str | None = None, loaded: Callable[[int], None] | None = None
+        self, records: Iterable[Record], *, keep: bool = False, loaded: Callable[[int], None] | None = None
     ) -> None:
-        """Fill a tracker that does not run, with Roundup's own API; see ``tracker/load.py`` for the records.
+        """Fill a fresh tracker that does not run, with Roundup's own API; see ``tracker/load.py`` for the records.
 
-        ``kept_as``: a name for what comes out; a later load under the same name restores it in a moment instead.
-        ``loaded`` hears how many records were taken.
+        ``keep``: a later load of the same records restores a copy in a moment instead. ``loaded`` hears how many were
+        taken.
         """
         installation = self._ready()
-        kept = installation.fresh.parent / f"loaded-{kept_as}"
-        if kept_as is not None and kept.exists():
+        lines = [json.dumps(record).encode() + b"\n" for record in records]
+        kept = installation.fresh.parent / f"loaded-{hashlib.sha256(b''.join(lines)).hexdigest()[:16]}"
+        if not kept.exists():
+            installation.feed(self.home, lines, loaded or (lambda _: None))
+            if keep:
+                with contextlib.suppress(OSError):  # somebody else has kept the same at the same moment
+                    self.home.rename(kept)
+        if kept.exists():
             copy(kept, self.home, installation.account)
-            return
-        installation.feed(self.home, records, loaded or (lambda _: None))
-        if kept_as is not None:
-            shutil.copytree(self.home, kept)
 
     def _ready(self) -> Installation:
         if self._installation is None:

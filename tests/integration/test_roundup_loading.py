@@ -1,0 +1,68 @@
+"""The company's people and tickets in a real tracker: they arrive whole, and come back in a moment."""
+
+from base64 import b64decode
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from deploy.local.company import Company, Size, found
+from deploy.local.roundup import Roundup, people, tickets
+from deploy.local.roundup.records import Record
+from shared.downstreams.contract import Operation, Receipt
+from tests.fixtures.roundup import Notes, Office, adapter_for, email, name, task
+
+
+def records(company: Company) -> Iterator[Record]:
+    """Everything that a tracker holds of the company."""
+    return chain(people(company.customers), tickets(company.tickets))
+
+
+async def test_a_customer_of_the_company_has_all_their_tickets_in_a_tracker_that_was_loaded_and_restored(
+    run_folder: Path, notes: Notes
+) -> None:
+    company = found(Size(customers=60, calls=0, tickets=120))
+    asked = next(part.person for part in company.cast if part.person.emails and part.person.code)
+    theirs = [ticket for ticket in company.tickets if ticket.requester_code == asked.code]
+    taken: list[int] = []
+    Roundup(run_folder / "roundup-loaded").load(records(company), keep=True, loaded=taken.append)
+    restored = Roundup(run_folder / "roundup-restored")
+    restored.load(records(company), keep=True)
+    restored.start()
+    adapter = adapter_for(restored)
+    export = task(Operation.EXPORT, email(asked.emails[0]), name(asked.name))
+    (receipt,) = await adapter.export([export], notes.note)
+    await adapter.close()
+    restored.stop()
+    assert taken[-1] == len(company.customers) + len(company.tickets)
+    assert isinstance(receipt, Receipt), receipt
+    texts = {record.data["content"] for record in receipt.records if record.category == "message"}
+    files = {
+        (record.data["name"], b64decode(str(record.data["content_base64"])))
+        for record in receipt.records
+        if record.category == "file"
+    }
+    assert {record.data["title"] for record in receipt.records if record.category == "ticket"} == {
+        ticket.title for ticket in theirs
+    }
+    assert texts == {message.text for ticket in theirs for message in ticket.messages}
+    assert files == {(file.file_name, file.content) for ticket in theirs for file in ticket.attachments}
+    assert files
+
+
+async def test_an_erasure_in_a_restored_tracker_leaves_the_kept_copy_as_it_was(run_folder: Path, notes: Notes) -> None:
+    company = found(Size(customers=60, calls=0, tickets=120))
+    asked = next(part.person for part in company.cast if part.person.emails and part.person.code)
+    first, second = Roundup(run_folder / "roundup-first"), Roundup(run_folder / "roundup-second")
+    for tracker in (first, second):
+        tracker.load(records(company), keep=True)
+    for tracker in (first, second):
+        tracker.start()
+    adapter = adapter_for(first)
+    await adapter.erase([task(Operation.ERASE, email(asked.emails[0]), name(asked.name))], notes.note)
+    await adapter.close()
+    try:
+        assert Office(first).holds(asked.emails[0]) == []
+        assert Office(second).holds(asked.emails[0])
+    finally:
+        first.stop()
+        second.stop()
