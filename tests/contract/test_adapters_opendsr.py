@@ -16,7 +16,7 @@ from shared.downstreams.opendsr.wire import RequestType, request_body, subject_r
 from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from shared.identities import Identity, IdentityType
 from tests.contract.adapter_stands import Engine, FixedClock, OpenDsrStand, erasure_of, opendsr_adapter
-from tests.fakes.opendsr_responder import MailingSystem, Row
+from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken
 
 ADA = "ada@example.com"
 
@@ -44,15 +44,26 @@ class Liar(MailingSystem):
         """Do nothing."""
 
 
+class Counting(MailingSystem):
+    """Counts how often requests are handed in, repeats included."""
+
+    handed_in = 0
+
+    def take(self, request: DsrRequest) -> Taken:
+        """Count, and take."""
+        self.handed_in += 1
+        return super().take(request)
+
+
 async def test_a_request_that_is_not_completed_is_asked_about_later_and_not_sent_again() -> None:
-    system = MailingSystem([], FixedClock(), at_once=False)
+    system = Counting([], FixedClock(), at_once=False)
     stand = stand_of(system, {"poll_s": 90})
     stand.put(ADA, 2)
     engine, task = Engine(stand), erasure_of(stand, ADA)
     for requests in (1, 2, 3):
         for _ in range(2):
             assert await engine.once([task]) == [Pending(task.task_id, timedelta(seconds=90))]
-            assert len(system.taken) == requests
+            assert system.handed_in == len(system.taken) == requests
         system.work()
     assert await engine.once([task]) == [Receipt(task.task_id, TaskOutcome.ERASED, found=2, changed=2)]
 
