@@ -34,6 +34,7 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
     """Build each package from what was collected, seal it, drop the collected pieces, and say so."""
     for done in completed:
         pieces = await tx.vault.open_kind(tx.connection, done.subject_ref, "records")
+        await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")
         found = package.read([(source, content) for _, source, content in pieces], done.right)
         if not found:
             tx.publish(done.event(tx.now))
@@ -41,7 +42,6 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
         content = await asyncio.to_thread(package.build, found, done.right, tx.now)
         sealing = Sealing(done.subject_ref, "package", "export", content)
         await tx.vault.seal(tx.connection, [sealing], tx.now)
-        await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")
         digest = hashlib.sha256(content).hexdigest()
         tx.record(done.request_id, "package.built", {"bytes": len(content), "sha256": digest, "records": len(found)})
         tx.publish(done.event(tx.now, sealing.sealed_id))

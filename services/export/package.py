@@ -15,6 +15,11 @@ from pydantic import JsonValue
 
 from shared.rights import Right
 
+_WHAT = {
+    Right.ACCESS: "a copy of the personal data that we hold about you",
+    Right.PORTABILITY: "the personal data that you gave us or that your use of the service produced, to take elsewhere",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -72,21 +77,16 @@ def _cell(value: JsonValue) -> str:
     match value:
         case None:
             return ""
+        case str() if value.startswith(("=", "@", "\t", "\r")):
+            return f"'{value}"  # a spreadsheet that opens the file must not compute what somebody wrote
         case str():
-            return (
-                f"'{value}" if value.startswith(("=", "@", "\t", "\r")) else value
-            )  # no formula when a spreadsheet opens it
+            return value
         case _:
             return orjson.dumps(value).decode()
 
 
 def _explain(pieces: Sequence[Piece], categories: Sequence[str], right: Right, at: datetime) -> str:
-    what = (
-        "a copy of the personal data that we hold about you"
-        if right is Right.ACCESS
-        else ("the personal data that you gave us or that your use of the service produced, for you to take elsewhere")
-    )
-    lines = [f"This package holds {what}, as of {at:%d %B %Y, %H:%M} UTC.", ""]
+    lines = [f"This package holds {_WHAT[right]}, as of {at:%d %B %Y, %H:%M} UTC.", ""]
     for category in categories:
         count = sum(piece.category == category for piece in pieces)
         systems = ", ".join(sorted({piece.system for piece in pieces if piece.category == category}))

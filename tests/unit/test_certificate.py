@@ -1,0 +1,204 @@
+"""The certificate: checked offline by anyone, and any change to it is found."""
+
+import base64
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import asyncpg
+import orjson
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared import certificate, evidence, keyring
+from shared.keyring import Keyring
+
+AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keyring:
+    keyring.create(tmp_path / "keyring.json")
+    return keyring.load(tmp_path / "keyring.json")
+
+
+def entry(keys: Keyring, request_id: UUID, number: int) -> Mapping[str, object]:
+    """An entry as the evidence has it: number 2 is a signed receipt."""
+    prev_hash = bytes([number]) * 32
+    detail: dict[str, object] = {"system": "crm", "task_id": str(uuid7()), "found": number, "remaining": 0}
+    if number == 2:
+        signed = orjson.dumps({"request_id": str(request_id), **detail}, option=orjson.OPT_SORT_KEYS)
+        detail["signature"] = base64.b64encode(keys.signing.sign(signed)).decode()
+    text = orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode()
+    at, actor, action = AT + timedelta(microseconds=number), "service:erasure", "task.concluded"
+    return {
+        "chain": "erasure",
+        "seq": 10 * number,
+        "at": at,
+        "request_id": request_id,
+        "actor": actor,
+        "action": action,
+        "detail": text,
+        "prev_hash": prev_hash,
+        "hash": evidence.digest(prev_hash, "erasure", 10 * number, at, (request_id, actor, action, text)),
+    }
+
+
+@pytest.fixture
+def good(keys: Keyring) -> dict[str, Any]:
+    request_id = uuid7()
+    facts = {"request_id": str(request_id), "right": "erasure", "outcome": "fulfilled"}
+    entries = [cast("asyncpg.Record", entry(keys, request_id, number)) for number in (1, 2, 3)]
+    return json.loads(json.dumps(certificate.build(facts, entries, keys)))  # type: ignore[no-any-return]
+
+
+def public(keys: Keyring) -> bytes:
+    return keys.signing.public_key().public_bytes_raw()
+
+
+def resigned(changed: dict[str, Any], keys: Keyring) -> dict[str, Any]:
+    """What somebody who holds the key, but not the past, could make of it."""
+    content = {name: value for name, value in changed.items() if name != "signature"}
+    signature = keys.signing.sign(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
+    return {**content, "signature": base64.b64encode(signature).decode()}
+
+
+def test_a_certificate_that_nobody_touched_holds(good: dict[str, Any], keys: Keyring) -> None:
+    assert certificate.verify(good, public(keys)) == []
+    assert certificate.verify(good) == []
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        return [leaf for name, inner in value.items() for leaf in leaves(inner, (*path, name))]
+    if isinstance(value, list):
+        return [leaf for number, inner in enumerate(value) for leaf in leaves(inner, (*path, number))]
+    return [path]
+
+
+def test_every_changed_value_is_found(good: dict[str, Any], keys: Keyring) -> None:
+    paths = leaves(good)
+    assert len(paths) > 30
+    for path in paths:
+        changed = copy.deepcopy(good)
+        place: Any = changed
+        for step in path[:-1]:
+            place = place[step]
+        value = place[path[-1]]
+        place[path[-1]] = value + 1 if isinstance(value, int) else value[:-1] + ("B" if value[-1] == "A" else "A")
+        assert _does_not_hold(changed, public(keys)), path
+
+
+def test_any_changed_byte_of_the_file_is_found(good: dict[str, Any], keys: Keyring) -> None:
+    file = orjson.dumps(good)
+    for place in range(len(file)):
+        changed = bytearray(file)
+        changed[place] ^= 1
+        try:
+            read = orjson.loads(bytes(changed))
+        except orjson.JSONDecodeError:
+            continue
+        assert _does_not_hold(read, public(keys)), (place, bytes(changed[place - 10 : place + 10]))
+
+
+def _does_not_hold(changed: Any, key: bytes) -> bool:
+    try:
+        return bool(certificate.verify(changed, key))
+    except ValueError:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c["entries"][0].update(actor="service:export"), "its hash does not belong to what it says"),
+        (lambda c: c["entries"][0].update(prev_hash="00" * 32), "its hash does not belong to what it says"),
+        (lambda c: c["request"].update(request_id=str(uuid7())), "it is about another request"),
+        (lambda c: c["entries"].append(c["entries"][0]), "is there twice"),
+        (lambda c: c["entries"].append(_next_to(c["entries"][0])), "does not follow from the one before"),
+        (lambda c: c["entries"][1].update(_other_receipt(c["entries"][1])), "the signature of the receipt"),
+    ],
+)
+def test_also_who_holds_the_signing_key_cannot_change_what_was_recorded(
+    good: dict[str, Any], keys: Keyring, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    change(good)
+    problems = certificate.verify(resigned(good, keys), public(keys))
+    assert any(said in problem for problem in problems)
+
+
+def _other_receipt(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry with another count, and a hash that belongs to it."""
+    detail = orjson.dumps({**orjson.loads(entry["detail"]), "found": 0}, option=orjson.OPT_SORT_KEYS).decode()
+    return _rehashed({**entry, "detail": detail})
+
+
+def _next_to(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry that claims the place after another one."""
+    return _rehashed({**entry, "seq": entry["seq"] + 1})
+
+
+def _rehashed(entry: dict[str, Any]) -> dict[str, Any]:
+    fields = (UUID(entry["request_id"]), entry["actor"], entry["action"], entry["detail"])
+    at = datetime.fromisoformat(entry["at"])
+    hashed = evidence.digest(bytes.fromhex(entry["prev_hash"]), entry["chain"], entry["seq"], at, fields)
+    return {**entry, "hash": hashed.hex()}
+
+
+def test_a_certificate_of_somebody_else_is_found_by_the_key_that_one_trusts(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    keyring.create(tmp_path / "stranger.json")
+    stranger = keyring.load(tmp_path / "stranger.json")
+    assert certificate.verify(good, public(stranger)) == ["it was signed with another key than the one that you trust"]
+
+
+@pytest.mark.parametrize("other", [{}, [], None, {"version": "dsr-certificate-1"}, "certificate"])
+def test_what_is_no_certificate_is_called_that(other: Any) -> None:
+    with pytest.raises(ValueError, match="not a certificate"):
+        certificate.verify(other)
+
+
+def test_a_certificate_of_another_version_is_not_judged(good: dict[str, Any], keys: Keyring) -> None:
+    good["version"] = "dsr-certificate-2"
+    with pytest.raises(ValueError, match="dsr-certificate-1"):
+        certificate.verify(resigned(good, keys), public(keys))
+
+
+def run(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "shared.certificate", str(file), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_says_in_plain_words_what_holds(good: dict[str, Any], keys: Keyring, tmp_path: Path) -> None:
+    file = tmp_path / "certificate.json"
+    file.write_bytes(orjson.dumps(good))
+    ended = run(file, "--key", base64.b64encode(public(keys)).decode())
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"holds: request {good['request']['request_id']} (erasure) closed as fulfilled" in ended.stdout
+    assert "3 entries with their hashes, signed receipts: 1" in ended.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"not json", b"[1]"])
+def test_the_command_ends_with_1_and_one_sentence_for_what_is_no_certificate(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "certificate.json"
+    file.write_bytes(content)
+    ended = run(file)
+    assert ended.returncode == 1
+    assert "not a certificate" in ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_command_ends_with_1_and_says_what_does_not_hold(good: dict[str, Any], tmp_path: Path) -> None:
+    good["entries"][0]["actor"] = "service:export"
+    file = tmp_path / "certificate.json"
+    file.write_bytes(orjson.dumps(good))
+    ended = run(file)
+    assert ended.returncode == 1
+    assert "does not hold: entry erasure/10: its hash does not belong to what it says" in ended.stdout
