@@ -1,5 +1,6 @@
 """Erasing callers and callees from real call records: two people in every row, numbers that change hands."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -37,7 +38,7 @@ async def rows(dsn: str, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
 
 async def everything(store: CdrStore) -> str:
     """Every value of every table, as a dump would show it."""
-    tables = ("acc_cdrs", "acc", "missed_calls")
+    tables = ("acc_cdrs", "acc", "missed_calls", "restricted_number")
     return "\n".join([str(await rows(store.admin, f"SELECT t::text FROM {table} t")) for table in tables])
 
 
@@ -144,6 +145,30 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
         assert (await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA)) == [(1,)]
         done = receipt((await adapter.erase([notes.again(subject)], notes.note))[0])
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
+
+
+async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and_both_counted(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
+    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+        results = await asyncio.gather(
+            adapter.erase([task(number(ANNA))], Notes().note), adapter.erase([task(number(BORIS))], Notes().note)
+        )
+    assert [receipt(result).by_category["call_record"] for (result,) in results] == [400, 400]
+    assert await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs") == [(0,)]
+
+
+async def test_an_erased_subject_is_not_even_kept_as_restricted(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+        await adapter.restrict([task(number(ANNA)), task(number(BORIS))], Notes().note)
+        done = receipt((await adapter.erase([task(number(ANNA))], Notes().note))[0])
+    assert done.by_category == {"call_record": 1, "call_signalling": 1, "restriction": 1}
+    assert ANNA[1:] not in await everything(cdr_store)
+    assert await rows(cdr_store.admin, "SELECT e164 FROM restricted_number") == [(BORIS,)]
 
 
 async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_counts(

@@ -103,8 +103,13 @@ class Amendment:
         )
         if placed < len(numbers):
             return ResidueFound(f"{self._system} took the restriction and does not hold it")
-        rows = (await examination.count(self._connection, self._tables, [task]))[task.task_id]
+        rows = await self._rows(task, side.table)
         return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
+
+    async def _rows(self, task: Task, side: str) -> int:
+        """How many rows the restriction is about: its own place in the side table is none of them."""
+        about = [table for table in self._tables if table.name != side]
+        return (await examination.count(self._connection, about, [task]))[task.task_id]
 
     async def _lift(self, task: Task) -> Result:
         if self._restriction is None:
@@ -115,7 +120,7 @@ class Amendment:
         await self._connection.execute(f"DELETE {mine}", task.request_id)
         if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
             return ResidueFound(f"{self._system} still holds {left} restrictions of this request")
-        rows = (await examination.count(self._connection, self._tables, [task]))[task.task_id]
+        rows = await self._rows(task, self._restriction.table)
         return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
 
     async def _switch(self, task: Task, switches: Mapping[str, Switch | None], *, wanted: bool) -> Result:

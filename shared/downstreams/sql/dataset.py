@@ -139,7 +139,7 @@ class Table(_Declared):
     def types(self) -> tuple[IdentityType, ...]:
         return tuple(sorted({c.identity for c in self.searched.values() if c.identity}))
 
-    @property
+    @cached_property
     def timezone(self) -> ZoneInfo:
         return ZoneInfo(self.occurred.timezone if self.occurred else "UTC")
 

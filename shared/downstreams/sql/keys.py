@@ -11,6 +11,7 @@ from shared.downstreams.sql.dataset import Table
 from shared.identities import Identity, IdentityType
 
 ZONELESS = "timestamp without time zone"
+_UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)
 
 
@@ -43,16 +44,17 @@ def keys_of(task: Task, table: Table, relation: Relation) -> tuple[Key, ...]:
     without times shows the present: there a number finds something unless it is somebody else's by now.
     """
     zone = table.timezone if table.occurred and relation.types[table.occurred.column] == ZONELESS else None
+    known = table.types
     keys = []
-    for identity in dict.fromkeys(task.identities):
-        if identity.type not in table.types:
+    for identity in task.identities:
+        if identity.type not in known:
             continue
         if table.occurred is None:
             if identity.valid_to is None:
                 keys.append(Key(identity.type, identity.value))
         elif identity.valid_from is not None or identity.type is not IdentityType.PHONE:
             keys.append(_bounded(identity, zone))
-    return tuple(keys)
+    return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
 
 
 def _bounded(identity: Identity, zone: ZoneInfo | None) -> Key:
@@ -69,8 +71,9 @@ def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
     In the hour that autumn repeats, a row can be before or after the moment: the bound moves to the edge of that hour,
     so that a row that may be another person's belongs to nobody.
     """
-    local = moment.astimezone(zone)
-    naive = local.replace(tzinfo=None)
+    if zone is _UTC:
+        return moment.astimezone(UTC).replace(tzinfo=None)
+    naive = moment.astimezone(zone).replace(tzinfo=None)
     first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
     gained = (first.utcoffset() or timedelta()) - (second.utcoffset() or timedelta())
     if gained <= timedelta():

@@ -21,6 +21,7 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
     Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
     """
     known = {task.task_id: task for task in tasks}
+    leading = [table for table in session.tables if any(column.yields for column in table.table.columns.values())]
     found: dict[UUID, int] = {}
     results: dict[UUID, Result] = {}
     for _ in session.tables:
@@ -28,7 +29,7 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
         results |= await examination.refusals(session.connection, session.tables, searching, settings)
         found = dict.fromkeys(known, 0)
         grown = False
-        for table in session.tables:
+        for table in leading:
             for task_id, yielded in await _step(system, session, table, list(known.values())):
                 found[task_id] += 1
                 task = known[task_id]
@@ -42,7 +43,10 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
     else:
         searching = [task for task in known.values() if task.task_id not in results]
         results |= await examination.refusals(session.connection, session.tables, searching, settings)
-    return [results.get(task.task_id) or _receipt(task, known[task.task_id], found[task.task_id]) for task in tasks]
+    others = [table for table in session.tables if table not in leading]
+    elsewhere = await examination.count(session.connection, others, list(known.values()))
+    rows = {task_id: found.get(task_id, 0) + elsewhere[task_id] for task_id in known}
+    return [results.get(task.task_id) or _receipt(task, known[task.task_id], rows[task.task_id]) for task in tasks]
 
 
 def _receipt(asked: Task, known: Task, rows: int) -> Receipt:

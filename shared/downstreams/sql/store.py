@@ -25,6 +25,7 @@ _PLANNER = {
     "plan_cache_mode": "force_generic_plan",
     "application_name": "dsr",
     "row_security": "on",
+    "lock_timeout": "2s",
     "idle_in_transaction_session_timeout": "60s",
 }
 
@@ -59,6 +60,7 @@ class SqlStore:
             command_timeout=self.settings.timeout_seconds,
             timeout=self.settings.timeout_seconds,
             server_settings=_PLANNER,
+            reset=_nothing_to_reset,
         )
 
     async def close(self) -> None:
@@ -85,3 +87,7 @@ class SqlStore:
             known = Statements(self.settings.namespace, name, self.dataset.tables[name], relation)
             self._statements[name] = known
         return known
+
+
+async def _nothing_to_reset(_: asyncpg.Connection) -> None:
+    """Every setting of ours ends with its transaction, so a connection goes back as it came."""
