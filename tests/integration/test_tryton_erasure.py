@@ -1,12 +1,13 @@
 """Erasing a customer in a real Tryton: to the end, once, and nobody else."""
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 import pytest
 
 from shared.downstreams.contract import Operation, Receipt, TaskOutcome
 from shared.downstreams.tryton import TrytonAdapter
+from shared.downstreams.tryton.rpc import CrmRefused
 from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from tests.fixtures.tryton import SYSTEM, Crm, Notes, OnTheWay, account, email, phone, task, traces
 
@@ -28,7 +29,7 @@ async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm, crm_
 async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_would_have_given(
     crm: Crm, crm_adapter: TrytonAdapter
 ) -> None:
-    async def dies() -> NoReturn:
+    async def dies(_: Any) -> NoReturn:
         raise httpx.ReadError("gone")
 
     customer = await crm.add()
@@ -87,6 +88,21 @@ async def test_the_customer_number_decides_between_customers_who_share_an_addres
     assert [trace for trace in traces(other)[:-2] if trace not in crm.dump()] == []
 
 
+@pytest.mark.parametrize("given", ["kept", "merged"])
+async def test_what_was_left_of_a_merged_duplicate_is_erased_with_the_customer(
+    crm: Crm, crm_adapter: TrytonAdapter, given: str
+) -> None:
+    kept, merged = await crm.add_many(2)
+    query = "UPDATE party_party SET active = false, replaced_by = $1 WHERE code = $2"
+    await crm.sql(query, await crm.party(kept), merged.code)
+    number = account({"kept": kept, "merged": merged}[given].code)
+    (receipt,) = await crm_adapter.erase([task(Operation.ERASE, number)], Notes().note)
+    assert isinstance(receipt, Receipt)
+    assert receipt.by_category == {"account": 2, "contact": 4, "address": 2}
+    dump = crm.dump()
+    assert [trace for customer in (kept, merged) for trace in traces(customer) if trace in dump] == []
+
+
 async def test_many_customers_are_erased_with_one_call_and_each_has_a_receipt(
     crm: Crm, crm_adapter: TrytonAdapter
 ) -> None:
@@ -103,7 +119,7 @@ async def test_many_customers_are_erased_with_one_call_and_each_has_a_receipt(
 async def test_a_refusal_of_the_crm_leaves_the_customer_as_they_were_and_says_why_without_their_name(crm: Crm) -> None:
     customer = await crm.add()
 
-    async def is_active_again() -> None:
+    async def is_active_again(_: Any) -> None:
         await crm.sql("UPDATE party_party SET active = true WHERE code = $1", customer.code)
 
     adapter = crm.adapter(OnTheWay("wizard.party.erase.execute", is_active_again))
@@ -115,8 +131,25 @@ async def test_a_refusal_of_the_crm_leaves_the_customer_as_they_were_and_says_wh
     assert (await crm.sql("SELECT active, name FROM party_party WHERE code = $1", customer.code))[0]["active"]
 
 
+async def test_a_customer_whom_the_crm_does_not_let_go_stops_nobody_else(crm: Crm) -> None:
+    customers = await crm.add_many(4)
+    held = await crm.party(customers[1])
+
+    async def keeps_one(params: Any) -> httpx.Response | None:
+        refusal = {"id": 0, "error": ["UserError", ["The number is required by an invoice.", "", None]]}
+        return httpx.Response(200, json=refusal) if [held] in params else None
+
+    adapter = crm.adapter(OnTheWay("model.party.party.write", keeps_one))
+    tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
+    results = await adapter.erase(tasks, Notes().note)
+    await adapter.close()
+    assert [type(result) for result in results] == [Receipt, CrmRefused, Receipt, Receipt]
+    dump = crm.dump()
+    assert [trace for other in (0, 2, 3) for trace in traces(customers[other]) if trace in dump] == []
+
+
 async def test_a_crm_that_says_yes_and_keeps_the_data_is_caught(crm: Crm) -> None:
-    async def says_yes() -> httpx.Response:
+    async def says_yes(_: Any) -> httpx.Response:
         return httpx.Response(200, json={"id": 0, "result": None})
 
     customer = await crm.add()

@@ -6,7 +6,7 @@ was found is noted before the first, so an interrupted task ends with the receip
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 from uuid import UUID
@@ -103,19 +103,40 @@ async def _plan(
 
 
 async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: int) -> dict[int, Refused]:
-    """Erase the parties; those that Tryton refuses are as they were before, with the reason."""
-    there = [row["id"] for row in await rpc.search_in(PARTY, "id", ids, ("id",))]
-    await rpc.write(PARTY, there, {"active": False})
-    refused = await _wizard(rpc, there, lanes)
-    await rpc.write(PARTY, sorted(active & refused.keys()), {"active": True})
-    erased = [party for party in there if party not in refused]
-    for model in (CONTACT, IDENTIFIER):
-        rows = await rpc.search_in(model, "party", erased, ("id",))
-        await rpc.delete(model, [row["id"] for row in rows])
-    for start in range(0, len(erased), CHUNK):
-        codes = [part for party in erased[start : start + CHUNK] for part in ([party], {"code": _no_code(party)})]
+    """Erase the parties; those that the wizard refuses are as they were before. Returns why, by party."""
+
+    async def deactivate(parties: Sequence[int]) -> None:
+        await rpc.write(PARTY, parties, {"active": False})
+
+    async def forget(parties: Sequence[int]) -> None:
+        for model in (CONTACT, IDENTIFIER):
+            rows = await rpc.search_in(model, "party", parties, ("id",))
+            await rpc.delete(model, [row["id"] for row in rows])
+        codes = [part for party in parties for part in ([party], {"code": _no_code(party)})]
         await rpc.call(f"model.{PARTY}.write", *codes)
+
+    there = await rpc.search_in(PARTY, "id", ids, ("active",))
+    refused = await _whoever(deactivate, [row["id"] for row in there if row["active"]])
+    refused |= await _wizard(rpc, [row["id"] for row in there if row["id"] not in refused], lanes)
+    await rpc.write(PARTY, sorted(active & refused.keys()), {"active": True})
+    erased = [row["id"] for row in there if row["id"] not in refused]
+    for start in range(0, len(erased), CHUNK):
+        refused |= await _whoever(forget, erased[start : start + CHUNK])
     return refused
+
+
+async def _whoever(step: Callable[[Sequence[int]], Awaitable[None]], parties: Sequence[int]) -> dict[int, Refused]:
+    """Do the step for all parties at once; if the CRM refuses, find out for whom, and do it for the others."""
+    if not parties:
+        return {}
+    try:
+        await step(parties)
+    except CrmRefused as reason:
+        if len(parties) == 1:
+            return {parties[0]: reason}
+        half = len(parties) // 2
+        return await _whoever(step, parties[:half]) | await _whoever(step, parties[half:])
+    return {}
 
 
 async def _wizard(rpc: TrytonRpc, parties: Sequence[int], lanes: int) -> dict[int, Refused]:

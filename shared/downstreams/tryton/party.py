@@ -63,7 +63,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A customer with everything that belongs to them; ``code`` is the customer number."""
+    """A customer with everything that belongs to them; ``code`` is the customer number.
+
+    ``replaced_by``: the party with which this one was merged, as the CRM's staff do with duplicates.
+    """
 
     id: int
     code: str
@@ -71,6 +74,7 @@ class Party:
     active: bool
     restricted: bool
     marketing_opt_out: bool
+    replaced_by: int | None = None
     contacts: tuple[Contact, ...] = ()
     addresses: tuple[Address, ...] = ()
     identifiers: tuple[tuple[int, str, str], ...] = ()
@@ -131,7 +135,7 @@ async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
     for row in (row for chunk in by_email for row in chunk):
         if emails & {spelled(IdentityType.EMAIL, row[field] or "") for field in ("value", "value_compact")}:
             ids.add(row["party"])
-    return list((await load(rpc, ids)).values())
+    return list((await load(rpc, await _with_duplicates(rpc, ids))).values())
 
 
 async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
@@ -140,7 +144,9 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
     lines = (*ADDRESS_FIELDS, "party", "active", "street", "country.name")
     contact = ("party", "type", "value", "value_compact", "active", "valid_from", "valid_to")
     parties, contacts, addresses, identifiers = await together(
-        rpc.search_in(PARTY, "id", wanted, ("code", "name", "active", "restricted", "marketing_opt_out")),
+        rpc.search_in(
+            PARTY, "id", wanted, ("code", "name", "active", "restricted", "marketing_opt_out", "replaced_by")
+        ),
         rpc.search_in(CONTACT, "party", wanted, contact),
         rpc.search_in(ADDRESS, "party", wanted, lines),
         rpc.search_in(IDENTIFIER, "party", wanted, ("party", "type", "code")),
@@ -153,6 +159,18 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
     for row in identifiers:
         held[row["party"]][2].append((row["id"], row["type"] or "", row["code"] or ""))
     return {row["id"]: _party(row, *held[row["id"]]) for row in parties}
+
+
+async def _with_duplicates(rpc: TrytonRpc, ids: Iterable[int]) -> set[int]:
+    """The parties, those that were merged into them, and those that they were merged into."""
+    known, fresh = set[int](), set(ids)
+    while fresh:
+        known |= fresh
+        into, merged = await together(
+            rpc.search_in(PARTY, "id", fresh, ("replaced_by",)), rpc.search_in(PARTY, "replaced_by", fresh, ("id",))
+        )
+        fresh = ({row["replaced_by"] for row in into} | {row["id"] for row in merged}) - known - {None}
+    return known
 
 
 def _emails(emails: list[str]) -> Iterable[list[Any]]:
@@ -172,6 +190,7 @@ def _party(
         active=row["active"],
         restricted=bool(row["restricted"]),
         marketing_opt_out=bool(row["marketing_opt_out"]),
+        replaced_by=row["replaced_by"],
         contacts=tuple(contacts),
         addresses=tuple(addresses),
         identifiers=tuple(identifiers),

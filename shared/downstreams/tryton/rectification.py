@@ -52,7 +52,7 @@ class Write:
 async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note: Note) -> list[Result]:
     """Correct each task's party and read it again; all changes of a task are checked before the first is made."""
     fresh = [task for task in tasks if "party" not in task.progress]
-    found = await subjects.of(fresh)
+    found = {task_id: _not_merged(parties) for task_id, parties in (await subjects.of(fresh)).items()}
     # A corrected e-mail address no longer finds the party: the repeat needs its id.
     noted = {
         t: {"party": parties[0].id} for t, parties in found.items() if not isinstance(parties, Refused) and parties
@@ -89,6 +89,10 @@ async def _one(rpc: TrytonRpc, task: Task, parties: tuple[Party, ...] | Refused)
     return Receipt(
         task.task_id, TaskOutcome.AMENDED, found=len(changes), changed=len(changes), by_category=dict(counts)
     )
+
+
+def _not_merged(parties: tuple[Party, ...] | Refused) -> tuple[Party, ...] | Refused:
+    return parties if isinstance(parties, Refused) else tuple(p for p in parties if p.replaced_by is None)
 
 
 async def _apply(rpc: TrytonRpc, party: Party, write: Write) -> None:

@@ -20,7 +20,12 @@ class Hits:
 
     def __init__(self, system: str, parties: Iterable[Party]) -> None:
         self._by_identity: defaultdict[Key, dict[int, Party]] = defaultdict(dict)
-        for party in parties:
+        self._parties = {party.id: party for party in parties}
+        self._duplicates: defaultdict[int, set[int]] = defaultdict(set)
+        for party in self._parties.values():
+            if party.replaced_by is not None:
+                self._duplicates[party.replaced_by].add(party.id)
+                self._duplicates[party.id].add(party.replaced_by)
             for identity in party.identities(system):
                 self._by_identity[identity.type, identity.value][party.id] = party
 
@@ -31,6 +36,17 @@ class Hits:
             for identity in identities
             for party_id, party in self._by_identity.get((identity.type, identity.value), {}).items()
         }
+
+    def with_duplicates(self, parties: Iterable[Party]) -> tuple[Party, ...]:
+        """The parties and those that the CRM itself holds to be the same person: they were merged."""
+        known: dict[int, Party] = {}
+        fresh = [party.id for party in parties]
+        while fresh:
+            party_id = fresh.pop()
+            if party_id not in known and party_id in self._parties:
+                known[party_id] = self._parties[party_id]
+                fresh += self._duplicates[party_id]
+        return tuple(known.values())
 
 
 class Subjects:
@@ -56,7 +72,7 @@ class Subjects:
         if not any(identity.type in _SEARCHED for identity in task.identities):
             return Refused("the CRM can be searched by e-mail, phone or customer number, and the request has none")
         try:
-            parties = proven(self._system, task.identities, hits.of(task.identities).values())
+            parties = hits.with_duplicates(proven(self._system, task.identities, hits.of(task.identities).values()))
         except ForeignHit as foreign:
             return foreign
         rows = sum(sum(party.counts().values()) for party in parties)
