@@ -1,0 +1,90 @@
+"""The published contracts say what the code does, are valid, and point at nothing that is not there."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from deploy import documents
+from shared.bus.admin import declared
+from shared.bus.topics import STREETS
+from shared.events import EVENT_TYPES
+
+
+@pytest.fixture(scope="module")
+def bus() -> dict[str, Any]:
+    return yaml.safe_load((documents.DOCS / "asyncapi.yaml").read_text())  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def api() -> dict[str, Any]:
+    return json.loads((documents.DOCS / "openapi.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_the_published_documents_are_what_the_code_says() -> None:
+    again = "the code has changed: run `make docs`"
+    assert (documents.DOCS / "asyncapi.yaml").read_text() == documents.asyncapi(), again
+    assert (documents.DOCS / "openapi.json").read_text() == documents.openapi(), again
+
+
+def test_the_api_document_is_valid_openapi(api: dict[str, Any]) -> None:
+    assert api["openapi"].startswith("3.1")
+    assert list(OpenAPIV31SpecValidator(api).iter_errors()) == []
+
+
+def test_every_operation_of_the_api_says_what_it_does_and_has_a_name_of_its_own(api: dict[str, Any]) -> None:
+    operations = [operation for path in api["paths"].values() for operation in path.values()]
+    assert all(operation.get("description") for operation in operations)
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("document", ["bus", "api"])
+def test_every_reference_leads_somewhere(document: str, request: pytest.FixtureRequest) -> None:
+    root = request.getfixturevalue(document)
+    found = list(references(root))
+    assert len(found) > 10
+    for reference in found:
+        assert reference.startswith("#/"), reference
+        place = root
+        for step in reference[2:].split("/"):
+            assert step.replace("~1", "/") in place, reference
+            place = place[step.replace("~1", "/")]
+
+
+def test_the_bus_document_names_every_topic_and_every_event_once(bus: dict[str, Any]) -> None:
+    assert bus["asyncapi"] == "3.0.0"
+    addresses = {channel["address"] for channel in bus["channels"].values()}
+    templates = {"dsr.tasks.{system}", "dsr.tasks.{system}.replies", "dsr.dead-letters.{service}"}
+    assert addresses == templates | {name for name in declared() if "dead-letters" not in name}
+    messages = [name for channel in bus["channels"].values() for name in channel["messages"]]
+    assert sorted(messages) == sorted(bus["components"]["messages"])
+    assert {message["name"] for message in bus["components"]["messages"].values()} >= set(EVENT_TYPES)
+
+
+def test_the_bus_document_says_who_writes_and_who_reads(bus: dict[str, Any]) -> None:
+    for topic, street in STREETS.items():
+        writers = {name for name in bus["operations"] if name.endswith(f".says.{topic.name.lower()}")}
+        readers = {name for name in bus["operations"] if name.endswith(f".hears.{topic.name.lower()}")}
+        assert {name.partition(".")[0] for name in writers} == set(street.writers)
+        assert {name.partition(".")[0] for name in readers} == set(street.readers)
+
+
+def test_every_message_is_explained_and_typed(bus: dict[str, Any]) -> None:
+    for name, message in bus["components"]["messages"].items():
+        assert message["summary"].endswith("."), name
+        assert {"headers", "payload"} <= set(message), name
+
+
+def references(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)

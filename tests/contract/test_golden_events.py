@@ -1,0 +1,55 @@
+"""A golden message per type and version: what was once said on the bus can be read for ever, and means the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from shared.bus_tasks import TaskReply, TaskRequested
+from shared.events import EVENT_TYPES, AnyEvent, Event
+
+GOLDEN = Path(__file__).parent / "golden"
+MESSAGES: dict[str, type[BaseModel]] = {
+    **EVENT_TYPES,
+    "dsr.task.requested.v1": TaskRequested,
+    "dsr.task.replied.v1": TaskReply,
+}
+FILES = sorted(GOLDEN.glob("*.json"))
+
+
+def content(name: str) -> dict[str, Any]:
+    return json.loads((GOLDEN / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_every_type_and_version_has_a_golden_message() -> None:
+    assert {file.stem for file in FILES} == set(MESSAGES)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_is_read_and_nothing_of_it_is_lost_or_changed(file: Path) -> None:
+    message = MESSAGES[file.stem].model_validate_json(file.read_bytes())
+    read = json.loads(message.model_dump_json())
+    assert {name: read[name] for name in content(file.stem)} == content(file.stem)
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_its_type_alone_tells_which_event_it_is(name: str) -> None:
+    event = TypeAdapter[Event](AnyEvent).validate_json((GOLDEN / f"{name}.json").read_bytes())
+    assert type(event) is EVENT_TYPES[name]
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_it_says_something_in_every_field(name: str) -> None:
+    optional = {"failure", "outcome", "ground", "until", "package_id", "reason"}
+    assert all(value is not None for field, value in content(name).items() if field not in optional)
+    assert set(content(name)) <= set(MESSAGES[name].model_fields)
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_a_field_that_a_reader_needs_is_missed(name: str) -> None:
+    message = content(name)
+    del message["request_id"]
+    with pytest.raises(ValidationError):
+        EVENT_TYPES[name].model_validate(message)
