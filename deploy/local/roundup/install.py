@@ -57,8 +57,9 @@ class Installation:
     account: Account | None
 
     def environment(self, home: Path, **more: str) -> dict[str, str]:
-        """Variables for the tracker's processes: their home is the tracker's, and they leave no bytecode in it."""
-        return {"HOME": str(home), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", **more}
+        """Variables for the tracker's processes: the tracker is their home, bytecode stands beside the programs."""
+        ours = {"HOME": str(home), "LANG": "C.UTF-8", "PYTHONPYCACHEPREFIX": "", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**ours, **more}
 
     def feed(self, home: Path, lines: Iterable[bytes], taken: Callable[[int], None]) -> None:
         """Run the tracker's loader over JSON lines."""
@@ -179,11 +180,21 @@ def _install(venv: Path, python: Path) -> None:
     uv = Path(sys.executable).parent / "uv"
     if not uv.exists():
         raise Misconfigured("uv is missing beside this interpreter; run `make setup`")
-    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ}
+    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ, "PYTHONPYCACHEPREFIX": ""}
     shutil.rmtree(venv, ignore_errors=True)
     subprocess.run([uv, "--quiet", "venv", "--python", python, venv], check=True, env=environment)
     subprocess.run(
-        [uv, "--quiet", "pip", "sync", "--python", venv / "bin" / "python", "--require-hashes", LOCK],
+        [
+            uv,
+            "--quiet",
+            "pip",
+            "sync",
+            "--compile-bytecode",
+            "--python",
+            venv / "bin" / "python",
+            "--require-hashes",
+            LOCK,
+        ],
         check=True,
         env=environment,
     )

@@ -46,7 +46,7 @@ class Roundup:
                 "roundup",
                 [
                     *(installation.bin / "gunicorn", "--bind", f"{HOST}:{self._port}", "--workers", WORKERS),
-                    *("--worker-class", "sync", "--limit-request-line", 0, "--no-control-socket"),
+                    *("--worker-class", "sync", "--preload", "--limit-request-line", 0, "--no-control-socket"),
                     *("--log-level", "warning", "wsgi:application"),
                 ],
                 log=self.directory / "roundup.log",
@@ -73,7 +73,7 @@ class Roundup:
     def load(
         self, records: Iterable[Record], *, keep: bool = False, loaded: Callable[[int], None] | None = None
     ) -> None:
-        """Fill a fresh tracker that does not run, with Roundup's own API; see ``tracker/load.py`` for the records.
+        """Begin anew with these records, while the tracker does not run; ``tracker/load.py`` says what they look like.
 
         ``keep``: a later load of the same records restores a copy in a moment instead. ``loaded`` hears how many were
         taken.
@@ -82,6 +82,7 @@ class Roundup:
         lines = [json.dumps(record).encode() + b"\n" for record in records]
         kept = installation.fresh.parent / f"loaded-{hashlib.sha256(b''.join(lines)).hexdigest()[:16]}"
         if not kept.exists():
+            copy(installation.fresh, self.home, installation.account)
             installation.feed(self.home, lines, loaded or (lambda _: None))
             if keep:
                 with contextlib.suppress(OSError):  # somebody else has kept the same at the same moment
