@@ -84,7 +84,7 @@ CHARACTERS: Mapping[str, Character] = MappingProxyType(
         "camille": Character(
             _person(
                 "Camille Roussel",
-                "camille.rousel@courriel.example.com",
+                "c.rousel@courriel.example.com",
                 (Phone("+33199004217", _day(2024, 6, 3)),),
                 ("rue des Lilas 14", "69002", "Lyon", "FR"),
                 "fr",
@@ -208,8 +208,8 @@ def parts(by_role: Mapping[str, Customer]) -> tuple[Part, ...]:
             change=MappingProxyType(
                 {
                     "field": "email",
-                    "current": "camille.rousel@courriel.example.com",
-                    "asserted": "camille.roussel@courriel.example.com",
+                    "current": "c.rousel@courriel.example.com",
+                    "asserted": "c.roussel@courriel.example.com",
                 }
             ),
         ),

@@ -99,14 +99,14 @@ def _filling(customer: Customer, phone: Phone, email: str) -> Mapping[str, str]:
         "code": customer.code,
         "email": email,
         "number": phone.number,
-        "spaced": _spaced(phone.number),
+        "spaced": spaced(phone.number),
         "street": customer.street,
         "postal_code": customer.postal_code,
         "city": customer.city,
     }
 
 
-def _spaced(number: str) -> str:
+def spaced(number: str) -> str:
     """The number in groups of three, as people write it down."""
     digits = number[1:]
     return "+" + " ".join(digits[start : start + 3] for start in range(0, len(digits), 3))

@@ -1,0 +1,76 @@
+"""The demonstration finds people wherever they are written, in any spelling, and never takes one for another."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from deploy.local.company import Size, found
+from deploy.local.demo.traces import Seeker, signs
+
+LUCIA = {"lucía ferrer vidal", "lucia.ferrer@example.com", "34688886392", "346 888 863 92", "c100101", "198.18.0.101"}
+
+
+@pytest.fixture
+def seeker() -> Seeker:
+    return Seeker({"lucia": LUCIA, "ana": {"silva@example.com"}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "LUCÍA FERRER VIDAL",
+        "mail to Lucia.FERRER@Example.com, please",
+        "+34688886392",
+        "0034688886392",
+        "00034688886392",
+        "34688886392",
+        "call +346 888 863 92 back",
+        "phone-log-34688886392.txt",
+        "ed84761d6a1eae5d@198.18.0.101",
+        "contract C100101.",
+    ],
+)
+def test_a_person_is_found_in_every_spelling(seeker: Seeker, text: str) -> None:
+    assert seeker.who(text) == {"lucia"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ana.silva@example.com", "+346888863921", "C1001011", "198.18.0.1011", "c100101@example.com", "Lucía Ferrer"],
+)
+def test_what_only_contains_a_sign_is_somebody_else(seeker: Seeker, text: str) -> None:
+    assert seeker.who(text) == set()
+
+
+def test_lines_are_found_in_bytes_whatever_their_case(seeker: Seeker) -> None:
+    text = "1\tLUCÍA FERRER VIDAL\n2\tnobody\n3\tlucía ferrer vidal\n4\tLucia.Ferrer@example.com".encode()
+    assert [line[0] for line in seeker.lines_of_interest(text)] == ["1", "3", "4"]
+
+
+def test_a_database_file_is_searched_by_table(seeker: Seeker, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "db")) as connection:
+        connection.execute("CREATE TABLE journal (params text)")
+        connection.execute("INSERT INTO journal VALUES ('{''phone'': ''+34688886392''}'), ('nothing')")
+        connection.commit()
+    assert seeker.in_sqlite(tmp_path / "db") == {"lucia": {"journal": 1}}
+
+
+def test_a_file_is_searched_by_its_name_too(seeker: Seeker, tmp_path: Path) -> None:
+    (tmp_path / "log-34688886392.txt").write_text("nothing")
+    (tmp_path / "other.txt").write_text("nothing")
+    assert seeker.in_files(tmp_path) == {"lucia": {"log-34688886392.txt": 1}}
+
+
+def test_what_two_people_share_is_a_sign_of_neither() -> None:
+    company = found(Size(customers=900, calls=1_000, tickets=100))
+    pieter, emma = (
+        next(
+            customer for customer in company.customers if customer.name == name and customer.emails[0].startswith(mail)
+        )
+        for name, mail in (("Pieter de Vries", "pieter.devries@"), ("Emma Jansen", "emma.jansen@post.example.org"))
+    )
+    (shared,) = {phone.number for phone in pieter.phones} & {phone.number for phone in emma.phones}
+    assert shared[1:] not in signs(pieter, company.customers) | signs(emma, company.customers)
+    assert "31207940381" in signs(pieter, company.customers)
