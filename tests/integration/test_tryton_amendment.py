@@ -94,6 +94,7 @@ async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
     assert customer.name not in str(result)
     assert await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code) == before
     assert customer.city.lower() in crm.dump()
+    assert "not a number" not in crm.tryton.child.log.read_text()
 
 
 async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm_adapter: TrytonAdapter) -> None:

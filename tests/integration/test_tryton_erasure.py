@@ -128,6 +128,9 @@ async def test_a_refusal_of_the_crm_leaves_the_customer_as_they_were_and_says_wh
     assert isinstance(result, Refused)
     assert "still_active" in str(result)
     assert "ada" not in str(result).lower()
+    log = crm.tryton.child.log.read_text().lower()
+    assert "eraseerror" in log
+    assert not [trace for trace in traces(customer) if trace in log]
     assert (await crm.sql("SELECT active, name FROM party_party WHERE code = $1", customer.code))[0]["active"]
 
 

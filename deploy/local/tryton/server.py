@@ -17,6 +17,7 @@ from shared.downstreams.tryton.rpc import TrytonRpc
 
 _WORKERS: Final = 2
 _THREADS: Final = 4
+_APPLICATION: Final = "trytond.modules.number_assignment.application:application"
 
 
 class Tryton:
@@ -108,7 +109,7 @@ class Tryton:
             [
                 *(installation.python, "-m", "gunicorn", "--bind", f"{HOST}:{self._port}"),
                 *("--workers", _WORKERS, "--threads", _THREADS, "--timeout", 120),
-                *("--no-control-socket", "--log-level", "warning", "trytond.application:app"),
+                *("--no-control-socket", "--log-level", "warning", _APPLICATION),
             ],
             log=log,
             ready=accepts(self._port),
