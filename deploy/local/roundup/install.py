@@ -21,6 +21,8 @@ from shared.errors import Misconfigured
 HERE = Path(__file__).parent
 LOCK = HERE / "requirements.lock"
 TEMPLATE = HERE / "tracker"
+SECRETS = "secrets.json"
+"""The file in a tracker's home that holds the passwords of its two users."""
 CONFIG = """\
 [main]
 database = db
@@ -212,10 +214,9 @@ def _initialise(installation: Installation, home: Path, html: Path) -> None:
     installation.initialise(
         home, DSR_ROUNDUP_PASSWORD=passwords["privacy"], DSR_ROUNDUP_AGENT_PASSWORD=passwords["agent"]
     )
-    folder = installation.fresh.parent
-    for outdated in folder.parent.glob("*"):
+    (home / SECRETS).touch(mode=0o600)
+    (home / SECRETS).write_text(json.dumps(passwords))
+    for outdated in installation.fresh.parents[1].glob("*"):
         shutil.rmtree(outdated, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "secrets.json").touch(mode=0o600)
-    (folder / "secrets.json").write_text(json.dumps(passwords))
+    installation.fresh.parent.mkdir(parents=True)
     shutil.move(home, installation.fresh)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
-from deploy.local.roundup.install import Installation, copy, prepare
+from deploy.local.roundup.install import SECRETS, Installation, copy, prepare
 from deploy.local.roundup.records import Record
 
 WORKERS = 4
@@ -89,12 +89,16 @@ class Roundup:
                     self.home.rename(kept)
         if kept.exists():
             copy(kept, self.home, installation.account)
+        self._learn_passwords()
 
     def _ready(self) -> Installation:
         if self._installation is None:
-            self._installation = installation = prepare(self.directory)
-            if not self.home.exists():
-                copy(installation.fresh, self.home, installation.account)
-            secrets = json.loads((installation.fresh.parent / "secrets.json").read_text())
-            self.password, self.agent_password = secrets["privacy"], secrets["agent"]
+            self._installation = prepare(self.directory)
+            if not (self.home / SECRETS).exists():
+                copy(self._installation.fresh, self.home, self._installation.account)
+            self._learn_passwords()
         return self._installation
+
+    def _learn_passwords(self) -> None:
+        secrets = json.loads((self.home / SECRETS).read_text())
+        self.password, self.agent_password = secrets["privacy"], secrets["agent"]
