@@ -151,7 +151,7 @@ async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and
     cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
-    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+    async with opened(monkeypatch, cdr_store.privacy, lock_seconds=10) as adapter:
         results = await asyncio.gather(
             adapter.erase([task(number(ANNA))], Notes().note), adapter.erase([task(number(BORIS))], Notes().note)
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.dataset import Dataset, Table
-from shared.errors import ColumnUnmapped, Misconfigured, TableMissing
+from shared.errors import ColumnUnmapped, Misconfigured, Refused, TableMissing
 
 _COLUMNS = """
 SELECT c.relname AS table, c.relkind::text AS kind, a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type,
@@ -36,6 +36,10 @@ _BYTEWISE = frozenset({"text", "character varying"})
 _TEXT = _BYTEWISE | {"character"}
 
 
+class DatasetOutdated(Misconfigured, Refused):
+    """The dataset declares a column that its table does not have; correct the dataset, then try the task again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """A table as it is: its kind, and name and type of every column."""
@@ -50,7 +54,7 @@ class Relation:
 
 
 async def describe(connection: PoolConnectionProxy, namespace: str, dataset: Dataset) -> Mapping[str, Relation]:
-    """Every declared table; raises ``TableMissing``, and ``Misconfigured`` for a declared column that is not there."""
+    """Every declared table; raises ``TableMissing``, and ``DatasetOutdated`` where a declared column is not there."""
     wanted = [*dataset.tables, *([dataset.restriction.table] if dataset.restriction else [])]
     types: dict[str, dict[str, str]] = {}
     kinds: dict[str, str] = {}
@@ -66,7 +70,7 @@ async def describe(connection: PoolConnectionProxy, namespace: str, dataset: Dat
             raise TableMissing(f"{dataset.name}: table {name} is declared and does not exist")
     for name, table in dataset.tables.items():
         if absent := table.columns.keys() - types[name].keys():
-            raise Misconfigured(f"{dataset.name}: {name} has no column {min(absent)}; correct the dataset")
+            raise DatasetOutdated(f"{dataset.name}: {name} has no column {min(absent)}; correct the dataset")
     return {name: Relation(kinds[name], types[name], frozenset(loose.get(name, ()))) for name in wanted}
 
 

@@ -27,6 +27,7 @@ SELECT pg_current_xact_id()::text AS xid,
        set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)
 """
 _SHORTEST_WINDOW = timedelta(days=2)
+_COLLIDED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 _COLLISIONS = 5
 
 
@@ -108,12 +109,14 @@ class Erasure:
                 alone = [[batch[position]] for position in sorted(strays.positions)]
                 rest = [task for position, task in enumerate(batch) if position not in strays.positions]
                 queue += [*alone, rest] if rest else alone
+            except ForeignHit as foreign:
+                self._results |= {task.task_id: foreign for task in batch}
             except _TooMany as many:
                 refused = {batch[position].task_id for position in many.positions}
                 self._refuse_too_many(refused)
                 if rest := [task for task in batch if task.task_id not in refused]:
                     queue.append(rest)
-            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+            except _COLLIDED:
                 collisions += 1
                 if collisions > _COLLISIONS:
                     raise
