@@ -23,6 +23,7 @@ AWAY = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says when the connection is lost between two messages
     asyncpg.TooManyConnectionsError,
     OSError,
     TimeoutError,
