@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -66,13 +65,6 @@ async def producer(kafka_bootstrap: str) -> AsyncIterator[KafkaProducer]:
     producer = KafkaProducer(kafka_bootstrap)
     yield producer
     await producer.stop()
-
-
-@pytest.fixture
-def broker(run_folder: Path) -> Iterator[Kafka]:
-    """A broker of this test alone, to be killed."""
-    with Kafka(run_folder / f"broker-{uuid7().hex}") as kafka:
-        yield kafka
 
 
 def messages(topic: str, numbers: range, key: Callable[[int], int] = lambda number: number % 7) -> list[Message]:

@@ -1,24 +1,22 @@
 """The outbox: said in order, deleted only when the broker has it, and nothing lost when the broker dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import UUID
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
 from shared.bus.admin import create_topics
 from shared.bus.producer import BusAway, KafkaProducer, Producer
-from shared.bus.records import Heard, Message
+from shared.bus.records import Message
 from shared.events import RequestWithdrawn
 from shared.outbox import Relay
 from shared.rights import Right
 from shared.telemetry import Pulse
-from tests.fixtures.engine import Office, OpenOffice
+from tests.fixtures.engine import Office, OpenOffice, read_topic
 
 
 class Ledger:
@@ -140,7 +138,7 @@ async def test_messages_bigger_than_a_batch_are_not_lost(open_office: OpenOffice
         for number in range(6):
             tx.send(Message(topic, b"k", bytes([number]) * 700_000, {"n": str(number)}))
     async with relaying(office, producer):
-        records = await read(kafka_bootstrap, topic, 6)
+        records = await read_topic(kafka_bootstrap, topic, 6)
     await producer.stop()
     assert [(record.headers["n"], len(record.value)) for record in records] == [(str(n), 700_000) for n in range(6)]
 
@@ -159,45 +157,10 @@ async def test_nothing_is_lost_or_put_out_of_order_when_the_broker_is_killed(
         ids += await said(office, requests * 10)
         await asyncio.to_thread(broker.start)
         ids += await said(office, requests * 10)
-        records = await read(broker.bootstrap, topic, len(ids))
+        records = await read_topic(broker.bootstrap, topic, len(ids))
     await producer.stop()
     assert await office.outbox() == []
     order = {event: number for number, event in enumerate(ids)}
     for request in requests:
         heard = dict.fromkeys(r.headers["ce_id"] for r in records if r.key == str(request).encode())
         assert [order[event] for event in heard] == [n for n in range(300) if n % 10 == requests.index(request)]
-
-
-@pytest.fixture
-def broker(run_folder: Path) -> Iterator[Kafka]:
-    """A broker of this test alone, to be killed."""
-    with Kafka(run_folder / f"broker-{uuid7().hex}") as kafka:
-        yield kafka
-
-
-async def read(bootstrap: str, topic: str, at_least: int) -> list[Heard]:
-    """The records of a topic from its beginning, in order per partition, until there are so many different ones."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, max_partition_fetch_bytes=4_000_000)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in await _partitions(consumer, topic)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        records: list[Heard] = []
-        async with asyncio.timeout(90):
-            while len({(r.key, r.headers.get("ce_id"), r.headers.get("n")) for r in records}) < at_least:
-                for batch in (await consumer.getmany(timeout_ms=500)).values():
-                    records += [
-                        Heard(r.topic, r.key, r.value, {name: value.decode() for name, value in r.headers})
-                        for r in batch
-                    ]
-        return records
-    finally:
-        await consumer.stop()
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> Sequence[int]:
-    async with asyncio.timeout(20):
-        while not (found := consumer.partitions_for_topic(topic)):
-            await consumer._client.force_metadata_update()  # noqa: SLF001
-    return sorted(found)

@@ -1,0 +1,167 @@
+"""A service as a process: it works from the bus to the bus, tells how it is, and drains when it is told to stop."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+from uuid_utils.compat import uuid7
+
+from deploy.local.kafka import Kafka
+from deploy.local.paths import ROOT
+from deploy.local.ports import HOST, answers, free_port
+from deploy.local.process import Child
+from shared import keyring, outbox
+from shared.bus import topics
+from shared.bus.admin import create_topics, declared
+from shared.bus.producer import KafkaProducer
+from shared.bus.records import Message
+from shared.bus.topics import ServiceName
+from shared.bus_tasks import TaskReply, TaskRequested
+from shared.downstreams.contract import Operation
+from shared.events import RequestClosed, RequestVerified
+from shared.identities import Identity, IdentityType
+from shared.rights import Outcome, Right
+from shared.vault import Statement, Vault
+from tests.fixtures.engine import DUE, SetClock, read_topic
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
+class Erasure:
+    """The erasure service with one downstream, a team that is reached over the bus."""
+
+    def __init__(self, child: Child, url: str, producer: KafkaProducer, bootstrap: str) -> None:
+        self.child = child
+        self.url = url
+        self.producer = producer
+        self.bootstrap = bootstrap
+
+    async def task(self) -> TaskRequested:
+        """The last task that the team was sent."""
+        records = await read_topic(self.bootstrap, topics.tasks("billing"), 1)
+        return TaskRequested.model_validate_json(records[-1].value)
+
+    async def reply(self, value: bytes) -> None:
+        """What the team answers."""
+        await self.producer.send([Message(topics.replies("billing"), b"k", value)])
+
+
+@pytest.fixture
+async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Erasure]:
+    keyring.create(tmp_path / "keyring.json")
+    (tmp_path / "downstreams.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
+    await create_topics(broker.bootstrap, declared(["billing"]))
+    port = free_port()
+    child = Child(
+        "erasure",
+        [sys.executable, "-m", "services.erasure"],
+        log=tmp_path / "erasure.log",
+        ready=answers(f"http://{HOST}:{port}/readyz"),
+        cwd=ROOT,
+        env={
+            "DSR_POSTGRES_DSN": database,
+            "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
+            "DSR_WORK_DOWNSTREAMS": str(tmp_path / "downstreams.toml"),
+            "DSR_HTTP_PORT": str(port),
+        },
+    )
+    await asyncio.to_thread(child.start)
+    producer = KafkaProducer(broker.bootstrap)
+    yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
+    await producer.stop()
+    await asyncio.to_thread(child.stop)
+
+
+async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
+    ref, vault = uuid7(), Vault(keyring.load(tmp_path / "keyring.json"))
+    connection = await asyncpg.connect(dsn)
+    try:
+        said = Statement((Identity(IdentityType.EMAIL, "ada@example.org"),))
+        await vault.insert_subjects(connection, [vault.new_subject(ref, said, clock.now())])
+    finally:
+        await connection.close()
+    return ref
+
+
+def reply_to(task: TaskRequested, outcome: str, **counts: int) -> bytes:
+    """What the team answers to a task."""
+    answered = {"command_id": str(task.command_id), "task_id": str(task.task_id), "operation": task.operation}
+    return (
+        TaskReply.model_validate_json(json.dumps({**answered, "outcome": outcome, **counts})).model_dump_json().encode()
+    )
+
+
+async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_at_its_end(
+    erasure: Erasure, database: str, tmp_path: Path, clock: SetClock
+) -> None:
+    ref, request = await subject(database, tmp_path, clock), uuid7()
+    verified = RequestVerified(
+        request_id=request, occurred_at=clock.now(), right=Right.ERASURE, subject=ref, due_on=DUE
+    )
+    said = outbox.message(verified, ServiceName.INTAKE, TRACE)
+    await erasure.producer.send([said, said])
+    task = await erasure.task()
+    assert (task.request_id, task.due_on) == (request, DUE)
+    await erasure.reply(b'{"type": "dsr.task.replied.v1", "name": "Ada Lovelace"}')
+    await erasure.reply(reply_to(task, "erased", found=3, changed=3))
+    commands = await read_topic(erasure.bootstrap, topics.tasks("billing"), 2)
+    look_again = TaskRequested.model_validate_json(commands[-1].value)
+    assert look_again.operation is Operation.LOCATE
+    await erasure.reply(reply_to(look_again, "no_match"))
+    [completed] = await read_topic(erasure.bootstrap, "dsr.completions", 1)
+    told = json.loads(completed.value)
+    assert (told["request_id"], told["outcome"]) == (str(request), "fulfilled")
+    assert [(t["system"], t["found"], t["changed"], t["remaining"]) for t in told["tasks"]] == [("billing", 3, 3, 0)]
+    assert completed.headers["traceparent"] == TRACE
+    [letter] = await read_topic(erasure.bootstrap, "dsr.dead-letters.erasure", 1)
+    assert letter.headers["dsr_reason"] == "malformed_reply"
+
+    closed = RequestClosed(
+        request_id=request,
+        occurred_at=clock.now(),
+        right=Right.ERASURE,
+        subject=ref,
+        outcome=Outcome.FULFILLED,
+        responded_at=clock.now(),
+    )
+    await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
+    connection = await asyncpg.connect(database)
+    try:
+        async with asyncio.timeout(20):
+            while await connection.fetchval("SELECT shredded_at FROM vault.subject") is None:
+                pass
+        actions = await connection.fetch("SELECT action FROM evidence.entry ORDER BY seq")
+    finally:
+        await connection.close()
+    assert [row[0] for row in actions] == ["fulfilment.opened", "task.concluded", "key.shredded"]
+    assert "Lovelace" not in erasure.child.log.read_text()
+    assert "example.org" not in erasure.child.log.read_text()
+
+
+async def test_it_tells_how_it_is_and_ends_in_order_when_told_to(erasure: Erasure) -> None:
+    async with httpx.AsyncClient(base_url=erasure.url) as http:
+        assert (await http.get("/healthz")).json() == {"loops_standing_still": []}
+        assert (await http.get("/readyz")).json() == {"database": True, "broker": True}
+        assert "dsr_outbox_relayed_total" in (await http.get("/metrics")).text
+    assert await asyncio.to_thread(erasure.child.stop) == 0
+    assert "Traceback" not in erasure.child.log.read_text()
+
+
+async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasure, broker: Kafka) -> None:
+    await asyncio.to_thread(broker.kill)
+    async with httpx.AsyncClient(base_url=erasure.url, timeout=40) as http:
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"database": True, "broker": False})
+        assert (await http.get("/healthz")).status_code == 200
+        await asyncio.to_thread(broker.start)
+        async with asyncio.timeout(60):
+            while (await http.get("/readyz")).status_code != 200:
+                pass
+    assert erasure.child.running
