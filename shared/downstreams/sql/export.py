@@ -1,6 +1,6 @@
 """What the subject is shown of their rows (Art. 15, 20), and what of other people's is not (Art. 15(4))."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -31,10 +31,10 @@ async def export(system: str, settings: SqlSettings, session: Session, tasks: Se
         if not asked:
             continue
         columns = tuple(table.table.columns)
+        sheet = _Sheet(system, table)
         for row in await session.connection.fetch(table.select(columns), *asked.arrays):
             for position, parties in owners_of(row, len(columns), table, asked).items():
-                record = _record(system, table, row, parties)
-                records.setdefault(position, []).append(record)
+                records.setdefault(position, []).append(sheet.record(row, parties))
     for position, task in enumerate(tasks):
         if task.task_id not in results:
             results[task.task_id] = _receipt(system, settings, task, records.get(position, []), session.tables)
@@ -56,51 +56,61 @@ def _receipt(
     return Receipt(task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found))
 
 
-def _record(system: str, statements: Statements, row: Row, mine: set[str | None]) -> Record:
-    table = statements.table
-    values = dict(zip(table.columns, row, strict=False))
-    hidden = _hidden(table, values, mine)
-    data: dict[str, JsonValue] = {}
-    portable = False
-    for name, column in table.columns.items():
-        if not column.shown:
-            continue
-        if column.party is None or column.party in mine:
-            shown = _readable(values[name], column, table)
-        elif column.others == "strip":
-            continue
-        elif column.party in hidden:
-            shown = WITHHELD
-        else:
-            shown = _readable(values[name], column, table)
-        data[column.label or name] = shown
-        portable |= column.portable
-    secrets = {str(v) for party in hidden for v in _identifying(table, values, party)}
-    if secrets:  # nor may it stand in some other field, such as a call id
-        data = {
-            label: WITHHELD if isinstance(value, str) and any(secret in value for secret in secrets) else value
-            for label, value in data.items()
-        }
-    return Record(table.category, f"{system}.{statements.name}", data, portable)
+class _Sheet:
+    """How rows of one table are written down, worked out once for every combination of parties that is met."""
+
+    def __init__(self, system: str, statements: Statements) -> None:
+        self._source = f"{system}.{statements.name}"
+        self._table = statements.table
+        self._columns = tuple(statements.table.columns.items())
+        self._layouts: dict[tuple[frozenset[str | None], frozenset[str]], list[tuple[int, str, Column | None]]] = {}
+        self._portable = any(c.portable for _, c in self._columns if c.shown)
+
+    def record(self, row: Row, mine: set[str | None]) -> Record:
+        table = self._table
+        hidden = _hidden(table, row, mine) if table.parties else frozenset()
+        met = (frozenset(mine), hidden)
+        layout = self._layouts.get(met)
+        if layout is None:
+            layout = self._layouts[met] = self._layout(*met)
+        data = {label: WITHHELD if c is None else _readable(row[i], c, table) for i, label, c in layout}
+        secrets = {str(value) for party in hidden for value in _identifying(table, row, party)}
+        if secrets:  # nor may it stand in some other field, such as a call id
+            data = {
+                label: WITHHELD if isinstance(value, str) and any(secret in value for secret in secrets) else value
+                for label, value in data.items()
+            }
+        return Record(table.category, self._source, data, self._portable)
+
+    def _layout(self, mine: frozenset[str | None], hidden: frozenset[str]) -> list[tuple[int, str, Column | None]]:
+        """Position, label and column of what is shown; no column where the other party's number is withheld."""
+        layout: list[tuple[int, str, Column | None]] = []
+        for position, (name, column) in enumerate(self._columns):
+            own = column.party is None or column.party in mine
+            if column.shown and (own or column.others == "show"):
+                layout.append((position, column.label or name, None if not own and column.party in hidden else column))
+        return layout
 
 
-def _hidden(table: Table, values: Mapping[str, Any], mine: set[str | None]) -> set[str]:
+def _hidden(table: Table, row: Row, mine: set[str | None]) -> frozenset[str]:
     """Other parties of the row who withheld their number; a requester always sees what they dialled themselves."""
-    return {
+    return frozenset(
         name
         for name, party in table.parties.items()
-        if name not in mine and party.withheld and str(values[party.withheld.column]) in party.withheld.values
-    }
+        if name not in mine and party.withheld and str(row[party.withheld.column]) in party.withheld.values
+    )
 
 
-def _identifying(table: Table, values: Mapping[str, Any], party: str) -> list[Any]:
+def _identifying(table: Table, row: Row, party: str) -> list[Any]:
     nobody = {None, *table.parties[party].nobody}
-    held = (values[name] for name, column in table.columns.items() if column.party == party and column.personal == "A")
+    held = (row[name] for name, column in table.columns.items() if column.party == party and column.personal == "A")
     return [value for value in held if value not in nobody]
 
 
 def _readable(value: Any, column: Column, table: Table) -> JsonValue:
     readable: JsonValue
+    if value is None or (type(value) is str and not column.codes):  # most values are, and need no look at the rest
+        return value
     match value:
         case datetime():
             readable = (value if value.tzinfo else value.replace(tzinfo=table.timezone)).isoformat()
@@ -112,7 +122,7 @@ def _readable(value: Any, column: Column, table: Table) -> JsonValue:
             readable = float(value)
         case str() | int():
             readable = column.codes.get(str(value), value)
-        case float() | None:
+        case float():
             readable = value
         case list():
             readable = [_readable(item, column, table) for item in value]

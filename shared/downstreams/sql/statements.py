@@ -81,15 +81,15 @@ class Statements:
 
     @cached_property
     def _found(self) -> str:
-        values = (f"{self.expression(c)}::text AS s{i}" for i, c in enumerate(self.search))
-        return f"{', '.join(values)}, {self._moment} AS at"
+        values = (f"{self.expression(c)}::text AS dsr_s{i}" for i, c in enumerate(self.search))
+        return f"{', '.join(values)}, {self._moment} AS dsr_at"
 
     def _grouped(self, rows: str) -> str:
         places = [self.table.types.index(c.identity) + 1 for c in self.table.searched.values() if c.identity]
-        joins = "".join(f" LEFT JOIN unnest(${p}::text[]) k{i}(v) ON k{i}.v = f.s{i}" for i, p in enumerate(places))
+        joins = "".join(f" LEFT JOIN unnest(${p}::text[]) k{i}(v) ON k{i}.v = f.dsr_s{i}" for i, p in enumerate(places))
         groups = ", ".join(f"k{i}.v" for i in range(len(places)))
         by = ", ".join(str(i + 1) for i in range(len(places)))
-        return f"SELECT {groups}, count(*) AS n, min(f.at), max(f.at) FROM {rows} f{joins} GROUP BY {by}"
+        return f"SELECT {groups}, count(*) AS n, min(f.dsr_at), max(f.dsr_at) FROM {rows} f{joins} GROUP BY {by}"
 
     @cached_property
     def count(self) -> str:
