@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import asyncpg
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from deploy.local.platform import Platform
@@ -44,11 +45,15 @@ async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_a
 
 async def _topics(bootstrap: str) -> list[tuple[str, bytes]]:
     """Every record of every topic of the platform: key, value and headers."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    ours = sorted(topic for topic in await admin.list_topics() if topic.startswith("dsr."))
+    described = await admin.describe_topics(ours)
+    await admin.close()
+    places = [TopicPartition(topic["topic"], p["partition"]) for topic in described for p in topic["partitions"]]
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
-        ours = sorted(topic for topic in await consumer.topics() if topic.startswith("dsr."))
-        places = [TopicPartition(topic, p) for topic in ours for p in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         ends = await consumer.end_offsets(places)
