@@ -1,4 +1,4 @@
-"""Accepting requests durably: whoever asks while a commit is under way shares the next one, and is answered after it."""
+"""Accepting requests durably: whoever asks while a commit is under way shares the next one."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,18 @@ from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
 from shared.vault import Statement
 
-_COLUMNS = ["request_id", "subject_ref", "right", "state", "scope", "channel", "key_id", "received_at", "accepted_at", "due_on"]
+_COLUMNS = [
+    "request_id",
+    "subject_ref",
+    "right",
+    "state",
+    "scope",
+    "channel",
+    "key_id",
+    "received_at",
+    "accepted_at",
+    "due_on",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +123,16 @@ class Acceptance:
             channel=request.channel,
             received_at=received_at,
             zones=arrival.zones,
-            calendar=arrival.calendar,
+            calendar=self._policy.calendar_of(country),
             scope=request.scope,
             due_on=request.due_on,
         )
         request = request.to(State.IN_PROGRESS if sure else State.AWAITING_IDENTITY)
-        record: dict[str, JsonValue] = {"right": request.right, "state": request.state, "due_on": request.due_on.isoformat()}
+        record: dict[str, JsonValue] = {
+            "right": request.right,
+            "state": request.state,
+            "due_on": request.due_on.isoformat(),
+        }
         if submission.assurance:
             record |= {"level": submission.assurance.level, "method": submission.assurance.method}
         return _Prepared(
@@ -167,8 +182,10 @@ class Acceptance:
             return
         await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
         rows = [
-            (r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel, envelope.caller.key_id)
-            + (r.received_at, r.accepted_at, r.due_on)
+            (
+                *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel),
+                *(envelope.caller.key_id, r.received_at, r.accepted_at, r.due_on),
+            )
             for envelope, r in ((envelope, prepared.request) for envelope, prepared in everything)
         ]
         await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)

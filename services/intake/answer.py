@@ -26,14 +26,14 @@ def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything."""
     match request.outcome:
         case None:
-            return f"{_WAITING.get(request.state, 'We have answered.')} You will hear from us by {request.due_on:%d %B %Y}."
+            return f"{_WAITING[request.state]} You will hear from us by {request.due_on:%d %B %Y}."
         case Outcome.FULFILLED:
             return _DONE[request.right]
         case Outcome.NO_DATA:
             return "We searched every system and hold no data about you under the identities that you gave."
         case Outcome.PARTIALLY_FULFILLED:
             kept = sorted({str(task["system"]) for task in tasks or () if task.get("ground") or task.get("failure")})
-            return f"Your request was fulfilled in part; not, or not completely, in: {', '.join(kept) or 'see the timeline'}."
+            return f"Your request was fulfilled in part; not, or not completely, in: {', '.join(kept)}."
         case Outcome.WITHDRAWN:
             return "You withdrew your request; nothing more will be done."
         case _:

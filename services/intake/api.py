@@ -1,6 +1,7 @@
-"""The API: submit, follow, verify, withdraw, decide, download. Every error is a problem (RFC 9457); every call needs a key."""
+"""The API: submit, follow, verify, withdraw, decide, download; every call needs a key, every error is a problem."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -26,50 +27,84 @@ MAX_IDEMPOTENCY_KEY = 200
 Authorization = Annotated[str | None, Header(description="`Bearer dsr_…`")]
 
 
+@dataclass(frozen=True)
+class Office:
+    """What the routes work with."""
+
+    running: Running
+    keys: Keys
+    acceptance: Acceptance
+    casework: Casework
+
+
 def build(running: Running) -> FastAPI:
     """The API over a running service."""
-    office = running.transactions
-    keys = Keys(office.pool, office.clock)
-    required = required_levels()
-    acceptance = Acceptance(office, read_policy(), required)
-    casework = Casework(office, dict(required))
-    app = FastAPI(title="Data subject requests", version="1", summary="GDPR Art. 15-18, 20, 21", responses=documents.PROBLEMS)
+    transactions, required = running.transactions, required_levels()
+    office = Office(
+        running,
+        Keys(transactions.pool, transactions.clock),
+        Acceptance(transactions, read_policy(), required),
+        Casework(transactions, required),
+    )
+    app = FastAPI(
+        title="Data subject requests", version="1", summary="GDPR Art. 15-18, 20, 21", responses=documents.PROBLEMS
+    )
     problems.install(app)
+    _submitting(app, office)
+    _following(app, office)
+    _deciding(app, office)
+    _handing_out(app, office)
+    return app
 
+
+def _submitting(app: FastAPI, office: Office) -> None:
     async def accept(request: Request, *, batch: bool) -> Response:
         """The hot path: one body, one shared commit, one answer."""
-        caller = await keys.caller(request.headers.get("authorization"))
+        caller = await office.keys.caller(request.headers.get("authorization"))
         caller.must_be("channel", "privacy")
         body = await _body(request)
         submissions = Batch.model_validate_json(body).requests if batch else (Submission.model_validate_json(body),)
-        with running.tracing.serve("submit", request.headers.get("traceparent")) as trace:
-            envelope = Envelope(caller, _claim(request, caller, body), trace)
-            accepted = await acceptance.accept(submissions, envelope)
+        with office.running.tracing.serve("submit", request.headers.get("traceparent")) as trace:
+            accepted = await office.acceptance.accept(
+                submissions, Envelope(caller, _claim(request, caller, body), trace)
+            )
         content: object = {"requests": [_told(a) for a in accepted]} if batch else _told(accepted[0])
-        status = 200 if accepted[0].replayed else 201
-        return Response(orjson.dumps(content), status, media_type="application/json")
+        return _json(content, 200 if accepted[0].replayed else 201)
 
     @app.post("/v1/requests", status_code=201, openapi_extra=documents.SUBMIT, response_model=documents.Receipt)
     async def submit(request: Request) -> Response:
-        """Submit one request; a replay with the same `Idempotency-Key` and body gives the first answer, with status 200."""
+        """Submit one request.
+
+        A replay with the same `Idempotency-Key` and body gives the first answer again, with status 200.
+        """
         return await accept(request, batch=False)
 
-    @app.post("/v1/requests/batch", status_code=201, openapi_extra=documents.SUBMIT_BATCH, response_model=documents.Receipts)
+    @app.post(
+        "/v1/requests/batch", status_code=201, openapi_extra=documents.SUBMIT_BATCH, response_model=documents.Receipts
+    )
     async def submit_batch(request: Request) -> Response:
         """Submit up to 1,000 requests, accepted together or not at all."""
         return await accept(request, batch=True)
 
+
+def _following(app: FastAPI, office: Office) -> None:
+    keys, casework = office.keys, office.casework
+
     @app.get("/v1/requests/{request_id}", response_model=documents.RequestView)
     async def read(request_id: UUID, authorization: Authorization = None) -> Response:
         """Where a request stands, what each system did in counts, and the answer in plain words."""
-        filed = await casework.read(request_id, await keys.caller(authorization))
-        return _json(_view(filed))
+        return _json(_view(await casework.read(request_id, await keys.caller(authorization))))
 
     @app.get("/v1/requests/{request_id}/timeline", response_model=documents.Timeline)
     async def read_timeline(request_id: UUID, authorization: Authorization = None) -> Response:
         """Everything that was done about a request, in order, as the evidence has it."""
         await casework.read(request_id, await keys.caller(authorization))
-        return _json({"request_id": request_id, "entries": await timeline.entries(office.pool, request_id)})
+        entries = await timeline.entries(office.running.transactions.pool, request_id)
+        return _json({"request_id": request_id, "entries": entries})
+
+
+def _deciding(app: FastAPI, office: Office) -> None:
+    keys, casework = office.keys, office.casework
 
     @app.post("/v1/requests/{request_id}/verify", response_model=documents.Moved)
     async def verify(request_id: UUID, body: Verification, authorization: Authorization = None) -> Response:
@@ -96,6 +131,10 @@ def build(running: Running) -> FastAPI:
         caller.must_be("privacy")
         return _moved(request_id, await casework.lift(request_id, caller))
 
+
+def _handing_out(app: FastAPI, office: Office) -> None:
+    keys, casework, transactions = office.keys, office.casework, office.running.transactions
+
     @app.get("/v1/requests/{request_id}/package", responses=documents.PACKAGE, response_class=Response)
     async def download(request_id: UUID, authorization: Authorization = None) -> Response:
         """The package of an access or portability request: a ZIP of JSON and CSV."""
@@ -103,17 +142,20 @@ def build(running: Running) -> FastAPI:
         filed = await casework.read(request_id, caller)
         if filed.package_id is None:
             raise NotReady("there is no package: the request is still open, or nothing was found")
-        content = await timeline.hand_out(office, filed, caller)
+        content = await timeline.hand_out(transactions, filed, caller)
         headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
         return Response(content, media_type="application/zip", headers=headers)
 
     @app.get("/v1/requests/{request_id}/certificate", response_model=dict[str, object])
     async def certify(request_id: UUID, authorization: Authorization = None) -> Response:
-        """The certificate of a closed request: its evidence, signed; `python -m shared.certificate FILE` checks it offline."""
+        """The certificate of a closed request: its evidence, signed.
+
+        `python -m shared.certificate FILE` checks it offline.
+        """
         filed = await casework.read(request_id, await keys.caller(authorization))
         if filed.request.closed_at is None:
             raise NotReady("a request gets its certificate when it is closed")
-        return _json(await timeline.certificate(office, filed, _view(filed)))
+        return _json(await timeline.certificate(transactions, filed, _view(filed)))
 
     @app.get("/v1/tasks/identities", response_model=TaskIdentities)
     async def identities(
@@ -121,11 +163,9 @@ def build(running: Running) -> FastAPI:
     ) -> Response:
         """Whom a task on the bus is about, for the system that it was sent to."""
         caller = await keys.caller(authorization)
-        shown = claims.verify(claim, office.vault.keyring.claims, office.clock.now())
+        shown = claims.verify(claim, transactions.vault.keyring.claims, transactions.clock.now())
         caller.must_be(f"downstream:{shown.system}")
-        return _json((await timeline.identities(office, shown)).model_dump(mode="json"))
-
-    return app
+        return _json((await timeline.identities(transactions, shown)).model_dump(mode="json"))
 
 
 async def _body(request: Request) -> bytes:
@@ -172,5 +212,5 @@ def _moved(request_id: UUID, state: str) -> Response:
     return _json({"request_id": request_id, "state": state})
 
 
-def _json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+def _json(content: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")

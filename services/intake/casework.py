@@ -1,5 +1,6 @@
 """What people do with a request after it was submitted: prove who they are, withdraw, decide, lift."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from uuid import UUID
 
@@ -19,13 +20,14 @@ from shared.transaction import Transaction, Transactions
 class Casework:
     """Moves one request on, in one transaction each, for a caller who may."""
 
-    def __init__(self, transactions: Transactions, required: dict[Right, str]) -> None:
+    def __init__(self, transactions: Transactions, required: Mapping[Right, str]) -> None:
         self._transactions = transactions
         self._required = required
 
     async def read(self, request_id: UUID, caller: Caller) -> Filed:
         """The request, for the key that submitted it and for the privacy team; raises ``NotFound`` for anybody else."""
-        filed = await register.read(self._transactions.pool, request_id)
+        async with self._transactions.pool.acquire() as connection:
+            filed = await register.read(connection, request_id)
         return _visible(filed, caller)
 
     async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
@@ -67,7 +69,9 @@ class Casework:
             if decision.decision == "retry":
                 request = request.to(State.IN_PROGRESS)
                 tx.publish(
-                    RetryDecided(request_id=request_id, occurred_at=tx.now, right=request.right, subject=request.subject_ref)
+                    RetryDecided(
+                        request_id=request_id, occurred_at=tx.now, right=request.right, subject=request.subject_ref
+                    )
                 )
             else:
                 request = register.close(tx, filed, Outcome.PARTIALLY_FULFILLED, caller.actor)

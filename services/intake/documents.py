@@ -83,15 +83,32 @@ class Timeline(BaseModel):
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "What was wrong, and what to do about it", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}},
-    "5XX": {"description": "Nothing was stored; try again", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}},
+    "4XX": {
+        "description": "What was wrong, and what to do about it",
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    },
+    "5XX": {
+        "description": "Nothing was stored; try again",
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    },
 }
 PACKAGE: dict[int | str, dict[str, Any]] = {200: {"description": "The package", "content": {"application/zip": {}}}}
 
 
 def _takes(model: type[BaseModel]) -> dict[str, Any]:
-    header = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 200}}
-    key = {"name": "Authorization", "in": "header", "required": True, "schema": {"type": "string"}, "description": "`Bearer dsr_…`"}
+    header = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "maxLength": 200},
+    }
+    key = {
+        "name": "Authorization",
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "`Bearer dsr_…`",
+    }
     schema = _inlined(model.model_json_schema())
     return {
         "parameters": [key, header],
@@ -103,7 +120,7 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with its definitions in place, since the document's own components are made elsewhere."""
     definitions = schema.pop("$defs", {})
 
-    def resolve(node: Any) -> Any:  # noqa: ANN401  # any JSON
+    def resolve(node: Any) -> Any:
         if isinstance(node, dict):
             if "$ref" in node:
                 return resolve(definitions[node["$ref"].rsplit("/", 1)[-1]])

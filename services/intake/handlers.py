@@ -21,7 +21,9 @@ async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> No
             tx.record(event.request_id, "restriction.lift_completed", {"outcome": event.outcome})
         elif filed.request.state is State.IN_PROGRESS:
             closed = register.close(tx, filed, event.outcome)
-            moved.append(replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks)))
+            moved.append(
+                replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks))
+            )
         else:
             tx.record(event.request_id, "completion.late", {"state": filed.request.state, "outcome": event.outcome})
     await register.write(tx, moved)
@@ -43,7 +45,7 @@ async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: Transaction) -> 
 
 
 async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: Transaction) -> None:
-    """Show with an open request that its deadline comes near or has passed; the evidence has it from the deadline service."""
+    """Show with an open request that its deadline comes near or has passed."""
     await register.warn(tx, {event.request_id: _name(event) for event in events})
 
 

@@ -57,7 +57,9 @@ async def _earlier(tx: Transaction, claims: Sequence[Claim]) -> dict[Claim, Earl
     rows = await tx.connection.fetch(_EARLIER, [c.key_id for c in claims], [c.idempotency_key for c in claims])
     found = {(row[0], row[1]): (row[2], _ids(row[3])) for row in rows}
     every = [request_id for _, ids in found.values() for request_id in ids]
-    states = await tx.connection.fetch("SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)", every)
+    states = await tx.connection.fetch(
+        "SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)", every
+    )
     state_of = {row[0]: (row[0], row[1], row[2]) for row in states}
     answers = {}
     for each in claims:

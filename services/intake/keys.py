@@ -1,7 +1,8 @@
 """API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role.
 
-``python -m services.intake.keys --role ROLE`` makes one and prints it; it is not shown again. Roles: ``channel`` submits and
-follows its own requests, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks.
+``python -m services.intake.keys --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits
+and follows its own requests, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its
+tasks.
 """
 
 import asyncio
@@ -121,9 +122,12 @@ async def revoke(dsn: str, key_id: str, now: datetime) -> bool:
     return bool(status == "UPDATE 1")
 
 
-def main(role: str = typer.Option("", help="channel, privacy or downstream:<system>"), revoked: str = typer.Option("", "--revoke")) -> None:
+def main(
+    role: str = typer.Option("", help="channel, privacy or downstream:<system>"),
+    revoked: str = typer.Option("", "--revoke"),
+) -> None:
     """Makes an API key with a role, or revokes one by its id."""
-    dsn = PostgresSettings().dsn  # type: ignore[call-arg]  # from the environment
+    dsn = PostgresSettings().dsn
     now = SystemClock().now()
     if revoked:
         if not asyncio.run(revoke(dsn, revoked, now)):

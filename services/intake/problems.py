@@ -1,4 +1,7 @@
-"""Every error of the API as problem details (RFC 9457): what was wrong, and what to do about it; never a value that was sent."""
+"""Every error of the API as problem details (RFC 9457): what was wrong, and what to do about it.
+
+What was sent is never quoted back.
+"""
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -92,7 +95,7 @@ def install(app: FastAPI) -> None:
     async def plain(_: Request, error: HTTPException) -> Response:
         return problem(error.status_code, "http", str(error.detail), str(error.detail))
 
-    async def away(_: Request, error: Exception) -> Response:
+    async def away(_request: Request, _error: Exception) -> Response:
         answer = problem(503, "unavailable", "The platform cannot store anything now.", "nothing was stored; try again")
         answer.headers["Retry-After"] = "2"
         return answer
@@ -101,9 +104,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, away)
 
 
-def problem(
-    status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None
-) -> Response:
+def problem(status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None) -> Response:
     """A problem as a response."""
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail}
     return Response(orjson.dumps({**body, "errors": errors or []}), status, media_type=MEDIA_TYPE)

@@ -9,6 +9,7 @@ import orjson
 
 from services.intake.request import Request, State
 from shared.events import RequestClosed, TaskReport
+from shared.postgres import Connection
 from shared.rights import Outcome, Right
 from shared.telemetry import CLOSED, OPEN_SECONDS
 from shared.transaction import Transaction
@@ -37,7 +38,7 @@ class Filed:
     warning: str | None = None
 
 
-async def read(connection: asyncpg.Connection, request_id: UUID) -> Filed | None:
+async def read(connection: Connection, request_id: UUID) -> Filed | None:
     """The request with that id, if there is one."""
     row = await connection.fetchrow(f"{_READ} WHERE request_id = $1", request_id)
     return _filed(row) if row else None

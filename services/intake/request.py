@@ -1,7 +1,7 @@
 """The lifecycle of a request: which states there are, and which may follow which.
 
-``received`` → ``awaiting_identity`` | ``awaiting_clarification`` → ``in_progress`` → ``awaiting_decision`` (only where a
-person must decide) → ``responded`` (the clock stops) → ``closed``. Pure: no clock, no database.
+``received`` → ``awaiting_identity`` | ``awaiting_clarification`` → ``in_progress`` → ``awaiting_decision`` (only where
+a person must decide) → ``responded`` (the clock stops) → ``closed``. Pure: no clock, no database.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,9 @@ class State(StrEnum):
 
 
 FOLLOWS: dict[State, frozenset[State]] = {
-    State.RECEIVED: frozenset({State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.IN_PROGRESS, State.RESPONDED}),
+    State.RECEIVED: frozenset(
+        {State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.IN_PROGRESS, State.RESPONDED}
+    ),
     State.AWAITING_IDENTITY: frozenset({State.IN_PROGRESS, State.RESPONDED}),
     State.AWAITING_CLARIFICATION: frozenset({State.IN_PROGRESS, State.RESPONDED}),
     State.IN_PROGRESS: frozenset({State.AWAITING_DECISION, State.RESPONDED}),

@@ -89,7 +89,7 @@ class Record:
 class Receipt:
     """Proof of one task: counts in rows or objects, before and after.
 
-    ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` still there when looked at again.
+    ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``identities`` and ``records`` are personal data: the engine puts them in the vault, never on the bus.
     """
 
@@ -108,7 +108,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The system has taken the task and will answer later; what was noted as progress comes back with the next attempt."""
+    """The system has taken the task and will answer later; what was noted comes back with the next attempt."""
 
     task_id: UUID
     retry_in: timedelta
@@ -116,7 +116,7 @@ class Pending:
 
 Result = Receipt | Pending | Unavailable | Refused
 Note = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
-"""Remembers progress per task id durably, *before* anything irreversible: a repeat after a crash then knows what was found."""
+"""Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash."""
 
 
 @runtime_checkable

@@ -40,11 +40,17 @@ def database(running: Stack) -> None:
     running.postgres.start()
 
 
-VICTIMS: dict[str, Victim] = {**{str(name): service(name) for name in ServiceName}, "broker": broker, "database": database}
+VICTIMS: dict[str, Victim] = {
+    **{str(name): service(name) for name in ServiceName},
+    "broker": broker,
+    "database": database,
+}
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-async def test_all_of_a_burst_close_and_no_effect_happens_twice_when_this_is_killed(victim: str, run_folder: Path) -> None:
+async def test_all_of_a_burst_close_and_no_effect_happens_twice_when_this_is_killed(
+    victim: str, run_folder: Path
+) -> None:
     directory = run_folder / f"chaos-{victim}"
     with Platform(directory / "platform") as platform:
         seeded = await stores.seed(platform, "seed", BURST + 1)

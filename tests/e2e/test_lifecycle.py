@@ -49,7 +49,7 @@ async def test_a_store_that_lost_a_table_stops_the_request_until_a_person_decide
         decided = await officer.post(f"/v1/requests/{request_id}/decision", json={"decision": "retry"})
         closed = await until(client, request_id, "closed")
 
-    failures = {task["system"]: task.get("failure") for task in blocked["tasks"]}  # type: ignore[attr-defined]
+    failures = {task["system"]: task.get("failure") for task in blocked["tasks"]}
     assert failures == {"customers": None, "calls": None, "tickets": "table_missing"}
     assert decided.json()["state"] == "in_progress"
     assert closed["outcome"] == "fulfilled"

@@ -81,7 +81,12 @@ async def _tables(dsn: str) -> list[tuple[str, bytes]]:
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
         )
         return [
-            (f"table {schema}.{table}", "\n".join(row[0] for row in await connection.fetch(f'SELECT t::text FROM "{schema}"."{table}" t')).encode())
+            (
+                f"table {schema}.{table}",
+                "\n".join(
+                    row[0] for row in await connection.fetch(f'SELECT t::text FROM "{schema}"."{table}" t')
+                ).encode(),
+            )
             for schema, table in tables
         ]
     finally:

@@ -30,7 +30,10 @@ async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject
 
 
 async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(live: Live) -> None:
-    stranger = {"email": "stranger@example.com", "phones": [{"number": "+493099999999", "since": "2024-01-01T00:00:00Z"}]}
+    stranger = {
+        "email": "stranger@example.com",
+        "phones": [{"number": "+493099999999", "since": "2024-01-01T00:00:00Z"}],
+    }
     submission = {**live.somebody().submission(), "subject": stranger}
     async with live.api() as client:
         view = await until(client, await submit(client, submission), "closed")
@@ -39,8 +42,12 @@ async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(l
     assert "hold no data about you" in view["answer"]
 
 
-@pytest.mark.parametrize(("right", "categories"), [("access", {"account", "call", "ticket"}), ("portability", {"account", "call"})])
-async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked(live: Live, right: str, categories: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("right", "categories"), [("access", {"account", "call", "ticket"}), ("portability", {"account", "call"})]
+)
+async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked(
+    live: Live, right: str, categories: set[str]
+) -> None:
     subject = live.somebody()
     async with live.api() as client:
         request_id = await submit(client, subject.submission(right))
@@ -72,7 +79,9 @@ async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) ->
     subject = live.somebody()
     change = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
     async with live.api() as client:
-        view = await until(client, await submit(client, subject.submission("rectification", changes=[change])), "closed")
+        view = await until(
+            client, await submit(client, subject.submission("rectification", changes=[change])), "closed"
+        )
 
     assert view["outcome"] == "fulfilled"
     assert await live.count("customers", "account_id = $1 AND city = 'Potsdam'", subject.account_id) == 1
@@ -100,7 +109,9 @@ async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
 async def test_an_objection_stops_marketing(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        view = await until(client, await submit(client, subject.submission("objection", scope="direct_marketing")), "closed")
+        view = await until(
+            client, await submit(client, subject.submission("objection", scope="direct_marketing")), "closed"
+        )
 
     assert view["outcome"] == "fulfilled"
     assert await live.count("customers", "account_id = $1 AND NOT marketing", subject.account_id) == 1
@@ -114,6 +125,10 @@ async def test_a_closed_request_has_a_certificate_that_holds_and_any_change_brea
         certified = (await client.get(f"/v1/requests/{request_id}/certificate")).json()
 
     assert certificate.verify(certified) == []
-    assert {entry["action"] for entry in certified["entries"]} >= {"request.received", "task.concluded", "request.closed"}
+    assert {entry["action"] for entry in certified["entries"]} >= {
+        "request.received",
+        "task.concluded",
+        "request.closed",
+    }
     certified["request"]["outcome"] = "no_data"
     assert certificate.verify(certified) != []
