@@ -1,0 +1,88 @@
+"""What operators rely on: one trace per request, probes that mean what they say, a drain that loses nothing."""
+
+import asyncio
+import secrets
+from pathlib import Path
+
+import httpx
+
+from deploy.local.platform import Platform
+from shared.bus.topics import ServiceName
+from tests.fakes.collector import collecting
+from tests.fixtures import stores
+from tests.fixtures.live import Live
+from tests.fixtures.stack import stack
+from tests.fixtures.stores import Subject
+
+PATIENCE = 60
+
+
+async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(run_folder: Path) -> None:
+    trace_id = secrets.token_hex(16)
+    with collecting() as collector, Platform(run_folder / "trace" / "platform") as platform:
+        seeded = await stores.seed(platform, "seed", 1)
+        copied = await stores.copy(platform, seeded, "run", run_folder / "trace" / "stores")
+        env = {"DSR_TELEMETRY_OTLP_ENDPOINT": collector.url, "DSR_TELEMETRY_SAMPLE_RATIO": "1"}
+        async with stack(platform, copied.downstreams, {**copied.env, **env}, run_folder / "trace") as running:
+            headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+            answer = await running.client.post("/v1/requests", json=Subject(0).submission(), headers=headers)
+            assert answer.status_code == 201
+            await running.all_closed(1)
+            wanted = {
+                ("dsr-intake", "submit"),
+                ("dsr-erasure", "handle"),
+                ("dsr-erasure", "erase calls"),
+                ("dsr-erasure", "erase customers"),
+                ("dsr-erasure", "erase tickets"),
+                ("dsr-intake", "handle"),
+                ("dsr-deadline", "handle"),
+            }
+            seen = await asyncio.to_thread(collector.wait_for, wanted, trace_id, PATIENCE)
+
+    assert wanted <= seen
+
+
+async def test_readiness_goes_with_the_broker_or_the_database_and_liveness_stays(run_folder: Path) -> None:
+    with Platform(run_folder / "probes" / "platform") as platform:
+        seeded = await stores.seed(platform, "seed", 1)
+        copied = await stores.copy(platform, seeded, "run", run_folder / "probes" / "stores")
+        async with stack(platform, copied.downstreams, copied.env, run_folder / "probes") as running:
+            urls = [running.services.url_of(name) for name in ServiceName]
+
+            await asyncio.to_thread(running.kafka.stop)
+            assert await _all(urls, "/readyz", 503)
+            assert await _all(urls, "/healthz", 200)
+            await asyncio.to_thread(running.kafka.start)
+            assert await _all(urls, "/readyz", 200)
+
+            await asyncio.to_thread(running.postgres.stop)
+            assert await _all(urls, "/readyz", 503)
+            assert await _all(urls, "/healthz", 200)
+            await asyncio.to_thread(running.postgres.start)
+            assert await _all(urls, "/readyz", 200)
+
+            await running.submit([Subject(0).submission()])
+            await running.all_closed(1)
+
+
+async def test_every_service_tells_prometheus_what_it_does(live: Live) -> None:
+    async with httpx.AsyncClient() as client:
+        told = {name: (await client.get(f"{live.services.url_of(name)}/metrics")).text for name in ServiceName}
+
+    assert "dsr_requests_total" in told[ServiceName.INTAKE]
+    for name in (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, ServiceName.DEADLINE):
+        assert "dsr_task_call_seconds" in told[name]
+    assert all("dsr_outbox_relayed_total" in metrics for metrics in told.values())
+
+
+async def _all(urls: list[str], path: str, status: int) -> bool:
+    """Whether every service comes to answer with that status."""
+    async with httpx.AsyncClient(timeout=10) as client:
+
+        async def answers(url: str) -> bool:
+            async with asyncio.timeout(PATIENCE):
+                while (await client.get(url + path)).status_code != status:
+                    await asyncio.sleep(0.1)  # a probe is asked again and again: that is what it is for
+            return True
+
+        return all(await asyncio.gather(*(answers(url) for url in urls)))
