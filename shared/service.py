@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from shared import fulfilment, health, inbox, keyring, tasks, telemetry
 from shared.bell import Bell
@@ -86,10 +88,19 @@ class Service:
         self._api = api
 
     def run(self) -> None:
-        """Runs until SIGTERM or SIGINT, or until a loop fails."""
-        settings = Settings()
+        """Runs until SIGTERM or SIGINT, or until a loop fails; then the process ends with status 1 and one line."""
+        try:
+            settings = Settings()
+        except ValidationError as error:
+            wrong = sorted(f"{error.title}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            sys.exit(f"dsr-{self.name} cannot start; {'; '.join(wrong)}")
         telemetry.start_logging(settings.telemetry)
-        uvloop.run(self._run(settings))
+        try:
+            uvloop.run(self._run(settings))
+        except Misconfigured as error:
+            sys.exit(f"dsr-{self.name} cannot start; {error}")
+        except Exception as error:  # noqa: BLE001  # an uncaught one would be printed with its message
+            sys.exit(f"dsr-{self.name} ended: {telemetry.where(error)}")
 
     async def _run(self, settings: Settings) -> None:
         async with AsyncExitStack() as stack:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -114,13 +115,27 @@ def start_tracing(service: ServiceName, settings: TelemetrySettings) -> tuple[Tr
 
 def start_logging(settings: TelemetrySettings) -> None:
     """Logs go to standard error, one line each; the chatty libraries only when something is wrong."""
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(DiscreetFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
     for chatty in ("aiokafka", "httpx", "httpcore", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL if chatty == "aiokafka" else logging.WARNING)
 
 
+class DiscreetFormatter(logging.Formatter):
+    """Formats an exception, whoever logs it, without its message."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name is logging's
+        return where(ei[1])
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: ARG002, N802  # the name is logging's
+        return ""
+
+
 def where(error: BaseException) -> str:
     """What an error is and where it was raised, without its message, which could quote a person's data."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(where(each) for each in error.exceptions)
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     path = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
     return f"{type(error).__name__} at {path}"

@@ -103,6 +103,10 @@ def install(app: FastAPI) -> None:
     for kind in AWAY:
         app.add_exception_handler(kind, away)
 
+    @app.exception_handler(Exception)
+    async def unforeseen(_request: Request, _error: Exception) -> Response:
+        return problem(500, "unforeseen", "Something went wrong on our side.", "it is in our log; try again later")
+
 
 def problem(status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None) -> Response:
     """A problem as a response."""

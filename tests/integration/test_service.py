@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -165,3 +166,35 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
             while (await http.get("/readyz")).status_code != 200:
                 pass
     assert erasure.child.running
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"DSR_HTTP_PORT": "http"}, "HttpSettings: port: Input should be a valid integer"),
+        ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "no keyring at /nowhere/keyring.json: make one with"),
+        ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
+    ],
+)
+async def test_what_it_cannot_start_with_is_said_in_one_line(
+    database: str, broker: Kafka, tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    keyring.create(tmp_path / "keyring.json")
+    settings = {
+        "DSR_POSTGRES_DSN": database,
+        "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
+        "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
+        "DSR_WORK_DOWNSTREAMS": str(tmp_path / "downstreams.toml"),
+        "DSR_HTTP_PORT": "1",
+        **change,
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.erasure"),
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 1
+    assert said in told.decode()
+    assert "Traceback" not in told.decode()

@@ -1,0 +1,61 @@
+"""What operators see: where something went wrong, and never about whom."""
+
+import io
+import logging
+
+import pytest
+
+from shared.telemetry import DiscreetFormatter, Pulse, where
+
+PERSONAL = "ada.lovelace@example.org"
+
+
+def look_up() -> None:
+    raise KeyError(PERSONAL)
+
+
+def failure() -> Exception:
+    with pytest.raises(KeyError) as raised:
+        look_up()
+    return raised.value
+
+
+def test_an_error_is_told_by_its_name_and_place_without_its_message() -> None:
+    told = where(failure())
+    assert told.startswith("KeyError at test_telemetry.py:")
+    assert told.endswith(" look_up")
+    assert PERSONAL not in told
+
+
+def test_of_a_group_every_error_is_told() -> None:
+    group = ExceptionGroup(PERSONAL, [failure(), ExceptionGroup(PERSONAL, [failure()])])
+    assert where(group).count("KeyError at") == 2
+    assert PERSONAL not in where(group)
+
+
+def test_whoever_logs_an_exception_its_message_stays_out() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(DiscreetFormatter("%(levelname)s %(message)s"))
+    logger = logging.getLogger("some library")
+    logger.addHandler(handler)
+    try:
+        look_up()
+    except KeyError:
+        logger.exception("it broke", stack_info=True)
+    finally:
+        logger.removeHandler(handler)
+    assert "ERROR it broke\nKeyError at test_telemetry.py:" in stream.getvalue()
+    assert PERSONAL not in stream.getvalue()
+
+
+def test_a_loop_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulse, now = Pulse(limit_seconds=60), [1_000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    pulse.beat("relay")
+    pulse.beat("consume")
+    now[0] += 50
+    pulse.beat("relay")
+    assert pulse.still() == []
+    now[0] += 20
+    assert pulse.still() == ["consume"]
