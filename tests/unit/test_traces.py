@@ -46,7 +46,7 @@ def test_what_only_contains_a_sign_is_somebody_else(seeker: Seeker, text: str) -
 
 def test_lines_are_found_in_bytes_whatever_their_case(seeker: Seeker) -> None:
     text = "1\tLUCÍA FERRER VIDAL\n2\tnobody\n3\tlucía ferrer vidal\n4\tLucia.Ferrer@example.com".encode()
-    assert [line[0] for line in seeker.lines_of_interest(text)] == ["1", "3", "4"]
+    assert [line[0] for line in seeker.of_interest(text, b"\n")] == ["1", "3", "4"]
 
 
 def test_a_database_file_is_searched_by_table(seeker: Seeker, tmp_path: Path) -> None:

@@ -54,14 +54,16 @@ def _run(console: Console, *, leave: bool) -> int:
         with Progress().step("Starting the five services"):
             services.start()
         with services, Door(services.url, services.key("privacy")) as door:
-            inspector = Inspector(estate, founded, [services.directory, *estate.own_files])
-            inspector.remember()
+            inspector = Inspector(estate, founded, services.directory)
+            with Progress().step("Noting what must not change"):
+                inspector.remember()
             console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
             asked = [Asked(part, door.submit(body(part))) for part in founded.cast]
             Board(console, door, estate.dsn).watch(asked)
             report = Report(console)
             proofs = collect(door, asked, HERE / "answers")
-            findings = list(inspector.inspect(asked, proofs))
+            with Progress().step("Searching every system for who was erased"):
+                findings = list(inspector.inspect(asked, proofs))
             for request in asked:
                 own = [finding for of, finding in findings if of is request]
                 report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)

@@ -29,31 +29,35 @@ SELECT (SELECT count(*) FROM acc_cdrs
 """
 
 
+Belongings = Mapping[str, tuple[int, int]]
+"""By customer code: so many call rows, and so many rows and files elsewhere, are theirs."""
+
+
 class Inspector:
     """Looks into the three systems, the platform's own database, its broker and its logs."""
 
-    def __init__(self, estate: Estate, company: Company, own_files: Iterable[Path]) -> None:
+    def __init__(self, estate: Estate, company: Company, logs: Path) -> None:
         self._estate = estate
         self._company = company
-        self._own_files = tuple(own_files)
+        self._logs = logs
         self._position = {customer.code: index for index, customer in enumerate(company.customers)}
-        self._before: dict[str, tuple[int, int]] = {}
+        erasures = [part for part in company.cast if part.right is Right.ERASURE]
+        self._people = [person for part in erasures for person in (part.person, *part.neighbours)]
+        self._before: Belongings = {}
 
     def remember(self) -> None:
-        """Note what must not change: the calls and rows of the neighbours."""
-        parts = [part for part in self._company.cast if part.right is Right.ERASURE]
-        for neighbour in (other for part in parts for other in part.neighbours):
-            self._before[neighbour.code] = self._belongings(neighbour)
+        """Note what there is of those who will be erased, and of their neighbours, of whom nothing may change."""
+        self._before = self._belongings(self._seek(calls=False))
 
     def inspect(self, asked: Sequence[Asked], proofs: Mapping[str, Proof]) -> Iterator[tuple[Asked | None, Finding]]:
         """Every finding, with the request that it belongs to; ``proofs`` by request id."""
-        erased = [request.part.person for request in asked if request.part.right is Right.ERASURE]
-        found = self._seek(erased, calls=True)
+        found = self._seek(calls=True)
+        now = self._belongings(found)
         for request in asked:
             yield request, _closed_as_expected(request)
             match request.part.right:
                 case Right.ERASURE:
-                    yield from ((request, finding) for finding in self._erasure(request, found))
+                    yield from ((request, finding) for finding in self._erasure(request, found, now))
                 case Right.ACCESS | Right.PORTABILITY if request.part.expected is not Outcome.NO_DATA:
                     yield request, self._package(request, proofs[request.request_id].package)
                 case Right.RECTIFICATION:
@@ -69,21 +73,20 @@ class Inspector:
         words = "the platform's own tables, topics and logs hold no sign of anybody"
         yield None, Finding(not own, words + (f": {', '.join(own)}" if own else ""))
 
-    def _erasure(self, request: Asked, found: Traces) -> Iterator[Finding]:
+    def _erasure(self, request: Asked, found: Traces, now: Belongings) -> Iterator[Finding]:
         person = request.part.person
         places = found.get(person.code, Counter[str]())
         where = ", ".join(f"{place} ({count})" for place, count in sorted(places.items()))
-        yield Finding(
-            not places, f"a dump of each system holds no sign of {person.name}" + (f": {where}" if where else "")
-        )
-        calls = self._calls_of(person)
-        yield Finding(
-            calls == 0, f"no call of their numbers is left in the periods in which they were theirs ({calls})"
-        )
+        rows, others = self._before[person.code]
+        told = f"of {rows} call rows and {others} other rows and files, a dump of each system holds no sign"
+        yield Finding(bool(rows and others and not places), told + (f": {where}" if where else ""))
+        left, _ = now[person.code]
+        yield Finding(not left, f"no call is left of the periods in which numbers were theirs ({left})")
         for neighbour in request.part.neighbours:
-            now, before = self._belongings(neighbour), self._before[neighbour.code]
-            told = f"{before[0]} call rows and {before[1]} others of {neighbour.name} ({neighbour.code}) are untouched"
-            yield Finding(now == before, told if now == before else f"{told}: now {now[0]} and {now[1]}")
+            rows, others = self._before[neighbour.code]
+            told = f"{rows} call rows and {others} others of {neighbour.name} ({neighbour.code}) are untouched"
+            same = now[neighbour.code] == (rows, others)
+            yield Finding(same, told if same else f"{told}: now {now[neighbour.code]}")
 
     def _package(self, request: Asked, package: bytes) -> Finding:
         if not package:
@@ -132,16 +135,20 @@ class Inspector:
             for phone in person.phones
         )
 
-    def _belongings(self, person: Customer) -> tuple[int, int]:
-        """So many call rows, and so many rows and files elsewhere, are theirs."""
-        found = self._seek([person], calls=False)
-        return self._calls_of(person), sum(found.get(person.code, Counter[str]()).values())
+    def _belongings(self, found: Traces) -> Belongings:
+        return {
+            person.code: (
+                self._calls_of(person),
+                sum(n for place, n in found.get(person.code, Counter[str]()).items() if not place.startswith(CDR)),
+            )
+            for person in self._people
+        }
 
     def _signs(self, person: Customer) -> frozenset[str]:
         return signs(person, self._company.customers, [device_address(self._position[person.code])])
 
-    def _seek(self, people: Iterable[Customer], *, calls: bool) -> Traces:
-        seeker = Seeker({person.code: self._signs(person) for person in people})
+    def _seek(self, *, calls: bool) -> Traces:
+        seeker = Seeker({person.code: self._signs(person) for person in self._people})
         found = [
             (CRM, asyncio.run(seeker.in_postgres(self._estate.crm_dsn))),
             (TICKETING, seeker.in_sqlite(self._estate.ticketing.database)),
@@ -155,7 +162,7 @@ class Inspector:
         people = [part.person for part in self._company.cast if part.person.code]
         seeker = Seeker({person.code: self._signs(person) for person in people})
         own = ("database", asyncio.run(seeker.in_postgres(self._estate.dsn)))
-        return _together([own, ("files", seeker.in_files(*self._own_files))])
+        return _together([own, ("files", seeker.in_files(self._logs, *self._estate.own_files))])
 
     def _ticketing(self, query: str, *values: str) -> int:
         with closing(sqlite3.connect(self._estate.ticketing.database)) as connection:

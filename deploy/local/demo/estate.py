@@ -70,7 +70,7 @@ class Estate:
     @property
     def own_files(self) -> tuple[Path, ...]:
         """Where no sign of anybody may stand: the topics, and what everybody logs."""
-        return (self._directory / "servers" / "kafka", *self.logs.values())
+        return (*(self._directory / "servers" / "kafka" / "data").rglob("*.log"), *self.logs.values())
 
     @property
     def logs(self) -> Mapping[str, Path]:

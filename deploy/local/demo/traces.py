@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ SELECT format('%I.%I', n.nspname, c.relname)
  ORDER BY 1
 """
 
+_STATEMENTS = 5_000
 _INSERTED = re.compile(r'INSERT INTO "?(\w+)')
 
 Traces = Mapping[str, Counter[str]]
@@ -74,10 +76,12 @@ class Seeker:
         """Statements of a SQLite database's dump, by table."""
         found: dict[str, Counter[str]] = {}
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
-            for statement in connection.iterdump():
-                inserted = _INSERTED.match(statement)
-                table = inserted.group(1) if inserted else "schema"
-                self.count(found, table, [statement])
+            dump = connection.iterdump()
+            # Many at a time; a statement may be longer than a line, so something else must stand between two.
+            while statements := "\0".join(islice(dump, _STATEMENTS)).encode():
+                for statement in self.of_interest(statements, b"\0"):
+                    inserted = _INSERTED.match(statement)
+                    self.count(found, inserted.group(1) if inserted else "schema", [statement])
         return found
 
     def in_files(self, *places: Path) -> Traces:
@@ -87,25 +91,22 @@ class Seeker:
         for path in sorted(files):
             place = path.name
             content = f"{place}\n".encode() + path.read_bytes()
-            if self._of_interest(content.lower()):
-                self.count(found, place, [content.decode(errors="replace")])
+            self.count(found, place, self.of_interest(content, b"\0\0\0"))
         return found
 
-    def _of_interest(self, raw: bytes) -> bool:
-        return any(sign in raw for sign in self._raw)
-
-    def lines_of_interest(self, text: bytes) -> Iterator[str]:
-        """The lines that may hold a sign: finding bytes is a hundred times faster than matching every line."""
+    def of_interest(self, text: bytes, separator: bytes) -> Iterator[str]:
+        """The pieces that may hold a sign: finding bytes is a hundred times faster than matching every piece."""
         low = text.lower()
         starts = set()
         for sign in self._raw:
             at = low.find(sign)
             while at >= 0:
-                starts.add(low.rfind(b"\n", 0, at) + 1)
+                before = low.rfind(separator, 0, at)
+                starts.add(before + len(separator) if before >= 0 else 0)
                 at = low.find(sign, at + 1)
         for start in sorted(starts):
-            end = text.find(b"\n", start)
-            yield text[start : end if end >= 0 else None].decode()
+            end = text.find(separator, start)
+            yield text[start : end if end >= 0 else None].decode(errors="replace")
 
     def count(self, found: dict[str, Counter[str]], place: str, texts: Iterable[str]) -> None:
         """Add each person to the place for each of the texts that holds a sign of them."""
@@ -139,4 +140,4 @@ class _Lines:
         self._search(b"".join(self._parts))
 
     def _search(self, text: bytes) -> None:
-        self._seeker.count(self._found, self._place, self._seeker.lines_of_interest(text))
+        self._seeker.count(self._found, self._place, self._seeker.of_interest(text, b"\n"))

@@ -35,8 +35,9 @@ async def _fill(server: str, name: str, company: Company, progress: Progress) ->
         with progress.step("Recording the calls in the CDR store", total=len(company.calls)) as step:
             await store.seed(_counted(company.calls, step))
         await _rename(server, partial, full)
-    await databases.create(server, name, template=full)
-    return await cdr.create(server, name)
+    with progress.step("Copying the CDR store"):
+        await databases.create(server, name, template=full)
+        return await cdr.create(server, name)
 
 
 def _counted(calls: Iterable[Call], step: Step) -> Iterator[Call]:
