@@ -8,11 +8,10 @@ import base64
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from functools import partial
-from typing import ClassVar, Protocol, TypeVar, assert_never
+from typing import ClassVar, Protocol, assert_never
 from uuid import UUID
 
 import orjson
@@ -22,6 +21,7 @@ from shared import fulfilment, retry, tasks, telemetry
 from shared.downstreams.contract import Operation, Pending, Receipt, Result, Task, TaskOutcome
 from shared.errors import KeyGone, Refused, Unavailable
 from shared.identities import IdentityType
+from shared.patience import once_the_database_answers
 from shared.postgres import AGAIN, AWAY
 from shared.settings import WorkSettings
 from shared.tasks import Claim, Conclusion
@@ -31,8 +31,6 @@ from shared.vault import Sealing, Statement, encode_identities
 log = logging.getLogger(__name__)
 
 NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
-
-T = TypeVar("T")
 
 
 class Downstream(Protocol):
@@ -76,35 +74,25 @@ class Desk:
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._call = getattr(downstream.adapter, operation.value)
         self._bell = transactions.bells[self._step]
-        self._beat: Callable[[], None] = lambda: None
+        self._name = ":".join(self._step)
+        self._pulse = telemetry.Pulse()
 
     async def run(self, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
         """Works until told to stop; what is in hand then is finished first."""
-        self._beat = partial(pulse.beat, ":".join(self._step))
+        self._pulse = pulse
         while not stopping.is_set():
             if not await self.work():
                 await self._bell.wait(self._settings.poll_seconds)
 
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
-        claims, known = await self._once_the_database_answers(self._claim)
+        claims, known = await once_the_database_answers(self._claim, self._name, self._pulse)
         if claims:
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
                 results = await self._results(claims, known)
-            await self._once_the_database_answers(lambda: self._conclude_all(claims, results))
+            await once_the_database_answers(lambda: self._conclude_all(claims, results), self._name, self._pulse)
         return len(claims)
-
-    async def _once_the_database_answers(self, do: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            self._beat()
-            try:
-                return await do()
-            except AWAY as error:
-                log.warning("%s waits for the database: %s", ":".join(self._step), type(error).__name__)
-                await asyncio.sleep(0.5)  # an outage gives no event to await
-            except AGAIN:
-                log.info("%s met another transaction", ":".join(self._step))
 
     async def _claim(self) -> tuple[list[Claim], dict[UUID, Statement]]:
         office = self._transactions
@@ -166,7 +154,7 @@ class Desk:
             # Tasks that were taken over are no longer ours to conclude; the others are tried again.
             return [Unavailable(f"gave up this attempt: {type(error).__name__}")] * len(asked)
         except Exception as error:  # noqa: BLE001  # whatever it is, only the task that caused it fails
-            log.error("%s broke on %d task(s): %s", ":".join(self._step), len(asked), telemetry.where(error))  # noqa: TRY400
+            log.error("%s broke on %d task(s): %s", self._name, len(asked), telemetry.where(error))  # noqa: TRY400
             if len(asked) == 1:
                 return [UnforeseenError(type(error).__name__)]
             return [result for task in asked for result in await self._ask([task], attempts)]
@@ -183,7 +171,7 @@ class Desk:
             office = self._transactions
             while True:
                 await asyncio.sleep(self._settings.lease_seconds / 3)
-                self._beat()
+                self._pulse.beat(self._name)
                 try:
                     async with office.pool.acquire() as connection:
                         await tasks.extend(connection, claims, office.clock.now() + self._lease)

@@ -1,17 +1,16 @@
 """Hearing a batch of records: one transaction for all; if a record breaks it, one each; only that one is set aside."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared import inbox, telemetry
-from shared.bus import topics
+from shared.bus import consumer, topics
 from shared.bus.records import Heard, Message
-from shared.errors import DsrError, Unavailable
+from shared.errors import DsrError
 from shared.events import Event
-from shared.postgres import AGAIN, AWAY
+from shared.patience import once_the_database_answers
 from shared.rights import Right
 from shared.transaction import Transaction, Transactions
 
@@ -51,6 +50,7 @@ class Hearing:
         self._transactions = transactions
         self._tracing = tracing
         self._pulse = pulse
+        self._loop = consumer.loop_of(transactions.service)
 
     async def handle(self, records: Sequence[Heard]) -> None:
         """Handles a batch for good: repeats are absorbed, bad records set aside one by one, an outage is waited out."""
@@ -58,25 +58,14 @@ class Hearing:
         if not wanted:
             return
         try:
-            await self._once_the_database_answers(lambda: self._together(wanted))
+            await once_the_database_answers(lambda: self._together(wanted), self._loop, self._pulse)
         except Exception as error:  # noqa: BLE001  # whatever it is, only the record that caused it is set aside
             if len(wanted) == 1:
                 cause = error
-                await self._once_the_database_answers(lambda: self._set_aside(wanted[0], cause))
+                await once_the_database_answers(lambda: self._set_aside(wanted[0], cause), self._loop, self._pulse)
                 return
             for record in wanted:
                 await self.handle([record])
-
-    async def _once_the_database_answers(self, do: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            self._pulse.beat("consume")
-            try:
-                return await do()
-            except (*AWAY, Unavailable) as error:
-                log.warning("bus records wait for the database: %s", type(error).__name__)
-                await asyncio.sleep(0.5)  # an outage gives no event to await
-            except AGAIN:
-                log.info("bus records met another transaction")
 
     async def _together(self, records: Sequence[Heard]) -> None:
         parsed = [self._parse(record) for record in records]

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import uvicorn
@@ -155,10 +154,10 @@ class Service:
                 inner.append(desk.run(running.stopping, running.pulse))
             inner.append(self._housekeeping(running))
             if downstreams.on_the_bus:
+                replies = Replies(office, running.pulse)
                 answers = [topics.replies(system) for system in downstreams.on_the_bus]
-                group = f"{self.name}-replies"
-                consumer = Consumer(settings.kafka.bootstrap, group, answers, settings.kafka.batch_records)
-                inner.append(consumer.run(Replies(office).handle, running.stopping, running.pulse))
+                consumer = Consumer(settings.kafka.bootstrap, replies.group, answers, settings.kafka.batch_records)
+                inner.append(consumer.run(replies.handle, running.stopping, running.pulse))
         relay = Relay(office.pool, self.name, producer, office.relay_bell)
         return [
             self._drain([*inner, self._serve(running, producer)], working, office.relay_bell),
@@ -205,10 +204,13 @@ class Service:
                     for desk in await tasks.reap(connection, now) & office.bells.keys():
                         office.bells[desk].ring()
                     await inbox.forget(connection, now - inbox.KEEP)
+                    backlog = await tasks.backlog(connection)
+                for step in office.bells:
+                    telemetry.TASKS_READY.labels(self.name, *step).set(backlog.get(step, 0))
             except (*AWAY, *AGAIN) as error:
                 log.info("housekeeping waits for the database: %s", type(error).__name__)
             try:
-                async with asyncio.timeout(timedelta(seconds=2).total_seconds()):
+                async with asyncio.timeout(2):
                     await running.stopping.wait()
             except TimeoutError:
                 pass

@@ -150,3 +150,9 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
 async def reap(connection: Connection, now: datetime) -> set[tuple[str, str]]:
     """Makes tasks ready again whose worker has gone silent; returns their (system, operation)."""
     return {(row[0], row[1]) for row in await connection.fetch(_REAP, now)}
+
+
+async def backlog(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many tasks of each (system, operation) wait to be worked."""
+    rows = await connection.fetch("SELECT system, operation, count(*) FROM task WHERE state = 'ready' GROUP BY 1, 2")
+    return {(row[0], row[1]): row[2] for row in rows}

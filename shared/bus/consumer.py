@@ -20,6 +20,11 @@ Handle = Callable[[Sequence[Heard]], Awaitable[None]]
 """Handles a batch; returns only when it is done for good, however long the database is away."""
 
 
+def loop_of(group: str) -> str:
+    """What the loop of a consumer is called where it is watched."""
+    return f"consume:{group}"
+
+
 class Consumer:
     """One member of a consumer group."""
 
@@ -37,7 +42,7 @@ class Consumer:
             except (KafkaError, OSError) as error:
                 log.warning("bus away, connecting again: %s", type(error).__name__)
                 await _either(stopping, 1.0)
-            pulse.beat("consume")
+            pulse.beat(loop_of(self._group))
 
     async def _consume(self, handle: Handle, stopping: asyncio.Event, pulse: Pulse) -> None:
         consumer = AIOKafkaConsumer(
@@ -58,7 +63,7 @@ class Consumer:
             done: dict[TopicPartition, int] = {}
             committed_at = loop.time()
             while not stopping.is_set():
-                pulse.beat("consume")
+                pulse.beat(loop_of(self._group))
                 fetched = await consumer.getmany(timeout_ms=200, max_records=self._batch_records)
                 if fetched:
                     await handle([_heard(record) for records in fetched.values() for record in records])
