@@ -141,13 +141,6 @@ def where(error: BaseException) -> str:
     return f"{type(error).__name__} at {path}"
 
 
-def outgoing_headers() -> dict[str, str]:
-    """The trace headers for a call made inside the current span."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    return carrier
-
-
 def _sampled(parent: str | None) -> bool:
     return parent is not None and parent.endswith("1")
 

@@ -21,7 +21,6 @@ async def sweep(running: Running) -> None:
 
 
 service = Service("deadline", reads=[Topic.REQUESTS], writes=Topic.DEADLINES)
-
 service.on(RequestReceived, partial(handlers.start, policy=policy))
 service.on(RequestClosed, handlers.stop)
 service.works(Operation.ESCALATE, concludes=handlers.escalated)

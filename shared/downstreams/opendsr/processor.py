@@ -4,13 +4,13 @@ from http import HTTPStatus
 from uuid import UUID
 
 import httpx
-from opentelemetry.propagate import inject
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from shared.clock import Clock
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.signature import ProcessorCertificate
 from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read
+from shared.downstreams.tracing import continue_trace
 from shared.errors import Refused, Unavailable
 
 _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -47,6 +47,7 @@ class Processor:
             limits=httpx.Limits(max_connections=settings.parallel),
             headers={"Accept": "application/json"},
             transport=transport,
+            event_hooks={"request": [continue_trace]},
         )
 
     async def close(self) -> None:
@@ -108,8 +109,7 @@ class Processor:
     async def _call(
         self, method: str, address: str, *, json: JsonValue = None, credentials: bool = True
     ) -> httpx.Response:
-        headers = dict(self._credentials if credentials else {})
-        inject(headers)
+        headers = self._credentials if credentials else {}
         try:
             return await self._client.request(method, self._base.join(address), json=json, headers=headers)
         except (httpx.TransportError, httpx.DecodingError) as error:

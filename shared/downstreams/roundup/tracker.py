@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import httpx
 
 from shared.downstreams.roundup.settings import RoundupSettings
+from shared.downstreams.tracing import continue_trace
 from shared.errors import Refused, Unavailable
 
 Item = Mapping[str, Any]
@@ -44,6 +45,7 @@ class Tracker:
             },
             timeout=settings.timeout_s,
             transport=transport,
+            event_hooks={"request": [continue_trace]},
         )
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 import httpx
 
 from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.downstreams.tracing import continue_trace
 from shared.downstreams.tryton.amendment import set_flag
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
@@ -31,7 +32,11 @@ class TrytonAdapter:
         if settings.password_env not in environment:
             raise Misconfigured(f"{system}: set {settings.password_env} to the password of {settings.login}")
         self._client = httpx.AsyncClient(
-            base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
+            base_url=settings.url,
+            timeout=settings.timeout_seconds,
+            transport=transport,
+            trust_env=False,
+            event_hooks={"request": [continue_trace]},
         )
         self._rpc = TrytonRpc(
             self._client, settings.database, settings.login, environment[settings.password_env], settings.concurrency
