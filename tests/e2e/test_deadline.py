@@ -1,0 +1,40 @@
+"""A request that nobody answers in time is warned of, and brought before the privacy team in its own ticketing system."""
+
+from pathlib import Path
+
+from deploy.local.platform import Platform
+from tests.fixtures import stores
+from tests.fixtures.live import submit, until
+from tests.fixtures.roundup import PASSWORD_ENV, Office
+from tests.fixtures.stack import stack
+from tests.fixtures.stores import Subject
+
+TICKETING = """
+[ticketing]
+adapter = "roundup"
+url = "{url}"
+password_env = "{password_env}"
+needs = ["email"]
+"""
+
+
+async def test_an_overdue_request_is_shown_as_such_and_has_one_ticket(office: Office, run_folder: Path) -> None:
+    with Platform(run_folder / "overdue" / "platform") as platform:
+        seeded = await stores.seed(platform, "seed", 2)
+        copied = await stores.copy(platform, seeded, "run", run_folder / "overdue" / "stores")
+        with copied.downstreams.open("a") as file:
+            file.write(TICKETING.format(url=office.roundup.url, password_env=PASSWORD_ENV))
+        env = {**copied.env, PASSWORD_ENV: office.roundup.password}
+        async with stack(platform, copied.downstreams, env, run_folder / "overdue") as running:
+            forgotten = {**Subject(0).submission("access"), "assurance": None, "received_at": "2026-01-05T10:00:00Z"}
+            in_time = {**Subject(1).submission("access"), "assurance": None}
+            late = await submit(running.client, forgotten)
+            early = await submit(running.client, in_time)
+            view = await until(running.client, late, lambda view: view["warning"] == "overdue_statutory")
+            await until(running.client, late, lambda _: bool(office.tickets_about(late)))
+            other = await until(running.client, early, "awaiting_identity")
+
+    assert view["due_on"] == "2026-02-04"
+    assert len(office.tickets_about(late)) == 1
+    assert other["warning"] is None
+    assert office.tickets_about(early) == []
