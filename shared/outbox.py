@@ -77,19 +77,23 @@ class Relay:
 
     async def _relay(self, connection: Connection, stopping: asyncio.Event, pulse: telemetry.Pulse) -> None:
         try:
+            end: int | None = None
             while True:
                 pulse.beat("relay")
-                sent = await self._send_some(connection)
-                if sent == _BATCH:
-                    continue
-                if stopping.is_set() and not sent:
+                if stopping.is_set() and end is None:
+                    # what others of this service still add is for their relay to send
+                    end = await connection.fetchval("SELECT coalesce(max(position), 0) FROM outbox")
+                sent, last = await self._send_some(connection)
+                if end is not None and (not sent or last >= end):
                     return
-                await self._bell.wait(_POLL_SECONDS)
+                if sent < _BATCH:
+                    await self._bell.wait(_POLL_SECONDS)
         finally:
             if not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock_all()")
 
-    async def _send_some(self, connection: Connection) -> int:
+    async def _send_some(self, connection: Connection) -> tuple[int, int]:
+        """Sends what is next; returns how many messages, and the position of the last."""
         rows = await connection.fetch(
             "SELECT position, topic, key, value, headers FROM outbox ORDER BY position LIMIT $1", _BATCH
         )
@@ -97,4 +101,4 @@ class Relay:
             await self._producer.send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
             await connection.execute("DELETE FROM outbox WHERE position = ANY($1)", [r[0] for r in rows])
             telemetry.RELAYED.labels(self._service).inc(len(rows))
-        return len(rows)
+        return len(rows), rows[-1][0] if rows else 0

@@ -48,13 +48,15 @@ class Casework:
         """The subject no longer wants it: what has not begun will not begin."""
         async with self._transactions.begin() as tx:
             filed = await self._hold(tx, request_id, caller)
-            closed = register.close(tx, filed, Outcome.WITHDRAWN, caller.actor)
-            await register.write(tx, [replace(filed, request=closed)])
+            request = filed.request
+            # Before the closure: an erasure must stop working before the key that it works with is shredded.
             tx.publish(
                 RequestWithdrawn(
-                    request_id=request_id, occurred_at=tx.now, right=closed.right, subject=closed.subject_ref
+                    request_id=request_id, occurred_at=tx.now, right=request.right, subject=request.subject_ref
                 )
             )
+            closed = register.close(tx, filed, Outcome.WITHDRAWN, caller.actor)
+            await register.write(tx, [replace(filed, request=closed)])
         return closed.state
 
     async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:

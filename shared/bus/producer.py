@@ -36,6 +36,7 @@ class KafkaProducer:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._producer: AIOKafkaProducer | None = None
+        self._retired: set[asyncio.Task[None]] = set()
         self._connecting = asyncio.Lock()
 
     async def start(self) -> None:
@@ -47,6 +48,9 @@ class KafkaProducer:
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.stop()
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Sends all, in order per key, and waits for the acknowledgements; raises ``BusAway``."""
@@ -55,7 +59,7 @@ class KafkaProducer:
             async with asyncio.timeout(_SEND_SECONDS):
                 await _send(producer, messages)
         except (KafkaError, TimeoutError, OSError) as error:
-            await self._discard()
+            self._discard()
             message = f"the broker did not take {len(messages)} message(s): {type(error).__name__}"
             raise BusAway(message) from error
 
@@ -93,14 +97,20 @@ class KafkaProducer:
             raise BusAway(message) from error
         return producer
 
-    async def _discard(self) -> None:
+    def _discard(self) -> None:
+        """Lets a producer that got stuck end by itself: cut short, it would leave its connections behind."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                async with asyncio.timeout(2):
-                    await producer.stop()
-            except (KafkaError, TimeoutError, OSError) as error:
-                log.info("gave up a producer that could not be closed: %s", type(error).__name__)
+            task = asyncio.create_task(_retire(producer))
+            self._retired.add(task)
+            task.add_done_callback(self._retired.discard)
+
+
+async def _retire(producer: AIOKafkaProducer) -> None:
+    try:
+        await producer.stop()
+    except (KafkaError, OSError) as error:
+        log.info("a producer ended badly: %s", type(error).__name__)
 
 
 async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:

@@ -1,7 +1,7 @@
 """The outbox: said in order, deleted only when the broker has it, and nothing lost when the broker dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -26,6 +26,7 @@ class Ledger:
         self.taken: list[Message] = []
         self.refuses = self.forgets_to_answer = False
         self.got_some = asyncio.Event()
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Takes all messages or none."""
@@ -33,6 +34,8 @@ class Ledger:
         if self.refuses:
             raise BusAway
         self.taken += messages
+        if self.meanwhile:
+            await self.meanwhile()
         if self.forgets_to_answer:
             raise BusAway
 
@@ -127,6 +130,20 @@ async def test_only_one_relay_of_a_service_is_at_work_and_another_takes_over_whe
     async with relaying(second, spare):
         await said(first, [uuid7()])
     assert len(spare.taken) == 1
+
+
+async def test_a_relay_that_is_told_to_stop_does_not_wait_for_what_others_go_on_saying(open_office: OpenOffice) -> None:
+    office, broker = await open_office(), Ledger()
+
+    async def say_one_more() -> None:
+        await said(office, [uuid7()])
+
+    broker.meanwhile = say_one_more
+    before = await said(office, [uuid7() for _ in range(5)])
+    async with asyncio.timeout(10), relaying(office, broker):
+        await broker.got_some.wait()
+    assert [message.headers["ce_id"] for message in broker.taken][:5] == before
+    assert len(await office.outbox()) == 1
 
 
 async def test_messages_bigger_than_a_batch_are_not_lost(open_office: OpenOffice, kafka_bootstrap: str) -> None:
