@@ -8,6 +8,8 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from shared.bus import topics
 from shared.bus.topics import ServiceName, Topic
 
+_LARGEST = 2 * 1024 * 1024
+
 
 def declared(bus_systems: Sequence[str] = ()) -> list[str]:
     """Every topic of the platform; ``bus_systems`` are downstreams reached over the bus."""
@@ -23,7 +25,8 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
     await admin.start()
     try:
         missing = sorted(set(names) - set(await admin.list_topics()))
-        config = {"retention.ms": str(topics.RETENTION_MS)}
+        # A dead letter is bigger than the record that it was: it also says why.
+        config = {"retention.ms": str(topics.RETENTION_MS), "max.message.bytes": str(_LARGEST)}
         answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config) for name in missing])
         for _name, code, *_rest in answer.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):

@@ -3,26 +3,40 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from shared.bus.records import Heard
+from shared.bus.stall import StallWatch
+from shared.errors import DsrError
 from shared.telemetry import Pulse
 
 log = logging.getLogger(__name__)
 
 _COMMIT_EVERY_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 10.0
+_STALLED_SECONDS = 30.0
 
 
 Handle = Callable[[Sequence[Heard]], Awaitable[None]]
 """Handles a batch; returns only when it is done for good, however long the database is away."""
 
+Wants = Callable[[Sequence[tuple[str, bytes | None]]], bool]
+"""Whether a record with these headers is of interest; the others are passed over unread."""
+
 
 def loop_of(group: str) -> str:
     """What the loop of a consumer is called where it is watched."""
     return f"consume:{group}"
+
+
+class Stalled(DsrError):
+    """The consumer stood still though there were records for it; a new one takes its place."""
+
+    code: ClassVar[str] = "stalled"
 
 
 class Consumer:
@@ -34,17 +48,19 @@ class Consumer:
         self._topics = topics
         self._batch_records = batch_records
 
-    async def run(self, handle: Handle, stopping: asyncio.Event, pulse: Pulse) -> None:
-        """Consumes until told to stop; connects again whenever the broker was away."""
+    async def run(
+        self, handle: Handle, stopping: asyncio.Event, pulse: Pulse, wants: Wants = lambda _headers: True
+    ) -> None:
+        """Consumes what is wanted until told to stop; connects again whenever the broker was away."""
         while not stopping.is_set():
             try:
-                await self._consume(handle, stopping, pulse)
-            except (KafkaError, OSError) as error:
+                await self._consume(handle, stopping, pulse, wants)
+            except (KafkaError, OSError, Stalled) as error:
                 log.warning("bus away, connecting again: %s", type(error).__name__)
                 await _either(stopping, 1.0)
             pulse.beat(loop_of(self._group))
 
-    async def _consume(self, handle: Handle, stopping: asyncio.Event, pulse: Pulse) -> None:
+    async def _consume(self, handle: Handle, stopping: asyncio.Event, pulse: Pulse, wants: Wants) -> None:
         consumer = AIOKafkaConsumer(
             *self._topics,
             bootstrap_servers=self._bootstrap,
@@ -61,16 +77,22 @@ class Consumer:
             await consumer.start()
             loop = asyncio.get_running_loop()
             done: dict[TopicPartition, int] = {}
-            committed_at = loop.time()
+            committed_at = looked_at = loop.time()
+            watch = StallWatch(_STALLED_SECONDS)
             while not stopping.is_set():
                 pulse.beat(loop_of(self._group))
                 fetched = await consumer.getmany(timeout_ms=200, max_records=self._batch_records)
                 if fetched:
-                    await handle([_heard(record) for records in fetched.values() for record in records])
+                    wanted = [_heard(r) for records in fetched.values() for r in records if wants(r.headers)]
+                    if wanted:
+                        await handle(wanted)
                     done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
                 if done and loop.time() - committed_at >= _COMMIT_EVERY_SECONDS:
                     committed_at = loop.time()
                     await _commit(consumer, done)
+                if loop.time() - looked_at >= _LOOK_EVERY_SECONDS:
+                    looked_at = loop.time()
+                    await _look(consumer, watch, looked_at)
             await _commit(consumer, done)
         finally:
             await consumer.stop()
@@ -84,6 +106,15 @@ async def _commit(consumer: AIOKafkaConsumer, done: dict[TopicPartition, int]) -
             await consumer.commit(mine)
         except KafkaError as error:  # a rebalance took the partitions away: the inbox absorbs the repeat
             log.info("offsets not committed: %s", type(error).__name__)
+
+
+async def _look(consumer: AIOKafkaConsumer, watch: StallWatch, now: float) -> None:
+    async with asyncio.timeout(_LOOK_EVERY_SECONDS):
+        places = list(consumer.assignment())
+        positions = {place: await consumer.position(place) for place in places}
+        ends = await consumer.end_offsets(places) if places else {}
+    if watch.stalled(positions, ends, now):
+        raise Stalled
 
 
 async def _either(stopping: asyncio.Event, seconds: float) -> None:
