@@ -1,6 +1,8 @@
 """Evidence: append-only, and whatever is changed, removed or put elsewhere is found."""
 
 import asyncio
+import os
+import sys
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -8,6 +10,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
+from deploy.local.paths import ROOT
 from shared import evidence
 from shared.bus.topics import ServiceName
 from tests.fixtures.engine import Office, OpenOffice
@@ -126,6 +129,32 @@ async def test_each_service_has_a_chain_of_its_own(open_office: OpenOffice) -> N
         assert await evidence.audit(connection, "erasure") is None
         assert await evidence.audit(connection, "export") is None
     assert await erasure.pool.fetchval("SELECT count(*) FROM evidence.head") == 2
+
+
+async def test_the_command_reads_every_chain_and_ends_with_1_if_one_does_not_hold(
+    open_office: OpenOffice, database: str
+) -> None:
+    erasure, export = await open_office(), await open_office(service=ServiceName.EXPORT)
+    await written(erasure, 2)
+    await written(export, 2)
+    assert await command(database) == (0, ["holds: erasure", "holds: export"])
+    await tampered(erasure, "UPDATE evidence.entry SET action = 'x' WHERE chain = 'export' AND seq = 3")
+    assert await command(database) == (1, ["holds: erasure", "does not hold: export, from entry 3 on"])
+    await tampered(erasure, "DELETE FROM evidence.head WHERE chain = 'erasure'")
+    status, _ = await command(database)
+    assert status == 1
+
+
+async def command(dsn: str) -> tuple[int | None, list[str]]:
+    """Exit status and lines of ``python -m shared.audit``."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "shared.audit"),
+        cwd=ROOT,
+        env={**os.environ, "DSR_POSTGRES_DSN": dsn},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    return process.returncode, told.decode().splitlines()
 
 
 async def test_nothing_is_on_record_of_what_was_rolled_back(open_office: OpenOffice) -> None:
