@@ -1,0 +1,82 @@
+"""``python -m tests.bench [NAME ...]``: measures the product beside its limits, into ``.local/bench/latest.json``."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import asyncpg
+import typer
+
+from deploy.local.paths import LOCAL
+from deploy.local.platform import ExistingServers, Platform
+from tests.bench import (
+    closed_erasures,
+    closed_erasures_http,
+    idle_latency,
+    intake_durable,
+    memory_backlog,
+    one_subject,
+)
+from tests.bench.figures import Row, report, show
+from tests.bench.ground import Ground, Void
+
+Measure = Callable[[Ground], Awaitable[list[Row]]]
+
+FIGURES: dict[str, Measure] = {
+    "closed_erasures_per_s": closed_erasures.measure,
+    "closed_erasures_http_per_s": closed_erasures_http.measure,
+    "idle_latency_p50_ms": idle_latency.measure,
+    "idle_latency_p99_ms": idle_latency.measure,
+    "one_subject_20000_calls": one_subject.measure,
+    "intake_durable_vs_bare": intake_durable.measure,
+    "memory_100k_backlog_vs_1k": memory_backlog.measure,
+}
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help="figures to measure; all of them if none is named")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="how often each arm is measured")] = 5,
+) -> None:
+    """Measures, prints the table, and ends with 1 if a figure is void."""
+    if unknown := set(names or ()) - FIGURES.keys():
+        raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    directory = LOCAL / "bench"
+    shutil.rmtree(directory / "run", ignore_errors=True)
+    # A server of its own: what an existing one also has to do would be measured with it.
+    platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
+    assert platform.postgres is not None
+    with platform.postgres:
+        ground = Ground(platform, directory / "run", repeats)
+        rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
+    show(rows)
+    raise typer.Exit(1 if void else 0)
+
+
+async def _measure(ground: Ground, names: list[str]) -> tuple[list[Row], list[str]]:
+    rows: list[Row] = []
+    void: list[str] = []
+    about = await _versions(ground)
+    for measure in dict.fromkeys(FIGURES[name] for name in names):
+        typer.echo(f"-> {measure.__module__.rpartition('.')[2]}", err=True)
+        try:
+            rows += await measure(ground)
+        except (Void, TimeoutError) as reason:
+            void.append(str(reason))
+            typer.echo(f"   void: {reason}", err=True)
+        report(rows, ground.directory.parent, about)
+    return rows, void
+
+
+async def _versions(ground: Ground) -> dict[str, str]:
+    connection = await asyncpg.connect(ground.platform.postgres_dsn)
+    try:
+        names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+        settings = {name: str(await connection.fetchval("SELECT current_setting($1)", name)) for name in names}
+    finally:
+        await connection.close()
+    return {"postgresql": settings.pop("server_version"), **settings, "asyncpg": asyncpg.__version__}
+
+
+if __name__ == "__main__":
+    typer.run(main)

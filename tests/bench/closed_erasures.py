@@ -1,0 +1,115 @@
+"""Erasure requests closed per second: three SQL stores, all five services, the broker and the database together."""
+
+import asyncio
+import secrets
+import time
+from statistics import median
+
+import asyncpg
+
+from deploy.local import postgres_databases as databases
+from tests.bench import naive_twin
+from tests.bench.figures import Row, rounded, row
+from tests.bench.ground import Ground, must, until
+from tests.fixtures import stores
+from tests.fixtures.stack import Stack, stack
+from tests.fixtures.stores import Stores, Subject
+
+REQUESTS = 5_000
+TWIN_REQUESTS = 500
+
+_PLAIN = {
+    "customers": ("DELETE FROM customer WHERE account_id = ANY($1)", [Subject(i).account_id for i in range(REQUESTS)]),
+    "calls": ("DELETE FROM call WHERE caller = ANY($1)", [Subject(i).phone for i in range(REQUESTS)]),
+    "tickets": ("DELETE FROM ticket WHERE requester = ANY($1)", [Subject(i).email for i in range(REQUESTS)]),
+}
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """Ours, the same deletes as plain SQL, and the naive twin, in turn."""
+    templates = await stores.seed(ground.platform, "seed", REQUESTS)
+
+    async def fresh() -> Stores:
+        name = f"run_{secrets.token_hex(3)}"
+        copied = await stores.copy(ground.platform, templates, name, ground.directory / "stores")
+        await ground.checkpoint()
+        return copied
+
+    async def ours() -> float:
+        copied = await fresh()
+        try:
+            async with stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
+                started = time.monotonic()
+                await running.submit([Subject(number).submission() for number in range(REQUESTS)])
+                closed = await running.all_closed(REQUESTS)
+                await verify(running, REQUESTS, len(stores.STORES))
+            must("rows left", await copied.rows(), dict.fromkeys(stores.STORES, 0))
+        finally:
+            await stores.drop(ground.platform, copied)
+        return REQUESTS / (closed - started)
+
+    async def plain() -> float:
+        copied = await fresh()
+        try:
+            seconds = await plain_deletes(copied)
+            must("rows left", await copied.rows(), dict.fromkeys(stores.STORES, 0))
+        finally:
+            await stores.drop(ground.platform, copied)
+        return REQUESTS / seconds
+
+    async def twin() -> float:
+        copied = await fresh()
+        before = await copied.rows()
+        name = f"twin_{secrets.token_hex(3)}"
+        own = await databases.create(ground.platform.postgres_dsn, name)
+        try:
+            seconds = await naive_twin.close_all(own, copied, TWIN_REQUESTS)
+            gone = {store: rows * TWIN_REQUESTS // REQUESTS for store, rows in before.items()}
+            must("rows left", await copied.rows(), {store: before[store] - gone[store] for store in before})
+        finally:
+            await stores.drop(ground.platform, copied)
+            await databases.drop(ground.platform.postgres_dsn, name)
+        return TWIN_REQUESTS / seconds
+
+    try:
+        figures = await ground.interleaved({"ours": ours, "plain SQL": plain, "naive twin": twin}, "requests/s")
+    finally:
+        for name in templates.values():
+            await databases.drop(ground.platform.postgres_dsn, name)
+    naive = figures["naive twin"]
+    more = {
+        "naive": rounded(median(naive)),
+        "naive_spread": [rounded(min(naive)), rounded(max(naive))],
+        "naive_is": f"one transaction per step, {naive_twin.WORKERS} workers, no bus",
+        "times_naive": rounded(median(figures["ours"]) / median(naive)),
+        "requests": REQUESTS,
+    }
+    what = "the same deletes, set-wise, one statement per store, nothing else"
+    return [row("closed_erasures_per_s", figures["ours"], figures["plain SQL"], "requests/s", what, **more)]
+
+
+async def verify(running: Stack, requests: int, systems: int) -> None:
+    """Voids the run unless every request is closed, evidenced once per system, and its subject's key shredded."""
+    must("closed", await running.closed(), requests)
+    effects = await running.effects()
+    counted = ("requests", "closed once", "concluded once per store", "dead letters")
+    must("evidence", [effects[each] for each in counted], [requests, requests, requests * systems, 0])
+    await until(lambda: _shredded(running, requests), within=30, every=0.05)
+    must("broken chains", await running.broken_chains(), [])
+
+
+async def plain_deletes(copied: Stores) -> float:
+    """Seconds for the bare deletes, the three stores side by side."""
+    connections = {store: await asyncpg.connect(dsn) for store, dsn in copied.dsns.items()}
+    try:
+        started = time.monotonic()
+        await asyncio.gather(*(connections[store].execute(*_PLAIN[store]) for store in connections))
+        return time.monotonic() - started
+    finally:
+        for connection in connections.values():
+            await connection.close()
+
+
+async def _shredded(running: Stack, requests: int) -> bool:
+    keys = "SELECT count(*) FROM vault.subject WHERE shredded_at IS NOT NULL AND wrapped_key IS NULL"
+    return bool(await running.pool.fetchval(keys) == requests)

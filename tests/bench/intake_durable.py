@@ -1,0 +1,85 @@
+"""Requests accepted durably per second, beside a bare reply of the same framework, server and size."""
+
+import asyncio
+import secrets
+import sys
+from dataclasses import dataclass, field
+
+import orjson
+
+from deploy.local.paths import ROOT
+from deploy.local.ports import accepts, free_port
+from deploy.local.process import Child
+from shared.bus.topics import ServiceName
+from tests.bench.figures import Row, rounded, row
+from tests.bench.ground import Ground, must
+from tests.fixtures import stores
+from tests.fixtures.stack import Stack, stack
+
+CONNECTIONS = 64
+SECONDS = 5.0
+
+
+@dataclass
+class Loads:
+    """Puts load on a server; every submission is another, and all that were answered 201 are counted."""
+
+    key: str
+    sent: int = 0
+    created: dict[int, int] = field(default_factory=dict)
+
+    async def on(self, port: int) -> float:
+        """Requests answered 201 per second."""
+        first, self.sent = self.sent, self.sent + 1_000_000
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.bench.load", str(port), self.key, str(CONNECTIONS), str(SECONDS), str(first)),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(10 * SECONDS):
+            told, _ = await process.communicate()
+        must("the load generator's exit status", process.returncode, 0)
+        counted = orjson.loads(told)
+        must("answers other than 201", counted["other"], 0)
+        self.created[port] = self.created.get(port, 0) + counted["created"]
+        return float(counted["created"] / counted["seconds"])
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """Intake alone with its broker and its database, and the bare application, in turn; before it all five at once."""
+    templates = await stores.seed(ground.platform, "intake", 1)
+    copied = await stores.copy(ground.platform, templates, f"run_{secrets.token_hex(3)}", ground.directory / "stores")
+    port = free_port()
+    log = ground.directory / "bare.log"
+    bare = Child(
+        "bare reply",
+        [sys.executable, "-m", "tests.bench.bare_reply", str(port)],
+        log=log,
+        ready=accepts(port),
+        cwd=ROOT,
+    )
+    async with stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
+        loads = Loads(running.client.headers["Authorization"].removeprefix("Bearer "))
+        intake = running.services.ports[ServiceName.INTAKE]
+        with_all = await loads.on(intake)
+        ground.say(f"with all five at work: {with_all:.0f} requests/s")
+        await asyncio.to_thread(_stop_all_but_intake, running)
+        await asyncio.to_thread(bare.start)
+        try:
+            arms = {"ours": lambda: loads.on(intake), "bare reply": lambda: loads.on(port)}
+            figures = await ground.interleaved(arms, "requests/s")
+        finally:
+            await asyncio.to_thread(bare.stop)
+        stored = await running.pool.fetchval("SELECT count(*) FROM intake.request")
+        must("requests stored", stored, loads.created[intake])
+    await stores.drop(ground.platform, copied)
+    what = "a FastAPI route that reads the body and replies as much, no database; the same server, one process"
+    more = {"with_all_five_at_work": rounded(with_all), "connections": CONNECTIONS, "seconds_each": SECONDS}
+    return [row("intake_durable_vs_bare", figures["ours"], figures["bare reply"], "requests/s", what, **more)]
+
+
+def _stop_all_but_intake(running: Stack) -> None:
+    for name, child in running.services.children.items():
+        if name is not ServiceName.INTAKE:
+            child.stop()

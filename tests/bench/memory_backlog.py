@@ -1,0 +1,74 @@
+"""Memory of each service with 100,000 open requests, beside its memory with 1,000."""
+
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from statistics import median
+
+from deploy.local.ports import HOST
+from tests.bench.figures import Row, rounded
+from tests.bench.ground import Ground, until
+from tests.fixtures import stores
+from tests.fixtures.stack import Stack, stack
+from tests.fixtures.stores import Subject
+
+FEW, MANY = 1_000, 100_000
+_WITHIN = 600
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """The stores take connections and never answer, so every request stays open; the same processes throughout."""
+    templates = await stores.seed(ground.platform, "memory", 1)
+    copied = await stores.copy(ground.platform, templates, f"run_{secrets.token_hex(3)}", ground.directory / "stores")
+    with _deaf() as address:
+        deaf = replace(copied, dsns=dict.fromkeys(copied.dsns, f"postgresql://nobody@{address}/store"))
+        async with stack(ground.platform, deaf.downstreams, deaf.env, ground.directory) as running:
+            few = await _with_backlog(ground, running, 0, FEW)
+            many = await _with_backlog(ground, running, FEW, MANY)
+    await stores.drop(ground.platform, copied)
+    ratios = {name: many[name] / few[name] for name in few}
+    worst = max(ratios, key=ratios.__getitem__)
+    more = {name: {"few": few[name], "many": many[name], "ratio": rounded(ratios[name])} for name in few}
+    what = f"resident memory of the same process ({worst}, which grew most) with {FEW:,} open requests"
+    spread = (rounded(min(many.values())), rounded(max(many.values())))
+    name = "memory_100k_backlog_vs_1k"
+    return [Row(name, many[worst], few[worst], "MiB", rounded(ratios[worst]), what, spread, more)]
+
+
+@contextmanager
+def _deaf() -> Iterator[str]:
+    """The address of a server that takes connections and never says anything."""
+    with socket.create_server((HOST, 0), backlog=64) as server:
+        yield f"{HOST}:{server.getsockname()[1]}"
+
+
+async def _with_backlog(ground: Ground, running: Stack, already: int, total: int) -> dict[str, float]:
+    """Mebibytes by service once so many requests are accepted and heard, and their tasks are open."""
+    started = time.monotonic()
+    for first in range(already, total, 10_000):
+        last = min(first + 10_000, total)
+        await running.submit([Subject(number).submission() for number in range(first, last)], batch=1_000)
+        ground.say(f"{last:,} accepted after {time.monotonic() - started:.0f} s")
+    await until(lambda: _heard_by_all(running, total), _WITHIN, every=0.5)
+    ground.say(f"{total:,} heard by all after {time.monotonic() - started:.0f} s")
+    children = running.services.children
+    looks = [{name: _resident(child.pid) for name, child in children.items()} for _ in range(3)]
+    return {str(name): rounded(median(look[name] for look in looks)) for name in children}
+
+
+async def _heard_by_all(running: Stack, count: int) -> bool:
+    open_tasks = "SELECT count(*) FROM erasure.task WHERE state IN ('ready', 'leased')"
+    clocks = "SELECT count(*) FROM deadline.clock"
+    waiting = "SELECT count(*) FROM intake.outbox"
+    found = [await running.pool.fetchval(query) for query in (open_tasks, clocks, waiting)]
+    return found == [count * len(stores.STORES), count, 0]
+
+
+def _resident(pid: int) -> float:
+    """Mebibytes of a process in memory, as the operating system says."""
+    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=True, capture_output=True, text=True)  # noqa: S607
+    return int(told.stdout) / 1024

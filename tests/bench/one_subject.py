@@ -1,0 +1,119 @@
+"""One subject with 20,000 calls: the whole erase task, counting, noting and verifying, beside the plain statement."""
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import asyncpg
+import orjson
+from pydantic import JsonValue
+
+from deploy.local import postgres_databases as databases
+from shared.downstreams.contract import Operation, Receipt, Task
+from shared.downstreams.sql import SqlAdapter, SqlSettings
+from shared.identities import Identity, IdentityType
+from tests.bench.closed_erasures import verify
+from tests.bench.figures import Row, rounded, row
+from tests.bench.ground import Ground, must
+from tests.fixtures import stores
+from tests.fixtures.stack import stack
+from tests.fixtures.stores import SINCE, Stores, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CALLS = 20_000
+OTHERS = 1_000
+_EVERY = 20
+_SUBJECT, _NOBODY = Subject(OTHERS), Subject(OTHERS + 1)
+_PLAIN = "DELETE FROM call WHERE caller = $1"
+_DSN = "BENCH_CALLS_DSN"
+
+# Every twentieth call is theirs, so that it lies on another page than the one before, as in a company's records.
+_FILL = f"""
+INSERT INTO call (caller, callee, started_at, seconds)
+SELECT CASE WHEN n % {_EVERY} = 0 THEN '{_SUBJECT.phone}' ELSE '+4930' || (23000000 + n % {OTHERS}) END,
+       '+4989' || (40000000 + n % 90000), timestamptz '2026-01-01' + n * interval '20 seconds', n % 600
+FROM generate_series(1, {CALLS * _EVERY}) n
+"""
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """The adapter and the plain statement in turn on fresh copies; then once the whole way through the product.
+
+    Both have a warm connection: they have just erased somebody whom the store does not know.
+    """
+    templates = await stores.seed(ground.platform, "one", OTHERS, calls_each=0)
+    calls = await asyncpg.connect(databases.named(ground.platform.postgres_dsn, templates["calls"]))
+    await calls.execute(_FILL)
+    await calls.execute("VACUUM ANALYZE")
+    await calls.close()
+
+    @asynccontextmanager
+    async def fresh() -> "AsyncIterator[Stores]":
+        name = f"run_{secrets.token_hex(3)}"
+        copied = await stores.copy(ground.platform, templates, name, ground.directory / "stores")
+        await ground.checkpoint()
+        yield copied
+        must("rows left", (await copied.rows())["calls"], CALLS * (_EVERY - 1))
+        await stores.drop(ground.platform, copied)
+
+    async def ours() -> float:
+        async with fresh() as copied:
+            return await _by_adapter(ground, copied)
+
+    async def plain() -> float:
+        async with fresh() as copied:
+            connection = await asyncpg.connect(copied.dsns["calls"])
+            await connection.execute(_PLAIN, _NOBODY.phone)
+            started = time.monotonic()
+            await connection.execute(_PLAIN, _SUBJECT.phone)
+            seconds = time.monotonic() - started
+            await connection.close()
+            return seconds
+
+    figures = await ground.interleaved({"ours": ours, "plain SQL": plain}, "s")
+    async with fresh() as copied, stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
+        started = time.monotonic()
+        await running.submit([_SUBJECT.submission()])
+        whole = await running.all_closed(1) - started
+        await verify(running, 1, len(stores.STORES))
+    what = f"{_PLAIN} on an identical copy, committed"
+    more = {"accepted_to_closed_s": rounded(whole), "calls": CALLS, "table_rows": CALLS * _EVERY}
+    return [row("one_subject_20000_calls", figures["ours"], figures["plain SQL"], "s", what, **more)]
+
+
+async def _by_adapter(ground: Ground, copied: Stores) -> float:
+    """Seconds of the erase task as the desk calls it; its notes are as durable as the desk's."""
+    dataset = str(ground.directory / "stores" / "calls.toml")
+    own = await asyncpg.connect(ground.platform.postgres_dsn)
+    await own.execute("CREATE TABLE IF NOT EXISTS noted (task_id uuid PRIMARY KEY, progress text NOT NULL)")
+
+    async def note(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        rows = [(task_id, orjson.dumps(noted).decode()) for task_id, noted in progress.items()]
+        await own.executemany("INSERT INTO noted VALUES ($1, $2)", rows)
+
+    nobody, task = (
+        Task(
+            uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (Identity(IdentityType.PHONE, who.phone, SINCE, None),)
+        )
+        for who in (_NOBODY, _SUBJECT)
+    )
+    os.environ[_DSN] = copied.dsns["calls"]
+    adapter = SqlAdapter("calls", SqlSettings(dsn_env=_DSN, dataset=dataset))
+    await adapter.open()
+    try:
+        await adapter.erase([nobody], note)
+        started = time.monotonic()
+        (result,) = await adapter.erase([task], note)
+        seconds = time.monotonic() - started
+    finally:
+        await adapter.close()
+        await own.close()
+    assert isinstance(result, Receipt), result
+    must("receipt", (result.found, result.changed, result.remaining), (CALLS, CALLS, 0))
+    return seconds

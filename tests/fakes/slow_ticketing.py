@@ -1,0 +1,92 @@
+"""A ticketing system that speaks as much of Roundup's REST as our adapter uses, and answers in five milliseconds.
+
+The benches put it in the place of Roundup: the adapter makes the calls that it makes to the real one (each ticket read
+and overwritten under its ETag, each user too and then retired, all read again), and what is measured is ours alone.
+Each subject is one user with five tickets that have a title and no messages.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from tests.fakes.slow_answers import SlowApplication, serve
+from tests.fixtures.stores import TICKETS_EACH, Subject
+
+Item = dict[str, Any]
+
+
+class Tracker:
+    """Users and issues by id, and the history of both."""
+
+    def __init__(self, subjects: int) -> None:
+        self.items: dict[str, dict[str, Item]] = defaultdict(dict)
+        self.retired: set[tuple[str, str]] = set()
+        self.forgotten: set[tuple[str, str]] = set()
+        self.by_address: dict[str, str] = {}
+        self.issues: dict[str, list[str]] = {}
+        for number in range(subjects):
+            one, user = Subject(number), str(number + 1)
+            names = {"username": one.account_id, "realname": f"Subject {number}"}
+            reached = {"address": one.email, "alternate_addresses": "", "phone": one.phone}
+            self.items["user"][user] = {**names, **reached}
+            self.by_address[one.email] = user
+            self.issues[user] = [str(number * TICKETS_EACH + n + 1) for n in range(TICKETS_EACH)]
+            for issue in self.issues[user]:
+                self.items["issue"][issue] = {"title": f"Question of {one.email}", "requester": user}
+
+    def left(self) -> int:
+        """Users and issues that still say something of somebody."""
+        return sum("@example.com" in str(item) for items in self.items.values() for item in items.values())
+
+    async def answer(self, request: Request) -> tuple[int, Any]:
+        """Routes a call by its path below ``/rest/``."""
+        body = orjson.loads(await request.body() or b"{}")
+        match request.url.path.split("/")[2:]:
+            case ["privacy", route]:
+                return 200, {"data": self._privacy(route, body)}
+            case ["data", classname]:
+                return 200, {"data": {"collection": self._list(classname, body["id"])}}
+            case ["data", classname, identity]:
+                return 200, {"data": self._one(request.method, classname, identity, body)}
+            case _:
+                return 404, {}
+
+    def _list(self, classname: str, ids: list[str]) -> list[Item]:
+        return [{"id": i, **self.items[classname][i]} for i in ids if (classname, i) not in self.retired]
+
+    def _one(self, method: str, classname: str, identity: str, body: Item) -> Item:
+        item = self.items[classname][identity]
+        if method == "PATCH":
+            item.update((key, value) for key, value in body.items() if key in item)
+        elif method == "DELETE":
+            self.retired.add((classname, identity))
+        return {"id": identity, "attributes": item, "@etag": '"1"'}
+
+    def _privacy(self, route: str, body: Item) -> Any:
+        match route:
+            case "people":
+                users = [user for address in body["addresses"] if (user := self.by_address.get(address))]
+                found = [{"id": user, **self.items["user"][user]} for user in users]
+                return {"collection": [user for user in found if user["address"] in body["addresses"]]}
+            case "records":
+                return {"issue": [(issue, user) for user in body["people"] for issue in self.issues[user]]}
+            case "history":
+                return {
+                    classname: {one: 1 for one in ids if (classname, one) not in self.forgotten}
+                    for classname, ids in body["records"].items()
+                }
+            case _:
+                self.forgotten |= {(classname, one) for classname, ids in body["records"].items() for one in ids}
+                return {}
+
+
+def application(subjects: int) -> SlowApplication:
+    """The tracker with so many users."""
+    tracker = Tracker(subjects)
+    return SlowApplication(tracker.answer, tracker.left)
+
+
+if __name__ == "__main__":
+    serve(application)
