@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 from pydantic import JsonValue
 
@@ -177,6 +178,26 @@ async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(
     assert await office.actions(request) == ["fulfilment.opened", "task.concluded"]
 
 
+async def test_a_late_conclusion_has_no_effect_either_while_the_heir_still_works(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office = await open_office(ScriptedSystem("crm"))
+    [request] = await opened(office)
+    [mine] = await claimed(office, clock)
+    clock.pass_by(minutes=1)
+    await reaped(office, clock)
+    [theirs] = await claimed(office, clock)
+    assert (mine.attempt, theirs.attempt) == (1, 2)
+    async with office.pool.acquire() as connection:
+        late = tasks.Conclusion(mine, "failed", None, "late", clock.now())
+        assert await tasks.conclude(connection, [late], clock.now()) == set()
+        await tasks.extend(connection, [mine], clock.now() + timedelta(days=1))
+        assert await office.pool.fetchval("SELECT lease_until FROM task") == clock.now() + LEASE
+        assert await office.states(request) == {"crm:erase": "leased"}
+        timely = tasks.Conclusion(theirs, "done", {"outcome": "erased"}, None, clock.now())
+        assert await tasks.conclude(connection, [timely], clock.now()) == {theirs.task_id}
+
+
 async def test_a_lease_that_holds_is_not_reaped_and_a_heartbeat_holds_it(
     open_office: OpenOffice, clock: SetClock
 ) -> None:
@@ -317,21 +338,23 @@ async def test_a_subject_whose_key_was_shredded_fails_the_task_by_name(
     assert await office.states(requests[0]) == {"crm:erase": "failed"}
 
 
-async def test_what_was_done_is_concluded_once_the_database_is_back(open_office: OpenOffice) -> None:
+async def test_what_was_done_is_concluded_once_the_database_is_back(open_office: OpenOffice, database: str) -> None:
     crm = ScriptedSystem("crm")
 
     async def cut_the_database(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
-        async with office.pool.acquire() as one:
-            await one.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+        outsider = await asyncpg.connect(database)
+        ended = await outsider.fetchval(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'dsr-erasure'"
+        )
+        await outsider.close()
+        assert ended
         return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
 
     crm.answers[Operation.ERASE] = cut_the_database
     office = await open_office(crm)
     [request] = await opened(office)
-    async with office.pool.acquire(), office.pool.acquire(), asyncio.timeout(20):
+    async with asyncio.timeout(20):
         assert await office.desk("crm").work() == 1
     assert await office.states(request) == {"crm:erase": "done"}
     assert len(crm.asked) == 1

@@ -177,6 +177,25 @@ async def test_a_task_in_hand_when_the_request_is_withdrawn_is_not_followed_by_a
     assert office.completed == []
 
 
+async def test_a_task_that_was_done_although_the_request_was_withdrawn_completes_nothing(
+    open_office: OpenOffice,
+) -> None:
+    system = ScriptedSystem("crm")
+    office = await open_office(system)
+    request = await begun(office)
+
+    async def withdraw_meanwhile(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+        async with office.transactions.begin() as tx:
+            await fulfilment.cancel(tx, [request])
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
+
+    system.answers[Operation.ERASE] = withdraw_meanwhile
+    await office.desk("crm").work()
+    assert await office.fulfilment_state(request) == "cancelled"
+    assert (office.completed, await office.outbox()) == ([], [])
+    assert await office.actions(request) == ["fulfilment.opened", "fulfilment.cancelled", "task.concluded"]
+
+
 async def test_withdrawals_and_conclusions_at_once_never_wait_for_one_another_in_a_circle(
     open_office: OpenOffice,
 ) -> None:
