@@ -76,7 +76,7 @@ async def measure(ground: Ground) -> list[Row]:
             await connection.close()
             return seconds
 
-    figures = await ground.interleaved({"ours": ours, "plain SQL": plain}, "s")
+    figures = await ground.interleaved({"ours": ours, "plain SQL": plain}, "s", times=2)
     async with fresh() as copied, stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
         started = time.monotonic()
         await running.submit([_SUBJECT.submission()])
