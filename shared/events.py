@@ -5,6 +5,7 @@ event's public documentation. The Kafka key is the request id; headers follow th
 """
 
 from datetime import date
+from functools import cache
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
@@ -177,8 +178,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
 """Event class by its ``ce_type``."""
 
 
-def type_of(event: Event | type[Event]) -> str:
-    """The ``ce_type`` of an event or an event class."""
-    return str(
-        type(event).model_fields["type"].default if isinstance(event, Event) else event.model_fields["type"].default
-    )
+@cache
+def type_of(event: type[Event]) -> str:
+    """The ``ce_type`` of an event class."""
+    return str(event.model_fields["type"].default)

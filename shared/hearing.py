@@ -46,25 +46,33 @@ class Hearing:
         tracing: telemetry.Tracing,
         pulse: telemetry.Pulse,
     ) -> None:
-        self._subscriptions = subscriptions
+        self._types = {kind.encode() for kind in subscriptions}
+        self._wanted = {
+            (kind.encode(), right.encode()): (subscription.event, subscription.handler)
+            for kind, several in subscriptions.items()
+            for subscription in several
+            for right in subscription.rights or frozenset(Right)
+        }
         self._transactions = transactions
         self._tracing = tracing
         self._pulse = pulse
         self._loop = consumer.loop_of(transactions.service)
 
+    def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
+        """Whether a handler waits for such a record; one whose right nobody knows is wanted, to be set aside."""
+        kind, right = _kind_and_right(headers)
+        return (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS)
+
     async def handle(self, records: Sequence[Heard]) -> None:
         """Handles a batch for good: repeats are absorbed, bad records set aside one by one, an outage is waited out."""
-        wanted = [record for record in records if self._handler(record)]
-        if not wanted:
-            return
         try:
-            await once_the_database_answers(lambda: self._together(wanted), self._loop, self._pulse)
+            await once_the_database_answers(lambda: self._together(records), self._loop, self._pulse)
         except Exception as error:  # noqa: BLE001  # whatever it is, only the record that caused it is set aside
-            if len(wanted) == 1:
+            if len(records) == 1:
                 cause = error
-                await once_the_database_answers(lambda: self._set_aside(wanted[0], cause), self._loop, self._pulse)
+                await once_the_database_answers(lambda: self._set_aside(records[0], cause), self._loop, self._pulse)
                 return
-            for record in wanted:
+            for record in records:
                 await self.handle([record])
 
     async def _together(self, records: Sequence[Heard]) -> None:
@@ -93,17 +101,26 @@ class Hearing:
             tx.send(Message(topics.dead_letters(service), record.key, record.value, headers))
         telemetry.HEARD.labels(service, record.headers.get("ce_type", "unknown"), "dead_letter").inc()
 
-    def _handler(self, record: Heard) -> Handler | None:
-        for subscription in self._subscriptions.get(record.headers.get("ce_type", ""), ()):
-            if not subscription.rights or record.headers.get("ce_right") in subscription.rights:
-                return subscription.handler
-        return None
-
     def _parse(self, record: Heard) -> _Parsed:
-        subscription = self._subscriptions[record.headers["ce_type"]][0]
-        handler = self._handler(record)
-        assert handler is not None  # noqa: S101  # only wanted records come here
-        return _Parsed(record, subscription.event.model_validate_json(record.value), handler)
+        kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
+        event, handler = self._wanted[kind.encode(), right.encode()]
+        return _Parsed(record, event.model_validate_json(record.value), handler)
+
+
+_RIGHTS = frozenset(right.encode() for right in Right)
+
+
+def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes, bytes]:
+    """The two headers that decide whether a record is looked at any closer: they come first."""
+    kind = right = b""
+    for name, value in headers:
+        if name == "ce_type":
+            kind = value or b""
+        elif name == "ce_right":
+            right = value or b""
+        if kind and right:
+            break
+    return kind, right
 
 
 def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handler, list[Event]]]:

@@ -24,12 +24,12 @@ _POLL_SECONDS = 0.05
 def message(event: Event, service: ServiceName, traceparent: str | None) -> Message:
     """An event as a Kafka record: CloudEvents 1.0 binary content mode, key = request id."""
     headers = {
+        "ce_type": type_of(type(event)),  # first, with the right: a reader that waits for neither looks no further
+        "ce_right": event.right,
         "ce_specversion": "1.0",
         "ce_id": str(event.event_id),
-        "ce_type": type_of(event),
         "ce_source": f"/dsr/{service}",
         "ce_time": event.occurred_at.isoformat(),
-        "ce_right": event.right,
         "content-type": "application/json",
     }
     if traceparent:

@@ -140,7 +140,7 @@ class Service:
         if self.subscriptions:
             hearing = Hearing(self.subscriptions, office, running.tracing, running.pulse)
             consumer = Consumer(settings.kafka.bootstrap, self.name, self.reads, settings.kafka.batch_records)
-            inner.append(consumer.run(hearing.handle, running.stopping, running.pulse))
+            inner.append(consumer.run(hearing.handle, running.stopping, running.pulse, hearing.wants))
         if downstreams:
             for step in steps:
                 desk = Desk(

@@ -6,6 +6,7 @@ from shared.downstreams.contract import Operation
 from shared.events import RequestVerified
 from shared.fulfilment import Completed
 from shared.identities import IdentityType
+from shared.rights import Outcome
 from shared.transaction import Transaction
 
 CHANNELS = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
@@ -34,7 +35,7 @@ async def suppress(tx: Transaction, events: Sequence[RequestVerified]) -> None:
 async def keep_restrictions(tx: Transaction, completed: Sequence[Completed]) -> None:
     """Notes restrictions that are now in force and those that are no longer."""
     for done in completed:
-        if done.operation is Operation.RESTRICT:
+        if done.operation is Operation.RESTRICT and done.outcome is not Outcome.NO_DATA:
             await tx.connection.execute(
                 "INSERT INTO restriction (request_id, subject_ref, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                 done.request_id,

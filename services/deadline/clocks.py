@@ -1,8 +1,9 @@
 """The clocks of all requests as rows: started when received, looked at when something comes, stopped when answered."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
+from operator import attrgetter
 from uuid import UUID
 
 from services.deadline.milestones import Clock
@@ -15,6 +16,8 @@ _COLUMNS = (
     *("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at"),
     *("work_by", "calc_version", "next_milestone_at", "traceparent"),
 )
+
+_CLOCK = attrgetter("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at")
 
 COME = """
 SELECT request_id, subject_ref, "right", told_until, traceparent,
@@ -82,7 +85,7 @@ async def start(connection: Connection, started: Sequence[Started]) -> None:
     rows = [
         (
             *(s.request_id, s.subject_ref, s.right, s.calendar),
-            *astuple(s.clock),
+            *_CLOCK(s.clock),
             *(s.work_by, s.calc_version, s.next_milestone_at, s.traceparent),
         )
         for s in started

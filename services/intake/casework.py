@@ -17,6 +17,10 @@ from shared.rights import Outcome, Right
 from shared.transaction import Transaction, Transactions
 
 
+IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+"""How a restriction ended that is now in force."""
+
+
 class Casework:
     """Moves one request on, in one transaction each, for a caller who may."""
 
@@ -85,7 +89,7 @@ class Casework:
         async with self._transactions.begin() as tx:
             filed = await self._hold(tx, request_id, caller)
             request = filed.request
-            if request.right is not Right.RESTRICTION or request.state is not State.CLOSED:
+            if request.right is not Right.RESTRICTION or request.outcome not in IN_FORCE:
                 message = "only a restriction that is in force can be lifted"
                 raise IllegalTransition(message)
             tx.record(request_id, "restriction.lift_decided", {"subject_informed": True}, caller.actor)

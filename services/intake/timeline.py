@@ -8,8 +8,8 @@ import orjson
 from services.intake.keys import Caller
 from services.intake.problems import NotFound
 from services.intake.register import Filed
-from shared import certificate as certificates
 from shared.bus_tasks import TaskIdentities
+from shared.certificate import build as certified
 from shared.claims import Claim
 from shared.errors import Shredded
 from shared.transaction import Transactions
@@ -33,7 +33,7 @@ async def entries(connection: asyncpg.Pool, request_id: UUID) -> list[dict[str, 
 async def certificate(office: Transactions, filed: Filed, view: dict[str, object]) -> dict[str, object]:
     """The signed certificate of a closed request."""
     rows = await office.pool.fetch(_ENTRIES, filed.request.request_id)
-    return certificates.build(view, rows, office.vault.keyring)
+    return certified(view, rows, office.vault.keyring)
 
 
 async def hand_out(office: Transactions, filed: Filed, caller: Caller) -> bytes:

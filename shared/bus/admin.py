@@ -1,5 +1,6 @@
 """Makes the topics that the code declares, where nobody else (an operator in a cluster) has made them."""
 
+import asyncio
 from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -9,6 +10,8 @@ from shared.bus import topics
 from shared.bus.topics import ServiceName, Topic
 
 _LARGEST = 2 * 1024 * 1024
+_KNOWN_WITHIN_SECONDS = 30
+_LOOK_EVERY_SECONDS = 0.05
 
 
 def declared(bus_systems: Sequence[str] = ()) -> list[str]:
@@ -31,5 +34,8 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
         for _name, code, *_rest in answer.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise for_code(code)
+        async with asyncio.timeout(_KNOWN_WITHIN_SECONDS):
+            while not set(names) <= set(await admin.list_topics()):
+                await asyncio.sleep(_LOOK_EVERY_SECONDS)  # the broker says yes before all of it knows, and tells nobody
     finally:
         await admin.close()

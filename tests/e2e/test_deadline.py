@@ -1,4 +1,4 @@
-"""A request that nobody answers in time is warned of, and brought before the privacy team in its own ticketing system."""
+"""A request that nobody answers in time is warned of, and brought before the privacy team in ticketing."""
 
 from pathlib import Path
 

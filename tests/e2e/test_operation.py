@@ -81,8 +81,9 @@ async def _all(urls: list[str], path: str, status: int) -> bool:
 
         async def answers(url: str) -> bool:
             async with asyncio.timeout(PATIENCE):
-                while (await client.get(url + path)).status_code != status:
+                while True:
+                    if (await client.get(url + path)).status_code == status:
+                        return True
                     await asyncio.sleep(0.1)  # a probe is asked again and again: that is what it is for
-            return True
 
         return all(await asyncio.gather(*(answers(url) for url in urls)))

@@ -45,7 +45,7 @@ def collecting() -> Iterator[Collector]:
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802  # the library's name
+        def do_POST(self) -> None:  # the library's name
             body = self.rfile.read(int(self.headers["content-length"]))
             with collector.arrived:
                 collector.spans += _spans(ExportTraceServiceRequest.FromString(body))
