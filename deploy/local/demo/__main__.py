@@ -1,11 +1,12 @@
 """``make demo``: found a company, start everything, ask for all six rights, look whether it was really done."""
 
 import fcntl
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -33,7 +34,7 @@ def main(
     *, leave: Annotated[bool, typer.Option("--exit", help="end when all is done, and say how it went")] = False
 ) -> None:
     """Run the demonstration; without ``--exit`` everything stays up until Ctrl-C."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     console = Console(highlight=False)
     try:
@@ -41,44 +42,46 @@ def main(
             failed = _run(console, leave=leave)
     except KeyboardInterrupt:
         console.print("\nStopped.")
-        sys.exit(130)
+        sys.stdout.flush()
+        # Not sys.exit: it would wait for threads that still install or load. What they started ends with us.
+        os._exit(130)
     sys.exit(1 if failed else 0)
 
 
 def _run(console: Console, *, leave: bool) -> int:
+    """Start everything, show it, stop everything; how many findings do not hold."""
     began = time.monotonic()
-    founded = company.found()
-    with Estate(HERE, founded, Progress()) as estate:
+    founded, progress = company.found(), Progress()
+    with ExitStack() as stack:
+        estate = stack.enter_context(Estate(HERE, founded, progress))
         servers = Servers(estate.dsn, estate.platform.kafka_bootstrap)
         services = Services(HERE / "services", servers, DOWNSTREAMS, estate.env)
-        with Progress().step("Starting the five services"):
+        stack.callback(services.stop)
+        with progress.step("Starting the five services"):
             services.start()
-        with services, Door(services.url, services.key("privacy")) as door:
-            inspector = Inspector(estate, founded, services.directory)
-            with Progress().step("Noting what must not change"):
-                inspector.remember()
-            console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
+        inspector = Inspector(estate, founded, services.directory)
+        with progress.step("Noting what must not change"):
+            inspector.remember()
+        console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
+        with Door(services.url, services.key("privacy")) as door:
             asked = [Asked(part, door.submit(body(part))) for part in founded.cast]
             Board(console, door, estate.dsn).watch(asked)
-            report = Report(console)
             proofs = collect(door, asked, HERE / "answers")
-            with Progress().step("Searching every system for who was erased"):
-                findings = list(inspector.inspect(asked, proofs))
-            for request in asked:
-                own = [finding for of, finding in findings if of is request]
-                report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)
-            report.findings([finding for of, finding in findings if of is None])
-            report.further(further(services, estate, asked))
-            verdict = (
-                "[green]All is as it should be.[/]"
-                if not report.failed
-                else f"[red]{report.failed} findings do not hold.[/]"
-            )
-            console.print(f"\n{verdict} {time.monotonic() - began:.0f} s in all.")
-            if not leave:
-                console.print("Everything stays up until Ctrl-C.")
+        with progress.step("Searching every system for who was erased"):
+            findings = list(inspector.inspect(asked, proofs))
+        report = Report(console)
+        for request in asked:
+            own = [finding for of, finding in findings if of is request]
+            report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)
+        report.findings([finding for of, finding in findings if of is None])
+        report.further(further(services, estate, proofs))
+        report.verdict(time.monotonic() - began)
+        if not leave:
+            console.print("Everything stays up until Ctrl-C.")
+            with suppress(KeyboardInterrupt):
                 signal.pause()
-            return report.failed
+            console.print("\nStopping …")
+        return report.failed
 
 
 @contextmanager

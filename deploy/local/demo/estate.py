@@ -107,6 +107,12 @@ class Estate:
 
     @staticmethod
     def _in_parallel(*work: Callable[[], None]) -> None:
-        with ThreadPoolExecutor() as threads:
+        threads = ThreadPoolExecutor()
+        try:
             for done in [threads.submit(each) for each in work]:
                 done.result()
+        except BaseException:
+            # Whoever presses Ctrl-C does not want to wait for an installation to end first.
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+        threads.shutdown()

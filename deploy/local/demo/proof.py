@@ -1,6 +1,9 @@
 """What subject and company hold in their hands afterwards: certificates, packages, commands to look further."""
 
+import os
+import shlex
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,15 +56,22 @@ def _collect(door: Door, request: Asked, folder: Path) -> Proof:
     return Proof(tuple(files), (finding,), package)
 
 
-def further(services: Services, estate: Estate, asked: Sequence[Asked]) -> Mapping[str, str]:
+def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> Mapping[str, str]:
     """Commands that show more, ready to paste."""
     key = services.key("privacy")
-    request = asked[0].request_id
+    request = next(iter(proofs))
+    certificate_of = proofs[request].files[0] if proofs[request].files else Path("FILE")
     curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests'
     return {
         "where a request stands, and its timeline": f"{curl}/{request} ; {curl}/{request}/timeline",
+        "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.certificate {_shown(certificate_of)}",
         "the API's documentation": f"{services.url}/docs",
         "metrics": " ".join(f"{services.url_of(name)}/metrics" for name in ServiceName),
-        "logs": " ".join(str(path) for path in (services.directory, *estate.logs.values())),
+        "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
         "the platform's database": f"psql {estate.dsn}",
     }
+
+
+def _shown(path: Path) -> str:
+    """A path as one would type it here."""
+    return shlex.quote(os.path.relpath(path))

@@ -1,5 +1,6 @@
 """What the demonstration prints when the requests are at rest: per request what was done, then how to look further."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Report:
             self._say(f"  {task['system']:10} {task['operation']:9} {outcome:10} {counts}")
         self.findings(findings)
         for file in files:
-            self._say(f"  → {file}")
+            self._say(f"  → {os.path.relpath(file)}")
 
     def findings(self, findings: Sequence[Finding]) -> None:
         """What was looked up past the product."""
@@ -44,6 +45,11 @@ class Report:
         for what, command in commands.items():
             self._console.print(f"  [dim]{what}[/]")
             self._say(f"    {command}")
+
+    def verdict(self, seconds: float) -> None:
+        """How it went."""
+        good, bad = "[green]All is as it should be.[/]", f"[bold red]{self.failed} findings do not hold.[/]"
+        self._console.print(f"\n{bad if self.failed else good} {seconds:.0f} s in all.")
 
     def _say(self, words: str) -> None:
         self._console.print(words, markup=False, highlight=False, soft_wrap=True)
