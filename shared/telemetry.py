@@ -65,9 +65,10 @@ class Pulse:
 
 @dataclass(frozen=True)
 class Tracing:
-    """Makes spans that continue a ``traceparent`` (W3C Trace Context)."""
+    """Makes spans that continue a ``traceparent`` (W3C Trace Context); ``begins``: also where there is none."""
 
     tracer: trace.Tracer
+    begins: bool = False
 
     @contextmanager
     def each(self, name: str, parents: Sequence[str | None]) -> Iterator[list[str | None]]:
@@ -95,8 +96,11 @@ class Tracing:
             yield
 
     @contextmanager
-    def serve(self, name: str, parent: str | None) -> Iterator[str]:
-        """The span of a request over HTTP; yields its ``traceparent``."""
+    def serve(self, name: str, parent: str | None) -> Iterator[str | None]:
+        """The span of a request over HTTP; yields its ``traceparent``, or the parent's where nothing is recorded."""
+        if not self.begins and not _sampled(parent):
+            yield parent
+            return
         with self.tracer.start_as_current_span(name, _context(parent) if parent else None, SpanKind.SERVER) as span:
             yield _header(span)
 
@@ -110,7 +114,7 @@ def start_tracing(service: ServiceName, settings: TelemetrySettings) -> tuple[Tr
     if settings.otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
         provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
-    return Tracing(provider.get_tracer("dsr")), provider
+    return Tracing(provider.get_tracer("dsr"), begins=ratio > 0), provider
 
 
 def start_logging(settings: TelemetrySettings) -> None:

@@ -1,6 +1,5 @@
 """The API: submit, follow, verify, withdraw, decide, download; every call needs a key, every error is a problem."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -9,21 +8,19 @@ import orjson
 from fastapi import FastAPI, Header, Request, Response
 
 from services.intake import answer, documents, problems, timeline
-from services.intake.acceptance import Acceptance, Accepted, Envelope
+from services.intake.acceptance import Acceptance
 from services.intake.assurance import required_levels
 from services.intake.casework import Casework
-from services.intake.idempotency import Claim
-from services.intake.keys import Caller, Keys
-from services.intake.problems import BadRequest, NotReady, TooLarge
+from services.intake.counter import MANY, ONE, BeforeTheRoutes, Counter
+from services.intake.keys import Keys
+from services.intake.problems import NotReady
 from services.intake.register import Filed
-from services.intake.submission import Batch, Decision, Submission, Verification
+from services.intake.submission import Decision, Verification
 from shared import claims
 from shared.bus_tasks import TaskIdentities
 from shared.service import Running
 from shared.time_limit_policy import read_policy
 
-MAX_BODY = 4 * 1024 * 1024
-MAX_IDEMPOTENCY_KEY = 200
 Authorization = Annotated[str | None, Header(description="`Bearer dsr_…`")]
 
 
@@ -58,33 +55,21 @@ def build(running: Running) -> FastAPI:
 
 
 def _submitting(app: FastAPI, office: Office) -> None:
-    async def accept(request: Request, *, batch: bool) -> Response:
-        """The hot path: one body, one shared commit, one answer."""
-        caller = await office.keys.caller(request.headers.get("authorization"))
-        caller.must_be("channel", "privacy")
-        body = await _body(request)
-        submissions = Batch.model_validate_json(body).requests if batch else (Submission.model_validate_json(body),)
-        with office.running.tracing.serve("submit", request.headers.get("traceparent")) as trace:
-            accepted = await office.acceptance.accept(
-                submissions, Envelope(caller, _claim(request, caller, body), trace)
-            )
-        content: object = {"requests": [_told(a) for a in accepted]} if batch else _told(accepted[0])
-        return _json(content, 200 if accepted[0].replayed else 201)
+    counter = Counter(office.keys, office.acceptance, office.running.tracing)
+    app.add_middleware(BeforeTheRoutes, counter=counter)
 
-    @app.post("/v1/requests", status_code=201, openapi_extra=documents.SUBMIT, response_model=documents.Receipt)
+    @app.post(ONE, status_code=201, openapi_extra=documents.SUBMIT, response_model=documents.Receipt)
     async def submit(request: Request) -> Response:
         """Submit one request.
 
         A replay with the same `Idempotency-Key` and body gives the first answer again, with status 200.
         """
-        return await accept(request, batch=False)
+        return await counter.take(request.scope, request.receive)
 
-    @app.post(
-        "/v1/requests/batch", status_code=201, openapi_extra=documents.SUBMIT_BATCH, response_model=documents.Receipts
-    )
+    @app.post(MANY, status_code=201, openapi_extra=documents.SUBMIT_BATCH, response_model=documents.Receipts)
     async def submit_batch(request: Request) -> Response:
         """Submit up to 1,000 requests, accepted together or not at all."""
-        return await accept(request, batch=True)
+        return await counter.take(request.scope, request.receive)
 
 
 def _following(app: FastAPI, office: Office) -> None:
@@ -166,28 +151,6 @@ def _handing_out(app: FastAPI, office: Office) -> None:
         shown = claims.verify(claim, transactions.vault.keyring.claims, transactions.clock.now())
         caller.must_be(f"downstream:{shown.system}")
         return _json((await timeline.identities(transactions, shown)).model_dump(mode="json"))
-
-
-async def _body(request: Request) -> bytes:
-    if int(request.headers.get("content-length") or 0) > MAX_BODY:
-        raise TooLarge("the body is larger than 4 MiB; send fewer requests at once")
-    body = await request.body()
-    if len(body) > MAX_BODY:
-        raise TooLarge("the body is larger than 4 MiB; send fewer requests at once")
-    return body
-
-
-def _claim(request: Request, caller: Caller, body: bytes) -> Claim | None:
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY or not key.isascii() or not key.isprintable():
-        raise BadRequest("an Idempotency-Key has 1 to 200 printable ASCII characters")
-    return Claim(caller.key_id, key, hashlib.sha256(request.url.path.encode() + b"\0" + body).digest())
-
-
-def _told(accepted: Accepted) -> dict[str, object]:
-    return {"request_id": str(accepted.request_id), "state": accepted.state, "due_on": accepted.due_on}
 
 
 def _view(filed: Filed) -> dict[str, object]:

@@ -16,7 +16,6 @@ from shared.events import LiftDecided, RequestWithdrawn, RetryDecided
 from shared.rights import Outcome, Right
 from shared.transaction import Transaction, Transactions
 
-
 IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 """How a restriction ended that is now in force."""
 

@@ -77,35 +77,41 @@ MEDIA_TYPE = "application/problem+json"
 def install(app: FastAPI) -> None:
     """Makes every error of the app a problem."""
 
-    @app.exception_handler(DsrError)
-    async def ours(_: Request, error: DsrError) -> Response:
-        status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-        return problem(status, error.code, _first_sentence(error), str(error))
+    async def ours(_request: Request, error: Exception) -> Response:
+        known = answer(error)
+        if known is None:
+            raise error
+        return known
 
-    @app.exception_handler(ValidationError)
-    async def invalid(_: Request, error: ValidationError) -> Response:
-        return problem(422, "invalid", "The request is not valid.", "see errors for what to change", _errors(error))
-
-    @app.exception_handler(RequestValidationError)
-    async def unreadable(_: Request, error: RequestValidationError) -> Response:
-        errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-        return problem(422, "invalid", "The request is not valid.", "see errors for what to change", errors)
-
-    @app.exception_handler(HTTPException)
-    async def plain(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, "http", str(error.detail), str(error.detail))
-
-    async def away(_request: Request, _error: Exception) -> Response:
-        answer = problem(503, "unavailable", "The platform cannot store anything now.", "nothing was stored; try again")
-        answer.headers["Retry-After"] = "2"
-        return answer
-
-    for kind in AWAY:
-        app.add_exception_handler(kind, away)
+    for kind in (DsrError, ValidationError, RequestValidationError, HTTPException, *AWAY):
+        app.add_exception_handler(kind, ours)
 
     @app.exception_handler(Exception)
     async def unforeseen(_request: Request, _error: Exception) -> Response:
         return problem(500, "unforeseen", "Something went wrong on our side.", "it is in our log; try again later")
+
+
+def answer(error: Exception) -> Response | None:
+    """The problem that an error is for whoever called; None for one that nobody foresaw."""
+    match error:
+        case DsrError():
+            status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+            return problem(status, error.code, _first_sentence(error), str(error))
+        case ValidationError():
+            return problem(422, "invalid", "The request is not valid.", "see errors for what to change", _errors(error))
+        case RequestValidationError():
+            errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
+            return problem(422, "invalid", "The request is not valid.", "see errors for what to change", errors)
+        case HTTPException():
+            return problem(error.status_code, "http", str(error.detail), str(error.detail))
+        case _ if isinstance(error, AWAY):
+            sorry = problem(
+                503, "unavailable", "The platform cannot store anything now.", "nothing was stored; try again"
+            )
+            sorry.headers["Retry-After"] = "2"
+            return sorry
+        case _:
+            return None
 
 
 def problem(status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None) -> Response:

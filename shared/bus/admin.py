@@ -35,7 +35,9 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise for_code(code)
         async with asyncio.timeout(_KNOWN_WITHIN_SECONDS):
-            while not set(names) <= set(await admin.list_topics()):
+            while True:
+                if set(names) <= set(await admin.list_topics()):
+                    return
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)  # the broker says yes before all of it knows, and tells nobody
     finally:
         await admin.close()
