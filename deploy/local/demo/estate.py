@@ -20,7 +20,7 @@ CRM, CDR, TICKETING = "crm", "cdr", "ticketing"
 SYSTEMS = (CRM, CDR, TICKETING)
 """As they are called in ``shared/policy/downstreams.toml``."""
 
-_CRM_DATABASE, _CDR_DATABASE = "demo_crm", "demo_cdr"
+_DATABASE, _CRM_DATABASE, _CDR_DATABASE = "dsr_demo", "dsr_demo_crm", "dsr_demo_cdr"
 
 
 class Estate:
@@ -85,9 +85,18 @@ class Estate:
     def _start_servers(self) -> None:
         self._open.enter_context(self.platform)
         server = self.platform.postgres_dsn
-        databases.wait_for(databases.drop(server, "demo"))
-        self.dsn = databases.wait_for(databases.create(server, "demo"))
+        if self.platform.postgres is None:
+            self._open.callback(self._leave_nothing)
+        databases.wait_for(databases.drop(server, _DATABASE))
+        self.dsn = databases.wait_for(databases.create(server, _DATABASE))
         self._in_parallel(self._start_crm, self._fill_cdr)
+
+    def _leave_nothing(self) -> None:
+        """Drop what we made on a server that is not ours."""
+        server = self.platform.postgres_dsn
+        for name in (_DATABASE, _CRM_DATABASE, _CDR_DATABASE):
+            databases.wait_for(databases.drop(server, name))
+        databases.wait_for(calls.forget(server, _CDR_DATABASE))
 
     def _start_crm(self) -> None:
         self.crm = Tryton(

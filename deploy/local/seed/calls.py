@@ -26,10 +26,8 @@ async def _fill(server: str, name: str, company: Company, progress: Progress) ->
     """The full store is kept as a database beside it, which PostgreSQL copies in a moment."""
     full = f"{name}_{kept.digest(_SOURCE, _SOURCE.with_suffix(''))}"
     await databases.drop(server, name)
-    others = await _named_like(server, f"{name}_")
-    if full not in others:
-        for stale in others:
-            await databases.drop(server, stale)
+    if full not in await _kept(server, name):
+        await forget(server, name)
         partial = f"{name}_partial"
         store = await cdr.create(server, partial)
         with progress.step("Recording the calls in the CDR store", total=len(company.calls)) as step:
@@ -40,6 +38,12 @@ async def _fill(server: str, name: str, company: Company, progress: Progress) ->
         return await cdr.create(server, name)
 
 
+async def forget(server: str, name: str) -> None:
+    """Drop what is kept beside the database of that name."""
+    for database in await _kept(server, name):
+        await databases.drop(server, database)
+
+
 def _counted(calls: Iterable[Call], step: Step) -> Iterator[Call]:
     for number, call in zip(count(1), calls, strict=False):
         yield call
@@ -47,10 +51,10 @@ def _counted(calls: Iterable[Call], step: Step) -> Iterator[Call]:
             step.reach(number)
 
 
-async def _named_like(server: str, prefix: str) -> list[str]:
+async def _kept(server: str, name: str) -> list[str]:
     connection = await asyncpg.connect(server)
     try:
-        rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix)
+        rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", f"{name}_")
     finally:
         await connection.close()
     return [row["datname"] for row in rows]
