@@ -49,7 +49,13 @@ def rounded(value: float) -> float:
 def report(rows: Sequence[Row], directory: Path, versions: Mapping[str, str]) -> None:
     """Writes the rows to ``latest.json`` in that directory."""
     directory.mkdir(parents=True, exist_ok=True)
-    about = {"cores": os.cpu_count(), "python": machine.python_version(), "system": machine.platform(), **versions}
+    about = {
+        "cores": os.cpu_count(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "python": machine.python_version(),
+        "system": machine.platform(),
+        **versions,
+    }
     content = {"rows": [each.content() for each in rows], "machine": about}
     (directory / "latest.json").write_text(json.dumps(content, indent=1) + "\n")
 
