@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -120,7 +121,7 @@ async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None
     for message in messages:
         if message.topic not in partitions:
             partitions[message.topic] = len(await producer.partitions_for(message.topic))
-        place = (message.topic, (murmur2(message.key) & 0x7FFFFFFF) % partitions[message.topic])
+        place = (message.topic, _hash(message.key) % partitions[message.topic])
         headers = [(name, value.encode()) for name, value in message.headers.items()]
         batch = open_batches.get(place)
         if batch is None or batch.append(key=message.key, value=message.value, timestamp=None, headers=headers) is None:  # type: ignore[attr-defined]
@@ -131,3 +132,9 @@ async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None
     for place, batch in open_batches.items():
         acknowledgements.append(await producer.send_batch(batch, place[0], partition=place[1]))
     await asyncio.gather(*acknowledgements)
+
+
+@lru_cache(maxsize=8192)
+def _hash(key: bytes) -> int:
+    """The hash by which every Kafka client picks a partition; in pure Python, so once per request and not per event."""
+    return int(murmur2(key)) & 0x7FFFFFFF
