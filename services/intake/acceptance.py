@@ -22,6 +22,9 @@ from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
 from shared.vault import Statement
 
+_LARGEST_GROUP = 1_000
+"""Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
+
 _COLUMNS = [
     "request_id",
     "subject_ref",
@@ -144,7 +147,7 @@ class Acceptance:
 
     async def _work(self) -> None:
         while self._waiting:
-            group, self._waiting = _first_of_each_key(self._waiting)
+            group, self._waiting = _next_group(self._waiting)
             try:
                 answers = await self._commit(group)
             except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
@@ -209,14 +212,19 @@ def verified(request: Request, now: datetime) -> RequestVerified:
     )
 
 
-def _first_of_each_key(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-    """Those to commit now and those to commit after, so that one idempotency key is at most once in a transaction."""
+def _next_group(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """Those to commit now and those to commit after: one idempotency key at most once, and no more than is bearable."""
     now: list[_Waiting] = []
     later: list[_Waiting] = []
-    claimed: set[object] = set()
+    claimed: set[tuple[str, str]] = set()
+    size = 0
     for each in waiting:
         key = each.envelope.claim and (each.envelope.claim.key_id, each.envelope.claim.idempotency_key)
-        (later if key in claimed else now).append(each)
+        if key in claimed or (now and size + len(each.prepared) > _LARGEST_GROUP):
+            later.append(each)
+        else:
+            now.append(each)
+            size += len(each.prepared)
         if key:
             claimed.add(key)
     return now, later
