@@ -15,7 +15,7 @@ VERSION = "4.3.1"
 BROKER = f"org.apache.kafka:kafka_2.13:{VERSION}"
 LOGGING = "org.slf4j:slf4j-reload4j:1.7.36"  # without a binding for SLF4J 1.7 the broker logs nothing
 
-_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+_POM = """<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>local</groupId><artifactId>broker</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>{dependencies}</dependencies>
