@@ -15,6 +15,7 @@ from deploy.local.progress import Progress
 from deploy.local.roundup import Roundup
 from deploy.local.seed import calls, crm, tickets
 from deploy.local.tryton import Tryton
+from deploy.local.tryton.install import install
 
 CRM, CDR, TICKETING = "crm", "cdr", "ticketing"
 SYSTEMS = (CRM, CDR, TICKETING)
@@ -41,7 +42,8 @@ class Estate:
 
     def __enter__(self) -> Self:
         try:
-            self._in_parallel(self._start_servers, self._start_ticketing)
+            # Installing the CRM needs no server, so it does not wait for one.
+            self._in_parallel(install, self._start_servers, self._start_ticketing)
         except BaseException:
             self._open.close()
             raise
@@ -115,7 +117,7 @@ class Estate:
             self.ticketing.start()
 
     @staticmethod
-    def _in_parallel(*work: Callable[[], None]) -> None:
+    def _in_parallel(*work: Callable[[], object]) -> None:
         threads = ThreadPoolExecutor()
         try:
             for done in [threads.submit(each) for each in work]:
