@@ -209,7 +209,7 @@ async def test_a_change_by_somebody_else_in_between_is_not_overwritten_blindly_b
     assert office.get("user", user)["restricted"]
 
 
-@pytest.mark.parametrize("route", ["people", "records", "history", "forget"])
+@pytest.mark.parametrize("route", ["people", "records", "values", "overwrite", "history", "forget"])
 def test_the_privacy_routes_are_closed_to_ordinary_agents(office: Office, route: str) -> None:
     body = {"addresses": [], "phones": [], "people": [], "records": {"user": ["1"]}}
     agent = (office.roundup.agent, office.roundup.agent_password)

@@ -3,72 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import httpx
-import pytest
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from shared.downstreams.contract import Operation, Receipt, Task, TaskOutcome
+from shared.downstreams.contract import Operation, Receipt, TaskOutcome
 from shared.downstreams.roundup import RoundupAdapter
 from shared.errors import BlastRadius, ForeignHit, ResidueFound
-from tests.fixtures.roundup import Notes, Office, adapter_for, email, name, phone, task
-
-
-class Interrupted(Exception):
-    """The process died here."""
-
-
-class DiesAt(httpx.AsyncHTTPTransport):
-    """A connection over which the process dies at the n-th change."""
-
-    def __init__(self, changes: int) -> None:
-        super().__init__()
-        self.left = changes
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass on all but the last."""
-        if request.method == "PATCH":
-            self.left -= 1
-            if self.left < 0:
-                raise Interrupted
-        return await super().handle_async_request(request)
-
-
-def again(before: Task, notes: Notes) -> Task:
-    """The same task, as the engine gives it to the next attempt."""
-    return Task(
-        before.task_id,
-        before.request_id,
-        before.subject_ref,
-        before.system,
-        before.operation,
-        before.identities,
-        before.details,
-        attempt=before.attempt + 1,
-        progress=notes.get(before.task_id, {}),
-    )
-
-
-class Customer:
-    """One person with all that a tracker may hold about them, their values found nowhere else."""
-
-    def __init__(self, office: Office) -> None:
-        tag = uuid7().hex[-12:]
-        self.address, self.phone = f"Ines.{tag}@example.org", f"+3460{int(tag, 16) % 10**7:07d}"
-        self.name, self.text, self.file = f"Ines Qx{tag}", f"the line of Ines {tag} is dead", f"invoice-{tag}.txt"
-        self.title, self.former = f"No signal for Ines {tag}", f"before.{tag}@example.net"
-        self.user = office.person(self.name, self.former, self.phone)
-        office.change("user", self.user, address=self.address)
-        self.ticket = office.ticket(self.user, self.title, self.text, self.file)
-        office.change("issue", self.ticket, title=f"{self.title}!")
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """What must not be found anywhere."""
-        return (self.address, self.former, self.phone, self.name, self.text, self.title, self.file)
-
-    def erasure(self) -> Task:
-        """Their request."""
-        return task(Operation.ERASE, email(self.address), phone(self.phone))
+from tests.fixtures.roundup import Customer, Notes, Office, adapter_for, again, email, name, phone, task
 
 
 async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files(
@@ -112,27 +53,6 @@ async def test_a_saved_search_and_a_message_on_somebody_elses_ticket_are_erased_
     assert office.get("query", search)["name"] == "[erased]"
     assert office.get("msg", note)["content"] == "[erased]"
     assert office.get("issue", other.ticket)["title"] == f"{other.title}!"
-
-
-@pytest.mark.parametrize("changes", [0, 1, 3])
-async def test_a_repeat_after_a_crash_gives_the_receipt_that_the_first_attempt_would_have_given(
-    office: Office, ticketing: RoundupAdapter, notes: Notes, changes: int
-) -> None:
-    undisturbed, customer = Customer(office), Customer(office)
-    (expected,) = await ticketing.erase([undisturbed.erasure()], notes.note)
-    dying = adapter_for(office.roundup, DiesAt(changes))
-    first = customer.erasure()
-    with pytest.raises(Interrupted):
-        await dying.erase([first], notes.note)
-    await dying.close()
-    second = again(first, notes)
-    (receipt,) = await ticketing.erase([second], notes.note)
-    (repeated,) = await ticketing.erase([again(second, notes)], notes.note)
-    assert isinstance(receipt, Receipt), receipt
-    assert isinstance(expected, Receipt)
-    assert (receipt.outcome, receipt.by_category) == (expected.outcome, expected.by_category)
-    assert repeated == receipt
-    assert office.holds(*customer.values) == []
 
 
 async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(office: Office, notes: Notes) -> None:

@@ -6,9 +6,10 @@ import pytest
 from pydantic import JsonValue
 
 from shared.downstreams.roundup.amendment import corrected
-from shared.downstreams.roundup.directory import spellings
+from shared.downstreams.roundup.directory import by_owner, spellings
 from shared.downstreams.roundup.erasure import Plan
 from shared.downstreams.roundup.subjects import Person, identities_of, subjects
+from shared.downstreams.roundup.tracker import batches
 from shared.errors import ForeignHit, Refused
 from shared.identities import Identity, IdentityType
 
@@ -79,6 +80,20 @@ def test_a_plan_that_was_noted_counts_only_what_is_new() -> None:
     new = again.lacking({"user": ["3"], "msg": ["7", "12"]})
     assert new == {"user": [], "msg": ["12"]}
     assert again.plus(new, {"msg": {"12": 4}}).found == {"account": 1, "message": 2, "history": 7}
+
+
+def test_each_owner_has_their_records_in_order_and_nobody_has_those_of_strangers() -> None:
+    rows = {"issue": [("10", "1"), ("9", "1"), ("7", "2"), ("5", "99")], "msg": [("4", "2"), ("4", "1")]}
+    assert by_owner(rows, ["1", "2", "3"]) == {
+        "1": {"issue": ["9", "10"], "msg": ["4"]},
+        "2": {"issue": ["7"], "msg": ["4"]},
+        "3": {"issue": [], "msg": []},
+    }
+
+
+def test_many_records_travel_five_hundred_at_a_time() -> None:
+    assert [len(batch) for batch in batches(range(1_001))] == [500, 500, 1]
+    assert list(batches([])) == []
 
 
 def test_an_alternate_address_is_corrected_where_it_stands() -> None:

@@ -1,4 +1,4 @@
-"""Roundup as a downstream: locate, export, erase, amend, escalate; hundreds of tasks in as few calls as REST allows."""
+"""Roundup as a downstream: locate, export, erase, amend, escalate; hundreds of tasks in as few calls as it allows."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +10,14 @@ import httpx
 from pydantic import JsonValue
 
 from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
-from shared.downstreams.roundup import amendment, directory, erasure, escalation, export
+from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import Plan
+from shared.downstreams.roundup.overwriting import Failure
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
 from shared.downstreams.roundup.tracker import Tracker
 from shared.errors import BlastRadius, Misconfigured, Refused, Unavailable
-
-Failure = Unavailable | Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,8 @@ class RoundupAdapter:
         """Overwrite and retire the subject with all that is theirs, remove its history, look again."""
         found = await self._find(tasks)
         plans, failures = await self._plan(found, note)
-        failures |= await self._overwrite({key: plan for key, plan in plans.items() if key not in failures})
+        ready = {key: plan.records for key, plan in plans.items() if key not in failures}
+        failures |= await overwriting.overwrite(self._tracker, ready)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
         await erasure.forget(self._tracker, written.values())
         remaining = await erasure.left(self._tracker, written.values())
@@ -216,17 +216,6 @@ class RoundupAdapter:
         if grown:
             await note({key: plans[key].progress() for key in grown})
         return plans, failures
-
-    async def _overwrite(self, plans: Mapping[UUID, Plan]) -> Mapping[UUID, Failure]:
-        async def one(key: UUID, plan: Plan) -> tuple[UUID, Failure] | None:
-            try:
-                await erasure.overwrite(self._tracker, plan.records)
-            except (Unavailable, Refused) as failure:
-                return key, failure
-            return None
-
-        outcomes = await self._tracker.all(one(key, plan) for key, plan in plans.items())
-        return dict(outcome for outcome in outcomes if outcome is not None)
 
     async def _conclude(
         self,

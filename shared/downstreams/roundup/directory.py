@@ -48,13 +48,17 @@ async def records(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Recor
         pairs = {classname: {(one, owner) for one, owner in rows} for classname, rows in answer.items()}
     else:
         pairs = await _by_rest(tracker, ids)
-    return {
-        owner: {
-            classname: sorted((one for one, whose in rows if whose == owner), key=int)
-            for classname, rows in pairs.items()
-        }
-        for owner in ids
-    }
+    return by_owner(pairs, ids)
+
+
+def by_owner(pairs: Mapping[str, Iterable[tuple[str, str]]], owners: Iterable[str]) -> Mapping[str, Records]:
+    """Rows of (record, owner) for each class as the records of each of the owners, in the order of their ids."""
+    owned: dict[str, dict[str, list[str]]] = {owner: {classname: [] for classname in pairs} for owner in owners}
+    for classname, rows in pairs.items():
+        for one, owner in sorted(rows, key=lambda row: int(row[0])):
+            if owner in owned:
+                owned[owner][classname].append(one)
+    return owned
 
 
 async def _by_rest(tracker: Tracker, ids: Sequence[str]) -> dict[str, set[tuple[str, str]]]:

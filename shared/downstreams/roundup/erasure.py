@@ -1,6 +1,5 @@
-"""Erasure in a tracker: overwrite, retire, remove the history, look again."""
+"""Erasure in a tracker: what to do, by which values to overwrite it, remove its history, look again."""
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +7,11 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from shared.downstreams.roundup.directory import Records
-from shared.downstreams.roundup.tracker import Tracker, unlike
+from shared.downstreams.roundup.tracker import Item, Tracker, batches, unlike
 from shared.errors import ResidueFound
 
 ERASED = "[erased]"
 CATEGORIES = {"user": "account", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
-_ORDER = ("file", "msg", "query", "issue")
 _BLANK: Mapping[str, Mapping[str, str]] = {
     "issue": {"title": ERASED},
     "msg": {"content": ERASED, "summary": ERASED, "messageid": "", "inreplyto": ""},
@@ -73,19 +71,6 @@ def blank(classname: str, identity: str) -> Mapping[str, str]:
     }
 
 
-async def overwrite(tracker: Tracker, records: Records) -> None:
-    """Overwrite everything that hangs on the people, then the people, and retire them."""
-    await tracker.all(
-        tracker.change(classname, one, blank(classname, one))
-        for classname in _ORDER
-        for one in records.get(classname, ())
-    )
-    for person in records.get("user", ()):
-        password = {"password": secrets.token_urlsafe(32)}
-        await tracker.change("user", person, blank("user", person), unseen=password)
-        await tracker.retire("user", person)
-
-
 async def history(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, Mapping[str, int]] | None:
     """Rows of the history of records, by class and id; ``None`` where the tracker cannot tell."""
     answer: Mapping[str, Mapping[str, int]] | None = await tracker.privacy("history", {"records": together(plans)})
@@ -99,14 +84,34 @@ async def forget(tracker: Tracker, plans: Iterable[Records]) -> bool:
 
 async def left(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, frozenset[str]]:
     """The records, by class, that do not have their erased values when they are read again."""
-    remaining: dict[str, frozenset[str]] = {}
-    for classname, ids in together(plans).items():
-        fields = ",".join(blank(classname, "0"))
-        items = await tracker.read(classname, ids, fields)
-        remaining[classname] = frozenset(
-            str(item["id"]) for item in items if unlike(item, blank(classname, str(item["id"])))
-        ) | (frozenset(ids) - {str(item["id"]) for item in items})
-    return remaining
+    records = together(plans)
+    says = await _values(tracker, records)
+    return {
+        classname: frozenset(
+            one for one in ids if one not in says[classname] or unlike(says[classname][one], blank(classname, one))
+        )
+        for classname, ids in records.items()
+    }
+
+
+async def _values(tracker: Tracker, records: Records) -> Mapping[str, Mapping[str, Item]]:
+    """What the records say now, by class and id; by plain REST where the tracker has no route for it."""
+    fields = {classname: list(blank(classname, "0")) for classname in records}
+    found: dict[str, dict[str, Item]] = {classname: {} for classname in records}
+    for batch in batches([(classname, one) for classname, ids in records.items() for one in ids]):
+        asked: dict[str, list[str]] = {}
+        for classname, one in batch:
+            asked.setdefault(classname, []).append(one)
+        answer = await tracker.privacy("values", {"records": asked, "fields": fields})
+        if answer is None:
+            return {key: await _by_rest(tracker, key, ids, fields[key]) for key, ids in records.items()}
+        for classname, items in answer.items():
+            found[classname] |= items
+    return found
+
+
+async def _by_rest(tracker: Tracker, classname: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Item]:
+    return {str(item["id"]): item for item in await tracker.read(classname, ids, ",".join(fields))}
 
 
 def judge(

@@ -1,7 +1,7 @@
 """The tracker's REST interface: items by class and id, changed under their ETag, and its privacy routes if any."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -13,6 +13,7 @@ from shared.errors import Refused, Unavailable
 Item = Mapping[str, Any]
 Done = TypeVar("Done")
 CHUNK = 100
+BATCH = 500
 _CONFLICTS = 5
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -181,6 +182,11 @@ def _data(answer: httpx.Response) -> Any:
 def _chunks(ids: Iterable[str]) -> list[list[str]]:
     wanted = sorted(set(ids), key=int)
     return [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
+
+
+def batches(many: Sequence[Done]) -> Iterator[Sequence[Done]]:
+    """Slices small enough for one call of a privacy route."""
+    return (many[at : at + BATCH] for at in range(0, len(many), BATCH))
 
 
 def unlike(fields: Item, values: Item) -> bool:

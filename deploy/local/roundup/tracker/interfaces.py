@@ -9,12 +9,22 @@ routes do; they ask for the permission `Forget`. Bodies are JSON objects:
     POST rest/privacy/records  {"people": [id, …]}                         what is theirs: {class: [[id, person], …]}
     POST rest/privacy/history  {"records": {class: [id, …]}}               rows of the history: {class: {id: rows}}
     POST rest/privacy/forget   {"records": {class: [id, …]}}               removes those rows
+    POST rest/privacy/values   {"records": {class: [id, …]}, "fields": {class: [field, …]}}
+                               what the records say now, retired or not: {class: {id: {field: text}}}
+    POST rest/privacy/overwrite {"records": [{"class", "id", "of": [person, …], "values": {field: text}, "retire"}, …]}
+                               gives them other values, and retires them, in one transaction; answers which were left
+                               as they were: {"left": [[position, "passed on" or "refused"], …]}
 """
 
+import contextlib
 import itertools
+import secrets
+import sqlite3
 
 from roundup.backends import back_sqlite
-from roundup.exceptions import Unauthorised
+from roundup.exceptions import RoundupException, Unauthorised
+from roundup.hyperdb import Password, String
+from roundup.password import Password as Secret
 from roundup.rest import Routing, UsageError, _data_decorator
 
 CLASSES = ("user", "issue", "msg", "file", "query")
@@ -79,6 +89,51 @@ def rows_of(instance, payload):
     return found
 
 
+def belongings(db, people):
+    """What belongs to people: {class: [[id, person], …]}."""
+    found = {classname: [] for classname in BELONGS}
+    for chunk in chunks(people):
+        for classname, statement in BELONGS.items():
+            db.sql(statement.format(people=chunk))
+            found[classname] += [[str(row[0]), str(row[1])] for row in db.cursor.fetchall()]
+    return found
+
+
+@contextlib.contextmanager
+def whole(db):
+    """What is done to one record is done whole or not at all, whatever becomes of the others."""
+    stored = len(db.transactions)
+    db.sql("savepoint record")
+    try:
+        yield
+    except BaseException:
+        db.sql("rollback to record")
+        for _, contents in db.transactions[stored:]:
+            db.rollbackStoreFile(*contents)
+        del db.transactions[stored:]
+        db.clearCache()
+        raise
+    finally:
+        db.sql("release record")
+
+
+def change(db, record, unknown):
+    """Give one record its new values, unless it has them, and retire it if so asked or if it was retired before."""
+    records, identity = db.getclass(record["class"]), record["id"]
+    if not all(isinstance(records.getprops()[field], String) for field in record["values"]):
+        raise UsageError("Only texts can be overwritten")
+    retired = records.is_retired(identity)
+    if any((records.get(identity, field) or "") != (value or "") for field, value in record["values"].items()):
+        if retired:
+            records.restore(identity)
+            retired = False
+            record = {**record, "retire": True}
+        passwords = {field: unknown for field, kind in records.getprops().items() if isinstance(kind, Password)}
+        records.set(identity, **record["values"], **passwords)
+    if record.get("retire") and not retired:
+        records.retire(identity)
+
+
 @Routing.route("/privacy/people", "POST")
 @_data_decorator
 def people(self, input_payload):
@@ -101,12 +156,51 @@ def people(self, input_payload):
 @_data_decorator
 def records(self, input_payload):
     """What belongs to people, retired records too."""
-    found = {classname: [] for classname in BELONGS}
-    for chunk in chunks(asked(self, input_payload, "people")):
-        for classname, statement in BELONGS.items():
-            self.db.sql(statement.format(people=chunk))
-            found[classname] += [[str(row[0]), str(row[1])] for row in self.db.cursor.fetchall()]
+    return 200, belongings(self.db, asked(self, input_payload, "people"))
+
+
+@Routing.route("/privacy/values", "POST")
+@_data_decorator
+def values(self, input_payload):
+    """What records say; one that does not exist says nothing."""
+    fields, found = asked(self, input_payload, "fields"), {}
+    for classname, ids in asked(self, input_payload, "records").items():
+        if classname not in CLASSES:
+            raise UsageError("No such class")
+        records = self.db.getclass(classname)
+        found[classname] = {
+            one: {field: records.get(one, field) for field in fields[classname]} for one in ids if records.hasnode(one)
+        }
     return 200, found
+
+
+@Routing.route("/privacy/overwrite", "POST")
+@_data_decorator
+def overwrite(self, input_payload):
+    """Overwrite each record that still belongs to one of whom it is said to be; a refusal stops that record alone.
+
+    Whoever is overwritten gets a password that nobody knows.
+    """
+    records, db, left = asked(self, input_payload, "records"), self.db, []
+    if not all(record["class"] in CLASSES for record in records):
+        raise UsageError("No such class")
+    unknown = Secret(secrets.token_urlsafe(32), config=db.config)
+    db.commit()
+    db.sql("begin immediate")  # from here on nobody else can give a record to somebody else
+    people = {person for record in records for person in record["of"]}
+    owned = {("user", person, person) for person in people}
+    owned |= {(classname, *row) for classname, rows in belongings(db, people).items() for row in rows}
+    for position, record in enumerate(records):
+        if not any((record["class"], record["id"], person) in owned for person in record["of"]):
+            left.append([position, "passed on"])
+            continue
+        try:
+            with whole(db):
+                change(db, record, unknown)
+        except (RoundupException, ValueError, LookupError, TypeError, sqlite3.IntegrityError):
+            left.append([position, "refused"])
+    db.commit()
+    return 200, {"left": left}
 
 
 @Routing.route("/privacy/history", "POST")

@@ -1,0 +1,96 @@
+"""Overwriting in a tracker: hundreds of records in one call by its privacy route, or one by one where it has none."""
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from shared.downstreams.roundup.directory import Records
+from shared.downstreams.roundup.erasure import blank
+from shared.downstreams.roundup.tracker import Item, Tracker, batches
+from shared.errors import Refused, Unavailable
+
+Failure = Unavailable | Refused
+_HANGING = ("file", "msg", "query", "issue")
+
+
+class _Step(NamedTuple):
+    """One record of a task."""
+
+    task: UUID
+    classname: str
+    id: str
+    people: Sequence[str]
+
+    def wish(self) -> Item:
+        """The record as the tracker's route wants it: it is overwritten only while it belongs to one of the people."""
+        values = blank(self.classname, self.id)
+        retire = self.classname == "user"
+        return {"class": self.classname, "id": self.id, "of": self.people, "values": values, "retire": retire}
+
+
+async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[UUID, Failure]:
+    """For each task overwrite everything that hangs on the people, then the people, and retire them.
+
+    Returns which tasks failed: their people are left as they are, so that a repeat finds them.
+    """
+    failures: dict[UUID, Failure] = {}
+    for classes in (_HANGING, ("user",)):
+        steps = [
+            _Step(task, classname, one, records.get("user", ()))
+            for task, records in plans.items()
+            if task not in failures
+            for classname in classes
+            for one in records.get(classname, ())
+        ]
+        for batch in batches(steps):
+            failed = await _together(tracker, batch)
+            if failed is None:
+                return await _one_by_one(tracker, plans)
+            failures |= failed
+    return failures
+
+
+async def _together(tracker: Tracker, steps: Sequence[_Step]) -> Mapping[UUID, Failure] | None:
+    """Which tasks failed; ``None`` where the tracker has no route for it."""
+    try:
+        answer = await tracker.privacy("overwrite", {"records": [step.wish() for step in steps]})
+    except (Unavailable, Refused) as failure:
+        return dict.fromkeys((step.task for step in steps), failure)
+    if answer is None:
+        return None
+    reasons: dict[UUID, list[str]] = {}
+    for position, why in answer["left"]:
+        step = steps[position]
+        reasons.setdefault(step.task, []).append(f"{step.classname} {why}")
+    return {task: Refused(_told(Counter(whys))) for task, whys in reasons.items()}
+
+
+def _told(reasons: Counter[str]) -> str:
+    kinds = ", ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items()))
+    return f"the tracker left {reasons.total()} records as they were: {kinds}"
+
+
+async def _one_by_one(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[UUID, Failure]:
+    async def one(task: UUID, records: Records) -> tuple[UUID, Failure] | None:
+        try:
+            await _by_rest(tracker, records)
+        except (Unavailable, Refused) as failure:
+            return task, failure
+        return None
+
+    outcomes = await tracker.all(one(task, records) for task, records in plans.items())
+    return dict(outcome for outcome in outcomes if outcome is not None)
+
+
+async def _by_rest(tracker: Tracker, records: Records) -> None:
+    await tracker.all(
+        tracker.change(classname, one, blank(classname, one))
+        for classname in _HANGING
+        for one in records.get(classname, ())
+    )
+    for person in records.get("user", ()):
+        password = {"password": secrets.token_urlsafe(32)}
+        await tracker.change("user", person, blank("user", person), unseen=password)
+        await tracker.retire("user", person)
