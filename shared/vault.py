@@ -16,6 +16,7 @@ from shared.identities import Identity, IdentityType
 from shared.keyring import Keyring
 from shared.postgres import Connection
 
+_KEY = 32
 _NONCE = 12
 
 
@@ -46,9 +47,10 @@ class Vault:
 
     def new_subject(self, subject_ref: UUID, statement: Statement, now: datetime) -> tuple[object, ...]:
         """A row of ``vault.subject`` with a fresh key and the sealed statement."""
-        key = AESGCM.generate_key(256)
-        wrapped = _seal(self.keyring.key(self.keyring.active), key, subject_ref.bytes)
-        sealed = _seal(AESGCM(key), _encode(statement), subject_ref.bytes)
+        chance = os.urandom(_KEY + 2 * _NONCE)  # one call of the system instead of three
+        key, nonce, another = chance[:_KEY], chance[_KEY:-_NONCE], chance[-_NONCE:]
+        wrapped = _seal(self.keyring.key(self.keyring.active), key, subject_ref.bytes, nonce)
+        sealed = _seal(AESGCM(key), _encode(statement), subject_ref.bytes, another)
         return (subject_ref, self.keyring.active, wrapped, sealed, now)
 
     @staticmethod
@@ -168,8 +170,8 @@ def encode_identities(identities: Iterable[Identity]) -> bytes:
     return _encode(Statement(tuple(identities)))
 
 
-def _seal(key: AESGCM, content: bytes, bound_to: bytes) -> bytes:
-    nonce = os.urandom(_NONCE)
+def _seal(key: AESGCM, content: bytes, bound_to: bytes, nonce: bytes | None = None) -> bytes:
+    nonce = nonce or os.urandom(_NONCE)
     return nonce + key.encrypt(nonce, content, bound_to)
 
 

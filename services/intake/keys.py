@@ -74,6 +74,8 @@ class Keys:
         now = self._clock.now()
         known = self._known.get(key_id)
         if known is None or known[0] < now:
+            if known:
+                self._known[key_id] = (now + _REMEMBER, known[1], known[2])  # others need not ask while we do
             row = await self._pool.fetchrow(
                 "SELECT hash, role FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
             )

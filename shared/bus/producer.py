@@ -120,7 +120,8 @@ async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None
     acknowledgements = []
     for message in messages:
         if message.topic not in partitions:
-            partitions[message.topic] = len(await producer.partitions_for(message.topic))
+            known = producer.client.cluster.partitions_for_topic(message.topic)
+            partitions[message.topic] = len(known or await producer.partitions_for(message.topic))
         place = (message.topic, _hash(message.key) % partitions[message.topic])
         headers = [(name, value.encode()) for name, value in message.headers.items()]
         batch = open_batches.get(place)

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import sys
 from dataclasses import dataclass, field
+from statistics import median
 
 import orjson
 
@@ -50,33 +51,43 @@ async def measure(ground: Ground) -> list[Row]:
     """Intake alone with its broker and its database, and the bare application, in turn; before it all five at once."""
     templates = await stores.seed(ground.platform, "intake", 1)
     copied = await stores.copy(ground.platform, templates, f"run_{secrets.token_hex(3)}", ground.directory / "stores")
-    port = free_port()
-    log = ground.directory / "bare.log"
-    bare = Child(
-        "bare reply",
-        [sys.executable, "-m", "tests.bench.bare_reply", str(port)],
-        log=log,
-        ready=accepts(port),
-        cwd=ROOT,
-    )
+    bare = {kind: _bare(kind, ground) for kind in ("declared", "unread")}
     async with stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
         loads = Loads(running.client.headers["Authorization"].removeprefix("Bearer "))
         intake = running.services.ports[ServiceName.INTAKE]
         with_all = await loads.on(intake)
         ground.say(f"with all five at work: {with_all:.0f} requests/s")
         await asyncio.to_thread(_stop_all_but_intake, running)
-        await asyncio.to_thread(bare.start)
+        for child, _ in bare.values():
+            await asyncio.to_thread(child.start)
         try:
-            arms = {"ours": lambda: loads.on(intake), "bare reply": lambda: loads.on(port)}
+            arms = {
+                "ours": lambda: loads.on(intake),
+                "bare reply": lambda: loads.on(bare["declared"][1]),
+                "bare, body unread": lambda: loads.on(bare["unread"][1]),
+            }
             figures = await ground.interleaved(arms, "requests/s")
         finally:
-            await asyncio.to_thread(bare.stop)
+            for child, _ in bare.values():
+                await asyncio.to_thread(child.stop)
         stored = await running.pool.fetchval("SELECT count(*) FROM intake.request")
         must("requests stored", stored, loads.created[intake])
     await stores.drop(ground.platform, copied)
-    what = "a FastAPI route that reads the body and replies as much, no database; the same server, one process"
-    more = {"with_all_five_at_work": rounded(with_all), "connections": CONNECTIONS, "seconds_each": SECONDS}
+    what = "a FastAPI route with the same body and answer as its declared models, no database; one process each"
+    more = {
+        "with_all_five_at_work": rounded(with_all),
+        "bare_with_the_body_unread": rounded(median(figures["bare, body unread"])),
+        "connections": CONNECTIONS,
+        "seconds_each": SECONDS,
+    }
     return [row("intake_durable_vs_bare", figures["ours"], figures["bare reply"], "requests/s", what, **more)]
+
+
+def _bare(kind: str, ground: Ground) -> tuple[Child, int]:
+    port = free_port()
+    command = [sys.executable, "-m", "tests.bench.bare_reply", str(port), kind]
+    log = ground.directory / f"bare-{kind}.log"
+    return Child(f"bare reply, {kind}", command, log=log, ready=accepts(port), cwd=ROOT), port
 
 
 def _stop_all_but_intake(running: Stack) -> None:
