@@ -7,7 +7,7 @@ from services.deadline.settings import DeadlineSettings
 from services.deadline.sweep import Sweep
 from shared.bus.topics import Topic
 from shared.downstreams.contract import Operation
-from shared.events import RequestClosed, RequestReceived
+from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestExtended, RequestReceived
 from shared.service import Running, Service
 from shared.time_limit_policy import read_policy
 
@@ -22,7 +22,10 @@ async def sweep(running: Running) -> None:
 
 service = Service("deadline", reads=[Topic.REQUESTS], writes=Topic.DEADLINES)
 service.on(RequestReceived, partial(handlers.start, policy=policy))
-service.on(RequestClosed, handlers.stop)
+service.on(QuestionSent, partial(handlers.asked, policy=policy))
+service.on(QuestionAnswered, partial(handlers.answered, policy=policy))
+service.on(RequestExtended, partial(handlers.extend, policy=policy))
+service.on(RequestClosed, partial(handlers.stop, policy=policy))
 service.works(Operation.ESCALATE, concludes=handlers.escalated)
 service.also(sweep)
 
