@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from services.deadline import clocks, questions
+from services.deadline import clocks, company, questions
 from services.deadline.clocks import Started, Stopped
 from services.deadline.milestones import Clock, next_at, schedule
 from services.deadline.recomputation import recompute, running
-from shared import fulfilment
 from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestExtended, RequestReceived
-from shared.fulfilment import Completed
 from shared.suspension import not_counted
 from shared.time_limit import Arrival, Timeliness, due_on, limits, target, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
@@ -65,23 +63,17 @@ async def stop(events: Sequence[RequestClosed], tx: Transaction, *, policy: Time
     event_of = {event.request_id: event for event in events}
     if unanswered := await questions.end(tx.connection, events):
         await recompute(tx, unanswered, "closed_with_a_question", policy)
-    stopped = []
+    stopped, answers = [], []
     for clock in await clocks.running(tx.connection, list(event_of)):
         event = event_of[clock.request_id]
         how = timeliness(event.responded_at, clock.due_at, clock.statutory_due_at)
+        answers.append(clock)
         stopped.append(Stopped(clock.request_id, event.responded_at, event.outcome, how))
         if how is not Timeliness.ON_TIME:
             tx.record(clock.request_id, "deadline.missed", {"timeliness": how})
     if stopped:
         await clocks.stop(tx.connection, stopped)
-        await fulfilment.cancel(tx, [each.request_id for each in stopped])
-
-
-async def escalated(completed: Sequence[Completed], tx: Transaction) -> None:
-    """The privacy team has the warning before it: put on record where."""
-    for done in completed:
-        systems = [report.system for report in done.reports]
-        tx.record(done.request_id, "deadline.escalated", {"level": done.details["level"], "systems": [*systems]})
+        await company.release(tx, answers, event_of)
 
 
 def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Started:
