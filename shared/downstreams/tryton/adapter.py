@@ -88,8 +88,7 @@ class TrytonAdapter:
 
     async def flag(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
-        del note  # a mark that is set or taken away again is the same
-        return await mark(self._rpc, self._subjects, tasks)
+        return await mark(self._rpc, self._subjects, tasks, note)
 
     async def _read(self, tasks: Sequence[Task], outcome: TaskOutcome) -> list[Result]:
         found = await self._subjects.of(tasks)

@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from shared.downstreams.contract import Receipt, Result, Task, TaskOutcome
+from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
 from shared.downstreams.tryton.party import PARTY
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.subjects import Subjects
 from shared.errors import Refused
 
+_COUNT: Final = "shown_with"
 _FIELD: Final = "open_requests"
 _CHUNK: Final = 100
 
 
-async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task]) -> list[Result]:
+async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note: Note) -> list[Result]:
     """Adds the ids of open requests to the proven parties, then takes those of answered requests away from any party.
 
     An id is found by itself when it is taken away: by then the subject's key may be shredded, and the party erased.
@@ -37,11 +38,19 @@ async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task]) -> lis
     await _write(rpc, present, wanted)
     marked = await _marked(rpc, [str(task.request_id) for task in closing])
     answered = {str(task.request_id) for task in closing}
+    counts = {task.task_id: _counted(task, marked) for task in closing}
+    if new := {t.task_id: {_COUNT: counts[t.task_id]} for t in closing if _COUNT not in t.progress}:
+        await note(new)
     await _write(rpc, marked, {party: requests - answered for party, requests in marked.items()})
     for task in closing:
-        count = sum(str(task.request_id) in requests for requests in marked.values())
-        results[task.task_id] = _receipt(task, count)
+        results[task.task_id] = _receipt(task, counts[task.task_id])
     return [results[task.task_id] for task in tasks]
+
+
+def _counted(task: Task, marked: Mapping[int, set[str]]) -> int:
+    """How many parties showed the request, when this task first looked."""
+    noted = task.progress.get(_COUNT)
+    return noted if isinstance(noted, int) else sum(str(task.request_id) in requests for requests in marked.values())
 
 
 def _receipt(task: Task, count: int) -> Receipt:
