@@ -69,6 +69,7 @@ async def stop(events: Sequence[RequestClosed], tx: Transaction, *, policy: Time
         how = timeliness(event.responded_at, clock.due_at, clock.statutory_due_at)
         answers.append(clock)
         stopped.append(Stopped(clock.request_id, event.responded_at, event.outcome, how))
+        tx.record(clock.request_id, "deadline.stopped", {"timeliness": how, "due_on": clock.due_on.isoformat()})
         if how is not Timeliness.ON_TIME:
             tx.record(clock.request_id, "deadline.missed", {"timeliness": how})
     if stopped:

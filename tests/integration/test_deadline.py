@@ -244,6 +244,8 @@ async def test_an_answer_is_judged_by_the_dates_that_were_stored(
     async with office.begin() as tx:  # closed again later: the first answer counts
         await stop([closed(event, ARRIVED + timedelta(days=90))], tx)
     assert await pool.fetchval("SELECT timeliness FROM clock") == timeliness
+    stopped = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'deadline.stopped'")
+    assert [json.loads(row["detail"]) for row in stopped] == [{"timeliness": timeliness, "due_on": "2026-04-04"}]
     missed = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'deadline.missed'")
     assert [json.loads(row["detail"]) for row in missed] == [{"timeliness": timeliness}] * (timeliness != "on_time")
 
