@@ -107,7 +107,7 @@ class Desk:
         asked: list[Task] = []
         for claim in claims:
             statement = known.get(claim.subject_ref)
-            if self._operation is Operation.ESCALATE:  # a warning is about the request, not about the person
+            if _is_about_the_request(self._operation, claim):
                 asked.append(self._task(claim, Statement()))
             elif statement is None:
                 results[claim.task_id] = KeyGone("the subject's key was shredded before this task was worked")
@@ -263,6 +263,11 @@ class Desk:
 
     def _named(self, claim: Claim, detail: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         return {"task_id": str(claim.task_id), "system": self._step[0], "operation": self._step[1], **detail}
+
+
+def _is_about_the_request(operation: Operation, claim: Claim) -> bool:
+    """Whether nobody is to be searched for: a warning, or a flag that is found by the request and taken away."""
+    return operation is Operation.ESCALATE or (operation is Operation.FLAG and not claim.details.get("open"))
 
 
 def _holds_data(result: Result) -> bool:

@@ -97,6 +97,39 @@ class LiftDecided(Event):
     due_on: date
 
 
+class QuestionSent(Event):
+    """The requester was asked who they are, or what they mean; work on what is clear goes on.
+
+    ``condition_recorded``: reasonable doubt about the identity (Art. 12(6)), or a large quantity of data (Recital 63).
+    """
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.question_sent.v1"] = "dsr.request.question_sent.v1"
+    question_id: UUID
+    question: Literal["identity", "clarification"]
+    asked_at: AwareDatetime
+    condition_recorded: bool
+
+
+class QuestionAnswered(Event):
+    """The answer to a question was received."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.question_answered.v1"] = "dsr.request.question_answered.v1"
+    question_id: UUID
+    answered_at: AwareDatetime
+
+
+class RequestExtended(Event):
+    """Two persons have extended the time limit, and the subject was told why and until when (Art. 12(3))."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.extended.v1"] = "dsr.request.extended.v1"
+    reason: str
+    due_on: date
+    told_at: AwareDatetime
+
+
 class RequestClosed(Event):
     """The subject has their answer; the clock stopped at ``responded_at``."""
 
@@ -151,6 +184,9 @@ AnyEvent = Annotated[
     | RequestWithdrawn
     | RetryDecided
     | LiftDecided
+    | QuestionSent
+    | QuestionAnswered
+    | RequestExtended
     | RequestClosed
     | FulfilmentCompleted
     | FulfilmentBlocked
@@ -168,6 +204,9 @@ EVENT_TYPES: dict[str, type[Event]] = {
         RequestWithdrawn,
         RetryDecided,
         LiftDecided,
+        QuestionSent,
+        QuestionAnswered,
+        RequestExtended,
         RequestClosed,
         FulfilmentCompleted,
         FulfilmentBlocked,

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from shared.downstreams.contract import Operation, TaskOutcome
+from shared.downstreams.contract import ACCOMPANYING, Operation, TaskOutcome
 from shared.errors import Misconfigured
 from shared.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
 from shared.rights import Outcome, Right
@@ -172,6 +172,28 @@ async def cancel(tx: Transaction, requests: Sequence[UUID]) -> None:
         tx.record(request_id, "fulfilment.cancelled", {"operation": operation})
 
 
+async def begun(tx: Transaction, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
+    """Those of the requests for which this was tried at least once, so that a system may know of it."""
+    rows = await tx.connection.fetch(
+        "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
+        " WHERE f.request_id = ANY($1) AND f.operation = $2 AND t.attempt > 0",
+        requests,
+        operation,
+    )
+    return {row[0] for row in rows}
+
+
+async def in_hand(tx: Transaction, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
+    """Those of the requests for which a worker is doing it at this moment."""
+    rows = await tx.connection.fetch(
+        "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
+        " WHERE f.request_id = ANY($1) AND f.operation = $2 AND t.state = 'leased'",
+        requests,
+        operation,
+    )
+    return {row[0] for row in rows}
+
+
 async def _next_stage(tx: Transaction, ids: Sequence[UUID]) -> None:
     rows = await tx.connection.fetch(
         "UPDATE task t SET state = 'ready' FROM fulfilment f WHERE f.fulfilment_id = ANY($1)"
@@ -200,8 +222,8 @@ async def _block(tx: Transaction, ids: Sequence[UUID]) -> None:
     for blocked in await _end(tx, ids, "blocked"):
         failures: JsonValue = {report.system: report.failure for report in blocked.reports if report.failure}
         tx.record(blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures})
-        if blocked.operation is Operation.ESCALATE:
-            continue  # a warning that cannot be delivered does not stop the request that it is about
+        if blocked.operation in ACCOMPANYING:
+            continue  # what only goes along with a request does not stop it
         tx.publish(
             FulfilmentBlocked(
                 request_id=blocked.request_id,

@@ -26,7 +26,7 @@ from shared.bus.producer import KafkaProducer
 from shared.bus.topics import ServiceName, Topic
 from shared.clock import SystemClock
 from shared.desk import Desk
-from shared.downstreams.contract import Operation
+from shared.downstreams.contract import ACCOMPANYING, Operation
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.errors import Misconfigured
 from shared.events import Event, type_of
@@ -117,7 +117,7 @@ class Service:
                 stack.push_async_callback(downstreams.close)
             plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
             for operation, stages in plans.items():
-                if not stages and operation is not Operation.ESCALATE:  # without ticketing, warnings are events only
+                if not stages and operation not in ACCOMPANYING:  # without ticketing, warnings are events only
                     message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
                     raise Misconfigured(message)
             transactions = Transactions(pool, self.name, clock, vault, plans)

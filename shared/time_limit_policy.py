@@ -79,6 +79,7 @@ class SuspensionRules(_Data):
     reminder_days: tuple[PositiveInt, ...]
     last_notice_working_days: PositiveInt
     scope: dict[str, frozenset[Question]]
+    regimes: dict[str, str]
 
 
 class TimeLimitPolicy(_Data):
@@ -104,6 +105,10 @@ class TimeLimitPolicy(_Data):
         """The name of the holiday calendar where action is to be taken for a subject of this country."""
         code = country.upper() if country else self.commitment.default_country
         return self.calendars.get(code, code)
+
+    def regime_of(self, calendar: str) -> str:
+        """Under which law a question to the requester is judged, by the calendar of the place of action."""
+        return self.suspension.regimes.get(calendar.partition("-")[0], "EU")
 
     def override_for(self, right: Right, scope: str | None) -> Span | None:
         """The shorter limit of our own for a request of this right and scope, if there is one."""

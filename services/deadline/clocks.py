@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 from services.deadline.milestones import Clock
@@ -13,15 +14,15 @@ from shared.time_limit import Timeliness
 
 _COLUMNS = (
     *("request_id", "subject_ref", "right", "calendar"),
-    *("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at"),
+    *("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at", "pausing"),
     *("work_by", "calc_version", "next_milestone_at", "traceparent"),
 )
 
-_CLOCK = attrgetter("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at")
+_CLOCK = attrgetter("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at", "pausing")
 
 COME = """
 SELECT request_id, subject_ref, "right", told_until, traceparent,
-       received_at, zones, due_on, due_at, statutory_due_on, statutory_due_at
+       received_at, zones, due_on, due_at, statutory_due_on, statutory_due_at, pausing
 FROM clock WHERE next_milestone_at <= $1 ORDER BY next_milestone_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
 
@@ -32,7 +33,7 @@ WHERE clock.request_id = t.request_id
 """
 
 _RUNNING = """
-SELECT request_id, due_at, statutory_due_at FROM clock
+SELECT request_id, subject_ref, "right", due_on, due_at, statutory_due_at FROM clock
 WHERE request_id = ANY($1) AND responded_at IS NULL ORDER BY request_id FOR UPDATE
 """
 
@@ -71,6 +72,18 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """A clock that runs and is about to be stopped; instants are the ends of the commitment and of the law's limit."""
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    due_on: date
+    due_at: datetime
+    statutory_due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """A clock that an answer has stopped."""
 
@@ -78,6 +91,12 @@ class Stopped:
     responded_at: datetime
     outcome: Outcome
     timeliness: Timeliness
+
+
+def clock_of(columns: Sequence[Any]) -> Clock:
+    """A clock from its columns, in the order of its fields."""
+    received_at, zones, *dates = columns
+    return Clock(received_at, tuple(zones), *dates)
 
 
 async def start(connection: Connection, started: Sequence[Started]) -> None:
@@ -96,9 +115,7 @@ async def start(connection: Connection, started: Sequence[Started]) -> None:
 async def come(connection: Connection, now: datetime, limit: int) -> list[Running]:
     """Up to ``limit`` clocks that have come to a milestone, the longest due first; those in other hands are left."""
     rows = await connection.fetch(COME, now, limit)
-    return [
-        Running(row[0], row[1], Right(row[2]), row[3], row[4], Clock(row[5], tuple(row[6]), *row[7:])) for row in rows
-    ]
+    return [Running(row[0], row[1], Right(row[2]), row[3], row[4], clock_of(row[5:])) for row in rows]
 
 
 async def told(connection: Connection, moved: Sequence[tuple[UUID, datetime | None, datetime | None]]) -> None:
@@ -106,9 +123,10 @@ async def told(connection: Connection, moved: Sequence[tuple[UUID, datetime | No
     await connection.execute(_TOLD, *map(list, zip(*moved, strict=True)))
 
 
-async def running(connection: Connection, requests: Sequence[UUID]) -> list[tuple[UUID, datetime, datetime]]:
-    """Those of the requests whose clock still runs, locked, with the ends of the commitment and of the law's limit."""
-    return [(row[0], row[1], row[2]) for row in await connection.fetch(_RUNNING, requests)]
+async def running(connection: Connection, requests: Sequence[UUID]) -> list[Stopping]:
+    """Those of the requests whose clock still runs, locked."""
+    rows = await connection.fetch(_RUNNING, requests)
+    return [Stopping(row[0], row[1], Right(row[2]), *row[3:]) for row in rows]
 
 
 async def stop(connection: Connection, stopped: Sequence[Stopped]) -> None:

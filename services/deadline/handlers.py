@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from services.deadline import clocks
+from services.deadline import clocks, company, questions
 from services.deadline.clocks import Started, Stopped
 from services.deadline.milestones import Clock, next_at, schedule
-from shared import fulfilment
-from shared.events import RequestClosed, RequestReceived
-from shared.fulfilment import Completed
+from services.deadline.recomputation import recompute, running
+from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestExtended, RequestReceived
+from shared.suspension import not_counted
 from shared.time_limit import Arrival, Timeliness, due_on, limits, target, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction
@@ -30,26 +30,51 @@ async def start(events: Sequence[RequestReceived], tx: Transaction, *, policy: T
         )
 
 
-async def stop(events: Sequence[RequestClosed], tx: Transaction) -> None:
+async def asked(events: Sequence[QuestionSent], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
+    """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""
+    await questions.ask(tx.connection, events)
+    for dated in await running(tx.connection, [event.request_id for event in events]):
+        regime = policy.regime_of(dated.calendar)
+        for event in (event for event in events if event.request_id == dated.request_id):
+            suspension = questions.suspension(event)
+            reason = not_counted(suspension, dated.arrival, regime, policy)
+            tx.record(dated.request_id, "deadline.question_sent", {"question": event.question, "not_counted": reason})
+    await recompute(tx, [event.request_id for event in events], "question_sent", policy)
+
+
+async def answered(events: Sequence[QuestionAnswered], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
+    """An answer closes a suspension: the statutory limit moves by the whole days between the two."""
+    await questions.answer(tx.connection, events)
+    for request_id in await recompute(tx, [event.request_id for event in events], "question_answered", policy):
+        tx.record(request_id, "deadline.question_answered", {})
+
+
+async def extend(events: Sequence[RequestExtended], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
+    """Two persons have extended the time limit: from now on the new day counts, and two further months by law."""
+    extended_to = {event.request_id: event.due_on for event in events}
+    moved = await recompute(tx, list(extended_to), "extended", policy, extended_to)
+    reason_of = {event.request_id: event.reason for event in events}
+    for request_id in moved:
+        tx.record(request_id, "deadline.extended", {"reason": reason_of[request_id]})
+
+
+async def stop(events: Sequence[RequestClosed], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
     """Stop the clock of an answered request, say so if it was late, and warn nobody of it any more."""
     event_of = {event.request_id: event for event in events}
-    stopped = []
-    for request_id, due_at, statutory_due_at in await clocks.running(tx.connection, list(event_of)):
-        event = event_of[request_id]
-        how = timeliness(event.responded_at, due_at, statutory_due_at)
-        stopped.append(Stopped(request_id, event.responded_at, event.outcome, how))
+    if unanswered := await questions.end(tx.connection, events):
+        await recompute(tx, unanswered, "closed_with_a_question", policy)
+    stopped, answers = [], []
+    for clock in await clocks.running(tx.connection, list(event_of)):
+        event = event_of[clock.request_id]
+        how = timeliness(event.responded_at, clock.due_at, clock.statutory_due_at)
+        answers.append(clock)
+        stopped.append(Stopped(clock.request_id, event.responded_at, event.outcome, how))
+        tx.record(clock.request_id, "deadline.stopped", {"timeliness": how, "due_on": clock.due_on.isoformat()})
         if how is not Timeliness.ON_TIME:
-            tx.record(request_id, "deadline.missed", {"timeliness": how})
+            tx.record(clock.request_id, "deadline.missed", {"timeliness": how})
     if stopped:
         await clocks.stop(tx.connection, stopped)
-        await fulfilment.cancel(tx, [each.request_id for each in stopped])
-
-
-async def escalated(completed: Sequence[Completed], tx: Transaction) -> None:
-    """The privacy team has the warning before it: put on record where."""
-    for done in completed:
-        systems = [report.system for report in done.reports]
-        tx.record(done.request_id, "deadline.escalated", {"level": done.details["level"], "systems": [*systems]})
+        await company.release(tx, answers, event_of)
 
 
 def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Started:

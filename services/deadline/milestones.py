@@ -12,7 +12,10 @@ ClockName = Literal["commitment", "statutory"]
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The stored dates of one open request; instants are the exclusive ends of the days, UTC."""
+    """The stored dates of one open request; instants are the exclusive ends of the days, UTC.
+
+    ``pausing``: a question is open that stops the statutory clock, so nobody knows yet when that one ends.
+    """
 
     received_at: datetime
     zones: tuple[str, ...]
@@ -20,6 +23,7 @@ class Clock:
     due_at: datetime
     statutory_due_on: date
     statutory_due_at: datetime
+    pausing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,9 @@ def schedule(clock: Clock, approaching_days: Sequence[int]) -> list[Milestone]:
     warnings = [
         Approaching(end_of(clock.due_on - timedelta(days=days + 1), clock.zones), days) for days in approaching_days
     ]
-    overdue = [
-        Overdue(clock.due_at, "commitment", clock.due_on),
-        Overdue(clock.statutory_due_at, "statutory", clock.statutory_due_on),
-    ]
+    overdue = [Overdue(clock.due_at, "commitment", clock.due_on)]
+    if not clock.pausing:
+        overdue.append(Overdue(clock.statutory_due_at, "statutory", clock.statutory_due_on))
     milestones: list[Milestone] = [*(each for each in warnings if clock.received_at < each.at < clock.due_at), *overdue]
     return sorted(milestones, key=lambda each: each.at)
 

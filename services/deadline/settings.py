@@ -16,3 +16,6 @@ class DeadlineSettings(BaseSettings):
     policy: Path = Field(default=TIME_LIMITS, description="TOML file of what the company has decided about time limits")
     sweep_seconds: float = Field(default=1.0, gt=0, description="how often to look for milestones that have come")
     batch: int = Field(default=1_000, gt=0, description="requests told of in one transaction")
+    digest_hour: int = Field(
+        default=7, ge=0, le=23, description="from which hour on the daily digest is written, where the controller is"
+    )

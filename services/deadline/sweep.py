@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from services.deadline import clocks
+from services.deadline import clocks, digest
 from services.deadline.clocks import Running
 from services.deadline.milestones import Approaching, Milestone, due, escalates, next_at, schedule
 from services.deadline.settings import DeadlineSettings
@@ -16,7 +17,7 @@ from shared.events import DeadlineApproaching, DeadlineOverdue
 from shared.fulfilment import Opening
 from shared.postgres import AGAIN, AWAY
 from shared.telemetry import Pulse
-from shared.time_limit_policy import Milestones
+from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 class Sweep:
     """Looks at the clocks, a batch in a transaction; several instances at once share the work."""
 
-    def __init__(self, transactions: Transactions, rules: Milestones, settings: DeadlineSettings) -> None:
+    def __init__(self, transactions: Transactions, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
         self._transactions = transactions
-        self._rules = rules
+        self._rules = policy.milestones
+        self._zone = ZoneInfo(policy.commitment.controller_zone)
         self._settings = settings
 
     async def run(self, stopping: asyncio.Event, pulse: Pulse) -> None:
@@ -37,6 +39,7 @@ class Sweep:
             try:
                 if await self.tick() == self._settings.batch:
                     continue
+                await self.report()
             except (*AWAY, *AGAIN) as error:
                 log.warning("sweep waits for the database: %s", type(error).__name__)
             try:
@@ -63,6 +66,11 @@ class Sweep:
             if openings and tx.plans[Operation.ESCALATE]:
                 await fulfilment.open_all(tx, openings)
         return len(come)
+
+    async def report(self) -> bool:
+        """Writes the daily digest when its hour has come; returns whether it did, which is once a day."""
+        async with self._transactions.begin() as tx:
+            return await digest.write(tx, self._zone, self._settings.digest_hour)
 
 
 def _tell(tx: Transaction, running: Running, fresh: list[Milestone]) -> None:

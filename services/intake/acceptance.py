@@ -36,6 +36,8 @@ _COLUMNS = [
     "received_at",
     "accepted_at",
     "due_on",
+    "zones",
+    "calendar",
 ]
 
 
@@ -68,6 +70,7 @@ class _Waiting:
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     request: Request
+    arrival: Arrival
     subject_row: tuple[object, ...]
     events: tuple[Event, ...]
     record: Mapping[str, JsonValue]
@@ -140,6 +143,7 @@ class Acceptance:
             record |= {"level": submission.assurance.level, "method": submission.assurance.method}
         return _Prepared(
             request,
+            arrival,
             self._transactions.vault.new_subject(request.subject_ref, statement, now),
             (received, verified(request, now)) if sure else (received,),
             record,
@@ -187,9 +191,9 @@ class Acceptance:
         rows = [
             (
                 *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel),
-                *(envelope.caller.key_id, r.received_at, r.accepted_at, r.due_on),
+                *(envelope.caller.key_id, r.received_at, r.accepted_at, r.due_on, arrival.zones, arrival.calendar),
             )
-            for envelope, r in ((envelope, prepared.request) for envelope, prepared in everything)
+            for envelope, r, arrival in ((envelope, p.request, p.arrival) for envelope, p in everything)
         ]
         await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
         for envelope, prepared in everything:

@@ -7,15 +7,18 @@ from uuid import UUID
 import orjson
 from fastapi import FastAPI, Header, Request, Response
 
-from services.intake import answer, documents, problems, timeline
+from services.intake import answer, correspondence, documents, problems, timeline
 from services.intake.acceptance import Acceptance
 from services.intake.assurance import required_levels
 from services.intake.casework import Casework
 from services.intake.counter import MANY, ONE, BeforeTheRoutes, Counter
+from services.intake.extensions import Extensions
 from services.intake.keys import Keys
+from services.intake.letters import Letters
 from services.intake.problems import NotReady
+from services.intake.questions import Questions
 from services.intake.register import Filed
-from services.intake.submission import Decision, Verification
+from services.intake.submission import Decision, ExtensionProposal, QuestionAsked, QuestionReply, Verification
 from shared import claims
 from shared.bus_tasks import TaskIdentities
 from shared.service import Running
@@ -32,16 +35,21 @@ class Office:
     keys: Keys
     acceptance: Acceptance
     casework: Casework
+    questions: Questions
+    extensions: Extensions
 
 
 def build(running: Running) -> FastAPI:
     """The API over a running service."""
     transactions, required = running.transactions, required_levels()
+    policy, letters = read_policy(), Letters()
     office = Office(
         running,
         Keys(transactions.pool, transactions.clock),
-        Acceptance(transactions, read_policy(), required),
+        Acceptance(transactions, policy, required),
         Casework(transactions, required),
+        Questions(transactions, letters),
+        Extensions(transactions, policy, letters),
     )
     app = FastAPI(
         title="Data subject requests", version="1", summary="GDPR Art. 15-18, 20, 21", responses=documents.PROBLEMS
@@ -50,6 +58,7 @@ def build(running: Running) -> FastAPI:
     _submitting(app, office)
     _following(app, office)
     _deciding(app, office)
+    _timing(app, office)
     _handing_out(app, office)
     return app
 
@@ -115,6 +124,45 @@ def _deciding(app: FastAPI, office: Office) -> None:
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
         return _moved(request_id, await casework.lift(request_id, caller))
+
+
+def _timing(app: FastAPI, office: Office) -> None:
+    keys = office.keys
+
+    @app.post("/v1/requests/{request_id}/question", response_model=documents.Moved)
+    async def ask(request_id: UUID, body: QuestionAsked, authorization: Authorization = None) -> Response:
+        """Ask the requester who they are, or what they mean; work on what is clear goes on (privacy team)."""
+        caller = await keys.caller(authorization)
+        caller.must_be("privacy")
+        return _moved(request_id, await office.questions.ask(request_id, body, caller))
+
+    @app.post("/v1/requests/{request_id}/reply", response_model=documents.Moved)
+    async def reply(request_id: UUID, body: QuestionReply, authorization: Authorization = None) -> Response:
+        """Hand in what the requester answered to a question about what they mean."""
+        caller = await keys.caller(authorization)
+        return _moved(request_id, await office.questions.hear(request_id, body, caller))
+
+    @app.post("/v1/requests/{request_id}/extension", response_model=documents.Moved)
+    async def propose(request_id: UUID, body: ExtensionProposal, authorization: Authorization = None) -> Response:
+        """Propose to answer up to two months later (Art. 12(3)); somebody else must approve it (privacy team)."""
+        caller = await keys.caller(authorization)
+        caller.must_be("privacy")
+        return _moved(request_id, await office.extensions.propose(request_id, body, caller))
+
+    @app.post("/v1/requests/{request_id}/extension/approval", response_model=documents.Extended)
+    async def approve(request_id: UUID, authorization: Authorization = None) -> Response:
+        """Approve an extension with another key than proposed it; the subject is told why and until when."""
+        caller = await keys.caller(authorization)
+        caller.must_be("privacy")
+        due_on = await office.extensions.approve(request_id, caller)
+        return _json({"request_id": request_id, "due_on": due_on})
+
+    @app.get("/v1/requests/{request_id}/letters", response_model=documents.LetterViews)
+    async def read_letters(request_id: UUID, authorization: Authorization = None) -> Response:
+        """Every letter that was written to the subject about this request."""
+        filed = await office.casework.read(request_id, await keys.caller(authorization))
+        letters = await correspondence.read(office.running.transactions, filed)
+        return _json({"request_id": request_id, "letters": letters})
 
 
 def _handing_out(app: FastAPI, office: Office) -> None:

@@ -36,13 +36,14 @@ class Casework:
     async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
         """The requester has proved who they are: fulfilment begins, if that much proof is enough for this right."""
         async with self._transactions.begin() as tx:
-            filed = await self._hold(tx, request_id, caller)
+            filed = await self.hold(tx, request_id, caller)
             request = filed.request
             if not assurance.suffices(proof, request.right, self._required):
                 message = f"{request.right} needs level {self._required[request.right]}; {proof.level} is not enough"
                 raise BadRequest(message)
             request = request.to(State.IN_PROGRESS)
-            await register.write(tx, [replace(filed, request=request)])
+            register.answered(tx, filed, caller.actor)
+            await register.write(tx, [replace(filed, request=request, question_id=None)])
             tx.record(request_id, "identity.verified", {"level": proof.level, "method": proof.method}, caller.actor)
             tx.publish(verified(request, tx.now))
         return request.state
@@ -50,7 +51,7 @@ class Casework:
     async def withdraw(self, request_id: UUID, caller: Caller) -> State:
         """The subject no longer wants it: what has not begun will not begin."""
         async with self._transactions.begin() as tx:
-            filed = await self._hold(tx, request_id, caller)
+            filed = await self.hold(tx, request_id, caller)
             request = filed.request
             # Before the closure: an erasure must stop working before the key that it works with is shredded.
             tx.publish(
@@ -65,14 +66,14 @@ class Casework:
     async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
         """A person decides about a request whose downstream failed: try again, or close it as partially fulfilled."""
         async with self._transactions.begin() as tx:
-            filed = await self._hold(tx, request_id, caller)
+            filed = await self.hold(tx, request_id, caller)
             request = filed.request
             if request.state is not State.AWAITING_DECISION:
                 message = f"a request that is {request.state} does not wait for a decision"
                 raise IllegalTransition(message)
             tx.record(request_id, "decision.made", {"decision": decision.decision}, caller.actor)
             if decision.decision == "retry":
-                request = request.to(State.IN_PROGRESS)
+                request = request.to(State.AWAITING_CLARIFICATION if filed.question_id else State.IN_PROGRESS)
                 tx.publish(
                     RetryDecided(
                         request_id=request_id, occurred_at=tx.now, right=request.right, subject=request.subject_ref
@@ -86,7 +87,7 @@ class Casework:
     async def lift(self, request_id: UUID, caller: Caller) -> State:
         """The restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
         async with self._transactions.begin() as tx:
-            filed = await self._hold(tx, request_id, caller)
+            filed = await self.hold(tx, request_id, caller)
             request = filed.request
             if request.right is not Right.RESTRICTION or request.outcome not in IN_FORCE:
                 message = "only a restriction that is in force can be lifted"
@@ -104,7 +105,8 @@ class Casework:
         return request.state
 
     @staticmethod
-    async def _hold(tx: Transaction, request_id: UUID, caller: Caller) -> Filed:
+    async def hold(tx: Transaction, request_id: UUID, caller: Caller) -> Filed:
+        """The request, locked, if this caller may see it; raises ``NotFound``."""
         held = await register.hold(tx, [request_id])
         return _visible(held.get(request_id), caller)
 

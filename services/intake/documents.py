@@ -82,6 +82,30 @@ class Timeline(BaseModel):
     entries: list[TimelineEntry]
 
 
+class Extended(BaseModel):
+    """By when the request must be answered now."""
+
+    request_id: UUID
+    due_on: date
+
+
+class LetterView(BaseModel):
+    """A letter to the subject."""
+
+    letter_id: UUID
+    kind: str
+    written_at: datetime
+    subject: str
+    body: str
+
+
+class LetterViews(BaseModel):
+    """Every letter of a request."""
+
+    request_id: UUID
+    letters: list[LetterView]
+
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     "4XX": {
         "description": "What was wrong, and what to do about it",

@@ -24,6 +24,10 @@ async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> No
             moved.append(
                 replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks))
             )
+        elif filed.request.state is State.AWAITING_CLARIFICATION:
+            tx.record(event.request_id, "completion.waits_for_reply", {"outcome": event.outcome})
+            tasks = register.reports(event.tasks)
+            moved.append(replace(filed, finished=event.outcome, package_id=event.package_id, tasks=tasks))
         else:
             tx.record(event.request_id, "completion.late", {"state": filed.request.state, "outcome": event.outcome})
     await register.write(tx, moved)
@@ -35,7 +39,7 @@ async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: Transaction) -> 
     moved: list[Filed] = []
     for event in events:
         filed = held[event.request_id]
-        if filed.request.state is State.IN_PROGRESS:
+        if filed.request.state in {State.IN_PROGRESS, State.AWAITING_CLARIFICATION}:
             waiting = filed.request.to(State.AWAITING_DECISION)
             tx.record(event.request_id, "decision.needed", {"operation": event.operation})
             moved.append(replace(filed, request=waiting, tasks=register.reports(event.tasks)))

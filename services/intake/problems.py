@@ -50,6 +50,12 @@ class NotReady(DsrError):
     code = "not_ready"
 
 
+class ExtensionRefused(DsrError):
+    """The time limit cannot be extended in this way; the dates stay as they were."""
+
+    code = "extension_refused"
+
+
 class BadRequest(DsrError):
     """The request cannot be understood."""
 
@@ -66,6 +72,7 @@ STATUS: dict[type[DsrError], int] = {
     NotFound: 404,
     IllegalTransition: 409,
     NotReady: 409,
+    ExtensionRefused: 409,
     Shredded: 410,
     TooLarge: 413,
     KeyReused: 422,

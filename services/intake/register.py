@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 import orjson
 
 from services.intake.request import Request, State
-from shared.events import RequestClosed, TaskReport
+from shared.events import QuestionAnswered, RequestClosed, TaskReport
 from shared.postgres import Connection
 from shared.rights import Outcome, Right
 from shared.telemetry import CLOSED, OPEN_SECONDS
@@ -16,26 +17,38 @@ from shared.transaction import Transaction
 
 _READ = (
     'SELECT request_id, subject_ref, "right", state, scope, channel, received_at, accepted_at, due_on,'
-    " outcome, responded_at, closed_at, key_id, package_id, tasks, warning FROM request"
+    " outcome, responded_at, closed_at, key_id, package_id, tasks, warning,"
+    " zones, calendar, extended, question_id, finished FROM request"
 )
 _WRITE = """
 UPDATE request r SET state = w.state, outcome = w.outcome, responded_at = w.responded_at, closed_at = w.closed_at,
-                     package_id = COALESCE(w.package_id, r.package_id), tasks = COALESCE(w.tasks::jsonb, r.tasks)
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[], $7::text[])
-     AS w (request_id, state, outcome, responded_at, closed_at, package_id, tasks)
+                     package_id = COALESCE(w.package_id, r.package_id), tasks = COALESCE(w.tasks::jsonb, r.tasks),
+                     due_on = w.due_on, extended = w.extended, question_id = w.question_id, finished = w.finished
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[], $7::text[],
+            $8::date[], $9::boolean[], $10::uuid[], $11::text[])
+     AS w (request_id, state, outcome, responded_at, closed_at, package_id, tasks, due_on, extended, question_id,
+           finished)
 WHERE r.request_id = w.request_id
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """A request as it is on file, with who submitted it and what its downstreams reported."""
+    """A request as it is on file, with who submitted it and what its downstreams reported.
+
+    ``question_id``: a question to the requester is open; ``finished``: the work ended meanwhile, with that outcome.
+    """
 
     request: Request
     key_id: str
     package_id: UUID | None = None
     tasks: list[dict[str, object]] | None = None
     warning: str | None = None
+    zones: tuple[str, ...] = ()
+    calendar: str = ""
+    extended: bool = False
+    question_id: UUID | None = None
+    finished: Outcome | None = None
 
 
 async def read(connection: Connection, request_id: UUID) -> Filed | None:
@@ -63,6 +76,10 @@ async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
         [f.request.closed_at for f in filed],
         [f.package_id for f in filed],
         [orjson.dumps(f.tasks).decode() if f.tasks is not None else None for f in filed],
+        [f.request.due_on for f in filed],
+        [f.extended for f in filed],
+        [f.question_id for f in filed],
+        [f.finished for f in filed],
     )
 
 
@@ -95,6 +112,23 @@ def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = N
     return request
 
 
+def answered(tx: Transaction, filed: Filed, actor: str, received_at: datetime | None = None) -> None:
+    """Says that the open question of a request was answered, if one is open."""
+    if filed.question_id is None:
+        return
+    request, received_at = filed.request, received_at or tx.now
+    tx.record(request.request_id, "question.answered", {"received_at": received_at.isoformat()}, actor)
+    tx.publish(
+        QuestionAnswered(
+            request_id=request.request_id,
+            occurred_at=tx.now,
+            right=request.right,
+            question_id=filed.question_id,
+            answered_at=received_at,
+        )
+    )
+
+
 def reports(tasks: Sequence[TaskReport]) -> list[dict[str, object]]:
     """Task reports as they are filed."""
     return [report.model_dump(mode="json", exclude_none=True) for report in tasks]
@@ -115,4 +149,15 @@ def _filed(row: asyncpg.Record) -> Filed:
         responded_at=row["responded_at"],
         closed_at=row["closed_at"],
     )
-    return Filed(request, row["key_id"], row["package_id"], row["tasks"], row["warning"])
+    return Filed(
+        request,
+        row["key_id"],
+        row["package_id"],
+        row["tasks"],
+        row["warning"],
+        tuple(row["zones"]),
+        row["calendar"],
+        row["extended"],
+        row["question_id"],
+        Outcome(row["finished"]) if row["finished"] else None,
+    )

@@ -1,7 +1,8 @@
 """The lifecycle of a request: which states there are, and which may follow which.
 
 ``received`` → ``awaiting_identity`` | ``awaiting_clarification`` → ``in_progress`` → ``awaiting_decision`` (only where
-a person must decide) → ``responded`` (the clock stops) → ``closed``. Pure: no clock, no database.
+a person must decide) → ``responded`` (the clock stops) → ``closed``. What the requester means may also be asked
+while work is in progress: what is clear goes on, and nothing closes before the answer. Pure: no clock, no database.
 """
 
 from dataclasses import dataclass, replace
@@ -30,9 +31,9 @@ FOLLOWS: dict[State, frozenset[State]] = {
         {State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.IN_PROGRESS, State.RESPONDED}
     ),
     State.AWAITING_IDENTITY: frozenset({State.IN_PROGRESS, State.RESPONDED}),
-    State.AWAITING_CLARIFICATION: frozenset({State.IN_PROGRESS, State.RESPONDED}),
-    State.IN_PROGRESS: frozenset({State.AWAITING_DECISION, State.RESPONDED}),
-    State.AWAITING_DECISION: frozenset({State.IN_PROGRESS, State.RESPONDED}),
+    State.AWAITING_CLARIFICATION: frozenset({State.IN_PROGRESS, State.AWAITING_DECISION, State.RESPONDED}),
+    State.IN_PROGRESS: frozenset({State.AWAITING_CLARIFICATION, State.AWAITING_DECISION, State.RESPONDED}),
+    State.AWAITING_DECISION: frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.RESPONDED}),
     State.RESPONDED: frozenset({State.CLOSED}),
     State.CLOSED: frozenset(),
 }

@@ -1,13 +1,14 @@
 """What may be submitted, and what it becomes: every value checked and normalised before anything is stored."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.identities import Identity, IdentityType, normalise
 from shared.rights import Right
+from shared.time_limit_policy import Question
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
@@ -109,6 +110,31 @@ class Verification(_Strict):
     """What the requester has proved since."""
 
     assurance: Assurance
+
+
+class QuestionAsked(_Strict):
+    """What the requester is asked."""
+
+    question: Question
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+    condition_recorded: bool = Field(
+        default=False, description="reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file"
+    )
+
+
+class QuestionReply(_Strict):
+    """What the requester answered."""
+
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+    received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
+
+
+class ExtensionProposal(_Strict):
+    """Why a request needs more time, and until when."""
+
+    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
+    explanation: Annotated[str, StringConstraints(max_length=4000)]
+    new_due: date
 
 
 class Decision(_Strict):

@@ -35,6 +35,11 @@ class Operation(StrEnum):
     LIFT = "lift"
     SUPPRESS = "suppress"
     ESCALATE = "escalate"
+    FLAG = "flag"
+
+
+ACCOMPANYING = frozenset({Operation.ESCALATE, Operation.FLAG})
+"""What goes along with a request and is no part of its answer: its failure stops nobody's request."""
 
 
 class TaskOutcome(StrEnum):
@@ -55,8 +60,9 @@ class Task:
 
     ``identities`` are the subject's own, opened from the vault; ``details`` is what the operation needs besides
     (for ``rectify``: ``{"changes": [{"field", "current", "asserted"}]}``; for ``restrict``: ``{"ground"}``; for
-    ``escalate``: ``{"level", "due_on", "right"}``). ``progress`` is what earlier attempts noted about this task.
-    ``subject_ref`` points at the subject in the vault; ``due_on`` is the day by which the request must be answered.
+    ``escalate``: ``{"level", "due_on", "right"}``, and for the level ``resolved`` the ``outcome``; for ``flag``:
+    ``{"open"}``). ``progress`` is what earlier attempts noted about this task. ``subject_ref`` points at the subject in
+    the vault; ``due_on`` is the day by which the request must be answered.
     """
 
     task_id: UUID
@@ -158,3 +164,10 @@ class Escalatable(Protocol):
     """Can put a warning about a request before the privacy team, once, and add to it later."""
 
     async def escalate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+
+
+@runtime_checkable
+class Flaggable(Protocol):
+    """Can show, with the subject's contact, that a request of theirs is open; taking that away needs no identities."""
+
+    async def flag(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...

@@ -8,7 +8,7 @@ from typing import Protocol, Self, assert_never
 
 from shared.clock import Clock
 from shared.downstreams.bus import BusAdapter, BusSettings, Publish
-from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Locatable, Operation
+from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Flaggable, Locatable, Operation
 from shared.downstreams.declarations import Declaration, read
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
@@ -107,6 +107,8 @@ def power(operation: Operation) -> type:
             return Amendable
         case Operation.ESCALATE:
             return Escalatable
+        case Operation.FLAG:
+            return Flaggable
         case _:
             assert_never(operation)
 

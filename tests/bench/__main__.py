@@ -16,6 +16,7 @@ from deploy.local.platform import ExistingServers, Platform
 from tests.bench import (
     closed_erasures,
     closed_erasures_http,
+    deadline_sweep,
     idle_latency,
     intake_durable,
     memory_backlog,
@@ -33,6 +34,8 @@ FIGURES: dict[str, Measure] = {
     "idle_latency_p99_ms": idle_latency.measure,
     "one_subject_20000_calls": one_subject.measure,
     "intake_durable_vs_bare": intake_durable.measure,
+    "deadline_sweep_1m_open": deadline_sweep.measure,
+    "deadline_events_per_s": deadline_sweep.measure,
     "memory_100k_backlog_vs_1k": memory_backlog.measure,
 }
 

@@ -18,7 +18,9 @@ needs = ["email"]
 """
 
 
-async def test_an_overdue_request_is_shown_as_such_and_has_one_ticket(office: Office, run_folder: Path) -> None:
+async def test_an_overdue_request_is_shown_as_such_and_has_one_ticket_until_it_is_answered(
+    office: Office, run_folder: Path
+) -> None:
     with Platform(run_folder / "overdue" / "platform") as platform:
         seeded = await stores.seed(platform, "seed", 2)
         copied = await stores.copy(platform, seeded, "run", run_folder / "overdue" / "stores")
@@ -33,6 +35,8 @@ async def test_an_overdue_request_is_shown_as_such_and_has_one_ticket(office: Of
             view = await until(running.client, late, lambda view: view["warning"] == "overdue_statutory")
             await until(running.client, late, lambda _: bool(office.tickets_about(late)))
             other = await until(running.client, early, "awaiting_identity")
+            (await running.client.post(f"/v1/requests/{late}/withdraw")).raise_for_status()
+            await until(running.client, late, lambda _: office.is_resolved(office.tickets_about(late)[0]))
 
     assert view["due_on"] == "2026-02-04"
     assert len(office.tickets_about(late)) == 1

@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
-from services.deadline import clocks, handlers
+from services.deadline import clocks, company, handlers
 from services.deadline.settings import DeadlineSettings
 from services.deadline.sweep import Sweep
 from shared import keyring
@@ -35,7 +35,9 @@ POLICY = read_policy()
 ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)  # due Saturday 4 April, by law Tuesday 7 April
 FIVE = ["approaching 7", "approaching 3", "approaching 1", "overdue commitment", "overdue statutory"]
 TICKETING: Stages = ((Step("ticketing", Operation.ESCALATE),),)
+CRM: Stages = ((Step("crm", Operation.FLAG),),)
 start = partial(handlers.start, policy=POLICY)
+stop = partial(handlers.stop, policy=POLICY)
 
 
 class HandClock(Clock):
@@ -63,7 +65,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 def office(pool: asyncpg.Pool, clock: HandClock, tmp_path: Path) -> Transactions:
     keyring.create(tmp_path / "keyring.json")
     vault = Vault(keyring.load(tmp_path / "keyring.json"))
-    return Transactions(pool, ServiceName.DEADLINE, clock, vault, {Operation.ESCALATE: TICKETING})
+    return Transactions(pool, ServiceName.DEADLINE, clock, vault, {Operation.ESCALATE: TICKETING, Operation.FLAG: CRM})
 
 
 def received(**changes: object) -> RequestReceived:
@@ -98,7 +100,7 @@ async def hear(office: Transactions, *events: RequestReceived) -> None:
 
 
 def sweep_of(office: Transactions, batch: int = 1_000) -> Sweep:
-    return Sweep(office, POLICY.milestones, DeadlineSettings(batch=batch))
+    return Sweep(office, POLICY, DeadlineSettings(batch=batch))
 
 
 async def sweep_all(sweep: Sweep) -> int:
@@ -224,7 +226,7 @@ async def test_an_answer_stops_the_clock_and_cancels_a_warning_that_nobody_has_s
     await sweep_all(sweep_of(office))
     assert await tickets(pool) == ["approaching_3d"]
     async with office.begin() as tx:
-        await handlers.stop([closed(event, clock.at)], tx)
+        await stop([closed(event, clock.at)], tx)
     clock.at = ARRIVED + timedelta(days=50)
     assert await sweep_all(sweep_of(office)) == 0
     assert await tickets(pool) == []
@@ -238,10 +240,12 @@ async def test_an_answer_is_judged_by_the_dates_that_were_stored(
     event = received()
     await hear(office, event)
     async with office.begin() as tx:
-        await handlers.stop([closed(event, ARRIVED + timedelta(days=days))], tx)
+        await stop([closed(event, ARRIVED + timedelta(days=days))], tx)
     async with office.begin() as tx:  # closed again later: the first answer counts
-        await handlers.stop([closed(event, ARRIVED + timedelta(days=90))], tx)
+        await stop([closed(event, ARRIVED + timedelta(days=90))], tx)
     assert await pool.fetchval("SELECT timeliness FROM clock") == timeliness
+    stopped = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'deadline.stopped'")
+    assert [json.loads(row["detail"]) for row in stopped] == [{"timeliness": timeliness, "due_on": "2026-04-04"}]
     missed = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'deadline.missed'")
     assert [json.loads(row["detail"]) for row in missed] == [{"timeliness": timeliness}] * (timeliness != "on_time")
 
@@ -269,7 +273,7 @@ async def test_a_request_found_after_weeks_in_a_mailbox_is_warned_of_at_once(
 async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(
     office: Transactions, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    alone = Transactions(pool, ServiceName.DEADLINE, clock, office.vault, {Operation.ESCALATE: ()})
+    alone = Transactions(pool, ServiceName.DEADLINE, clock, office.vault, {Operation.ESCALATE: (), Operation.FLAG: ()})
     event = received()
     await hear(alone, event)
     clock.at = ARRIVED + timedelta(days=50)
@@ -284,7 +288,7 @@ async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(
         uuid7(), uuid7(), uuid7(), Right.ACCESS, Operation.ESCALATE, {"level": "overdue_commitment"}, reports=()
     )
     async with office.begin() as tx:
-        await handlers.escalated([done], tx)
+        await company.escalated([done], tx)
     detail = await pool.fetchval("SELECT detail FROM evidence.entry WHERE request_id = $1", done.request_id)
     assert json.loads(detail) == {"level": "overdue_commitment", "systems": []}
 

@@ -1,5 +1,7 @@
 """Restricting, correcting and leaving alone a customer in a real Tryton."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import JsonValue
 
@@ -38,6 +40,45 @@ async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm, crm_
         "SELECT code, marketing_opt_out FROM party_party WHERE code = ANY($1)", [customer.code, other.code]
     )
     assert {row["code"]: row["marketing_opt_out"] for row in rows} == {customer.code: True, other.code: False}
+
+
+async def test_open_requests_are_shown_with_the_customer_until_each_is_answered(
+    crm: Crm, crm_adapter: TrytonAdapter
+) -> None:
+    customer, other = await crm.add_many(2)
+    first, second = (task(Operation.FLAG, email(customer.emails[0]), open=True) for _ in range(2))
+    answered, also_answered = (
+        replace(task(Operation.FLAG, open=False), request_id=each.request_id) for each in (first, second)
+    )
+    notes = Notes()
+
+    async def shown() -> dict[str, set[str]]:
+        codes = [customer.code, other.code]
+        rows = await crm.sql("SELECT code, open_requests FROM party_party WHERE code = ANY($1)", codes)
+        return {row["code"]: set((row["open_requests"] or "").split()) for row in rows}
+
+    opened = await crm_adapter.flag([first, second, first], Notes().note)
+    both = await shown()
+    closed = await crm_adapter.flag([answered], notes.note)
+    one = await shown()
+    repeated = await crm_adapter.flag([notes.again(answered), also_answered], notes.note)
+    assert [r.outcome for r in opened if isinstance(r, Receipt)] == [TaskOutcome.AMENDED] * 3
+    assert both == {customer.code: {str(first.request_id), str(second.request_id)}, other.code: set()}
+    assert closed == [Receipt(answered.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})]
+    assert one == {customer.code: {str(second.request_id)}, other.code: set()}
+    assert repeated == [*closed, replace(closed[0], task_id=also_answered.task_id)]
+    assert await shown() == {customer.code: set(), other.code: set()}
+
+
+async def test_a_request_that_opens_and_is_answered_in_one_batch_leaves_no_flag(
+    crm: Crm, crm_adapter: TrytonAdapter
+) -> None:
+    customer = await crm.add()
+    opened = task(Operation.FLAG, email(customer.emails[0]), open=True)
+    answered = replace(task(Operation.FLAG, open=False), request_id=opened.request_id)
+    await crm_adapter.flag([opened, answered], Notes().note)
+    (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
+    assert not row["open_requests"]
 
 
 async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(

@@ -73,6 +73,22 @@ def test_every_receipt_date_of_eleven_years_gets_the_earlier_of_thirty_days_and_
         assert commit_due(noon, ("Europe/Berlin",), POLICY) == min(day + timedelta(days=30), month)
 
 
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_receipt_date_of_eleven_years_counts_from_the_local_day_in_every_zone(zone: str) -> None:
+    info = ZoneInfo(zone)
+    for day in DAYS:
+        start = datetime(day.year, day.month, day.day, tzinfo=info).astimezone(UTC)
+        due = min(day + timedelta(days=30), add_months(day, 1))
+        for at in (start if start.astimezone(info).date() == day else start + timedelta(hours=1), _noon(day, info)):
+            assert receipt_date(at, (zone,)) == day
+            assert commit_due(at, (zone,), POLICY) == due
+        assert end_of(due, (zone,)).astimezone(info).date() > due
+
+
+def _noon(day: date, info: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=info)
+
+
 def test_no_receipt_date_of_eleven_years_has_its_dates_in_the_wrong_order() -> None:
     for number, day in enumerate(DAYS):
         zones = (ZONES[number % len(ZONES)], "America/New_York")

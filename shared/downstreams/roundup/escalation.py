@@ -2,31 +2,62 @@
 
 from shared.downstreams.contract import Receipt, Task, TaskOutcome
 from shared.downstreams.roundup.tracker import Tracker
+from shared.errors import Refused
 
 _KEY = "dsr_request"
 
 
-async def escalate(tracker: Tracker, task: Task) -> Receipt:
-    """Open the request's ticket, or find it, and comment on it unless this very task has.
+RESOLVED = "resolved"
 
-    The ticket is found by its field ``dsr_request``, the comment by its message id, so each step can be repeated.
+
+async def escalate(tracker: Tracker, task: Task) -> Receipt:
+    """Open the request's ticket, or find it, and comment on it unless this very task has; resolve it once answered.
+
+    The ticket is found by its field ``dsr_request``, the comment by its message id, so each step can be repeated. A
+    request that nobody was ever warned of has no ticket, and gets none when it is answered.
     """
-    request, right, level = str(task.request_id), str(task.details.get("right", "")), str(task.details.get("level", ""))
-    due = str(task.details.get("due_on") or task.due_on or "")
+    request, level = str(task.request_id), str(task.details.get("level", ""))
+    title, content = _words(task, level)
     ticket = await _find(tracker, "issue", _KEY, request)
     opened = ticket is None
+    if ticket is None and level == RESOLVED:
+        return Receipt(task.task_id, TaskOutcome.NO_MATCH)
     if ticket is None:
-        title = f"Data subject request {request} ({right}) must be answered by {due}"
         ticket = await tracker.create("issue", {"title": title, _KEY: request})
     message_id = f"<{task.task_id}@dsr.invalid>"
     comment = await _find(tracker, "msg", "messageid", message_id)
     if comment is None:
-        content = f"{level}: the request {request} ({right}) must be answered by {due}."
         comment = await tracker.create("msg", {"content": content, "messageid": message_id})
     await tracker.add("issue", ticket, "messages", comment)
+    if level == RESOLVED:
+        await tracker.change("issue", ticket, {"status": await _status(tracker)})
     return Receipt(
         task.task_id, TaskOutcome.ESCALATED, found=0 if opened else 1, changed=1, remaining=0, reference=ticket
     )
+
+
+def _words(task: Task, level: str) -> tuple[str, str]:
+    """Title and comment: references, dates and counts, never a person."""
+    request, right = str(task.request_id), str(task.details.get("right", ""))
+    due = str(task.details.get("due_on") or task.due_on or "")
+    title = f"Data subject request {request} ({right}) must be answered by {due}"
+    match level:
+        case "resolved":
+            return title, f"{level}: the request {request} ({right}) was answered: {task.details.get('outcome')}."
+        case "digest":
+            lines = task.details.get("lines")
+            text = "\n".join(map(str, lines)) if isinstance(lines, list) else ""
+            return f"Data subject requests on {due}", f"Open requests on {due}:\n{text}"
+        case _:
+            return title, f"{level}: the request {request} ({right}) must be answered by {due}."
+
+
+async def _status(tracker: Tracker) -> str:
+    """The id of the status that a resolved ticket has; raises ``Refused`` where the tracker knows none."""
+    found = await _find(tracker, "status", "name", RESOLVED)
+    if found is None:
+        raise Refused(f"the tracker has no status {RESOLVED!r}; add one")
+    return found
 
 
 async def _find(tracker: Tracker, classname: str, key: str, value: str) -> str | None:

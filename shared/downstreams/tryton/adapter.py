@@ -11,6 +11,7 @@ from shared.downstreams.tracing import continue_trace
 from shared.downstreams.tryton.amendment import set_flag
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
+from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.rectification import rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.settings import TrytonSettings
@@ -84,6 +85,10 @@ class TrytonAdapter:
         """Stop marketing to the subject (Art. 21(2))."""
         del note
         return await set_flag(self._rpc, self._subjects, tasks, "marketing_opt_out", value=True)
+
+    async def flag(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+        """Show with the subject's party that a request is open, and take it away when it is answered."""
+        return await mark(self._rpc, self._subjects, tasks, note)
 
     async def _read(self, tasks: Sequence[Task], outcome: TaskOutcome) -> list[Result]:
         found = await self._subjects.of(tasks)

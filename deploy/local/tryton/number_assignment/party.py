@@ -1,4 +1,4 @@
-"""What a customer's data may still be used for, after they objected to marketing or their data was restricted."""
+"""What a customer's data may still be used for, and which requests about them are open."""
 
 from trytond.model import fields
 from trytond.pool import PoolMeta
@@ -12,6 +12,7 @@ class Party(metaclass=PoolMeta):
 
     restricted = fields.Boolean("Restricted", help="Processing is restricted: only the privacy team finds the party.")
     marketing_opt_out = fields.Boolean("No Marketing", help="The party objected to direct marketing.")
+    open_requests = fields.Char("Open Requests", help="Data subject requests of the party that are not answered yet.")
 
     @classmethod
     def __post_setup__(cls) -> None:
@@ -19,7 +20,7 @@ class Party(metaclass=PoolMeta):
         # Tryton locks every field of an inactive party, and the customer number of any: its own erasure keeps that
         # number, and the restriction of a former customer could not be noted.
         cls.code.states["readonly"] = (Eval("id", -1) >= 0) & Eval("active", d=True)
-        for field in (cls.restricted, cls.marketing_opt_out):
+        for field in (cls.restricted, cls.marketing_opt_out, cls.open_requests):
             field.states.pop("readonly")
 
     @staticmethod

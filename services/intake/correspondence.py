@@ -1,0 +1,55 @@
+"""Letters to the subject: sealed in the vault, put on record, and read by whoever may read the request."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+from uuid_utils.compat import uuid7
+
+from services.intake.letters import Kind, Letters
+from services.intake.register import Filed
+from shared.transaction import Transaction, Transactions
+from shared.vault import Sealing
+
+
+async def write(tx: Transaction, letters: Letters, filed: Filed, kind: Kind, fields: Mapping[str, str]) -> UUID:
+    """Writes a letter and keeps it; raises ``Shredded`` if the subject's key is gone."""
+    request = filed.request
+    known = {"received_on": f"{request.received_at:%d %B %Y}", "reference": str(request.request_id), **fields}
+    letter = letters.write(kind, filed.calendar.partition("-")[0], known)
+    content = orjson.dumps({"subject": letter.subject, "body": letter.body})
+    letter_id = await seal(tx, request.subject_ref, "letter", kind, content)
+    await tx.connection.execute(
+        "INSERT INTO letter (letter_id, request_id, kind, written_at) VALUES ($1, $2, $3, $4)",
+        *(letter_id, request.request_id, kind, tx.now),
+    )
+    tx.record(request.request_id, "letter.written", {"letter_id": str(letter_id), "kind": kind})
+    return letter_id
+
+
+async def seal(tx: Transaction, subject_ref: UUID, kind: str, source: str, content: bytes) -> UUID:
+    """Puts words about a person into the vault; returns where."""
+    sealing = Sealing(subject_ref, kind, source, content, uuid7())
+    await tx.vault.seal(tx.connection, [sealing], tx.now)
+    return sealing.sealed_id
+
+
+async def read(office: Transactions, filed: Filed) -> list[dict[str, object]]:
+    """Every letter of a request, the oldest first; raises ``Shredded`` when they can no longer be read."""
+    request_id = filed.request.request_id
+    async with office.pool.acquire() as connection:
+        rows: list[tuple[UUID, str, datetime]] = [
+            (row[0], row[1], row[2])
+            for row in await connection.fetch(
+                "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id", request_id
+            )
+        ]
+        if not rows:
+            return []
+        opened = await office.vault.open_kind(connection, filed.request.subject_ref, "letter")
+    words = {letter_id: content for letter_id, _, content in opened}
+    return [
+        {"letter_id": str(letter_id), "kind": kind, "written_at": at, **orjson.loads(words[letter_id])}
+        for letter_id, kind, at in rows
+    ]

@@ -1,0 +1,50 @@
+"""The words of a letter to the subject: a template of the policy filled in, with the authority and the remedy; pure."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from shared.errors import Misconfigured
+
+LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
+
+Kind = Literal["extension", "identity_question", "clarification_question"]
+KINDS: tuple[Kind, ...] = ("extension", "identity_question", "clarification_question")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter as the subject reads it."""
+
+    subject: str
+    body: str
+
+
+class Letters:
+    """The templates of a folder, read once."""
+
+    def __init__(self, folder: Path = LETTERS) -> None:
+        try:
+            self._templates = {kind: _read(folder / f"{kind}.toml") for kind in (*KINDS, "remedies")}
+        except (OSError, tomllib.TOMLDecodeError) as wrong:
+            raise Misconfigured(f"the letters in {folder.name} cannot be used: {wrong}") from wrong
+
+    def write(self, kind: Kind, country: str, fields: Mapping[str, str]) -> Letter:
+        """The letter of that kind, ending with where to complain in that country (ISO 3166).
+
+        What people wrote stands in it as they wrote it. Raises ``KeyError`` for a field that is not given.
+        """
+        template, remedies = self._templates[kind], self._templates["remedies"]
+        authorities = remedies["authority"]
+        remedy = remedies["text"].format(authority=authorities.get(country, authorities["elsewhere"]))
+        return Letter(template["subject"], f"{template['body'].format_map(fields).strip()}\n\n{remedy.strip()}\n")
+
+    def reason(self, code: str) -> str:
+        """The reason of an extension, in words."""
+        return str(self._templates["extension"]["reasons"][code])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,182 @@
+"""The sweep over 1,000,000 open requests beside the same sweep over what is due alone; and events into the service."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from uuid_utils.compat import uuid7
+
+from deploy.local import postgres_databases as databases
+from services.deadline import clocks, handlers
+from services.deadline.settings import DeadlineSettings
+from services.deadline.sweep import Sweep
+from shared import keyring
+from shared.bus.topics import ServiceName
+from shared.downstreams.contract import Operation
+from shared.events import RequestReceived
+from shared.plan import Stages, Step
+from shared.postgres import connect_pool, migrate
+from shared.rights import Right
+from shared.settings import PostgresSettings
+from shared.time_limit_policy import read_policy
+from shared.transaction import Transactions
+from shared.vault import Vault
+from tests.bench.figures import Row, rounded, row
+from tests.bench.ground import Ground, must
+
+OPEN, DUE, EVENTS, BATCH = 1_000_000, 10_000, 20_000, 1_000
+ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)
+_TICKETING: Stages = ((Step("ticketing", Operation.ESCALATE),),)
+_MILESTONES = 5
+
+# Everybody else arrived ten days later: open, and nothing of theirs has come.
+_FILL = """
+INSERT INTO clock (request_id, subject_ref, "right", received_at, zones, calendar, due_on, due_at, work_by,
+                   statutory_due_on, statutory_due_at, calc_version, next_milestone_at)
+SELECT gen_random_uuid(), subject_ref, "right", received_at, zones, calendar, due_on + 60, due_at + interval '60 days',
+       work_by, statutory_due_on + 60, statutory_due_at + interval '60 days', calc_version,
+       next_milestone_at + interval '60 days'
+FROM (SELECT * FROM clock LIMIT 1) one, generate_series(1, $1)
+"""
+
+
+class _At:
+    """A clock that stands."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """A sweep costs what is due, in time and in memory, whatever is open."""
+    arms = {"a million open": partial(_swept, ground, OPEN), "what is due alone": partial(_swept, ground, DUE)}
+    memory: dict[str, list[float]] = {arm: [] for arm in arms}
+
+    async def timed(arm: str) -> float:
+        seconds, grown = await arms[arm]()
+        memory[arm].append(grown)
+        return seconds
+
+    seconds = await ground.interleaved({arm: partial(timed, arm) for arm in arms}, "s")
+    events = await ground.interleaved(
+        {"through the handler": partial(_heard, ground), "bare COPY": partial(_copied, ground)}, "events/s"
+    )
+    ours, limit = (seconds[arm] for arm in arms)
+    what = f"the same sweep where the {DUE:,} that are due are all there is"
+    return [
+        row(
+            "deadline_sweep_1m_open",
+            ours,
+            limit,
+            "s",
+            what,
+            due=DUE,
+            milestones_per_s=rounded(DUE * _MILESTONES / min(ours)),
+            memory_grown_mib=[rounded(each) for each in memory["a million open"]],
+            memory_grown_mib_of_limit=[rounded(each) for each in memory["what is due alone"]],
+        ),
+        row(
+            "deadline_events_per_s",
+            events["through the handler"],
+            events["bare COPY"],
+            "events/s",
+            "COPY of the same rows without computing a date or putting anything on record",
+        ),
+    ]
+
+
+async def _swept(ground: Ground, count: int) -> tuple[float, float]:
+    """Seconds to tell of everything that has come, of so many open requests; and mebibytes that the process grew."""
+    async with _office(ground) as office:
+        await _hear(office, _arrivals(DUE))
+        if count > DUE:
+            await office.pool.execute(_FILL, count - DUE, timeout=600)
+        await office.pool.execute("VACUUM ANALYZE clock", timeout=600)
+        await ground.checkpoint()
+        office.clock = _At(ARRIVED + timedelta(days=50))
+        sweep = Sweep(office, read_policy(), DeadlineSettings(batch=BATCH))
+        before, started, told = _resident(), time.perf_counter(), 0
+        while found := await sweep.tick():
+            told += found
+        seconds, grown = time.perf_counter() - started, _resident() - before
+        must("requests told of", told, DUE)
+        must("clocks open", await office.pool.fetchval("SELECT count(*) FROM clock", timeout=600), count)
+    return seconds, grown
+
+
+async def _heard(ground: Ground) -> float:
+    """Events per second through the handler that starts clocks."""
+    async with _office(ground) as office:
+        events = _arrivals(EVENTS)
+        started = time.perf_counter()
+        await _hear(office, events)
+        seconds = time.perf_counter() - started
+        must("clocks started", await office.pool.fetchval("SELECT count(*) FROM clock"), EVENTS)
+    return EVENTS / seconds
+
+
+async def _copied(ground: Ground) -> float:
+    """Rows per second of the same table by COPY alone."""
+    async with _office(ground) as office:
+        policy = read_policy()
+        started = [handlers.compute(event, policy, None) for event in _arrivals(EVENTS)]
+        begun = time.perf_counter()
+        for first in range(0, EVENTS, BATCH):
+            async with office.pool.acquire() as connection, connection.transaction():
+                await clocks.start(connection, started[first : first + BATCH])
+        seconds = time.perf_counter() - begun
+    return EVENTS / seconds
+
+
+async def _hear(office: Transactions, events: Sequence[RequestReceived]) -> None:
+    policy = read_policy()
+    for first in range(0, len(events), BATCH):
+        async with office.begin() as tx:
+            await handlers.start(events[first : first + BATCH], tx, policy=policy)
+
+
+def _arrivals(count: int) -> list[RequestReceived]:
+    return [
+        RequestReceived(
+            request_id=uuid7(),
+            occurred_at=ARRIVED,
+            right=Right.ACCESS,
+            subject=uuid7(),
+            channel="api",
+            received_at=ARRIVED,
+            zones=("America/New_York", "Europe/Berlin"),
+            calendar="DE",
+            due_on=ARRIVED.date(),
+        )
+        for _ in range(count)
+    ]
+
+
+@asynccontextmanager
+async def _office(ground: Ground) -> AsyncIterator[Transactions]:
+    """The deadline service's part of the engine over a database of its own."""
+    server, name = ground.platform.postgres_dsn, f"sweep_{secrets.token_hex(4)}"
+    dsn = await databases.create(server, name)
+    try:
+        await migrate(dsn)
+        ring = ground.directory / f"{name}.json"
+        ring.parent.mkdir(parents=True, exist_ok=True)
+        keyring.create(ring)
+        async with await connect_pool(PostgresSettings(dsn=dsn, pool_size=2), ServiceName.DEADLINE) as pool:
+            plans = {Operation.ESCALATE: _TICKETING, Operation.FLAG: ()}
+            yield Transactions(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(ring)), plans)
+    finally:
+        await databases.drop(server, name)
+
+
+def _resident() -> float:
+    """Mebibytes of this process in memory."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096 / 2**20

@@ -1,0 +1,104 @@
+"""A request that is due tomorrow and was submitted behind 10,000 others is worked next, in every service."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.amendment import handlers as amendment
+from services.deadline import company
+from services.erasure import handlers as erasure
+from services.export import handlers as export
+from shared import keyring
+from shared.bell import Bell
+from shared.bus.topics import ServiceName
+from shared.desk import Desk
+from shared.downstreams.contract import Note, Operation, Receipt, Result, Task, TaskOutcome
+from shared.events import RequestVerified
+from shared.fulfilment import Completed
+from shared.identities import Identity, IdentityType
+from shared.plan import Step
+from shared.postgres import connect_pool
+from shared.rights import Right
+from shared.settings import PostgresSettings, WorkSettings
+from shared.transaction import Transaction, Transactions
+from shared.vault import Statement, Vault
+from tests.fixtures.engine import TRACING, SetClock
+
+OTHERS, BATCH = 10_000, 200
+Begin = Callable[[Sequence[RequestVerified], Transaction], Awaitable[None]]
+
+
+@dataclass
+class Store:
+    """A downstream that notes what it was asked, in order."""
+
+    system: str = "store"
+    needs: frozenset[IdentityType] = frozenset()
+    asked: list[UUID] = field(default_factory=list)
+
+    @property
+    def adapter(self) -> "Store":
+        return self
+
+    async def _do(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+        del note
+        self.asked += [task.request_id for task in tasks]
+        return [Receipt(task.task_id, TaskOutcome.AMENDED, found=1, changed=1) for task in tasks]
+
+    erase = export = rectify = restrict = suppress = flag = _do
+
+
+async def _nothing(completed: Sequence[Completed], tx: Transaction) -> None:
+    """Nothing follows in this test."""
+
+
+@pytest.mark.parametrize(
+    ("service", "begin", "right", "operation"),
+    [
+        (ServiceName.ERASURE, erasure.begin, Right.ERASURE, Operation.ERASE),
+        (ServiceName.EXPORT, export.begin, Right.ACCESS, Operation.EXPORT),
+        (ServiceName.EXPORT, export.begin, Right.PORTABILITY, Operation.EXPORT),
+        (ServiceName.AMENDMENT, amendment.begin, Right.RECTIFICATION, Operation.RECTIFY),
+        (ServiceName.AMENDMENT, amendment.begin, Right.RESTRICTION, Operation.RESTRICT),
+        (ServiceName.AMENDMENT, amendment.begin, Right.OBJECTION, Operation.SUPPRESS),
+        (ServiceName.DEADLINE, company.flag, Right.ACCESS, Operation.FLAG),
+    ],
+)
+async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
+    database: str,
+    clock: SetClock,
+    keys: keyring.Keyring,
+    service: ServiceName,
+    begin: Begin,
+    right: Right,
+    operation: Operation,
+) -> None:
+    store = Store()
+    async with await connect_pool(PostgresSettings(dsn=database), service) as pool:
+        office = Transactions(pool, service, clock, Vault(keys), {operation: ((Step("store", operation),),)})
+        office.bells["store", operation.value] = Bell()
+        subject = uuid7()
+        known = Statement((Identity(IdentityType.EMAIL, "ada@example.org"),))
+        today = clock.now().date()
+
+        def verified(due_on: date) -> RequestVerified:
+            return RequestVerified(
+                request_id=uuid7(), occurred_at=clock.now(), right=right, subject=subject, due_on=due_on
+            )
+
+        others = [verified(today + timedelta(days=28)) for _ in range(OTHERS)]
+        urgent = verified(today + timedelta(days=1))
+        async with office.begin() as tx:
+            await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(subject, known, tx.now)])
+        for batch in (others[:5_000], others[5_000:], [urgent]):
+            async with office.begin() as tx:
+                await begin(batch, tx)
+        settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
+        desk = Desk(store, operation, office, dict.fromkeys(Operation, _nothing), settings, TRACING)
+        assert await desk.work() == BATCH
+    assert store.asked[0] == urgent.request_id
+    assert store.asked[1:] == [event.request_id for event in others[: BATCH - 1]]

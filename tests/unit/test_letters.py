@@ -1,0 +1,51 @@
+"""Letters: plain words that name the reason, the new date, where to complain, and the way to a court."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from services.intake.letters import KINDS, LETTERS, Kind, Letters
+from shared.errors import Misconfigured
+from shared.time_limit_policy import read_policy
+
+FIELDS = {
+    "received_on": "05 March 2026",
+    "reference": "019c0000",
+    "new_due": "04 June 2026",
+    "reason": "the amount is large.",
+    "explanation": "Nine {braces} of archives.",
+    "question": "Which {number} is yours?",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("country", "authority"),
+    [("DE", "Bundesbeauftragte"), ("GB", "Information Commissioner"), ("LV", "edpb.europa.eu")],
+)
+def test_every_letter_names_the_authority_of_the_country_and_the_judicial_remedy(
+    kind: Kind, country: str, authority: str
+) -> None:
+    letter = Letters().write(kind, country, FIELDS)
+    for words in (authority, "complaint", "judicial remedy", "05 March 2026", "019c0000"):
+        assert words in letter.body
+    assert letter.subject
+
+
+def test_an_extension_says_until_when_and_why_in_the_words_that_were_written() -> None:
+    body = Letters().write("extension", "DE", FIELDS).body
+    assert "04 June 2026" in body
+    assert "the amount is large." in body
+    assert "Nine {braces} of archives." in body
+
+
+def test_every_allowed_reason_has_words_and_no_other_has() -> None:
+    reasons = tomllib.loads((LETTERS / "extension.toml").read_text())["reasons"]
+    assert set(reasons) == read_policy().extension.reasons
+    assert all(Letters().reason(code) == words for code, words in reasons.items())
+
+
+def test_a_folder_without_letters_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        Letters(tmp_path)
