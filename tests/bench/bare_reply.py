@@ -1,6 +1,6 @@
 """The bare applications that intake is measured beside: the same body in, the same answer out, and nothing kept.
 
-``declared`` is what anybody writes with FastAPI: the body and the answer are models of the route. ``unread`` does not even
+``declared`` is what anybody writes with FastAPI: body and answer are models of the route. ``unread`` does not even
 look at the body.
 """
 
