@@ -1,0 +1,102 @@
+"""The figures by which a privacy officer runs the shop, counted from the clocks every few seconds.
+
+Definitions: ``docs/metrics.md``. Each query reads an index that holds what it needs; a count that takes long is made
+less often (``shared/looking.py``).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import product
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from shared import metrics
+from shared.looking import keep_looking
+from shared.metrics import Ranks
+from shared.postgres import Connection
+from shared.rights import Right
+from shared.service import Running
+
+PERIOD = timedelta(days=30)
+AGES = ("0-7", "8-14", "15-21", "22-25", "26-30", "31-60", "61-90", "over 90")
+"""Days since receipt."""
+
+DAYS_LEFT = ("over", *map(str, range(31)), "more")
+"""Days until the commitment ends."""
+
+_EVERY_SECONDS = 10.0
+
+_OPEN = """
+SELECT "right", width_bucket($1::date - (received_at AT TIME ZONE $3)::date, ARRAY[8, 15, 22, 26, 31, 61, 91]) AS age,
+       CASE WHEN due_at <= $2 THEN 0 ELSE LEAST(GREATEST(due_on - $1::date, 0) + 1, 32) END AS days_left,
+       count(*) AS n,
+       count(*) FILTER (WHERE due_at > $2 AND due_on - $1::date <= 7) AS due_soon,
+       count(*) FILTER (WHERE due_at <= $2) AS commitment,
+       count(*) FILTER (WHERE statutory_due_at <= $2) AS statutory
+FROM clock WHERE responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3))
+"""
+
+_ANSWERED = """
+SELECT "right", outcome, timeliness, count(*) FROM clock
+WHERE responded_at > $1 AND outcome <> 'duplicate' GROUP BY 1, 2, 3
+"""
+
+_TIME_TO_RESPOND = """
+SELECT "right", count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
+       WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
+FROM clock WHERE responded_at > $1 AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') GROUP BY 1
+"""
+
+
+class Statistics:
+    """Counts the clocks, seen from the controller's zone."""
+
+    def __init__(self, running: Running, zone: str) -> None:
+        self._running = running
+        self._zone = zone
+
+    async def run(self) -> None:
+        """Counts until told to stop."""
+        await keep_looking(self.look, "statistics", _EVERY_SECONDS, self._running.stopping, self._running.pulse)
+
+    async def look(self) -> None:
+        """Counts once."""
+        office = self._running.transactions
+        now = office.clock.now()
+        async with office.pool.acquire() as connection:
+            await self._count(connection, now)
+        metrics.FIGURES_AT.labels(office.service).set(now.timestamp())
+
+    async def _count(self, connection: Connection, now: datetime) -> None:
+        today = now.astimezone(ZoneInfo(self._zone)).date()
+        opened = await connection.fetch(_OPEN, today, now, self._zone)
+        answered = await connection.fetch(_ANSWERED, now - PERIOD)
+        ranks = await connection.fetch(_TIME_TO_RESPOND, now - PERIOD)
+        _tell_open(opened)
+        metrics.ANSWERED.clear()
+        for right, outcome, timeliness, count in answered:
+            metrics.ANSWERED.labels(right, outcome, timeliness).set(count)
+        metrics.TIME_TO_RESPOND.put({right: Ranks(count, *percentiles) for right, count, percentiles in ranks})
+
+
+def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
+    """Sets every cell, also those in which nobody is: a panel shows zero and not nothing."""
+    for right, age in product(Right, AGES):
+        metrics.OPEN.labels(right, age).set(0)
+    for days in DAYS_LEFT:
+        metrics.DAYS_LEFT.labels(days).set(0)
+    soon, late = dict.fromkeys(Right, 0), dict.fromkeys(product(Right, ("commitment", "statutory")), 0)
+    for row in rows:
+        if row["right"] is None:
+            metrics.DAYS_LEFT.labels(DAYS_LEFT[row["days_left"]]).set(row["n"])
+            continue
+        right = Right(row["right"])
+        metrics.OPEN.labels(right, AGES[row["age"]]).set(row["n"])
+        soon[right] += row["due_soon"]
+        for clock in ("commitment", "statutory"):
+            late[right, clock] += row[clock]
+    for right, count in soon.items():
+        metrics.DUE_SOON.labels(right).set(count)
+    for (right, clock), count in late.items():
+        metrics.OVERDUE.labels(right, clock).set(count)
