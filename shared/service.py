@@ -18,7 +18,7 @@ import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from shared import fulfilment, health, inbox, keyring, tasks, telemetry
+from shared import fulfilment, health, inbox, keyring, otlp_metrics, tasks, telemetry
 from shared.bell import Bell
 from shared.bus import topics
 from shared.bus.consumer import Consumer
@@ -160,6 +160,8 @@ class Service:
                 consumer = Consumer(settings.kafka.bootstrap, replies.group, answers, settings.kafka.batch_records)
                 inner.append(consumer.run(replies.handle, running.stopping, running.pulse))
         inner.append(Machine(office).run(running.stopping, running.pulse))
+        if endpoint := settings.telemetry.otlp_endpoint:
+            inner.append(otlp_metrics.send(self.name, endpoint, running.stopping))
         relay = Relay(office.pool, self.name, producer, office.relay_bell)
         return [
             self._drain([*inner, self._serve(running, producer)], working, office.relay_bell),

@@ -176,6 +176,8 @@ class Acceptance:
         for waiting in fresh:
             for prepared in waiting.prepared:
                 REQUESTS.labels(prepared.request.right, "accepted").inc()
+                if prepared.request.state is State.AWAITING_IDENTITY:
+                    REQUESTS.labels(prepared.request.right, "identity_needed").inc()
         return [
             _replay(waiting.envelope, earlier[waiting.envelope.claim])
             if waiting.envelope.claim in earlier
