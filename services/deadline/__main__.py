@@ -2,9 +2,8 @@
 
 from functools import partial
 
-from services.deadline import company, handlers
+from services.deadline import company, handlers, statistics
 from services.deadline.settings import DeadlineSettings
-from services.deadline.statistics import Statistics
 from services.deadline.sweep import Sweep
 from shared.bus.topics import Topic
 from shared.downstreams.contract import Operation
@@ -28,11 +27,6 @@ async def sweep(running: Running) -> None:
     await Sweep(running.transactions, policy, settings).run(running.stopping, running.pulse)
 
 
-async def statistics(running: Running) -> None:
-    """Count what the clocks say for as long as the service runs."""
-    await Statistics(running, policy.commitment.controller_zone).run()
-
-
 service = Service("deadline", reads=[Topic.REQUESTS], writes=Topic.DEADLINES)
 service.on(RequestReceived, partial(handlers.start, policy=policy))
 service.on(RequestVerified, company.flag)
@@ -43,7 +37,7 @@ service.on(RequestClosed, partial(handlers.stop, policy=policy))
 service.works(Operation.ESCALATE, concludes=company.escalated)
 service.works(Operation.FLAG, concludes=company.flagged)
 service.also(sweep)
-service.also(statistics)
+service.also(partial(statistics.count_again_and_again, zone=policy.commitment.controller_zone))
 
 if __name__ == "__main__":
     service.run()

@@ -27,7 +27,7 @@ DAYS_LEFT = ("over", *map(str, range(31)), "more")
 
 _EVERY_SECONDS = 10.0
 
-_OPEN = """
+OPEN = """
 SELECT "right", width_bucket($1::date - (received_at AT TIME ZONE $3)::date, ARRAY[8, 15, 22, 26, 31, 61, 91]) AS age,
        CASE WHEN due_at <= $2 THEN 0 ELSE LEAST(GREATEST(due_on - $1::date, 0) + 1, 32) END AS days_left,
        count(*) AS n,
@@ -37,47 +37,42 @@ SELECT "right", width_bucket($1::date - (received_at AT TIME ZONE $3)::date, ARR
 FROM clock WHERE responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3))
 """
 
-_ANSWERED = """
+ANSWERED = """
 SELECT "right", outcome, timeliness, count(*) FROM clock
 WHERE responded_at > $1 AND outcome <> 'duplicate' GROUP BY 1, 2, 3
 """
 
-_TIME_TO_RESPOND = """
+TIME_TO_RESPOND = """
 SELECT "right", count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
        WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
 FROM clock WHERE responded_at > $1 AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') GROUP BY 1
 """
 
 
-class Statistics:
-    """Counts the clocks, seen from the controller's zone."""
+async def count_again_and_again(running: Running, zone: str) -> None:
+    """Counts until told to stop; days are those of the controller's zone."""
 
-    def __init__(self, running: Running, zone: str) -> None:
-        self._running = running
-        self._zone = zone
-
-    async def run(self) -> None:
-        """Counts until told to stop."""
-        await keep_looking(self.look, "statistics", _EVERY_SECONDS, self._running.stopping, self._running.pulse)
-
-    async def look(self) -> None:
-        """Counts once."""
-        office = self._running.transactions
+    async def look() -> None:
+        office = running.transactions
         now = office.clock.now()
         async with office.pool.acquire() as connection:
-            await self._count(connection, now)
+            await count(connection, now, zone)
         metrics.FIGURES_AT.labels(office.service).set(now.timestamp())
 
-    async def _count(self, connection: Connection, now: datetime) -> None:
-        today = now.astimezone(ZoneInfo(self._zone)).date()
-        opened = await connection.fetch(_OPEN, today, now, self._zone)
-        answered = await connection.fetch(_ANSWERED, now - PERIOD)
-        ranks = await connection.fetch(_TIME_TO_RESPOND, now - PERIOD)
-        _tell_open(opened)
-        metrics.ANSWERED.clear()
-        for right, outcome, timeliness, count in answered:
-            metrics.ANSWERED.labels(right, outcome, timeliness).set(count)
-        metrics.TIME_TO_RESPOND.put({right: Ranks(count, *percentiles) for right, count, percentiles in ranks})
+    await keep_looking(look, "statistics", _EVERY_SECONDS, running.stopping, running.pulse)
+
+
+async def count(connection: Connection, now: datetime, zone: str) -> None:
+    """Counts once."""
+    today = now.astimezone(ZoneInfo(zone)).date()
+    opened = await connection.fetch(OPEN, today, now, zone)
+    answered = await connection.fetch(ANSWERED, now - PERIOD)
+    ranks = await connection.fetch(TIME_TO_RESPOND, now - PERIOD)
+    _tell_open(opened)
+    metrics.ANSWERED.clear()
+    for right, outcome, timeliness, number in answered:
+        metrics.ANSWERED.labels(right, outcome, timeliness).set(number)
+    metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
 
 
 def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
