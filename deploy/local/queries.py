@@ -1,5 +1,6 @@
 """The Prometheus queries worth trying, and their answers from the running services at that moment."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ class Watching:
     """A Prometheus beside the services for as long as the block lasts; where there is none, the queries alone."""
 
     def __init__(self, directory: Path, services: Services, progress: Progress) -> None:
+        shutil.rmtree(directory, ignore_errors=True)  # what was counted before is no answer of this moment
         self._prometheus = Prometheus(directory, services, progress=progress)
         self._missing = ""
 

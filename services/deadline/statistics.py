@@ -5,7 +5,7 @@ less often (``shared/looking.py``).
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import product
 from zoneinfo import ZoneInfo
 
@@ -19,8 +19,11 @@ from shared.rights import Right
 from shared.service import Running
 
 PERIOD = timedelta(days=30)
-AGES = ("0-7", "8-14", "15-21", "22-25", "26-30", "31-60", "61-90", "over 90")
-"""Days since receipt."""
+AGES = ("over 90", "61-90", "31-60", "26-30", "22-25", "15-21", "8-14", "0-7")
+"""Days since receipt, the oldest first."""
+
+_NOT_OLDER = (90, 60, 30, 25, 21, 14, 7)
+"""Where one age ends and the next begins."""
 
 DAYS_LEFT = ("over", *map(str, range(31)), "more")
 """Days until the commitment ends."""
@@ -28,7 +31,7 @@ DAYS_LEFT = ("over", *map(str, range(31)), "more")
 _EVERY_SECONDS = 10.0
 
 OPEN = """
-SELECT "right", width_bucket($1::date - (received_at AT TIME ZONE $3)::date, ARRAY[8, 15, 22, 26, 31, 61, 91]) AS age,
+SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
        CASE WHEN due_at <= $2 THEN 0 ELSE LEAST(GREATEST(due_on - $1::date, 0) + 1, 32) END AS days_left,
        count(*) AS n,
        count(*) FILTER (WHERE due_at > $2 AND due_on - $1::date <= 7) AS due_soon,
@@ -64,8 +67,9 @@ async def count_again_and_again(running: Running, zone: str) -> None:
 
 async def count(connection: Connection, now: datetime, zone: str) -> None:
     """Counts once."""
-    today = now.astimezone(ZoneInfo(zone)).date()
-    opened = await connection.fetch(OPEN, today, now, zone)
+    here = ZoneInfo(zone)
+    today = now.astimezone(here).date()
+    opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
     answered = await connection.fetch(ANSWERED, now - PERIOD)
     ranks = await connection.fetch(TIME_TO_RESPOND, now - PERIOD)
     _tell_open(opened)
@@ -73,6 +77,11 @@ async def count(connection: Connection, now: datetime, zone: str) -> None:
     for right, outcome, timeliness, number in answered:
         metrics.ANSWERED.labels(right, outcome, timeliness).set(number)
     metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
+
+
+def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
+    """The midnights at which requests of one age begin, the oldest first."""
+    return [datetime.combine(today - timedelta(days=days), time(), zone) for days in _NOT_OLDER]
 
 
 def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
@@ -87,7 +96,7 @@ def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
             metrics.DAYS_LEFT.labels(DAYS_LEFT[row["days_left"]]).set(row["n"])
             continue
         right = Right(row["right"])
-        metrics.OPEN.labels(right, AGES[row["age"]]).set(row["n"])
+        metrics.OPEN.labels(right, AGES[row["older_than"]]).set(row["n"])
         soon[right] += row["due_soon"]
         for clock in ("commitment", "statutory"):
             late[right, clock] += row[clock]

@@ -26,6 +26,11 @@ def test_every_rule_is_one_that_prometheus_reads(programs: Path) -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+def test_the_committed_configuration_is_one_that_prometheus_reads(programs: Path) -> None:
+    checked = promtool(programs, "check", "config", "--syntax-only", RULES.parent / "prometheus.yml")
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_every_alert_fires_when_it_should_and_only_then(programs: Path) -> None:
     ran = promtool(programs, "test", "rules", TESTS)
     assert ran.returncode == 0, ran.stdout + ran.stderr

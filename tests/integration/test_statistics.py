@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import asyncpg
 import pytest
@@ -146,7 +147,7 @@ async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> N
 @pytest.mark.parametrize(
     ("query", "arguments"),
     [
-        (statistics.OPEN, (NOW.date(), NOW, ZONE)),
+        (statistics.OPEN, (NOW.date(), NOW, statistics.age_limits(NOW.date(), ZoneInfo(ZONE)))),
         (statistics.ANSWERED, (NOW,)),
         (statistics.TIME_TO_RESPOND, (NOW,)),
     ],
