@@ -43,6 +43,11 @@ MetricName = Literal[
     "dsr_requests_overdue",  # open requests whose day is over: commitment, statutory
     "dsr_requests_waiting",  # open requests that wait for a person: identity, clarification, decision
     "dsr_requests_answered",  # requests answered in the last 30 days, by outcome and timeliness
+    "dsr_requests_reached_due",  # requests whose commitment, as first promised, ended in the last 30 days
+    "dsr_requests_extended",  # of those, how many were extended
+    "dsr_extensions_approved",  # extensions approved in the last 30 days, by reason
+    "dsr_extensions_refused_total",  # extensions that were refused since the process started, by what was wrong
+    "dsr_suspension_days",  # from a question to its answer, answered in the last 30 days, nearest rank
     "dsr_requests_covered",  # of those with downstream work, how many have a receipt of every system
     "dsr_requests_worked",  # requests with downstream work that were answered in the last 30 days
     "dsr_time_to_respond_days",  # from receipt at the source to the answer, last 30 days, nearest rank
@@ -116,8 +121,17 @@ DUE_SOON = _gauge("dsr_requests_due_soon", "Open requests that are due within se
 OVERDUE = _gauge("dsr_requests_overdue", "Open requests whose day is over", ["right", "clock"], PEOPLE)
 WAITING = _gauge("dsr_requests_waiting", "Open requests that wait for a person", ["right", "state"], PEOPLE)
 ANSWERED = _gauge(
-    "dsr_requests_answered", "Requests answered in the last 30 days", ["right", "outcome", "timeliness"], PEOPLE
+    "dsr_requests_answered",
+    "Requests answered in the last 30 days",
+    ["right", "outcome", "timeliness", "extended"],
+    PEOPLE,
 )
+REACHED_DUE = _gauge(
+    "dsr_requests_reached_due", "Requests whose commitment ended in the last 30 days", ["right"], PEOPLE
+)
+EXTENDED = _gauge("dsr_requests_extended", "Of those, how many were extended", ["right"], PEOPLE)
+EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"], PEOPLE)
+EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"], PEOPLE)
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"], PEOPLE)
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"], PEOPLE)
 
@@ -129,6 +143,7 @@ class Ranks:
     cases: int
     p50: float
     p95: float
+    total: float | None = None
 
 
 class Percentiles(Collector):
@@ -150,9 +165,12 @@ class Percentiles(Collector):
             family.add_sample(self._name, {**labels, "quantile": "0.5"}, ranks.p50)
             family.add_sample(self._name, {**labels, "quantile": "0.95"}, ranks.p95)
             family.add_sample(f"{self._name}_count", labels, ranks.cases)
+            if ranks.total is not None:
+                family.add_sample(f"{self._name}_sum", labels, ranks.total)
         yield family
 
 
 TIME_TO_RESPOND = Percentiles("dsr_time_to_respond_days", "From receipt to the answer, last 30 days", "right")
 TIME_TO_CLOSE = Percentiles("dsr_time_to_close_days", "From receipt to closure, last 30 days", "right")
 DETECTION_LAG = Percentiles("dsr_detection_lag_days", "From receipt to acceptance, last 30 days", "channel")
+SUSPENSION = Percentiles("dsr_suspension_days", "From a question to its answer, last 30 days", "question")

@@ -125,6 +125,39 @@ def build() -> Dashboard:
         )
         .with_panel(
             course(
+                "Extensions",
+                "Extended, of all whose day as first promised came in the last 30 days; more than 10 % is a warning.",
+                Query("dsr:requests_extended:ratio", "extended"),
+                unit="percentunit",
+            )
+        )
+        .with_panel(
+            course(
+                "Extensions by reason, and refused",
+                "Approved in the last 30 days; refused attempts since the process started.",
+                Query("sum by (reason) (max by (reason) (dsr_extensions_approved)) or vector(0)", "{{reason}}"),
+                Query("sum by (flaw) (dsr_extensions_refused_total) or vector(0)", "refused: {{flaw}}"),
+            )
+        )
+        .with_panel(
+            course(
+                "Suspension",
+                "From a question to its answer, by question.",
+                Query("max by (question, quantile) (dsr_suspension_days) or vector(0)", "{{question}} p{{quantile}}"),
+                unit="d",
+            )
+        )
+        .with_panel(
+            course(
+                "Within the law's limit, by extension",
+                "Answered by the statutory day: within one month, or within three where it was extended.",
+                Query(_lawful("no"), "one month"),
+                Query(_lawful("yes"), "three months"),
+                unit="percentunit",
+            )
+        )
+        .with_panel(
+            course(
                 "Coverage",
                 "Requests with a receipt of every system, of those that were worked.",
                 Query(
@@ -139,6 +172,12 @@ def build() -> Dashboard:
 
 def _overdue(clock: str) -> str:
     return f'sum(max by (right) (dsr_requests_overdue{{clock="{clock}"}}))'
+
+
+def _lawful(extended: str) -> str:
+    """Of the answered ones that were extended or not; zero where there are none."""
+    kept = f'sum({_ANSWERED}{{extended="{extended}",timeliness!="breach"}}) or vector(0)'
+    return f'({kept}) / clamp_min(sum({_ANSWERED}{{extended="{extended}"}}) or vector(0), 1)'
 
 
 def _share(outcome: str) -> str:

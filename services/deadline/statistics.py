@@ -4,6 +4,7 @@ Definitions: ``docs/metrics.md``. Each query reads an index that holds what it n
 less often (``shared/looking.py``).
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from itertools import product
@@ -41,14 +42,30 @@ FROM clock WHERE responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3))
 """
 
 ANSWERED = """
-SELECT "right", outcome, timeliness, count(*) FROM clock
-WHERE responded_at > $1 AND outcome <> 'duplicate' GROUP BY 1, 2, 3
+SELECT "right", outcome, timeliness, CASE WHEN extended THEN 'yes' ELSE 'no' END, count(*) FROM clock
+WHERE responded_at > $1 AND outcome <> 'duplicate' GROUP BY 1, 2, 3, 4
 """
 
 TIME_TO_RESPOND = """
 SELECT "right", count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
        WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
 FROM clock WHERE responded_at > $1 AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') GROUP BY 1
+"""
+
+
+# The day that was promised first: where it was moved, what it was before stays.
+FELL_DUE = """
+SELECT "right", count(*), 0 FROM clock WHERE NOT extended AND due_at > $1 AND due_at <= $2 GROUP BY 1
+UNION ALL
+SELECT c."right", count(*), count(*) FROM clock_before b JOIN clock c USING (request_id)
+WHERE b.cause = 'extended' AND b.due_on >= $1::date AND b.due_on < $2::date GROUP BY 1
+"""
+
+SUSPENDED = """
+SELECT question, count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
+       WITHIN GROUP (ORDER BY extract(epoch FROM answered_at - asked_at)::float8 / 86400),
+       sum(extract(epoch FROM answered_at - asked_at)::float8 / 86400)
+FROM question WHERE answered_at > $1 GROUP BY 1
 """
 
 
@@ -72,10 +89,16 @@ async def count(connection: Connection, now: datetime, zone: str) -> None:
     opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
     answered = await connection.fetch(ANSWERED, now - PERIOD)
     ranks = await connection.fetch(TIME_TO_RESPOND, now - PERIOD)
+    fell_due = await connection.fetch(FELL_DUE, now - PERIOD, now)
+    suspended = await connection.fetch(SUSPENDED, now - PERIOD)
     _tell_open(opened)
+    _tell_extended(fell_due)
+    metrics.SUSPENSION.put(
+        {kind: Ranks(number, ranked[0], ranked[1], total) for kind, number, ranked, total in suspended}
+    )
     metrics.ANSWERED.clear()
-    for right, outcome, timeliness, number in answered:
-        metrics.ANSWERED.labels(right, outcome, timeliness).set(number)
+    for *labels, number in answered:
+        metrics.ANSWERED.labels(*labels).set(number)
     metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
 
 
@@ -104,3 +127,13 @@ def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
         metrics.DUE_SOON.labels(right).set(count)
     for (right, clock), count in late.items():
         metrics.OVERDUE.labels(right, clock).set(count)
+
+
+def _tell_extended(rows: Iterable[asyncpg.Record]) -> None:
+    reached, extended = Counter(dict.fromkeys(Right, 0)), Counter(dict.fromkeys(Right, 0))
+    for right, number, of_these in rows:
+        reached[Right(right)] += number
+        extended[Right(right)] += of_these
+    for right in Right:
+        metrics.REACHED_DUE.labels(right).set(reached[right])
+        metrics.EXTENDED.labels(right).set(extended[right])

@@ -44,6 +44,9 @@ FROM request WHERE request_id >= $1 GROUP BY 1
 """
 
 
+_EXTENSIONS = "SELECT reason, count(*) FROM extension WHERE approved_at > $1 GROUP BY 1"
+
+
 async def count_again_and_again(running: Running) -> None:
     """Counts until told to stop."""
 
@@ -62,6 +65,7 @@ async def count(connection: Connection, now: datetime) -> None:
     since = now - PERIOD
     waiting = await connection.fetch(_WAITING)
     closed = await connection.fetch(_CLOSED, since)
+    extensions = await connection.fetch(_EXTENSIONS, since)
     detected = await connection.fetch(_DETECTED, _first_id_at(since))
     for right, state in product(Right, _FOR_A_PERSON):
         metrics.WAITING.labels(right, state).set(0)
@@ -73,6 +77,9 @@ async def count(connection: Connection, now: datetime) -> None:
     for row in closed:
         metrics.WORKED.labels(row["right"]).set(row["worked"])
         metrics.COVERED.labels(row["right"]).set(row["covered"])
+    metrics.EXTENSIONS.clear()
+    for reason, number in extensions:
+        metrics.EXTENSIONS.labels(reason).set(number)
     metrics.TIME_TO_CLOSE.put({r["right"]: Ranks(r["timed"], *r["percentiles"]) for r in closed if r["timed"]})
     metrics.DETECTION_LAG.put({channel: Ranks(number, *percentiles) for channel, number, percentiles in detected})
 

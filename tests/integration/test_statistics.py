@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
 from services.intake import statistics as intake
-from shared import metrics
+from shared import disclosure, metrics
 from shared.bus.topics import ServiceName
 from shared.postgres import connect_pool
 from shared.settings import PostgresSettings
@@ -118,9 +118,11 @@ async def test_what_was_answered_is_counted_by_outcome_and_timeliness_for_thirty
     await answered(clocks, 33, 1, "refused", "breach")
     await answered(clocks, 3, 1, "duplicate")
     await count(clocks)
-    assert value("dsr_requests_answered", right="access", outcome="fulfilled", timeliness="on_time") == 2
-    assert value("dsr_requests_answered", right="access", outcome="refused", timeliness="breach") == 1
-    assert value("dsr_requests_answered", right="access", outcome="duplicate", timeliness="on_time") is None
+    assert value("dsr_requests_answered", right="access", outcome="fulfilled", timeliness="on_time", extended="no") == 2
+    assert value("dsr_requests_answered", right="access", outcome="refused", timeliness="breach", extended="no") == 1
+    assert (
+        value("dsr_requests_answered", right="access", outcome="duplicate", timeliness="on_time", extended="no") is None
+    )
 
 
 async def test_time_to_respond_is_the_nearest_rank_without_withdrawn_ones(clocks: asyncpg.Pool) -> None:
@@ -133,13 +135,44 @@ async def test_time_to_respond_is_the_nearest_rank_without_withdrawn_ones(clocks
     assert value("dsr_time_to_respond_days_count", right="access") == 20
 
 
+async def test_extensions_are_counted_of_what_fell_due_as_first_promised(clocks: asyncpg.Pool) -> None:
+    for due_in in (-1, -2, -29, -31, 1):
+        await opened(clocks, "access", 40, due_in)
+    await clocks.execute("UPDATE clock SET extended = true WHERE due_at > $1", NOW)  # promised for June, then later
+    await clocks.execute(
+        "INSERT INTO clock_before SELECT request_id, $1, 'extended', $1::timestamptz::date - 3, work_by, due_on, 'v'"
+        " FROM clock WHERE extended",
+        NOW - timedelta(days=5),
+    )
+    await count(clocks)
+    assert value("dsr_requests_reached_due", right="access") == 4
+    assert value("dsr_requests_extended", right="access") == 1
+    assert value("dsr_requests_extended", right="erasure") == 0
+
+
+async def test_suspension_is_told_by_question_with_its_sum_for_the_privacy_team_alone(clocks: asyncpg.Pool) -> None:
+    for number, days in enumerate([1, 2, 3, 4, 5, 10]):
+        asked = "INSERT INTO question VALUES ($1, $1, 'identity', $2, $3, true)"
+        answered_at = NOW - timedelta(days=number)
+        await clocks.execute(asked, uuid7(), answered_at - timedelta(days=days), answered_at)
+    await clocks.execute("INSERT INTO question VALUES ($1, $1, 'identity', $2, NULL, true)", uuid7(), NOW)
+    await count(clocks)
+    assert value("dsr_suspension_days", question="identity", quantile="0.5") == 3
+    assert value("dsr_suspension_days_sum", question="identity") == 25
+    public = disclosure.everybody()
+    assert public.get_sample_value("dsr_suspension_days_count", {"question": "identity"}) == 5
+    assert public.get_sample_value("dsr_suspension_days_sum", {"question": "identity"}) is None
+
+
 async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> None:
     await answered(clocks, 3, 1, "fulfilled")
     await opened(clocks, "access", 5, 3)
     await count(clocks)
     await clocks.execute("DELETE FROM clock")
     await count(clocks)
-    assert value("dsr_requests_answered", right="access", outcome="fulfilled", timeliness="on_time") is None
+    assert (
+        value("dsr_requests_answered", right="access", outcome="fulfilled", timeliness="on_time", extended="no") is None
+    )
     assert value("dsr_time_to_respond_days_count", right="access") is None
     assert value("dsr_requests_due_soon", right="access") == 0
 
@@ -150,12 +183,14 @@ async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> N
         (statistics.OPEN, (NOW.date(), NOW, statistics.age_limits(NOW.date(), ZoneInfo(ZONE)))),
         (statistics.ANSWERED, (NOW,)),
         (statistics.TIME_TO_RESPOND, (NOW,)),
+        (statistics.SUSPENDED, (NOW,)),
     ],
 )
 async def test_a_count_reads_an_index_alone(clocks: asyncpg.Pool, query: str, arguments: tuple[object, ...]) -> None:
     await opened(clocks, "access", 5, 3)
     await answered(clocks, 3, 1, "fulfilled")
     await clocks.execute("VACUUM ANALYZE clock")
+    await clocks.execute("VACUUM ANALYZE question")
     plan = "\n".join(row[0] for row in await clocks.fetch(f"EXPLAIN {query}", *arguments))
     assert "Index Only Scan" in plan
     assert "Seq Scan" not in plan
@@ -173,8 +208,13 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(regi
     await filed("closed", 8, [receipt, failure], "partially_fulfilled")
     await filed("closed", 99, None, "withdrawn")
     await filed("awaiting_decision", 2)
+    for approved_at in (NOW - timedelta(days=2), NOW - timedelta(days=40), None):
+        await register.execute(
+            "INSERT INTO extension VALUES ($1, 'VOLUME', $1, '2026-08-01', 'a', $2, 'b', $3)", uuid7(), NOW, approved_at
+        )
     async with register.acquire() as connection:
         await intake.count(connection, NOW)
+    assert value("dsr_extensions_approved", reason="VOLUME") == 1
     assert value("dsr_requests_worked", right="access") == 2
     assert value("dsr_requests_covered", right="access") == 1
     assert value("dsr_time_to_close_days", right="access", quantile="0.5") == 4
