@@ -67,6 +67,10 @@ bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/
 docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the code
 	$(python) -m deploy.documents
 
+.PHONY: dashboards
+dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/grafana/dashboards from the code
+	$(python) -m deploy.grafana
+
 .PHONY: clean
 clean: ## Remove everything that was made here
 	rm -rf .venv .local

@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 from pydantic import JsonValue
 
-from shared import fulfilment, retry, tasks, telemetry
+from shared import fulfilment, metrics, retry, task_metrics, tasks, telemetry
 from shared.downstreams.contract import Operation, Pending, Receipt, Result, Task, TaskOutcome
 from shared.errors import KeyGone, Refused, Unavailable
 from shared.identities import IdentityType
@@ -160,7 +160,7 @@ class Desk:
             return [result for task in asked for result in await self._ask([task], attempts)]
         finally:
             seconds = time.perf_counter() - started
-            telemetry.TASK_SECONDS.labels(self._transactions.service, *self._step).observe(seconds)
+            metrics.CALL_SECONDS.labels(self._transactions.service, *self._step).observe(seconds)
         if len(answers) != len(asked):
             return [UnforeseenError(f"{self._step[0]} answered {len(answers)} of {len(asked)} tasks")] * len(asked)
         return answers
@@ -199,9 +199,7 @@ class Desk:
                     concluded.setdefault(conclusion.claim.fulfilment_id, Counter())[conclusion.state] += 1
             if concluded:
                 await fulfilment.fan_in(tx, concluded, self._conclude)
-        for conclusion, _ in kept:
-            result = conclusion.failure or conclusion.state
-            telemetry.TASKS.labels(self._transactions.service, *self._step, result).inc()
+        task_metrics.count(tx.service, self._step, (conclusion for conclusion, _ in kept), tx.now)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:

@@ -1,18 +1,21 @@
 """Health, readiness and metrics of a service over HTTP.
 
 ``/healthz``: its loops go round (not: its neighbours are well). ``/readyz``: broker and database answer.
-``/metrics``: for Prometheus.
+``/metrics``: for any Prometheus, requests in steps of five; ``/metrics/privacy``: for the privacy team's, exactly.
 """
 
 import asyncio
+import secrets
 from dataclasses import dataclass
 
 import asyncpg
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import SecretStr
 
 from shared.bus.producer import KafkaProducer
+from shared.disclosure import text_for_everybody, text_for_privacy
 from shared.postgres import AWAY
 from shared.telemetry import Pulse
 
@@ -24,10 +27,11 @@ class Vitals:
     pulse: Pulse
     pool: asyncpg.Pool
     producer: KafkaProducer
+    privacy_token: SecretStr | None
 
 
 def router(vitals: Vitals) -> APIRouter:
-    """The three routes, for every service alike."""
+    """The routes, for every service alike."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/healthz")
@@ -43,7 +47,17 @@ def router(vitals: Vitals) -> APIRouter:
 
     @routes.get("/metrics")
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(text_for_everybody(), media_type=CONTENT_TYPE_LATEST)
+
+    if token := vitals.privacy_token:
+        wanted = f"Bearer {token.get_secret_value()}".encode()
+
+        @routes.get("/metrics/privacy")
+        async def exact_metrics(request: Request) -> Response:
+            given = request.headers.get("authorization", "").encode()
+            if not secrets.compare_digest(given, wanted):
+                return Response(status_code=401)
+            return Response(text_for_privacy(), media_type=CONTENT_TYPE_LATEST)
 
     return routes
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared import inbox, telemetry
+from shared import inbox, metrics, telemetry
 from shared.bus import consumer, topics
 from shared.bus.records import Heard, Message
 from shared.errors import DsrError
@@ -89,7 +89,7 @@ class Hearing:
                 for handler, events in _runs(new):
                     await handler(events, tx)
         for p in new:
-            telemetry.HEARD.labels(self._transactions.service, p.record.headers["ce_type"], "handled").inc()
+            metrics.HEARD.labels(self._transactions.service, p.record.headers["ce_type"], "handled").inc()
 
     async def _set_aside(self, record: Heard, error: Exception) -> None:
         """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
@@ -99,7 +99,7 @@ class Hearing:
         headers = {**record.headers, "dsr_reason": reason, "dsr_topic": record.topic}
         async with self._transactions.begin() as tx:
             tx.send(Message(topics.dead_letters(service), record.key, record.value, headers))
-        telemetry.HEARD.labels(service, record.headers.get("ce_type", "unknown"), "dead_letter").inc()
+        metrics.HEARD.labels(service, record.headers.get("ce_type", "unknown"), "dead_letter").inc()
 
     def _parse(self, record: Heard) -> _Parsed:
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")

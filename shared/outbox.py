@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import asyncpg
 import orjson
 
-from shared import telemetry
+from shared import metrics, telemetry
 from shared.bell import Bell
 from shared.bus.producer import BusAway, Producer
 from shared.bus.records import Message
@@ -100,5 +100,5 @@ class Relay:
         if rows:
             await self._producer.send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
             await connection.execute("DELETE FROM outbox WHERE position = ANY($1)", [r[0] for r in rows])
-            telemetry.RELAYED.labels(self._service).inc(len(rows))
+            metrics.RELAYED.labels(self._service).inc(len(rows))
         return len(rows), rows[-1][0] if rows else 0

@@ -18,7 +18,7 @@ import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from shared import fulfilment, health, inbox, keyring, tasks, telemetry
+from shared import fulfilment, health, inbox, keyring, otlp_metrics, tasks, telemetry
 from shared.bell import Bell
 from shared.bus import topics
 from shared.bus.consumer import Consumer
@@ -31,6 +31,7 @@ from shared.downstreams.registry import Downstreams, Wiring
 from shared.errors import Misconfigured
 from shared.events import Event, type_of
 from shared.hearing import Handler, Hearing, Subscription
+from shared.machine import Machine
 from shared.outbox import Relay
 from shared.postgres import AGAIN, AWAY, connect_pool
 from shared.replies import Replies
@@ -158,6 +159,9 @@ class Service:
                 answers = [topics.replies(system) for system in downstreams.on_the_bus]
                 consumer = Consumer(settings.kafka.bootstrap, replies.group, answers, settings.kafka.batch_records)
                 inner.append(consumer.run(replies.handle, running.stopping, running.pulse))
+        inner.append(Machine(office).run(running.stopping, running.pulse))
+        if endpoint := settings.telemetry.otlp_endpoint:
+            inner.append(otlp_metrics.send(self.name, endpoint, running.stopping))
         relay = Relay(office.pool, self.name, producer, office.relay_bell)
         return [
             self._drain([*inner, self._serve(running, producer)], working, office.relay_bell),
@@ -173,7 +177,9 @@ class Service:
         bell.ring()
 
     async def _serve(self, running: Running, producer: KafkaProducer) -> None:
-        vitals = health.Vitals(running.pulse, running.transactions.pool, producer)
+        vitals = health.Vitals(
+            running.pulse, running.transactions.pool, producer, running.settings.telemetry.privacy_token
+        )
         app = self._api(running) if self._api else FastAPI(openapi_url=None)
         app.include_router(health.router(vitals))
         http = running.settings.http
@@ -204,9 +210,6 @@ class Service:
                     for desk in await tasks.reap(connection, now) & office.bells.keys():
                         office.bells[desk].ring()
                     await inbox.forget(connection, now - inbox.KEEP)
-                    backlog = await tasks.backlog(connection)
-                for step in office.bells:
-                    telemetry.TASKS_READY.labels(self.name, *step).set(backlog.get(step, 0))
             except (*AWAY, *AGAIN) as error:
                 log.info("housekeeping waits for the database: %s", type(error).__name__)
             try:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -57,14 +57,17 @@ class WorkSettings(BaseSettings):
 
 
 class TelemetrySettings(BaseSettings):
-    """Traces and logs; ``DSR_TELEMETRY_…``."""
+    """Metrics, traces and logs; ``DSR_TELEMETRY_…``."""
 
     model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", frozen=True)
 
     otlp_endpoint: str | None = Field(
-        default=None, description="base URL of an OTLP/HTTP collector; none: traces are not exported"
+        default=None, description="base URL of an OTLP/HTTP collector; none: traces and metrics are not sent"
     )
     sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
+    privacy_token: SecretStr | None = Field(
+        default=None, description="opens /metrics/privacy, where requests are counted exactly; none: it does not exist"
+    )
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
 
 

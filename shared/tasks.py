@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -152,7 +152,23 @@ async def reap(connection: Connection, now: datetime) -> set[tuple[str, str]]:
     return {(row[0], row[1]) for row in await connection.fetch(_REAP, now)}
 
 
-async def backlog(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many tasks of each (system, operation) wait to be worked."""
-    rows = await connection.fetch("SELECT system, operation, count(*) FROM task WHERE state = 'ready' GROUP BY 1, 2")
+async def backlog(connection: Connection, step: tuple[str, str], limit: int = 100_000) -> tuple[int, UUID | None]:
+    """How many tasks of a (system, operation) wait to be worked, and the oldest of them; counts up to ``limit``."""
+    row = await connection.fetchrow(
+        "SELECT count(*), min(task_id::text)::uuid FROM (SELECT task_id FROM task WHERE system = $1 AND operation = $2"
+        " AND state = 'ready' ORDER BY due_on, task_id LIMIT $3) AS ready",
+        *step,
+        limit,
+    )
+    return (row[0], row[1]) if row else (0, None)
+
+
+async def failed(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many tasks of each (system, operation) failed for good and wait for a person."""
+    rows = await connection.fetch("SELECT system, operation, count(*) FROM task WHERE state = 'failed' GROUP BY 1, 2")
     return {(row[0], row[1]): row[2] for row in rows}
+
+
+def opened_at(task_id: UUID) -> datetime:
+    """When a task was opened: its id tells (UUIDv7)."""
+    return datetime.fromtimestamp((task_id.int >> 80) / 1000, UTC)

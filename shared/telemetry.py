@@ -1,4 +1,4 @@
-"""What operators see: metrics, traces, logs and the pulse of each loop; never personal data."""
+"""What operators see besides metrics: traces, logs and the pulse of each loop; never personal data."""
 
 import logging
 import time
@@ -17,31 +17,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import Counter, Gauge, Histogram
 
 from shared.bus.topics import ServiceName
 from shared.settings import TelemetrySettings
-
-_TASK = ["service", "system", "operation"]
-
-HEARD = Counter("dsr_events_heard_total", "Events handled, by what became of them", ["service", "type", "result"])
-RELAYED = Counter("dsr_outbox_relayed_total", "Messages that the broker has acknowledged", ["service"])
-TASKS = Counter("dsr_tasks_total", "Attempts at tasks, by what became of them", [*_TASK, "result"])
-TASK_SECONDS = Histogram(
-    "dsr_task_call_seconds",
-    "Time of one call to a downstream, however many tasks it carried",
-    _TASK,
-    buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-)
-TASKS_READY = Gauge("dsr_tasks_ready", "Tasks that wait to be worked", _TASK)
-REQUESTS = Counter("dsr_requests_total", "Requests, by what happened to them", ["right", "event"])
-CLOSED = Counter("dsr_requests_closed_total", "Requests closed, by outcome", ["right", "outcome"])
-OPEN_SECONDS = Histogram(
-    "dsr_request_open_seconds",
-    "From accepted to closed",
-    ["right"],
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400, 604800, 2592000),
-)
 
 _propagator = TraceContextTextMapPropagator()
 

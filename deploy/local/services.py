@@ -1,5 +1,6 @@
 """The five services as processes of this machine, on real servers, with keys of their own."""
 
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +47,13 @@ class Services:
         self._servers = servers
         self._bus_systems = bus_systems
         self.ports = dict(zip(ServiceName, free_ports(len(ServiceName)), strict=True))
+        self.metrics_token = secrets.token_urlsafe(32)
         self.env = {
             "DSR_POSTGRES_DSN": self._servers.postgres_dsn,
             "DSR_KAFKA_BOOTSTRAP": servers.kafka_bootstrap,
             "DSR_VAULT_KEYRING": str(self.keyring),
             "DSR_WORK_DOWNSTREAMS": str(downstreams),
+            "DSR_TELEMETRY_PRIVACY_TOKEN": self.metrics_token,
             **(env or {}),
         }
         self.children = {name: self._child(name) for name in ServiceName}

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.deadline import company, handlers
+from services.deadline import company, handlers, statistics
 from services.deadline.settings import DeadlineSettings
 from services.deadline.sweep import Sweep
 from shared.bus.topics import Topic
@@ -37,6 +37,7 @@ service.on(RequestClosed, partial(handlers.stop, policy=policy))
 service.works(Operation.ESCALATE, concludes=company.escalated)
 service.works(Operation.FLAG, concludes=company.flagged)
 service.also(sweep)
+service.also(partial(statistics.count_again_and_again, zone=policy.commitment.controller_zone))
 
 if __name__ == "__main__":
     service.run()

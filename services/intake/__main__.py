@@ -1,6 +1,6 @@
 """Intake: the only door, and the only owner of a request's lifecycle."""
 
-from services.intake import api, handlers
+from services.intake import api, handlers, statistics
 from shared.bus.topics import Topic
 from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, FulfilmentCompleted
 from shared.service import Service
@@ -12,6 +12,7 @@ service.on(FulfilmentBlocked, handlers.ask_a_person)
 service.on(DeadlineApproaching, handlers.warn)
 service.on(DeadlineOverdue, handlers.warn)
 service.serves(api.build)
+service.also(statistics.count_again_and_again)
 
 if __name__ == "__main__":
     service.run()

@@ -15,8 +15,8 @@ from services.intake.problems import BadRequest, KeyReused
 from services.intake.request import Request, State
 from services.intake.submission import Submission, received_in_the_future
 from shared.events import Event, RequestReceived, RequestVerified
+from shared.metrics import REQUESTS
 from shared.rights import Right
-from shared.telemetry import REQUESTS
 from shared.time_limit import Arrival, due_on
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
@@ -176,6 +176,8 @@ class Acceptance:
         for waiting in fresh:
             for prepared in waiting.prepared:
                 REQUESTS.labels(prepared.request.right, "accepted").inc()
+                if prepared.request.state is State.AWAITING_IDENTITY:
+                    REQUESTS.labels(prepared.request.right, "identity_needed").inc()
         return [
             _replay(waiting.envelope, earlier[waiting.envelope.claim])
             if waiting.envelope.claim in earlier

@@ -13,6 +13,7 @@ from services.intake.request import State
 from services.intake.submission import Assurance, Decision
 from shared.errors import IllegalTransition
 from shared.events import LiftDecided, RequestWithdrawn, RetryDecided
+from shared.metrics import REQUESTS
 from shared.rights import Outcome, Right
 from shared.transaction import Transaction, Transactions
 
@@ -46,6 +47,7 @@ class Casework:
             await register.write(tx, [replace(filed, request=request, question_id=None)])
             tx.record(request_id, "identity.verified", {"level": proof.level, "method": proof.method}, caller.actor)
             tx.publish(verified(request, tx.now))
+        REQUESTS.labels(request.right, "identity_verified").inc()
         return request.state
 
     async def withdraw(self, request_id: UUID, caller: Caller) -> State:

@@ -15,6 +15,7 @@ from services.intake.submission import ExtensionProposal
 from shared.errors import IllegalTransition
 from shared.events import RequestExtended
 from shared.extension import Extension, ExtensionFlaw, flaws
+from shared.metrics import EXTENSIONS_REFUSED
 from shared.time_limit import Arrival, limits
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
@@ -99,5 +100,7 @@ class Extensions:
             for flaw in flaws(extension, found, self._policy, already_extended=filed.extended)
             if flaw not in allowed
         ]
+        for flaw in wrong:
+            EXTENSIONS_REFUSED.labels(flaw).inc()
         if wrong:
             raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")

@@ -10,9 +10,9 @@ import orjson
 
 from services.intake.request import Request, State
 from shared.events import QuestionAnswered, RequestClosed, TaskReport
+from shared.metrics import CLOSED, OPEN_SECONDS
 from shared.postgres import Connection
 from shared.rights import Outcome, Right
-from shared.telemetry import CLOSED, OPEN_SECONDS
 from shared.transaction import Transaction
 
 _READ = (

@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from shared.bus import lag
 from shared.bus.records import Heard
 from shared.bus.stall import StallWatch
 from shared.errors import DsrError
@@ -79,20 +80,21 @@ class Consumer:
             done: dict[TopicPartition, int] = {}
             committed_at = looked_at = loop.time()
             watch = StallWatch(_STALLED_SECONDS)
-            while not stopping.is_set():
-                pulse.beat(loop_of(self._group))
-                fetched = await consumer.getmany(timeout_ms=200, max_records=self._batch_records)
-                if fetched:
-                    wanted = [_heard(r) for records in fetched.values() for r in records if wants(r.headers)]
-                    if wanted:
-                        await handle(wanted)
-                    done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
-                if done and loop.time() - committed_at >= _COMMIT_EVERY_SECONDS:
-                    committed_at = loop.time()
-                    await _commit(consumer, done)
-                if loop.time() - looked_at >= _LOOK_EVERY_SECONDS:
-                    looked_at = loop.time()
-                    await _look(consumer, watch, looked_at)
+            async with lag.measured(consumer, self._group, self._topics):
+                while not stopping.is_set():
+                    pulse.beat(loop_of(self._group))
+                    fetched = await consumer.getmany(timeout_ms=200, max_records=self._batch_records)
+                    if fetched:
+                        wanted = [_heard(r) for records in fetched.values() for r in records if wants(r.headers)]
+                        if wanted:
+                            await handle(wanted)
+                        done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
+                    if done and loop.time() - committed_at >= _COMMIT_EVERY_SECONDS:
+                        committed_at = loop.time()
+                        await _commit(consumer, done)
+                    if loop.time() - looked_at >= _LOOK_EVERY_SECONDS:
+                        looked_at = loop.time()
+                        await _look(consumer, watch, looked_at)
             await _commit(consumer, done)
         finally:
             await consumer.stop()

@@ -28,7 +28,7 @@ def test_what_is_required_is_what_was_decided() -> None:
 @pytest.mark.parametrize("name", sorted(LISTED))
 def test_its_licence_is_the_one_that_the_package_declares(name: str) -> None:
     declared = metadata(name)
-    classifiers = " ".join(declared.get_all("Classifier") or [])
+    classifiers = " ; ".join(declared.get_all("Classifier") or []) + " ;"
     words = [*(declared.get_all("License-Expression") or []), *(declared.get_all("License") or [])]
     licence, _ = LISTED[name]
-    assert licence in words or f"({licence})" in classifiers
+    assert licence in words or f"({licence})" in classifiers or f":: {licence} ;" in classifiers

@@ -1,11 +1,13 @@
-"""An OpenTelemetry collector that keeps what it is sent: OTLP over HTTP, traces only."""
+"""An OpenTelemetry collector that keeps what it is sent: OTLP over HTTP, spans and the names of metrics."""
 
+import gzip
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
@@ -26,6 +28,7 @@ class Collector:
 
     url: str = ""
     spans: list[SeenSpan] = field(default_factory=list)
+    metrics: set[tuple[str, str]] = field(default_factory=set)
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
     def wait_for(self, wanted: set[tuple[str, str]], trace_id: str, within: float) -> set[tuple[str, str]]:
@@ -38,6 +41,12 @@ class Collector:
             self.arrived.wait_for(lambda: wanted <= seen(), within)
             return seen()
 
+    def wait_for_metrics(self, wanted: set[tuple[str, str]], within: float) -> set[tuple[str, str]]:
+        """Waits until metrics of these (service, name) have come with a value; returns those that have."""
+        with self.arrived:
+            self.arrived.wait_for(lambda: wanted <= self.metrics, within)
+            return wanted & self.metrics
+
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
@@ -47,8 +56,13 @@ def collecting() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # the library's name
             body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
             with collector.arrived:
-                collector.spans += _spans(ExportTraceServiceRequest.FromString(body))
+                if self.path == "/v1/metrics":
+                    collector.metrics.update(_metrics(ExportMetricsServiceRequest.FromString(body)))
+                else:
+                    collector.spans += _spans(ExportTraceServiceRequest.FromString(body))
                 collector.arrived.notify_all()
             self.send_response(200)
             self.send_header("content-length", "0")
@@ -77,3 +91,12 @@ def _spans(exported: ExportTraceServiceRequest) -> Iterator[SeenSpan]:
                 yield SeenSpan(
                     named["service.name"], span.name, span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
                 )
+
+
+def _metrics(exported: ExportMetricsServiceRequest) -> Iterator[tuple[str, str]]:
+    for resource in exported.resource_metrics:
+        named = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                if metric.sum.data_points or metric.gauge.data_points or metric.histogram.data_points:
+                    yield named["service.name"], metric.name

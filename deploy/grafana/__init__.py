@@ -1,0 +1,1 @@
+"""Grafana: three dashboards built by code, and what Grafana must be told to find them."""

@@ -1,0 +1,139 @@
+"""The figures by which a privacy officer runs the shop, counted from the clocks every few seconds.
+
+Definitions: ``docs/metrics.md``. Each query reads an index that holds what it needs; a count that takes long is made
+less often (``shared/looking.py``).
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from itertools import product
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from shared import metrics
+from shared.looking import keep_looking
+from shared.metrics import Ranks
+from shared.postgres import Connection
+from shared.rights import Right
+from shared.service import Running
+
+PERIOD = timedelta(days=30)
+AGES = ("over 90", "61-90", "31-60", "26-30", "22-25", "15-21", "8-14", "0-7")
+"""Days since receipt, the oldest first."""
+
+_NOT_OLDER = (90, 60, 30, 25, 21, 14, 7)
+"""Where one age ends and the next begins."""
+
+DAYS_LEFT = ("over", *map(str, range(31)), "more")
+"""Days until the commitment ends."""
+
+_EVERY_SECONDS = 10.0
+
+OPEN = """
+SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
+       CASE WHEN due_at <= $2 THEN 0 ELSE LEAST(GREATEST(due_on - $1::date, 0) + 1, 32) END AS days_left,
+       count(*) AS n,
+       count(*) FILTER (WHERE due_at > $2 AND due_on - $1::date <= 7) AS due_soon,
+       count(*) FILTER (WHERE due_at <= $2) AS commitment,
+       count(*) FILTER (WHERE statutory_due_at <= $2) AS statutory
+FROM clock WHERE responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3))
+"""
+
+ANSWERED = """
+SELECT "right", outcome, timeliness, CASE WHEN extended THEN 'yes' ELSE 'no' END, count(*) FROM clock
+WHERE responded_at > $1 AND outcome <> 'duplicate' GROUP BY 1, 2, 3, 4
+"""
+
+TIME_TO_RESPOND = """
+SELECT "right", count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
+       WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
+FROM clock WHERE responded_at > $1 AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') GROUP BY 1
+"""
+
+
+# The day that was promised first: where it was moved, what it was before stays.
+FELL_DUE = """
+SELECT "right", count(*), 0 FROM clock WHERE NOT extended AND due_at > $1 AND due_at <= $2 GROUP BY 1
+UNION ALL
+SELECT c."right", count(*), count(*) FROM clock_before b JOIN clock c USING (request_id)
+WHERE b.cause = 'extended' AND b.due_on >= $1::date AND b.due_on < $2::date GROUP BY 1
+"""
+
+SUSPENDED = """
+SELECT question, count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
+       WITHIN GROUP (ORDER BY extract(epoch FROM answered_at - asked_at)::float8 / 86400),
+       sum(extract(epoch FROM answered_at - asked_at)::float8 / 86400)
+FROM question WHERE answered_at > $1 GROUP BY 1
+"""
+
+
+async def count_again_and_again(running: Running, zone: str) -> None:
+    """Counts until told to stop; days are those of the controller's zone."""
+
+    async def look() -> None:
+        office = running.transactions
+        now = office.clock.now()
+        async with office.pool.acquire() as connection:
+            await count(connection, now, zone)
+        metrics.FIGURES_AT.labels(office.service).set(now.timestamp())
+
+    await keep_looking(look, "statistics", _EVERY_SECONDS, running.stopping, running.pulse)
+
+
+async def count(connection: Connection, now: datetime, zone: str) -> None:
+    """Counts once."""
+    here = ZoneInfo(zone)
+    today = now.astimezone(here).date()
+    opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
+    answered = await connection.fetch(ANSWERED, now - PERIOD)
+    ranks = await connection.fetch(TIME_TO_RESPOND, now - PERIOD)
+    fell_due = await connection.fetch(FELL_DUE, now - PERIOD, now)
+    suspended = await connection.fetch(SUSPENDED, now - PERIOD)
+    _tell_open(opened)
+    _tell_extended(fell_due)
+    metrics.SUSPENSION.put(
+        {kind: Ranks(number, ranked[0], ranked[1], total) for kind, number, ranked, total in suspended}
+    )
+    metrics.ANSWERED.clear()
+    for *labels, number in answered:
+        metrics.ANSWERED.labels(*labels).set(number)
+    metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
+
+
+def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
+    """The midnights at which requests of one age begin, the oldest first."""
+    return [datetime.combine(today - timedelta(days=days), time(), zone) for days in _NOT_OLDER]
+
+
+def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
+    """Sets every cell, also those in which nobody is: a panel shows zero and not nothing."""
+    for right, age in product(Right, AGES):
+        metrics.OPEN.labels(right, age).set(0)
+    for days in DAYS_LEFT:
+        metrics.DAYS_LEFT.labels(days).set(0)
+    soon, late = dict.fromkeys(Right, 0), dict.fromkeys(product(Right, ("commitment", "statutory")), 0)
+    for row in rows:
+        if row["right"] is None:
+            metrics.DAYS_LEFT.labels(DAYS_LEFT[row["days_left"]]).set(row["n"])
+            continue
+        right = Right(row["right"])
+        metrics.OPEN.labels(right, AGES[row["older_than"]]).set(row["n"])
+        soon[right] += row["due_soon"]
+        for clock in ("commitment", "statutory"):
+            late[right, clock] += row[clock]
+    for right, count in soon.items():
+        metrics.DUE_SOON.labels(right).set(count)
+    for (right, clock), count in late.items():
+        metrics.OVERDUE.labels(right, clock).set(count)
+
+
+def _tell_extended(rows: Iterable[asyncpg.Record]) -> None:
+    reached, extended = Counter(dict.fromkeys(Right, 0)), Counter(dict.fromkeys(Right, 0))
+    for right, number, of_these in rows:
+        reached[Right(right)] += number
+        extended[Right(right)] += of_these
+    for right in Right:
+        metrics.REACHED_DUE.labels(right).set(reached[right])
+        metrics.EXTENDED.labels(right).set(extended[right])

@@ -1,0 +1,89 @@
+"""What intake alone can count: time to close, detection lag, coverage, and who waits for a person.
+
+Definitions: ``docs/metrics.md``.
+"""
+
+from datetime import datetime, timedelta
+from itertools import product
+from uuid import UUID
+
+from services.intake.request import State
+from shared import metrics
+from shared.looking import keep_looking
+from shared.metrics import Ranks
+from shared.postgres import Connection
+from shared.rights import Right
+from shared.service import Running
+
+PERIOD = timedelta(days=30)
+_EVERY_SECONDS = 10.0
+_FOR_A_PERSON = (State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION)
+
+_WAITING = """
+SELECT state, "right", count(*) FROM request
+WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision') GROUP BY 1, 2
+"""
+
+_CLOSED = """
+SELECT "right",
+       count(*) FILTER (WHERE tasks IS NOT NULL) AS worked,
+       count(*) FILTER (WHERE tasks IS NOT NULL AND NOT jsonb_path_exists(tasks, '$[*] ? (exists(@.failure))'))
+           AS covered,
+       count(*) FILTER (WHERE outcome NOT IN ('withdrawn', 'forwarded')) AS timed,
+       percentile_disc(ARRAY[0.5, 0.95]::float8[])
+           WITHIN GROUP (ORDER BY extract(epoch FROM closed_at - received_at)::float8 / 86400)
+           FILTER (WHERE outcome NOT IN ('withdrawn', 'forwarded')) AS percentiles
+FROM request WHERE closed_at > $1 AND outcome <> 'duplicate' GROUP BY 1
+"""
+
+# Ids are UUIDv7, so the primary key is in the order of acceptance.
+_DETECTED = """
+SELECT channel, count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
+       WITHIN GROUP (ORDER BY GREATEST(0, extract(epoch FROM accepted_at - received_at)::float8 / 86400))
+FROM request WHERE request_id >= $1 GROUP BY 1
+"""
+
+
+_EXTENSIONS = "SELECT reason, count(*) FROM extension WHERE approved_at > $1 GROUP BY 1"
+
+
+async def count_again_and_again(running: Running) -> None:
+    """Counts until told to stop."""
+
+    async def look() -> None:
+        office = running.transactions
+        now = office.clock.now()
+        async with office.pool.acquire() as connection:
+            await count(connection, now)
+        metrics.FIGURES_AT.labels(office.service).set(now.timestamp())
+
+    await keep_looking(look, "statistics", _EVERY_SECONDS, running.stopping, running.pulse)
+
+
+async def count(connection: Connection, now: datetime) -> None:
+    """Counts once."""
+    since = now - PERIOD
+    waiting = await connection.fetch(_WAITING)
+    closed = await connection.fetch(_CLOSED, since)
+    extensions = await connection.fetch(_EXTENSIONS, since)
+    detected = await connection.fetch(_DETECTED, _first_id_at(since))
+    for right, state in product(Right, _FOR_A_PERSON):
+        metrics.WAITING.labels(right, state).set(0)
+    for state, right, number in waiting:
+        metrics.WAITING.labels(right, state).set(number)
+    for right in Right:
+        metrics.WORKED.labels(right).set(0)
+        metrics.COVERED.labels(right).set(0)
+    for row in closed:
+        metrics.WORKED.labels(row["right"]).set(row["worked"])
+        metrics.COVERED.labels(row["right"]).set(row["covered"])
+    metrics.EXTENSIONS.clear()
+    for reason, number in extensions:
+        metrics.EXTENSIONS.labels(reason).set(number)
+    metrics.TIME_TO_CLOSE.put({r["right"]: Ranks(r["timed"], *r["percentiles"]) for r in closed if r["timed"]})
+    metrics.DETECTION_LAG.put({channel: Ranks(number, *percentiles) for channel, number, percentiles in detected})
+
+
+def _first_id_at(instant: datetime) -> UUID:
+    """The least UUIDv7 of that millisecond."""
+    return UUID(int=int(instant.timestamp() * 1000) << 80)

@@ -1,0 +1,57 @@
+"""The alert rules under promtool: each fires when it should, and not when it should not."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.local.prometheus_programs import complete, find_prometheus
+from tests.fixtures.observation import RULES
+
+TESTS = RULES.parent / "tests" / "alerts.yml"
+
+
+@pytest.fixture(scope="module")
+def programs() -> Path:
+    return find_prometheus()
+
+
+def promtool(programs: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [str(programs / "promtool"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_every_rule_is_one_that_prometheus_reads(programs: Path) -> None:
+    checked = promtool(programs, "check", "rules", *sorted(RULES.glob("*.yml")))
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_committed_configuration_is_one_that_prometheus_reads(programs: Path) -> None:
+    checked = promtool(programs, "check", "config", "--syntax-only", RULES.parent / "prometheus.yml")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_alert_fires_when_it_should_and_only_then(programs: Path) -> None:
+    ran = promtool(programs, "test", "rules", TESTS)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_rule_that_never_fires_is_noticed(programs: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "tests").mkdir()
+    for path in RULES.glob("*.yml"):
+        (tmp_path / "rules" / path.name).write_text(
+            path.read_text().replace("(dsr_evidence_broken) > 0", "(nothing) > 0")
+        )
+    (tmp_path / "tests" / TESTS.name).write_text(TESTS.read_text())
+    ran = promtool(programs, "test", "rules", tmp_path / "tests" / TESTS.name)
+    assert ran.returncode != 0
+    assert "DsrEvidenceBroken" in ran.stdout + ran.stderr
+
+
+def test_a_download_that_was_cut_short_does_not_count(programs: Path, tmp_path: Path) -> None:
+    (tmp_path / "prometheus").write_bytes((programs / "prometheus").read_bytes()[:1_000_000])
+    (tmp_path / "promtool").symlink_to(programs / "promtool")
+    (tmp_path / "prometheus").chmod(0o755)
+    assert not complete(tmp_path)
+    assert complete(programs)

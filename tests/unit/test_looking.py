@@ -1,0 +1,49 @@
+"""Looking again and again costs a bounded share of the time, and outlives an outage."""
+
+import asyncio
+
+from shared.looking import keep_looking
+from shared.telemetry import Pulse
+
+
+async def test_after_a_look_that_took_long_the_pause_is_twenty_times_as_long() -> None:
+    stopping, looks = asyncio.Event(), 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.05)
+
+    looking = asyncio.create_task(keep_looking(look, "test", 0.01, stopping, Pulse()))
+    await asyncio.sleep(0.6)
+    stopping.set()
+    await looking
+    assert looks == 1
+
+
+async def test_a_quick_look_comes_again_soon_and_an_outage_is_waited_out() -> None:
+    stopping, looks = asyncio.Event(), 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            stopping.set()
+        raise ConnectionResetError
+
+    async with asyncio.timeout(10):
+        await keep_looking(look, "test", 0.001, stopping, Pulse())
+    assert looks == 3
+
+
+async def test_a_pause_is_no_standstill() -> None:
+    stopping, pulse = asyncio.Event(), Pulse(limit_seconds=0.2)
+
+    async def look() -> None:
+        await asyncio.sleep(0.05)
+
+    looking = asyncio.create_task(keep_looking(look, "test", 0.01, stopping, pulse))
+    await asyncio.sleep(0.5)
+    assert pulse.still() == []
+    stopping.set()
+    await looking
