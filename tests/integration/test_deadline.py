@@ -3,130 +3,36 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
-from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 import pytest
-from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
-from services.deadline import clocks, company, handlers
-from services.deadline.settings import DeadlineSettings
-from services.deadline.sweep import Sweep
-from shared import keyring
+from services.deadline import clocks, company
 from shared.bus.topics import ServiceName
-from shared.clock import Clock
 from shared.downstreams.contract import Operation
-from shared.events import AnyEvent, DeadlineApproaching, DeadlineOverdue, RequestClosed, RequestReceived
 from shared.fulfilment import Completed
-from shared.plan import Stages, Step
-from shared.postgres import connect_pool
-from shared.rights import Outcome, Right
-from shared.settings import PostgresSettings
-from shared.time_limit_policy import read_policy
+from shared.rights import Right
 from shared.transaction import Transactions
-from shared.vault import Vault
+from tests.fixtures.deadline_work import (
+    ARRIVED,
+    FIVE,
+    HandClock,
+    clock,
+    closed,
+    hear,
+    office,
+    pool,
+    received,
+    stop,
+    sweep_all,
+    sweep_of,
+    tickets,
+    told,
+)
 
-POLICY = read_policy()
-ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)  # due Saturday 4 April, by law Tuesday 7 April
-FIVE = ["approaching 7", "approaching 3", "approaching 1", "overdue commitment", "overdue statutory"]
-TICKETING: Stages = ((Step("ticketing", Operation.ESCALATE),),)
-CRM: Stages = ((Step("crm", Operation.FLAG),),)
-start = partial(handlers.start, policy=POLICY)
-stop = partial(handlers.stop, policy=POLICY)
-
-
-class HandClock(Clock):
-    """Shows the time to which a test has set it."""
-
-    def __init__(self, at: datetime) -> None:
-        self.at = at
-
-    def now(self) -> datetime:
-        return self.at
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock(ARRIVED)
-
-
-@pytest.fixture
-async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    async with await connect_pool(PostgresSettings(dsn=database, pool_size=4), ServiceName.DEADLINE) as pool:
-        yield pool
-
-
-@pytest.fixture
-def office(pool: asyncpg.Pool, clock: HandClock, tmp_path: Path) -> Transactions:
-    keyring.create(tmp_path / "keyring.json")
-    vault = Vault(keyring.load(tmp_path / "keyring.json"))
-    return Transactions(pool, ServiceName.DEADLINE, clock, vault, {Operation.ESCALATE: TICKETING, Operation.FLAG: CRM})
-
-
-def received(**changes: object) -> RequestReceived:
-    given: dict[str, object] = {
-        "request_id": uuid7(),
-        "subject": uuid7(),
-        "occurred_at": ARRIVED,
-        "received_at": ARRIVED,
-        "right": Right.ACCESS,
-        "channel": "api",
-        "zones": ("Europe/Berlin", "America/New_York"),
-        "calendar": "DE-BE",
-        "due_on": date(2026, 4, 4),
-    }
-    return RequestReceived.model_validate(given | changes)
-
-
-def closed(event: RequestReceived, responded_at: datetime) -> RequestClosed:
-    return RequestClosed(
-        request_id=event.request_id,
-        subject=event.subject,
-        occurred_at=responded_at,
-        right=event.right,
-        outcome=Outcome.FULFILLED,
-        responded_at=responded_at,
-    )
-
-
-async def hear(office: Transactions, *events: RequestReceived) -> None:
-    async with office.begin() as tx:
-        await start(events, tx)
-
-
-def sweep_of(office: Transactions, batch: int = 1_000) -> Sweep:
-    return Sweep(office, POLICY, DeadlineSettings(batch=batch))
-
-
-async def sweep_all(sweep: Sweep) -> int:
-    looked_at = 0
-    while found := await sweep.tick():
-        looked_at += found
-    return looked_at
-
-
-async def told(pool: asyncpg.Pool) -> dict[UUID, list[str]]:
-    said: dict[UUID, list[str]] = {}
-    for row in await pool.fetch("SELECT value FROM outbox ORDER BY position"):
-        match event := TypeAdapter(AnyEvent).validate_json(row["value"]):
-            case DeadlineApproaching():
-                said.setdefault(event.request_id, []).append(f"approaching {event.days_left}")
-            case DeadlineOverdue():
-                said.setdefault(event.request_id, []).append(f"overdue {event.clock}")
-    return said
-
-
-async def tickets(pool: asyncpg.Pool) -> list[str]:
-    rows = await pool.fetch(
-        "SELECT f.details ->> 'level' AS level FROM fulfilment f JOIN task t USING (fulfilment_id)"
-        " WHERE t.system = 'ticketing' AND t.operation = 'escalate' AND t.state = 'ready' ORDER BY f.opened_at, level"
-    )
-    return [row["level"] for row in rows]
+__all__ = ["clock", "office", "pool"]
 
 
 async def test_a_received_request_has_its_dates_computed_and_put_on_record(

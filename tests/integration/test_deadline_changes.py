@@ -16,7 +16,7 @@ from shared.events import QuestionAnswered, QuestionSent, RequestExtended, Reque
 from shared.fulfilment import Completed
 from shared.rights import Right
 from shared.transaction import Transactions
-from tests.integration.test_deadline import (
+from tests.fixtures.deadline_work import (
     ARRIVED,
     POLICY,
     HandClock,
