@@ -4,6 +4,7 @@ SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbo
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -15,8 +16,9 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from shared import fulfilment, health, inbox, keyring, otlp_metrics, tasks, telemetry
 from shared.bell import Bell
@@ -55,7 +57,11 @@ class Running:
 
 
 Loop = Callable[[Running], Awaitable[None]]
-Api = Callable[[Running], FastAPI]
+Api = Callable[[Running, APIRouter], ASGIApp]
+"""Builds the application of a service; the router holds the probes and metrics, which it includes."""
+
+_COLLECT_EVERY = 50_000
+"""Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
 
 
 class Service:
@@ -95,6 +101,8 @@ class Service:
             wrong = sorted(f"{error.title}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             sys.exit(f"dsr-{self.name} cannot start; {'; '.join(wrong)}")
         telemetry.start_logging(settings.telemetry)
+        gc.freeze()  # what is loaded by now stays
+        gc.set_threshold(_COLLECT_EVERY)
         try:
             uvloop.run(self._run(settings))
         except Misconfigured as error:
@@ -180,8 +188,8 @@ class Service:
         vitals = health.Vitals(
             running.pulse, running.transactions.pool, producer, running.settings.telemetry.privacy_token
         )
-        app = self._api(running) if self._api else FastAPI(openapi_url=None)
-        app.include_router(health.router(vitals))
+        probes = health.router(vitals)
+        app = self._api(running, probes) if self._api else _probes_alone(probes)
         http = running.settings.http
         config = uvicorn.Config(
             app,
@@ -189,6 +197,7 @@ class Service:
             port=http.port,
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=20,
             lifespan="off",
         )
@@ -217,6 +226,12 @@ class Service:
                     await running.stopping.wait()
             except TimeoutError:
                 pass
+
+
+def _probes_alone(probes: APIRouter) -> FastAPI:
+    app = FastAPI(openapi_url=None)
+    app.include_router(probes)
+    return app
 
 
 class _Server(uvicorn.Server):

@@ -11,7 +11,7 @@ service.on(FulfilmentCompleted, handlers.complete)
 service.on(FulfilmentBlocked, handlers.ask_a_person)
 service.on(DeadlineApproaching, handlers.warn)
 service.on(DeadlineOverdue, handlers.warn)
-service.serves(api.build)
+service.serves(api.serve)
 service.also(statistics.count_again_and_again)
 
 if __name__ == "__main__":

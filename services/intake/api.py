@@ -5,7 +5,8 @@ from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import FastAPI, Header, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Request, Response
+from starlette.types import ASGIApp
 
 from services.intake import answer, correspondence, documents, problems, timeline
 from services.intake.acceptance import Acceptance
@@ -39,13 +40,20 @@ class Office:
     extensions: Extensions
 
 
+def serve(running: Running, probes: APIRouter) -> ASGIApp:
+    """What intake serves: submissions go to the counter, everything else to the routes."""
+    app = build(running)
+    app.include_router(probes)
+    return BeforeTheRoutes(app, app.state.counter)
+
+
 def build(running: Running) -> FastAPI:
     """The API over a running service."""
     transactions, required = running.transactions, required_levels()
     policy, letters = read_policy(), Letters()
     office = Office(
         running,
-        Keys(transactions.pool, transactions.clock),
+        Keys(transactions.pool),
         Acceptance(transactions, policy, required),
         Casework(transactions, required),
         Questions(transactions, letters),
@@ -64,8 +72,7 @@ def build(running: Running) -> FastAPI:
 
 
 def _submitting(app: FastAPI, office: Office) -> None:
-    counter = Counter(office.keys, office.acceptance, office.running.tracing)
-    app.add_middleware(BeforeTheRoutes, counter=counter)
+    counter = app.state.counter = Counter(office.keys, office.acceptance, office.running.tracing)
 
     @app.post(ONE, status_code=201, openapi_extra=documents.SUBMIT, response_model=documents.Receipt)
     async def submit(request: Request) -> Response:

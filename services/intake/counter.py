@@ -4,6 +4,7 @@ FastAPI's routing costs more than the rest of an acceptance; its routes remain f
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping
 
 import orjson
@@ -17,7 +18,9 @@ from services.intake.idempotency import Claim
 from services.intake.keys import Caller, Keys
 from services.intake.problems import BadRequest, TooLarge
 from services.intake.submission import Batch, Submission
-from shared.telemetry import Tracing
+from shared.telemetry import Tracing, where
+
+log = logging.getLogger(__name__)
 
 ONE = "/v1/requests"
 MANY = "/v1/requests/batch"
@@ -66,12 +69,14 @@ class BeforeTheRoutes:
             answer = await self._counter.take(scope, receive)
         except ClientDisconnect:
             return
-        except Exception as error:
-            known = problems.answer(error)
-            if known is None:
-                raise
-            answer = known
+        except Exception as error:  # noqa: BLE001  # whatever it is, whoever handed something in gets an answer
+            answer = problems.answer(error) or _unforeseen(error)
         await answer(scope, receive, send)
+
+
+def _unforeseen(error: Exception) -> Response:
+    log.error("a submission broke: %s", where(error))
+    return problems.unforeseen()
 
 
 async def _body(receive: Receive, length: int) -> bytes:

@@ -94,8 +94,13 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, ours)
 
     @app.exception_handler(Exception)
-    async def unforeseen(_request: Request, _error: Exception) -> Response:
-        return problem(500, "unforeseen", "Something went wrong on our side.", "it is in our log; try again later")
+    async def not_ours(_request: Request, _error: Exception) -> Response:
+        return unforeseen()
+
+
+def unforeseen() -> Response:
+    """The problem for an error that nobody foresaw."""
+    return problem(500, "unforeseen", "Something went wrong on our side.", "it is in our log; try again later")
 
 
 def answer(error: Exception) -> Response | None:
