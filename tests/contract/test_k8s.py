@@ -13,6 +13,7 @@ from deploy import k8s_documents
 from deploy.k8s_documents import K8S
 from deploy.k8s_render import OVERLAYS, Object, faults, named, render
 from deploy.k8s_schemas import Tools, prepare
+from deploy.local.paths import ROOT
 from shared.bus import topics
 from shared.bus.topics import STREETS, ServiceName
 from shared.service import Service
@@ -243,3 +244,37 @@ def test_no_peer_of_a_network_policy_was_given_the_label_of_the_policys_own_serv
             for peer in rule.get("to", []):
                 labels = peer.get("podSelector", {}).get("matchLabels", {})
                 assert len(labels) <= 1, named(policy)
+
+
+def test_every_secret_that_a_manifest_names_is_in_the_operators_list(objects: list[Object]) -> None:
+    said = (ROOT / "docs" / "operations.md").read_text()
+    for service in ServiceName:
+        said += f" `dsr-{service}-postgres` `dsr-{service}` "
+    said += "`dsr-tls` `dsr-autoscaler` "  # made by cert-manager and by Strimzi
+    named_secrets = {str(node["name"]) for each in objects for node in references(each)}
+    assert len(named_secrets) > 10
+    assert {name for name in named_secrets if f"`{name}`" not in said} == set()
+
+
+def test_the_most_instances_fit_into_the_databases_connections(production: list[Object]) -> None:
+    most = sum(scaled["spec"]["maxReplicaCount"] for scaled in of(production, "ScaledObject"))
+    (settings,) = [each["data"] for each in of(production, "ConfigMap") if "DSR_HTTP_PORT" in each["data"]]
+    allowed = one(production, "Cluster", "dsr-postgres")["spec"]["postgresql"]["parameters"]["max_connections"]
+    assert most * int(settings["DSR_POSTGRES_POOL_SIZE"]) < int(allowed)
+
+
+def references(node: object) -> Iterator[Mapping[str, object]]:
+    """Every place in an object that names a secret, as a mapping with its name."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key in ("secretRef", "secretKeyRef", "passwordSecret", "accessKeyId", "secretAccessKey"):
+                yield value
+            elif key == "secretTargetRef":
+                yield from value
+            elif key == "secretName":
+                yield {"name": value}
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
