@@ -1,4 +1,4 @@
-# One image for all five services: `docker run IMAGE intake`. `make image` builds and runs it without a container engine.
+# One image for all five services: `docker run IMAGE intake`. Also built without a container engine, by buildah (BASE replaces the base).
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
