@@ -34,13 +34,19 @@ setup: .venv/.stamp ## Make .venv from the hashed lock (nothing to do while the 
 lock: .venv/.stamp ## Resolve requirements.in into requirements.lock anew (UPGRADE=1 takes newer versions)
 	$(python) -m uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate $(if $(UPGRADE),--upgrade,) requirements.in --output-file requirements.lock
+	sed -n '/^# The services/,/^$$/p' requirements.in | $(python) -m uv --quiet pip compile --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --no-annotate --constraint requirements.lock - \
+	    --output-file requirements.image.lock
+	$(python) -m uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate $(if $(UPGRADE),--upgrade,) deploy/k8s/tools.in --output-file deploy/k8s/tools.lock
 
 .PHONY: lint
-lint: .venv/.stamp ## Check style, formatting, types and import contracts
+lint: .venv/.stamp ## Check style, formatting, types, import contracts and the Dockerfile
 	$(python) -m ruff check
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	.venv/bin/lint-imports --cache-dir .local/cache/import-linter
+	.venv/bin/hadolint Dockerfile
 
 .PHONY: format
 format: .venv/.stamp ## Format the code and apply the safe fixes
@@ -70,6 +76,10 @@ docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the co
 .PHONY: dashboards
 dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/grafana/dashboards from the code
 	$(python) -m deploy.grafana
+
+.PHONY: k8s
+k8s: .venv/.stamp ## Write what of deploy/k8s comes from the code, render all overlays into .local/k8s and check them
+	@$(python) -m deploy.k8s_render
 
 .PHONY: clean
 clean: ## Remove everything that was made here

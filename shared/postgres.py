@@ -1,6 +1,8 @@
 """The platform's own database: connections, and the numbered migrations that shape it."""
 
+import asyncio
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.bus.topics import ServiceName
 from shared.errors import Misconfigured
+from shared.grants import FULFILLING, give
 from shared.settings import PostgresSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +37,6 @@ AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """What is raised when two transactions met: do the same again at once."""
 
 _MIGRATION_LOCK = 7_215_001
-_FULFILLING = (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, ServiceName.DEADLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,9 @@ async def _speak_json(connection: asyncpg.Connection) -> None:
 
 
 async def migrate(dsn: str) -> list[str]:
-    """Applies every migration that the database has not seen, in order; returns their names.
+    """Applies every migration that the database has not seen, in order, and gives each service's role what it needs.
+
+    Returns the names of what was applied.
 
     Raises ``Misconfigured`` if a migration that was applied has been edited since.
     """
@@ -88,9 +92,29 @@ async def migrate(dsn: str) -> list[str]:
             )
             seen = await connection.fetch("SELECT name, sha256 FROM public.migration")
             applied: dict[str, str] = {row[0]: row[1] for row in seen}
-            return [m.name for m in _migrations() if await _apply(connection, applied, m)]
+            names = [m.name for m in migrations() if await _apply(connection, applied, m)]
+            await give(connection)
+            return names
     finally:
         await connection.close()
+
+
+async def wait_until_migrated(dsn: str) -> None:
+    """Returns when the database has every migration of this version: a new version starts after its migration."""
+    wanted = {migration.name for migration in migrations()}
+    while not wanted <= await _applied(dsn):  # noqa: ASYNC110  # whoever migrates has no way to tell us
+        await asyncio.sleep(1.0)
+
+
+async def _applied(dsn: str) -> set[str]:
+    try:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return {row[0] for row in await connection.fetch("SELECT name FROM public.migration")}
+        finally:
+            await connection.close()
+    except (*AWAY, asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+        return set()
 
 
 async def _apply(connection: Connection, applied: Mapping[str, str], migration: _Migration) -> bool:
@@ -107,12 +131,13 @@ async def _apply(connection: Connection, applied: Mapping[str, str], migration: 
     return True
 
 
-def _migrations() -> Iterator[_Migration]:
+def migrations() -> Iterator[_Migration]:
+    """Every migration of this version, in order."""
     sql = ROOT / "shared" / "sql"
     for path in sorted((sql / "platform").glob("*.sql")):
         yield _Migration(f"platform/{path.stem}", None, path.read_text())
     for service in ServiceName:
-        kinds = ["service", "fulfilment"] if service in _FULFILLING else ["service"]
+        kinds = ["service", "fulfilment"] if service in FULFILLING else ["service"]
         for kind in kinds:
             for path in sorted((sql / kind).glob("*.sql")):
                 yield _Migration(f"{service}/{kind}/{path.stem}", service, path.read_text())
@@ -120,8 +145,15 @@ def _migrations() -> Iterator[_Migration]:
             yield _Migration(f"{service}/{path.stem}", service, path.read_text())
 
 
-if __name__ == "__main__":
-    import asyncio
-
-    for name in asyncio.run(migrate(PostgresSettings().dsn)):
+def main(arguments: list[str]) -> None:
+    """Migrates, or with ``wait`` waits until somebody has."""
+    dsn = PostgresSettings().dsn
+    if arguments == ["wait"]:
+        asyncio.run(wait_until_migrated(dsn))
+        return
+    for name in asyncio.run(migrate(dsn)):
         print(name)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

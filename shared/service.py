@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from shared import fulfilment, health, inbox, keyring, otlp_metrics, tasks, telemetry
 from shared.bell import Bell
 from shared.bus import topics
+from shared.bus.access import access
 from shared.bus.consumer import Consumer
 from shared.bus.producer import KafkaProducer
 from shared.bus.topics import ServiceName, Topic
@@ -38,7 +39,7 @@ from shared.outbox import Relay
 from shared.postgres import AGAIN, AWAY, connect_pool
 from shared.replies import Replies
 from shared.rights import Right
-from shared.settings import Settings
+from shared.settings import KafkaSettings, Settings
 from shared.transaction import Transactions
 from shared.vault import Vault
 
@@ -114,7 +115,7 @@ class Service:
         async with AsyncExitStack() as stack:
             pool = await connect_pool(settings.postgres, self.name)
             stack.push_async_callback(pool.close)
-            producer = KafkaProducer(settings.kafka.bootstrap)
+            producer = KafkaProducer(settings.kafka.bootstrap, access(settings.kafka))
             await producer.start()
             stack.push_async_callback(producer.stop)
             vault, clock = Vault(keyring.load(settings.vault.keyring)), SystemClock()
@@ -148,7 +149,7 @@ class Service:
         inner = [loop(running) for loop in self._loops]
         if self.subscriptions:
             hearing = Hearing(self.subscriptions, office, running.tracing, running.pulse)
-            consumer = Consumer(settings.kafka.bootstrap, self.name, self.reads, settings.kafka.batch_records)
+            consumer = _consumer(settings.kafka, self.name, self.reads)
             inner.append(consumer.run(hearing.handle, running.stopping, running.pulse, hearing.wants))
         if downstreams:
             for step in steps:
@@ -162,10 +163,10 @@ class Service:
                 )
                 inner.append(desk.run(running.stopping, running.pulse))
             inner.append(self._housekeeping(running))
-            if downstreams.on_the_bus:
+            asked = sorted({step.system for step in steps} & {*downstreams.on_the_bus})
+            if asked:  # a service hears the replies of those whom it asks, and the broker lets it hear no others
                 replies = Replies(office, running.pulse)
-                answers = [topics.replies(system) for system in downstreams.on_the_bus]
-                consumer = Consumer(settings.kafka.bootstrap, replies.group, answers, settings.kafka.batch_records)
+                consumer = _consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
                 inner.append(consumer.run(replies.handle, running.stopping, running.pulse))
         inner.append(Machine(office).run(running.stopping, running.pulse))
         if endpoint := settings.telemetry.otlp_endpoint:
@@ -232,6 +233,10 @@ def _probes_alone(probes: APIRouter) -> FastAPI:
     app = FastAPI(openapi_url=None)
     app.include_router(probes)
     return app
+
+
+def _consumer(settings: KafkaSettings, group: str, heard: Sequence[str]) -> Consumer:
+    return Consumer(settings.bootstrap, group, heard, settings.batch_records, access(settings))
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,7 @@
 """Settings, read once from the environment when a service starts and passed down; one small group per concern."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,6 +23,15 @@ class KafkaSettings(BaseSettings):
 
     bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
     batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="how the broker is spoken to; anything but one machine wants SASL_SSL"
+    )
+    sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="how the password is proved without being sent"
+    )
+    username: str | None = Field(default=None, description="the service's own user at the broker")
+    password: SecretStr | None = Field(default=None, description="that user's password")
+    ca_file: Path | None = Field(default=None, description="PEM file of who signed the broker's certificate")
 
 
 class HttpSettings(BaseSettings):

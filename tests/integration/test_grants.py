@@ -1,0 +1,82 @@
+"""A service's database role may do what the service does, and neither touch another's schema nor change evidence."""
+
+import secrets
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from shared import grants
+from shared.bus.topics import ServiceName
+from shared.postgres import migrate, wait_until_migrated
+
+
+@pytest.fixture
+async def roles(empty_database: str) -> AsyncIterator[str]:
+    """A migrated database with the roles of erasure and of the scaler; they are gone afterwards."""
+    names = [grants.role(ServiceName.ERASURE), grants.AUTOSCALER]
+    owner = await asyncpg.connect(empty_database)
+    password = secrets.token_hex(8)
+    for name in names:
+        await owner.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+    await migrate(empty_database)
+    try:
+        yield password
+    finally:
+        for name in names:
+            await owner.execute(f"DROP OWNED BY {name}")
+            await owner.execute(f"DROP ROLE {name}")
+        await owner.close()
+
+
+def as_role(dsn: str, role: str, password: str) -> str:
+    parts = urlsplit(dsn)
+    return parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_tables(
+    empty_database: str, roles: str
+) -> None:
+    dsn = as_role(empty_database, "dsr_erasure", roles)
+    await wait_until_migrated(dsn)
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(
+        "INSERT INTO erasure.outbox (topic, key, value, headers) VALUES ('t', '\\x00', '\\x00', '\\x00')"
+    )
+    await connection.execute("DELETE FROM erasure.outbox")
+    await connection.execute("DELETE FROM vault.sealed WHERE false")
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 FROM intake.request",
+        "INSERT INTO export.inbox VALUES (gen_random_uuid(), now())",
+        "UPDATE evidence.entry SET actor = 'somebody else'",
+        "DELETE FROM evidence.entry",
+        "ALTER TABLE evidence.entry DISABLE TRIGGER append_only",
+        "CREATE TABLE erasure.mine (id int)",
+    ],
+)
+async def test_a_service_is_refused_what_is_not_its_own(empty_database: str, roles: str, statement: str) -> None:
+    connection = await asyncpg.connect(as_role(empty_database, "dsr_erasure", roles))
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def test_the_scaler_counts_tasks_and_sees_nothing_of_whom_they_are_about(empty_database: str, roles: str) -> None:
+    connection = await asyncpg.connect(as_role(empty_database, grants.AUTOSCALER, roles))
+    count = "SELECT count(*) FROM erasure.task WHERE state = 'ready' AND due_on <= current_date + 2"
+    assert await connection.fetchval(count) == 0
+    for closed in ("SELECT progress FROM erasure.task", "SELECT 1 FROM vault.subject"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(closed)
+    await connection.close()
+
+
+async def test_migrating_again_changes_nothing(empty_database: str, roles: str) -> None:
+    assert roles
+    assert await migrate(empty_database) == []
