@@ -170,3 +170,17 @@ async def test_two_requests_of_one_subject_in_one_batch_are_both_answered(
     assert isinstance(other, Receipt), other
     assert one.by_category == other.by_category
     assert office.holds(*customer.values) == []
+
+
+async def test_a_file_that_the_index_learns_of_only_now_is_erased_with_everything_else(
+    office: Office, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    customer = Customer(office)
+    letter = office.create(
+        "file", name=customer.file, type="text/plain; charset=utf-8", content=f"a letter of {customer.name}"
+    )
+    office.create("issue", title=customer.title, requester=customer.user, files=letter)
+    (receipt,) = await ticketing.erase([customer.erasure()], notes.note)
+    assert isinstance(receipt, Receipt), receipt
+    assert receipt.outcome is TaskOutcome.ERASED
+    assert office.holds(*customer.values) == []

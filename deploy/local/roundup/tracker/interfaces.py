@@ -45,6 +45,7 @@ BELONGS = {
         select id, coalesce(_private_for, _creator) from _query where coalesce(_private_for, _creator) in ({people})""",
 }
 open_connection = back_sqlite.Database.sql_open_connection
+draw_id = back_sqlite.Database.newid
 
 
 def open_and_wipe(self, dbname=None):
@@ -54,7 +55,18 @@ def open_and_wipe(self, dbname=None):
     return connection, cursor
 
 
+def draw_id_within(self, classname):
+    """The next id, also within an overwriting (of a text new to the index): Roundup's own way ends its transaction."""
+    if not getattr(self, "is_overwriting", False):
+        return draw_id(self, classname)
+    self.sql("select num from ids where name = ?", (classname,))
+    (number,) = self.cursor.fetchone()
+    self.sql("update ids set num = num + 1 where name = ?", (classname,))
+    return str(number)
+
+
 back_sqlite.Database.sql_open_connection = open_and_wipe
+back_sqlite.Database.newid = draw_id_within
 
 
 def asked(instance, payload, key):
@@ -97,6 +109,22 @@ def belongings(db, people):
             db.sql(statement.format(people=chunk))
             found[classname] += [[str(row[0]), str(row[1])] for row in db.cursor.fetchall()]
     return found
+
+
+@contextlib.contextmanager
+def transaction(db):
+    """Nobody can give a record to somebody else meanwhile; whatever goes wrong, nobody is kept waiting afterwards."""
+    db.commit()
+    db.sql("begin immediate")
+    db.is_overwriting = True
+    try:
+        yield
+        db.commit()
+    except BaseException:
+        db.rollback()
+        raise
+    finally:
+        db.is_overwriting = False
 
 
 @contextlib.contextmanager
@@ -185,21 +213,19 @@ def overwrite(self, input_payload):
     if not all(record["class"] in CLASSES for record in records):
         raise UsageError("No such class")
     unknown = Secret(secrets.token_urlsafe(32), config=db.config)
-    db.commit()
-    db.sql("begin immediate")  # from here on nobody else can give a record to somebody else
-    people = {person for record in records for person in record["of"]}
-    owned = {("user", person, person) for person in people}
-    owned |= {(classname, *row) for classname, rows in belongings(db, people).items() for row in rows}
-    for position, record in enumerate(records):
-        if not any((record["class"], record["id"], person) in owned for person in record["of"]):
-            left.append([position, "passed on"])
-            continue
-        try:
-            with whole(db):
-                change(db, record, unknown)
-        except (RoundupException, ValueError, LookupError, TypeError, sqlite3.IntegrityError):
-            left.append([position, "refused"])
-    db.commit()
+    with transaction(db):
+        people = {person for record in records for person in record["of"]}
+        owned = {("user", person, person) for person in people}
+        owned |= {(classname, *row) for classname, rows in belongings(db, people).items() for row in rows}
+        for position, record in enumerate(records):
+            if not any((record["class"], record["id"], person) in owned for person in record["of"]):
+                left.append([position, "passed on"])
+                continue
+            try:
+                with whole(db):
+                    change(db, record, unknown)
+            except (RoundupException, ValueError, LookupError, TypeError, sqlite3.IntegrityError):
+                left.append([position, "refused"])
     return 200, {"left": left}
 
 
