@@ -182,7 +182,10 @@ def _install(venv: Path, python: Path) -> None:
     uv = Path(sys.executable).parent / "uv"
     if not uv.exists():
         raise Misconfigured("uv is missing beside this interpreter; run `make setup`")
-    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ, "PYTHONPYCACHEPREFIX": ""}
+    # Where uv builds a package it leaves a lock in the folder for temporary files.
+    temporary = CACHE / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ, "PYTHONPYCACHEPREFIX": "", "TMPDIR": str(temporary)}
     shutil.rmtree(venv, ignore_errors=True)
     subprocess.run([uv, "--quiet", "venv", "--python", python, venv], check=True, env=environment)
     subprocess.run(

@@ -65,7 +65,10 @@ def _make(venv: Path, python: Path) -> None:
     uv = Path(sys.executable).parent / "uv"
     if not uv.exists():
         raise Misconfigured("uv is missing beside this interpreter; run `make setup`")
-    cache = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ}
+    # Where uv builds a package it leaves a lock in the folder for temporary files.
+    temporary = CACHE / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    cache = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ, "TMPDIR": str(temporary)}
     shutil.rmtree(venv, ignore_errors=True)
     for words in (
         ("venv", "--python", sys.executable, venv),
