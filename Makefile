@@ -10,6 +10,7 @@ python := .venv/bin/python
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.local/cache/pycache
 export UV_CACHE_DIR := $(CURDIR)/.local/cache/uv
 export PRE_COMMIT_HOME := $(CURDIR)/.local/cache/pre-commit
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## Show this list
