@@ -90,7 +90,10 @@ class Seeker:
         files = {path for place in places for path in (place, *place.rglob("*")) if path.is_file()}
         for path in sorted(files):
             place = path.name
-            content = f"{place}\n".encode() + path.read_bytes()
+            try:
+                content = f"{place}\n".encode() + path.read_bytes()
+            except FileNotFoundError:  # whose program has done with it, and removed it
+                continue
             self.count(found, place, self.of_interest(content, b"\0\0\0"))
         return found
 
