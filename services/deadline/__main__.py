@@ -2,41 +2,27 @@
 
 from functools import partial
 
-from services.deadline import company, handlers, statistics
+from services.deadline import company, handlers, statistics, sweep
 from services.deadline.settings import DeadlineSettings
-from services.deadline.sweep import Sweep
+from shared import events
 from shared.bus.topics import Topic
 from shared.downstreams.contract import Operation
-from shared.events import (
-    QuestionAnswered,
-    QuestionSent,
-    RequestClosed,
-    RequestExtended,
-    RequestReceived,
-    RequestVerified,
-)
-from shared.service import Running, Service
+from shared.service import Service
 from shared.time_limit_policy import read_policy
 
 settings = DeadlineSettings()
 policy = read_policy(settings.policy)
 
-
-async def sweep(running: Running) -> None:
-    """Look at the clocks for as long as the service runs."""
-    await Sweep(running.transactions, policy, settings).run(running.stopping, running.pulse)
-
-
 service = Service("deadline", reads=[Topic.REQUESTS], writes=Topic.DEADLINES)
-service.on(RequestReceived, partial(handlers.start, policy=policy))
-service.on(RequestVerified, company.flag)
-service.on(QuestionSent, partial(handlers.asked, policy=policy))
-service.on(QuestionAnswered, partial(handlers.answered, policy=policy))
-service.on(RequestExtended, partial(handlers.extend, policy=policy))
-service.on(RequestClosed, partial(handlers.stop, policy=policy))
+service.on(events.RequestReceived, partial(handlers.start, policy=policy))
+service.on(events.RequestVerified, company.flag)
+service.on(events.QuestionSent, partial(handlers.asked, policy=policy))
+service.on(events.QuestionAnswered, partial(handlers.answered, policy=policy))
+service.on(events.RequestExtended, partial(handlers.extend, policy=policy))
+service.on(events.RequestClosed, partial(handlers.stop, policy=policy))
 service.works(Operation.ESCALATE, concludes=company.escalated)
 service.works(Operation.FLAG, concludes=company.flagged)
-service.also(sweep)
+service.also(partial(sweep.keep_looking, policy=policy, settings=settings))
 service.also(partial(statistics.count_again_and_again, zone=policy.commitment.controller_zone))
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from services.deadline import clocks, digest
 from services.deadline.clocks import Running
 from services.deadline.milestones import Approaching, Milestone, due, escalates, next_at, schedule
 from services.deadline.settings import DeadlineSettings
-from shared import fulfilment
+from shared import fulfilment, service
 from shared.downstreams.contract import Operation
 from shared.events import DeadlineApproaching, DeadlineOverdue
 from shared.fulfilment import Opening
@@ -108,3 +108,8 @@ def _escalation(running: Running, milestone: Milestone) -> Opening:
     due_on = running.clock.due_on
     details = {"level": milestone.level, "due_on": due_on.isoformat()}
     return Opening(running.request_id, running.subject_ref, running.right, Operation.ESCALATE, due_on, details)
+
+
+async def keep_looking(around: service.Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
+    """Look at the clocks for as long as the service runs."""
+    await Sweep(around.transactions, policy, settings).run(around.stopping, around.pulse)
