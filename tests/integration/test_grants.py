@@ -44,7 +44,7 @@ async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_table
     await connection.execute(
         "INSERT INTO erasure.outbox (topic, key, value, headers) VALUES ('t', '\\x00', '\\x00', '\\x00')"
     )
-    await connection.execute("DELETE FROM erasure.outbox")
+    assert await connection.execute("DELETE FROM erasure.outbox") == "DELETE 1"
     await connection.execute("DELETE FROM vault.sealed WHERE false")
     await connection.close()
 

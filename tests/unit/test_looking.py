@@ -12,10 +12,10 @@ async def test_after_a_look_that_took_long_the_pause_is_twenty_times_as_long() -
     async def look() -> None:
         nonlocal looks
         looks += 1
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # the pause is then ten seconds, which no busy machine takes for the wait below
 
     looking = asyncio.create_task(keep_looking(look, "test", 0.01, stopping, Pulse()))
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.7)
     stopping.set()
     await looking
     assert looks == 1
@@ -37,13 +37,13 @@ async def test_a_quick_look_comes_again_soon_and_an_outage_is_waited_out() -> No
 
 
 async def test_a_pause_is_no_standstill() -> None:
-    stopping, pulse = asyncio.Event(), Pulse(limit_seconds=0.2)
+    stopping, pulse = asyncio.Event(), Pulse(limit_seconds=1)
 
     async def look() -> None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
     looking = asyncio.create_task(keep_looking(look, "test", 0.01, stopping, pulse))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.5)
     assert pulse.still() == []
     stopping.set()
     await looking
