@@ -6,7 +6,7 @@ event's public documentation. The Kafka key is the request id; headers follow th
 
 from datetime import date
 from functools import cache
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -59,6 +59,7 @@ class RequestReceived(Event):
     zones: tuple[str, ...]
     calendar: str
     scope: str | None = None
+    role: Literal["controller", "processor"] = "controller"
     due_on: date
 
 
@@ -130,14 +131,41 @@ class RequestExtended(Event):
     told_at: AwareDatetime
 
 
+class RequestRedated(Event):
+    """The time limits are to be computed anew: the receipt was corrected, or the policy or a calendar has changed."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.redated.v1"] = "dsr.request.redated.v1"
+    cause: Literal["receipt_corrected", "policy_changed"]
+    received_at: AwareDatetime
+    zones: tuple[str, ...]
+    calendar: str
+    due_on: date
+
+
+class RequestReopened(Event):
+    """The answer to a question came after the last notice; the clock runs again, until ``due_on``."""
+
+    topic = Topic.REQUESTS
+    type: Literal["dsr.request.reopened.v1"] = "dsr.request.reopened.v1"
+    subject: SubjectRef
+    question_id: UUID
+    answered_at: AwareDatetime
+    due_on: date
+
+
 class RequestClosed(Event):
-    """The subject has their answer; the clock stopped at ``responded_at``."""
+    """The subject has their answer; the clock stopped at ``responded_at``.
+
+    ``resumable``: it was closed for want of a reply, and the subject may resume it at any time.
+    """
 
     topic = Topic.REQUESTS
     type: Literal["dsr.request.closed.v1"] = "dsr.request.closed.v1"
     subject: SubjectRef
     outcome: Outcome
     responded_at: AwareDatetime
+    resumable: bool = False
 
 
 class FulfilmentCompleted(Event):
@@ -178,6 +206,37 @@ class DeadlineOverdue(Event):
     clock: Literal["commitment", "statutory"]
 
 
+class TargetMissed(Event):
+    """A target of the staff has passed, and the step that it is for was not taken."""
+
+    topic = Topic.DEADLINES
+    type: Literal["dsr.deadline.target_missed.v1"] = "dsr.deadline.target_missed.v1"
+    target: str
+    target_on: date
+    escalate_to: str
+
+
+class QuestionUnanswered(Event):
+    """Nobody has answered a question: time for a reminder, or for the last notice (Art. 12(4))."""
+
+    topic = Topic.DEADLINES
+    type: Literal["dsr.deadline.question_unanswered.v1"] = "dsr.deadline.question_unanswered.v1"
+    question_id: UUID
+    question: Literal["identity", "clarification"]
+    notice: Literal["reminder", "last_notice"]
+    days_open: int
+
+
+class RetentionEnded(Event):
+    """What these systems had to keep of the subject may be kept no longer: the deferred erasure is due."""
+
+    topic = Topic.DEADLINES
+    type: Literal["dsr.deadline.retention_ended.v1"] = "dsr.deadline.retention_ended.v1"
+    subject: SubjectRef
+    systems: tuple[str, ...]
+    due_on: date
+
+
 AnyEvent = Annotated[
     RequestReceived
     | RequestVerified
@@ -187,33 +246,21 @@ AnyEvent = Annotated[
     | QuestionSent
     | QuestionAnswered
     | RequestExtended
+    | RequestRedated
+    | RequestReopened
     | RequestClosed
     | FulfilmentCompleted
     | FulfilmentBlocked
     | DeadlineApproaching
-    | DeadlineOverdue,
+    | DeadlineOverdue
+    | TargetMissed
+    | QuestionUnanswered
+    | RetentionEnded,
     Field(discriminator="type"),
 ]
 """Everything that can be heard on the bus."""
 
-EVENT_TYPES: dict[str, type[Event]] = {
-    cls.model_fields["type"].default: cls
-    for cls in (
-        RequestReceived,
-        RequestVerified,
-        RequestWithdrawn,
-        RetryDecided,
-        LiftDecided,
-        QuestionSent,
-        QuestionAnswered,
-        RequestExtended,
-        RequestClosed,
-        FulfilmentCompleted,
-        FulfilmentBlocked,
-        DeadlineApproaching,
-        DeadlineOverdue,
-    )
-}
+EVENT_TYPES: dict[str, type[Event]] = {cls.model_fields["type"].default: cls for cls in get_args(get_args(AnyEvent)[0])}
 """Event class by its ``ce_type``."""
 
 

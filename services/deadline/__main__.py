@@ -13,7 +13,7 @@ from shared.time_limit_policy import read_policy
 settings = DeadlineSettings()
 policy = read_policy(settings.policy)
 
-service = Service("deadline", reads=[Topic.REQUESTS], writes=Topic.DEADLINES)
+service = Service("deadline", reads=[Topic.REQUESTS, Topic.COMPLETIONS], writes=Topic.DEADLINES)
 service.on(events.RequestReceived, partial(handlers.start, policy=policy))
 service.on(events.RequestVerified, company.flag)
 service.on(events.QuestionSent, partial(handlers.asked, policy=policy))

@@ -7,7 +7,7 @@ from shared.events import RequestClosed, RequestVerified, RequestWithdrawn, Retr
 from shared.rights import Right
 from shared.service import Service
 
-service = Service("erasure", reads=[Topic.REQUESTS], writes=Topic.COMPLETIONS)
+service = Service("erasure", reads=[Topic.REQUESTS, Topic.DEADLINES], writes=Topic.COMPLETIONS)
 
 service.on(RequestVerified, handlers.begin, right=Right.ERASURE)
 service.on(RetryDecided, handlers.retry, right=Right.ERASURE)

@@ -34,8 +34,8 @@ _FULFILLING = frozenset({ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AM
 
 STREETS: dict[Topic, Street] = {
     Topic.REQUESTS: Street(frozenset({ServiceName.INTAKE}), _FULFILLING | {ServiceName.DEADLINE}),
-    Topic.COMPLETIONS: Street(_FULFILLING, frozenset({ServiceName.INTAKE})),
-    Topic.DEADLINES: Street(frozenset({ServiceName.DEADLINE}), frozenset({ServiceName.INTAKE})),
+    Topic.COMPLETIONS: Street(_FULFILLING, frozenset({ServiceName.INTAKE, ServiceName.DEADLINE})),
+    Topic.DEADLINES: Street(frozenset({ServiceName.DEADLINE}), frozenset({ServiceName.INTAKE, ServiceName.ERASURE})),
 }
 
 PARTITIONS = 4
