@@ -169,7 +169,10 @@ class RequestClosed(Event):
 
 
 class FulfilmentCompleted(Event):
-    """Every downstream has done its part and was looked at again."""
+    """Every downstream has done its part and was looked at again.
+
+    ``deferred``: it is the erasure of what had to be kept at first, and the request was answered long before.
+    """
 
     topic = Topic.COMPLETIONS
     type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
@@ -177,15 +180,20 @@ class FulfilmentCompleted(Event):
     outcome: Outcome
     tasks: tuple[TaskReport, ...]
     package_id: UUID | None = None
+    deferred: bool = False
 
 
 class FulfilmentBlocked(Event):
-    """At least one downstream failed for good; a person must decide what happens next."""
+    """At least one downstream failed for good; a person must decide what happens next.
+
+    ``deferred``: it is the erasure of what had to be kept at first.
+    """
 
     topic = Topic.COMPLETIONS
     type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
     operation: str
     tasks: tuple[TaskReport, ...]
+    deferred: bool = False
 
 
 class DeadlineApproaching(Event):

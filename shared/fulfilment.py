@@ -12,13 +12,14 @@ from uuid_utils.compat import uuid7
 from shared.downstreams.contract import ACCOMPANYING, Operation, TaskOutcome
 from shared.errors import Misconfigured
 from shared.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
+from shared.plan import only
 from shared.rights import Outcome, Right
 from shared.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A request for which work may begin; ``details`` never holds personal data."""
+    """A request for which work may begin, on all systems or on some; ``details`` never holds personal data."""
 
     request_id: UUID
     subject_ref: UUID
@@ -26,6 +27,7 @@ class Opening:
     operation: Operation
     due_on: date
     details: Mapping[str, JsonValue] = field(default_factory=dict)
+    systems: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Completed:
     operation: Operation
     details: Mapping[str, JsonValue]
     reports: tuple[TaskReport, ...]
+
+    @property
+    def deferred(self) -> bool:
+        """Whether it was put off, for the time in which data had to be kept."""
+        return bool(self.details.get("deferred"))
 
     @property
     def outcome(self) -> Outcome:
@@ -55,6 +62,7 @@ class Completed:
             outcome=self.outcome,
             tasks=self.reports,
             package_id=package_id,
+            deferred=self.deferred,
         )
 
 
@@ -78,6 +86,8 @@ async def open_all(tx: Transaction, openings: Sequence[Opening]) -> None:
     tasks: list[tuple[object, ...]] = []
     for opening in openings:
         stages = tx.plans[opening.operation]
+        if opening.systems is not None:
+            stages = only(stages, opening.systems, opening.operation)
         if not stages:
             raise Misconfigured(f"no downstream system can {opening.operation}: declare one")
         fulfilment_id = uuid7()
@@ -231,6 +241,7 @@ async def _block(tx: Transaction, ids: Sequence[UUID]) -> None:
                 right=blocked.right,
                 operation=blocked.operation,
                 tasks=blocked.reports,
+                deferred=blocked.deferred,
             )
         )
 
@@ -275,15 +286,7 @@ _FULFILMENT = [
     "traceparent",
     "opened_at",
 ]
-_TASK = [
-    "task_id",
-    "fulfilment_id",
-    "system",
-    "operation",
-    "stage",
-    "due_on",
-    "state",
-    "attempt",
-    "not_before",
-    "progress",
-]
+_TASK = (
+    *("task_id", "fulfilment_id", "system", "operation", "stage"),
+    *("due_on", "state", "attempt", "not_before", "progress"),
+)

@@ -52,6 +52,7 @@ MetricName = Literal[
     "dsr_requests_worked",  # requests with downstream work that were answered in the last 30 days
     "dsr_time_to_respond_days",  # from receipt at the source to the answer, last 30 days, nearest rank
     "dsr_time_to_close_days",  # from receipt at the source to closure, last 30 days, nearest rank
+    "dsr_erasures_deferred",  # what a system had to keep and has not erased yet, by how far its day is away
     "dsr_detection_lag_days",  # from receipt at the source to acceptance, last 30 days, nearest rank
 ]
 """All names, as Prometheus knows them."""
@@ -133,6 +134,9 @@ EXTENDED = _gauge("dsr_requests_extended", "Of those, how many were extended", [
 EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"], PEOPLE)
 EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"], PEOPLE)
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"], PEOPLE)
+DEFERRED = _gauge(
+    "dsr_erasures_deferred", "What a system had to keep of a subject, until it is erased", ["system", "state"], PEOPLE
+)
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"], PEOPLE)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.downstreams.contract import Operation
+from shared.errors import Misconfigured
 from shared.identities import IdentityType
 
 
@@ -43,6 +44,19 @@ def stages(systems: Sequence[System], operation: Operation) -> Stages:
     located = tuple(tuple(Step(s.name, Operation.LOCATE) for s in layer) for layer in layers[:-1])
     erased = tuple(tuple(Step(s.name, operation) for s in layer) for layer in reversed(layers))
     return located + erased
+
+
+def only(planned: Stages, systems: frozenset[str], operation: Operation) -> Stages:
+    """What of these stages does the operation on those systems; nobody is located again.
+
+    Raises:
+        Misconfigured: one of the systems can no longer do it.
+    """
+    chosen = (tuple(step for step in stage if step.system in systems) for stage in planned)
+    kept = tuple(tuple(step for step in stage if step.operation is operation) for stage in chosen)
+    if missing := systems - {step.system for stage in kept for step in stage}:
+        raise Misconfigured(f"no downstream system of that name can {operation}: {', '.join(sorted(missing))}")
+    return tuple(stage for stage in kept if stage)
 
 
 def _layers(systems: Sequence[System]) -> list[list[System]]:

@@ -167,6 +167,13 @@ def build() -> Dashboard:
                 unit="percentunit",
             )
         )
+        .with_panel(
+            course(
+                "Deferred erasures",
+                "What systems had to keep, until it is erased; late: due for over a day; held: nobody named a day.",
+                Query("sum by (state) (max by (system, state) (dsr_erasures_deferred)) or vector(0)", "{{state}}"),
+            )
+        )
     )
 
 

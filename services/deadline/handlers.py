@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.deadline import clocks, company, questions
+from services.deadline import clocks, company, deferrals, questions
 from services.deadline.clocks import Started, Stopped
 from services.deadline.milestones import Clock, next_at, schedule
 from services.deadline.recomputation import recompute, running
@@ -75,6 +75,7 @@ async def stop(events: Sequence[RequestClosed], tx: Transaction, *, policy: Time
     if stopped:
         await clocks.stop(tx.connection, stopped)
         await company.release(tx, answers, event_of)
+    await deferrals.drop(tx.connection, {event.request_id: event.outcome for event in events})
 
 
 def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Started:

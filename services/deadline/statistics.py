@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from services.deadline.deferrals import INCIDENT
 from shared import metrics
 from shared.looking import keep_looking
 from shared.metrics import Ranks
@@ -25,6 +26,9 @@ AGES = ("over 90", "61-90", "31-60", "26-30", "22-25", "15-21", "8-14", "0-7")
 
 _NOT_OLDER = (90, 60, 30, 25, 21, 14, 7)
 """Where one age ends and the next begins."""
+
+DEFERRED_STATES = ("scheduled", "due_in_30_days", "due", "late", "held")
+"""How far the day is away after which a system erases what it had to keep; each is counted once."""
 
 DAYS_LEFT = ("over", *map(str, range(31)), "more")
 """Days until the commitment ends."""
@@ -69,6 +73,13 @@ FROM question WHERE answered_at > $1 GROUP BY 1
 """
 
 
+DEFERRED = """
+SELECT system, CASE WHEN state = 'held' THEN 'held' WHEN due_at <= $2 THEN 'late' WHEN due_at <= $1 THEN 'due'
+                    WHEN due_at <= $3 THEN 'due_in_30_days' ELSE 'scheduled' END, count(*)
+FROM deferral WHERE state <> 'done' GROUP BY 1, 2
+"""
+
+
 async def count_again_and_again(running: Running, zone: str) -> None:
     """Counts until told to stop; days are those of the controller's zone."""
 
@@ -91,6 +102,7 @@ async def count(connection: Connection, now: datetime, zone: str) -> None:
     ranks = await connection.fetch(TIME_TO_RESPOND, now - PERIOD)
     fell_due = await connection.fetch(FELL_DUE, now - PERIOD, now)
     suspended = await connection.fetch(SUSPENDED, now - PERIOD)
+    deferred = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
     _tell_open(opened)
     _tell_extended(fell_due)
     metrics.SUSPENSION.put(
@@ -99,6 +111,7 @@ async def count(connection: Connection, now: datetime, zone: str) -> None:
     metrics.ANSWERED.clear()
     for *labels, number in answered:
         metrics.ANSWERED.labels(*labels).set(number)
+    _tell_deferred(deferred)
     metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
 
 
@@ -137,3 +150,11 @@ def _tell_extended(rows: Iterable[asyncpg.Record]) -> None:
     for right in Right:
         metrics.REACHED_DUE.labels(right).set(reached[right])
         metrics.EXTENDED.labels(right).set(extended[right])
+
+
+def _tell_deferred(rows: Iterable[asyncpg.Record]) -> None:
+    """Sets every state of each system that keeps something, so that what is no longer late is told as zero."""
+    counted = {(system, state): number for system, state, number in rows}
+    metrics.DEFERRED.clear()
+    for system, state in product({system for system, _ in counted}, DEFERRED_STATES):
+        metrics.DEFERRED.labels(system, state).set(counted.get((system, state), 0))

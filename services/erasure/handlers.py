@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from services.erasure import keys
 from shared import fulfilment
 from shared.downstreams.contract import Operation
-from shared.events import RequestClosed, RequestVerified, RequestWithdrawn, RetryDecided
+from shared.events import RequestClosed, RequestVerified, RequestWithdrawn, RetentionEnded, RetryDecided
 from shared.fulfilment import Completed, Opening
+from shared.rights import Outcome
 from shared.transaction import Transaction
 
 
@@ -25,14 +27,29 @@ async def cancel(events: Sequence[RequestWithdrawn], tx: Transaction) -> None:
     await fulfilment.cancel(tx, [event.request_id for event in events])
 
 
+async def release(events: Sequence[RetentionEnded], tx: Transaction) -> None:
+    """What these systems had to keep may go: erase it there, by what the vault still knows of the subject."""
+    openings = [
+        Opening(
+            *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),
+            details={"deferred": True},
+            systems=frozenset(e.systems),
+        )
+        for e in events
+    ]
+    await fulfilment.open_all(tx, openings)
+
+
 async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
-    """Every downstream was emptied and looked at again: say so, with the counts."""
+    """Every downstream was emptied and looked at again: say so; with the last deferred erasure the key goes too."""
     for done in completed:
         tx.publish(done.event(tx.now))
+    if request_of := {done.subject_ref: done.request_id for done in completed if done.deferred}:
+        await keys.shred_unless_kept(tx, request_of)
 
 
 async def shred_key(events: Sequence[RequestClosed], tx: Transaction) -> None:
-    """Destroy the subject's key: what the vault still holds of them becomes unreadable for good."""
+    """Destroy the subject's key, unless a system had to keep data that can be erased later by that key alone."""
     request_of = {event.subject: event.request_id for event in events}
-    for subject in await tx.vault.shred(tx.connection, list(request_of), tx.now):
-        tx.record(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
+    withdrawn = {event.subject for event in events if event.outcome is Outcome.WITHDRAWN}
+    await keys.shred_unless_kept(tx, request_of, whatever_is_kept=withdrawn)

@@ -1,7 +1,8 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from services.intake import deferrals
 from services.intake.request import Request, State
 from shared.rights import Outcome, Right
 
@@ -32,9 +33,16 @@ def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
         case Outcome.NO_DATA:
             return "We searched every system and hold no data about you under the identities that you gave."
         case Outcome.PARTIALLY_FULFILLED:
-            kept = sorted({str(task["system"]) for task in tasks or () if task.get("ground") or task.get("failure")})
-            return f"Your request was fulfilled in part; not, or not completely, in: {', '.join(kept)}."
+            return " ".join(_in_part(tasks or ()))
         case Outcome.WITHDRAWN:
             return "You withdrew your request; nothing more will be done."
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
+
+
+def _in_part(tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
+    told = {str(task["system"]): text for task in tasks if (text := deferrals.sentence(task))}
+    other = sorted({str(task["system"]) for task in tasks if task.get("ground") or task.get("failure")} - set(told))
+    yield f"Your request was fulfilled in part{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
+    yield from (told[system] for system in sorted(told))

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
-from services.intake import assurance, register
+from services.intake import assurance, deferrals, register
 from services.intake.acceptance import verified
 from services.intake.keys import Caller
 from services.intake.problems import BadRequest, NotFound
 from services.intake.register import Filed
-from services.intake.request import State
+from services.intake.request import Request, State
 from services.intake.submission import Assurance, Decision
 from shared.errors import IllegalTransition
 from shared.events import LiftDecided, RequestWithdrawn, RetryDecided
@@ -66,21 +67,24 @@ class Casework:
         return closed.state
 
     async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
-        """A person decides about a request whose downstream failed: try again, or close it as partially fulfilled."""
+        """A person decides about a request whose downstream failed: try again, or close it as partially fulfilled.
+
+        Of a closed erasure, what a system still keeps may be tried again: it failed, or nobody knew until when.
+        """
         async with self._transactions.begin() as tx:
             filed = await self.hold(tx, request_id, caller)
             request = filed.request
+            if request.state is State.CLOSED and decision.decision == "retry" and deferrals.wait(filed.tasks or ()):
+                tx.record(request_id, "decision.made", {"decision": "retry", "deferred": True}, caller.actor)
+                tx.publish(_retried(request, tx.now))
+                return request.state
             if request.state is not State.AWAITING_DECISION:
                 message = f"a request that is {request.state} does not wait for a decision"
                 raise IllegalTransition(message)
             tx.record(request_id, "decision.made", {"decision": decision.decision}, caller.actor)
             if decision.decision == "retry":
                 request = request.to(State.AWAITING_CLARIFICATION if filed.question_id else State.IN_PROGRESS)
-                tx.publish(
-                    RetryDecided(
-                        request_id=request_id, occurred_at=tx.now, right=request.right, subject=request.subject_ref
-                    )
-                )
+                tx.publish(_retried(request, tx.now))
             else:
                 request = register.close(tx, filed, Outcome.PARTIALLY_FULFILLED, caller.actor)
             await register.write(tx, [replace(filed, request=request)])
@@ -111,6 +115,12 @@ class Casework:
         """The request, locked, if this caller may see it; raises ``NotFound``."""
         held = await register.hold(tx, [request_id])
         return _visible(held.get(request_id), caller)
+
+
+def _retried(request: Request, now: datetime) -> RetryDecided:
+    return RetryDecided(
+        request_id=request.request_id, occurred_at=now, right=request.right, subject=request.subject_ref
+    )
 
 
 def _visible(filed: Filed | None, caller: Caller) -> Filed:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.intake import register
+from services.intake import deferrals, register
 from services.intake.register import Filed
 from services.intake.request import State
 from shared.downstreams.contract import Operation
@@ -19,6 +19,10 @@ async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> No
         filed = held[event.request_id]
         if event.operation == Operation.LIFT:
             tx.record(event.request_id, "restriction.lift_completed", {"outcome": event.outcome})
+        elif event.deferred:
+            tx.record(event.request_id, "erasure.deferred_completed", {"systems": deferrals.outcomes(event.tasks)})
+            held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
+            moved.append(held[event.request_id])
         elif filed.request.state is State.IN_PROGRESS:
             closed = register.close(tx, filed, event.outcome)
             moved.append(
@@ -39,7 +43,11 @@ async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: Transaction) -> 
     moved: list[Filed] = []
     for event in events:
         filed = held[event.request_id]
-        if filed.request.state in {State.IN_PROGRESS, State.AWAITING_CLARIFICATION}:
+        if event.deferred:
+            tx.record(event.request_id, "erasure.deferred_blocked", {"systems": deferrals.outcomes(event.tasks)})
+            held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
+            moved.append(held[event.request_id])
+        elif filed.request.state in {State.IN_PROGRESS, State.AWAITING_CLARIFICATION}:
             waiting = filed.request.to(State.AWAITING_DECISION)
             tx.record(event.request_id, "decision.needed", {"operation": event.operation})
             moved.append(replace(filed, request=waiting, tasks=register.reports(event.tasks)))

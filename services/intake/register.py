@@ -66,7 +66,8 @@ async def hold(tx: Transaction, request_ids: Iterable[UUID]) -> dict[UUID, Filed
 
 
 async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
-    """Puts back what was held and has moved on."""
+    """Puts back what was held and has moved on; of a request that moved twice, where it came to."""
+    filed = list({f.request.request_id: f for f in filed}.values())
     await tx.connection.execute(
         _WRITE,
         [f.request.request_id for f in filed],

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -20,6 +22,7 @@ from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
 from deploy.local.services import Servers, Services
+from shared import certificate
 from shared.bus.topics import ServiceName
 from tests.fakes.bus_responder import Billing
 
@@ -39,17 +42,44 @@ ask_again_s = 1
 
 @dataclass
 class Company:
-    """Intake and erasure, a mailing system and a billing team, each a process of its own."""
+    """Intake, erasure and deadline, a mailing system and a billing team, each a process of its own."""
 
     intake: httpx.AsyncClient
     mailing: str
     billing: Child
     store: Path
+    database: asyncpg.Connection
 
-    def bill(self, email: str, invoices: int) -> None:
-        """Let the billing team hold so many invoices of the person with this address."""
+    def bill(self, email: str, invoices: int, keep_until: date | None = None) -> None:
+        """Let the billing team hold so many invoices of the person with this address, to be kept until that day."""
+        day = keep_until.isoformat() if keep_until else None
         with closing(Billing(str(self.store))) as billing, billing.db:
-            billing.db.executemany("INSERT INTO invoice (email, cents) VALUES (?, 100)", [[email]] * invoices)
+            statement = "INSERT INTO invoice (email, cents, keep_until) VALUES (?, 100, ?)"
+            billing.db.executemany(statement, [[email, day]] * invoices)
+
+    async def let_the_day_pass(self, request_id: str, email: str) -> None:
+        """Let the day until which invoices are kept be over: for the team, and for the deadline service."""
+        with closing(Billing(str(self.store))) as billing, billing.db:
+            billing.db.execute("UPDATE invoice SET keep_until = '2026-01-01' WHERE email = ?", [email])
+        moved = "UPDATE deadline.deferral SET due_at = '2026-01-02' WHERE request_id = $1"
+        await self.database.execute(moved, UUID(request_id))
+
+    async def has_key(self, request_id: str) -> bool:
+        """Whether the subject of a request can still be found."""
+        held = "SELECT wrapped_key IS NOT NULL FROM vault.subject JOIN intake.request USING (subject_ref)"
+        return bool(await self.database.fetchval(f"{held} WHERE request_id = $1", UUID(request_id)))
+
+    async def timeline(self, request_id: str, until: str, times: int = 1) -> list[dict[str, Any]]:
+        """What was done for a request, once it holds so many entries of that action."""
+        entries: list[dict[str, Any]] = []
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer = await self.intake.get(f"/v1/requests/{request_id}/timeline")
+            entries = answer.raise_for_status().json()["entries"]
+            if [entry["action"] for entry in entries].count(until) >= times:
+                return entries
+            await asyncio.sleep(0.1)  # the API has nothing to await
+        raise AssertionError(f"no {until} after {PATIENCE} s: {[entry['action'] for entry in entries]}")
 
     def invoices(self, email: str) -> int:
         """How many it holds."""
@@ -124,7 +154,8 @@ def processes(run_folder: Path, postgres_dsn: str, template: str) -> Iterator[tu
             env={"DSR_API_KEY": services.key("downstream:billing")},
             cwd=ROOT,
         )
-        with services.children[ServiceName.INTAKE], services.children[ServiceName.ERASURE], billing:
+        children = services.children
+        with children[ServiceName.INTAKE], children[ServiceName.ERASURE], children[ServiceName.DEADLINE], billing:
             yield services, services.key("channel"), mailing, billing, store
     databases.wait_for(databases.drop(postgres_dsn, name))
 
@@ -133,8 +164,10 @@ def processes(run_folder: Path, postgres_dsn: str, template: str) -> Iterator[tu
 async def company(processes: tuple[Services, str, str, Child, Path]) -> AsyncIterator[Company]:
     services, key, mailing, billing, store = processes
     authorization = {"Authorization": f"Bearer {key}"}
+    database = await asyncpg.connect(services.env["DSR_POSTGRES_DSN"])
     async with httpx.AsyncClient(base_url=services.url, headers=authorization) as intake:
-        yield Company(intake, mailing, billing, store)
+        yield Company(intake, mailing, billing, store, database)
+    await database.close()
 
 
 def counts(view: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
@@ -167,3 +200,36 @@ async def test_a_team_that_was_killed_works_its_task_once_when_it_is_back(compan
     view = await company.closed(request_id)
     assert counts(view) == {"mailing": ("erased", 1, 1, 0), "billing": ("erased", 4, 4, 0)}
     assert company.invoices("cem@example.com") == 0
+
+
+async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_then_the_key_goes(
+    company: Company,
+) -> None:
+    company.bill("dina@example.com", 2)
+    company.bill("dina@example.com", 3, keep_until=date(2036, 12, 31))
+    request_id = await company.submit("dina@example.com")
+    view = await company.closed(request_id)
+    assert view["outcome"] == "partially_fulfilled"
+    assert counts(view) == {"mailing": ("no_match", 0, 0, 0), "billing": ("retained", 5, 2, 3)}
+    assert "Kept in billing until 31 December 2036 because of: tax law" in view["answer"]
+    await company.timeline(request_id, "key.kept")
+    await company.timeline(request_id, "erasure.deferred")
+    assert (await company.has_key(request_id), company.invoices("dina@example.com")) == (True, 3)
+
+    await company.let_the_day_pass(request_id, "dina@example.com")
+    await company.timeline(request_id, "erasure.deferred_completed")
+    entries = await company.timeline(request_id, "erasure.executed")
+    assert (await company.has_key(request_id), company.invoices("dina@example.com")) == (False, 0)
+    actions = [entry["action"] for entry in entries]
+    once = ("erasure.deferred", "erasure.due", "erasure.executed", "erasure.deferred_completed", "key.shredded")
+    assert {action: actions.count(action) for action in once} == dict.fromkeys(once, 1)
+    tasks = {
+        e["detail"]["task_id"] for e in entries if e["detail"].get("system") == "billing" and "task_id" in e["detail"]
+    }
+    assert len(tasks) == 2
+    view = await company.closed(request_id)
+    assert "What billing had to keep until 31 December 2036 because of: tax law, has been erased." in view["answer"]
+    assert counts(view) == {"mailing": ("no_match", 0, 0, 0), "billing": ("erased", 3, 3, 0)}
+    signed = (await company.intake.get(f"/v1/requests/{request_id}/certificate")).json()
+    assert (certificate.verify(signed), signed["request"]["answer"]) == ([], view["answer"])
+    assert "erasure.deferred_completed" in {entry["action"] for entry in signed["entries"]}

@@ -21,7 +21,8 @@ Fetch = Callable[[str], Awaitable[list[Message] | None]]
 """From a claim to the identities of the subject; ``None`` if the claim is no longer good: a fresh one will come."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS invoice (number INTEGER PRIMARY KEY, email TEXT NOT NULL, cents INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS invoice (number INTEGER PRIMARY KEY, email TEXT NOT NULL, cents INTEGER NOT NULL,
+                                    keep_until TEXT);  -- the last day on which the tax law wants it kept
 CREATE INDEX IF NOT EXISTS invoice_email ON invoice (email);
 CREATE TABLE IF NOT EXISTS answered (command_id TEXT PRIMARY KEY, reply BLOB NOT NULL);
 """
@@ -58,14 +59,25 @@ class Billing:
         return {"outcome": "located", "found": found, "remaining": found} if found else {"outcome": "no_match"}
 
     def erase(self, emails: list[str], max_rows: int) -> Message:
-        """Delete the subject's invoices, unless there are suspiciously many."""
+        """Delete the subject's invoices but those that must be kept, unless there are suspiciously many."""
         found = self._count(emails)
         if found > max_rows:
             return {"outcome": "refused", "reason": "blast_radius"}
         if not found:
             return {"outcome": "no_match"}
-        self.db.executemany("DELETE FROM invoice WHERE email = ?", [[email] for email in emails])
-        return {"outcome": "erased", "found": found, "changed": found, "remaining": self._count(emails)}
+        self.db.executemany(
+            "DELETE FROM invoice WHERE email = ? AND coalesce(keep_until < date('now'), true)",
+            [[email] for email in emails],
+        )
+        remaining = self._count(emails)
+        counts = {"found": found, "changed": found - remaining, "remaining": remaining}
+        if remaining:
+            return {"outcome": "retained", "ground": "tax_law", "until": self._kept_until(emails), **counts}
+        return {"outcome": "erased", **counts}
+
+    def _kept_until(self, emails: list[str]) -> str:
+        one = "SELECT max(keep_until) FROM invoice WHERE email = ?"
+        return max(self.db.execute(one, [email]).fetchone()[0] or "" for email in emails)
 
     def _count(self, emails: list[str]) -> int:
         one = "SELECT count(*) FROM invoice WHERE email = ?"

@@ -184,6 +184,7 @@ async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> N
         (statistics.ANSWERED, (NOW,)),
         (statistics.TIME_TO_RESPOND, (NOW,)),
         (statistics.SUSPENDED, (NOW,)),
+        (statistics.DEFERRED, (NOW, NOW, NOW)),
     ],
 )
 async def test_a_count_reads_an_index_alone(clocks: asyncpg.Pool, query: str, arguments: tuple[object, ...]) -> None:
@@ -191,6 +192,7 @@ async def test_a_count_reads_an_index_alone(clocks: asyncpg.Pool, query: str, ar
     await answered(clocks, 3, 1, "fulfilled")
     await clocks.execute("VACUUM ANALYZE clock")
     await clocks.execute("VACUUM ANALYZE question")
+    await clocks.execute("VACUUM ANALYZE deferral")
     plan = "\n".join(row[0] for row in await clocks.fetch(f"EXPLAIN {query}", *arguments))
     assert "Index Only Scan" in plan
     assert "Seq Scan" not in plan

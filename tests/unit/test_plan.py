@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.downstreams.contract import Operation
+from shared.errors import Misconfigured
 from shared.identities import IdentityType
-from shared.plan import Step, System, stages
+from shared.plan import Step, System, only, stages
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 
@@ -92,3 +93,17 @@ def test_who_is_found_through_a_located_system_is_erased_between_its_location_an
             if located is not None and adds and taker is not giver:
                 erased = place[Step(taker.name, Operation.ERASE)]
                 assert located < erased < place[Step(giver.name, Operation.ERASE)]
+
+
+def test_some_systems_alone_are_erased_in_their_order_and_nobody_is_located_again() -> None:
+    planned = stages([CDR, CRM, TICKETING], Operation.ERASE)
+    assert only(planned, frozenset({"crm", "cdr"}), Operation.ERASE) == (
+        (Step("cdr", Operation.ERASE),),
+        (Step("crm", Operation.ERASE),),
+    )
+    assert only(planned, frozenset({"ticketing"}), Operation.ERASE) == ((Step("ticketing", Operation.ERASE),),)
+
+
+def test_a_system_that_is_not_planned_for_is_named() -> None:
+    with pytest.raises(Misconfigured, match="erase: archive"):
+        only(stages([CDR], Operation.ERASE), frozenset({"cdr", "archive"}), Operation.ERASE)

@@ -1,0 +1,43 @@
+"""The end of a subject's key: as soon as nothing has to be found by it any more, and not a moment earlier."""
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from shared.transaction import Transaction
+
+# Two deferred erasures of one subject that end at once must not each wait for the other.
+_LOCK = "SELECT 1 FROM vault.subject WHERE subject_ref = ANY($1) ORDER BY subject_ref FOR UPDATE"
+
+KEPT = """
+SELECT DISTINCT f.subject_ref, t.system FROM fulfilment f JOIN task t USING (fulfilment_id)
+WHERE f.request_id = ANY($1) AND f.state <> 'cancelled' AND t.operation = 'erase' AND t.state = 'done'
+  AND t.receipt ->> 'outcome' = 'retained' AND NOT EXISTS (
+      SELECT 1 FROM fulfilment later JOIN task again USING (fulfilment_id)
+      WHERE later.request_id = f.request_id AND again.system = t.system AND again.operation = 'erase'
+        AND again.state = 'done' AND again.task_id > t.task_id)
+ORDER BY f.subject_ref, t.system
+"""
+
+
+async def shred_unless_kept(
+    tx: Transaction, request_of: Mapping[UUID, UUID], whatever_is_kept: Collection[UUID] = frozenset()
+) -> None:
+    """Destroys the keys of these subjects, each known by their request; one whose data a system keeps stays theirs.
+
+    ``whatever_is_kept``: those of them who want nothing erased any more, so that nothing has to be found again.
+    """
+    await tx.connection.execute(_LOCK, list(request_of))
+    kept = await _kept(tx, [request for subject, request in request_of.items() if subject not in whatever_is_kept])
+    for subject, systems in kept.items():
+        tx.record(request_of[subject], "key.kept", {"subject_ref": str(subject), "systems": [*systems]})
+    gone = [subject for subject in request_of if subject not in kept]
+    for subject in await tx.vault.shred(tx.connection, gone, tx.now):
+        tx.record(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
+
+
+async def _kept(tx: Transaction, requests: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """The systems that still keep something, by subject: those whose latest receipt says so."""
+    kept: dict[UUID, list[str]] = {}
+    for subject, system in await tx.connection.fetch(KEPT, requests):
+        kept.setdefault(subject, []).append(system)
+    return kept

@@ -1,0 +1,2 @@
+-- Few tasks end with data that has to be kept; whether one did is asked for each request that is closed.
+CREATE INDEX task_retained ON task (fulfilment_id) WHERE receipt ->> 'outcome' = 'retained';
