@@ -47,12 +47,7 @@ class Hearing:
         pulse: telemetry.Pulse,
     ) -> None:
         self._types = {kind.encode() for kind in subscriptions}
-        self._wanted = {
-            (kind.encode(), right.encode()): (subscription.event, subscription.handler)
-            for kind, several in subscriptions.items()
-            for subscription in several
-            for right in subscription.rights or frozenset(Right)
-        }
+        self._wanted = _wanted(subscriptions)
         self._transactions = transactions
         self._tracing = tracing
         self._pulse = pulse
@@ -108,6 +103,30 @@ class Hearing:
 
 
 _RIGHTS = frozenset(right.encode() for right in Right)
+
+
+def _wanted(
+    subscriptions: Mapping[str, Sequence[Subscription]],
+) -> dict[tuple[bytes, bytes], tuple[type[Event], Handler]]:
+    """What handles an event of a type and a right; where several wait for it, all of them in the order of the main."""
+    chains: dict[tuple[Handler, ...], Handler] = {}
+    wanted = {}
+    for kind, several in subscriptions.items():
+        for right in Right:
+            waiting = [each for each in several if right in (each.rights or frozenset(Right))]
+            if waiting:
+                handlers = tuple(each.handler for each in waiting)
+                handler = chains.setdefault(handlers, handlers[0] if len(handlers) == 1 else _in_turn(handlers))
+                wanted[kind.encode(), right.encode()] = (waiting[0].event, handler)
+    return wanted
+
+
+def _in_turn(handlers: Sequence[Handler]) -> Handler:
+    async def each(events: Sequence[Event], tx: Transaction) -> None:
+        for handler in handlers:
+            await handler(events, tx)
+
+    return each
 
 
 def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes, bytes]:

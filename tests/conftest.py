@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import configuration, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from deploy.local import postgres_databases as databases
@@ -18,6 +18,7 @@ from shared.postgres import migrate
 RUNS = LOCAL / "test"
 pytest_plugins = ["tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]
 
+configuration.set_hypothesis_home_dir(CACHE / "hypothesis")
 settings.register_profile("repository", database=DirectoryBasedExampleDatabase(CACHE / "hypothesis"), deadline=None)
 settings.load_profile("repository")
 

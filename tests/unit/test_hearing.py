@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.bus.records import Heard
 from shared.events import Event, RequestWithdrawn
-from shared.hearing import Handler, _Parsed, _runs
+from shared.hearing import Handler, Subscription, _Parsed, _runs, _wanted
 from shared.rights import Right
 from shared.transaction import Transaction
 
@@ -62,3 +62,25 @@ def test_events_of_as_many_requests_are_one_call_per_handler(which: list[int]) -
 def test_a_burst_of_requests_that_begin_and_end_together_is_two_calls() -> None:
     batch = [parsed(request, which) for request in range(50) for which in (0, 1)]
     assert [(handler, len(events)) for handler, events in _runs(batch)] == [(HANDLERS[0], 50), (HANDLERS[1], 50)]
+
+
+async def test_where_several_handlers_wait_for_an_event_all_of_them_hear_it_in_the_order_of_the_main() -> None:
+    heard: list[str] = []
+
+    def noting(name: str) -> Handler:
+        async def handle(_events: Sequence[Event], _tx: Transaction) -> None:
+            heard.append(name)
+
+        return handle
+
+    everybody, erasure = frozenset[Right](), frozenset({Right.ERASURE})
+    subscriptions = [
+        Subscription(RequestWithdrawn, noting("first"), everybody),
+        Subscription(RequestWithdrawn, noting("second"), erasure),
+    ]
+    wanted = _wanted({"withdrawn": subscriptions})
+
+    for right, names in ((Right.ERASURE, ["first", "second"]), (Right.ACCESS, ["first"])):
+        heard.clear()
+        await wanted[b"withdrawn", right.encode()][1]([], None)  # type: ignore[arg-type]
+        assert heard == names
