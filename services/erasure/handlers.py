@@ -32,7 +32,10 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
 
 
 async def shred_key(events: Sequence[RequestClosed], tx: Transaction) -> None:
-    """Destroy the subject's key: what the vault still holds of them becomes unreadable for good."""
-    request_of = {event.subject: event.request_id for event in events}
+    """Destroy the subject's key: what the vault still holds of them becomes unreadable for good.
+
+    Not while the subject may resume the request: then it must still be known whom it is about.
+    """
+    request_of = {event.subject: event.request_id for event in events if not event.resumable}
     for subject in await tx.vault.shred(tx.connection, list(request_of), tx.now):
         tx.record(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})

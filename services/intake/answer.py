@@ -21,20 +21,36 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_ENDED = {
+    Outcome.NO_DATA: "We searched every system and hold no data about you under the identities that you gave.",
+    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
+}
+
 
 def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything."""
+    if request.resumable:
+        done = _done_without_reply(request, tasks)
+        return f"{done} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:
         case None:
             return f"{_WAITING[request.state]} You will hear from us by {request.due_on:%d %B %Y}."
         case Outcome.FULFILLED:
             return _DONE[request.right]
-        case Outcome.NO_DATA:
-            return "We searched every system and hold no data about you under the identities that you gave."
+        case Outcome.NO_DATA | Outcome.WITHDRAWN:
+            return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
-            kept = sorted({str(task["system"]) for task in tasks or () if task.get("ground") or task.get("failure")})
-            return f"Your request was fulfilled in part; not, or not completely, in: {', '.join(kept)}."
-        case Outcome.WITHDRAWN:
-            return "You withdrew your request; nothing more will be done."
+            return f"Your request was fulfilled in part; not, or not completely, in: {_kept_in(tasks)}."
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
+
+
+def _done_without_reply(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
+    if request.outcome is Outcome.UNIDENTIFIED:
+        return "We could not make sure that your request comes from you, and have done nothing."
+    kept = _kept_in(tasks)
+    return f"We have done what was clear in your request{f'; not, or not completely, in: {kept}' if kept else ''}."
+
+
+def _kept_in(tasks: Sequence[dict[str, object]] | None) -> str:
+    return ", ".join(sorted({str(task["system"]) for task in tasks or () if task.get("ground") or task.get("failure")}))

@@ -20,7 +20,7 @@ async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> No
         if event.operation == Operation.LIFT:
             tx.record(event.request_id, "restriction.lift_completed", {"outcome": event.outcome})
         elif filed.request.state is State.IN_PROGRESS:
-            closed = register.close(tx, filed, event.outcome)
+            closed = register.close(tx, filed, filed.comes_to(event.outcome))
             moved.append(
                 replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks))
             )
