@@ -1,127 +1,33 @@
-"""Who does not answer a question is reminded twice and told at last; and what a later answer does to a clock."""
+"""Who does not answer a question is reminded twice and told at last."""
 
 import asyncio
 import json
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 
 import asyncpg
 import pytest
-from pydantic import TypeAdapter
-from uuid_utils.compat import uuid7
 
-from services.deadline import handlers, silence
-from services.deadline.silence import Silences
-from shared.events import (
-    AnyEvent,
-    QuestionAnswered,
-    QuestionSent,
-    QuestionUnanswered,
-    RequestClosed,
-    RequestExtended,
-    RequestReceived,
-    RequestReopened,
-)
-from shared.rights import Outcome
+from services.deadline import silence
+from shared.events import RequestExtended
 from shared.transaction import Transactions
-from tests.fixtures.deadline_work import (
-    ARRIVED,
-    POLICY,
-    HandClock,
-    clock,
-    hear,
-    office,
-    pool,
-    received,
-    stop,
-    sweep_all,
-    sweep_of,
-    told,
+from tests.fixtures.deadline_work import HandClock, clock, hear, office, pool, received, stop
+from tests.fixtures.silent_questions import (
+    ASKED,
+    LAST,
+    answered,
+    ask,
+    days,
+    extend,
+    given_up,
+    notices,
+    on_record,
+    one_asked,
+    question,
+    reply,
+    silences,
 )
 
 __all__ = ["clock", "office", "pool"]
-asked, answered, extend, reopen = (
-    partial(handler, policy=POLICY) for handler in (handlers.asked, handlers.answered, handlers.extend, handlers.reopen)
-)
-ASKED = ARRIVED + timedelta(days=1)  # 6 March: reminders on the 13th and 20th, last notice on 1 April
-LAST = datetime(2026, 4, 1, 4, tzinfo=UTC)  # midnight in New York
-
-
-def question(event: RequestReceived, at: datetime = ASKED, kind: str = "identity") -> QuestionSent:
-    return QuestionSent.model_validate(
-        {
-            "request_id": event.request_id,
-            "occurred_at": at,
-            "right": event.right,
-            "question_id": uuid7(),
-            "question": kind,
-            "asked_at": at,
-            "condition_recorded": True,
-        }
-    )
-
-
-def reply(sent: QuestionSent, at: datetime) -> QuestionAnswered:
-    return QuestionAnswered(
-        request_id=sent.request_id, occurred_at=at, right=sent.right, question_id=sent.question_id, answered_at=at
-    )
-
-
-def given_up(event: RequestReceived, at: datetime) -> RequestClosed:
-    return RequestClosed(
-        request_id=event.request_id,
-        subject=event.subject,
-        occurred_at=at,
-        right=event.right,
-        outcome=Outcome.UNIDENTIFIED,
-        responded_at=at,
-        resumable=True,
-    )
-
-
-def resumed(event: RequestReceived, sent: QuestionSent, at: datetime, due_on: date) -> RequestReopened:
-    return RequestReopened(
-        request_id=event.request_id,
-        subject=event.subject,
-        occurred_at=at,
-        right=event.right,
-        question_id=sent.question_id,
-        answered_at=at,
-        due_on=due_on,
-    )
-
-
-async def ask(office: Transactions, *questions: QuestionSent) -> None:
-    async with office.begin() as tx:
-        await asked(questions, tx)
-
-
-async def one_asked(office: Transactions) -> tuple[RequestReceived, QuestionSent]:
-    event = received()
-    await hear(office, event)
-    sent = question(event)
-    await ask(office, sent)
-    return event, sent
-
-
-def silences(office: Transactions, batch: int = 1_000) -> Silences:
-    return Silences(office, POLICY, batch)
-
-
-async def notices(pool: asyncpg.Pool) -> list[QuestionUnanswered]:
-    rows = await pool.fetch("SELECT value FROM outbox ORDER BY position")
-    said = [TypeAdapter(AnyEvent).validate_json(row["value"]) for row in rows]
-    return [event for event in said if isinstance(event, QuestionUnanswered)]
-
-
-def days(found: Sequence[QuestionUnanswered]) -> list[tuple[str, int]]:
-    return [(event.notice, event.days_open) for event in found]
-
-
-async def on_record(pool: asyncpg.Pool, action: str) -> list[dict[str, object]]:
-    rows = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action)
-    return [json.loads(row[0]) for row in rows]
 
 
 async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_their_day(
@@ -249,62 +155,3 @@ async def test_a_look_reads_what_is_due_and_not_what_is_open(office: Transaction
     await pool.execute("VACUUM ANALYZE question")
     plan = await pool.fetchval(f"EXPLAIN (FORMAT JSON) {silence.COME}", ASKED, 1_000)
     assert "question_next_notice" in (plan if isinstance(plan, str) else json.dumps(plan))
-
-
-async def test_a_reopened_request_runs_until_its_new_day_and_what_its_dates_were_stays(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
-) -> None:
-    event, sent = await one_asked(office)
-    answered_at = datetime(2026, 4, 20, 12, tzinfo=UTC)
-    async with office.begin() as tx:
-        await stop([given_up(event, LAST)], tx)
-    clock.at = answered_at
-    async with office.begin() as tx:
-        await reopen([resumed(event, sent, answered_at, date(2026, 5, 19))], tx)
-
-    row = await pool.fetchrow("SELECT * FROM clock")
-    before = await pool.fetch("SELECT * FROM clock_before WHERE cause = 'reopened'")
-    assert row is not None
-    assert (row["responded_at"], row["outcome"], row["timeliness"]) == (None, None, None)
-    assert (row["due_on"], row["work_by"]) == (date(2026, 5, 19), date(2026, 5, 19))
-    assert row["statutory_due_on"] == date(2026, 5, 20)  # 45 days from 5 April
-    assert [each["due_on"] for each in before] == [date(2026, 4, 4)]
-    assert await pool.fetchval("SELECT answered_at FROM question") == answered_at
-    assert await on_record(pool, "deadline.reopened") == [{"due_on": "2026-05-19"}]
-
-    clock.at = datetime(2026, 6, 1, tzinfo=UTC)
-    await sweep_all(sweep_of(office))
-    await silences(office).look()
-    assert (await told(pool))[event.request_id] == [
-        "approaching 7",
-        "approaching 3",
-        "approaching 1",
-        "overdue commitment",
-        "overdue statutory",
-    ]
-    assert await notices(pool) == []
-    async with office.begin() as tx:
-        await stop([given_up(event, datetime(2026, 5, 20, 4, tzinfo=UTC))], tx)
-    assert await pool.fetchval("SELECT timeliness FROM clock") == "late_commitment"
-
-
-async def test_the_law_is_never_said_to_end_before_the_commitment_of_a_reopened_request(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
-) -> None:
-    event = received()
-    await hear(office, event)
-    sent = question(event, ARRIVED + timedelta(days=10))  # asked too late to stop the statutory clock
-    await ask(office, sent)
-    clock.at = datetime(2026, 4, 20, 12, tzinfo=UTC)
-    async with office.begin() as tx:
-        await stop([given_up(event, LAST)], tx)
-        await reopen([resumed(event, sent, clock.at, date(2026, 5, 10))], tx)
-    assert await pool.fetchval("SELECT statutory_due_on FROM clock") == date(2026, 5, 10)
-    again = question(event, clock.at, "clarification")
-    await ask(office, again)
-    async with office.begin() as tx:
-        await answered([reply(again, clock.at + timedelta(days=1))], tx)
-    assert await pool.fetchval("SELECT (due_on, statutory_due_on) FROM clock") == (
-        date(2026, 5, 10),
-        date(2026, 5, 10),
-    )
