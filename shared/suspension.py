@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from shared.time_limit import Arrival, Limits, commit_due, receipt_date, zone_infos
+from shared.time_limit import Arrival, commit_due, receipt_date, zone_infos
 from shared.time_limit_policy import Question, TimeLimitPolicy
 from shared.working_days import calendar
 
@@ -69,25 +69,31 @@ def paused_days(
     )
 
 
-def silence(suspension: Suspension, arrival: Arrival, limits: Limits, policy: TimeLimitPolicy) -> Silence:
-    """When to remind somebody of the question, and when to tell them that it stays unanswered."""
+def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimitPolicy) -> Silence:
+    """When to remind somebody of a question, and when to tell them that it stays unanswered.
+
+    ``due_on``: the end of the commitment as it stands. A shorter limit of our own gives nobody less time to answer, and
+    nobody is asked and given up on in one day: a question that comes too late for that waits as long as for a reminder.
+    """
     rules = policy.suspension
-    asked_on = receipt_date(suspension.asked_at, arrival.zones)
-    last = calendar(arrival.calendar).add_working_days(limits.commit_due, -rules.last_notice_working_days)
+    asked_on = receipt_date(asked_at, arrival.zones)
+    due_on = max(due_on, commit_due(arrival.received_at, arrival.zones, policy))
+    last = calendar(arrival.calendar).add_working_days(due_on, -rules.last_notice_working_days)
+    if last <= asked_on:
+        last = asked_on + timedelta(days=rules.reminder_days[0])
     reminders = (asked_on + timedelta(days=days) for days in rules.reminder_days)
     return Silence(tuple(day for day in reminders if day < last), last)
 
 
-def resumed_due(suspension: Suspension, arrival: Arrival, limits: Limits, policy: TimeLimitPolicy) -> date:
+def resumed_due(
+    asked_at: datetime, answered_at: datetime, zones: tuple[str, ...], due_on: date, policy: TimeLimitPolicy
+) -> date:
     """The new end of the commitment after a late answer: the time that was left when asked, at most a fresh commitment.
 
-    Raises ``ValueError`` while the question is unanswered.
+    ``due_on``: the end of the commitment before the request was closed.
     """
-    if suspension.answered_at is None:
-        raise ValueError("the question is not answered yet")
-    left = max(limits.commit_due - receipt_date(suspension.asked_at, arrival.zones), timedelta(0))
-    answered_on = receipt_date(suspension.answered_at, arrival.zones)
-    return min(answered_on + left, commit_due(suspension.answered_at, arrival.zones, policy))
+    left = max(due_on - receipt_date(asked_at, zones), timedelta(0))
+    return min(receipt_date(answered_at, zones) + left, commit_due(answered_at, zones, policy))
 
 
 def _days_covered(periods: Sequence[tuple[date, date]]) -> int:

@@ -3,7 +3,7 @@
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
@@ -76,7 +76,7 @@ class SuspensionRules(_Data):
     """Which questions stop the statutory clock, and what happens when nobody answers."""
 
     window_working_days: PositiveInt
-    reminder_days: tuple[PositiveInt, ...]
+    reminder_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     last_notice_working_days: PositiveInt
     scope: dict[str, frozenset[Question]]
     regimes: dict[str, str]

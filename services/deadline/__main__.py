@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.deadline import company, deferrals, handlers, statistics, sweep
+from services.deadline import company, deferrals, handlers, silence, statistics, sweep
 from services.deadline.settings import DeadlineSettings
 from shared import events
 from shared.bus.topics import Topic
@@ -21,12 +21,14 @@ service.on(events.QuestionSent, partial(handlers.asked, policy=policy))
 service.on(events.QuestionAnswered, partial(handlers.answered, policy=policy))
 service.on(events.RequestExtended, partial(handlers.extend, policy=policy))
 service.on(events.RequestClosed, partial(handlers.stop, policy=policy))
+service.on(events.RequestReopened, partial(handlers.reopen, policy=policy))
 service.on(events.FulfilmentCompleted, partial(deferrals.hear, policy=policy), right=Right.ERASURE)
 service.on(events.FulfilmentBlocked, partial(deferrals.hear, policy=policy), right=Right.ERASURE)
 service.on(events.RetryDecided, deferrals.let_go, right=Right.ERASURE)
 service.works(Operation.ESCALATE, concludes=company.escalated)
 service.works(Operation.FLAG, concludes=company.flagged)
 service.also(partial(sweep.keep_looking, policy=policy, settings=settings))
+service.also(partial(silence.keep_telling, policy=policy, settings=settings))
 service.also(partial(deferrals.keep_releasing, policy=policy, settings=settings))
 service.also(partial(statistics.count_again_and_again, zone=policy.commitment.controller_zone))
 

@@ -1,6 +1,6 @@
 """The clocks of all requests as rows: started when received, looked at when something comes, stopped when answered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
@@ -41,6 +41,12 @@ _STOP = """
 UPDATE clock SET responded_at = s.responded_at, outcome = s.outcome, timeliness = s.timeliness, next_milestone_at = NULL
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[]) AS s (request_id, responded_at, outcome, timeliness)
 WHERE clock.request_id = s.request_id
+"""
+
+# Milestones from before the answer are not told: they belong to the time before the request was closed.
+_RESUME = """
+UPDATE clock SET responded_at = NULL, outcome = NULL, timeliness = NULL, told_until = r.answered_at
+FROM unnest($1::uuid[], $2::timestamptz[]) AS r (request_id, answered_at) WHERE clock.request_id = r.request_id
 """
 
 
@@ -138,3 +144,8 @@ async def stop(connection: Connection, stopped: Sequence[Stopped]) -> None:
         [s.outcome for s in stopped],
         [s.timeliness for s in stopped],
     )
+
+
+async def resume(connection: Connection, answered_at: Mapping[UUID, datetime]) -> None:
+    """Lets the clocks of requests run again that were reopened by an answer of that instant."""
+    await connection.execute(_RESUME, list(answered_at), list(answered_at.values()))

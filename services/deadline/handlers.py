@@ -6,7 +6,14 @@ from services.deadline import clocks, company, deferrals, questions
 from services.deadline.clocks import Started, Stopped
 from services.deadline.milestones import Clock, next_at, schedule
 from services.deadline.recomputation import recompute, running
-from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestExtended, RequestReceived
+from shared.events import (
+    QuestionAnswered,
+    QuestionSent,
+    RequestClosed,
+    RequestExtended,
+    RequestReceived,
+    RequestReopened,
+)
 from shared.suspension import not_counted
 from shared.time_limit import Arrival, Timeliness, due_on, limits, target, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
@@ -76,6 +83,15 @@ async def stop(events: Sequence[RequestClosed], tx: Transaction, *, policy: Time
         await clocks.stop(tx.connection, stopped)
         await company.release(tx, answers, event_of)
     await deferrals.drop(tx.connection, {event.request_id: event.outcome for event in events})
+
+
+async def reopen(events: Sequence[RequestReopened], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
+    """An answer came after the last notice: the clock runs again, until the day that the subject was told."""
+    due_on_of = {event.request_id: event.due_on for event in events}
+    await clocks.resume(tx.connection, {event.request_id: event.answered_at for event in events})
+    await questions.answer_late(tx.connection, events)
+    for request_id in await recompute(tx, list(due_on_of), "reopened", policy, resumed_to=due_on_of):
+        tx.record(request_id, "deadline.reopened", {"due_on": due_on_of[request_id].isoformat()})
 
 
 def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Started:

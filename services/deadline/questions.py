@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared.events import QuestionAnswered, QuestionSent, RequestClosed
+from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestReopened
 from shared.postgres import Connection
 from shared.suspension import Suspension
 from shared.time_limit_policy import Question
@@ -24,7 +24,7 @@ async def ask(connection: Connection, events: Sequence[QuestionSent]) -> None:
 async def answer(connection: Connection, events: Sequence[QuestionAnswered]) -> None:
     """Notes answers; the first one counts."""
     await connection.execute(
-        "UPDATE question q SET answered_at = a.answered_at"
+        "UPDATE question q SET answered_at = a.answered_at, next_notice_at = NULL"
         " FROM unnest($1::uuid[], $2::timestamptz[]) AS a (question_id, answered_at)"
         " WHERE q.question_id = a.question_id AND q.answered_at IS NULL",
         [event.question_id for event in events],
@@ -35,10 +35,21 @@ async def answer(connection: Connection, events: Sequence[QuestionAnswered]) -> 
 async def end(connection: Connection, events: Sequence[RequestClosed]) -> list[UUID]:
     """Closes what is still open of requests that were answered all the same; returns those requests."""
     rows = await connection.fetch(
-        "UPDATE question q SET answered_at = c.responded_at"
+        "UPDATE question q SET answered_at = c.responded_at, next_notice_at = NULL"
         " FROM unnest($1::uuid[], $2::timestamptz[]) AS c (request_id, responded_at)"
         " WHERE q.request_id = c.request_id AND q.answered_at IS NULL RETURNING q.request_id",
         [event.request_id for event in events],
         [event.responded_at for event in events],
     )
     return [row[0] for row in rows]
+
+
+async def answer_late(connection: Connection, events: Sequence[RequestReopened]) -> None:
+    """Notes answers that came after the request was closed: the question was open until then all the same."""
+    await connection.execute(
+        "UPDATE question q SET answered_at = a.answered_at"
+        " FROM unnest($1::uuid[], $2::timestamptz[]) AS a (question_id, answered_at)"
+        " WHERE q.question_id = a.question_id",
+        [event.question_id for event in events],
+        [event.answered_at for event in events],
+    )

@@ -1,4 +1,7 @@
-"""Dates computed anew, by an event alone: an extension, a question answered; what they were stays (REQ-T3)."""
+"""Dates computed anew, by an event alone: an extension, a question answered, a request reopened; what they were stays.
+
+A stored date is never moved without a trace (REQ-T3).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +11,10 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from services.deadline import silence
 from services.deadline.clocks import clock_of
 from services.deadline.milestones import Clock, next_at, schedule
+from services.deadline.silence import Waited
 from shared.postgres import Connection
 from shared.suspension import Suspension, not_counted, paused_days
 from shared.time_limit import Arrival, end_of, limits
@@ -60,6 +65,16 @@ class Dated:
         """When and where the request arrived."""
         return Arrival(self.clock.received_at, self.clock.zones, self.calendar)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a question is open."""
+        return any(question.answered_at is None for question in self.questions)
+
+    @property
+    def waited(self) -> Waited:
+        """What decides when silence is told of."""
+        return Waited(self.request_id, self.arrival, self.clock.due_on)
+
 
 async def running(connection: Connection, requests: Sequence[UUID]) -> list[Dated]:
     """Those of the requests whose clock still runs, locked, with the questions that were asked."""
@@ -70,11 +85,13 @@ async def running(connection: Connection, requests: Sequence[UUID]) -> list[Date
     return [_dated(row, asked[row[0]]) for row in rows]
 
 
-def anew(dated: Dated, policy: TimeLimitPolicy, extended_to: date | None = None) -> Dated:
+def anew(
+    dated: Dated, policy: TimeLimitPolicy, extended_to: date | None = None, resumed_to: date | None = None
+) -> Dated:
     """The same clock with its dates computed again; pure.
 
-    The commitment only ever moves to the day that an extension names. The statutory limit moves by the days of
-    questions that were answered; while one is open, how far it will move is not known yet.
+    The commitment only ever moves to the day that an extension names, or that a late answer gives. The statutory limit
+    moves by the days of questions that were answered; while one is open, how far it will move is not known yet.
     """
     arrival, regime = dated.arrival, policy.regime_of(dated.calendar)
     counted = [each for each in dated.questions if not_counted(each, arrival, regime, policy) is None]
@@ -82,17 +99,19 @@ def anew(dated: Dated, policy: TimeLimitPolicy, extended_to: date | None = None)
     paused = paused_days(answered, arrival, regime, policy, arrival.received_at) if answered else 0
     found = limits(replace(arrival, paused_days=paused), policy)
     extended = dated.extended or extended_to is not None
+    clock, work_by = dated.clock, dated.work_by
+    if (moved_to := extended_to or resumed_to) is not None:
+        clock = replace(clock, due_on=moved_to, due_at=end_of(moved_to, arrival.zones))
+        both = (calendar(dated.calendar), calendar(policy.commitment.staff_calendar))
+        work_by = last_common_working_day(moved_to, both)
+    # A request that was reopened may be due after what its receipt alone would give.
+    statutory = max(found.statutory_due_extended if extended else found.statutory_due, clock.due_on)
     clock = replace(
-        dated.clock,
-        statutory_due_on=found.statutory_due_extended if extended else found.statutory_due,
-        statutory_due_at=found.statutory_due_extended_instant if extended else found.statutory_due_instant,
+        clock,
+        statutory_due_on=statutory,
+        statutory_due_at=end_of(statutory, arrival.zones),
         pausing=len(answered) < len(counted),
     )
-    work_by = dated.work_by
-    if extended_to is not None:
-        clock = replace(clock, due_on=extended_to, due_at=end_of(extended_to, arrival.zones))
-        both = (calendar(dated.calendar), calendar(policy.commitment.staff_calendar))
-        work_by = last_common_working_day(extended_to, both)
     return replace(dated, clock=clock, work_by=work_by, calc_version=found.calc_version, extended=extended)
 
 
@@ -102,15 +121,19 @@ async def recompute(
     cause: str,
     policy: TimeLimitPolicy,
     extended_to: Mapping[UUID, date] | None = None,
+    resumed_to: Mapping[UUID, date] | None = None,
 ) -> list[UUID]:
     """Computes the dates of these requests anew and puts on record which moved; returns those whose clock runs."""
     before = await running(tx.connection, requests)
-    after = [anew(dated, policy, (extended_to or {}).get(dated.request_id)) for dated in before]
+    extended_to, resumed_to = extended_to or {}, resumed_to or {}
+    after = [anew(d, policy, extended_to.get(d.request_id), resumed_to.get(d.request_id)) for d in before]
     moved = [old.request_id for old, new in zip(before, after, strict=True) if _dates(old) != _dates(new)]
     if moved:
         await tx.connection.execute(_KEEP, moved, tx.now, cause)
     if after:
         await tx.connection.execute(_MOVE, *map(list, zip(*(_row(new, policy) for new in after), strict=True)))
+    if waited := [new.waited for new in after if new.asks]:
+        await silence.plan(tx.connection, waited, policy)
     for old, new in zip(before, after, strict=True):
         if old.request_id in moved:
             detail: dict[str, JsonValue] = {"cause": cause, "before": _dates(old), "after": _dates(new)}

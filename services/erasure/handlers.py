@@ -49,7 +49,12 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
 
 
 async def shred_key(events: Sequence[RequestClosed], tx: Transaction) -> None:
-    """Destroy the subject's key, unless a system had to keep data that can be erased later by that key alone."""
-    request_of = {event.subject: event.request_id for event in events}
-    withdrawn = {event.subject for event in events if event.outcome is Outcome.WITHDRAWN}
+    """Destroy the subject's key, unless a system had to keep data that can be erased later by that key alone.
+
+    Not while the subject may resume the request: then it must still be known whom it is about.
+    """
+    latest = {event.subject: event for event in events}
+    await keys.keep_for_a_reply(tx, {subject: event.resumable for subject, event in latest.items()})
+    request_of = {subject: event.request_id for subject, event in latest.items() if not event.resumable}
+    withdrawn = {subject for subject, event in latest.items() if event.outcome is Outcome.WITHDRAWN}
     await keys.shred_unless_kept(tx, request_of, whatever_is_kept=withdrawn)

@@ -19,6 +19,20 @@ ORDER BY f.subject_ref, t.system
 """
 
 
+_RESUMABLE = "SELECT subject_ref FROM resumable WHERE subject_ref = ANY($1)"
+
+
+async def keep_for_a_reply(tx: Transaction, resumable: Mapping[UUID, bool]) -> None:
+    """Notes of these subjects whether they may still resume their request, for which it must be known who they are."""
+    await tx.connection.execute(
+        "INSERT INTO resumable SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING",
+        [subject for subject, may in resumable.items() if may],
+    )
+    await tx.connection.execute(
+        "DELETE FROM resumable WHERE subject_ref = ANY($1)", [subject for subject, may in resumable.items() if not may]
+    )
+
+
 async def shred_unless_kept(
     tx: Transaction, request_of: Mapping[UUID, UUID], whatever_is_kept: Collection[UUID] = frozenset()
 ) -> None:
@@ -30,7 +44,8 @@ async def shred_unless_kept(
     kept = await _kept(tx, [request for subject, request in request_of.items() if subject not in whatever_is_kept])
     for subject, systems in kept.items():
         tx.record(request_of[subject], "key.kept", {"subject_ref": str(subject), "systems": [*systems]})
-    gone = [subject for subject in request_of if subject not in kept]
+    waited_for = {row[0] for row in await tx.connection.fetch(_RESUMABLE, list(request_of))}
+    gone = [subject for subject in request_of if subject not in kept and subject not in waited_for]
     for subject in await tx.vault.shred(tx.connection, gone, tx.now):
         tx.record(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
 

@@ -1,9 +1,21 @@
 """Intake: the only door, and the only owner of a request's lifecycle."""
 
-from services.intake import api, handlers, statistics
+from functools import partial
+
+from services.intake import api, handlers, silence, statistics
+from services.intake.letters import Letters
 from shared.bus.topics import Topic
-from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, FulfilmentCompleted
+from shared.events import (
+    DeadlineApproaching,
+    DeadlineOverdue,
+    FulfilmentBlocked,
+    FulfilmentCompleted,
+    QuestionUnanswered,
+    TargetMissed,
+)
 from shared.service import Service
+
+letters = Letters()
 
 service = Service("intake", reads=[Topic.COMPLETIONS, Topic.DEADLINES], writes=Topic.REQUESTS)
 
@@ -11,6 +23,8 @@ service.on(FulfilmentCompleted, handlers.complete)
 service.on(FulfilmentBlocked, handlers.ask_a_person)
 service.on(DeadlineApproaching, handlers.warn)
 service.on(DeadlineOverdue, handlers.warn)
+service.on(QuestionUnanswered, partial(silence.unanswered, letters=letters))
+service.on(TargetMissed, partial(silence.ask_at_last, letters=letters))
 service.serves(api.serve)
 service.also(statistics.count_again_and_again)
 

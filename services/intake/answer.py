@@ -22,27 +22,39 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_ENDED = {
+    Outcome.NO_DATA: "We searched every system and hold no data about you under the identities that you gave.",
+    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
+}
+
 
 def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything."""
+    if request.resumable:
+        done = _done_without_reply(request, tasks)
+        return f"{done} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:
         case None:
             return f"{_WAITING[request.state]} You will hear from us by {request.due_on:%d %B %Y}."
         case Outcome.FULFILLED:
             return _DONE[request.right]
-        case Outcome.NO_DATA:
-            return "We searched every system and hold no data about you under the identities that you gave."
+        case Outcome.NO_DATA | Outcome.WITHDRAWN:
+            return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
-            return " ".join(_in_part(tasks or ()))
-        case Outcome.WITHDRAWN:
-            return "You withdrew your request; nothing more will be done."
+            return " ".join(_in_part("Your request was fulfilled in part", tasks or ()))
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
 
 
-def _in_part(tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def _done_without_reply(request: Request, tasks: Sequence[Mapping[str, object]] | None) -> str:
+    if request.outcome is Outcome.UNIDENTIFIED:
+        return "We could not make sure that your request comes from you, and have done nothing."
+    return " ".join(_in_part("We have done what was clear in your request", tasks or ()))
+
+
+def _in_part(done: str, tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
     told = {str(task["system"]): text for task in tasks if (text := deferrals.sentence(task))}
     other = sorted({str(task["system"]) for task in tasks if task.get("ground") or task.get("failure")} - set(told))
-    yield f"Your request was fulfilled in part{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
+    yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
     yield from (told[system] for system in sorted(told))

@@ -19,6 +19,7 @@ from services.intake.letters import Letters
 from services.intake.problems import NotReady
 from services.intake.questions import Questions
 from services.intake.register import Filed
+from services.intake.reopening import Reopening
 from services.intake.submission import Decision, ExtensionProposal, QuestionAsked, QuestionReply, Verification
 from shared import claims
 from shared.bus_tasks import TaskIdentities
@@ -51,12 +52,13 @@ def build(running: Running) -> FastAPI:
     """The API over a running service."""
     transactions, required = running.transactions, required_levels()
     policy, letters = read_policy(), Letters()
+    reopening = Reopening(policy, letters)
     office = Office(
         running,
         Keys(transactions.pool),
         Acceptance(transactions, policy, required),
-        Casework(transactions, required),
-        Questions(transactions, letters),
+        Casework(transactions, required, reopening),
+        Questions(transactions, letters, reopening),
         Extensions(transactions, policy, letters),
     )
     app = FastAPI(
@@ -109,7 +111,7 @@ def _deciding(app: FastAPI, office: Office) -> None:
 
     @app.post("/v1/requests/{request_id}/verify", response_model=documents.Moved)
     async def verify(request_id: UUID, body: Verification, authorization: Authorization = None) -> Response:
-        """State how the requester proved who they are; work begins if that is enough for the right."""
+        """State how the requester proved who they are; work begins, or begins after all, if that is enough."""
         caller = await keys.caller(authorization)
         return _moved(request_id, await casework.verify(request_id, body.assurance, caller))
 
@@ -145,7 +147,7 @@ def _timing(app: FastAPI, office: Office) -> None:
 
     @app.post("/v1/requests/{request_id}/reply", response_model=documents.Moved)
     async def reply(request_id: UUID, body: QuestionReply, authorization: Authorization = None) -> Response:
-        """Hand in what the requester answered to a question about what they mean."""
+        """Hand in what the requester answered to a question about what they mean; a late answer reopens the request."""
         caller = await keys.caller(authorization)
         return _moved(request_id, await office.questions.hear(request_id, body, caller))
 
@@ -215,6 +217,7 @@ def _view(filed: Filed) -> dict[str, object]:
         "right": request.right,
         "state": request.state,
         "outcome": request.outcome,
+        "resumable": request.resumable,
         "scope": request.scope,
         "received_at": request.received_at.isoformat(),
         "due_on": request.due_on.isoformat(),

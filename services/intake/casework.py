@@ -10,6 +10,7 @@ from services.intake.acceptance import verified
 from services.intake.keys import Caller
 from services.intake.problems import BadRequest, NotFound
 from services.intake.register import Filed
+from services.intake.reopening import Reopening
 from services.intake.request import Request, State
 from services.intake.submission import Assurance, Decision
 from shared.errors import IllegalTransition
@@ -25,9 +26,10 @@ IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 class Casework:
     """Moves one request on, in one transaction each, for a caller who may."""
 
-    def __init__(self, transactions: Transactions, required: Mapping[Right, str]) -> None:
+    def __init__(self, transactions: Transactions, required: Mapping[Right, str], reopening: Reopening) -> None:
         self._transactions = transactions
         self._required = required
+        self._reopening = reopening
 
     async def read(self, request_id: UUID, caller: Caller) -> Filed:
         """The request, for the key that submitted it and for the privacy team; raises ``NotFound`` for anybody else."""
@@ -36,23 +38,31 @@ class Casework:
         return _visible(filed, caller)
 
     async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
-        """The requester has proved who they are: fulfilment begins, if that much proof is enough for this right."""
+        """The requester has proved who they are: fulfilment begins, if that much proof is enough for this right.
+
+        Proof that comes after the last notice reopens the request.
+        """
         async with self._transactions.begin() as tx:
             filed = await self.hold(tx, request_id, caller)
             request = filed.request
             if not assurance.suffices(proof, request.right, self._required):
                 message = f"{request.right} needs level {self._required[request.right]}; {proof.level} is not enough"
                 raise BadRequest(message)
-            request = request.to(State.IN_PROGRESS)
-            register.answered(tx, filed, caller.actor)
-            await register.write(tx, [replace(filed, request=request, question_id=None)])
+            if not request.lacks_identity:
+                raise IllegalTransition(f"a request that is {request.state} does not wait for proof of identity")
             tx.record(request_id, "identity.verified", {"level": proof.level, "method": proof.method}, caller.actor)
-            tx.publish(verified(request, tx.now))
+            if request.resumable:
+                moved = await self._reopening.resume(tx, filed, tx.now, caller.actor)
+            else:
+                moved = replace(filed, request=request.to(State.IN_PROGRESS), question=None)
+                register.answered(tx, filed, caller.actor)
+                tx.publish(verified(moved.request, tx.now))
+            await register.write(tx, [moved])
         REQUESTS.labels(request.right, "identity_verified").inc()
-        return request.state
+        return moved.request.state
 
     async def withdraw(self, request_id: UUID, caller: Caller) -> State:
-        """The subject no longer wants it: what has not begun will not begin."""
+        """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
         async with self._transactions.begin() as tx:
             filed = await self.hold(tx, request_id, caller)
             request = filed.request
@@ -63,7 +73,7 @@ class Casework:
                 )
             )
             closed = register.close(tx, filed, Outcome.WITHDRAWN, caller.actor)
-            await register.write(tx, [replace(filed, request=closed)])
+            await register.write(tx, [replace(filed, request=closed, question=None)])
         return closed.state
 
     async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
@@ -83,7 +93,8 @@ class Casework:
                 raise IllegalTransition(message)
             tx.record(request_id, "decision.made", {"decision": decision.decision}, caller.actor)
             if decision.decision == "retry":
-                request = request.to(State.AWAITING_CLARIFICATION if filed.question_id else State.IN_PROGRESS)
+                waits = filed.question is not None and not filed.given_up
+                request = request.to(State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS)
                 tx.publish(_retried(request, tx.now))
             else:
                 request = register.close(tx, filed, Outcome.PARTIALLY_FULFILLED, caller.actor)

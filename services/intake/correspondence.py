@@ -28,9 +28,11 @@ async def write(tx: Transaction, letters: Letters, filed: Filed, kind: Kind, fie
     return letter_id
 
 
-async def seal(tx: Transaction, subject_ref: UUID, kind: str, source: str, content: bytes) -> UUID:
-    """Puts words about a person into the vault; returns where."""
-    sealing = Sealing(subject_ref, kind, source, content, uuid7())
+async def seal(
+    tx: Transaction, subject_ref: UUID, kind: str, source: str, content: bytes, place: UUID | None = None
+) -> UUID:
+    """Puts words about a person into the vault, in that place if one is given; returns where."""
+    sealing = Sealing(subject_ref, kind, source, content, place or uuid7())
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     return sealing.sealed_id
 

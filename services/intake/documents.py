@@ -55,6 +55,7 @@ class RequestView(BaseModel):
     right: Right
     state: State
     outcome: Outcome | None
+    resumable: bool
     scope: str | None
     received_at: datetime
     due_on: date

@@ -24,7 +24,7 @@ async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> No
             held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
             moved.append(held[event.request_id])
         elif filed.request.state is State.IN_PROGRESS:
-            closed = register.close(tx, filed, event.outcome)
+            closed = register.close(tx, filed, filed.comes_to(event.outcome))
             moved.append(
                 replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks))
             )

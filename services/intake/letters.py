@@ -4,14 +4,22 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from shared.errors import Misconfigured
 
 LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
 
-Kind = Literal["extension", "identity_question", "clarification_question"]
-KINDS: tuple[Kind, ...] = ("extension", "identity_question", "clarification_question")
+Kind = Literal[
+    "extension",
+    "identity_question",
+    "clarification_question",
+    "question_reminder",
+    "identity_last_notice",
+    "clarification_last_notice",
+    "reopened",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,11 @@ class Letters:
     def reason(self, code: str) -> str:
         """The reason of an extension, in words."""
         return str(self._templates["extension"]["reasons"][code])
+
+    @property
+    def standing_question(self) -> str:
+        """How somebody is asked who they are when nobody of the staff has asked in time."""
+        return str(self._templates["identity_question"]["standing"]).strip()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Questions to the requester: who they are, or what they mean (Art. 12(6), Recital 63); what is clear goes on."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
+from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake import correspondence, register
@@ -10,12 +11,14 @@ from services.intake.casework import Casework
 from services.intake.keys import Caller
 from services.intake.letters import Kind, Letters
 from services.intake.problems import BadRequest
+from services.intake.register import Filed, OpenQuestion
+from services.intake.reopening import Reopening
 from services.intake.request import State
 from services.intake.submission import QuestionAsked, QuestionReply
 from shared.errors import IllegalTransition
 from shared.events import QuestionSent
 from shared.time_limit_policy import Question
-from shared.transaction import Transactions
+from shared.transaction import Transaction, Transactions
 
 _LETTER: dict[Question, Kind] = {
     Question.IDENTITY: "identity_question",
@@ -23,63 +26,88 @@ _LETTER: dict[Question, Kind] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What is asked; ``condition_recorded``: reasonable doubt, or a large quantity of data, is on file."""
+
+    question: Question
+    text: str
+    condition_recorded: bool
+
+
+async def send(tx: Transaction, letters: Letters, filed: Filed, asking: Asking, actor: str | None = None) -> Filed:
+    """Writes the letter and says so; returns the request with the question open, to be put back."""
+    request, question_id, words = filed.request, uuid7(), asking.text.strip()
+    await correspondence.seal(tx, request.subject_ref, "question", asking.question, words.encode(), question_id)
+    await correspondence.write(tx, letters, filed, _LETTER[asking.question], {"question": words})
+    detail: dict[str, JsonValue] = {
+        "question": asking.question,
+        "condition_recorded": asking.condition_recorded,
+    }
+    tx.record(request.request_id, "question.sent", detail, actor)
+    tx.publish(
+        QuestionSent(
+            request_id=request.request_id,
+            occurred_at=tx.now,
+            right=request.right,
+            question_id=question_id,
+            question=asking.question.value,
+            asked_at=tx.now,
+            condition_recorded=asking.condition_recorded,
+        )
+    )
+    return replace(filed, question=OpenQuestion(question_id, tx.now))
+
+
 class Questions:
     """Asks and hears, in one transaction each."""
 
-    def __init__(self, transactions: Transactions, letters: Letters) -> None:
+    def __init__(self, transactions: Transactions, letters: Letters, reopening: Reopening) -> None:
         self._transactions = transactions
         self._letters = letters
+        self._reopening = reopening
 
     async def ask(self, request_id: UUID, asked: QuestionAsked, caller: Caller) -> State:
         """Sends a question; one at a time, and a clarification never stops the work that has begun (REQ-T10)."""
         async with self._transactions.begin() as tx:
             filed = await Casework.hold(tx, request_id, caller)
             request = filed.request
-            if filed.question_id is not None:
+            if filed.question is not None:
                 raise IllegalTransition("a question is open already; wait for its answer")
             if asked.question is Question.CLARIFICATION:
                 request = request.to(State.AWAITING_CLARIFICATION)
             elif request.state is not State.AWAITING_IDENTITY:
                 raise IllegalTransition(f"a request that is {request.state} does not wait for proof of identity")
-            question_id = uuid7()
-            await register.write(tx, [replace(filed, request=request, question_id=question_id)])
-            await correspondence.write(
-                tx, self._letters, filed, _LETTER[asked.question], {"question": asked.text.strip()}
-            )
-            tx.record(
-                request_id,
-                "question.sent",
-                {"question": asked.question, "condition_recorded": asked.condition_recorded},
-                caller.actor,
-            )
-            tx.publish(
-                QuestionSent(
-                    request_id=request_id,
-                    occurred_at=tx.now,
-                    right=request.right,
-                    question_id=question_id,
-                    question=asked.question.value,
-                    asked_at=tx.now,
-                    condition_recorded=asked.condition_recorded,
-                )
-            )
+            asking = Asking(asked.question, asked.text, asked.condition_recorded)
+            moved = await send(tx, self._letters, replace(filed, request=request), asking, caller.actor)
+            await register.write(tx, [moved])
         return request.state
 
     async def hear(self, request_id: UUID, reply: QuestionReply, caller: Caller) -> State:
-        """The requester has answered a clarification; what was done meanwhile may already be the whole answer."""
+        """The requester has answered a clarification; what was done meanwhile may already be the whole answer.
+
+        An answer that comes after the request was closed without it reopens the request.
+        """
         async with self._transactions.begin() as tx:
             filed = await Casework.hold(tx, request_id, caller)
             request = filed.request
-            if filed.question_id is None or request.state is State.AWAITING_IDENTITY:
+            if not filed.awaits_reply:
                 raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
             if reply.received_at is not None and reply.received_at > tx.now:
                 raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
             await correspondence.seal(tx, request.subject_ref, "reply", "requester", reply.text.encode())
-            register.answered(tx, filed, caller.actor, reply.received_at)
-            moved = replace(filed, question_id=None)
-            if request.state is State.AWAITING_CLARIFICATION:
-                moved = replace(moved, request=request.to(State.IN_PROGRESS))
-                if filed.finished is not None:
-                    moved = replace(moved, request=register.close(tx, moved, filed.finished))
+            if request.resumable:
+                moved = await self._reopening.resume(tx, filed, reply.received_at or tx.now, caller.actor)
+            else:
+                register.answered(tx, filed, caller.actor, reply.received_at)
+                moved = _answered(tx, replace(filed, question=None))
             await register.write(tx, [moved])
         return moved.request.state
+
+
+def _answered(tx: Transaction, filed: Filed) -> Filed:
+    """The request goes on, or closes with what was done while the question was open."""
+    if filed.request.state is not State.AWAITING_CLARIFICATION:
+        return filed
+    moved = replace(filed, request=filed.request.to(State.IN_PROGRESS))
+    return moved if filed.finished is None else replace(moved, request=register.close(tx, moved, filed.finished))

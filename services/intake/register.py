@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
+from pydantic import JsonValue
 
 from services.intake.request import Request, State
 from shared.events import QuestionAnswered, RequestClosed, TaskReport
@@ -18,25 +19,38 @@ from shared.transaction import Transaction
 _READ = (
     'SELECT request_id, subject_ref, "right", state, scope, channel, received_at, accepted_at, due_on,'
     " outcome, responded_at, closed_at, key_id, package_id, tasks, warning,"
-    " zones, calendar, extended, question_id, finished FROM request"
+    " zones, calendar, extended, question_id, finished,"
+    " COALESCE(asked_at, accepted_at) AS asked_at, last_notice_at, resumable FROM request"
 )
 _WRITE = """
 UPDATE request r SET state = w.state, outcome = w.outcome, responded_at = w.responded_at, closed_at = w.closed_at,
                      package_id = COALESCE(w.package_id, r.package_id), tasks = COALESCE(w.tasks::jsonb, r.tasks),
-                     due_on = w.due_on, extended = w.extended, question_id = w.question_id, finished = w.finished
+                     due_on = w.due_on, extended = w.extended, question_id = w.question_id, finished = w.finished,
+                     asked_at = w.asked_at, last_notice_at = w.last_notice_at, resumable = w.resumable,
+                     warning = w.warning
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[], $7::text[],
-            $8::date[], $9::boolean[], $10::uuid[], $11::text[])
+            $8::date[], $9::boolean[], $10::uuid[], $11::text[], $12::timestamptz[], $13::timestamptz[],
+            $14::boolean[], $15::text[])
      AS w (request_id, state, outcome, responded_at, closed_at, package_id, tasks, due_on, extended, question_id,
-           finished)
+           finished, asked_at, last_notice_at, resumable, warning)
 WHERE r.request_id = w.request_id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """A question to the requester that has no answer; ``last_notice_at``: they were told that we go on without."""
+
+    question_id: UUID
+    asked_at: datetime
+    last_notice_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Filed:
     """A request as it is on file, with who submitted it and what its downstreams reported.
 
-    ``question_id``: a question to the requester is open; ``finished``: the work ended meanwhile, with that outcome.
+    ``question``: what the requester has yet to answer; ``finished``: the work ended meanwhile, with that outcome.
     """
 
     request: Request
@@ -47,8 +61,23 @@ class Filed:
     zones: tuple[str, ...] = ()
     calendar: str = ""
     extended: bool = False
-    question_id: UUID | None = None
+    question: OpenQuestion | None = None
     finished: Outcome | None = None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
+        return self.question is not None and self.question.last_notice_at is not None
+
+    @property
+    def awaits_reply(self) -> bool:
+        """Whether an answer about what the requester means is still of use."""
+        over = self.request.state is State.CLOSED and not self.request.resumable
+        return self.question is not None and not self.request.lacks_identity and not over
+
+    def comes_to(self, work: Outcome) -> Outcome:
+        """What finished work amounts to: a part of the whole, where a question stays without an answer."""
+        return Outcome.PARTIALLY_FULFILLED if self.given_up else work
 
 
 async def read(connection: Connection, request_id: UUID) -> Filed | None:
@@ -79,8 +108,12 @@ async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
         [orjson.dumps(f.tasks).decode() if f.tasks is not None else None for f in filed],
         [f.request.due_on for f in filed],
         [f.extended for f in filed],
-        [f.question_id for f in filed],
+        [f.question.question_id if f.question else None for f in filed],
         [f.finished for f in filed],
+        [f.question.asked_at if f.question else None for f in filed],
+        [f.question.last_notice_at if f.question else None for f in filed],
+        [f.request.resumable for f in filed],
+        [f.warning for f in filed],
     )
 
 
@@ -95,9 +128,14 @@ async def warn(tx: Transaction, warnings: Mapping[UUID, str]) -> None:
 
 
 def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = None) -> Request:
-    """The request with its answer given; says so on the bus and on record."""
-    request = filed.request.answered(outcome, tx.now)
-    tx.record(request.request_id, "request.closed", {"right": request.right, "outcome": outcome}, actor)
+    """The request with its answer given; says so on the bus and on record.
+
+    Whoever was told that they may resume it at any time may do so, however it ended, unless they withdrew it.
+    """
+    resumable = filed.given_up and outcome is not Outcome.WITHDRAWN
+    request = filed.request.answered(outcome, tx.now, resumable=resumable)
+    detail: dict[str, JsonValue] = {"right": request.right, "outcome": outcome}
+    tx.record(request.request_id, "request.closed", detail | ({"resumable": True} if resumable else {}), actor)
     tx.publish(
         RequestClosed(
             request_id=request.request_id,
@@ -106,6 +144,7 @@ def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = N
             subject=request.subject_ref,
             outcome=outcome,
             responded_at=tx.now,
+            resumable=resumable,
         )
     )
     CLOSED.labels(request.right, outcome).inc()
@@ -115,7 +154,7 @@ def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = N
 
 def answered(tx: Transaction, filed: Filed, actor: str, received_at: datetime | None = None) -> None:
     """Says that the open question of a request was answered, if one is open."""
-    if filed.question_id is None:
+    if filed.question is None:
         return
     request, received_at = filed.request, received_at or tx.now
     tx.record(request.request_id, "question.answered", {"received_at": received_at.isoformat()}, actor)
@@ -124,7 +163,7 @@ def answered(tx: Transaction, filed: Filed, actor: str, received_at: datetime | 
             request_id=request.request_id,
             occurred_at=tx.now,
             right=request.right,
-            question_id=filed.question_id,
+            question_id=filed.question.question_id,
             answered_at=received_at,
         )
     )
@@ -149,7 +188,9 @@ def _filed(row: asyncpg.Record) -> Filed:
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         responded_at=row["responded_at"],
         closed_at=row["closed_at"],
+        resumable=row["resumable"],
     )
+    question_id: UUID | None = row["question_id"]
     return Filed(
         request,
         row["key_id"],
@@ -159,6 +200,6 @@ def _filed(row: asyncpg.Record) -> Filed:
         tuple(row["zones"]),
         row["calendar"],
         row["extended"],
-        row["question_id"],
+        OpenQuestion(question_id, row["asked_at"], row["last_notice_at"]) if question_id else None,
         Outcome(row["finished"]) if row["finished"] else None,
     )

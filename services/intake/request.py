@@ -2,7 +2,8 @@
 
 ``received`` → ``awaiting_identity`` | ``awaiting_clarification`` → ``in_progress`` → ``awaiting_decision`` (only where
 a person must decide) → ``responded`` (the clock stops) → ``closed``. What the requester means may also be asked
-while work is in progress: what is clear goes on, and nothing closes before the answer. Pure: no clock, no database.
+while work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What was
+closed for want of an answer is *resumable*: a late answer reopens it. Pure: no clock, no database.
 """
 
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ FOLLOWS: dict[State, frozenset[State]] = {
     State.RESPONDED: frozenset({State.CLOSED}),
     State.CLOSED: frozenset(),
 }
+RESUMES = frozenset({State.IN_PROGRESS, State.RESPONDED})
+"""What may follow a closure for want of an answer: the answer, or that the subject no longer wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,26 @@ class Request:
     outcome: Outcome | None = None
     responded_at: datetime | None = None
     closed_at: datetime | None = None
+    resumable: bool = False
+
+    @property
+    def lacks_identity(self) -> bool:
+        """Whether it waits for proof of who asks, or was closed without."""
+        return self.state is State.AWAITING_IDENTITY or self.outcome is Outcome.UNIDENTIFIED
 
     def to(self, state: State) -> "Request":
         """The same request in its next state; raises ``IllegalTransition`` if that state may not follow."""
-        if state not in FOLLOWS[self.state]:
+        if state not in (RESUMES if self.resumable else FOLLOWS[self.state]):
             message = f"a request that is {self.state} cannot become {state}"
             raise IllegalTransition(message)
-        return replace(self, state=state)
+        return replace(self, state=state, resumable=False)
 
-    def answered(self, outcome: Outcome, at: datetime) -> "Request":
+    def answered(self, outcome: Outcome, at: datetime, *, resumable: bool = False) -> "Request":
         """The subject has their answer: the clock stops, and the request closes with its outcome."""
-        return replace(self.to(State.RESPONDED).to(State.CLOSED), outcome=outcome, responded_at=at, closed_at=at)
+        closed = self.to(State.RESPONDED).to(State.CLOSED)
+        return replace(closed, outcome=outcome, responded_at=at, closed_at=at, resumable=resumable)
+
+    def reopened(self, due_on: date) -> "Request":
+        """A late answer came: work begins, as if the request had not been closed, and is due on another day."""
+        running = self.to(State.IN_PROGRESS)
+        return replace(running, outcome=None, responded_at=None, closed_at=None, due_on=due_on)

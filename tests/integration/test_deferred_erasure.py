@@ -47,9 +47,10 @@ class Erasure:
         for system in self.office.systems:
             await desk(self.office, system).work()
 
-    async def close(self, outcome: Outcome = Outcome.PARTIALLY_FULFILLED) -> None:
+    async def close(self, outcome: Outcome = Outcome.PARTIALLY_FULFILLED, *, resumable: bool = False) -> None:
+        closed = RequestClosed.model_validate(self._closed | {"outcome": outcome, "resumable": resumable})
         async with self.office.transactions.begin() as tx:
-            await handlers.shred_key([RequestClosed.model_validate(self._closed | {"outcome": outcome})], tx)
+            await handlers.shred_key([closed], tx)
 
     async def release(self, *systems: str) -> None:
         async with self.office.transactions.begin() as tx:
@@ -172,6 +173,22 @@ async def test_the_key_goes_at_once_where_nothing_is_kept_or_nothing_is_wanted(
     await erasure.work()
     await erasure.close(Outcome.WITHDRAWN if withdrawn else Outcome.FULFILLED)
     assert (await erasure.has_key(), await erasure.actions()) == (False, ["key.shredded"])
+
+
+async def test_who_may_still_resume_the_request_keeps_the_key_beyond_the_deferred_erasure(
+    open_office: OpenOffice,
+) -> None:
+    billing = keeps("billing")
+    erasure = await Erasure.begin(await open_office(billing))
+    await erasure.work()
+    await erasure.close(resumable=True)
+    await erase_now(billing)
+    await erasure.release("billing")
+    await erasure.work()
+    assert await erasure.has_key()
+
+    await erasure.close(Outcome.FULFILLED)
+    assert not await erasure.has_key()
 
 
 async def test_a_system_that_can_no_longer_be_asked_is_named(open_office: OpenOffice) -> None:

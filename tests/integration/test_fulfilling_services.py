@@ -68,6 +68,29 @@ async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else
     assert await office.actions(event.request_id) == ["key.shredded"]
 
 
+async def test_a_key_stays_while_the_request_may_be_resumed_and_goes_with_the_closure_for_good(
+    open_office: OpenOffice,
+) -> None:
+    office = await open_office()
+    event = await verified(office, Right.ERASURE)
+    silent = RequestClosed(
+        request_id=event.request_id,
+        occurred_at=event.occurred_at,
+        right=event.right,
+        subject=event.subject,
+        outcome=Outcome.PARTIALLY_FULFILLED,
+        responded_at=event.occurred_at,
+        resumable=True,
+    )
+    async with office.transactions.begin() as tx:
+        await erasure.shred_key([silent], tx)
+    assert await office.actions(event.request_id) == []
+    final = silent.model_copy(update={"outcome": Outcome.WITHDRAWN, "resumable": False})
+    async with office.transactions.begin() as tx:
+        await erasure.shred_key([silent, final], tx)
+    assert await office.actions(event.request_id) == ["key.shredded"]
+
+
 @pytest.mark.parametrize(("right", "names"), [(Right.ACCESS, 2), (Right.PORTABILITY, 1)])
 async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     open_office: OpenOffice, right: Right, names: int

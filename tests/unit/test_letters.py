@@ -16,6 +16,8 @@ FIELDS = {
     "reason": "the amount is large.",
     "explanation": "Nine {braces} of archives.",
     "question": "Which {number} is yours?",
+    "asked_on": "06 March 2026",
+    "answered_on": "20 April 2026",
 }
 
 
@@ -38,6 +40,34 @@ def test_an_extension_says_until_when_and_why_in_the_words_that_were_written() -
     assert "04 June 2026" in body
     assert "the amount is large." in body
     assert "Nine {braces} of archives." in body
+
+
+@pytest.mark.parametrize("kind", ["question_reminder", "identity_last_notice", "clarification_last_notice"])
+def test_who_has_not_answered_reads_the_question_again_and_when_it_was_sent(kind: Kind) -> None:
+    body = Letters().write(kind, "DE", FIELDS).body
+    assert "Which {number} is yours?" in body
+    assert "06 March 2026" in body
+
+
+@pytest.mark.parametrize(
+    ("kind", "done"), [("identity_last_notice", "no action"), ("clarification_last_notice", "the part of your request")]
+)
+def test_a_last_notice_says_what_is_done_why_not_more_and_that_one_may_resume_at_any_time(
+    kind: Kind, done: str
+) -> None:
+    body = " ".join(Letters().write(kind, "DE", FIELDS).body.split())
+    for words in (done, "We have had no answer", "You may resume it at any time", "in the same way"):
+        assert words in body
+
+
+def test_who_resumes_a_request_reads_by_when_it_is_due_now() -> None:
+    body = " ".join(Letters().write("reopened", "DE", FIELDS).body.split())
+    assert "reached us on 20 April 2026" in body
+    assert "by 04 June 2026" in body
+
+
+def test_somebody_whom_nobody_has_asked_is_asked_how_they_can_prove_who_they_are() -> None:
+    assert "confirm your request" in Letters().standing_question
 
 
 def test_every_allowed_reason_has_words_and_no_other_has() -> None:

@@ -65,3 +65,28 @@ def test_a_request_is_answered_once() -> None:
     closed = request(State.IN_PROGRESS).answered(Outcome.FULFILLED, AT)
     with pytest.raises(IllegalTransition):
         closed.answered(Outcome.REFUSED, AT)
+
+
+def test_only_a_closure_for_want_of_an_answer_can_be_resumed() -> None:
+    final = request(State.IN_PROGRESS).answered(Outcome.FULFILLED, AT)
+    silent = request(State.AWAITING_IDENTITY).answered(Outcome.UNIDENTIFIED, AT, resumable=True)
+    reopened = silent.reopened(date(2026, 5, 1))
+    assert (reopened.state, reopened.due_on, reopened.resumable) == (State.IN_PROGRESS, date(2026, 5, 1), False)
+    assert (reopened.outcome, reopened.responded_at, reopened.closed_at) == (None, None, None)
+    with pytest.raises(IllegalTransition):
+        final.reopened(date(2026, 5, 1))
+
+
+@pytest.mark.parametrize("state", [s for s in State if s not in {State.IN_PROGRESS, State.RESPONDED}])
+def test_what_may_be_resumed_leads_nowhere_else(state: State) -> None:
+    silent = request(State.AWAITING_IDENTITY).answered(Outcome.UNIDENTIFIED, AT, resumable=True)
+    with pytest.raises(IllegalTransition):
+        silent.to(state)
+
+
+def test_a_request_that_was_resumed_is_answered_once_more_and_for_good() -> None:
+    silent = request(State.IN_PROGRESS).answered(Outcome.PARTIALLY_FULFILLED, AT, resumable=True)
+    closed = silent.reopened(date(2026, 5, 1)).answered(Outcome.FULFILLED, AT)
+    withdrawn = silent.answered(Outcome.WITHDRAWN, AT)
+    assert (closed.outcome, closed.resumable) == (Outcome.FULFILLED, False)
+    assert (withdrawn.outcome, withdrawn.resumable) == (Outcome.WITHDRAWN, False)

@@ -11,6 +11,11 @@ from shared.time_limit_policy import Question, read_policy
 POLICY = read_policy()
 ARRIVAL = Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE")  # a Thursday
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
+DUE = limits(ARRIVAL, POLICY).commit_due
+
+
+def at(day: int) -> datetime:
+    return datetime(2026, 3, day, 12, tzinfo=UTC)
 
 
 def asked(
@@ -65,27 +70,43 @@ def test_what_does_not_count_pauses_nothing() -> None:
 
 
 def test_silence_is_reminded_and_ends_with_a_notice_two_working_days_before_the_commitment() -> None:
-    found = silence(asked(6), ARRIVAL, limits(ARRIVAL, POLICY), POLICY)
+    found = silence(at(6), ARRIVAL, DUE, POLICY)
     assert found.reminders == (date(2026, 3, 13), date(2026, 3, 20))
     assert found.last_notice == date(2026, 4, 1)  # due on the Saturday after Good Friday
 
 
 def test_no_reminder_is_sent_after_the_last_notice() -> None:
-    assert silence(asked(26), ARRIVAL, limits(ARRIVAL, POLICY), POLICY).reminders == ()
+    assert silence(at(26), ARRIVAL, DUE, POLICY).reminders == ()
+
+
+def test_an_extension_gives_more_time_to_answer_and_a_shorter_limit_of_our_own_takes_none() -> None:
+    assert silence(at(6), ARRIVAL, date(2026, 6, 4), POLICY).last_notice == date(2026, 6, 2)
+    assert silence(at(6), ARRIVAL, date(2026, 3, 7), POLICY).last_notice == date(2026, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "last_notice"),
+    [
+        (datetime(2026, 3, 31, 12, tzinfo=UTC), date(2026, 4, 1)),
+        (datetime(2026, 4, 1, 12, tzinfo=UTC), date(2026, 4, 8)),
+        (datetime(2026, 5, 1, 12, tzinfo=UTC), date(2026, 5, 8)),
+    ],
+)
+def test_nobody_is_asked_and_given_up_on_in_one_day(asked_at: datetime, last_notice: date) -> None:
+    found = silence(asked_at, ARRIVAL, DUE, POLICY)
+    assert (found.reminders, found.last_notice) == ((), last_notice)
 
 
 def test_a_late_answer_gets_the_time_that_was_left_when_the_question_was_sent() -> None:
-    assert resumed_due(asked(6, 31), ARRIVAL, limits(ARRIVAL, POLICY), POLICY) == date(2026, 4, 29)
+    assert resumed_due(at(6), at(31), ARRIVAL.zones, DUE, POLICY) == date(2026, 4, 29)
 
 
 def test_a_late_answer_never_gets_more_than_a_fresh_commitment() -> None:
-    due = limits(ARRIVAL, POLICY)
-    on_receipt = Suspension(
-        Question.IDENTITY, ARRIVAL.received_at, datetime(2027, 2, 1, 12, tzinfo=UTC), condition_recorded=True
-    )
-    assert resumed_due(on_receipt, ARRIVAL, due, POLICY) == date(2027, 3, 1)  # one month; thirty days were left
+    answered = datetime(2027, 2, 1, 12, tzinfo=UTC)
+    resumed = resumed_due(ARRIVAL.received_at, answered, ARRIVAL.zones, DUE, POLICY)
+    assert resumed == date(2027, 3, 1)  # one month; thirty days were left
 
 
-def test_an_open_question_has_no_new_date() -> None:
-    with pytest.raises(ValueError, match="not answered"):
-        resumed_due(asked(6), ARRIVAL, limits(ARRIVAL, POLICY), POLICY)
+def test_where_no_time_was_left_the_answer_is_due_on_the_day_on_which_the_reply_comes() -> None:
+    asked_at, answered = datetime(2026, 4, 20, 12, tzinfo=UTC), datetime(2026, 6, 1, 12, tzinfo=UTC)
+    assert resumed_due(asked_at, answered, ARRIVAL.zones, DUE, POLICY) == date(2026, 6, 1)
