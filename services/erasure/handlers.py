@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from shared import fulfilment
 from shared.downstreams.contract import Operation
-from shared.events import RequestClosed, RequestVerified, RequestWithdrawn, RetryDecided
+from shared.events import RequestClosed, RequestVerified
 from shared.fulfilment import Completed, Opening
+from shared.rights import Outcome
 from shared.transaction import Transaction
 
 
@@ -15,16 +16,6 @@ async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
     await fulfilment.open_all(tx, openings)
 
 
-async def retry(events: Sequence[RetryDecided], tx: Transaction) -> None:
-    """Try the failed tasks again, as a person decided."""
-    await fulfilment.retry(tx, [event.request_id for event in events])
-
-
-async def cancel(events: Sequence[RequestWithdrawn], tx: Transaction) -> None:
-    """Stop what has not begun; what is erased already stays erased, and the record says so."""
-    await fulfilment.cancel(tx, [event.request_id for event in events])
-
-
 async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
     """Every downstream was emptied and looked at again: say so, with the counts."""
     for done in completed:
@@ -32,7 +23,10 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
 
 
 async def shred_key(events: Sequence[RequestClosed], tx: Transaction) -> None:
-    """Destroy the subject's key: what the vault still holds of them becomes unreadable for good."""
-    request_of = {event.subject: event.request_id for event in events}
+    """Destroy the subject's key: what the vault still holds of them becomes unreadable for good.
+
+    A request that was forwarded is not: nothing was erased, and the letter that says so must still be read.
+    """
+    request_of = {event.subject: event.request_id for event in events if event.outcome is not Outcome.FORWARDED}
     for subject in await tx.vault.shred(tx.connection, list(request_of), tx.now):
         tx.record(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
