@@ -21,12 +21,18 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
+_NOT_ANSWERED = {
+    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
+    Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
+}
+
 
 def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything."""
     match request.outcome:
         case None:
-            return f"{_WAITING[request.state]} You will hear from us by {request.due_on:%d %B %Y}."
+            return _waiting(request)
         case Outcome.FULFILLED:
             return _DONE[request.right]
         case Outcome.NO_DATA:
@@ -34,7 +40,14 @@ def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
         case Outcome.PARTIALLY_FULFILLED:
             kept = sorted({str(task["system"]) for task in tasks or () if task.get("ground") or task.get("failure")})
             return f"Your request was fulfilled in part; not, or not completely, in: {', '.join(kept)}."
-        case Outcome.WITHDRAWN:
-            return "You withdrew your request; nothing more will be done."
+        case Outcome.WITHDRAWN | Outcome.FORWARDED:
+            return _NOT_ANSWERED[request.outcome]
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
+
+
+def _waiting(request: Request) -> str:
+    by = f"{request.due_on:%d %B %Y}"
+    if request.role == "processor":
+        return f"{_NOT_OURS} We will pass your request on to them by {by}."
+    return f"{_WAITING[request.state]} You will hear from us by {by}."

@@ -10,8 +10,8 @@ from shared.errors import Misconfigured
 
 LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
 
-Kind = Literal["extension", "identity_question", "clarification_question"]
-KINDS: tuple[Kind, ...] = ("extension", "identity_question", "clarification_question")
+Kind = Literal["extension", "identity_question", "clarification_question", "forwarded"]
+KINDS: tuple[Kind, ...] = ("extension", "identity_question", "clarification_question", "forwarded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,10 @@ class Letters:
     def reason(self, code: str) -> str:
         """The reason of an extension, in words."""
         return str(self._templates["extension"]["reasons"][code])
+
+    def controller(self, name: str | None) -> str:
+        """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
+        return name or str(self._templates["forwarded"]["unnamed"])
 
 
 def _read(path: Path) -> dict[str, Any]:

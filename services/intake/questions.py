@@ -78,7 +78,7 @@ class Questions:
             register.answered(tx, filed, caller.actor, reply.received_at)
             moved = replace(filed, question_id=None)
             if request.state is State.AWAITING_CLARIFICATION:
-                moved = replace(moved, request=request.to(State.IN_PROGRESS))
+                moved = replace(moved, request=request.to(request.goes_on))
                 if filed.finished is not None:
                     moved = replace(moved, request=register.close(tx, moved, filed.finished))
             await register.write(tx, [moved])

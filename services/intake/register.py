@@ -17,7 +17,7 @@ from shared.transaction import Transaction
 
 _READ = (
     'SELECT request_id, subject_ref, "right", state, scope, channel, received_at, accepted_at, due_on,'
-    " outcome, responded_at, closed_at, key_id, package_id, tasks, warning,"
+    " outcome, responded_at, closed_at, role, calc_version, key_id, package_id, tasks, warning,"
     " zones, calendar, extended, question_id, finished FROM request"
 )
 _WRITE = """
@@ -49,6 +49,7 @@ class Filed:
     extended: bool = False
     question_id: UUID | None = None
     finished: Outcome | None = None
+    calc_version: str = ""
 
 
 async def read(connection: Connection, request_id: UUID) -> Filed | None:
@@ -148,6 +149,7 @@ def _filed(row: asyncpg.Record) -> Filed:
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
         responded_at=row["responded_at"],
         closed_at=row["closed_at"],
+        role=row["role"],
     )
     return Filed(
         request,
@@ -160,4 +162,5 @@ def _filed(row: asyncpg.Record) -> Filed:
         row["extended"],
         row["question_id"],
         Outcome(row["finished"]) if row["finished"] else None,
+        calc_version=row["calc_version"],
     )

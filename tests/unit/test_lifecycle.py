@@ -1,5 +1,6 @@
 """The lifecycle of a request: which states may follow which, and that nothing else is possible."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import product
 
@@ -15,6 +16,7 @@ ALLOWED = {
     (State.RECEIVED, State.AWAITING_IDENTITY),
     (State.RECEIVED, State.AWAITING_CLARIFICATION),
     (State.RECEIVED, State.IN_PROGRESS),
+    (State.RECEIVED, State.AWAITING_DECISION),
     (State.RECEIVED, State.RESPONDED),
     (State.AWAITING_IDENTITY, State.IN_PROGRESS),
     (State.AWAITING_IDENTITY, State.RESPONDED),
@@ -65,3 +67,12 @@ def test_a_request_is_answered_once() -> None:
     closed = request(State.IN_PROGRESS).answered(Outcome.FULFILLED, AT)
     with pytest.raises(IllegalTransition):
         closed.answered(Outcome.REFUSED, AT)
+
+
+def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by_us() -> None:
+    theirs = replace(request(State.RECEIVED), role="processor")
+    assert theirs.goes_on is State.AWAITING_DECISION
+    assert request(State.RECEIVED).goes_on is State.IN_PROGRESS
+    request(State.RECEIVED).must_be_ours()
+    with pytest.raises(IllegalTransition, match="forward"):
+        theirs.must_be_ours()
