@@ -65,7 +65,7 @@ async def _redate() -> int:
 
 def main() -> None:
     """Redates what is open by the policy and the holidays of this version, and prints how many requests moved."""
-    typer.echo(f"{asyncio.run(_redate())} open requests redated")
+    typer.echo(f"open requests redated: {asyncio.run(_redate())}")
 
 
 if __name__ == "__main__":
