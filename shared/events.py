@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from uuid_utils.compat import uuid7
 
 from shared.bus.topics import Topic
-from shared.rights import Outcome, Right
+from shared.rights import Outcome, Right, Role
 
 SubjectRef = UUID
 """Points at a subject in the vault; says nothing about who it is."""
@@ -59,7 +59,7 @@ class RequestReceived(Event):
     zones: tuple[str, ...]
     calendar: str
     scope: str | None = None
-    role: Literal["controller", "processor"] = "controller"
+    role: Role = "controller"
     due_on: date
 
 

@@ -1,6 +1,10 @@
 """The six rights of a data subject and the ways in which a request can end (GDPR Art. 15-21)."""
 
 from enum import StrEnum
+from typing import Literal
+
+Role = Literal["controller", "processor"]
+"""What we are for the data that a request is about: we decide about them, or a customer of ours does."""
 
 
 class Right(StrEnum):

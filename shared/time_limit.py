@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shared.rights import Right
+from shared.rights import Right, Role
 from shared.time_limit_policy import Span, TimeLimitPolicy
 from shared.working_days import HOLIDAYS_VERSION, calendar, last_common_working_day
 
@@ -194,11 +194,22 @@ def target(span: Span, arrival: Arrival, policy: TimeLimitPolicy) -> Target:
     return Target(day, end_of(day, arrival.zones), span.escalate_to)
 
 
-def due_on(arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy) -> date:
-    """The day by which to answer a request: the commitment, or a shorter limit of our own for its right and scope."""
+def due_on(
+    arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
+) -> date:
+    """The day by which to answer a request: the commitment, or a shorter limit of our own for what it is."""
     commit = commit_due(arrival.received_at, arrival.zones, policy)
-    shorter = policy.override_for(right, scope)
+    shorter = policy.override_for(right, scope, role)
     return commit if shorter is None else min(commit, target(shorter, arrival, policy).day)
+
+
+def due_at(
+    arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
+) -> datetime:
+    """The exclusive end of that time, UTC: of the day, or of the hours."""
+    commit = end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones)
+    shorter = policy.override_for(right, scope, role)
+    return commit if shorter is None else min(commit, target(shorter, arrival, policy).instant)
 
 
 def earliest(targets: Iterable[Target]) -> Target | None:

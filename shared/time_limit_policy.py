@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from shared.errors import Misconfigured
-from shared.rights import Right
+from shared.rights import Right, Role
 
 TIME_LIMITS = Path(__file__).parent / "policy" / "time_limits.toml"
 
@@ -57,6 +57,13 @@ class Span(_Data):
     escalate_to: str
     right: Right | None = None
     scope: str | None = None
+    role: Role | None = None
+
+    def holds_for(self, right: Right, scope: str | None, role: Role) -> bool:
+        """Whether it is a limit of every such request; one that names no role is for data that we decide about."""
+        if self.role is None:
+            return role == "controller" and self.right is right and self.scope == scope
+        return self.role == role and self.right in (None, right) and self.scope in (None, scope)
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
@@ -110,9 +117,9 @@ class TimeLimitPolicy(_Data):
         """Under which law a question to the requester is judged, by the calendar of the place of action."""
         return self.suspension.regimes.get(calendar.partition("-")[0], "EU")
 
-    def override_for(self, right: Right, scope: str | None) -> Span | None:
-        """The shorter limit of our own for a request of this right and scope, if there is one."""
-        return next((span for span in self.overrides.values() if span.right is right and span.scope == scope), None)
+    def override_for(self, right: Right, scope: str | None, role: Role = "controller") -> Span | None:
+        """The shorter limit of our own for a request of this right, scope and role, if there is one."""
+        return next((span for span in self.overrides.values() if span.holds_for(right, scope, role)), None)
 
     @model_validator(mode="after")
     def _default_country_has_a_zone(self) -> Self:

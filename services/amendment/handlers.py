@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.amendment import registers
 from shared import fulfilment
 from shared.downstreams.contract import Operation
-from shared.events import LiftDecided, RequestVerified, RequestWithdrawn, RetryDecided
+from shared.events import LiftDecided, RequestVerified
 from shared.fulfilment import Completed, Opening
 from shared.rights import Right
 from shared.transaction import Transaction
@@ -43,16 +43,6 @@ async def lift(events: Sequence[LiftDecided], tx: Transaction) -> None:
     """Lift a restriction of which the subject has been told beforehand (Art. 18(3))."""
     openings = [Opening(e.request_id, e.subject, e.right, Operation.LIFT, e.due_on) for e in events]
     await fulfilment.open_all(tx, openings)
-
-
-async def retry(events: Sequence[RetryDecided], tx: Transaction) -> None:
-    """Try the failed tasks again, as a person decided."""
-    await fulfilment.retry(tx, [event.request_id for event in events])
-
-
-async def cancel(events: Sequence[RequestWithdrawn], tx: Transaction) -> None:
-    """Stop what has not begun."""
-    await fulfilment.cancel(tx, [event.request_id for event in events])
 
 
 async def finish(completed: Sequence[Completed], tx: Transaction) -> None:

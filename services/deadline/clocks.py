@@ -9,13 +9,13 @@ from uuid import UUID
 
 from services.deadline.milestones import Clock
 from shared.postgres import Connection
-from shared.rights import Outcome, Right
+from shared.rights import Outcome, Right, Role
 from shared.time_limit import Timeliness
 
 _COLUMNS = (
     *("request_id", "subject_ref", "right", "calendar"),
     *("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at", "pausing"),
-    *("work_by", "calc_version", "next_milestone_at", "traceparent"),
+    *("work_by", "calc_version", "next_milestone_at", "traceparent", "role", "scope"),
 )
 
 _CLOCK = attrgetter("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at", "pausing")
@@ -38,7 +38,8 @@ WHERE request_id = ANY($1) AND responded_at IS NULL ORDER BY request_id FOR UPDA
 """
 
 _STOP = """
-UPDATE clock SET responded_at = s.responded_at, outcome = s.outcome, timeliness = s.timeliness, next_milestone_at = NULL
+UPDATE clock SET responded_at = s.responded_at, outcome = s.outcome, timeliness = s.timeliness,
+    next_milestone_at = NULL, role = CASE s.outcome WHEN 'forwarded' THEN 'processor' ELSE clock.role END
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[]) AS s (request_id, responded_at, outcome, timeliness)
 WHERE clock.request_id = s.request_id
 """
@@ -63,6 +64,8 @@ class Started:
     calc_version: str
     next_milestone_at: datetime | None
     traceparent: str | None
+    role: Role
+    scope: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ async def start(connection: Connection, started: Sequence[Started]) -> None:
         (
             *(s.request_id, s.subject_ref, s.right, s.calendar),
             *_CLOCK(s.clock),
-            *(s.work_by, s.calc_version, s.next_milestone_at, s.traceparent),
+            *(s.work_by, s.calc_version, s.next_milestone_at, s.traceparent, s.role, s.scope),
         )
         for s in started
     ]

@@ -12,10 +12,11 @@ from shared.events import (
     RequestClosed,
     RequestExtended,
     RequestReceived,
+    RequestRedated,
     RequestReopened,
 )
 from shared.suspension import not_counted
-from shared.time_limit import Arrival, Timeliness, due_on, limits, target, timeliness
+from shared.time_limit import Arrival, Timeliness, due_at, due_on, limits, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction
 
@@ -65,6 +66,13 @@ async def extend(events: Sequence[RequestExtended], tx: Transaction, *, policy: 
         tx.record(request_id, "deadline.extended", {"reason": reason_of[request_id]})
 
 
+async def redate(events: Sequence[RequestRedated], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
+    """The receipt was corrected, or the policy or a calendar has changed: every date is computed anew."""
+    for cause in dict.fromkeys(event.cause for event in events):
+        redated = {event.request_id: event for event in events if event.cause == cause}
+        await recompute(tx, list(redated), cause, policy, redated=redated)
+
+
 async def stop(events: Sequence[RequestClosed], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
     """Stop the clock of an answered request, say so if it was late, and warn nobody of it any more."""
     event_of = {event.request_id: event for event in events}
@@ -95,13 +103,12 @@ async def reopen(events: Sequence[RequestReopened], tx: Transaction, *, policy: 
 
 
 def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Started:
-    """The clock of a request: the commitment, or a shorter limit of our own for this right and scope, and the law's."""
+    """The clock of a request: the commitment, or a shorter limit of our own for what it is, and the law's."""
     arrival = Arrival(event.received_at, event.zones, event.calendar)
     found = limits(arrival, policy)
-    day, due_at = due_on(arrival, event.right, event.scope, policy), found.commit_due_instant
-    if shorter := policy.override_for(event.right, event.scope):
-        due_at = min(due_at, target(shorter, arrival, policy).instant)
-    clock = Clock(event.received_at, event.zones, day, due_at, found.statutory_due, found.statutory_due_instant)
+    what = (event.right, event.scope, policy, event.role)
+    day, end = due_on(arrival, *what), due_at(arrival, *what)
+    clock = Clock(event.received_at, event.zones, day, end, found.statutory_due, found.statutory_due_instant)
     return Started(
         request_id=event.request_id,
         subject_ref=event.subject,
@@ -112,4 +119,6 @@ def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | 
         calc_version=found.calc_version,
         next_milestone_at=next_at(schedule(clock, policy.milestones.approaching_days), None),
         traceparent=traceparent,
+        role=event.role,
+        scope=event.scope,
     )

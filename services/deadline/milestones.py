@@ -78,6 +78,18 @@ def next_at(milestones: Sequence[Milestone], told_until: datetime | None) -> dat
     return next((each.at for each in milestones if told_until is None or each.at > told_until), None)
 
 
+def told_of(told: Sequence[Milestone], anew: Sequence[Milestone], told_until: datetime | None) -> datetime | None:
+    """How far a request was told of when its dates have changed: a milestone that never was must still come.
+
+    ``told`` are those that were, by the dates before. One that moves into the future is told anew.
+    """
+    levels = {each.level for each in told}
+    missed = next((each.at for each in anew if each.level not in levels), None)
+    if told_until is None or missed is None or missed > told_until:
+        return told_until
+    return missed - timedelta.resolution
+
+
 def escalates(milestone: Milestone, escalate_days: int) -> bool:
     """Whether a person must be brought in."""
     return isinstance(milestone, Overdue) or milestone.days_left <= escalate_days

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.erasure import keys
 from shared import fulfilment
 from shared.downstreams.contract import Operation
-from shared.events import RequestClosed, RequestVerified, RequestWithdrawn, RetentionEnded, RetryDecided
+from shared.events import RequestClosed, RequestVerified, RetentionEnded
 from shared.fulfilment import Completed, Opening
 from shared.rights import Outcome
 from shared.transaction import Transaction
@@ -15,16 +15,6 @@ async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
     """Open one task per downstream; what yields identities is located first and erased last."""
     openings = [Opening(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on) for e in events]
     await fulfilment.open_all(tx, openings)
-
-
-async def retry(events: Sequence[RetryDecided], tx: Transaction) -> None:
-    """Try the failed tasks again, as a person decided."""
-    await fulfilment.retry(tx, [event.request_id for event in events])
-
-
-async def cancel(events: Sequence[RequestWithdrawn], tx: Transaction) -> None:
-    """Stop what has not begun; what is erased already stays erased, and the record says so."""
-    await fulfilment.cancel(tx, [event.request_id for event in events])
 
 
 async def release(events: Sequence[RetentionEnded], tx: Transaction) -> None:
@@ -51,9 +41,10 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
 async def shred_key(events: Sequence[RequestClosed], tx: Transaction) -> None:
     """Destroy the subject's key, unless a system had to keep data that can be erased later by that key alone.
 
-    Not while the subject may resume the request: then it must still be known whom it is about.
+    Not while the subject may resume the request: then it must still be known whom it is about. A request that was
+    forwarded is none of ours: nothing was erased, and the letter that says so must still be read.
     """
-    latest = {event.subject: event for event in events}
+    latest = {event.subject: event for event in events if event.outcome is not Outcome.FORWARDED}
     await keys.keep_for_a_reply(tx, {subject: event.resumable for subject, event in latest.items()})
     request_of = {subject: event.request_id for subject, event in latest.items() if not event.resumable}
     withdrawn = {subject for subject, event in latest.items() if event.outcome is Outcome.WITHDRAWN}

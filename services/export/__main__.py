@@ -1,18 +1,20 @@
 """Export: give the subject a copy of their data (Art. 15), or the portable part of it (Art. 20)."""
 
 from services.export import handlers
+from shared import events, fulfilling
 from shared.bus.topics import Topic
 from shared.downstreams.contract import Operation
-from shared.events import RequestVerified, RequestWithdrawn, RetryDecided
 from shared.rights import Right
 from shared.service import Service
 
 service = Service("export", reads=[Topic.REQUESTS], writes=Topic.COMPLETIONS)
 
 for right in (Right.ACCESS, Right.PORTABILITY):
-    service.on(RequestVerified, handlers.begin, right=right)
-    service.on(RetryDecided, handlers.retry, right=right)
-    service.on(RequestWithdrawn, handlers.cancel, right=right)
+    service.on(events.RequestVerified, handlers.begin, right=right)
+    service.on(events.RequestExtended, fulfilling.reschedule, right=right)
+    service.on(events.RequestRedated, fulfilling.reschedule, right=right)
+    service.on(events.RetryDecided, fulfilling.retry, right=right)
+    service.on(events.RequestWithdrawn, handlers.cancel, right=right)
 service.works(Operation.EXPORT, concludes=handlers.finish)
 
 if __name__ == "__main__":

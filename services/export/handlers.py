@@ -5,9 +5,9 @@ import hashlib
 from collections.abc import Sequence
 
 from services.export import package
-from shared import fulfilment
+from shared import fulfilling, fulfilment
 from shared.downstreams.contract import Operation
-from shared.events import RequestVerified, RequestWithdrawn, RetryDecided
+from shared.events import RequestVerified, RequestWithdrawn
 from shared.fulfilment import Completed, Opening
 from shared.transaction import Transaction
 from shared.vault import Sealing
@@ -19,14 +19,9 @@ async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
     await fulfilment.open_all(tx, openings)
 
 
-async def retry(events: Sequence[RetryDecided], tx: Transaction) -> None:
-    """Try the failed tasks again, as a person decided."""
-    await fulfilment.retry(tx, [event.request_id for event in events])
-
-
 async def cancel(events: Sequence[RequestWithdrawn], tx: Transaction) -> None:
     """Stop what has not begun, and drop what was collected."""
-    await fulfilment.cancel(tx, [event.request_id for event in events])
+    await fulfilling.cancel(events, tx)
     await tx.vault.drop_kind(tx.connection, [event.subject for event in events], "records")
 
 

@@ -17,7 +17,7 @@ from services.intake.submission import Submission, received_in_the_future
 from shared.events import Event, RequestReceived, RequestVerified
 from shared.metrics import REQUESTS
 from shared.rights import Right
-from shared.time_limit import Arrival, due_on
+from shared.time_limit import Arrival, calc_version, due_on
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
 from shared.vault import Statement
@@ -38,6 +38,8 @@ _COLUMNS = [
     "due_on",
     "zones",
     "calendar",
+    "role",
+    "calc_version",
 ]
 
 
@@ -115,7 +117,8 @@ class Acceptance:
             channel="api",
             received_at=received_at,
             accepted_at=now,
-            due_on=due_on(arrival, submission.right, scope, self._policy),
+            due_on=due_on(arrival, submission.right, scope, self._policy, submission.role),
+            role=submission.role,
         )
         sure = assurance.suffices(submission.assurance, submission.right, self._required)
         statement = Statement(
@@ -131,11 +134,14 @@ class Acceptance:
             zones=arrival.zones,
             calendar=self._policy.calendar_of(country),
             scope=request.scope,
+            role=request.role,
             due_on=request.due_on,
         )
-        request = request.to(State.IN_PROGRESS if sure else State.AWAITING_IDENTITY)
+        ours = request.role == "controller"  # else whoever decides about the data finds out who asks
+        request = request.to(State.AWAITING_IDENTITY if ours and not sure else request.goes_on)
         record: dict[str, JsonValue] = {
             "right": request.right,
+            "role": request.role,
             "state": request.state,
             "due_on": request.due_on.isoformat(),
         }
@@ -145,7 +151,7 @@ class Acceptance:
             request,
             arrival,
             self._transactions.vault.new_subject(request.subject_ref, statement, now),
-            (received, verified(request, now)) if sure else (received,),
+            (received, verified(request, now)) if ours and sure else (received,),
             record,
         )
 
@@ -190,10 +196,12 @@ class Acceptance:
         if not everything:
             return
         await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
+        version = calc_version(self._policy)
         rows = [
             (
                 *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel),
                 *(envelope.caller.key_id, r.received_at, r.accepted_at, r.due_on, arrival.zones, arrival.calendar),
+                *(r.role, version),
             )
             for envelope, r, arrival in ((envelope, p.request, p.arrival) for envelope, p in everything)
         ]

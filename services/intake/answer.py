@@ -22,9 +22,11 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
     Outcome.NO_DATA: "We searched every system and hold no data about you under the identities that you gave.",
     Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
+    Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
 
 
@@ -35,10 +37,10 @@ def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
         return f"{done} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:
         case None:
-            return f"{_WAITING[request.state]} You will hear from us by {request.due_on:%d %B %Y}."
+            return _waiting(request)
         case Outcome.FULFILLED:
             return _DONE[request.right]
-        case Outcome.NO_DATA | Outcome.WITHDRAWN:
+        case Outcome.NO_DATA | Outcome.WITHDRAWN | Outcome.FORWARDED:
             return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
             return " ".join(_in_part("Your request was fulfilled in part", tasks or ()))
@@ -58,3 +60,10 @@ def _in_part(done: str, tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
     other = sorted({str(task["system"]) for task in tasks if task.get("ground") or task.get("failure")} - set(told))
     yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
     yield from (told[system] for system in sorted(told))
+
+
+def _waiting(request: Request) -> str:
+    by = f"{request.due_on:%d %B %Y}"
+    if request.role == "processor":
+        return f"{_NOT_OURS} We will pass your request on to them by {by}."
+    return f"{_WAITING[request.state]} You will hear from us by {by}."

@@ -14,13 +14,23 @@ from services.intake.assurance import required_levels
 from services.intake.casework import Casework
 from services.intake.counter import MANY, ONE, BeforeTheRoutes, Counter
 from services.intake.extensions import Extensions
+from services.intake.forwarding import Forwarding
 from services.intake.keys import Keys
 from services.intake.letters import Letters
 from services.intake.problems import NotReady
 from services.intake.questions import Questions
+from services.intake.receipts import Receipts
 from services.intake.register import Filed
 from services.intake.reopening import Reopening
-from services.intake.submission import Decision, ExtensionProposal, QuestionAsked, QuestionReply, Verification
+from services.intake.submission import (
+    Decision,
+    ExtensionProposal,
+    Forwarded,
+    QuestionAsked,
+    QuestionReply,
+    ReceiptCorrection,
+    Verification,
+)
 from shared import claims
 from shared.bus_tasks import TaskIdentities
 from shared.service import Running
@@ -39,6 +49,8 @@ class Office:
     casework: Casework
     questions: Questions
     extensions: Extensions
+    receipts: Receipts
+    forwarding: Forwarding
 
 
 def serve(running: Running, probes: APIRouter) -> ASGIApp:
@@ -60,6 +72,8 @@ def build(running: Running) -> FastAPI:
         Casework(transactions, required, reopening),
         Questions(transactions, letters, reopening),
         Extensions(transactions, policy, letters),
+        Receipts(transactions, policy),
+        Forwarding(transactions, letters),
     )
     app = FastAPI(
         title="Data subject requests", version="1", summary="GDPR Art. 15-18, 20, 21", responses=documents.PROBLEMS
@@ -134,6 +148,13 @@ def _deciding(app: FastAPI, office: Office) -> None:
         caller.must_be("privacy")
         return _moved(request_id, await casework.lift(request_id, caller))
 
+    @app.post("/v1/requests/{request_id}/forward", response_model=documents.Moved)
+    async def forward(request_id: UUID, body: Forwarded, authorization: Authorization = None) -> Response:
+        """State that a request was passed on to the customer who decides about the data (privacy team)."""
+        caller = await keys.caller(authorization)
+        caller.must_be("privacy")
+        return _moved(request_id, await office.forwarding.forward(request_id, body, caller))
+
 
 def _timing(app: FastAPI, office: Office) -> None:
     keys = office.keys
@@ -150,6 +171,14 @@ def _timing(app: FastAPI, office: Office) -> None:
         """Hand in what the requester answered to a question about what they mean; a late answer reopens the request."""
         caller = await keys.caller(authorization)
         return _moved(request_id, await office.questions.hear(request_id, body, caller))
+
+    @app.post("/v1/requests/{request_id}/receipt", response_model=documents.Extended)
+    async def correct(request_id: UUID, body: ReceiptCorrection, authorization: Authorization = None) -> Response:
+        """Correct when an open request reached the company; every date is counted anew (privacy team)."""
+        caller = await keys.caller(authorization)
+        caller.must_be("privacy")
+        due_on = await office.receipts.correct(request_id, body, caller)
+        return _json({"request_id": request_id, "due_on": due_on})
 
     @app.post("/v1/requests/{request_id}/extension", response_model=documents.Moved)
     async def propose(request_id: UUID, body: ExtensionProposal, authorization: Authorization = None) -> Response:
@@ -219,6 +248,7 @@ def _view(filed: Filed) -> dict[str, object]:
         "outcome": request.outcome,
         "resumable": request.resumable,
         "scope": request.scope,
+        "role": request.role,
         "received_at": request.received_at.isoformat(),
         "due_on": request.due_on.isoformat(),
         "warning": filed.warning,

@@ -45,6 +45,7 @@ class Casework:
         async with self._transactions.begin() as tx:
             filed = await self.hold(tx, request_id, caller)
             request = filed.request
+            request.must_be_ours()
             if not assurance.suffices(proof, request.right, self._required):
                 message = f"{request.right} needs level {self._required[request.right]}; {proof.level} is not enough"
                 raise BadRequest(message)
@@ -88,6 +89,7 @@ class Casework:
                 tx.record(request_id, "decision.made", {"decision": "retry", "deferred": True}, caller.actor)
                 tx.publish(_retried(request, tx.now))
                 return request.state
+            request.must_be_ours()
             if request.state is not State.AWAITING_DECISION:
                 message = f"a request that is {request.state} does not wait for a decision"
                 raise IllegalTransition(message)

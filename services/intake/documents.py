@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue
 from services.intake.problems import MEDIA_TYPE, Problem
 from services.intake.request import State
 from services.intake.submission import Batch, Submission
-from shared.rights import Outcome, Right
+from shared.rights import Outcome, Right, Role
 
 
 class Receipt(BaseModel):
@@ -57,6 +57,7 @@ class RequestView(BaseModel):
     outcome: Outcome | None
     resumable: bool
     scope: str | None
+    role: Role
     received_at: datetime
     due_on: date
     warning: str | None

@@ -92,6 +92,7 @@ class Extensions:
     def _judge(self, filed: Filed, extension: Extension, *allowed: ExtensionFlaw) -> None:
         """Raises ``ExtensionRefused`` with every flaw but those allowed."""
         request = filed.request
+        request.must_be_ours()
         if request.state in {State.RESPONDED, State.CLOSED}:
             raise IllegalTransition("a request that is answered needs no more time")
         found = limits(Arrival(request.received_at, filed.zones, filed.calendar), self._policy)

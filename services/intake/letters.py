@@ -18,6 +18,7 @@ Kind = Literal[
     "identity_last_notice",
     "clarification_last_notice",
     "reopened",
+    "forwarded",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -57,6 +58,10 @@ class Letters:
     def standing_question(self) -> str:
         """How somebody is asked who they are when nobody of the staff has asked in time."""
         return str(self._templates["identity_question"]["standing"]).strip()
+
+    def controller(self, name: str | None) -> str:
+        """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
+        return name or str(self._templates["forwarded"]["unnamed"])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -109,5 +109,5 @@ def _answered(tx: Transaction, filed: Filed) -> Filed:
     """The request goes on, or closes with what was done while the question was open."""
     if filed.request.state is not State.AWAITING_CLARIFICATION:
         return filed
-    moved = replace(filed, request=filed.request.to(State.IN_PROGRESS))
+    moved = replace(filed, request=filed.request.to(filed.request.goes_on))
     return moved if filed.finished is None else replace(moved, request=register.close(tx, moved, filed.finished))

@@ -18,21 +18,21 @@ from shared.transaction import Transaction
 
 _READ = (
     'SELECT request_id, subject_ref, "right", state, scope, channel, received_at, accepted_at, due_on,'
-    " outcome, responded_at, closed_at, key_id, package_id, tasks, warning,"
+    " outcome, responded_at, closed_at, role, calc_version, key_id, package_id, tasks, warning,"
     " zones, calendar, extended, question_id, finished,"
-    " COALESCE(asked_at, accepted_at) AS asked_at, last_notice_at, resumable FROM request"
+    " COALESCE(asked_at, accepted_at) AS asked_at, last_notice_at, resumable, resumed FROM request"
 )
 _WRITE = """
 UPDATE request r SET state = w.state, outcome = w.outcome, responded_at = w.responded_at, closed_at = w.closed_at,
                      package_id = COALESCE(w.package_id, r.package_id), tasks = COALESCE(w.tasks::jsonb, r.tasks),
                      due_on = w.due_on, extended = w.extended, question_id = w.question_id, finished = w.finished,
                      asked_at = w.asked_at, last_notice_at = w.last_notice_at, resumable = w.resumable,
-                     warning = w.warning
+                     resumed = w.resumed, warning = w.warning
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[], $7::text[],
             $8::date[], $9::boolean[], $10::uuid[], $11::text[], $12::timestamptz[], $13::timestamptz[],
-            $14::boolean[], $15::text[])
+            $14::boolean[], $15::boolean[], $16::text[])
      AS w (request_id, state, outcome, responded_at, closed_at, package_id, tasks, due_on, extended, question_id,
-           finished, asked_at, last_notice_at, resumable, warning)
+           finished, asked_at, last_notice_at, resumable, resumed, warning)
 WHERE r.request_id = w.request_id
 """
 
@@ -50,7 +50,8 @@ class OpenQuestion:
 class Filed:
     """A request as it is on file, with who submitted it and what its downstreams reported.
 
-    ``question``: what the requester has yet to answer; ``finished``: the work ended meanwhile, with that outcome.
+    ``question``: what the requester has yet to answer; ``finished``: the work ended meanwhile, with that outcome;
+    ``resumed``: a late answer has reopened it, and its due date follows from that.
     """
 
     request: Request
@@ -63,6 +64,8 @@ class Filed:
     extended: bool = False
     question: OpenQuestion | None = None
     finished: Outcome | None = None
+    calc_version: str = ""
+    resumed: bool = False
 
     @property
     def given_up(self) -> bool:
@@ -113,6 +116,7 @@ async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
         [f.question.asked_at if f.question else None for f in filed],
         [f.question.last_notice_at if f.question else None for f in filed],
         [f.request.resumable for f in filed],
+        [f.resumed for f in filed],
         [f.warning for f in filed],
     )
 
@@ -130,9 +134,10 @@ async def warn(tx: Transaction, warnings: Mapping[UUID, str]) -> None:
 def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = None) -> Request:
     """The request with its answer given; says so on the bus and on record.
 
-    Whoever was told that they may resume it at any time may do so, however it ended, unless they withdrew it.
+    Whoever was told that they may resume it at any time may do so, however it ended; not if they withdrew it, nor if a
+    customer of ours is to answer.
     """
-    resumable = filed.given_up and outcome is not Outcome.WITHDRAWN
+    resumable = filed.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
     request = filed.request.answered(outcome, tx.now, resumable=resumable)
     detail: dict[str, JsonValue] = {"right": request.right, "outcome": outcome}
     tx.record(request.request_id, "request.closed", detail | ({"resumable": True} if resumable else {}), actor)
@@ -189,6 +194,7 @@ def _filed(row: asyncpg.Record) -> Filed:
         responded_at=row["responded_at"],
         closed_at=row["closed_at"],
         resumable=row["resumable"],
+        role=row["role"],
     )
     question_id: UUID | None = row["question_id"]
     return Filed(
@@ -202,4 +208,6 @@ def _filed(row: asyncpg.Record) -> Filed:
         row["extended"],
         OpenQuestion(question_id, row["asked_at"], row["last_notice_at"]) if question_id else None,
         Outcome(row["finished"]) if row["finished"] else None,
+        calc_version=row["calc_version"],
+        resumed=row["resumed"],
     )

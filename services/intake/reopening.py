@@ -51,4 +51,4 @@ class Reopening:
         )
         tx.publish(verified(request, tx.now))
         REQUESTS.labels(request.right, "reopened").inc()
-        return replace(filed, request=request, question=None, finished=None, warning=None)
+        return replace(filed, request=request, question=None, finished=None, warning=None, resumed=True)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from shared.errors import IllegalTransition
-from shared.rights import Outcome, Right
+from shared.rights import Outcome, Right, Role
 
 
 class State(StrEnum):
@@ -29,7 +29,13 @@ class State(StrEnum):
 
 FOLLOWS: dict[State, frozenset[State]] = {
     State.RECEIVED: frozenset(
-        {State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.IN_PROGRESS, State.RESPONDED}
+        {
+            State.AWAITING_IDENTITY,
+            State.AWAITING_CLARIFICATION,
+            State.IN_PROGRESS,
+            State.AWAITING_DECISION,
+            State.RESPONDED,
+        }
     ),
     State.AWAITING_IDENTITY: frozenset({State.IN_PROGRESS, State.RESPONDED}),
     State.AWAITING_CLARIFICATION: frozenset({State.IN_PROGRESS, State.AWAITING_DECISION, State.RESPONDED}),
@@ -59,11 +65,22 @@ class Request:
     responded_at: datetime | None = None
     closed_at: datetime | None = None
     resumable: bool = False
+    role: Role = "controller"
 
     @property
     def lacks_identity(self) -> bool:
         """Whether it waits for proof of who asks, or was closed without."""
         return self.state is State.AWAITING_IDENTITY or self.outcome is Outcome.UNIDENTIFIED
+
+    @property
+    def goes_on(self) -> State:
+        """The state in which it goes on once nothing more is asked: a person forwards what is not ours to answer."""
+        return State.IN_PROGRESS if self.role == "controller" else State.AWAITING_DECISION
+
+    def must_be_ours(self) -> None:
+        """Raises ``IllegalTransition`` where a customer of ours decides: we do nothing on our own, and forward."""
+        if self.role == "processor":
+            raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
 
     def to(self, state: State) -> "Request":
         """The same request in its next state; raises ``IllegalTransition`` if that state may not follow."""

@@ -76,7 +76,7 @@ def _given_up(tx: Transaction, filed: Filed, question: OpenQuestion, kind: Quest
     if filed.finished is not None:
         return replace(told, request=register.close(tx, told, told.comes_to(filed.finished)))
     if request.state is State.AWAITING_CLARIFICATION:
-        return replace(told, request=request.to(State.IN_PROGRESS))
+        return replace(told, request=request.to(request.goes_on))
     return told
 
 

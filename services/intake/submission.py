@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.identities import Identity, IdentityType, normalise
-from shared.rights import Right
+from shared.rights import Right, Role
 from shared.time_limit_policy import Question
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -85,6 +85,10 @@ class Submission(_Strict):
     scope: Literal["direct_marketing", "legitimate_interests"] | None = None
     received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
     assurance: Assurance | None = None
+    role: Role = Field(
+        default="controller",
+        description="what we are for the data; processor: a customer of ours decides, and we only forward",
+    )
 
     @model_validator(mode="after")
     def _fits_the_right(self) -> Self:
@@ -127,6 +131,25 @@ class QuestionReply(_Strict):
 
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
     received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
+
+
+class ReceiptCorrection(_Strict):
+    """When a request really reached the company, and how that came to light."""
+
+    received_at: AwareDatetime
+    country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = Field(
+        default=None, description="where the subject lives, ISO 3166; as it was, if left out"
+    )
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+
+
+class Forwarded(_Strict):
+    """To whom a request was passed on."""
+
+    controller: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
+        description="the customer who decides about the data, as their contract names them"
+    )
+    may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
 
 
 class ExtensionProposal(_Strict):

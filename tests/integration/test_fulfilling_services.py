@@ -91,6 +91,23 @@ async def test_a_key_stays_while_the_request_may_be_resumed_and_goes_with_the_cl
     assert await office.actions(event.request_id) == ["key.shredded"]
 
 
+async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_erased(open_office: OpenOffice) -> None:
+    office = await open_office()
+    event = await verified(office, Right.ERASURE)
+    closed = RequestClosed(
+        request_id=event.request_id,
+        occurred_at=event.occurred_at,
+        right=event.right,
+        subject=event.subject,
+        outcome=Outcome.FORWARDED,
+        responded_at=event.occurred_at,
+    )
+    async with office.transactions.begin() as tx:
+        await erasure.shred_key([closed], tx)
+    async with office.pool.acquire() as connection:
+        assert set(await office.transactions.vault.statements(connection, [event.subject])) == {event.subject}
+
+
 @pytest.mark.parametrize(("right", "names"), [(Right.ACCESS, 2), (Right.PORTABILITY, 1)])
 async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     open_office: OpenOffice, right: Right, names: int

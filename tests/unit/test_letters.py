@@ -18,6 +18,7 @@ FIELDS = {
     "question": "Which {number} is yours?",
     "asked_on": "06 March 2026",
     "answered_on": "20 April 2026",
+    "controller": "Harbour {Cranes} Ltd",
 }
 
 
@@ -79,3 +80,13 @@ def test_every_allowed_reason_has_words_and_no_other_has() -> None:
 def test_a_folder_without_letters_says_so(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be used"):
         Letters(tmp_path)
+
+
+def test_who_was_forwarded_reads_that_the_controller_answers_and_its_name_only_where_it_may_be_told() -> None:
+    letters = Letters()
+    named = letters.write("forwarded", "DE", FIELDS | {"controller": letters.controller("Harbour {Cranes} Ltd")}).body
+    unnamed = letters.write("forwarded", "DE", FIELDS | {"controller": letters.controller(None)}).body
+    assert "passed your request on to Harbour {Cranes} Ltd." in named
+    assert "passed your request on to the customer for whom we process the data." in unnamed
+    for body in (named, unnamed):
+        assert "They have been informed and will answer you." in body

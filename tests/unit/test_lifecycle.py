@@ -1,5 +1,6 @@
 """The lifecycle of a request: which states may follow which, and that nothing else is possible."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from itertools import product
 
@@ -15,6 +16,7 @@ ALLOWED = {
     (State.RECEIVED, State.AWAITING_IDENTITY),
     (State.RECEIVED, State.AWAITING_CLARIFICATION),
     (State.RECEIVED, State.IN_PROGRESS),
+    (State.RECEIVED, State.AWAITING_DECISION),
     (State.RECEIVED, State.RESPONDED),
     (State.AWAITING_IDENTITY, State.IN_PROGRESS),
     (State.AWAITING_IDENTITY, State.RESPONDED),
@@ -90,3 +92,12 @@ def test_a_request_that_was_resumed_is_answered_once_more_and_for_good() -> None
     withdrawn = silent.answered(Outcome.WITHDRAWN, AT)
     assert (closed.outcome, closed.resumable) == (Outcome.FULFILLED, False)
     assert (withdrawn.outcome, withdrawn.resumable) == (Outcome.WITHDRAWN, False)
+
+
+def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by_us() -> None:
+    theirs = replace(request(State.RECEIVED), role="processor")
+    assert theirs.goes_on is State.AWAITING_DECISION
+    assert request(State.RECEIVED).goes_on is State.IN_PROGRESS
+    request(State.RECEIVED).must_be_ours()
+    with pytest.raises(IllegalTransition, match="forward"):
+        theirs.must_be_ours()

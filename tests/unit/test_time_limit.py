@@ -21,6 +21,7 @@ from shared.time_limit import (
     add_months,
     classify,
     commit_due,
+    due_at,
     due_on,
     earliest,
     end_of,
@@ -189,6 +190,20 @@ def test_a_shorter_limit_of_our_own_holds_for_its_right_and_scope_alone() -> Non
 def test_a_request_for_the_processor_is_forwarded_within_two_working_days() -> None:
     found = target(POLICY.overrides["processor_forwarding"], arrived("2026-04-02T10:00:00+02:00"), POLICY)
     assert found.day == date(2026, 4, 8)  # Good Friday to Easter Monday do not count
+
+
+@pytest.mark.parametrize("right", Right)
+def test_what_is_to_be_forwarded_is_due_then_and_not_with_the_commitment(right: Right) -> None:
+    arrival = arrived("2026-04-02T10:00:00+02:00")
+    assert due_on(arrival, right, None, POLICY, "processor") == date(2026, 4, 8)
+    assert due_at(arrival, right, None, POLICY, "processor") == datetime(2026, 4, 8, 22, tzinfo=UTC)
+    assert due_on(arrival, right, None, POLICY) == date(2026, 5, 2)
+
+
+def test_the_end_of_a_limit_of_hours_is_an_instant_and_of_a_limit_of_days_the_end_of_the_day() -> None:
+    arrival = arrived("2026-03-05T10:00:00+01:00")
+    assert due_at(arrival, Right.OBJECTION, "direct_marketing", POLICY) == datetime(2026, 3, 7, 9, tzinfo=UTC)
+    assert due_at(arrival, Right.ACCESS, None, POLICY) == datetime(2026, 4, 4, 22, tzinfo=UTC)
 
 
 def test_targets_of_the_staff_count_days_from_receipt_or_back_from_the_end() -> None:

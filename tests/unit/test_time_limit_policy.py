@@ -28,6 +28,15 @@ def test_only_direct_marketing_has_a_shorter_limit_by_right_and_scope() -> None:
     assert all(policy.override_for(right, None) is None for right in Right)
 
 
+def test_a_request_for_which_we_are_the_processor_is_due_by_its_own_limit_whatever_it_asks() -> None:
+    policy = read_policy()
+    forwarding = policy.overrides["processor_forwarding"]
+    assert (forwarding.working_days, forwarding.escalate_to) == (2, "team_lead")
+    for right in Right:
+        assert policy.override_for(right, None, "processor") == forwarding
+        assert policy.override_for(right, "direct_marketing", "processor") == forwarding
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -36,6 +45,7 @@ def test_only_direct_marketing_has_a_shorter_limit_by_right_and_scope() -> None:
         ('default_country = "DE"', 'default_country = "ZZ"', "default_country"),
         ("reminder_days", "reminders", "reminder_days"),
         ("version =", "version", "version"),
+        ('role = "processor"', 'role = "reseller"', "processor_forwarding.role"),
     ],
 )
 def test_a_policy_that_cannot_be_used_says_what_to_change(tmp_path: Path, old: str, new: str, told: str) -> None:

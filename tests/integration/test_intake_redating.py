@@ -1,0 +1,221 @@
+"""A corrected receipt, a changed policy and a request that is not ours to answer, at the API and on the bus."""
+
+import json
+from datetime import date, timedelta
+
+import httpx
+import pytest
+
+from services.intake.redate import redate
+from shared.time_limit import calc_version
+from shared.time_limit_policy import TimeLimitPolicy, read_policy
+from tests.fixtures.engine import SetClock
+from tests.integration.test_intake_timing import PROPOSAL, SECRET, Door, door
+
+__all__ = ["door"]
+POLICY = read_policy()
+FOUND = {"received_at": "2026-02-20T09:00:00+01:00", "reason": SECRET}  # entered on 2 March
+THEIRS = {"role": "processor", "assurance": None}
+CUSTOMER = "Harbour Cranes Ltd"
+
+
+def promising(days: int) -> TimeLimitPolicy:
+    commitment = POLICY.commitment.model_copy(update={"days": days})
+    return POLICY.model_copy(update={"commitment": commitment, "version": f"test-{days}"})
+
+
+async def view(door: Door, path: str) -> dict[str, object]:
+    body: dict[str, object] = (await door.channel.get(path)).json()
+    return body
+
+
+async def recorded(door: Door, action: str) -> list[dict[str, object]]:
+    rows = await door.office.pool.fetch("SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action)
+    return [json.loads(row[0]) for row in rows]
+
+
+async def extend(door: Door, path: str) -> None:
+    (await door.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
+    (await door.colleague.post(f"{path}/extension/approval")).raise_for_status()
+
+
+async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(door: Door) -> None:
+    path = await door.submit()
+    await door.office.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
+    corrected = await door.officer.post(f"{path}/receipt", json={**FOUND, "country": "FR"})
+    after = await view(door, path)
+    assert (corrected.status_code, corrected.json()["due_on"], after["due_on"]) == (200, "2026-03-20", "2026-03-20")
+    assert (after["received_at"], after["warning"]) == ("2026-02-20T08:00:00+00:00", "due_in_3_days")
+    [entry] = await recorded(door, "request.redated")
+    before, now = entry["before"], entry["after"]
+    assert isinstance(before, dict)
+    assert isinstance(now, dict)
+    assert (before["due_on"], before["received_at"], before["calendar"]) == (
+        "2026-04-01",
+        "2026-03-02T09:00:00+00:00",
+        "DE",
+    )
+    assert (now["due_on"], now["calendar"], now["calc_version"]) == ("2026-03-20", "FR", calc_version(POLICY))
+    assert SECRET not in json.dumps(entry)
+    event = (await door.said())[-1]
+    assert (event["type"], event["cause"], event["due_on"]) == (
+        "dsr.request.redated.v1",
+        "receipt_corrected",
+        "2026-03-20",
+    )
+    assert (event["zones"], event["calendar"]) == (["America/New_York", "Europe/Paris"], "FR")
+
+
+async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(door: Door) -> None:
+    path = await door.submit(received_at="2026-02-02T09:00:00+01:00")
+    await door.office.pool.execute("UPDATE request SET warning = 'overdue_commitment'")
+    (await door.officer.post(f"{path}/receipt", json=FOUND)).raise_for_status()
+    after = await view(door, path)
+    assert (after["due_on"], after["warning"]) == ("2026-03-20", None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "words"),
+    [
+        ({"received_at": "2026-03-03T09:00:00+01:00"}, 400, "future"),
+        ({"received_at": "2026-03-02T09:00:00+00:00"}, 400, "nothing would change"),
+        ({"received_at": "2026-03-02T09:00:00+00:00", "country": "DE"}, 400, "nothing would change"),
+        ({"reason": "  "}, 422, ""),
+        ({"received_at": "2026-02-20T09:00:00"}, 422, ""),
+    ],
+)
+async def test_a_correction_that_cannot_be_is_refused_and_nothing_moves(
+    door: Door, changed: dict[str, str], status: int, words: str
+) -> None:
+    path = await door.submit()
+    refused = await door.officer.post(f"{path}/receipt", json={**FOUND, **changed})
+    assert (refused.status_code, words in refused.json()["detail"]) == (status, True)
+    assert (await view(door, path))["due_on"] == "2026-04-01"
+    assert [event["type"] for event in await door.said()] == ["dsr.request.received.v1", "dsr.request.verified.v1"]
+
+
+async def test_a_request_was_not_received_after_it_was_entered(door: Door, clock: SetClock) -> None:
+    path = await door.submit()
+    clock.pass_by(days=3)
+    refused = await door.officer.post(f"{path}/receipt", json={**FOUND, "received_at": "2026-03-04T09:00:00+01:00"})
+    assert (refused.status_code, "entered here" in refused.json()["detail"]) == (400, True)
+
+
+async def test_a_channel_corrects_nothing_and_what_is_answered_keeps_its_receipt(door: Door) -> None:
+    path = await door.submit()
+    by_a_channel = await door.channel.post(f"{path}/receipt", json=FOUND)
+    (await door.channel.post(f"{path}/withdraw")).raise_for_status()
+    too_late = await door.officer.post(f"{path}/receipt", json=FOUND)
+    assert (by_a_channel.status_code, too_late.status_code) == (403, 409)
+
+
+@pytest.mark.parametrize(
+    ("received_at", "due_on", "in_time"),
+    [("2026-02-28T09:00:00+01:00", "2026-05-28", True), ("2026-01-20T09:00:00+01:00", "2026-04-19", False)],
+)
+async def test_an_extension_stays_within_what_the_law_allows_and_whether_it_was_told_in_time_is_on_record(
+    door: Door, received_at: str, due_on: str, *, in_time: bool
+) -> None:
+    path = await door.submit()
+    await extend(door, path)
+    corrected = await door.officer.post(f"{path}/receipt", json={**FOUND, "received_at": received_at})
+    [entry] = await recorded(door, "request.redated")
+    assert (corrected.json()["due_on"], entry["extension_told_in_time"]) == (due_on, in_time)
+
+
+async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_later(door: Door) -> None:
+    plain, answered, extended = [await door.submit() for _ in range(3)]
+    (await door.channel.post(f"{answered}/withdraw")).raise_for_status()
+    await extend(door, extended)
+    said = len(await door.said())
+    assert await redate(door.office, POLICY, batch=1) == 0
+    assert [await redate(door.office, promising(25), batch=1) for _ in range(2)] == [2, 0]
+    assert [(await view(door, path))["due_on"] for path in (plain, answered, extended)] == [
+        "2026-03-27",
+        "2026-04-01",
+        "2026-05-27",
+    ]
+    assert [await redate(door.office, POLICY) for _ in range(2)] == [2, 0]  # back again: nobody gets less than promised
+    assert (await view(door, plain))["due_on"] == "2026-03-27"
+    events = (await door.said())[said:]
+    assert [(event["type"], event["cause"]) for event in events] == [("dsr.request.redated.v1", "policy_changed")] * 4
+    assert {event["due_on"] for event in events} == {"2026-03-27", "2026-05-27"}
+
+
+async def test_what_was_stored_before_versions_were_kept_gets_one_with_the_first_run(door: Door) -> None:
+    await door.submit()
+    await door.office.pool.execute("UPDATE request SET calc_version = ''")
+    assert [await redate(door.office, POLICY) for _ in range(2)] == [1, 0]
+    assert await door.office.pool.fetchval("SELECT calc_version FROM request") == calc_version(POLICY)
+
+
+async def test_what_a_customer_decides_about_waits_and_nothing_of_ours_begins(door: Door) -> None:
+    path = await door.submit(**THEIRS)
+    waiting = await view(door, path)
+    proof = {"assurance": {"level": "L2", "method": "account"}}
+    tried = [
+        await door.channel.post(f"{path}/verify", json=proof),
+        await door.officer.post(f"{path}/decision", json={"decision": "retry"}),
+        await door.officer.post(f"{path}/extension", json=PROPOSAL),
+    ]
+    assert (waiting["state"], waiting["role"], waiting["due_on"]) == ("awaiting_decision", "processor", "2026-03-04")
+    assert "data that we process for a customer" in str(waiting["answer"])
+    assert [(one.status_code, "forward" in one.json()["detail"]) for one in tried] == [(409, True)] * 3
+    [received] = await door.said()
+    assert (received["type"], received["role"]) == ("dsr.request.received.v1", "processor")
+
+
+@pytest.mark.parametrize(("may_be_named", "named"), [(True, True), (False, False)])
+async def test_forwarding_closes_the_request_and_the_subject_reads_who_answers(
+    door: Door, *, may_be_named: bool, named: bool
+) -> None:
+    path = await door.submit(**THEIRS)
+    body = {"controller": CUSTOMER, "may_be_named": may_be_named}
+    by_a_channel = await door.channel.post(f"{path}/forward", json=body)
+    forwarded = await door.officer.post(f"{path}/forward", json=body)
+    twice = await door.officer.post(f"{path}/forward", json=body)
+    after = await view(door, path)
+    (letter,) = (await door.channel.get(f"{path}/letters")).json()["letters"]
+    assert (by_a_channel.status_code, forwarded.json()["state"], twice.status_code) == (403, "closed", 409)
+    assert (after["outcome"], "they will answer you" in str(after["answer"])) == ("forwarded", True)
+    assert (letter["kind"], CUSTOMER in letter["body"]) == ("forwarded", named)
+    assert "will answer you" in letter["body"]
+    closed = (await door.said())[-1]
+    assert (closed["type"], closed["outcome"]) == ("dsr.request.closed.v1", "forwarded")
+    [entry] = await recorded(door, "request.forwarded")
+    assert entry["named_to_subject"] is may_be_named
+    assert CUSTOMER not in json.dumps(entry)
+    timeline = (await door.channel.get(f"{path}/timeline")).json()["entries"]
+    assert [each["action"] for each in timeline] == [
+        *("request.received", "letter.written", "request.forwarded", "request.closed"),
+    ]
+
+
+async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_and_not_after(door: Door) -> None:
+    waiting, begun = await door.submit(assurance=None), await door.submit()
+    body = {"controller": CUSTOMER}
+    answers: list[httpx.Response] = [await door.officer.post(f"{path}/forward", json=body) for path in (waiting, begun)]
+    assert [answer.status_code for answer in answers] == [200, 409]
+    after = await view(door, waiting)
+    assert (after["role"], after["outcome"]) == ("processor", "forwarded")
+    assert (await view(door, begun))["state"] == "in_progress"
+
+
+async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_forwarded(door: Door) -> None:
+    path = await door.submit(**THEIRS)
+    asked = {"question": "clarification", "text": "Which company did you speak to?"}
+    waiting = await door.officer.post(f"{path}/question", json=asked)
+    replied = await door.channel.post(f"{path}/reply", json={"text": CUSTOMER})
+    forwarded = await door.officer.post(f"{path}/forward", json={"controller": CUSTOMER})
+    assert [one.json()["state"] for one in (waiting, replied, forwarded)] == [
+        "awaiting_clarification",
+        "awaiting_decision",
+        "closed",
+    ]
+
+
+async def test_a_corrected_receipt_counts_the_two_working_days_anew(door: Door) -> None:
+    path = await door.submit(**THEIRS)
+    corrected = await door.officer.post(f"{path}/receipt", json=FOUND)
+    received_on = date(2026, 2, 20)
+    assert corrected.json()["due_on"] == (received_on + timedelta(days=4)).isoformat()  # over a weekend

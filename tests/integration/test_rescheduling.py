@@ -1,0 +1,131 @@
+"""Work follows its request: what is open moves to the new due date and is worked in the new order."""
+
+from datetime import date, timedelta
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared import fulfilling, fulfilment, tasks
+from shared.bus.topics import ServiceName
+from shared.downstreams.contract import Operation
+from shared.errors import Refused
+from shared.events import RequestExtended, RequestRedated
+from shared.identities import IdentityType
+from shared.rights import Right
+from tests.fixtures.desk_work import claimed, opened
+from tests.fixtures.engine import DUE, Office, OpenOffice, ScriptedSystem, SetClock
+
+SOONER, LATER = DUE - timedelta(days=9), DUE + timedelta(days=61)
+CRM = ("crm", "erase")
+
+
+def extended(request_id: UUID, due_on: date, clock: SetClock) -> RequestExtended:
+    return RequestExtended(
+        request_id=request_id,
+        occurred_at=clock.now(),
+        right=Right.ERASURE,
+        reason="VOLUME",
+        due_on=due_on,
+        told_at=clock.now(),
+    )
+
+
+def redated(request_id: UUID, due_on: date, clock: SetClock) -> RequestRedated:
+    return RequestRedated(
+        request_id=request_id,
+        occurred_at=clock.now(),
+        right=Right.ERASURE,
+        cause="receipt_corrected",
+        received_at=clock.now(),
+        zones=("Europe/Berlin",),
+        calendar="DE",
+        due_on=due_on,
+    )
+
+
+async def hear(office: Office, *events: RequestExtended | RequestRedated) -> None:
+    async with office.transactions.begin() as tx:
+        await fulfilling.reschedule(events, tx)
+
+
+async def days(office: Office, request_id: UUID) -> dict[str, date]:
+    rows = await office.pool.fetch(
+        "SELECT t.state, t.due_on FROM task t JOIN fulfilment f USING (fulfilment_id) WHERE f.request_id = $1"
+        " UNION ALL SELECT 'fulfilment', due_on FROM fulfilment WHERE request_id = $1",
+        request_id,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+@pytest.mark.parametrize("service", [ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT])
+async def test_what_has_become_due_sooner_is_worked_first_and_what_was_extended_last(
+    open_office: OpenOffice, clock: SetClock, service: ServiceName
+) -> None:
+    office = await open_office(ScriptedSystem("crm"), service=service)
+    first, second, third = await opened(office, 3)
+    await hear(office, extended(first, LATER, clock), redated(third, SOONER, clock))
+    claims = await claimed(office, clock)
+    assert [(claim.request_id, claim.due_on) for claim in claims] == [(third, SOONER), (second, DUE), (first, LATER)]
+    assert await office.actions(first) == ["fulfilment.opened", "fulfilment.rescheduled"]
+    assert await office.actions(second) == ["fulfilment.opened"]
+
+
+async def test_the_last_of_several_new_dates_of_a_request_counts(open_office: OpenOffice, clock: SetClock) -> None:
+    office = await open_office(ScriptedSystem("crm"))
+    [request] = await opened(office)
+    await hear(office, extended(request, LATER, clock), redated(request, SOONER, clock))
+    assert await days(office, request) == {"ready": SOONER, "fulfilment": SOONER}
+
+
+async def test_stages_to_come_move_too_and_what_is_done_keeps_its_date(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    crm = ScriptedSystem("crm", yields=frozenset({IdentityType.PHONE}))
+    office = await open_office(crm, ScriptedSystem("cdr", needs=frozenset({IdentityType.PHONE})))
+    [request] = await opened(office)
+    await office.desk("crm", Operation.LOCATE).work()
+    await hear(office, redated(request, SOONER, clock))
+    assert await days(office, request) == {"done": DUE, "ready": SOONER, "waiting": SOONER, "fulfilment": SOONER}
+
+
+async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office = await open_office(ScriptedSystem("crm"))
+    [request] = await opened(office)
+    [claim] = await claimed(office, clock)
+    await hear(office, redated(request, SOONER, clock))
+    assert await days(office, request) == {"leased": SOONER, "fulfilment": SOONER}
+    conclusion = tasks.Conclusion(claim, "ready", None, "unavailable", clock.now())
+    async with office.pool.acquire() as connection:
+        assert await tasks.conclude(connection, [conclusion], clock.now()) == {claim.task_id}
+    assert [claim.due_on for claim in await claimed(office, clock)] == [SOONER]
+
+
+async def test_a_failed_task_is_tried_again_by_its_new_date(open_office: OpenOffice, clock: SetClock) -> None:
+    crm = ScriptedSystem("crm")
+
+    async def refuse(asked: object, note: object) -> list[Refused]:
+        del note
+        assert isinstance(asked, list)
+        return [Refused("an invoice is unpaid") for _ in asked]
+
+    crm.answers[Operation.ERASE] = refuse
+    office = await open_office(crm)
+    [request] = await opened(office)
+    await office.desk("crm").work()
+    assert await office.fulfilment_state(request) == "blocked"
+    await hear(office, redated(request, SOONER, clock))
+    async with office.transactions.begin() as tx:
+        await fulfilment.retry(tx, [request])
+    assert [claim.due_on for claim in await claimed(office, clock)] == [SOONER]
+
+
+async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(open_office: OpenOffice, clock: SetClock) -> None:
+    office = await open_office(ScriptedSystem("crm"))
+    [request] = await opened(office)
+    async with office.transactions.begin() as tx:
+        await fulfilment.cancel(tx, [request])
+    await hear(office, redated(request, SOONER, clock), redated(uuid7(), SOONER, clock))
+    assert await days(office, request) == {"cancelled": DUE, "fulfilment": DUE}
