@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 
-from services.deadline import clocks, company, questions
+from services.deadline import clocks, company, questions, steps, targets
 from services.deadline.clocks import Started, Stopped
 from services.deadline.milestones import Clock, next_at, schedule
 from services.deadline.recomputation import recompute, running
-from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestExtended, RequestReceived
+from services.deadline.targets import Step
+from shared.events import (
+    FulfilmentCompleted,
+    QuestionAnswered,
+    QuestionSent,
+    RequestClosed,
+    RequestExtended,
+    RequestReceived,
+    RequestVerified,
+)
 from shared.suspension import not_counted
 from shared.time_limit import Arrival, Timeliness, due_on, limits, target, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
@@ -30,8 +39,20 @@ async def start(events: Sequence[RequestReceived], tx: Transaction, *, policy: T
         )
 
 
+async def verified(events: Sequence[RequestVerified], tx: Transaction) -> None:
+    """The request is triaged, and whoever talks to the subject may know of it."""
+    await steps.take(tx.connection, Step.TRIAGED, events)
+    await company.flag(events, tx)
+
+
+async def collected(events: Sequence[FulfilmentCompleted], tx: Transaction) -> None:
+    """Every downstream has done its part of the request."""
+    await steps.take(tx.connection, Step.COLLECTED, events)
+
+
 async def asked(events: Sequence[QuestionSent], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
     """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""
+    await steps.take(tx.connection, Step.TRIAGED, events)
     await questions.ask(tx.connection, events)
     for dated in await running(tx.connection, [event.request_id for event in events]):
         regime = policy.regime_of(dated.calendar)
@@ -84,6 +105,8 @@ def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | 
     day, due_at = due_on(arrival, event.right, event.scope, policy), found.commit_due_instant
     if shorter := policy.override_for(event.right, event.scope):
         due_at = min(due_at, target(shorter, arrival, policy).instant)
+    # What was found late is not judged before it was known.
+    first_target_at = targets.first_at(arrival, due_at, policy)
     clock = Clock(event.received_at, event.zones, day, due_at, found.statutory_due, found.statutory_due_instant)
     return Started(
         request_id=event.request_id,
@@ -94,5 +117,6 @@ def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | 
         work_by=min(found.work_by, day),
         calc_version=found.calc_version,
         next_milestone_at=next_at(schedule(clock, policy.milestones.approaching_days), None),
+        next_target_at=first_target_at and max(first_target_at, event.occurred_at),
         traceparent=traceparent,
     )

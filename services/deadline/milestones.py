@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from shared.time_limit import end_of
+from shared.time_limit_policy import Span
 
 ClockName = Literal["commitment", "statutory"]
 
@@ -76,6 +77,11 @@ def due(milestones: Sequence[Milestone], told_until: datetime | None, now: datet
 def next_at(milestones: Sequence[Milestone], told_until: datetime | None) -> datetime | None:
     """When to look at the request again; ``None`` when everything has been told."""
     return next((each.at for each in milestones if told_until is None or each.at > told_until), None)
+
+
+def prompts(milestone: Milestone, prompt: Span) -> bool:
+    """Whether it is the time to extend the request or to answer it."""
+    return isinstance(milestone, Approaching) and milestone.days_left == prompt.days_before_due
 
 
 def escalates(milestone: Milestone, escalate_days: int) -> bool:
