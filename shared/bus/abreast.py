@@ -18,7 +18,7 @@ class Abreast:
     def heard_until(
         self, positions: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], now: float
     ) -> float | None:
-        """Until when all was heard, if it is later than at the look before; everything up to ``positions`` is handled."""
+        """Until when all was heard, if later than at the look before; what is before ``positions`` was handled."""
         if ends and all(positions[place] >= end for place, end in ends.items()):
             self._since, self._ends = now, ends
             return now

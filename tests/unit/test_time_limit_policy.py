@@ -35,6 +35,9 @@ def test_only_direct_marketing_has_a_shorter_limit_by_right_and_scope() -> None:
         ("approaching_days = [7, 3, 1]", "approaching_days = [1, 3, 7]", "from far to near"),
         ('default_country = "DE"', 'default_country = "ZZ"', "default_country"),
         ("reminder_days", "reminders", "reminder_days"),
+        ("triage = {", "triaged = {", "targets.triaged"),
+        ("days_before_due = 7", "days_before_due = 6", "extend_or_answer needs a days_before_due"),
+        ('daily_page_to = ["dpo", "executive"]', "daily_page_to = []", "daily_page_to"),
         ("version =", "version", "version"),
     ],
 )
