@@ -43,7 +43,9 @@ async def test_a_request_in_progress_is_flagged_in_the_crm_until_its_answer_and_
         seeded = await stores.seed(platform, "seed", 2)
         copied = await stores.copy(platform, seeded, "run", run_folder / "flagged" / "stores")
         subject = Subject(0)
-        customer = await crm.add(emails=(subject.email,), phones=(Phone(subject.phone, SINCE),))
+        customer = await crm.add(
+            code=subject.account_id, emails=(subject.email,), phones=(Phone(subject.phone, SINCE),)
+        )
         neighbour = await crm.add()
         named = {"url": crm.tryton.url, "database": crm.tryton.database, "login": crm.tryton.login}
         with copied.downstreams.open("a") as file:

@@ -232,17 +232,22 @@ async def _complete(door: Door, path: str) -> None:
 
 async def test_a_missed_target_is_shown_and_never_hides_a_graver_warning(door: Door, clock: SetClock) -> None:
     path = await door.submit()
-    about = {"request_id": path.rpartition("/")[2], "occurred_at": clock.now(), "right": "access"}
-    due = {"due_on": clock.now().date()}
-    target = {"target_on": clock.now().date(), "escalate_to": "team_lead"}
+    about: dict[str, object] = {
+        "request_id": path.rpartition("/")[2],
+        "occurred_at": clock.now(),
+        "right": "access",
+        "due_on": clock.now().date(),
+        "target_on": clock.now().date(),
+        "escalate_to": "team_lead",
+    }
     shown: list[str] = []
     for event in (
-        TargetMissed(**about, **target, target="triage"),
-        TargetMissed(**about, **target, target="collection"),
-        DeadlineApproaching(**about, **due, days_left=7),
-        TargetMissed(**about, **target, target="review"),
-        DeadlineOverdue(**about, **due, clock="commitment"),
-        TargetMissed(**about, **target, target="review"),
+        TargetMissed.model_validate({**about, "target": "triage"}),
+        TargetMissed.model_validate({**about, "target": "collection"}),
+        DeadlineApproaching.model_validate({**about, "days_left": 7}),
+        TargetMissed.model_validate({**about, "target": "review"}),
+        DeadlineOverdue.model_validate({**about, "clock": "commitment"}),
+        TargetMissed.model_validate({**about, "target": "review"}),
     ):
         async with door.office.begin() as tx:
             match event:

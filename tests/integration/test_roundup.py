@@ -229,7 +229,12 @@ async def test_the_daily_page_is_one_ticket_that_names_requests_and_whom_it_is_f
     office: Office, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     lines: JsonValue = ["one: due on 2026-12-27", "and 7 more"]
-    details = {"level": "daily_page", "due_on": "2026-12-24", "lines": lines, "escalate_to": ["dpo", "executive"]}
+    details: dict[str, JsonValue] = {
+        "level": "daily_page",
+        "due_on": "2026-12-24",
+        "lines": lines,
+        "escalate_to": ["dpo", "executive"],
+    }
     page = task(Operation.ESCALATE, details=details)
     first, again = [result for _ in range(2) for result in await ticketing.escalate([page], notes.note)]
     assert isinstance(first, Receipt)
