@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
-from services.deadline import daily_page, handlers, watch
+from services.deadline import handlers, watch
 from services.deadline.settings import DeadlineSettings
 from services.deadline.sweep import Sweep
 from shared.bus.consumer import loop_of
@@ -274,73 +274,6 @@ async def test_a_look_at_many_open_requests_reads_only_those_whose_target_has_co
     assert "clock_next_target" in text
     assert "Rows Removed by Filter" not in text
     assert await judge_all(office) == 1
-
-
-async def pages(pool: asyncpg.Pool) -> list[list[str]]:
-    rows = await pool.fetch("SELECT details FROM fulfilment WHERE due_on = opened_at::date ORDER BY opened_at")
-    assert all(row[0]["escalate_to"] == ["dpo", "executive"] for row in rows)
-    return [row[0]["lines"] for row in rows]
-
-
-def morning(days: int) -> datetime:
-    """Eight in the morning in New York, so many days after the receipt."""
-    return ARRIVED.replace(hour=13) + timedelta(days=days)
-
-
-async def test_the_daily_page_is_sent_once_a_day_while_a_request_is_nearly_due_or_overdue(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
-) -> None:
-    event, later = received(), received(received_at=ARRIVED + timedelta(days=9))
-    await hear(office, event, later)
-    sent: list[list[bool]] = []
-    for day in (26, 27, 28, 33):
-        clock.at = morning(day)
-        sent.append([await sweep_of(office).page() for _ in range(2)])
-    assert sent == [[False, False], [True, False], [True, False], [True, False]]
-    assert await pages(pool) == [
-        *[[f"{event.request_id}: due on 2026-04-04"]] * 2,
-        [f"{event.request_id}: was due on 2026-04-04"],
-    ]
-    async with office.begin() as tx:
-        await stop([closed(event, clock.at)], tx)
-    clock.at = morning(34)
-    assert not await sweep_of(office).page()
-
-
-async def test_the_daily_page_waits_for_its_hour_and_two_instances_send_one(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
-) -> None:
-    await hear(office, received())
-    clock.at = morning(28).replace(hour=10)
-    assert not await sweep_of(office).page()
-    clock.at = morning(28)
-    sent = await asyncio.gather(*(sweep_of(office).page() for _ in range(4)))
-    assert sorted(sent) == [False, False, False, True]
-    assert len(await pages(pool)) == 1
-
-
-async def test_the_daily_page_lists_the_longest_due_and_counts_the_others(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
-) -> None:
-    longest = received(received_at=ARRIVED - timedelta(days=3))
-    await hear(office, *(received() for _ in range(daily_page.LISTED + 6)), longest)
-    clock.at = morning(28)
-    assert await sweep_of(office).page()
-    (lines,) = await pages(pool)
-    assert len(lines) == daily_page.LISTED + 1
-    assert lines[0] == f"{longest.request_id}: was due on 2026-04-01"
-    assert lines[-1] == "and 7 more"
-
-
-async def test_the_daily_page_reads_what_is_nearly_due_and_not_what_is_open(
-    office: Transactions, pool: asyncpg.Pool
-) -> None:
-    await hear(office, *(received() for _ in range(3_000)))
-    await pool.execute("VACUUM ANALYZE clock")
-    given = (["access"], ARRIVED, ARRIVED.date())
-    for query, values in ((daily_page.NEAREST, (*given, ARRIVED, 100)), (daily_page.NUMBER, given)):
-        plan = await pool.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *values)
-        assert "Seq Scan" not in (plan if isinstance(plan, str) else json.dumps(plan))
 
 
 @pytest.mark.parametrize("batch", [1, 3])
