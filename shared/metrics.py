@@ -45,6 +45,7 @@ MetricName = Literal[
     "dsr_requests_answered",  # requests answered in the last 30 days, by outcome and timeliness
     "dsr_requests_reached_due",  # requests whose commitment, as first promised, ended in the last 30 days
     "dsr_requests_extended",  # of those, how many were extended
+    "dsr_targets_missed_total",  # targets of the staff that passed without their step since the process started
     "dsr_extensions_approved",  # extensions approved in the last 30 days, by reason
     "dsr_extensions_refused_total",  # extensions that were refused since the process started, by what was wrong
     "dsr_suspension_days",  # from a question to its answer, answered in the last 30 days, nearest rank
@@ -131,6 +132,7 @@ REACHED_DUE = _gauge(
     "dsr_requests_reached_due", "Requests whose commitment ended in the last 30 days", ["right"], PEOPLE
 )
 EXTENDED = _gauge("dsr_requests_extended", "Of those, how many were extended", ["right"], PEOPLE)
+TARGETS_MISSED = _counter("dsr_targets_missed_total", "Targets that passed without their step", ["target"], PEOPLE)
 EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"], PEOPLE)
 EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"], PEOPLE)
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"], PEOPLE)

@@ -1,6 +1,7 @@
 """What operators see besides metrics: traces, logs and the pulse of each loop; never personal data."""
 
 import logging
+import math
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -30,10 +31,20 @@ class Pulse:
     def __init__(self, limit_seconds: float = 60.0) -> None:
         self._limit = limit_seconds
         self._beats: dict[str, float] = {}
+        self._heard: dict[str, float] = {}
 
     def beat(self, loop: str) -> None:
         """The loop has just gone round."""
         self._beats[loop] = time.monotonic()
+
+    def heard(self, loop: str, since: float) -> None:
+        """A consumer has heard everything that was on the bus at that time of the monotonic clock."""
+        self._heard[loop] = since
+
+    def unheard_seconds(self, loop: str) -> float:
+        """For how long something may have been on the bus that this consumer has not heard; for ever if never told."""
+        since = self._heard.get(loop)
+        return math.inf if since is None else time.monotonic() - since
 
     def still(self) -> list[str]:
         """The loops that have not gone round within the limit."""

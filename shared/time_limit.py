@@ -181,17 +181,22 @@ def timeliness(responded_at: datetime, commit_due_at: datetime, statutory_due_at
 
 def target(span: Span, arrival: Arrival, policy: TimeLimitPolicy) -> Target:
     """When a limit of our own ends: hours are elapsed hours, days are local dates that end in the easternmost zone."""
-    received_on = receipt_date(arrival.received_at, arrival.zones)
     if span.hours is not None:
         instant = arrival.received_at.astimezone(UTC) + timedelta(hours=span.hours)
         return Target(receipt_date(instant, arrival.zones), instant, span.escalate_to)
+    received_on = receipt_date(arrival.received_at, arrival.zones)
+    return _target(span, received_on, arrival.zones, arrival.calendar, policy.commitment.days)
+
+
+@lru_cache(maxsize=8192)
+def _target(span: Span, received_on: date, zones: tuple[str, ...], calendar_name: str | None, days: int) -> Target:
     if span.working_days is not None:
-        day = calendar(arrival.calendar).add_working_days(received_on, span.working_days)
+        day = calendar(calendar_name).add_working_days(received_on, span.working_days)
     elif span.days is not None:
         day = received_on + timedelta(days=span.days)
     else:
-        day = commitment(received_on, policy.commitment.days) - timedelta(days=span.days_before_due or 0)
-    return Target(day, end_of(day, arrival.zones), span.escalate_to)
+        day = commitment(received_on, days) - timedelta(days=span.days_before_due or 0)
+    return Target(day, end_of(day, zones), span.escalate_to)
 
 
 def due_on(

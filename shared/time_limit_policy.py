@@ -20,6 +20,18 @@ class Question(StrEnum):
     CLARIFICATION = "clarification"
 
 
+class TargetName(StrEnum):
+    """By when the staff want to have taken a step; a name that is not here is refused when the policy is read."""
+
+    ACKNOWLEDGEMENT = "acknowledgement"
+    ACKNOWLEDGEMENT_ALERT = "acknowledgement_alert"
+    TRIAGE = "triage"
+    QUESTION_SENT = "question_sent"
+    COLLECTION = "collection"
+    REVIEW = "review"
+    EXTEND_OR_ANSWER = "extend_or_answer"
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +51,7 @@ class Milestones(_Data):
     approaching_days: tuple[PositiveInt, ...]
     escalate_days: NonNegativeInt
     daily_page_days: NonNegativeInt
+    daily_page_to: tuple[str, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _from_far_to_near(self) -> Self:
@@ -96,7 +109,7 @@ class TimeLimitPolicy(_Data):
     commitment: Commitment
     milestones: Milestones
     overrides: dict[str, Span]
-    targets: dict[str, Span]
+    targets: dict[TargetName, Span]
     extension: ExtensionRules
     suspension: SuspensionRules
     calendars: dict[str, str]
@@ -120,6 +133,17 @@ class TimeLimitPolicy(_Data):
     def override_for(self, right: Right, scope: str | None, role: Role = "controller") -> Span | None:
         """The shorter limit of our own for a request of this right, scope and role, if there is one."""
         return next((span for span in self.overrides.values() if span.holds_for(right, scope, role)), None)
+
+    @property
+    def prompt(self) -> Span | None:
+        """The target that is a milestone as well: so many days before it is due, extend the request or answer it."""
+        return self.targets.get(TargetName.EXTEND_OR_ANSWER)
+
+    @model_validator(mode="after")
+    def _prompt_is_a_milestone(self) -> Self:
+        if self.prompt and self.prompt.days_before_due not in self.milestones.approaching_days:
+            raise ValueError("targets.extend_or_answer needs a days_before_due that is one of approaching_days")
+        return self
 
     @model_validator(mode="after")
     def _default_country_has_a_zone(self) -> Self:

@@ -15,13 +15,13 @@ from shared.time_limit import Timeliness
 _COLUMNS = (
     *("request_id", "subject_ref", "right", "calendar"),
     *("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at", "pausing"),
-    *("work_by", "calc_version", "next_milestone_at", "traceparent", "role", "scope"),
+    *("work_by", "calc_version", "next_milestone_at", "watched", "next_target_at", "traceparent", "role", "scope"),
 )
 
 _CLOCK = attrgetter("received_at", "zones", "due_on", "due_at", "statutory_due_on", "statutory_due_at", "pausing")
 
 COME = """
-SELECT request_id, subject_ref, "right", told_until, traceparent,
+SELECT request_id, subject_ref, "right", told_until, extended, traceparent,
        received_at, zones, due_on, due_at, statutory_due_on, statutory_due_at, pausing
 FROM clock WHERE next_milestone_at <= $1 ORDER BY next_milestone_at LIMIT $2 FOR UPDATE SKIP LOCKED
 """
@@ -39,7 +39,8 @@ WHERE request_id = ANY($1) AND responded_at IS NULL ORDER BY request_id FOR UPDA
 
 _STOP = """
 UPDATE clock SET responded_at = s.responded_at, outcome = s.outcome, timeliness = s.timeliness,
-    next_milestone_at = NULL, role = CASE s.outcome WHEN 'forwarded' THEN 'processor' ELSE clock.role END
+    next_milestone_at = NULL, watched = false, next_target_at = NULL,
+    role = CASE s.outcome WHEN 'forwarded' THEN 'processor' ELSE clock.role END
 FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[]) AS s (request_id, responded_at, outcome, timeliness)
 WHERE clock.request_id = s.request_id
 """
@@ -63,6 +64,7 @@ class Started:
     work_by: date
     calc_version: str
     next_milestone_at: datetime | None
+    next_target_at: datetime | None
     traceparent: str | None
     role: Role
     scope: str | None
@@ -76,6 +78,7 @@ class Running:
     subject_ref: UUID
     right: Right
     told_until: datetime | None
+    extended: bool
     traceparent: str | None
     clock: Clock
 
@@ -114,7 +117,8 @@ async def start(connection: Connection, started: Sequence[Started]) -> None:
         (
             *(s.request_id, s.subject_ref, s.right, s.calendar),
             *_CLOCK(s.clock),
-            *(s.work_by, s.calc_version, s.next_milestone_at, s.traceparent, s.role, s.scope),
+            *(s.work_by, s.calc_version, s.next_milestone_at, True, s.next_target_at),
+            *(s.traceparent, s.role, s.scope),
         )
         for s in started
     ]
@@ -124,7 +128,7 @@ async def start(connection: Connection, started: Sequence[Started]) -> None:
 async def come(connection: Connection, now: datetime, limit: int) -> list[Running]:
     """Up to ``limit`` clocks that have come to a milestone, the longest due first; those in other hands are left."""
     rows = await connection.fetch(COME, now, limit)
-    return [Running(row[0], row[1], Right(row[2]), row[3], row[4], clock_of(row[5:])) for row in rows]
+    return [Running(row[0], row[1], Right(row[2]), row[3], row[4], row[5], clock_of(row[6:])) for row in rows]
 
 
 async def told(connection: Connection, moved: Sequence[tuple[UUID, datetime | None, datetime | None]]) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from services.deadline import clocks, company, deferrals, questions
+from services.deadline import clocks, company, deferrals, questions, steps, targets
 from services.deadline.clocks import Started, Stopped
 from services.deadline.milestones import Clock, next_at, schedule
 from services.deadline.recomputation import recompute, running
+from services.deadline.targets import Step
 from shared.events import (
+    FulfilmentCompleted,
     QuestionAnswered,
     QuestionSent,
     RequestClosed,
@@ -14,6 +16,7 @@ from shared.events import (
     RequestReceived,
     RequestRedated,
     RequestReopened,
+    RequestVerified,
 )
 from shared.suspension import not_counted
 from shared.time_limit import Arrival, Timeliness, due_at, due_on, limits, timeliness
@@ -38,8 +41,20 @@ async def start(events: Sequence[RequestReceived], tx: Transaction, *, policy: T
         )
 
 
+async def verified(events: Sequence[RequestVerified], tx: Transaction) -> None:
+    """The request is triaged, and whoever talks to the subject may know of it."""
+    await steps.take(tx.connection, Step.TRIAGED, events)
+    await company.flag(events, tx)
+
+
+async def collected(events: Sequence[FulfilmentCompleted], tx: Transaction) -> None:
+    """Every downstream has done its part of the request."""
+    await steps.take(tx.connection, Step.COLLECTED, events)
+
+
 async def asked(events: Sequence[QuestionSent], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
     """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""
+    await steps.take(tx.connection, Step.TRIAGED, events)
     await questions.ask(tx.connection, events)
     for dated in await running(tx.connection, [event.request_id for event in events]):
         regime = policy.regime_of(dated.calendar)
@@ -108,6 +123,8 @@ def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | 
     found = limits(arrival, policy)
     what = (event.right, event.scope, policy, event.role)
     day, end = due_on(arrival, *what), due_at(arrival, *what)
+    # What was found late is not judged before it was known.
+    first_target_at = targets.first_at(arrival, end, policy)
     clock = Clock(event.received_at, event.zones, day, end, found.statutory_due, found.statutory_due_instant)
     return Started(
         request_id=event.request_id,
@@ -118,6 +135,7 @@ def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | 
         work_by=min(found.work_by, day),
         calc_version=found.calc_version,
         next_milestone_at=next_at(schedule(clock, policy.milestones.approaching_days), None),
+        next_target_at=first_target_at and max(first_target_at, event.occurred_at),
         traceparent=traceparent,
         role=event.role,
         scope=event.scope,

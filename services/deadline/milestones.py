@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from shared.time_limit import end_of
+from shared.time_limit_policy import Span
 
 ClockName = Literal["commitment", "statutory"]
 
@@ -88,6 +89,11 @@ def told_of(told: Sequence[Milestone], anew: Sequence[Milestone], told_until: da
     if told_until is None or missed is None or missed > told_until:
         return told_until
     return missed - timedelta.resolution
+
+
+def prompts(milestone: Milestone, prompt: Span) -> bool:
+    """Whether it is the time to extend the request or to answer it."""
+    return isinstance(milestone, Approaching) and milestone.days_left == prompt.days_before_due
 
 
 def escalates(milestone: Milestone, escalate_days: int) -> bool:

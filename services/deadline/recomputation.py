@@ -6,12 +6,13 @@ The events: an extension, an answer, a redating, a request reopened.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.deadline import silence
+from services.deadline import silence, targets
 from services.deadline.clocks import clock_of
 from services.deadline.milestones import Clock, due, next_at, schedule, told_of
 from services.deadline.silence import Waited
@@ -44,12 +45,13 @@ _MOVE = """
 UPDATE clock SET due_on = m.due_on, due_at = m.due_at, statutory_due_on = m.statutory_due_on,
     statutory_due_at = m.statutory_due_at, pausing = m.pausing, work_by = m.work_by, calc_version = m.calc_version,
     extended = m.extended, next_milestone_at = m.next_milestone_at, told_until = m.told_until,
+    next_target_at = CASE WHEN watched THEN COALESCE(m.next_target_at, clock.next_target_at) END,
     received_at = m.received_at, zones = string_to_array(m.zones, ','), calendar = m.calendar
 FROM unnest($1::uuid[], $2::date[], $3::timestamptz[], $4::date[], $5::timestamptz[], $6::boolean[], $7::date[],
-            $8::text[], $9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[], $13::text[],
-            $14::text[])
+            $8::text[], $9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[],
+            $13::timestamptz[], $14::text[], $15::text[])
      AS m (request_id, due_on, due_at, statutory_due_on, statutory_due_at, pausing, work_by, calc_version, extended,
-           next_milestone_at, told_until, received_at, zones, calendar)
+           next_milestone_at, next_target_at, told_until, received_at, zones, calendar)
 WHERE clock.request_id = m.request_id
 """
 
@@ -159,7 +161,8 @@ async def recompute(
     if moved:
         await tx.connection.execute(_KEEP, moved, tx.now, cause)
     if after:
-        await tx.connection.execute(_MOVE, *map(list, zip(*(_row(new, policy) for new in after), strict=True)))
+        row = partial(_row, policy=policy)
+        await tx.connection.execute(_MOVE, *map(list, zip(*map(row, before, after), strict=True)))
     if waited := [new.waited for new in after if new.asks]:
         await silence.plan(tx.connection, waited, policy)
     for old, new in zip(before, after, strict=True):
@@ -196,11 +199,14 @@ def _dates(dated: Dated) -> dict[str, JsonValue]:
     }
 
 
-def _row(dated: Dated, policy: TimeLimitPolicy) -> tuple[object, ...]:
+def _row(old: Dated, dated: Dated, policy: TimeLimitPolicy) -> tuple[object, ...]:
     clock = dated.clock
+    # Targets that were told stay told: it is safe to look at all of them again, and needless unless their days moved.
+    same = (old.arrival, old.calc_version) == (dated.arrival, dated.calc_version)
+    next_target_at = None if same else targets.first_at(dated.arrival, clock.due_at, policy)
     next_milestone_at = next_at(schedule(clock, policy.milestones.approaching_days), dated.told_until)
     return (
         *(dated.request_id, clock.due_on, clock.due_at, clock.statutory_due_on, clock.statutory_due_at),
-        *(clock.pausing, dated.work_by, dated.calc_version, dated.extended, next_milestone_at, dated.told_until),
-        *(clock.received_at, ",".join(clock.zones), dated.calendar),
+        *(clock.pausing, dated.work_by, dated.calc_version, dated.extended, next_milestone_at, next_target_at),
+        *(dated.told_until, clock.received_at, ",".join(clock.zones), dated.calendar),
     )

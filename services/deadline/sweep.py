@@ -2,22 +2,26 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from services.deadline import clocks, digest
+from services.deadline import clocks, daily_page, digest, watch
 from services.deadline.clocks import Running
-from services.deadline.milestones import Approaching, Milestone, due, escalates, next_at, schedule
+from services.deadline.milestones import Approaching, Milestone, due, escalates, next_at, prompts, schedule
 from services.deadline.settings import DeadlineSettings
-from shared import fulfilment, service
+from shared import fulfilment, metrics, service
+from shared.bus.consumer import loop_of
+from shared.bus.topics import ServiceName
 from shared.downstreams.contract import Operation
 from shared.events import DeadlineApproaching, DeadlineOverdue
 from shared.fulfilment import Opening
 from shared.postgres import AGAIN, AWAY
 from shared.telemetry import Pulse
-from shared.time_limit_policy import TimeLimitPolicy
+from shared.time_limit_policy import TargetName, TimeLimitPolicy
 from shared.transaction import Transaction, Transactions
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,7 @@ class Sweep:
 
     def __init__(self, transactions: Transactions, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
         self._transactions = transactions
+        self._policy = policy
         self._rules = policy.milestones
         self._zone = ZoneInfo(policy.commitment.controller_zone)
         self._settings = settings
@@ -37,9 +42,11 @@ class Sweep:
         while not stopping.is_set():
             pulse.beat("sweep")
             try:
-                if await self.tick() == self._settings.batch:
+                looked_at = await self.tick(), await self.judge(pulse)
+                if self._settings.batch in looked_at:
                     continue
                 await self.report()
+                await self.page()
             except (*AWAY, *AGAIN) as error:
                 log.warning("sweep waits for the database: %s", type(error).__name__)
             try:
@@ -59,18 +66,49 @@ class Sweep:
                 told_until = fresh[-1].at if fresh else running.told_until
                 moved.append((running.request_id, told_until, next_at(milestones, told_until)))
                 _tell(tx, running, fresh)
-                if fresh and escalates(fresh[-1], self._rules.escalate_days):
-                    openings.append(_escalation(running, fresh[-1]))
+                if fresh and (opening := self._escalation(running, fresh[-1])):
+                    openings.append(opening)
             if moved:
                 await clocks.told(tx.connection, moved)
             if openings and tx.plans[Operation.ESCALATE]:
                 await fulfilment.open_all(tx, openings)
         return len(come)
 
+    async def judge(self, pulse: Pulse) -> int:
+        """Judges one batch of the staff's targets that have passed; returns how many requests it looked at.
+
+        A step may have been taken and not be heard of yet, as after an outage: nothing is judged beyond what was heard.
+        """
+        unheard = pulse.unheard_seconds(loop_of(ServiceName.DEADLINE))
+        if unheard == math.inf:
+            return 0
+        async with self._transactions.begin() as tx:
+            until = tx.now - timedelta(seconds=unheard + self._settings.on_the_way_seconds)
+            judged = await watch.judge(tx, until, self._settings.batch, self._policy)
+        for target in judged.missed:
+            metrics.TARGETS_MISSED.labels(target).inc()
+        return judged.looked_at
+
+    async def page(self) -> bool:
+        """Writes the daily page when its hour has come and there is something to say; returns whether it did."""
+        async with self._transactions.begin() as tx:
+            return await daily_page.write(tx, self._zone, self._settings.digest_hour, self._rules)
+
     async def report(self) -> bool:
         """Writes the daily digest when its hour has come; returns whether it did, which is once a day."""
         async with self._transactions.begin() as tx:
             return await digest.write(tx, self._zone, self._settings.digest_hour)
+
+    def _escalation(self, running: Running, milestone: Milestone) -> Opening | None:
+        """A warning for the privacy team; after downtime only the gravest of those that came meanwhile."""
+        due_on = running.clock.due_on
+        details: dict[str, JsonValue] = {"level": milestone.level, "due_on": due_on.isoformat()}
+        prompt = self._policy.prompt
+        if prompt and not running.extended and prompts(milestone, prompt):
+            details |= {"level": TargetName.EXTEND_OR_ANSWER, "escalate_to": [prompt.escalate_to]}
+        elif not escalates(milestone, self._rules.escalate_days):
+            return None
+        return Opening(running.request_id, running.subject_ref, running.right, Operation.ESCALATE, due_on, details)
 
 
 def _tell(tx: Transaction, running: Running, fresh: list[Milestone]) -> None:
@@ -101,13 +139,6 @@ def _tell(tx: Transaction, running: Running, fresh: list[Milestone]) -> None:
                     clock=milestone.clock,
                 )
             )
-
-
-def _escalation(running: Running, milestone: Milestone) -> Opening:
-    """A warning for the privacy team; after downtime only the gravest of those that came meanwhile."""
-    due_on = running.clock.due_on
-    details = {"level": milestone.level, "due_on": due_on.isoformat()}
-    return Opening(running.request_id, running.subject_ref, running.right, Operation.ESCALATE, due_on, details)
 
 
 async def keep_looking(around: service.Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:

@@ -7,7 +7,7 @@ from services.intake import deferrals, register
 from services.intake.register import Filed
 from services.intake.request import State
 from shared.downstreams.contract import Operation
-from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, FulfilmentCompleted
+from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, FulfilmentCompleted, TargetMissed
 from shared.transaction import Transaction
 
 
@@ -59,6 +59,11 @@ async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: Transaction) -> 
 async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: Transaction) -> None:
     """Show with an open request that its deadline comes near or has passed."""
     await register.warn(tx, {event.request_id: _name(event) for event in events})
+
+
+async def warn_of_target(events: Sequence[TargetMissed], tx: Transaction) -> None:
+    """Show with an open request that a target of the staff has passed, unless its deadline is warned of already."""
+    await register.warn_of_target(tx, {event.request_id: event.target for event in events})
 
 
 def _name(event: DeadlineApproaching | DeadlineOverdue) -> str:

@@ -131,6 +131,16 @@ async def warn(tx: Transaction, warnings: Mapping[UUID, str]) -> None:
     )
 
 
+async def warn_of_target(tx: Transaction, targets: Mapping[UUID, str]) -> None:
+    """Shows a missed target with each of these requests that is still open and has no warning of its deadline."""
+    await tx.connection.execute(
+        "UPDATE request r SET warning = 'target_' || t.target FROM unnest($1::uuid[], $2::text[]) AS t (id, target)"
+        r" WHERE r.request_id = t.id AND r.state <> 'closed' AND (r.warning IS NULL OR r.warning LIKE 'target\_%')",
+        list(targets),
+        list(targets.values()),
+    )
+
+
 def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = None) -> Request:
     """The request with its answer given; says so on the bus and on record.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from shared.bus import lag
+from shared.bus.abreast import Abreast
 from shared.bus.access import Access
 from shared.bus.records import Heard
 from shared.bus.stall import StallWatch
@@ -84,7 +86,7 @@ class Consumer:
             loop = asyncio.get_running_loop()
             done: dict[TopicPartition, int] = {}
             committed_at = looked_at = loop.time()
-            watch = StallWatch(_STALLED_SECONDS)
+            watch, abreast = StallWatch(_STALLED_SECONDS), Abreast()
             async with lag.measured(consumer, self._group, self._topics):
                 while not stopping.is_set():
                     pulse.beat(loop_of(self._group))
@@ -99,7 +101,9 @@ class Consumer:
                         await _commit(consumer, done)
                     if loop.time() - looked_at >= _LOOK_EVERY_SECONDS:
                         looked_at = loop.time()
-                        await _look(consumer, watch, looked_at)
+                        heard_until = await _look(consumer, watch, abreast, looked_at)
+                        if heard_until is not None:
+                            pulse.heard(loop_of(self._group), heard_until)
             await _commit(consumer, done)
         finally:
             await consumer.stop()
@@ -115,13 +119,15 @@ async def _commit(consumer: AIOKafkaConsumer, done: dict[TopicPartition, int]) -
             log.info("offsets not committed: %s", type(error).__name__)
 
 
-async def _look(consumer: AIOKafkaConsumer, watch: StallWatch, now: float) -> None:
+async def _look(consumer: AIOKafkaConsumer, watch: StallWatch, abreast: Abreast, now: float) -> float | None:
+    since = time.monotonic()
     async with asyncio.timeout(_LOOK_EVERY_SECONDS):
         places = list(consumer.assignment())
         positions = {place: await consumer.position(place) for place in places}
         ends = await consumer.end_offsets(places) if places else {}
     if watch.stalled(positions, ends, now):
         raise Stalled
+    return abreast.heard_until(positions, ends, since)
 
 
 async def _either(stopping: asyncio.Event, seconds: float) -> None:

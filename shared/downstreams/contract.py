@@ -60,9 +60,10 @@ class Task:
 
     ``identities`` are the subject's own, opened from the vault; ``details`` is what the operation needs besides
     (for ``rectify``: ``{"changes": [{"field", "current", "asserted"}]}``; for ``restrict``: ``{"ground"}``; for
-    ``escalate``: ``{"level", "due_on", "right"}``, and for the level ``resolved`` the ``outcome``; for ``flag``:
-    ``{"open"}``). ``progress`` is what earlier attempts noted about this task. ``subject_ref`` points at the subject in
-    the vault; ``due_on`` is the day by which the request must be answered.
+    ``escalate``: ``{"level", "due_on", "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a
+    target was missed, ``lines`` if it is about many requests, and for the level ``resolved`` the ``outcome``; for
+    ``flag``: ``{"open"}``). ``progress`` is what earlier attempts noted about this task. ``subject_ref`` points at the
+    subject in the vault; ``due_on`` is the day by which the request must be answered.
     """
 
     task_id: UUID

@@ -63,7 +63,8 @@ async def test_each_milestone_is_told_when_it_comes(office: Transactions, pool: 
         heard.append(len((await told(pool)).get(event.request_id, [])))
     assert (await told(pool))[event.request_id] == FIVE
     assert [heard.index(number) for number in range(1, 6)] == [23, 27, 29, 31, 34]
-    assert await tickets(pool) == ["approaching_3d", "approaching_1d", "overdue_commitment", "overdue_statutory"]
+    warnings = ["extend_or_answer", "approaching_3d", "approaching_1d", "overdue_commitment", "overdue_statutory"]
+    assert await tickets(pool) == warnings
 
 
 async def test_after_weeks_of_downtime_all_that_was_missed_is_told_once_and_one_ticket_is_opened(

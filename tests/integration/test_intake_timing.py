@@ -15,7 +15,7 @@ from services.intake import api, handlers
 from services.intake.keys import create
 from shared.bus.topics import ServiceName
 from shared.downstreams.contract import Operation
-from shared.events import FulfilmentCompleted
+from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentCompleted, TargetMissed
 from shared.keyring import Keyring
 from shared.postgres import connect_pool
 from shared.rights import Outcome, Right
@@ -228,3 +228,32 @@ async def _complete(door: Door, path: str) -> None:
     )
     async with door.office.begin() as tx:
         await handlers.complete([event], tx)
+
+
+async def test_a_missed_target_is_shown_and_never_hides_a_graver_warning(door: Door, clock: SetClock) -> None:
+    path = await door.submit()
+    about: dict[str, object] = {
+        "request_id": path.rpartition("/")[2],
+        "occurred_at": clock.now(),
+        "right": "access",
+        "due_on": clock.now().date(),
+        "target_on": clock.now().date(),
+        "escalate_to": "team_lead",
+    }
+    shown: list[str] = []
+    for event in (
+        TargetMissed.model_validate({**about, "target": "triage"}),
+        TargetMissed.model_validate({**about, "target": "collection"}),
+        DeadlineApproaching.model_validate({**about, "days_left": 7}),
+        TargetMissed.model_validate({**about, "target": "review"}),
+        DeadlineOverdue.model_validate({**about, "clock": "commitment"}),
+        TargetMissed.model_validate({**about, "target": "review"}),
+    ):
+        async with door.office.begin() as tx:
+            match event:
+                case TargetMissed():
+                    await handlers.warn_of_target([event], tx)
+                case _:
+                    await handlers.warn([event], tx)
+        shown.append((await door.channel.get(path)).json()["warning"])
+    assert shown == ["target_triage", "target_collection", *["due_in_7_days"] * 2, *["overdue_commitment"] * 2]

@@ -184,42 +184,6 @@ async def test_a_request_has_one_ticket_that_is_commented_on_once_for_each_task(
     assert [str(comment).partition(":")[0] for comment in comments] == ["approaching", "overdue"]
 
 
-async def test_a_ticket_is_resolved_when_its_request_is_answered_and_none_is_opened_for_that(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
-) -> None:
-    request = uuid7()
-    overdue, resolved, repeated = (
-        task(Operation.ESCALATE, details={"level": level, "right": "access", "outcome": "fulfilled"}, request=request)
-        for level in ("overdue_commitment", "resolved", "resolved")
-    )
-    never_warned = task(Operation.ESCALATE, details={"level": "resolved", "outcome": "fulfilled"})
-    results = await ticketing.escalate([overdue, resolved, repeated, never_warned], notes.note)
-    ticket = next(result.reference for result in results if isinstance(result, Receipt))
-    issue = office.get("issue", str(ticket))
-    assert office.get("status", str(issue["status"]["id"]))["name"] == "resolved"
-    assert isinstance(results[-1], Receipt)
-    assert (results[-1].outcome, results[-1].reference) == (TaskOutcome.NO_MATCH, None)
-
-
-async def test_the_digest_of_a_day_is_one_ticket_with_its_counts(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
-) -> None:
-    details: dict[str, JsonValue] = {
-        "level": "digest",
-        "due_on": "2026-12-24",
-        "lines": ["access: 3 open", "all: 3 open"],
-    }
-    digest = task(Operation.ESCALATE, details=details)
-    first, again = [result for _ in range(2) for result in await ticketing.escalate([digest], notes.note)]
-    assert isinstance(first, Receipt)
-    assert isinstance(again, Receipt)
-    assert first.reference == again.reference
-    issue = office.get("issue", str(first.reference))
-    (comment,) = (office.get("msg", str(one["id"]))["content"] for one in issue["messages"])
-    assert issue["title"] == "Data subject requests on 2026-12-24"
-    assert str(comment).splitlines()[1:] == ["access: 3 open", "all: 3 open"]
-
-
 async def test_a_change_by_somebody_else_in_between_is_not_overwritten_blindly_but_tried_again(
     office: Office, notes: Notes
 ) -> None:

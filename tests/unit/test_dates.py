@@ -57,6 +57,12 @@ def test_a_policy_that_promises_less_time_makes_it_due_earlier() -> None:
     assert (move.due_on, move.arrival) == (date(2026, 3, 30), Arrival(AT, ZONES, "DE"))
 
 
+def test_a_request_that_a_late_answer_reopened_keeps_the_day_that_the_subject_was_told() -> None:
+    reopened = replace(filed(date(2026, 6, 10)), resumed=True)
+    assert dates.of_policy(reopened, POLICY) is None
+    assert dates.of_receipt(reopened, Arrival(AT - timedelta(days=5), ZONES, "DE"), POLICY).due_on == date(2026, 6, 10)
+
+
 def test_a_policy_that_promises_more_time_changes_no_promise_that_was_made() -> None:
     short = filed(date(2026, 3, 15))
     move = dates.of_policy(short, promising(20))

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.deadline.milestones import Approaching, Clock, Milestone, Overdue, due, escalates, next_at, schedule
+from services.deadline.milestones import (
+    Approaching,
+    Clock,
+    Milestone,
+    Overdue,
+    due,
+    escalates,
+    next_at,
+    prompts,
+    schedule,
+)
 from shared.time_limit import Arrival, limits
 from shared.time_limit_policy import read_policy
 
@@ -89,3 +99,16 @@ def test_a_commitment_that_ends_with_the_law_is_told_before_it() -> None:
 )
 def test_people_are_brought_in_when_it_is_near_or_late(milestone: Milestone, *, expected: bool) -> None:
     assert escalates(milestone, escalate_days=3) is expected
+
+
+@pytest.mark.parametrize(
+    ("milestone", "expected"),
+    [
+        (Approaching(RECEIVED, 7), True),
+        (Approaching(RECEIVED, 3), False),
+        (Overdue(RECEIVED, "commitment", CLOCK.due_on), False),
+    ],
+)
+def test_extend_or_answer_is_asked_with_the_milestone_of_its_day(milestone: Milestone, *, expected: bool) -> None:
+    assert POLICY.prompt is not None
+    assert prompts(milestone, POLICY.prompt) is expected

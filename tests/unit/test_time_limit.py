@@ -29,7 +29,7 @@ from shared.time_limit import (
     receipt_date,
     target,
 )
-from shared.time_limit_policy import Span, read_policy
+from shared.time_limit_policy import Span, TargetName, read_policy
 
 VECTORS = Path(__file__).parents[1] / "fixtures" / "deadline-vectors.json"
 POLICY = read_policy()
@@ -209,9 +209,9 @@ def test_the_end_of_a_limit_of_hours_is_an_instant_and_of_a_limit_of_days_the_en
 def test_targets_of_the_staff_count_days_from_receipt_or_back_from_the_end() -> None:
     arrival = arrived("2026-03-05T10:00:00+01:00")
     found = {name: target(span, arrival, POLICY) for name, span in POLICY.targets.items()}
-    assert found["collection"].day == date(2026, 3, 15)
-    assert found["extend_or_answer"].day == date(2026, 3, 28)
-    assert earliest(found.values()) == found["acknowledgement"]
+    assert found[TargetName.COLLECTION].day == date(2026, 3, 15)
+    assert found[TargetName.EXTEND_OR_ANSWER].day == date(2026, 3, 28)
+    assert earliest(found.values()) == found[TargetName.ACKNOWLEDGEMENT]
     assert earliest([]) is None
 
 

@@ -45,11 +45,29 @@ def _words(task: Task, level: str) -> tuple[str, str]:
         case "resolved":
             return title, f"{level}: the request {request} ({right}) was answered: {task.details.get('outcome')}."
         case "digest":
-            lines = task.details.get("lines")
-            text = "\n".join(map(str, lines)) if isinstance(lines, list) else ""
-            return f"Data subject requests on {due}", f"Open requests on {due}:\n{text}"
+            return f"Data subject requests on {due}", "\n".join((f"Open requests on {due}:", *_listed(task, "lines")))
+        case "daily_page":
+            title = f"Data subject requests nearly due or overdue on {due}"
+            return title, "\n".join((f"{level}{_to(task)}: to be answered:", *_listed(task, "lines")))
+        case "extend_or_answer":
+            words = f"extend the request {request} ({right}), or answer it by {due}"
+            return title, f"{level}{_to(task)}: {words}."
+        case _ if target_on := task.details.get("target_on"):
+            words = f"this was to be done by {target_on} for the request {request} ({right})"
+            return title, f"{level}{_to(task)}: {words}, which must be answered by {due}."
         case _:
             return title, f"{level}: the request {request} ({right}) must be answered by {due}."
+
+
+def _to(task: Task) -> str:
+    """Who is to be told, by role."""
+    roles = " and ".join(_listed(task, "escalate_to")).replace("_", " ")
+    return f" for {roles}" if roles else ""
+
+
+def _listed(task: Task, name: str) -> list[str]:
+    found = task.details.get(name)
+    return [*map(str, found)] if isinstance(found, list) else []
 
 
 async def _status(tracker: Tracker) -> str:

@@ -1,0 +1,75 @@
+"""What people see of a request that is open: its flag in the CRM until the answer, and a target that was missed."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+
+from deploy.local.company import Customer, Phone
+from deploy.local.platform import Platform
+from shared.clock import SystemClock
+from tests.fixtures import stores
+from tests.fixtures.live import PATIENCE, submit, until
+from tests.fixtures.stack import stack
+from tests.fixtures.stores import SINCE, Subject
+from tests.fixtures.tryton import PASSWORD_ENV, Crm
+
+CRM = """
+[crm]
+adapter = "tryton"
+url = "{url}"
+database = "{database}"
+login = "{login}"
+password_env = "{password_env}"
+needs = ["email"]
+"""
+
+
+async def shows(crm: Crm, customer: Customer, expected: set[str]) -> None:
+    """Looks at the contact until the CRM shows these requests with it: it tells nobody of a change."""
+    shown: set[str] | None = None
+    async with asyncio.timeout(PATIENCE):
+        while shown != expected:
+            (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
+            shown = set((row["open_requests"] or "").split())
+            await asyncio.sleep(0.1)
+
+
+async def test_a_request_in_progress_is_flagged_in_the_crm_until_its_answer_and_a_missed_target_is_shown(
+    crm: Crm, run_folder: Path
+) -> None:
+    with Platform(run_folder / "flagged" / "platform") as platform:
+        seeded = await stores.seed(platform, "seed", 2)
+        copied = await stores.copy(platform, seeded, "run", run_folder / "flagged" / "stores")
+        subject = Subject(0)
+        customer = await crm.add(
+            code=subject.account_id, emails=(subject.email,), phones=(Phone(subject.phone, SINCE),)
+        )
+        neighbour = await crm.add()
+        named = {"url": crm.tryton.url, "database": crm.tryton.database, "login": crm.tryton.login}
+        with copied.downstreams.open("a") as file:
+            file.write(CRM.format(**named, password_env=PASSWORD_ENV))
+        env = {**copied.env, PASSWORD_ENV: crm.tryton.password, "DSR_DEADLINE_ON_THE_WAY_SECONDS": "0"}
+        async with stack(platform, copied.downstreams, env, run_folder / "flagged") as running:
+            found_late = (SystemClock().now() - timedelta(days=9)).isoformat()
+            forgotten = await submit(
+                running.client, {**Subject(1).submission("access"), "assurance": None, "received_at": found_late}
+            )
+            holding = await asyncpg.connect(copied.dsns["tickets"])
+            try:
+                async with holding.transaction():  # the ticketing store keeps the request waiting
+                    await holding.execute("LOCK TABLE ticket IN ACCESS EXCLUSIVE MODE")
+                    request = await submit(running.client, subject.submission("access"))
+                    await shows(crm, customer, {request})
+                    open_view = await until(running.client, request, "in_progress")
+                    await shows(crm, neighbour, set())
+            finally:
+                await holding.close()
+            closed_view = await until(running.client, request, "closed")
+            await shows(crm, customer, set())
+            missed = await until(running.client, forgotten, lambda view: view["warning"] == "target_question_sent")
+
+    assert open_view["warning"] is None
+    assert closed_view["outcome"] == "fulfilled"
+    assert missed["state"] == "awaiting_identity"
