@@ -23,7 +23,7 @@ service.on(events.RequestClosed, partial(handlers.stop, policy=policy))
 service.works(Operation.ESCALATE, concludes=company.escalated)
 service.works(Operation.FLAG, concludes=company.flagged)
 service.also(partial(sweep.keep_looking, policy=policy, settings=settings))
-service.also(partial(statistics.count_again_and_again, zone=policy.commitment.controller_zone))
+service.also(partial(statistics.count_again_and_again, policy=policy))
 
 if __name__ == "__main__":
     service.run()
