@@ -163,10 +163,10 @@ def _tell_regimes(
 
 
 def _tell_questions(rows: Iterable[asyncpg.Record]) -> None:
-    for labels in product(Question, ("yes", "no")):
-        metrics.QUESTIONS.labels(*labels).set(0)
-    for *labels, number in rows:
-        metrics.QUESTIONS.labels(*labels).set(number)
+    for question, in_time in product(Question, ("yes", "no")):
+        metrics.QUESTIONS.labels(question, in_time).set(0)
+    for question, in_time, number in rows:
+        metrics.QUESTIONS.labels(question, in_time).set(number)
 
 
 def _tell_extended(rows: Iterable[asyncpg.Record]) -> None:
