@@ -52,6 +52,8 @@ class Hearing:
         self._tracing = tracing
         self._pulse = pulse
         self._loop = consumer.loop_of(transactions.service)
+        for kind in subscriptions:  # told at zero from the start: or the first dead letter would be no increase
+            metrics.HEARD.labels(transactions.service, kind, "dead_letter")
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
         """Whether a handler waits for such a record; one whose right nobody knows is wanted, to be set aside."""

@@ -42,12 +42,15 @@ MetricName = Literal[
     "dsr_requests_due_soon",  # open requests that are due within seven days
     "dsr_requests_overdue",  # open requests whose day is over: commitment, statutory
     "dsr_requests_waiting",  # open requests that wait for a person: identity, clarification, decision
+    "dsr_requests_open_by_regime",  # open requests by law, as timely as an answer would be now
+    "dsr_requests_answered_by_regime",  # requests answered in the last 30 days, by law and timeliness
     "dsr_requests_answered",  # requests answered in the last 30 days, by outcome and timeliness
     "dsr_requests_reached_due",  # requests whose commitment, as first promised, ended in the last 30 days
     "dsr_requests_extended",  # of those, how many were extended
     "dsr_targets_missed_total",  # targets of the staff that passed without their step since the process started
     "dsr_extensions_approved",  # extensions approved in the last 30 days, by reason
     "dsr_extensions_refused_total",  # extensions that were refused since the process started, by what was wrong
+    "dsr_questions_asked",  # questions sent in the last 30 days, by whether that was in time
     "dsr_suspension_days",  # from a question to its answer, answered in the last 30 days, nearest rank
     "dsr_requests_covered",  # of those with downstream work, how many have a receipt of every system
     "dsr_requests_worked",  # requests with downstream work that were answered in the last 30 days
@@ -128,6 +131,19 @@ ANSWERED = _gauge(
     ["right", "outcome", "timeliness", "extended"],
     PEOPLE,
 )
+OPEN_BY_REGIME = _gauge(
+    "dsr_requests_open_by_regime",
+    "Open requests by law, as timely as an answer would be now",
+    ["regime", "timeliness"],
+    PEOPLE,
+)
+ANSWERED_BY_REGIME = _gauge(
+    "dsr_requests_answered_by_regime",
+    "Requests answered in the last 30 days, by law",
+    ["regime", "timeliness"],
+    PEOPLE,
+)
+QUESTIONS = _gauge("dsr_questions_asked", "Questions sent in the last 30 days", ["question", "in_time"], PEOPLE)
 REACHED_DUE = _gauge(
     "dsr_requests_reached_due", "Requests whose commitment ended in the last 30 days", ["right"], PEOPLE
 )

@@ -70,6 +70,12 @@ def _metrics(families: Iterable[Metric], now: int) -> Iterator[OtlpMetric]:
                 values = [sample for sample in family.samples if sample.name == family.name]
                 data = Gauge(_numbers(values, now))
         yield OtlpMetric(family.name, family.documentation, "", data)
+        if (
+            family.type == "summary"
+        ):  # which OpenTelemetry has no more: of how many cases, and where it is told, their sum
+            for suffix in ("_count", "_sum"):
+                parts = [sample for sample in family.samples if sample.name == family.name + suffix]
+                yield OtlpMetric(family.name + suffix, family.documentation, "", Gauge(_numbers(parts, now)))
 
 
 def _numbers(samples: Iterable[Sample], now: int) -> list[NumberDataPoint]:
@@ -77,11 +83,13 @@ def _numbers(samples: Iterable[Sample], now: int) -> list[NumberDataPoint]:
 
 
 def _histograms(family: Metric, now: int) -> Iterator[HistogramDataPoint]:
-    """Prometheus counts up to each bound, OpenTelemetry between them; sums and extremes are not sent."""
+    """Prometheus counts up to each bound, OpenTelemetry between them; a sum is sent where one is told."""
     unknown: Any = None
+    sums = {tuple(s.labels.items()): s.value for s in family.samples if s.name.endswith("_sum")}
     buckets = [sample for sample in family.samples if sample.name.endswith("_bucket")]
     for labels, group in groupby(buckets, lambda s: {name: v for name, v in s.labels.items() if name != "le"}):
         samples = list(group)
         bounds = [float(sample.labels["le"]) for sample in samples[:-1]]
         counts = [int(upper - lower) for lower, upper in pairwise([0.0, *(sample.value for sample in samples)])]
-        yield HistogramDataPoint(labels, _STARTED, now, sum(counts), unknown, counts, bounds, unknown, unknown)
+        total = sums.get(tuple(labels.items()), unknown)
+        yield HistogramDataPoint(labels, _STARTED, now, sum(counts), total, counts, bounds, unknown, unknown)

@@ -47,10 +47,14 @@ def not_counted(suspension: Suspension, arrival: Arrival, regime: str, policy: T
         return NotCounted.OUT_OF_SCOPE
     if not suspension.condition_recorded:
         return NotCounted.CONDITION_NOT_RECORDED
+    return None if asked_in_time(suspension.asked_at, arrival, policy) else NotCounted.ASKED_TOO_LATE
+
+
+def asked_in_time(asked_at: datetime, arrival: Arrival, policy: TimeLimitPolicy) -> bool:
+    """Whether a question was sent without undue delay: within so many working days of the receipt (REQ-T8)."""
     received_on = receipt_date(arrival.received_at, arrival.zones)
-    latest = calendar(arrival.calendar).add_working_days(received_on, rules.window_working_days)
-    asked_on = max(suspension.asked_at.astimezone(zone).date() for zone in zone_infos(arrival.zones))
-    return NotCounted.ASKED_TOO_LATE if asked_on > latest else None
+    latest = calendar(arrival.calendar).add_working_days(received_on, policy.suspension.window_working_days)
+    return max(asked_at.astimezone(zone).date() for zone in zone_infos(arrival.zones)) <= latest
 
 
 def paused_days(

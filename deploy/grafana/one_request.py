@@ -1,9 +1,12 @@
 """One request: its timeline out of the evidence, its trace, and links to what else is known of it."""
 
+import json
+from urllib.parse import quote
+
 from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink, QueryVariable, TextBoxVariable
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType, VariableHide, VariableRefresh
 
-from deploy.grafana.panels import POSTGRES, Query, course, rows, trace
+from deploy.grafana.panels import POSTGRES, TEMPO, Query, course, rows, trace
 
 _TIMELINE = """
 SELECT at, chain AS service, actor, action, detail FROM evidence.entry
@@ -17,6 +20,20 @@ _TRACE = """
 SELECT split_part(traceparent, '-', 2) FROM deadline.clock WHERE request_id = ${request_id:sqlstring}::uuid
 """
 
+_EXPLORE = "/explore?schemaVersion=1&orgId=1&panes=" + quote(
+    json.dumps(
+        {
+            "dsr": {
+                "datasource": TEMPO.uid,
+                "queries": [{"refId": "A", "queryType": "traceql", "query": "${trace_id}"}],
+                "range": {"from": "now-30d", "to": "now"},
+            }
+        }
+    ),
+    safe="${}",
+)
+"""The trace in Grafana itself; Grafana puts the id in where the variable stands."""
+
 
 def build() -> Dashboard:
     """The dashboard; it reads by request id, so it needs a PostgreSQL user that may read evidence and clocks."""
@@ -28,7 +45,8 @@ def build() -> Dashboard:
         .readonly()
         .time("now-30d", "now")
         .with_variable(TextBoxVariable("request_id").label("Request"))
-        .with_variable(TextBoxVariable("api").label("API").default_value("http://127.0.0.1:8000"))
+        .with_variable(TextBoxVariable("intake").label("Intake").default_value("http://127.0.0.1:8080"))
+        .with_variable(TextBoxVariable("tracing").label("Tracing UI").default_value("http://127.0.0.1:16686"))
         .with_variable(
             QueryVariable("trace_id")
             .label("Trace")
@@ -39,8 +57,11 @@ def build() -> Dashboard:
         )
         .links(
             [
-                _link("Timeline (API)", "${api}/v1/requests/${request_id}/timeline"),
-                _link("Certificate (API)", "${api}/v1/requests/${request_id}/certificate"),
+                _link("Timeline (API, with a key)", "${intake}/v1/requests/${request_id}/timeline"),
+                _link("Certificate (API, with a key)", "${intake}/v1/requests/${request_id}/certificate"),
+                _link("The API in a browser", "${intake}/docs"),
+                _link("Trace (Tempo)", _EXPLORE),
+                _link("Trace (tracing UI)", "${tracing}/trace/${trace_id}"),
                 _link("SLA", "/d/dsr-sla"),
                 _link("Operations", "/d/dsr-operations"),
             ]

@@ -125,7 +125,7 @@ def build() -> Dashboard:
                 "Attempts and retries",
                 "By result; retries are those that an unavailable system made necessary.",
                 Query(f"sum by (system, result) (rate(dsr_tasks_total[{_RATE}]))", "{{system}} {{result}}"),
-                Query(f"sum by (system) (rate(dsr_task_retries_total[{_RATE}])) or vector(0)", "retries {{system}}"),
+                Query(f"sum by (system) (rate(dsr_task_retries_total[{_RATE}]))", "retries {{system}}"),
                 unit="reqps",
             )
         )

@@ -40,12 +40,22 @@ class Sql(Dataquery):
 
 
 def figure(
-    title: str, words: str, query: str, *, unit: Unit = "short", warn_from: float | None = None, wide: int = 4
+    title: str,
+    words: str,
+    query: str,
+    *,
+    unit: Unit = "short",
+    warn_from: float | None = None,
+    warn: Literal["orange", "red"] = "red",
+    good_from: float | None = None,
+    wide: int = 4,
 ) -> stat.Panel:
-    """One number; red from ``warn_from`` on."""
-    steps = [Threshold(value=None, color="green")]
+    """One number; red (or ``warn``) from ``warn_from`` on, or below ``good_from``."""
+    steps = [Threshold(value=None, color="green" if good_from is None else "red")]
     if warn_from is not None:
-        steps.append(Threshold(value=warn_from, color="red"))
+        steps.append(Threshold(value=warn_from, color=warn))
+    if good_from is not None:
+        steps.append(Threshold(value=good_from, color="green"))
     return (
         stat.Panel()
         .title(title)

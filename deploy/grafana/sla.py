@@ -25,15 +25,27 @@ def build() -> Dashboard:
         .with_panel(
             figure(
                 "Due in 7 days",
-                "Open, and the commitment ends within seven days.",
+                "Open, and the day that we promised (extended, where it was) is one of the next seven, or today.",
                 "sum(max by (right) (dsr_requests_due_soon))",
+                warn_from=1,
+                warn="orange",
             )
         )
         .with_panel(
-            figure("Overdue: commitment", "Open after the day that we promised.", _overdue("commitment"), warn_from=1)
+            figure(
+                "Overdue: commitment",
+                "Open after the day that we promised, extended where it was.",
+                _overdue("commitment"),
+                warn_from=1,
+            )
         )
         .with_panel(
-            figure("Overdue: statutory", "Open after the last day of the law.", _overdue("statutory"), warn_from=1)
+            figure(
+                "Overdue: statutory",
+                "Open after the last day of the law: a breach of Art. 12(3).",
+                _overdue("statutory"),
+                warn_from=1,
+            )
         )
         .with_panel(
             figure(
@@ -41,6 +53,7 @@ def build() -> Dashboard:
                 f"Answered in time, of all answered in the last 30 days or overdue now. {_NOT_ENOUGH}",
                 "max(dsr:requests_on_time:ratio)",
                 unit="percentunit",
+                good_from=0.95,
             )
         )
         .with_panel(
@@ -49,13 +62,44 @@ def build() -> Dashboard:
                 f"Answered by the statutory day, of all answered in the last 30 days. {_NOT_ENOUGH}",
                 f'(sum({_ANSWERED}{{timeliness!="breach"}}) or vector(0)) / sum({_ANSWERED})',
                 unit="percentunit",
+                good_from=1,
             )
         )
         .with_row(Row("Open"))
         .with_panel(
+            figure(
+                "Answered a day",
+                "On average of the last 30 days, whatever the outcome.",
+                _A_DAY,
+                wide=8,
+            )
+        )
+        .with_panel(
+            figure(
+                "Through in",
+                "Days until everything that is open now is answered, at the pace of the last 30 days and if nothing "
+                f"new comes. Red from 30 days on: the last of them would be late. {_NOT_ENOUGH}",
+                f"max({_OPEN}) / ({_A_DAY} > 0)",
+                unit="d",
+                warn_from=30,
+                wide=8,
+            )
+        )
+        .with_panel(
+            figure(
+                "This week's load",
+                "Overdue or due within seven days, of what seven days get done at the pace of the last 30 days. Above "
+                f"100 % somebody will be answered late. {_NOT_ENOUGH}",
+                f"(sum(max by (right) (dsr_requests_due_soon)) + {_overdue('commitment')}) / (7 * {_A_DAY} > 0)",
+                unit="percentunit",
+                warn_from=1,
+                wide=8,
+            )
+        )
+        .with_panel(
             course(
                 "Open by right and age",
-                "Age in days since receipt.",
+                "Age in whole days since the day of receipt, where the controller is.",
                 Query("max by (right, age) (dsr_requests_open)", "{{right}}, {{age}} d"),
                 wide=24,
             )
@@ -63,20 +107,21 @@ def build() -> Dashboard:
         .with_panel(
             course(
                 "Open by days until due",
-                "By what is left of the commitment.",
+                "Days until the commitment ends; `over` are overdue, `more` have more than 30 days.",
                 Query("max by (days) (dsr_requests_open_by_days_left)", "{{days}} d"),
             )
         )
         .with_panel(
             course(
                 "Burn-down forecast",
-                "What is left of today's open requests at the pace of the last 30 days; the trend counts new ones.",
+                "What would be left of the requests open now in 7, 14 and 28 days, at the pace of the last 30 days and "
+                "if nothing new came; the trend goes on as the last 7 days went, new ones included.",
                 Query(f"max({_OPEN})", "open"),
                 *(
                     Query(f"clamp_min(max({_OPEN}) - {days} * {_A_DAY}, 0)", f"left in {days} days")
                     for days in (7, 14, 28)
                 ),
-                Query(f"clamp_min(predict_linear({_OPEN}[6h], 7 * 86400), 0)", "trend in 7 days"),
+                Query(f"clamp_min(predict_linear({_OPEN}[7d], 7 * 86400), 0)", "trend in 7 days"),
             )
         )
         .with_panel(
@@ -94,11 +139,28 @@ def build() -> Dashboard:
                 unit="d",
             )
         )
+        .with_panel(
+            course(
+                "Open by law",
+                "By the law that they stand under, and as timely as an answer would be now.",
+                Query("max by (regime, timeliness) (dsr_requests_open_by_regime)", "{{regime}}, {{timeliness}}"),
+            )
+        )
+        .with_panel(
+            course(
+                "Verification",
+                "Of all requests accepted in the last 30 days: those whose requester had to prove who they are, and "
+                "those who did.",
+                Query(_of_accepted("identity_needed"), "needed"),
+                Query(_of_accepted("identity_verified"), "passed"),
+                unit="percentunit",
+            )
+        )
         .with_row(Row("Answered in the last 30 days"))
         .with_panel(
             course(
                 "Time to respond",
-                "From receipt at the source to the answer; withdrawn and forwarded ones are not counted.",
+                "Days from receipt at the source to the answer, nearest rank; without withdrawn and forwarded ones.",
                 Query("max by (right, quantile) (dsr_time_to_respond_days)", "{{right}} p{{quantile}}"),
                 unit="d",
             )
@@ -106,7 +168,7 @@ def build() -> Dashboard:
         .with_panel(
             course(
                 "Time to close",
-                "From receipt at the source to closure.",
+                "Days from receipt at the source to closure, nearest rank.",
                 Query("max by (right, quantile) (dsr_time_to_close_days)", "{{right}} p{{quantile}}"),
                 unit="d",
             )
@@ -134,23 +196,42 @@ def build() -> Dashboard:
         .with_panel(
             course(
                 "Extensions by reason, and refused",
-                "Approved in the last 30 days; refused attempts since the process started.",
-                Query("sum by (reason) (max by (reason) (dsr_extensions_approved)) or vector(0)", "{{reason}}"),
-                Query("sum by (flaw) (dsr_extensions_refused_total) or vector(0)", "refused: {{flaw}}"),
+                "Approved in the last 30 days; refused attempts since the process started, by what was wrong. Empty "
+                "where there were none.",
+                Query("max by (reason) (dsr_extensions_approved)", "{{reason}}"),
+                Query("sum by (flaw) (dsr_extensions_refused_total)", "refused: {{flaw}}"),
             )
         )
         .with_panel(
             course(
                 "Suspension",
-                "From a question to its answer, by question.",
-                Query("max by (question, quantile) (dsr_suspension_days) or vector(0)", "{{question}} p{{quantile}}"),
+                "From a question to its answer, by question, nearest rank; for `identity` that is the time to verify. "
+                "Empty where none was answered.",
+                Query("max by (question, quantile) (dsr_suspension_days)", "{{question}} p{{quantile}}"),
                 unit="d",
             )
         )
         .with_panel(
             course(
+                "Questions asked in time",
+                "Sent within three working days of the receipt, of all questions of the last 30 days; one that is "
+                "asked later does not stop the statutory clock. Empty where none was sent.",
+                Query(_asked_in_time(), "{{question}}"),
+                unit="percentunit",
+            )
+        )
+        .with_panel(
+            course(
+                "Answered by law",
+                "By the law that they stood under, and how timely the answer was.",
+                Query("max by (regime, timeliness) (dsr_requests_answered_by_regime)", "{{regime}}, {{timeliness}}"),
+            )
+        )
+        .with_panel(
+            course(
                 "Within the law's limit, by extension",
-                "Answered by the statutory day: within one month, or within three where it was extended.",
+                "Answered by the statutory day: within one month, or within three where it was extended. Empty where "
+                "none was.",
                 Query(_lawful("no"), "one month"),
                 Query(_lawful("yes"), "three months"),
                 unit="percentunit",
@@ -182,9 +263,21 @@ def _overdue(clock: str) -> str:
 
 
 def _lawful(extended: str) -> str:
-    """Of the answered ones that were extended or not; zero where there are none."""
+    """Of the answered ones that were extended or not; nothing where there are none, zero where all are late."""
     kept = f'sum({_ANSWERED}{{extended="{extended}",timeliness!="breach"}}) or vector(0)'
-    return f'({kept}) / clamp_min(sum({_ANSWERED}{{extended="{extended}"}}) or vector(0), 1)'
+    return f'({kept}) / sum({_ANSWERED}{{extended="{extended}"}})'
+
+
+def _of_accepted(event: str) -> str:
+    """A share of the last 30 days, whatever was restarted in them."""
+    happened, accepted = (f'sum(increase(dsr_requests_total{{event="{e}"}}[30d]))' for e in (event, "accepted"))
+    return f"{happened} / ({accepted} > 0)"
+
+
+def _asked_in_time() -> str:
+    """By question; a question that nobody was asked has no share."""
+    asked = "sum by (question) (max by (question, in_time) (dsr_questions_asked))"
+    return f'max by (question) (dsr_questions_asked{{in_time="yes"}}) / ({asked} > 0)'
 
 
 def _share(outcome: str) -> str:

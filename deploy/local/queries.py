@@ -18,6 +18,7 @@ QUERIES = {
     "days until what is open is due": "max by (days) (dsr_requests_open_by_days_left) > 0",
     "days from receipt to the answer": "max by (right, quantile) (dsr_time_to_respond_days)",
     "answered in time": "dsr:requests_on_time:ratio",
+    "by which law, and how timely": "max by (regime, timeliness) (dsr_requests_answered_by_regime) > 0",
     "rows that each system reported": "sum by (system, operation, kind) (dsr_task_rows_total) > 0",
     "how long a task takes (p95)": (
         "histogram_quantile(0.95, sum by (le, system, operation) (rate(dsr_task_seconds_bucket[5m])))"

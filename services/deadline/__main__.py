@@ -32,7 +32,7 @@ service.works(Operation.FLAG, concludes=company.flagged)
 service.also(partial(sweep.keep_looking, policy=policy, settings=settings))
 service.also(partial(silence.keep_telling, policy=policy, settings=settings))
 service.also(partial(deferrals.keep_releasing, policy=policy, settings=settings))
-service.also(partial(statistics.count_again_and_again, zone=policy.commitment.controller_zone))
+service.also(partial(statistics.count_again_and_again, policy=policy))
 
 if __name__ == "__main__":
     service.run()

@@ -1,6 +1,7 @@
 """What deadline does with what it hears; each handler gets a batch and leaves commit and retry to the engine."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from services.deadline import clocks, company, deferrals, questions, steps, targets
 from services.deadline.clocks import Started, Stopped
@@ -18,7 +19,7 @@ from shared.events import (
     RequestReopened,
     RequestVerified,
 )
-from shared.suspension import not_counted
+from shared.suspension import asked_in_time, not_counted
 from shared.time_limit import Arrival, Timeliness, due_at, due_on, limits, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
 from shared.transaction import Transaction
@@ -55,13 +56,15 @@ async def collected(events: Sequence[FulfilmentCompleted], tx: Transaction) -> N
 async def asked(events: Sequence[QuestionSent], tx: Transaction, *, policy: TimeLimitPolicy) -> None:
     """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""
     await steps.take(tx.connection, Step.TRIAGED, events)
-    await questions.ask(tx.connection, events)
+    in_time: dict[UUID, bool] = {}
     for dated in await running(tx.connection, [event.request_id for event in events]):
         regime = policy.regime_of(dated.calendar)
         for event in (event for event in events if event.request_id == dated.request_id):
             suspension = questions.suspension(event)
             reason = not_counted(suspension, dated.arrival, regime, policy)
             tx.record(dated.request_id, "deadline.question_sent", {"question": event.question, "not_counted": reason})
+            in_time[event.question_id] = asked_in_time(event.asked_at, dated.arrival, policy)
+    await questions.ask(tx.connection, events, in_time)
     await recompute(tx, [event.request_id for event in events], "question_sent", policy)
 
 

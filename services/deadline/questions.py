@@ -1,6 +1,6 @@
 """The questions that were put to requesters, as rows: open from when they were sent until the answer was received."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestReopened
@@ -14,10 +14,13 @@ def suspension(event: QuestionSent) -> Suspension:
     return Suspension(Question(event.question), event.asked_at, None, event.condition_recorded)
 
 
-async def ask(connection: Connection, events: Sequence[QuestionSent]) -> None:
-    """Notes questions that were sent."""
-    columns = ["question_id", "request_id", "question", "asked_at", "condition_recorded"]
-    rows = [(e.question_id, e.request_id, e.question, e.asked_at, e.condition_recorded) for e in events]
+async def ask(connection: Connection, events: Sequence[QuestionSent], in_time: Mapping[UUID, bool]) -> None:
+    """Notes questions that were sent, and of those whose clock runs whether they were asked in time."""
+    columns = ["question_id", "request_id", "question", "asked_at", "condition_recorded", "in_time"]
+    rows = [
+        (e.question_id, e.request_id, e.question, e.asked_at, e.condition_recorded, in_time.get(e.question_id))
+        for e in events
+    ]
     await connection.copy_records_to_table("question", records=rows, columns=columns)
 
 

@@ -49,6 +49,8 @@ _EXTENSIONS = "SELECT reason, count(*) FROM extension WHERE approved_at > $1 GRO
 
 async def count_again_and_again(running: Running) -> None:
     """Counts until told to stop."""
+    for right, event in product(Right, ("accepted", "identity_needed", "identity_verified")):
+        metrics.REQUESTS.labels(right, event)  # at zero from the start: or the first of each would be no increase
 
     async def look() -> None:
         office = running.transactions

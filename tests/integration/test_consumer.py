@@ -18,6 +18,7 @@ from shared.bus.consumer import Consumer, Handle
 from shared.bus.producer import KafkaProducer
 from shared.bus.records import Heard, Message
 from shared.telemetry import Pulse
+from tests.fixtures.told import until_told
 
 
 class Listener:
@@ -85,6 +86,26 @@ async def test_records_come_in_batches_in_order_per_key_with_their_headers(
     for key in range(7):
         numbers = [int(record.value) for record in records if record.key == str(key).encode()]
         assert numbers == list(range(key, 2_000, 7))
+
+
+async def test_the_lag_is_told_while_a_batch_is_stuck_and_ends_when_it_is_heard(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer
+) -> None:
+    listener, stuck, go_on = Listener(8), asyncio.Event(), asyncio.Event()
+
+    async def handle(records: Sequence[Heard]) -> None:
+        stuck.set()
+        await go_on.wait()
+        await listener.handle(records)
+
+    async with consuming(kafka_bootstrap, topic, topic, handle), asyncio.timeout(60):
+        await producer.send(messages(topic, range(1)))
+        await stuck.wait()
+        await producer.send(messages(topic, range(1, 8)))
+        await until_told(7, "dsr_consumer_lag", service=topic, topic=topic)
+        go_on.set()
+        await listener.done.wait()
+        await until_told(0, "dsr_consumer_lag", service=topic, topic=topic)
 
 
 async def test_what_was_handled_is_not_heard_again_after_a_clean_stop(

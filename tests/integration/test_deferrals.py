@@ -244,7 +244,7 @@ async def test_deferred_erasures_are_counted_by_system_and_state_and_hidden_wher
     event = await asked(office, kept("archive"))
     await tell(office, completed(event.request_id, erased("archive")))
     async with pool.acquire() as connection:
-        await statistics.count(connection, now, POLICY.commitment.controller_zone)
+        await statistics.count(connection, now, POLICY)
     exact = {
         (system, state): metrics.PEOPLE.get_sample_value("dsr_erasures_deferred", {"system": system, "state": state})
         for system in ("billing", "archive")

@@ -18,6 +18,7 @@ from shared.rights import Right
 from shared.telemetry import Pulse
 from shared.transaction import Transaction
 from tests.fixtures.engine import DUE, TRACING, Office, OpenOffice, SetClock
+from tests.fixtures.told import Count
 
 PERSONAL = "ada.lovelace@example.org"
 
@@ -82,6 +83,19 @@ async def test_a_batch_is_handed_over_in_one_transaction(open_office: OpenOffice
     assert diary.batches == [events]
     transactions = await office.pool.fetchval("SELECT count(DISTINCT xmin::text) FROM evidence.entry")
     assert (await noted(office), transactions) == (50, 1)
+
+
+async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office, diary = await open_office(), Diary()
+    kind = {"service": office.transactions.service, "type": type_of(RequestVerified)}
+    handled, dead = (Count("dsr_events_heard_total", **kind, result=how) for how in ("handled", "dead_letter"))
+    known = heard(verified(clock))
+    listener = hearing(office, (RequestVerified, diary.begin))
+    await listener.handle([known, heard(verified(clock))])
+    await listener.handle([known, spoiled(verified(clock))])
+    assert (handled.added, dead.added) == (2, 1)
 
 
 async def test_a_repeated_record_has_no_second_effect(open_office: OpenOffice, clock: SetClock) -> None:

@@ -25,6 +25,7 @@ from shared.telemetry import Pulse
 from shared.transaction import Transactions
 from shared.vault import Vault
 from tests.fixtures.engine import TRACING, SetClock
+from tests.fixtures.told import Count
 
 SECRET = "Ada Quarzfels called twice"
 LATE = datetime(2026, 4, 1, 22, tzinfo=UTC)  # the commitment ended at the end of 1 April in Berlin
@@ -129,11 +130,13 @@ async def test_an_extension_that_the_law_does_not_allow_is_refused_and_the_dates
     door: Door, changed: dict[str, str], flaw: str
 ) -> None:
     path = await door.submit()
+    count = Count("dsr_extensions_refused_total", flaw=flaw)
     refused = await door.officer.post(f"{path}/extension", json={**PROPOSAL, **changed})
     nothing = await door.colleague.post(f"{path}/extension/approval")
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:dsr:problem:extension_refused")
     assert flaw in refused.json()["detail"]
     assert nothing.status_code == 409
+    assert count.added == 1
     assert (await door.channel.get(path)).json()["due_on"] == "2026-04-01"
 
 
@@ -213,6 +216,22 @@ async def test_proof_of_identity_answers_the_question_about_it(door: Door) -> No
     )
     types = [event["type"].split(".")[2] for event in await door.said()]
     assert types == ["received", "question_sent", "question_answered", "verified"]
+
+
+async def test_requests_are_counted_as_they_are_accepted_identified_and_closed(door: Door, clock: SetClock) -> None:
+    accepted, needed, verified = (
+        Count("dsr_requests_total", right="access", event=what)
+        for what in ("accepted", "identity_needed", "identity_verified")
+    )
+    closed = Count("dsr_requests_closed_total", right="access", outcome="fulfilled")
+    open_for = Count("dsr_request_open_seconds_sum", right="access")
+    unknown, known = await door.submit(assurance=None), await door.submit()
+    assert (accepted.added, needed.added, verified.added, closed.added) == (2, 1, 0, 0)
+    await door.channel.post(f"{unknown}/verify", json={"assurance": {"level": "L2", "method": "account"}})
+    clock.pass_by(hours=2)
+    await _complete(door, known)
+    assert (accepted.added, needed.added, verified.added, closed.added) == (2, 1, 1, 1)
+    assert open_for.added == 7200
 
 
 async def _complete(door: Door, path: str) -> None:

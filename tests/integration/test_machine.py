@@ -1,5 +1,7 @@
 """What a service tells of itself: its outbox, its tasks, its connections and its evidence, as they are."""
 
+import asyncio
+import time
 from datetime import timedelta
 
 from prometheus_client import REGISTRY
@@ -9,8 +11,11 @@ from shared.downstreams.contract import Note, Operation, Result, Task
 from shared.errors import Refused, Unavailable
 from shared.events import RequestWithdrawn
 from shared.machine import Machine
+from shared.metrics import LOOP_LAG
 from shared.rights import Right
+from shared.telemetry import Pulse
 from tests.fixtures.engine import OpenOffice, ScriptedSystem, SetClock
+from tests.fixtures.told import Count
 
 STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
 
@@ -77,6 +82,7 @@ async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
             "unavailable": ("dsr_tasks_total", {"result": "unavailable"}),
             "changed": ("dsr_task_rows_total", {"kind": "changed"}),
             "remaining": ("dsr_task_rows_total", {"kind": "remaining"}),
+            "calls": ("dsr_task_call_seconds_count", {}),
             "slow": ("dsr_task_seconds_count", {}),
             "within a minute": ("dsr_task_seconds_bucket", {"le": "60.0"}),
         }
@@ -99,6 +105,7 @@ async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
         "unavailable": 1,
         "changed": 2,
         "remaining": 0,
+        "calls": 2,
         "slow": 1,
         "within a minute": 0,
     }
@@ -109,8 +116,10 @@ async def test_connections_and_evidence_are_told(open_office: OpenOffice) -> Non
     await office.subject()
     async with office.transactions.begin() as tx:
         tx.record(await office.subject(), "request.closed", {})
+    checked = Count("dsr_evidence_checked_total", service="erasure")
     machine = Machine(office.transactions)
     await machine.look()
+    assert checked.added == 1
     assert told("dsr_pool_limit") == office.pool.get_max_size()
     assert told("dsr_pool_connections", state="busy") == 0
     assert told("dsr_evidence_broken") == 0
@@ -119,3 +128,18 @@ async def test_connections_and_evidence_are_told(open_office: OpenOffice) -> Non
         await connection.execute("UPDATE evidence.entry SET actor = 'person:other'")
     await machine.look()
     assert told("dsr_evidence_broken") == 1
+
+
+async def test_a_process_that_is_busy_tells_how_late_it_came(open_office: OpenOffice) -> None:
+    office, stopping = await open_office(), asyncio.Event()
+    measuring = asyncio.create_task(Machine(office.transactions).run(stopping, Pulse()))
+    await asyncio.sleep(0)  # it says when it wants to come round again
+    await asyncio.sleep(0)
+    LOOP_LAG.labels("erasure").set(-1)
+    time.sleep(1.5)  # noqa: ASYNC251  # the processor is what is to be busy
+    while (late := told("dsr_loop_lag_seconds")) == -1:  # noqa: ASYNC110  # read before the next round sets it anew
+        await asyncio.sleep(0)
+    stopping.set()
+    await measuring
+    assert late is not None
+    assert late >= 0.5

@@ -17,6 +17,7 @@ from shared.outbox import Relay
 from shared.rights import Right
 from shared.telemetry import Pulse
 from tests.fixtures.engine import Office, OpenOffice, read_topic
+from tests.fixtures.told import Count
 
 
 class Ledger:
@@ -66,10 +67,12 @@ async def said(office: Office, request_ids: Sequence[UUID]) -> list[str]:
 
 async def test_what_is_published_is_sent_in_order_and_deleted(open_office: OpenOffice) -> None:
     office, broker = await open_office(), Ledger()
+    relayed = Count("dsr_outbox_relayed_total", service=office.transactions.service)
     before = await said(office, [uuid7() for _ in range(20)])
     async with relaying(office, broker):
         after = await said(office, [uuid7() for _ in range(20)])
     assert [message.headers["ce_id"] for message in broker.taken] == before + after
+    assert relayed.added == 40
     assert await office.outbox() == []
 
 

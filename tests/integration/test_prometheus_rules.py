@@ -4,10 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.local.prometheus_programs import complete, find_prometheus
-from tests.fixtures.observation import RULES
+from tests.fixtures.observation import RULES, rules
 
+ALERTS = [rule["alert"] for rule in rules() if "alert" in rule]
 TESTS = RULES.parent / "tests" / "alerts.yml"
 
 
@@ -36,17 +38,23 @@ def test_every_alert_fires_when_it_should_and_only_then(programs: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_a_rule_that_never_fires_is_noticed(programs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", ["vector(1) < 0", "vector(1)"], ids=["never", "always"])
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_that_fires_never_or_always_is_noticed(
+    programs: Path, tmp_path: Path, alert: str, broken: str
+) -> None:
     (tmp_path / "rules").mkdir()
     (tmp_path / "tests").mkdir()
     for path in RULES.glob("*.yml"):
-        (tmp_path / "rules" / path.name).write_text(
-            path.read_text().replace("(dsr_evidence_broken) > 0", "(nothing) > 0")
-        )
+        groups = yaml.safe_load(path.read_text())
+        for rule in [rule for group in groups["groups"] for rule in group["rules"]]:
+            if rule.get("alert") == alert:
+                rule["expr"] = broken
+        (tmp_path / "rules" / path.name).write_text(yaml.safe_dump(groups))
     (tmp_path / "tests" / TESTS.name).write_text(TESTS.read_text())
     ran = promtool(programs, "test", "rules", tmp_path / "tests" / TESTS.name)
     assert ran.returncode != 0
-    assert "DsrEvidenceBroken" in ran.stdout + ran.stderr
+    assert alert in ran.stdout + ran.stderr
 
 
 def test_a_download_that_was_cut_short_does_not_count(programs: Path, tmp_path: Path) -> None:

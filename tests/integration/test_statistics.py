@@ -14,9 +14,11 @@ from shared import disclosure, metrics
 from shared.bus.topics import ServiceName
 from shared.postgres import connect_pool
 from shared.settings import PostgresSettings
+from shared.time_limit_policy import read_policy
 
 NOW = datetime(2026, 6, 15, 16, tzinfo=UTC)
-ZONE = "America/New_York"
+POLICY = read_policy()
+ZONE = POLICY.commitment.controller_zone
 
 CLOCK = """
 INSERT INTO clock (request_id, subject_ref, "right", received_at, zones, calendar, due_on, due_at, work_by,
@@ -63,7 +65,7 @@ def value(name: str, **labels: str) -> float | None:
 
 async def count(clocks: asyncpg.Pool) -> None:
     async with clocks.acquire() as connection:
-        await statistics.count(connection, NOW, ZONE)
+        await statistics.count(connection, NOW, POLICY)
 
 
 @pytest.mark.parametrize(
@@ -152,16 +154,46 @@ async def test_extensions_are_counted_of_what_fell_due_as_first_promised(clocks:
 
 async def test_suspension_is_told_by_question_with_its_sum_for_the_privacy_team_alone(clocks: asyncpg.Pool) -> None:
     for number, days in enumerate([1, 2, 3, 4, 5, 10]):
-        asked = "INSERT INTO question VALUES ($1, $1, 'identity', $2, $3, true)"
+        asked = "INSERT INTO question VALUES ($1, $1, 'identity', $2, $3, true, true)"
         answered_at = NOW - timedelta(days=number)
         await clocks.execute(asked, uuid7(), answered_at - timedelta(days=days), answered_at)
-    await clocks.execute("INSERT INTO question VALUES ($1, $1, 'identity', $2, NULL, true)", uuid7(), NOW)
+    await clocks.execute("INSERT INTO question VALUES ($1, $1, 'identity', $2, NULL, true, true)", uuid7(), NOW)
     await count(clocks)
     assert value("dsr_suspension_days", question="identity", quantile="0.5") == 3
     assert value("dsr_suspension_days_sum", question="identity") == 25
     public = disclosure.everybody()
     assert public.get_sample_value("dsr_suspension_days_count", {"question": "identity"}) == 5
     assert public.get_sample_value("dsr_suspension_days_sum", {"question": "identity"}) is None
+
+
+async def test_questions_are_counted_by_whether_they_were_asked_in_time_for_thirty_days(clocks: asyncpg.Pool) -> None:
+    for days, in_time in ((1, True), (2, True), (29, False), (31, False), (1, None)):
+        asked = "INSERT INTO question VALUES ($1, $1, 'identity', $2, NULL, true, $3)"
+        await clocks.execute(asked, uuid7(), NOW - timedelta(days=days), in_time)
+    await count(clocks)
+    assert value("dsr_questions_asked", question="identity", in_time="yes") == 2
+    assert value("dsr_questions_asked", question="identity", in_time="no") == 1
+    assert value("dsr_questions_asked", question="clarification", in_time="yes") == 0
+
+
+async def test_open_and_answered_requests_are_told_apart_by_the_law_that_they_stand_under(clocks: asyncpg.Pool) -> None:
+    for due_in, law_in in ((5, 7), (-1, 1), (-3, -1)):
+        await opened(clocks, "access", 5, due_in, law_in)
+    await answered(clocks, 3, 1, "fulfilled")
+    await clocks.execute("UPDATE clock SET calendar = 'GB-ENG'")
+    await opened(clocks, "access", 5, 5)
+    await opened(clocks, "erasure", 40, -3, -1)
+    await clocks.execute("UPDATE clock SET calendar = 'US' WHERE \"right\" = 'erasure'")
+    await answered(clocks, 33, 1, "refused", "breach")
+    await count(clocks)
+
+    def of(name: str, regime: str) -> list[float | None]:
+        return [value(name, regime=regime, timeliness=how) for how in ("on_time", "late_commitment", "breach")]
+
+    opens = {regime: of("dsr_requests_open_by_regime", regime) for regime in ("EU", "UK", "US")}
+    assert opens == {"EU": [1, 0, 0], "UK": [1, 1, 1], "US": [0, 0, 1]}
+    done = {regime: of("dsr_requests_answered_by_regime", regime) for regime in ("EU", "UK", "US")}
+    assert done == {"EU": [0, 0, 1], "UK": [1, 0, 0], "US": [0, 0, 0]}
 
 
 async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> None:
@@ -185,6 +217,7 @@ async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> N
         (statistics.TIME_TO_RESPOND, (NOW,)),
         (statistics.SUSPENDED, (NOW,)),
         (statistics.DEFERRED, (NOW, NOW, NOW)),
+        (statistics.ASKED, (NOW,)),
     ],
 )
 async def test_a_count_reads_an_index_alone(clocks: asyncpg.Pool, query: str, arguments: tuple[object, ...]) -> None:

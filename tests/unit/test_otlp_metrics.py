@@ -50,6 +50,7 @@ def test_a_histogram_counts_between_its_bounds_for_each_set_of_labels() -> None:
     assert (list(points["crm"].bucket_counts), points["crm"].count) == ([1, 2, 1], 4)
     assert list(points["crm"].explicit_bounds) == [1, 10]
     assert list(points["cdr"].bucket_counts) == [0, 1, 0]
+    assert (points["crm"].sum, points["cdr"].sum) == (24.5, 2)
 
 
 def test_what_is_not_ours_is_not_sent() -> None:
