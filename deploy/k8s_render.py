@@ -1,7 +1,6 @@
 """``make k8s``: write what is generated, render every overlay into .local/k8s, and check each object strictly."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from referencing.jsonschema import DRAFT202012
 from deploy import k8s_documents
 from deploy.k8s_documents import K8S
 from deploy.k8s_schemas import Tools, prepare
+from deploy.k8s_tools import kustomize
 from deploy.local.paths import LOCAL
 
 OVERLAYS = sorted(path.parent.name for path in (K8S / "overlays").glob("*/kustomization.yaml"))
@@ -24,12 +24,11 @@ Object = Mapping[str, Any]
 
 def render(overlay: str, tools: Tools) -> list[Object]:
     """The objects of an overlay, which also stand in .local/k8s then."""
-    command: list[str | Path] = [tools.kubectl, "kustomize", K8S / "overlays" / overlay]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    text = kustomize(tools.kubectl, K8S / "overlays" / overlay)
     rendered = LOCAL / "k8s" / f"{overlay}.yaml"
     rendered.parent.mkdir(parents=True, exist_ok=True)
-    rendered.write_text(done.stdout)
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    rendered.write_text(text)
+    return [each for each in yaml.safe_load_all(text) if each]
 
 
 def faults(objects: Iterable[Object], tools: Tools) -> Iterator[str]:
