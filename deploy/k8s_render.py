@@ -9,6 +9,7 @@ from typing import Any
 import typer
 import yaml
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
@@ -42,7 +43,8 @@ def faults(objects: Iterable[Object], tools: Tools) -> Iterator[str]:
         if schema is None:
             yield f"{named(each)}: no schema for {each['apiVersion']}/{each['kind']}"
             continue
-        for error in Draft202012Validator(schema, registry=registry).iter_errors(each):
+        for found in Draft202012Validator(schema, registry=registry).iter_errors(each):
+            error = best_match([found]) or found  # of "none of these alternatives": why not the likeliest
             yield f"{named(each)}: {'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"
 
 
