@@ -128,7 +128,8 @@ def test_the_database_is_reached_by_its_operator_its_pooler_and_the_services_and
     left = rules(production, DATABASE, "egress")
     assert any((443, "TCP") in ports(rule) for rule in left if "to" not in rule)  # object storage, the API server
     pooler = rules(production, {"cnpg.io/poolerName": "dsr-postgres-pooler"}, "ingress")
-    assert admits(pooler, namespace("keda"), 5432)
+    assert pooler[0]["from"] == [namespace("keda"), namespace("monitoring")]
+    assert len(pooler) == 1
 
 
 def test_every_pod_of_ours_may_ask_for_names(objects: list[Object]) -> None:
