@@ -85,12 +85,12 @@ def rotate(path: Path) -> str:
     number = 1 + len(content["keys"])
     while f"k{number}" in content["keys"]:
         number += 1
-    content["active"] = f"k{number}"
-    content["keys"][content["active"]] = _text(os.urandom(_KEY_BYTES))
+    name = f"k{number}"
+    content["keys"][name] = _text(os.urandom(_KEY_BYTES))
     fresh = path.with_name(f"{path.name}.new")
-    _write(fresh, content)
+    _write(fresh, {**content, "active": name})
     fresh.replace(path)  # whole or not at all: a keyring cut short would be every subject's loss
-    return content["active"]
+    return name
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:

@@ -1,8 +1,9 @@
 """compose.yaml is valid by the Compose specification and has in it what the code says a service needs."""
 
 import ast
-import importlib
+import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import yaml
 
 from deploy.local.paths import ROOT
+from deploy.local.postgres_databases import wait_for
 from shared import grants
 from shared.bus.topics import ServiceName
 from tests.fixtures.observation import GRAFANA
@@ -111,7 +114,8 @@ def test_the_first_start_is_a_program_that_python_understands() -> None:
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(str(node.module))
             for alias in node.names:
-                assert hasattr(module, alias.name) or importlib.import_module(f"{node.module}.{alias.name}")
+                name = f"{node.module}.{alias.name}"
+                assert hasattr(module, alias.name) or importlib.util.find_spec(name) is not None, name
 
 
 def test_grafana_finds_dashboards_and_the_sources_that_they_ask() -> None:
@@ -146,3 +150,31 @@ def sources_of(*dashboards: Path) -> Iterator[dict[str, str]]:
 
     for path in dashboards:
         yield from below(json.loads(path.read_text()))
+
+
+def test_the_first_start_makes_what_all_others_need_and_a_second_one_changes_nothing(
+    tmp_path: Path, empty_database: str, kafka_bootstrap: str
+) -> None:
+    (program,) = SERVICES["prepare"]["command"]
+    for volume in ("/secrets", "/tokens"):
+        program = program.replace(f'"{volume}', f'"{tmp_path}{volume}')
+        (tmp_path / volume[1:]).mkdir()
+    program = program.replace("$$", "$").replace("os.chown(", "(lambda *_: None)(")  # only root gives a file away
+    environment = {**os.environ, "DSR_POSTGRES_DSN": empty_database, "DSR_KAFKA_BOOTSTRAP": kafka_bootstrap}
+    made = []
+    try:
+        for _ in range(2):
+            subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, check=True)
+            made.append({path.name: path.read_text() for path in tmp_path.glob("*/*")})
+    finally:
+        wait_for(dismiss(empty_database, grants.DASHBOARDS))
+    assert set(made[0]) == {"keyring.json", "metrics", "grafana"}
+    assert made[0] == made[1]
+    assert len(set(made[0].values())) == len(made[0])
+
+
+async def dismiss(dsn: str, role: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"DROP OWNED BY {role}")
+    await connection.execute(f"DROP ROLE {role}")
+    await connection.close()

@@ -147,3 +147,26 @@ def test_the_most_instances_fit_into_the_databases_connections(production: list[
     most = sum(scaled["spec"]["maxReplicaCount"] for scaled in of(production, "ScaledObject"))
     allowed = one(production, "Cluster", "dsr-postgres")["spec"]["postgresql"]["parameters"]["max_connections"]
     assert most * int(settings_of(production)["DSR_POSTGRES_POOL_SIZE"]) < int(allowed)
+
+
+KEYED = {
+    "env": ("name",),
+    "volumes": ("name",),
+    "volumeMounts": ("mountPath",),
+    "ports": ("containerPort", "protocol"),
+    "initContainers": ("name",),
+    "containers": ("name",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+}
+"""Lists that a server-side apply merges by these keys, and refuses where two entries have the same."""
+
+
+def test_no_list_has_two_entries_that_a_server_side_apply_would_take_for_one(objects: list[Object]) -> None:
+    for name, pod in pods(objects):
+        for node in (pod["spec"], *containers(pod)):
+            for field, by in KEYED.items():
+                found = [tuple(entry.get(key) for key in by) for entry in node.get(field, [])]
+                assert len(set(found)) == len(found), f"{name}: {field}"
+    for service in of(objects, "Service"):
+        found = [(port["port"], port.get("protocol", "TCP")) for port in service["spec"]["ports"]]
+        assert len(set(found)) == len(found), named(service)

@@ -24,6 +24,7 @@ from deploy.local.postgres_databases import named
 from shared import keyring
 from shared.bus import admin
 from shared.bus.topics import PARTITIONS, STREETS, ServiceName, Topic
+from shared.transaction import Transactions
 from shared.vault import Vault
 from tests.fixtures.engine import Office, OpenOffice
 from tests.fixtures.manifests import of, one, secret_names
@@ -115,10 +116,8 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
             tx.record(old, "task.concluded", {"found": number})
     assert machine.runs(ROTATED).splitlines() == ["new subjects are sealed with k2", "k1|1"]
     vault = Vault(keyring.load(machine.keyring))
-    rotated = office.transactions.__class__(
-        office.pool, office.transactions.service, office.transactions.clock, vault, office.transactions.plans
-    )
-    office.transactions = rotated
+    mine = office.transactions
+    office.transactions = Transactions(mine.pool, mine.service, mine.clock, vault, mine.plans)
     new = await office.subject()
     assert "holds: erasure" in machine.runs(AUDITED)
     before = await tables(database)
@@ -132,8 +131,8 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     assert await tables(database) == before
     connection = await asyncpg.connect(database)
     try:
-        sealed_with = dict(await connection.fetch("SELECT subject_ref, kek_id FROM vault.subject"))
-        assert sealed_with == {old: "k1", new: "k2"}
+        sealed = await connection.fetch("SELECT subject_ref, kek_id FROM vault.subject")
+        assert {row[0]: row[1] for row in sealed} == {old: "k1", new: "k2"}
         assert await vault.statements(connection, [old, new]) == known
         with pytest.raises(asyncpg.RaiseError, match="append-only"):
             await connection.execute("DELETE FROM evidence.entry")
