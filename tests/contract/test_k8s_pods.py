@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.k8s_render import Object
+from deploy.k8s_render import Object, named
 from deploy.local.paths import ROOT
 from shared.bus import producer
 from shared.bus.topics import ServiceName
