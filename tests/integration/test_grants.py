@@ -10,12 +10,13 @@ import pytest
 from shared import grants
 from shared.bus.topics import ServiceName
 from shared.postgres import migrate, wait_until_migrated
+from tests.fixtures.observation import asked
 
 
 @pytest.fixture
 async def roles(empty_database: str) -> AsyncIterator[str]:
-    """A migrated database with the roles of erasure and of the scaler; they are gone afterwards."""
-    names = [grants.role(ServiceName.ERASURE), grants.AUTOSCALER]
+    """A migrated database with the roles of erasure, scaler and dashboards; they are gone afterwards."""
+    names = [grants.role(ServiceName.ERASURE), grants.AUTOSCALER, grants.DASHBOARDS]
     owner = await asyncpg.connect(empty_database)
     password = secrets.token_hex(8)
     for name in names:
@@ -72,6 +73,18 @@ async def test_the_scaler_counts_tasks_and_sees_nothing_of_whom_they_are_about(e
     count = "SELECT count(*) FROM erasure.task WHERE state = 'ready' AND due_on <= current_date + 2"
     assert await connection.fetchval(count) == 0
     for closed in ("SELECT progress FROM erasure.task", "SELECT 1 FROM vault.subject"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(closed)
+    await connection.close()
+
+
+async def test_the_dashboards_read_what_their_panels_ask_and_nothing_else(empty_database: str, roles: str) -> None:
+    connection = await asyncpg.connect(as_role(empty_database, grants.DASHBOARDS, roles))
+    panels = [each for each in asked() if each.source == "postgres"]
+    assert panels
+    for panel in panels:
+        await connection.fetch(panel.query.replace("${request_id:sqlstring}", "'0198c5a2-0000-7000-8000-000000000000'"))
+    for closed in ("SELECT 1 FROM vault.subject", "SELECT 1 FROM intake.request", "DELETE FROM deadline.clock"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(closed)
     await connection.close()

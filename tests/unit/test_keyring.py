@@ -29,6 +29,30 @@ def test_an_existing_keyring_is_never_overwritten(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_rotating_adds_a_key_makes_it_the_active_one_and_leaves_the_others_as_they_were(path: Path) -> None:
+    before = json.loads(path.read_text())
+    assert [keyring.rotate(path), keyring.rotate(path)] == ["k2", "k3"]
+    after = json.loads(path.read_text())
+    assert after["active"] == keyring.load(path).active == "k3"
+    assert {**after, "active": "k1", "keys": {"k1": after["keys"]["k1"]}} == before
+    assert len(set(after["keys"].values())) == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_rotating_never_takes_the_name_of_a_key_that_is_there(path: Path) -> None:
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps({**raw, "active": "k2", "keys": {"k2": raw["keys"]["k1"]}}))
+    assert keyring.rotate(path) == "k3"
+
+
+def test_a_file_that_is_no_keyring_is_not_rotated(path: Path) -> None:
+    path.write_text("{}")
+    with pytest.raises(Misconfigured):
+        keyring.rotate(path)
+    assert path.read_text() == "{}"
+
+
 def test_every_key_is_another(path: Path) -> None:
     raw = json.loads(path.read_text())
     secrets = [raw["keys"]["k1"], raw["lookup"], raw["claims"], raw["signing"]]
