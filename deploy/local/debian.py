@@ -41,8 +41,16 @@ def unpack(archives: Sequence[Path], root: Path) -> None:
 
 
 def mirrors() -> list[str]:
-    """Where this machine has its packages from; none where it never asked."""
-    words = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages"]
+    """Where this machine has Debian's packages from; none where it never asked."""
+    words = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(SITE)",
+        "Created-By: Packages",
+        "Origin: Debian",
+        "Label: Debian",
+    ]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 

@@ -20,6 +20,33 @@ DOCKERFILE = ROOT / "Dockerfile"
 _BASE = re.compile(r"^ARG BASE=python:(?P<python>[\d.]+)-slim-(?P<release>[a-z]+)$", re.MULTILINE)
 _SLIM = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _TAG = "localhost/dsr"
+_MAKE_BASE = """\
+set -e
+mount -t tmpfs store "$1"
+TMPDIR=$1
+shift
+export TMPDIR
+exec mmdebstrap "$@"
+"""
+# Each step copies all files of the one before (vfs: what needs no help of the kernel's), so the store lies in memory.
+# Without `--format docker` there is no health command in the image.
+_BUILD = """\
+set -e
+directory=$1 base=$2 tag=$3 context=$4
+shift 4
+cd "$directory"
+mount -t tmpfs store store
+export TMPDIR="$directory/store"
+image() {
+    buildah --storage-driver vfs --root "$TMPDIR/graph" --runroot "$TMPDIR/run" "$@"
+}
+container=$(image from scratch)
+image add --quiet "$container" "$base" /
+image commit --quiet --rm "$container" "$tag-base"
+image build --format docker --network host --pull-never --tag "$tag" "$@" "$context"
+image inspect --type image "$tag" > image.json
+cp -a "$(image mount "$(image from --pull-never "$tag")")" root
+"""
 _AUTHORITIES = "/run/secrets/ca.pem"
 _INDEX = ("index-url", "extra-index-url", "trusted-host", "proxy", "retries", "timeout", "default-timeout")
 """What of pip's settings says where packages come from, and nothing about this machine's folders."""
@@ -63,30 +90,20 @@ class Builder:
         self._directory = directory
         self._progress = progress or Progress()
         self._cache = cache
-        self._programs = ImagePrograms()
 
     def build(self, version: str, revision: str) -> Image:
-        """Build the image; its label says which version and revision it is."""
-        self._programs = find_image_programs(self._progress, self._cache)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        base = self._base(Base.of_dockerfile())
+        """Build the image, whose labels say its version and revision; raises ``ImageBuildError``."""
+        programs = find_image_programs(self._progress, self._cache)
+        (self._directory / "store").mkdir(parents=True)
+        base = self._base(Base.of_dockerfile(), programs)
+        arguments = {"BASE": f"{_TAG}-base", "VERSION": version, "REVISION": revision}
+        words = [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]
+        words += [word for name, path in self._secrets().items() for word in ("--secret", f"id={name},src={path}")]
         with self._progress.step("Building the image"):
-            container = self._buildah("from", "scratch").strip()
-            self._buildah("add", "--quiet", container, base, "/")
-            self._buildah("commit", "--quiet", "--rm", container, f"{_TAG}-base")
-            arguments = {"BASE": f"{_TAG}-base", "VERSION": version, "REVISION": revision}
-            self._buildah(
-                "build",
-                *("--format", "docker"),  # the other one has no health command
-                *("--network", "host"),
-                *("--pull-never", "--tag", _TAG),
-                *(word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")),
-                *(word for name, path in self._secrets().items() for word in ("--secret", f"id={name},src={path}")),
-                ROOT,
-            )
+            programs.run("sh", "-c", _BUILD, "sh", self._directory, base, _TAG, ROOT, *words)
         return self._unpacked()
 
-    def _base(self, base: Base) -> Path:
+    def _base(self, base: Base, programs: ImagePrograms) -> Path:
         """The base as an archive of files, made by Debian's own installer from the mirror that this machine uses."""
         mirror = debian.mirrors()[:1]
         options = ["--mode=root", "--variant=minbase", "--include=python3,python3-venv", "--dpkgopt=force-unsafe-io"]
@@ -96,7 +113,8 @@ class Builder:
         if not kept.is_file():
             with self._progress.step(f"Making a base of Debian {base.release}"):
                 partial = self._directory / "base.tar"
-                self._run("mmdebstrap", *options, base.release, partial, *mirror)
+                words = ("sh", "-c", _MAKE_BASE, "sh", self._directory / "store")
+                programs.run(*words, *options, base.release, partial, *mirror)
                 partial.rename(kept)
         return kept
 
@@ -120,10 +138,9 @@ class Builder:
         return secrets
 
     def _unpacked(self) -> Image:
-        config = json.loads(self._buildah("inspect", "--type", "image", _TAG))["Docker"]["config"]
-        container = self._buildah("from", "--pull-never", _TAG).strip()
+        config = json.loads((self._directory / "image.json").read_text())["Docker"]["config"]
         return Image(
-            root=Path(self._buildah("mount", container).strip()),
+            root=self._directory / "root",
             entrypoint=tuple(config["Entrypoint"]),
             health=tuple(config["Healthcheck"]["Test"][1:]),
             environment=dict(variable.split("=", 1) for variable in config["Env"]),
@@ -132,11 +149,3 @@ class Builder:
             labels=config["Labels"],
             stop_signal=config["StopSignal"],
         )
-
-    def _buildah(self, *words: str | Path) -> str:
-        # Plain folders: one image more to copy, but nothing that only the kernel of some machines can mount.
-        folders = ("--root", self._directory / "store", "--runroot", self._directory / "run")
-        return self._run("buildah", "--storage-driver", "vfs", *folders, *words)
-
-    def _run(self, *words: str | Path) -> str:
-        return self._programs.run("env", f"TMPDIR={self._directory}", *words)

@@ -17,6 +17,7 @@ from deploy.local import debian
 from deploy.local.paths import CACHE
 from deploy.local.progress import Progress
 
+_TAIL = 20
 PROGRAMS = ("buildah", "mmdebstrap")
 _OVERLAY = """\
 set -e
@@ -30,39 +31,35 @@ exec "$@"
 """
 
 
-class ImageProgramsMissingError(RuntimeError):
-    """What builds an image is not here and could not be had from Debian's packages; the message says what is needed."""
+class ImageBuildError(RuntimeError):
+    """The image could not be built, or what builds it could not be had; the message says why."""
 
 
 @dataclass(frozen=True)
 class ImagePrograms:
-    """The words in front of a command that lets it find both programs."""
+    """The words in front of a command by which it finds both programs, in a mount namespace that ends with it."""
 
-    prefix: tuple[str | Path, ...] = ()
+    prefix: tuple[str | Path, ...] = ("unshare", "--mount")
 
-    def run(self, *command: str | Path, log: Path | None = None) -> str:
-        """Run a program to its end; what it printed. Raises with the end of what it said."""
+    def run(self, *command: str | Path) -> None:
+        """Run a command to its end; raises ``ImageBuildError`` with the end of what it said."""
         environment = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
         ran = subprocess.run([*self.prefix, *command], env=environment, capture_output=True, text=True, check=False)
-        if log is not None:
-            with log.open("a") as file:
-                file.write(ran.stdout + ran.stderr)
         if ran.returncode:
-            words = " ".join(map(str, command))
-            raise ImageProgramsMissingError(f"`{words}` failed:\n{ran.stdout[-2000:]}{ran.stderr[-4000:]}")
-        return ran.stdout
+            said = "\n".join([*ran.stdout.splitlines()[-_TAIL:], *ran.stderr.splitlines()[-_TAIL:]])
+            raise ImageBuildError(f"{command[0]} ended with status {ran.returncode}:\n{said}")
 
 
 def find_image_programs(progress: Progress | None = None, cache: Path = CACHE) -> ImagePrograms:
     """Both programs; fetches them once, and what was cut short does not count."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise ImageProgramsMissingError(
+        raise ImageBuildError(
             "without a container engine an image is built by root on Linux alone: test as root, on Debian"
         )
     if all(map(shutil.which, PROGRAMS)):
         return ImagePrograms()
     kept = cache / "image-programs"
-    found = ImagePrograms(("unshare", "--mount", "sh", "-c", _OVERLAY, "sh", kept))
+    found = ImagePrograms((*ImagePrograms.prefix, "sh", "-c", _OVERLAY, "sh", kept))
     if not kept.is_dir():
         with (progress or Progress()).step("Fetching buildah and mmdebstrap"):
             _fetch(kept)
@@ -80,7 +77,7 @@ def _fetch(kept: Path) -> None:
             debian.unpack(debian.download_missing(PROGRAMS, archives), root)
         except debian.PackageMissingError as error:
             message = f"{error}: install {' and '.join(PROGRAMS)} on the PATH"
-            raise ImageProgramsMissingError(message) from error
+            raise ImageBuildError(message) from error
         (root / "etc").mkdir(exist_ok=True)
         with contextlib.suppress(OSError):  # somebody else was faster
             root.rename(kept)
