@@ -4,17 +4,16 @@ The package is not installed: that would start a server that nobody asked for.
 """
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
+from deploy.local import debian
 from deploy.local.paths import CACHE
 from deploy.local.progress import Progress
 
 PROGRAMS = ("prometheus", "promtool")
-_FETCH = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", "prometheus"]
 
 
 class PrometheusMissingError(RuntimeError):
@@ -43,13 +42,14 @@ def complete(folder: Path) -> bool:
 
 
 def _fetch(kept: Path) -> Path:
-    if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        raise PrometheusMissingError("no apt-get here: install Prometheus 2.42 or later, with promtool, on the PATH")
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as workplace:
         unpacked, ready = Path(workplace, "unpacked"), Path(workplace, "ready")
-        package = _package(Path(workplace))
-        _run(["dpkg", "-x", str(package), str(unpacked)], Path(workplace))
+        try:
+            debian.unpack([debian.download("prometheus", Path(workplace))], unpacked)
+        except debian.PackageMissingError as error:
+            message = f"{error}: install Prometheus 2.42 or later, with promtool, on the PATH"
+            raise PrometheusMissingError(message) from error
         ready.mkdir()
         for name in PROGRAMS:
             shutil.move(unpacked / "usr" / "bin" / name, ready / name)
@@ -59,21 +59,3 @@ def _fetch(kept: Path) -> Path:
         with contextlib.suppress(OSError):  # somebody else was faster
             ready.rename(kept)
     return kept
-
-
-def _package(folder: Path) -> Path:
-    """The package, downloaded; where the lists of packages are missing or old they are fetched first."""
-    try:
-        _run(_FETCH, folder)
-    except PrometheusMissingError:
-        if os.geteuid() != 0:
-            raise
-        _run(["apt-get", "-q", "update"], folder)
-        _run(_FETCH, folder)
-    return next(folder.glob("prometheus_*.deb"))
-
-
-def _run(command: list[str], folder: Path) -> None:
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        raise PrometheusMissingError(f"`{' '.join(command)}` failed: {ran.stderr.strip()}")

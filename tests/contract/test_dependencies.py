@@ -17,8 +17,32 @@ LISTED = {
 
 
 def required(path: Path) -> set[str]:
-    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return names_in(path.read_text())
+
+
+def names_in(requirements: str) -> set[str]:
+    lines = (line.partition("#")[0].strip() for line in requirements.splitlines())
     return {re.split(r"[>=;\s]", line)[0] for line in lines if line}
+
+
+def locked(path: Path) -> dict[str, frozenset[str]]:
+    """The hashes of each package of a lock, by name and version."""
+    packages = re.findall(r"^(\S+==\S+).*((?:\n +--hash=\S+.*)+)", path.read_text(), re.MULTILINE)
+    return {name: frozenset(re.findall(r"--hash=(\S+)", hashes)) for name, hashes in packages}
+
+
+def test_the_image_has_the_very_files_that_were_tested() -> None:
+    image, tested = locked(ROOT / "requirements.image.lock"), locked(ROOT / "requirements.lock")
+    assert all(image.values())
+    assert image.items() <= tested.items()
+
+
+def test_the_image_has_what_the_services_require_and_no_tool_of_ours() -> None:
+    text = (ROOT / "requirements.in").read_text()
+    services, _, rest = text.partition("# The services\n")[2].partition("\n\n")
+    names = {line.partition("==")[0] for line in locked(ROOT / "requirements.image.lock")}
+    assert names_in(services) <= names
+    assert names_in(rest) & names <= {"rich"}, "typer needs rich; what else only we need stays out"
 
 
 def test_what_is_required_is_what_was_decided() -> None:
