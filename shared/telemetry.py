@@ -35,6 +35,10 @@ class Pulse:
         """The loop has just gone round."""
         self._beats[loop] = time.monotonic()
 
+    def ended(self, loop: str) -> None:
+        """The loop has come to its end in order, and nobody waits for it to go round again."""
+        self._beats.pop(loop, None)
+
     def still(self) -> list[str]:
         """The loops that have not gone round within the limit."""
         now = time.monotonic()

@@ -54,6 +54,7 @@ class Services:
             "DSR_VAULT_KEYRING": str(self.keyring),
             "DSR_WORK_DOWNSTREAMS": str(downstreams),
             "DSR_TELEMETRY_PRIVACY_TOKEN": self.metrics_token,
+            "DSR_HTTP_LINGER_SECONDS": "0",  # nobody stands before the door who would have to hear of it
             **(env or {}),
         }
         self.children = {name: self._child(name) for name in ServiceName}

@@ -15,6 +15,7 @@ from shared import fulfilment, service
 from shared.downstreams.contract import Operation
 from shared.events import DeadlineApproaching, DeadlineOverdue
 from shared.fulfilment import Opening
+from shared.looking import rest
 from shared.postgres import AGAIN, AWAY
 from shared.telemetry import Pulse
 from shared.time_limit_policy import TimeLimitPolicy
@@ -42,11 +43,7 @@ class Sweep:
                 await self.report()
             except (*AWAY, *AGAIN) as error:
                 log.warning("sweep waits for the database: %s", type(error).__name__)
-            try:
-                async with asyncio.timeout(self._settings.sweep_seconds):
-                    await stopping.wait()
-            except TimeoutError:
-                pass
+            await rest(self._settings.sweep_seconds, "sweep", stopping, pulse)
 
     async def tick(self) -> int:
         """Tells one batch of what has come by now; returns how many requests it looked at."""

@@ -19,8 +19,8 @@ from shared.bus.topics import STREETS, ServiceName
 from shared.service import Service
 from shared.settings import Settings
 
-DRAIN_SECONDS = 10 + 20 + 30 + 20
-"""The pause before SIGTERM, answers under way, the batch in hand, the outbox: what an orderly end can take."""
+CLOSING_SECONDS = 10
+"""What closing the connections to the servers can take."""
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +170,15 @@ def test_no_secret_stands_in_a_manifest_and_every_image_has_a_version(objects: l
 
 
 def test_every_service_can_be_rolled_and_drained_without_a_gap(objects: list[Object]) -> None:
+    (said,) = [each["data"] for each in of(objects, "ConfigMap") if "DSR_HTTP_PORT" in each["data"]]
+    steps = ("DSR_HTTP_LINGER_SECONDS", "DSR_PROCESS_DRAIN_SECONDS", "DSR_PROCESS_OUTBOX_SECONDS")
+    longest = sum(float(said[step]) for step in steps) + CLOSING_SECONDS
+    assert float(said["DSR_HTTP_LINGER_SECONDS"]) >= 5  # what endpoints and load balancers need to hear of it
     for service in ServiceName:
         deployment = one(objects, "Deployment", f"dsr-{service}")
         spec, pod = deployment["spec"], deployment["spec"]["template"]
         assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-        assert pod["spec"]["terminationGracePeriodSeconds"] > DRAIN_SECONDS
+        assert pod["spec"]["terminationGracePeriodSeconds"] > longest
         (container,) = pod["spec"]["containers"]
         assert container["args"] == [service.value]
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
