@@ -33,7 +33,11 @@ AWAY = (
 )
 """What is raised while the database is away: wait and do the same again."""
 
-AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,  # a migration has changed a table since the statement was prepared
+)
 """What is raised when two transactions met: do the same again at once."""
 
 _CLOSE_SECONDS = 5.0
