@@ -2,7 +2,7 @@
 
 import importlib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings
 
 from deploy import k8s_observability, k8s_yaml
 from deploy.local.paths import ROOT
-from shared.bus import topics
+from shared.bus import admin, topics
 from shared.bus.topics import STREETS, ServiceName
 from shared.grants import AUTOSCALER, FULFILLING
 
@@ -74,17 +74,17 @@ def bus_systems() -> list[str]:
     return [name for name, table in tables.items() if table["adapter"] == "bus" and table.get("enabled", True)]
 
 
-def declared() -> list[str]:
-    """Every topic of the platform."""
-    dead = [topics.dead_letters(service) for service in ServiceName]
-    return [*STREETS, *dead, *(topic(system) for system in bus_systems() for topic in (topics.tasks, topics.replies))]
+def declared(systems: Sequence[str] | None = None) -> list[str]:
+    """Every topic of the platform; ``systems`` are those on the bus, by default the ones in use."""
+    return admin.declared(bus_systems() if systems is None else systems)
 
 
-def users() -> dict[str, list[Acl]]:
+def users(systems: Sequence[str] | None = None) -> dict[str, list[Acl]]:
     """Every user of the broker and what it may do there; what is not named is refused."""
-    ours = {f"dsr-{service}": list(_rights(service)) for service in ServiceName}
+    systems = bus_systems() if systems is None else systems
+    ours = {f"dsr-{service}": list(_rights(service, systems)) for service in ServiceName}
     ours[SCALER] = list(_rights_of_the_scaler())
-    for system in bus_systems():
+    for system in systems:
         ours[f"dsr-team-{system}"] = [
             *_reads(topics.tasks(system), f"team-{system}"),
             _writes(topics.replies(system)),
@@ -117,7 +117,7 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rights(service: ServiceName) -> Iterator[Acl]:
+def _rights(service: ServiceName, systems: Sequence[str]) -> Iterator[Acl]:
     for topic, street in STREETS.items():
         if service in street.writers:
             yield _writes(topic)
@@ -125,7 +125,7 @@ def _rights(service: ServiceName) -> Iterator[Acl]:
             yield from _reads(topic, service)
     yield _writes(topics.dead_letters(service))
     if service is ServiceName.ERASURE:
-        for system in bus_systems():
+        for system in systems:
             yield _writes(topics.tasks(system))
             yield from _reads(topics.replies(system), f"{service}-replies")
 

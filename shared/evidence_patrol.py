@@ -1,13 +1,12 @@
 """Walks a chain of evidence from its beginning to its end, some entries at a time, and begins anew: Art. 5(2)."""
 
 from shared.bus.topics import ServiceName
-from shared.evidence import GENESIS, first_break
+from shared.evidence import ENTRIES, GENESIS, first_break
 from shared.postgres import Connection
 
 STEP = 1_000
 """Entries checked at a time."""
 _HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1"
-_ENTRIES = "SELECT * FROM evidence.entry WHERE chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
 
 
 class Patrol:
@@ -22,7 +21,7 @@ class Patrol:
         """Checks the next entries; returns how many, and whether the chain is known to be broken."""
         head = await connection.fetchrow(_HEAD, self._chain)
         end, end_hash = (head[0], head[1]) if head else (0, GENESIS)
-        rows = await connection.fetch(_ENTRIES, self._chain, self._seq, min(end, self._seq + STEP))
+        rows = await connection.fetch(ENTRIES, self._chain, self._seq, min(end, self._seq + STEP))
         if (broken := first_break(rows, self._hash)) is not None:
             self._found_broken()
             rows = [row for row in rows if row["seq"] <= broken[1]]

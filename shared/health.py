@@ -1,6 +1,7 @@
 """Health, readiness and metrics of a service over HTTP.
 
-``/healthz``: its loops go round (not: its neighbours are well). ``/readyz``: broker and database answer.
+``/healthz``: its loops go round (not: its neighbours are well); a process too busy to answer fails it by not answering.
+``/readyz``: broker and database answer, and the service is not about to leave.
 ``/metrics``: for any Prometheus, requests in steps of five; ``/metrics/privacy``: for the privacy team's, exactly.
 """
 
@@ -27,6 +28,7 @@ class Vitals:
     pulse: Pulse
     pool: asyncpg.Pool
     producer: KafkaProducer
+    stopping: asyncio.Event
     privacy_token: SecretStr | None
 
 
@@ -41,6 +43,8 @@ def router(vitals: Vitals) -> APIRouter:
 
     @routes.get("/readyz")
     async def ready() -> JSONResponse:
+        if vitals.stopping.is_set():
+            return JSONResponse({"leaving": True}, status_code=503)
         database, broker = await asyncio.gather(_database(vitals.pool), vitals.producer.reachable())
         ok = database and broker
         return JSONResponse({"database": database, "broker": broker}, status_code=200 if ok else 503)

@@ -10,6 +10,7 @@ from shared.telemetry import Pulse
 log = logging.getLogger(__name__)
 
 _SHARE = 20
+_BEAT_SECONDS = 0.5
 
 
 async def keep_looking(
@@ -24,13 +25,16 @@ async def keep_looking(
             await look()
         except (*AWAY, *AGAIN) as error:
             log.info("%s waits for the database: %s", name, type(error).__name__)
-        pause = max(every_seconds, _SHARE * (loop.time() - began))
-        while pause > 0 and not stopping.is_set():
-            pulse.beat(name)
-            part = min(pause, every_seconds)
-            pause -= part
-            try:
-                async with asyncio.timeout(part):
-                    await stopping.wait()
-            except TimeoutError:
-                pass
+        await rest(max(every_seconds, _SHARE * (loop.time() - began)), name, stopping, pulse)
+
+
+async def rest(seconds: float, name: str, stopping: asyncio.Event, pulse: Pulse) -> None:
+    """Lets the time pass, unless told to stop; a loop that rests is alive, however long it rests."""
+    ends = asyncio.get_running_loop().time() + seconds
+    while not stopping.is_set() and (left := ends - asyncio.get_running_loop().time()) > 0:
+        pulse.beat(name)
+        try:
+            async with asyncio.timeout(min(left, _BEAT_SECONDS)):
+                await stopping.wait()
+        except TimeoutError:
+            pass

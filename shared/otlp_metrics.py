@@ -27,23 +27,22 @@ from prometheus_client.samples import Sample
 
 from shared.bus.topics import ServiceName
 from shared.disclosure import everybody
+from shared.looking import rest
+from shared.telemetry import Pulse
 
 EVERY_SECONDS = 15.0
 _STARTED = time.time_ns()
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
 
-async def send(service: ServiceName, endpoint: str, stopping: asyncio.Event) -> None:
+async def send(service: ServiceName, endpoint: str, stopping: asyncio.Event, pulse: Pulse) -> None:
     """Sends all metrics every few seconds until told to stop, and once more then; the exporter logs its failures."""
     exporter = OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics", timeout=5)
     resource = Resource.create({"service.name": f"dsr-{service}"})
     last = False
     while not last:
-        try:
-            async with asyncio.timeout(EVERY_SECONDS):
-                last = await stopping.wait()
-        except TimeoutError:
-            pass
+        await rest(EVERY_SECONDS, "metrics", stopping, pulse)
+        last = stopping.is_set()
         families = [*REGISTRY.collect(), *everybody().collect()]
         await asyncio.to_thread(exporter.export, as_otlp(families, resource, time.time_ns()))
     await asyncio.to_thread(exporter.shutdown)

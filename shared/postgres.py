@@ -33,9 +33,14 @@ AWAY = (
 )
 """What is raised while the database is away: wait and do the same again."""
 
-AGAIN = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,  # a migration has changed a table since the statement was prepared
+)
 """What is raised when two transactions met: do the same again at once."""
 
+_CLOSE_SECONDS = 5.0
 _MIGRATION_LOCK = 7_215_001
 
 
@@ -63,6 +68,15 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
             "enable_seqscan": "off",
         },
     )
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Closes a pool in order, or at once if the database does not answer any more."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except AWAY:
+        pool.terminate()
 
 
 async def _speak_json(connection: asyncpg.Connection) -> None:

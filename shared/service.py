@@ -1,6 +1,7 @@
 """A service is a handful of loops in one process: consume, work, relay, serve; if one dies, the process dies.
 
 SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbox is emptied, then the process ends.
+What takes too long then, because the database is away or a neighbour does not answer, is left to others, as by a kill.
 """
 
 import asyncio
@@ -9,18 +10,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
 import uvloop
 from fastapi import APIRouter, FastAPI
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from shared import fulfilment, health, inbox, keyring, otlp_metrics, tasks, telemetry
+from shared import fulfilment, health, inbox, keyring, otlp_metrics, serving, tasks, telemetry
 from shared.bell import Bell
 from shared.bus import topics
 from shared.bus.access import access
@@ -34,9 +34,10 @@ from shared.downstreams.registry import Downstreams, Wiring
 from shared.errors import Misconfigured
 from shared.events import Event, type_of
 from shared.hearing import Handler, Hearing, Subscription
+from shared.looking import keep_looking
 from shared.machine import Machine
 from shared.outbox import Relay
-from shared.postgres import AGAIN, AWAY, connect_pool
+from shared.postgres import close_pool, connect_pool
 from shared.replies import Replies
 from shared.rights import Right
 from shared.settings import KafkaSettings, Settings
@@ -61,6 +62,7 @@ Loop = Callable[[Running], Awaitable[None]]
 Api = Callable[[Running, APIRouter], ASGIApp]
 """Builds the application of a service; the router holds the probes and metrics, which it includes."""
 
+_HOUSEKEEPING_SECONDS = 2.0
 _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
 
@@ -114,7 +116,7 @@ class Service:
     async def _run(self, settings: Settings) -> None:
         async with AsyncExitStack() as stack:
             pool = await connect_pool(settings.postgres, self.name)
-            stack.push_async_callback(pool.close)
+            stack.push_async_callback(close_pool, pool)
             producer = KafkaProducer(settings.kafka.bootstrap, access(settings.kafka))
             await producer.start()
             stack.push_async_callback(producer.stop)
@@ -133,7 +135,9 @@ class Service:
             transactions = Transactions(pool, self.name, clock, vault, plans)
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
-            running = Running(settings, transactions, tracing, telemetry.Pulse(), asyncio.Event())
+            running = Running(
+                settings, transactions, tracing, telemetry.Pulse(settings.process.still_seconds), asyncio.Event()
+            )
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stopping.set)
@@ -170,63 +174,56 @@ class Service:
                 inner.append(consumer.run(replies.handle, running.stopping, running.pulse))
         inner.append(Machine(office).run(running.stopping, running.pulse))
         if endpoint := settings.telemetry.otlp_endpoint:
-            inner.append(otlp_metrics.send(self.name, endpoint, running.stopping))
+            inner.append(otlp_metrics.send(self.name, endpoint, running.stopping, running.pulse))
         relay = Relay(office.pool, self.name, producer, office.relay_bell)
         return [
-            self._drain([*inner, self._serve(running, producer)], working, office.relay_bell),
-            relay.run(working, running.pulse),
+            self._drain([*inner, self._serve(running, producer)], running, working),
+            _until_late([relay.run(working, running.pulse)], working, settings.process.outbox_seconds),
         ]
 
-    @staticmethod
-    async def _drain(loops: list[Any], working: asyncio.Event, bell: Bell) -> None:
-        async with asyncio.TaskGroup() as group:
-            for loop in loops:
-                group.create_task(loop)
+    async def _drain(self, loops: list[Any], running: Running, working: asyncio.Event) -> None:
+        settings = running.settings
+        await _until_late(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
         working.set()
-        bell.ring()
+        running.transactions.relay_bell.ring()
 
     async def _serve(self, running: Running, producer: KafkaProducer) -> None:
         vitals = health.Vitals(
-            running.pulse, running.transactions.pool, producer, running.settings.telemetry.privacy_token
+            running.pulse,
+            running.transactions.pool,
+            producer,
+            running.stopping,
+            running.settings.telemetry.privacy_token,
         )
         probes = health.router(vitals)
         app = self._api(running, probes) if self._api else _probes_alone(probes)
-        http = running.settings.http
-        config = uvicorn.Config(
-            app,
-            host=http.host,
-            port=http.port,
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=20,
-            lifespan="off",
-        )
-        server = _Server(config)
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(server.serve())
-            await running.stopping.wait()
-            server.should_exit = True
-            await serving
+        await serving.serve(app, running.settings.http, running.settings.process.drain_seconds, running.stopping)
 
     async def _housekeeping(self, running: Running) -> None:
         """Takes back tasks from workers that have gone silent, and forgets what can no longer be delivered twice."""
         office = running.transactions
-        while not running.stopping.is_set():
-            running.pulse.beat("housekeeping")
-            try:
-                async with office.pool.acquire() as connection:
-                    now = office.clock.now()
-                    for desk in await tasks.reap(connection, now) & office.bells.keys():
-                        office.bells[desk].ring()
-                    await inbox.forget(connection, now - inbox.KEEP)
-            except (*AWAY, *AGAIN) as error:
-                log.info("housekeeping waits for the database: %s", type(error).__name__)
-            try:
-                async with asyncio.timeout(2):
-                    await running.stopping.wait()
-            except TimeoutError:
-                pass
+
+        async def look() -> None:
+            async with office.pool.acquire() as connection:
+                now = office.clock.now()
+                for desk in await tasks.reap(connection, now) & office.bells.keys():
+                    office.bells[desk].ring()
+                await inbox.forget(connection, now - inbox.KEEP)
+
+        await keep_looking(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.pulse)
+
+
+async def _until_late(loops: Sequence[Any], stopping: asyncio.Event, seconds: float) -> None:
+    """Runs the loops; once they are told to stop they have so many seconds, then they are cut short."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(loop, name=loop.__qualname__) for loop in loops]
+        await stopping.wait()
+        _, late = await asyncio.wait(running, timeout=seconds)
+        if late:
+            names = sorted({task.get_name() for task in late})
+            log.warning("given up after %g s, others will do it: %s", seconds, ", ".join(names))
+        for task in late:
+            task.cancel()
 
 
 def _probes_alone(probes: APIRouter) -> FastAPI:
@@ -237,12 +234,3 @@ def _probes_alone(probes: APIRouter) -> FastAPI:
 
 def _consumer(settings: KafkaSettings, group: str, heard: Sequence[str]) -> Consumer:
     return Consumer(settings.bootstrap, group, heard, settings.batch_records, access(settings))
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals to the service."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: the service's own handler drains everything, the server included."""
-        yield

@@ -41,6 +41,11 @@ class HttpSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(description="port to listen on")
+    linger_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="how long after SIGTERM the door stays open, until no load balancer sends anybody any more",
+    )
 
 
 class VaultSettings(BaseSettings):
@@ -81,6 +86,22 @@ class TelemetrySettings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
 
 
+class ProcessSettings(BaseSettings):
+    """When a loop counts as dead, and how long an orderly end may take; ``DSR_PROCESS_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_PROCESS_", frozen=True)
+
+    still_seconds: float = Field(
+        default=60.0, gt=0, description="a loop that has not gone round for so long fails the liveness probe"
+    )
+    drain_seconds: float = Field(
+        default=30.0, gt=0, description="how long what is in hand at SIGTERM may take; then it is left to others"
+    )
+    outbox_seconds: float = Field(
+        default=20.0, gt=0, description="how long it may take then to send what waits in the outbox"
+    )
+
+
 class Settings:
     """All groups of one process."""
 
@@ -91,3 +112,4 @@ class Settings:
         self.vault = VaultSettings()
         self.work = WorkSettings()
         self.telemetry = TelemetrySettings()
+        self.process = ProcessSettings()

@@ -46,6 +46,10 @@ class Pulse:
         since = self._heard.get(loop)
         return math.inf if since is None else time.monotonic() - since
 
+    def ended(self, loop: str) -> None:
+        """The loop has come to its end in order, and nobody waits for it to go round again."""
+        self._beats.pop(loop, None)
+
     def still(self) -> list[str]:
         """The loops that have not gone round within the limit."""
         now = time.monotonic()

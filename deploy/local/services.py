@@ -30,8 +30,8 @@ class Servers:
 class Services:
     """Intake, erasure, export, amendment and deadline, ready when all of them say so.
 
-    ``env``: variables in addition to our own: the secrets that the downstreams file names. ``bus_systems``: downstreams
-    that are reached over the bus, which need topics of their own.
+    ``env``: variables in addition to our own: the secrets that the downstreams file names; ``env_of``: those of one
+    service alone. ``bus_systems``: downstreams that are reached over the bus, which need topics of their own.
     """
 
     def __init__(
@@ -41,11 +41,13 @@ class Services:
         downstreams: Path,
         env: Mapping[str, str] | None = None,
         bus_systems: Sequence[str] = (),
+        env_of: Mapping[ServiceName, Mapping[str, str]] | None = None,
     ) -> None:
         self.directory = directory
         self.keyring = directory / "keyring.json"
         self._servers = servers
         self._bus_systems = bus_systems
+        self._env_of = env_of or {}
         self.ports = dict(zip(ServiceName, free_ports(len(ServiceName)), strict=True))
         self.metrics_token = secrets.token_urlsafe(32)
         self.env = {
@@ -54,9 +56,10 @@ class Services:
             "DSR_VAULT_KEYRING": str(self.keyring),
             "DSR_WORK_DOWNSTREAMS": str(downstreams),
             "DSR_TELEMETRY_PRIVACY_TOKEN": self.metrics_token,
+            "DSR_HTTP_LINGER_SECONDS": "0",  # nobody stands before the door who would have to hear of it
             **(env or {}),
         }
-        self.children = {name: self._child(name) for name in ServiceName}
+        self.children = {name: self._child(name, self.ports[name], name) for name in ServiceName}
 
     @property
     def url(self) -> str:
@@ -82,6 +85,10 @@ class Services:
     def start(self) -> None:
         """Starts all five side by side and waits until each is ready."""
         self.prepare()
+        self.start_prepared()
+
+    def start_prepared(self) -> None:
+        """Starts all five on what somebody has prepared, as with rights of their own they could not."""
         for child in self.children.values():
             child.spawn()
         for child in self.children.values():
@@ -101,13 +108,22 @@ class Services:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _child(self, name: ServiceName) -> Child:
-        port = self.ports[name]
+    def instance(self, name: ServiceName, version: str) -> tuple[Child, str]:
+        """One more instance of a service, not started, that tells collectors of this version; and where it answers."""
+        port = free_ports(1)[0]
+        return self._child(name, port, f"{name}-{version}", version), f"http://{HOST}:{port}"
+
+    def _child(self, name: ServiceName, port: int, log: str, version: str = "local") -> Child:
         return Child(
             name,
             [sys.executable, "-m", f"services.{name}"],
-            log=self.directory / f"{name}.log",
+            log=self.directory / f"{log}.log",
             ready=answers(f"http://{HOST}:{port}/readyz"),
-            env={**self.env, "DSR_HTTP_PORT": str(port)},
+            env={
+                **self.env,
+                **self._env_of.get(name, {}),
+                "OTEL_RESOURCE_ATTRIBUTES": f"service.version={version}",
+                "DSR_HTTP_PORT": str(port),
+            },
             cwd=ROOT,
         )

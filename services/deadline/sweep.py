@@ -19,6 +19,7 @@ from shared.bus.topics import ServiceName
 from shared.downstreams.contract import Operation
 from shared.events import DeadlineApproaching, DeadlineOverdue
 from shared.fulfilment import Opening
+from shared.looking import rest
 from shared.postgres import AGAIN, AWAY
 from shared.telemetry import Pulse
 from shared.time_limit_policy import TargetName, TimeLimitPolicy
@@ -49,11 +50,7 @@ class Sweep:
                 await self.page()
             except (*AWAY, *AGAIN) as error:
                 log.warning("sweep waits for the database: %s", type(error).__name__)
-            try:
-                async with asyncio.timeout(self._settings.sweep_seconds):
-                    await stopping.wait()
-            except TimeoutError:
-                pass
+            await rest(self._settings.sweep_seconds, "sweep", stopping, pulse)
 
     async def tick(self) -> int:
         """Tells one batch of what has come by now; returns how many requests it looked at."""

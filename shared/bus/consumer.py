@@ -16,6 +16,7 @@ from shared.bus.access import Access
 from shared.bus.records import Heard
 from shared.bus.stall import StallWatch
 from shared.errors import DsrError
+from shared.looking import rest
 from shared.telemetry import Pulse
 
 log = logging.getLogger(__name__)
@@ -60,12 +61,12 @@ class Consumer:
     ) -> None:
         """Consumes what is wanted until told to stop; connects again whenever the broker was away."""
         while not stopping.is_set():
+            pulse.beat(loop_of(self._group))
             try:
                 await self._consume(handle, stopping, pulse, wants)
             except (KafkaError, OSError, Stalled) as error:
                 log.warning("bus away, connecting again: %s", type(error).__name__)
-                await _either(stopping, 1.0)
-            pulse.beat(loop_of(self._group))
+                await rest(1.0, loop_of(self._group), stopping, pulse)
 
     async def _consume(self, handle: Handle, stopping: asyncio.Event, pulse: Pulse, wants: Wants) -> None:
         consumer = AIOKafkaConsumer(
@@ -87,7 +88,7 @@ class Consumer:
             done: dict[TopicPartition, int] = {}
             committed_at = looked_at = loop.time()
             watch, abreast = StallWatch(_STALLED_SECONDS), Abreast()
-            async with lag.measured(consumer, self._group, self._topics):
+            async with lag.measured(consumer, self._group, self._topics, pulse):
                 while not stopping.is_set():
                     pulse.beat(loop_of(self._group))
                     fetched = await consumer.getmany(timeout_ms=200, max_records=self._batch_records)
@@ -128,14 +129,6 @@ async def _look(consumer: AIOKafkaConsumer, watch: StallWatch, abreast: Abreast,
     if watch.stalled(positions, ends, now):
         raise Stalled
     return abreast.heard_until(positions, ends, since)
-
-
-async def _either(stopping: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stopping.wait()
-    except TimeoutError:
-        pass
 
 
 def _heard(record: object) -> Heard:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from shared.metrics import LAG
+from shared.telemetry import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -17,18 +18,20 @@ _EVERY_SECONDS = 2.0
 
 
 @asynccontextmanager
-async def measured(consumer: AIOKafkaConsumer, group: str, topics: Sequence[str]) -> AsyncIterator[None]:
+async def measured(consumer: AIOKafkaConsumer, group: str, topics: Sequence[str], pulse: Pulse) -> AsyncIterator[None]:
     """Tells the lag for as long as the block lasts."""
-    measuring = asyncio.create_task(_measure(consumer, group, topics))
+    measuring = asyncio.create_task(_measure(consumer, group, topics, pulse))
     try:
         yield
     finally:
         measuring.cancel()
         await asyncio.wait([measuring])
+        pulse.ended(f"lag:{group}")
 
 
-async def _measure(consumer: AIOKafkaConsumer, group: str, topics: Sequence[str]) -> None:
+async def _measure(consumer: AIOKafkaConsumer, group: str, topics: Sequence[str], pulse: Pulse) -> None:
     while True:
+        pulse.beat(f"lag:{group}")
         try:
             async with asyncio.timeout(_EVERY_SECONDS * 5):
                 behind = await _behind(consumer)

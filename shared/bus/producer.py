@@ -17,6 +17,7 @@ from shared.errors import DsrError
 log = logging.getLogger(__name__)
 
 _SEND_SECONDS = 20.0
+_STOP_SECONDS = 5.0
 _BATCH_BYTES = 512 * 1024
 
 
@@ -47,10 +48,14 @@ class KafkaProducer:
         await self._connected()
 
     async def stop(self) -> None:
-        """Sends what is buffered and disconnects."""
+        """Sends what is buffered and disconnects; what an absent broker does not take is sent by another one later."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await producer.stop()
+            except TimeoutError:
+                log.warning("the broker takes nothing: not waiting for it any longer")
         for task in self._retired:
             task.cancel()
         await asyncio.gather(*self._retired, return_exceptions=True)

@@ -7,13 +7,12 @@ import pytest
 
 from deploy.k8s_render import Object, named
 from deploy.local.paths import ROOT
-from shared.bus import producer
 from shared.bus.topics import ServiceName
 from shared.settings import Settings
 from tests.fixtures.manifests import containers, keys, of, one, pods, secret_names, settings_of, values
 
-ANSWERS_SECONDS, BATCH_SECONDS = 20, 30
-"""What answers under way and the batch in hand are given when a service is told to end."""
+CLOSING_SECONDS = 10
+"""What closing the connections to the servers can take."""
 
 
 def test_every_pod_meets_the_restricted_standard(objects: list[Object]) -> None:
@@ -78,14 +77,15 @@ def test_no_pod_is_privileged_and_none_sees_its_node(objects: list[Object]) -> N
 
 
 def test_every_service_can_be_rolled_and_drained_without_a_gap(objects: list[Object]) -> None:
+    said = settings_of(objects)
+    steps = ("DSR_HTTP_LINGER_SECONDS", "DSR_PROCESS_DRAIN_SECONDS", "DSR_PROCESS_OUTBOX_SECONDS")
+    longest = sum(float(said[step]) for step in steps) + CLOSING_SECONDS
+    assert float(said["DSR_HTTP_LINGER_SECONDS"]) >= 5  # what endpoints and load balancers need to hear of it
     for service in ServiceName:
         deployment = one(objects, "Deployment", f"dsr-{service}")
         spec, pod = deployment["spec"], deployment["spec"]["template"]
         assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
         (container,) = pod["spec"]["containers"]
-        pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        drains = [float(value) for name, value in settings_of(objects).items() if "DRAIN" in name]
-        longest = pause + ANSWERS_SECONDS + BATCH_SECONDS + producer._SEND_SECONDS + sum(drains)  # noqa: SLF001
         assert pod["spec"]["terminationGracePeriodSeconds"] > longest
         assert container["args"] == [service.value]
         assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"

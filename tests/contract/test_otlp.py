@@ -11,6 +11,7 @@ from shared import metrics, otlp_metrics
 from shared.bus.topics import ServiceName
 from shared.disclosure import text_for_everybody
 from shared.metrics import Percentiles, Ranks
+from shared.telemetry import Pulse
 from tests.fakes.collector import collecting
 from tests.fixtures.observation import METRICS
 
@@ -48,7 +49,7 @@ async def test_a_collector_gets_every_metric_that_everybody_may_see() -> None:
     stopping = asyncio.Event()
     stopping.set()  # what is known is sent once more at the end
     with collecting() as collector:
-        await otlp_metrics.send(ServiceName.INTAKE, collector.url, stopping)
+        await otlp_metrics.send(ServiceName.INTAKE, collector.url, stopping, Pulse())
         wanted = {("dsr-intake", name) for name in shown()}
         arrived = await asyncio.to_thread(collector.wait_for_metrics, wanted, SECONDS)
     assert arrived == wanted

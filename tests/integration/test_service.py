@@ -71,6 +71,7 @@ async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator
             "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
             "DSR_WORK_DOWNSTREAMS": str(tmp_path / "downstreams.toml"),
             "DSR_HTTP_PORT": str(port),
+            "DSR_HTTP_LINGER_SECONDS": "0",
         },
     )
     await asyncio.to_thread(child.start)

@@ -1,0 +1,212 @@
+"""A new version takes over from the old one under load: nothing is lost, nothing is doubled, everybody is answered."""
+
+import asyncio
+import itertools
+import secrets
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import httpx
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from deploy.local.platform import Platform
+from deploy.local.process import Child
+from shared.bus import topics
+from shared.bus.topics import ServiceName
+from tests.fixtures import stores
+from tests.fixtures.stack import Stack, stack
+from tests.fixtures.stores import CALLS_EACH, TICKETS_EACH, Subject
+
+SUBJECTS = 1_500
+CLIENTS = 6
+AT_LEAST = 30
+"""Requests that are closed by both versions side by side before the first of the old ones has to go."""
+RIGHTS = ("erasure", "erasure", "access", "objection")
+PATIENCE = 90
+LINGER = "4"
+
+EXPAND = """
+SELECT format('ALTER TABLE %I.%I ADD COLUMN of_the_next_version text NOT NULL DEFAULT ''''', schemaname, tablename)
+FROM pg_tables WHERE schemaname = ANY($1) ORDER BY 1
+"""
+"""What a migration of the new version does to the old one at worst: every table has a column more."""
+
+
+@dataclass
+class Door:
+    """Stands before all instances of intake as a load balancer does: it sends to those that say they are ready.
+
+    One that refuses a connection was sent nothing yet: the next one is tried. A connection that breaks later is a
+    request that nobody answered.
+    """
+
+    headers: dict[str, str]
+    clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
+    answers: Counter[int] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+    turn: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def let_in(self, url: str) -> httpx.AsyncClient:
+        """From now on requests go to this one too."""
+        limits = httpx.Limits(keepalive_expiry=PATIENCE)
+        self.clients[url] = httpx.AsyncClient(base_url=url, headers=self.headers, timeout=PATIENCE, limits=limits)
+        return self.clients[url]
+
+    async def ask(self, method: str, path: str, **more: object) -> httpx.Response:
+        """The answer of one instance or another."""
+        while True:
+            instances = list(self.clients.values())
+            chosen = instances[next(self.turn) % len(instances)]
+            try:
+                answer = await chosen.request(method, path, **more)  # type: ignore[arg-type]
+            except httpx.ConnectError:
+                continue
+            except httpx.TransportError as error:
+                self.broken.append(f"{method}: {error!r}")
+                continue
+            self.answers[answer.status_code] += 1
+            return answer
+
+    async def forget_when_leaving(self, url: str) -> None:
+        """Asks for readiness until the answer is no; who asked there meanwhile gets their answer."""
+        leaving = self.clients[url]
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as probe:
+            while (await probe.get("/readyz")).is_success:
+                pass
+        del self.clients[url]
+        self.retired.append(leaving)
+
+    retired: list[httpx.AsyncClient] = field(default_factory=list)
+
+
+@dataclass
+class Crowd:
+    """People who submit, follow their request until it is closed, and come again as somebody else."""
+
+    door: Door
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    closed: Counter[str] = field(default_factory=Counter)
+    more: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def come_and_go(self) -> None:
+        """One after the other, until it is enough."""
+        while not self.enough.is_set():
+            number = next(self.numbers)
+            assert number < SUBJECTS
+            right = RIGHTS[number % len(RIGHTS)]
+            scope = {"scope": "direct_marketing"} if right == "objection" else {}
+            submission = Subject(number).submission(right, **scope)
+            key = {"Idempotency-Key": secrets.token_hex(8)}
+            accepted = await self.door.ask("POST", "/v1/requests", json=submission, headers=key)
+            request_id = accepted.raise_for_status().json()["request_id"]
+            async with asyncio.timeout(PATIENCE):
+                while (view := (await self.door.ask("GET", f"/v1/requests/{request_id}")).json())["state"] != "closed":
+                    pass
+            assert view["outcome"] == "fulfilled"
+            async with self.more:
+                self.closed[right] += 1
+                self.more.notify_all()
+
+    async def have_closed(self, count: int) -> None:
+        """Returns when so many more are closed."""
+        wanted = self.closed.total() + count
+        async with self.more, asyncio.timeout(PATIENCE):
+            await self.more.wait_for(lambda: self.closed.total() >= wanted)
+
+
+@asynccontextmanager
+async def crowd(door: Door) -> AsyncIterator[Crowd]:
+    """People at the door, until the block ends and the last of them is answered."""
+    people = Crowd(door)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CLIENTS):
+            group.create_task(people.come_and_go())
+        yield people
+        people.enough.set()
+
+
+async def expand(dsn: str) -> None:
+    """Migrates the database for the new version, one table at a time, while the old one is at work."""
+    owner = await asyncpg.connect(dsn)
+    try:
+        statements = await owner.fetch(EXPAND, [*ServiceName, "vault", "evidence"])
+        for (statement,) in statements:
+            await owner.execute(statement)
+    finally:
+        await owner.close()
+
+
+async def dead_letters(bootstrap: str) -> int:
+    """How many records were set aside by anybody."""
+    names = [topics.dead_letters(service) for service in ServiceName]
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
+        places = [TopicPartition(name, n) for name in names for n in range(topics.PARTITIONS)]
+        return sum((await consumer.end_offsets(places)).values())
+
+
+async def roll(running: Stack, door: Door, people: Crowd, new: Sequence[tuple[ServiceName, Child, str]]) -> list[int]:
+    """Takes the old instances away one by one, each while there is work; the status with which each ended."""
+    ends = []
+    for name, _, _ in new:
+        old = running.services.children[name]
+        await people.have_closed(5)
+        await asyncio.to_thread(old.signal, signal.SIGTERM)
+        if name is ServiceName.INTAKE:
+            await door.forget_when_leaving(running.services.url)
+        status = await asyncio.to_thread(old.wait, PATIENCE)
+        ends.append(-1 if status is None else status)
+    return ends
+
+
+async def test_a_roll_of_all_five_under_load_loses_nothing_doubles_nothing_and_answers_everybody(
+    run_folder: Path,
+) -> None:
+    directory = run_folder / "roll"
+    async with AsyncExitStack() as stacked:
+        platform = stacked.enter_context(Platform(directory / "platform"))
+        seeded = await stores.seed(platform, "seed", SUBJECTS)
+        copied = await stores.copy(platform, seeded, "run", directory / "stores")
+        env = {**copied.env, "DSR_HTTP_LINGER_SECONDS": LINGER}
+        running = await stacked.enter_async_context(stack(platform, copied.downstreams, env, directory))
+        door = Door({"Authorization": running.client.headers["Authorization"]})
+        door.let_in(running.services.url)
+        new = [(name, *running.services.instance(name, "next")) for name in ServiceName]
+        for _, child, _ in new:
+            stacked.callback(child.stop)
+
+        async with crowd(door) as people:
+            await people.have_closed(AT_LEAST)
+            await expand(running.services.env["DSR_POSTGRES_DSN"])
+            for _, child, _ in new:
+                await asyncio.to_thread(child.spawn)
+            for _, child, _ in new:
+                await asyncio.to_thread(child.wait_ready)
+            door.let_in(next(url for name, _, url in new if name is ServiceName.INTAKE))
+            await people.have_closed(AT_LEAST)
+            ends = await roll(running, door, people, new)
+            await people.have_closed(AT_LEAST)
+
+        total, erased = people.closed.total(), people.closed["erasure"]
+        assert ends == [0] * len(ServiceName)
+        assert door.broken == []
+        assert set(door.answers) == {200, 201}
+        assert await running.effects() == {
+            "requests": total,
+            "closed once": total,
+            "concluded once per store": 3 * erased,
+            "erased customers": erased,
+            "erased calls": erased * CALLS_EACH,
+            "erased tickets": erased * TICKETS_EACH,
+            "dead letters": 0,
+        }
+        assert await dead_letters(running.kafka.bootstrap) == 0
+        assert await running.broken_chains() == []
+        for client in [*door.clients.values(), *door.retired]:
+            await client.aclose()

@@ -1,0 +1,170 @@
+"""With the rights of the manifests and no others, at the broker and in the database, every right runs to its end."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from deploy.local import postgres_databases as databases
+from deploy.local.platform import Platform
+from deploy.local.services import Servers, Services
+from shared import grants, keyring
+from shared.bus import topics
+from shared.bus.producer import KafkaProducer
+from shared.bus.records import Message
+from shared.bus.topics import ServiceName
+from shared.bus_tasks import TaskRequested
+from shared.postgres import migrate
+from tests.fixtures import stores
+from tests.fixtures.guarded import Guarded, guarded_broker
+from tests.fixtures.live import submit, until
+from tests.fixtures.stores import Subject
+
+TEAM = "billing"
+DECLARED = f'\n[{TEAM}]\nadapter = "bus"\nneeds = ["email"]\n'
+
+SUBMISSIONS: dict[str, dict[str, object]] = {
+    "erasure": {},
+    "access": {},
+    "portability": {},
+    "rectification": {"changes": [{"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}]},
+    "restriction": {"ground": "accuracy_contested"},
+    "objection": {"scope": "direct_marketing"},
+}
+
+
+@dataclass(frozen=True)
+class Confined:
+    """The five services, each with a user at the broker and a role in the database of its own."""
+
+    services: Services
+    broker: Guarded
+    owner_dsn: str
+    passwords: dict[ServiceName, str]
+
+
+@pytest.fixture(scope="module")
+def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
+    folder = run_folder / "confined"
+    dsn = databases.wait_for(databases.create(platform.postgres_dsn, "confined"))
+    seeded = databases.wait_for(stores.seed(platform, "confined_seed", len(SUBMISSIONS) + 1))
+    copied = databases.wait_for(stores.copy(platform, seeded, "confined", folder / "stores"))
+    with copied.downstreams.open("a") as file:
+        file.write(DECLARED)
+    passwords = {service: secrets.token_hex(8) for service in ServiceName}
+    with guarded_broker(folder / "kafka", [TEAM]) as broker:
+        env_of = {
+            service: {
+                **broker.env_of(f"dsr-{service}"),
+                "DSR_POSTGRES_DSN": as_role(dsn, grants.role(service), passwords[service]),
+            }
+            for service in ServiceName
+        }
+        servers = Servers(dsn, broker.bootstrap)
+        services = Services(folder / "services", servers, copied.downstreams, copied.env, [TEAM], env_of)
+        services.directory.mkdir(parents=True)
+        keyring.create(services.keyring)
+        databases.wait_for(make_roles(dsn, passwords))
+        databases.wait_for(migrate(dsn))
+        try:
+            services.start_prepared()
+            yield Confined(services, broker, dsn, passwords)
+        finally:
+            services.stop()
+            databases.wait_for(drop_roles(dsn, passwords))
+
+
+def as_role(dsn: str, role: str, password: str) -> str:
+    """The same database for another role."""
+    parts = urlsplit(dsn)
+    return parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+async def make_roles(dsn: str, passwords: dict[ServiceName, str]) -> None:
+    owner = await asyncpg.connect(dsn)
+    for service, password in passwords.items():
+        await owner.execute(f"CREATE ROLE {grants.role(service)} LOGIN PASSWORD '{password}'")
+    await owner.close()
+
+
+async def drop_roles(dsn: str, passwords: dict[ServiceName, str]) -> None:
+    owner = await asyncpg.connect(dsn)
+    for service in passwords:
+        await owner.execute(f"DROP OWNED BY {grants.role(service)}")
+        await owner.execute(f"DROP ROLE {grants.role(service)}")
+    await owner.close()
+
+
+@asynccontextmanager
+async def team(broker: Guarded) -> AsyncIterator[None]:
+    """A team with its own user that hears its tasks and answers that it knows nobody."""
+    access = broker.as_user(f"dsr-team-{TEAM}")
+    consumer = AIOKafkaConsumer(
+        topics.tasks(TEAM),
+        bootstrap_servers=broker.bootstrap,
+        group_id=f"team-{TEAM}",
+        auto_offset_reset="earliest",
+        **access,
+    )
+    producer = KafkaProducer(broker.bootstrap, access)
+
+    async def answer() -> None:
+        async for record in consumer:
+            task = TaskRequested.model_validate_json(record.value)
+            same = {"command_id": str(task.command_id), "task_id": str(task.task_id), "operation": task.operation}
+            reply = json.dumps({"type": "dsr.task.replied.v1", **same, "outcome": "no_match"}).encode()
+            await producer.send([Message(topics.replies(TEAM), record.key, reply)])
+
+    async with consumer:
+        answering = asyncio.create_task(answer())
+        try:
+            yield
+        finally:
+            answering.cancel()
+            await asyncio.wait([answering])
+            await producer.stop()
+
+
+async def test_every_right_is_fulfilled_with_no_more_rights_than_the_manifests_give(confined: Confined) -> None:
+    services = confined.services
+    headers = {"Authorization": f"Bearer {services.key('channel')}"}
+    async with team(confined.broker), httpx.AsyncClient(base_url=services.url, headers=headers, timeout=60) as client:
+        ids = {
+            right: await submit(client, Subject(number).submission(right, **more))
+            for number, (right, more) in enumerate(SUBMISSIONS.items())
+        }
+        views = {right: await until(client, request_id, "closed") for right, request_id in ids.items()}
+
+    assert {right: view["outcome"] for right, view in views.items()} == dict.fromkeys(SUBMISSIONS, "fulfilled")
+    answered = {task["system"]: task["outcome"] for task in views["erasure"]["tasks"]}
+    assert answered == {"customers": "erased", "calls": "erased", "tickets": "erased", TEAM: "no_match"}
+
+
+async def test_a_request_that_comes_near_its_end_is_warned_of_with_these_rights(confined: Confined) -> None:
+    services = confined.services
+    headers = {"Authorization": f"Bearer {services.key('channel')}"}
+    late = {**Subject(len(SUBMISSIONS)).submission("access"), "assurance": None, "received_at": "2026-01-05T10:00:00Z"}
+    async with httpx.AsyncClient(base_url=services.url, headers=headers, timeout=60) as client:
+        request_id = await submit(client, late)
+        await until(client, request_id, lambda view: view["warning"] == "overdue_statutory")
+
+
+async def test_each_service_is_connected_as_itself_and_as_nobody_else(confined: Confined) -> None:
+    owner = await asyncpg.connect(confined.owner_dsn)
+    try:
+        rows = await owner.fetch(
+            "SELECT DISTINCT application_name, usename FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name LIKE 'dsr-%'"
+        )
+    finally:
+        await owner.close()
+    assert {tuple(row) for row in rows} == {(f"dsr-{service}", grants.role(service)) for service in ServiceName}

@@ -1,0 +1,126 @@
+"""A service that is told to stop leaves politely: its door stays open for a while, and who is inside is answered."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from deploy.local.kafka import Kafka
+from deploy.local.paths import ROOT
+from deploy.local.ports import HOST, answers, free_port
+from deploy.local.process import Child
+from services.intake import keys
+from shared import keyring
+from shared.bus.admin import create_topics, declared
+from shared.clock import SystemClock
+from tests.fixtures.stores import Subject
+
+PATIENCE = 60
+
+
+@dataclass
+class Door:
+    """Intake as a process that lingers for as long as the test needs, and is told to leave when the test says so."""
+
+    child: Child
+    port: int
+    key: str
+
+    def client(self) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        return httpx.AsyncClient(base_url=f"http://{HOST}:{self.port}", headers=headers, timeout=PATIENCE)
+
+    async def leaving(self) -> None:
+        """Tells it to stop, and returns when its readiness says so."""
+        self.child.signal(signal.SIGTERM)
+        async with self.client() as client, asyncio.timeout(PATIENCE):
+            while (await client.get("/readyz")).status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                pass
+
+    async def left(self) -> int | None:
+        return await asyncio.to_thread(self.child.wait, PATIENCE)
+
+
+@pytest.fixture
+async def door(database: str, broker: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Door]:
+    keyring.create(tmp_path / "keyring.json")
+    await create_topics(broker.bootstrap, declared())
+    port = free_port()
+    child = Child(
+        "intake",
+        [sys.executable, "-m", "services.intake"],
+        log=tmp_path / "intake.log",
+        ready=answers(f"http://{HOST}:{port}/readyz"),
+        cwd=ROOT,
+        env={
+            "DSR_POSTGRES_DSN": database,
+            "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
+            "DSR_WORK_DOWNSTREAMS": "none",
+            "DSR_HTTP_PORT": str(port),
+            "DSR_HTTP_LINGER_SECONDS": str(getattr(request, "param", 3)),
+            "DSR_PROCESS_DRAIN_SECONDS": "3",
+        },
+    )
+    await asyncio.to_thread(child.start)
+    yield Door(child, port, await keys.create(database, "channel", SystemClock().now()))
+    await asyncio.to_thread(child.stop)
+
+
+@pytest.mark.parametrize("door", [10], indirect=True)
+async def test_a_submission_that_was_under_way_is_answered_and_new_ones_are_taken_for_a_while(
+    door: Door, database: str
+) -> None:
+    somebody = await asyncpg.connect(database)
+    async with door.client() as client:
+        async with somebody.transaction():
+            await somebody.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
+            under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
+            async with asyncio.timeout(PATIENCE):
+                while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                    pass
+            await door.leaving()
+        answered = await under_way
+        late = await client.post("/v1/requests", json=Subject(1).submission())
+        status = await door.left()
+        there = await somebody.fetchval("SELECT count(*) FROM intake.request")
+        waiting = await somebody.fetchval("SELECT count(*) FROM intake.outbox")
+    await somebody.close()
+
+    assert [(a.status_code, a.headers.get("connection")) for a in (answered, late)] == [(201, "close"), (201, "close")]
+    assert (there, waiting) == (2, 0)
+    assert status == 0
+
+
+async def test_a_connection_on_which_nobody_speaks_is_closed_and_not_reset(door: Door) -> None:
+    reader, writer = await asyncio.open_connection(HOST, door.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: intake\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readuntil(b"}")
+    await door.leaving()
+    assert await reader.read() == b""
+    writer.close()
+    assert b"connection: close" not in head
+    assert await door.left() == 0
+
+
+async def test_what_takes_too_long_is_given_up_and_the_process_ends_in_order(door: Door, database: str) -> None:
+    somebody = await asyncpg.connect(database)
+    async with somebody.transaction(), door.client() as client:
+        await somebody.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
+        under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
+        async with asyncio.timeout(PATIENCE):
+            while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
+        await door.leaving()
+        assert await door.left() == 0
+        given_up = await under_way
+    await somebody.close()
+    assert (given_up.status_code, given_up.headers["connection"]) == (503, "close")
+    assert "given up after" in door.child.log.read_text()

@@ -1,0 +1,170 @@
+"""Every loop of a service has a pulse, and one that stands still fails the liveness probe of a real process."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from deploy.local.kafka import Kafka
+from deploy.local.paths import ROOT
+from deploy.local.ports import HOST, answers, free_port
+from deploy.local.process import Child
+from shared import keyring
+from shared.bus.admin import create_topics, declared
+from shared.bus.topics import ServiceName
+
+DOWNSTREAMS = """
+[crm]
+adapter = "sql"
+needs = ["email"]
+dsn_env = "CRM_DSN"
+dataset = "{dataset}"
+
+[billing]
+adapter = "bus"
+needs = ["email"]
+
+[ticketing]
+adapter = "roundup"
+url = "http://127.0.0.1:1/tracker"
+password_env = "TICKETING_PASSWORD"
+needs = ["email"]
+"""
+DATASET = """
+name = "crm"
+[tables.customer]
+category = "account"
+primary_key = ["id"]
+restriction = { column = "restricted", value = true }
+marketing = { column = "marketing", value = false }
+[tables.customer.columns]
+id = { class = "T" }
+email = { class = "A", identity = "email" }
+restricted = { class = "T" }
+marketing = { class = "T" }
+"""
+
+AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
+EVERYWHERE = {"relay", "machine", "metrics"}
+LOOPS: Mapping[ServiceName, set[str]] = {
+    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics"},
+    ServiceName.ERASURE: {
+        *("consume:erasure", "lag:erasure", "housekeeping", "consume:erasure-replies", "lag:erasure-replies"),
+        *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
+    },
+    ServiceName.EXPORT: {
+        *("consume:export", "lag:export", "housekeeping"),
+        *(f"{system}:export" for system in ("crm", "ticketing")),
+    },
+    ServiceName.AMENDMENT: {
+        *("consume:amendment", "lag:amendment", "housekeeping"),
+        *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
+    },
+    ServiceName.DEADLINE: {
+        *(
+            "consume:deadline",
+            "lag:deadline",
+            "housekeeping",
+            "sweep",
+            "statistics",
+            "ticketing:escalate",
+            "silence",
+            "deferrals",
+        ),
+    },
+}
+"""Whatever goes round in each service; the health server itself answers, or does not."""
+
+
+@asynccontextmanager
+async def process(
+    service: ServiceName, dsn: str, broker: Kafka, folder: Path, **env: str
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A service as a process, and a client of its probes."""
+    keyring.create(folder / "keyring.json")
+    (folder / "crm.toml").write_text(DATASET)
+    (folder / "downstreams.toml").write_text(DOWNSTREAMS.format(dataset=folder / "crm.toml"))
+    await create_topics(broker.bootstrap, declared(["billing"]))
+    port = free_port()
+    child = Child(
+        service,
+        [sys.executable, "-m", f"services.{service}"],
+        log=folder / f"{service}.log",
+        ready=answers(f"http://{HOST}:{port}/readyz"),
+        cwd=ROOT,
+        env={
+            "DSR_POSTGRES_DSN": dsn,
+            "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
+            "DSR_VAULT_KEYRING": str(folder / "keyring.json"),
+            "DSR_WORK_DOWNSTREAMS": str(folder / "downstreams.toml"),
+            "DSR_HTTP_PORT": str(port),
+            "DSR_HTTP_LINGER_SECONDS": "0",
+            "CRM_DSN": dsn,
+            "TICKETING_PASSWORD": "secret",
+            **env,
+        },
+    )
+    await asyncio.to_thread(child.start)
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=30) as client:
+            yield client
+    finally:
+        await asyncio.to_thread(child.stop)
+
+
+async def standing_still(client: httpx.AsyncClient, *, until: set[str]) -> tuple[int, set[str]]:
+    """What the liveness probe says once it names these, or after a minute."""
+    told: tuple[int, set[str]] = (0, set())
+    try:
+        async with asyncio.timeout(60):
+            while told[1] != until or not told[0]:
+                answer = await client.get("/healthz")
+                told = (answer.status_code, set(answer.json()["loops_standing_still"]))
+                await asyncio.sleep(0.05)  # a probe is asked again and again: that is what it is for
+    except TimeoutError:
+        pass
+    return told
+
+
+@pytest.mark.parametrize("service", ServiceName)
+async def test_every_loop_of_a_service_has_a_pulse(
+    service: ServiceName, database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    expected = LOOPS[service] | EVERYWHERE
+    never_in_time = {"DSR_PROCESS_STILL_SECONDS": "0.000001"}  # so that every loop is named
+    collector = {"DSR_TELEMETRY_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    async with process(service, database, broker, tmp_path, **never_in_time, **collector) as client:
+        assert await standing_still(client, until=expected) == (503, expected)
+
+
+@pytest.mark.parametrize(
+    ("service", "table", "still"),
+    [
+        (ServiceName.DEADLINE, "deadline.clock", {"sweep", "statistics", "silence", "deferrals"}),
+        (ServiceName.ERASURE, "erasure.outbox", {"relay", "machine"}),
+        (
+            ServiceName.ERASURE,
+            "erasure.task",
+            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "housekeeping"},
+        ),
+    ],
+)
+async def test_a_loop_that_stands_still_fails_the_liveness_probe_until_it_goes_round_again(
+    service: ServiceName, table: str, still: set[str], database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    async with process(service, database, broker, tmp_path, DSR_PROCESS_STILL_SECONDS="5") as client:
+        assert await standing_still(client, until=set()) == (200, set())
+        somebody = await asyncpg.connect(database)
+        try:
+            async with somebody.transaction():
+                await somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+                assert await standing_still(client, until=still) == (503, still)
+                assert (await client.get("/readyz")).status_code == 200
+        finally:
+            await somebody.close()
+        assert await standing_still(client, until=set()) == (200, set())
