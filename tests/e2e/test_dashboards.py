@@ -41,6 +41,9 @@ LABELS = {
 }
 """Each has few values, known beforehand."""
 
+PEOPLE = ("dsr_request", "dsr_processor")
+"""How the names of what counts requests begin."""
+
 QUERIES = [each for each in asked() if each.source == "prometheus"]
 RIGHTLY_ZERO = {
     "Evidence broken": "nobody has changed the evidence; tests/integration/test_machine.py does",
@@ -204,5 +207,5 @@ async def test_no_label_says_who_and_no_label_grows_without_end(live: Live) -> N
 
 def people(exposition: str) -> list[float]:
     """The counts of requests in an exposition."""
-    lines = [line for line in exposition.splitlines() if line.startswith("dsr_request") and "quantile" not in line]
+    lines = [line for line in exposition.splitlines() if line.startswith(PEOPLE) and "quantile" not in line]
     return [float(line.rsplit(" ", 1)[1]) for line in lines if "_sum" not in line and "_created" not in line]
