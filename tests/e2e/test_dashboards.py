@@ -46,6 +46,7 @@ PEOPLE = ("dsr_request", "dsr_processor")
 
 QUERIES = [each for each in asked() if each.source == "prometheus"]
 RIGHTLY_ZERO = {
+    "Deferred erasures": "no store here has to keep anything; tests/integration/test_deferrals.py lets one keep some",
     "Evidence broken": "nobody has changed the evidence; tests/integration/test_machine.py does",
     "Extensions": "no promised day came after an extension; tests/integration/test_statistics.py lets one come",
     "Lag": "everybody keeps up; tests/integration/test_consumer.py holds a batch up",
