@@ -56,6 +56,9 @@ MetricName = Literal[
     "dsr_requests_worked",  # requests with downstream work that were answered in the last 30 days
     "dsr_time_to_respond_days",  # from receipt at the source to the answer, last 30 days, nearest rank
     "dsr_time_to_close_days",  # from receipt at the source to closure, last 30 days, nearest rank
+    "dsr_processor_requests_open",  # requests that we have yet to pass on to the controller, by whether there is time
+    "dsr_processor_forwarded",  # requests passed on in the last 30 days, by whether that was in time
+    "dsr_processor_forwarding_days",  # from receipt at the source to passing on, last 30 days, nearest rank
     "dsr_erasures_deferred",  # what a system had to keep and has not erased yet, by how far its day is away
     "dsr_detection_lag_days",  # from receipt at the source to acceptance, last 30 days, nearest rank
 ]
@@ -144,6 +147,8 @@ ANSWERED_BY_REGIME = _gauge(
     PEOPLE,
 )
 QUESTIONS = _gauge("dsr_questions_asked", "Questions sent in the last 30 days", ["question", "in_time"], PEOPLE)
+PROCESSOR_OPEN = _gauge("dsr_processor_requests_open", "Requests that we have yet to pass on", ["in_time"], PEOPLE)
+PROCESSOR_FORWARDED = _gauge("dsr_processor_forwarded", "Requests passed on in the last 30 days", ["in_time"], PEOPLE)
 REACHED_DUE = _gauge(
     "dsr_requests_reached_due", "Requests whose commitment ended in the last 30 days", ["right"], PEOPLE
 )
@@ -169,9 +174,9 @@ class Ranks:
 
 
 class Percentiles(Collector):
-    """Percentiles that the database has computed, told as a Prometheus summary; by the value of one label."""
+    """Percentiles that the database has computed, told as a Prometheus summary; by one label, or of all."""
 
-    def __init__(self, name: MetricName, words: str, label: str) -> None:
+    def __init__(self, name: MetricName, words: str, label: str | None = None) -> None:
         self._name, self._words, self._label = name, words, label
         self._ranks: Mapping[str, Ranks] = {}
         PEOPLE.register(self)
@@ -183,7 +188,7 @@ class Percentiles(Collector):
     def collect(self) -> Iterator[Metric]:
         family = Metric(self._name, self._words, "summary")
         for value, ranks in self._ranks.items():
-            labels = {self._label: value}
+            labels = {self._label: value} if self._label else {}
             family.add_sample(self._name, {**labels, "quantile": "0.5"}, ranks.p50)
             family.add_sample(self._name, {**labels, "quantile": "0.95"}, ranks.p95)
             family.add_sample(f"{self._name}_count", labels, ranks.cases)
@@ -196,3 +201,4 @@ TIME_TO_RESPOND = Percentiles("dsr_time_to_respond_days", "From receipt to the a
 TIME_TO_CLOSE = Percentiles("dsr_time_to_close_days", "From receipt to closure, last 30 days", "right")
 DETECTION_LAG = Percentiles("dsr_detection_lag_days", "From receipt to acceptance, last 30 days", "channel")
 SUSPENSION = Percentiles("dsr_suspension_days", "From a question to its answer, last 30 days", "question")
+PROCESSOR_DAYS = Percentiles("dsr_processor_forwarding_days", "From receipt to passing on, last 30 days")

@@ -255,6 +255,17 @@ def build() -> Dashboard:
                 Query("sum by (state) (max by (system, state) (dsr_erasures_deferred)) or vector(0)", "{{state}}"),
             )
         )
+        .with_panel(
+            course(
+                "Processor requests",
+                "To be passed on to a customer within two working days, and passed on in the last 30 days; in none of "
+                "the figures above. Days from receipt until passed on, nearest rank: empty where none was.",
+                Query("max by (in_time) (dsr_processor_requests_open)", "open, in time: {{in_time}}"),
+                Query("max by (in_time) (dsr_processor_forwarded)", "passed on, in time: {{in_time}}"),
+                Query("max by (quantile) (dsr_processor_forwarding_days)", "days p{{quantile}}"),
+                wide=24,
+            )
+        )
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from services.deadline.milestones import Clock
 from shared.postgres import Connection
 from shared.rights import Outcome, Right, Role
-from shared.time_limit import Timeliness
+from shared.time_limit import Arrival, Timeliness
 
 _COLUMNS = (
     *("request_id", "subject_ref", "right", "calendar"),
@@ -33,8 +33,8 @@ WHERE clock.request_id = t.request_id
 """
 
 _RUNNING = """
-SELECT request_id, subject_ref, "right", due_on, due_at, statutory_due_at FROM clock
-WHERE request_id = ANY($1) AND responded_at IS NULL ORDER BY request_id FOR UPDATE
+SELECT request_id, subject_ref, "right", due_on, due_at, statutory_due_at, role, scope, received_at, zones, calendar
+FROM clock WHERE request_id = ANY($1) AND responded_at IS NULL ORDER BY request_id FOR UPDATE
 """
 
 _STOP = """
@@ -93,6 +93,9 @@ class Stopping:
     due_on: date
     due_at: datetime
     statutory_due_at: datetime
+    role: Role
+    scope: str | None
+    arrival: Arrival
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,12 @@ def clock_of(columns: Sequence[Any]) -> Clock:
     """A clock from its columns, in the order of its fields."""
     received_at, zones, *dates = columns
     return Clock(received_at, tuple(zones), *dates)
+
+
+def arrival_of(columns: Sequence[Any]) -> Arrival:
+    """When and where a request arrived, from those columns."""
+    received_at, zones, calendar = columns
+    return Arrival(received_at, tuple(zones), calendar)
 
 
 async def start(connection: Connection, started: Sequence[Started]) -> None:
@@ -139,7 +148,10 @@ async def told(connection: Connection, moved: Sequence[tuple[UUID, datetime | No
 async def running(connection: Connection, requests: Sequence[UUID]) -> list[Stopping]:
     """Those of the requests whose clock still runs, locked."""
     rows = await connection.fetch(_RUNNING, requests)
-    return [Stopping(row[0], row[1], Right(row[2]), *row[3:]) for row in rows]
+    return [
+        Stopping(*(row[0], row[1], Right(row[2])), *(row[3], row[4], row[5], row[6], row[7]), arrival_of(row[8:]))
+        for row in rows
+    ]
 
 
 async def stop(connection: Connection, stopped: Sequence[Stopped]) -> None:

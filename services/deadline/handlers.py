@@ -1,10 +1,11 @@
 """What deadline does with what it hears; each handler gets a batch and leaves commit and retry to the engine."""
 
 from collections.abc import Sequence
+from datetime import date, datetime
 from uuid import UUID
 
 from services.deadline import clocks, company, deferrals, questions, steps, targets
-from services.deadline.clocks import Started, Stopped
+from services.deadline.clocks import Started, Stopped, Stopping
 from services.deadline.milestones import Clock, next_at, schedule
 from services.deadline.recomputation import recompute, running
 from services.deadline.targets import Step
@@ -19,6 +20,7 @@ from shared.events import (
     RequestReopened,
     RequestVerified,
 )
+from shared.rights import Outcome, Right, Role
 from shared.suspension import asked_in_time, not_counted
 from shared.time_limit import Arrival, Timeliness, due_at, due_on, limits, timeliness
 from shared.time_limit_policy import TimeLimitPolicy
@@ -99,10 +101,11 @@ async def stop(events: Sequence[RequestClosed], tx: Transaction, *, policy: Time
     stopped, answers = [], []
     for clock in await clocks.running(tx.connection, list(event_of)):
         event = event_of[clock.request_id]
-        how = timeliness(event.responded_at, clock.due_at, clock.statutory_due_at)
+        day, end = _due(clock, event, policy)
+        how = timeliness(event.responded_at, end, clock.statutory_due_at)
         answers.append(clock)
         stopped.append(Stopped(clock.request_id, event.responded_at, event.outcome, how))
-        tx.record(clock.request_id, "deadline.stopped", {"timeliness": how, "due_on": clock.due_on.isoformat()})
+        tx.record(clock.request_id, "deadline.stopped", {"timeliness": how, "due_on": day.isoformat()})
         if how is not Timeliness.ON_TIME:
             tx.record(clock.request_id, "deadline.missed", {"timeliness": how})
     if stopped:
@@ -118,6 +121,14 @@ async def reopen(events: Sequence[RequestReopened], tx: Transaction, *, policy: 
     await questions.answer_late(tx.connection, events)
     for request_id in await recompute(tx, list(due_on_of), "reopened", policy, resumed_to=due_on_of):
         tx.record(request_id, "deadline.reopened", {"due_on": due_on_of[request_id].isoformat()})
+
+
+def _due(clock: Stopping, event: RequestClosed, policy: TimeLimitPolicy) -> tuple[date, datetime]:
+    """By when the request was due; what was taken for ours and passed on, by when it was to be passed on."""
+    if event.outcome != Outcome.FORWARDED or clock.role == "processor":
+        return clock.due_on, clock.due_at
+    what: tuple[Right, str | None, TimeLimitPolicy, Role] = (clock.right, clock.scope, policy, "processor")
+    return due_on(clock.arrival, *what), due_at(clock.arrival, *what)
 
 
 def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Started:

@@ -1,7 +1,7 @@
 """The figures by which a privacy officer runs the shop, counted from the clocks every few seconds.
 
-Definitions: ``docs/metrics.md``. Each query reads an index that holds what it needs; a count that takes long is made
-less often (``shared/looking.py``).
+Definitions: ``docs/metrics.md``. Where we are a processor for the data, a request is counted apart and in nothing else.
+Each query reads an index that holds what it needs; a count that takes long is made less often (``shared/looking.py``).
 """
 
 from collections import Counter
@@ -46,27 +46,40 @@ SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
        count(*) FILTER (WHERE statutory_due_at <= $2) AS statutory,
        count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at <= $2) AS breach,
        calendar
-FROM clock WHERE responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3), (calendar))
+FROM clock WHERE role = 'controller' AND responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3), (calendar))
 """
 
 ANSWERED = """
 SELECT "right", outcome, timeliness, CASE WHEN extended THEN 'yes' ELSE 'no' END AS extended, calendar, count(*) AS n
-FROM clock WHERE responded_at > $1 AND outcome <> 'duplicate' GROUP BY GROUPING SETS ((1, 2, 3, 4), (3, 5))
+FROM clock WHERE role = 'controller' AND responded_at > $1 AND outcome <> 'duplicate'
+GROUP BY GROUPING SETS ((1, 2, 3, 4), (3, 5))
 """
 
 TIME_TO_RESPOND = """
 SELECT "right", count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
        WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
-FROM clock WHERE responded_at > $1 AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') GROUP BY 1
+FROM clock WHERE role = 'controller' AND responded_at > $1 AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate')
+GROUP BY 1
 """
-
 
 # The day that was promised first: where it was moved, what it was before stays.
 FELL_DUE = """
-SELECT "right", count(*), 0 FROM clock WHERE NOT extended AND due_at > $1 AND due_at <= $2 GROUP BY 1
+SELECT "right", count(*), 0 FROM clock
+WHERE role = 'controller' AND NOT extended AND due_at > $1 AND due_at <= $2 GROUP BY 1
 UNION ALL
 SELECT c."right", count(*), count(*) FROM clock_before b JOIN clock c USING (request_id)
-WHERE b.cause = 'extended' AND b.due_on >= $1::date AND b.due_on < $2::date GROUP BY 1
+WHERE c.role = 'controller' AND b.cause = 'extended' AND b.due_on >= $1::date AND b.due_on < $2::date GROUP BY 1
+"""
+
+TO_FORWARD = """
+SELECT count(*) FILTER (WHERE due_at > $1), count(*) FILTER (WHERE due_at <= $1)
+FROM clock WHERE role = 'processor' AND responded_at IS NULL
+"""
+
+FORWARDED = """
+SELECT count(*), count(*) FILTER (WHERE timeliness = 'on_time'), percentile_disc(ARRAY[0.5, 0.95]::float8[])
+       WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
+FROM clock WHERE role = 'processor' AND responded_at > $1 AND outcome = 'forwarded'
 """
 
 SUSPENDED = """
@@ -109,6 +122,8 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     answered = await connection.fetch(ANSWERED, now - PERIOD)
     ranks = await connection.fetch(TIME_TO_RESPOND, now - PERIOD)
     fell_due = await connection.fetch(FELL_DUE, now - PERIOD, now)
+    (to_forward,) = await connection.fetch(TO_FORWARD, now)
+    (forwarded,) = await connection.fetch(FORWARDED, now - PERIOD)
     suspended = await connection.fetch(SUSPENDED, now - PERIOD)
     asked = await connection.fetch(ASKED, now - PERIOD)
     deferred = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
@@ -116,6 +131,7 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     _tell_open([row for row in opened if row["calendar"] is None])
     _tell_regimes(by_calendar, [row for row in answered if row["calendar"] is not None], policy)
     _tell_extended(fell_due)
+    _tell_processor(to_forward, forwarded)
     _tell_questions(asked)
     metrics.SUSPENSION.put(
         {kind: Ranks(number, ranked[0], ranked[1], total) for kind, number, ranked, total in suspended}
@@ -189,6 +205,14 @@ def _tell_extended(rows: Iterable[asyncpg.Record]) -> None:
     for right in Right:
         metrics.REACHED_DUE.labels(right).set(reached[right])
         metrics.EXTENDED.labels(right).set(extended[right])
+
+
+def _tell_processor(to_forward: asyncpg.Record, forwarded: asyncpg.Record) -> None:
+    number, in_time, percentiles = forwarded
+    for answer, still, done in zip(("yes", "no"), to_forward, (in_time, number - in_time), strict=True):
+        metrics.PROCESSOR_OPEN.labels(answer).set(still)
+        metrics.PROCESSOR_FORWARDED.labels(answer).set(done)
+    metrics.PROCESSOR_DAYS.put({"": Ranks(number, *percentiles)} if number else {})
 
 
 def _tell_deferred(rows: Iterable[asyncpg.Record]) -> None:

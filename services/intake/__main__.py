@@ -26,6 +26,8 @@ service.on(DeadlineOverdue, handlers.warn)
 service.on(QuestionUnanswered, partial(silence.unanswered, letters=letters))
 service.on(TargetMissed, handlers.warn_of_target)
 service.on(TargetMissed, partial(silence.ask_at_last, letters=letters))
+service.on(DeadlineApproaching, partial(silence.ask_at_last, letters=letters))
+service.on(DeadlineOverdue, partial(silence.ask_at_last, letters=letters))
 service.serves(api.serve)
 service.also(statistics.count_again_and_again)
 

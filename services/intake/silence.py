@@ -9,7 +9,7 @@ from services.intake import correspondence, questions, register
 from services.intake.letters import Kind, Letters
 from services.intake.register import Filed, OpenQuestion
 from services.intake.request import State
-from shared.events import QuestionUnanswered, TargetMissed
+from shared.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, TargetMissed
 from shared.metrics import REQUESTS
 from shared.rights import Outcome
 from shared.time_limit_policy import Question
@@ -45,9 +45,14 @@ async def unanswered(events: Sequence[QuestionUnanswered], tx: Transaction, *, l
         await register.write(tx, [held[request_id] for request_id in sorted(moved)])
 
 
-async def ask_at_last(events: Sequence[TargetMissed], tx: Transaction, *, letters: Letters) -> None:
-    """Ask the standing question where the staff have asked none in time: without a question nothing would follow."""
-    late = [event.request_id for event in events if event.target == ASKING]
+async def ask_at_last(
+    events: Sequence[TargetMissed | DeadlineApproaching | DeadlineOverdue], tx: Transaction, *, letters: Letters
+) -> None:
+    """Ask the standing question where the staff have asked none in time: without a question nothing would follow.
+
+    A request that is due before that target would end has no such target: the warnings of its own limit take its place.
+    """
+    late = [event.request_id for event in events if not isinstance(event, TargetMissed) or event.target == ASKING]
     held = await register.hold(tx, late)
     asked: dict[UUID, Filed] = {}
     for request_id, filed in held.items():

@@ -7,6 +7,7 @@ import yaml
 
 from deploy.k8s_render import Object
 from deploy.local.paths import ROOT
+from shared.bus.topics import ServiceName
 from tests.fixtures.manifests import of, one
 from tests.fixtures.observation import GRAFANA, RULES, rules
 
@@ -46,3 +47,14 @@ def test_prometheus_calls_the_job_as_the_rules_do(production: list[Object]) -> N
             assert called == asked
     local = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     assert {each["job_name"] for each in local["scrape_configs"]} == asked
+
+
+def test_prometheus_misses_every_service_by_the_name_of_its_pods_and_on_one_machine(production: list[Object]) -> None:
+    (alert,) = [rule for rule in rules() if rule.get("alert") == "DsrServiceDown"]
+    missed = {name: pods for pods, name in re.findall(r'instance=~"([^"]+)"}\), "instance", "(\w+)"', alert["expr"])}
+    assert missed.keys() == set(ServiceName)
+    deployed = {each["metadata"]["name"] for each in of(production, "Deployment")}
+    for name in ServiceName:
+        assert f"dsr-{name}" in deployed
+        for instance in (name.value, f"dsr-{name}-6c7d9f-2xk4q"):
+            assert [each for each, pods in missed.items() if re.fullmatch(pods, instance)] == [name]

@@ -38,6 +38,12 @@ def test_the_job_is_called_as_the_rules_ask_for_it(monitors: dict[str, Any]) -> 
     assert (scraped["job_name"], scraped["metrics_path"]) == ("dsr", "/metrics/privacy")
 
 
+def test_a_pod_is_called_by_its_name_by_which_the_rules_know_its_service(monitors: dict[str, Any]) -> None:
+    by_name = {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
+    for monitor in monitors.values():
+        assert by_name in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]
+
+
 def test_every_service_is_given_that_token_where_there_is_one() -> None:
     objects = yaml.safe_load_all((K8S / "base" / "service" / "service.yaml").read_text())
     (pod,) = [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment"]

@@ -41,8 +41,12 @@ LABELS = {
 }
 """Each has few values, known beforehand."""
 
+PEOPLE = ("dsr_request", "dsr_processor")
+"""How the names of what counts requests begin."""
+
 QUERIES = [each for each in asked() if each.source == "prometheus"]
 RIGHTLY_ZERO = {
+    "Deferred erasures": "no store here has to keep anything; tests/integration/test_deferrals.py lets one keep some",
     "Evidence broken": "nobody has changed the evidence; tests/integration/test_machine.py does",
     "Extensions": "no promised day came after an extension; tests/integration/test_statistics.py lets one come",
     "Lag": "everybody keeps up; tests/integration/test_consumer.py holds a batch up",
@@ -204,5 +208,5 @@ async def test_no_label_says_who_and_no_label_grows_without_end(live: Live) -> N
 
 def people(exposition: str) -> list[float]:
     """The counts of requests in an exposition."""
-    lines = [line for line in exposition.splitlines() if line.startswith("dsr_request") and "quantile" not in line]
+    lines = [line for line in exposition.splitlines() if line.startswith(PEOPLE) and "quantile" not in line]
     return [float(line.rsplit(" ", 1)[1]) for line in lines if "_sum" not in line and "_created" not in line]

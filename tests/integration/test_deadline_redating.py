@@ -211,3 +211,21 @@ async def test_what_was_forwarded_counts_as_the_processor_s(office: Transactions
     async with office.begin() as tx:
         await stop([closed(event, ARRIVED).model_copy(update={"outcome": Outcome.FORWARDED})], tx)
     assert (await row(pool, "SELECT role FROM clock"))["role"] == "processor"
+
+
+@pytest.mark.parametrize(
+    ("days", "how", "due"),
+    [(3, "on_time", "2026-03-09"), (5, "late_commitment", "2026-03-09")],  # Thursday 5, two working days: Monday 9
+)
+@pytest.mark.parametrize("role", ["controller", "processor"])
+async def test_what_was_forwarded_is_judged_by_the_limit_for_that_whatever_it_was_taken_for(
+    office: Transactions, pool: asyncpg.Pool, role: str, days: int, how: str, due: str
+) -> None:
+    event = received(role=role)
+    await hear(office, event)
+    passed_on = closed(event, event.received_at + timedelta(days=days))
+    async with office.begin() as tx:
+        await stop([passed_on.model_copy(update={"outcome": Outcome.FORWARDED})], tx)
+    assert (await row(pool, "SELECT timeliness FROM clock"))["timeliness"] == how
+    (told,) = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'deadline.stopped'")
+    assert json.loads(told["detail"])["due_on"] == due

@@ -1,11 +1,13 @@
 """What intake does when nobody answers: reminders, the last notice, a closure that may be resumed."""
 
+from functools import partial
 from uuid import UUID
 
 import pytest
 
-from services.intake import handlers
-from shared.events import FulfilmentBlocked, TargetMissed
+from services.intake import handlers, silence
+from services.intake.__main__ import service
+from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, TargetMissed
 from shared.metrics import PEOPLE
 from tests.fixtures.engine import SetClock
 from tests.fixtures.silent_requests import (
@@ -167,6 +169,43 @@ async def test_whom_nobody_has_asked_in_time_is_asked_by_the_platform_and_nobody
     assert sent[-1]["condition_recorded"] is False
     await hear(door, silent, sent[-1]["question_id"], "last_notice", "identity")
     assert (await view(door, silent))["outcome"] == "unidentified"
+
+
+@pytest.mark.parametrize(
+    ("warning", "more"),
+    [
+        (DeadlineApproaching, {"due_on": "2026-03-04", "days_left": 1}),
+        (DeadlineOverdue, {"due_on": "2026-03-04", "clock": "commitment"}),
+    ],
+)
+async def test_whose_limit_is_too_short_for_that_target_is_asked_once_when_its_warnings_come(
+    door: Door, clock: SetClock, warning: type[DeadlineApproaching | DeadlineOverdue], more: dict[str, object]
+) -> None:
+    silent, asked, known = await door.submit(assurance=None), await door.submit(assurance=None), await door.submit()
+    await ask(door, asked, "identity")
+    clock.pass_by(days=1)
+    events = [
+        warning.model_validate({"request_id": id_of(path), "occurred_at": clock.at, "right": "access", **more})
+        for path in (silent, asked, known)
+    ]
+    for _ in range(2):
+        async with door.office.begin() as tx:
+            await ask_at_last(events, tx)
+    assert [letter["kind"] for letter in await letters(door, silent)] == ["identity_question"]
+    assert [event["request_id"] for event in await door.said() if event["type"].endswith("question_sent.v1")] == [
+        id_of(asked),
+        id_of(silent),
+    ]
+
+
+def test_intake_asks_at_last_whichever_way_it_hears_that_it_is_late() -> None:
+    heard = {
+        subscription.event
+        for subscriptions in service.subscriptions.values()
+        for subscription in subscriptions
+        if isinstance(subscription.handler, partial) and subscription.handler.func is silence.ask_at_last
+    }
+    assert heard == {TargetMissed, DeadlineApproaching, DeadlineOverdue}
 
 
 async def test_a_question_whose_words_were_not_kept_on_their_own_is_told_by_the_day_of_its_letter(

@@ -196,6 +196,45 @@ async def test_open_and_answered_requests_are_told_apart_by_the_law_that_they_st
     assert done == {"EU": [0, 0, 1], "UK": [1, 0, 0], "US": [0, 0, 0]}
 
 
+async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure(clocks: asyncpg.Pool) -> None:
+    for due_in in (1, 0.5, -1):
+        await opened(clocks, "access", 2, due_in)
+    for days in range(1, 21):
+        await answered(clocks, days, 1, "forwarded", "on_time" if days < 4 else "late_commitment")
+    await answered(clocks, 3, 31, "forwarded")
+    await answered(clocks, 9, 1, "withdrawn")
+    await clocks.execute("UPDATE clock SET role = 'processor'")
+    await opened(clocks, "access", 2, 1)
+    await answered(clocks, 6, 1, "fulfilled")
+    await count(clocks)
+
+    def of(name: str) -> list[float | None]:
+        return [value(name, in_time=in_time) for in_time in ("yes", "no")]
+
+    assert of("dsr_processor_requests_open") == [2, 1]
+    assert of("dsr_processor_forwarded") == [3, 17]
+    assert value("dsr_processor_forwarding_days", quantile="0.5") == 10
+    assert value("dsr_processor_forwarding_days", quantile="0.95") == 19
+    assert value("dsr_processor_forwarding_days_count") == 20
+    assert disclosure.everybody().get_sample_value("dsr_processor_forwarded", {"in_time": "yes"}) is None
+    assert value("dsr_requests_open", right="access", age="0-7") == 1
+    assert value("dsr_requests_overdue", right="access", clock="commitment") == 0
+    assert value("dsr_requests_reached_due", right="access") == 1
+    assert value("dsr_time_to_respond_days_count", right="access") == 1
+    assert value("dsr_requests_answered_by_regime", regime="EU", timeliness="late_commitment") == 0
+    outcomes = {
+        sample.labels["outcome"]
+        for family in metrics.ANSWERED.collect()
+        for sample in family.samples
+        if sample.labels["right"] == "access"
+    }
+    assert outcomes == {"fulfilled"}
+    await clocks.execute("DELETE FROM clock")
+    await count(clocks)
+    assert of("dsr_processor_requests_open") == of("dsr_processor_forwarded") == [0, 0]
+    assert value("dsr_processor_forwarding_days_count") is None
+
+
 async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> None:
     await answered(clocks, 3, 1, "fulfilled")
     await opened(clocks, "access", 5, 3)
@@ -215,6 +254,8 @@ async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> N
         (statistics.OPEN, (NOW.date(), NOW, statistics.age_limits(NOW.date(), ZoneInfo(ZONE)))),
         (statistics.ANSWERED, (NOW,)),
         (statistics.TIME_TO_RESPOND, (NOW,)),
+        (statistics.TO_FORWARD, (NOW,)),
+        (statistics.FORWARDED, (NOW,)),
         (statistics.SUSPENDED, (NOW,)),
         (statistics.DEFERRED, (NOW, NOW, NOW)),
         (statistics.ASKED, (NOW,)),
