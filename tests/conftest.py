@@ -23,6 +23,14 @@ settings.register_profile("repository", database=DirectoryBasedExampleDatabase(C
 settings.load_profile("repository")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where the tests run in several processes, one kind of tests stays in one: they share what they have started."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            kind = item.path.relative_to(Path(__file__).parent).parts[0]
+            item.add_marker(pytest.mark.xdist_group(kind))
+
+
 @pytest.fixture(scope="session")
 def run_folder() -> Iterator[Path]:
     """A folder for what this run of the tests leaves, removed at its end."""

@@ -1,9 +1,11 @@
 """Debian's packages, downloaded and unpacked beside the other downloads; nothing is installed by it."""
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _MERGED = ("bin", "lib", "sbin")
@@ -11,6 +13,15 @@ _MERGED = ("bin", "lib", "sbin")
 
 class PackageMissingError(RuntimeError):
     """A package of Debian's could not be had; the message says what was tried."""
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """Nobody else fetches packages into this cache for as long as the block lasts: apt would refuse the second one."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "debian.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def download(package: str, folder: Path) -> Path:

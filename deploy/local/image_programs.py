@@ -4,7 +4,6 @@ buildah starts itself anew without our variables, so its libraries must be where
 namespace of its own puts them there, and nobody else sees them.
 """
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -61,8 +60,9 @@ def find_image_programs(progress: Progress | None = None, cache: Path = CACHE) -
     kept = cache / "image-programs"
     found = ImagePrograms((*ImagePrograms.prefix, "sh", "-c", _OVERLAY, "sh", kept))
     if not kept.is_dir():
-        with (progress or Progress()).step("Fetching buildah and mmdebstrap"):
-            _fetch(kept)
+        with debian.alone(cache), (progress or Progress()).step("Fetching buildah and mmdebstrap"):
+            if not kept.is_dir():  # somebody else was faster
+                _fetch(kept)
     for name in PROGRAMS:
         found.run(name, "--version")
     return found
@@ -79,5 +79,4 @@ def _fetch(kept: Path) -> None:
             message = f"{error}: install {' and '.join(PROGRAMS)} on the PATH"
             raise ImageBuildError(message) from error
         (root / "etc").mkdir(exist_ok=True)
-        with contextlib.suppress(OSError):  # somebody else was faster
-            root.rename(kept)
+        root.rename(kept)

@@ -3,7 +3,6 @@
 The package is not installed: that would start a server that nobody asked for.
 """
 
-import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -28,8 +27,8 @@ def find_prometheus(progress: Progress | None = None, cache: Path = CACHE) -> Pa
     kept = cache / "prometheus"
     if complete(kept):
         return kept
-    with (progress or Progress()).step("Fetching Prometheus"):
-        return _fetch(kept)
+    with debian.alone(cache), (progress or Progress()).step("Fetching Prometheus"):
+        return kept if complete(kept) else _fetch(kept)
 
 
 def complete(folder: Path) -> bool:
@@ -56,6 +55,5 @@ def _fetch(kept: Path) -> Path:
         if not complete(ready):
             raise PrometheusMissingError("the programs of the Debian package do not run on this machine")
         shutil.rmtree(kept, ignore_errors=True)
-        with contextlib.suppress(OSError):  # somebody else was faster
-            ready.rename(kept)
+        ready.rename(kept)
     return kept

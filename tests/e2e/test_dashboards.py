@@ -37,7 +37,7 @@ WINDOW = "30s"
 LABELS = {
     *("service", "topic", "type", "result", "system", "operation", "le", "kind", "state"),
     *("right", "event", "outcome", "timeliness", "age", "days", "clock", "channel", "quantile"),
-    *("extended", "reason", "flaw", "question", "in_time", "regime"),
+    *("extended", "reason", "flaw", "question", "in_time", "regime", "target"),
 }
 """Each has few values, known beforehand."""
 
