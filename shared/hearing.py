@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import inbox, metrics, telemetry
-from shared.bus import consumer, topics
-from shared.bus.records import Heard, Message
+from shared.bus import consumer
+from shared.bus.records import Heard
 from shared.errors import DsrError
 from shared.events import Event
 from shared.patience import once_the_database_answers
@@ -93,9 +93,8 @@ class Hearing:
         service = self._transactions.service
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
         log.error("record of %s set aside: %s", record.topic, telemetry.where(error))
-        headers = {**record.headers, "dsr_reason": reason, "dsr_topic": record.topic}
         async with self._transactions.begin() as tx:
-            tx.send(Message(topics.dead_letters(service), record.key, record.value, headers))
+            tx.set_aside(record, reason)
         metrics.HEARD.labels(service, record.headers.get("ce_type", "unknown"), "dead_letter").inc()
 
     def _parse(self, record: Heard) -> _Parsed:

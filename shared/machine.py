@@ -1,6 +1,7 @@
 """What a service tells of itself every few seconds: outbox, tasks, connections, its own haste, its evidence."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 
 import orjson
@@ -52,7 +53,7 @@ class Machine:
         waiting, age = 0, 0.0
         if first and last:
             waiting = last - first[0] + 1
-            age = self._seconds_since(datetime.fromisoformat(orjson.loads(first[1])["ce_time"]))
+            age = self._seconds_since(_put_there_at(orjson.loads(first[1])))
         metrics.OUTBOX.labels(self._service).set(waiting)
         metrics.OUTBOX_AGE.labels(self._service).set(age)
 
@@ -78,3 +79,8 @@ class Machine:
                     await stopping.wait()
             except TimeoutError:
                 metrics.LOOP_LAG.labels(self._service).set(loop.time() - wanted)
+
+
+def _put_there_at(headers: Mapping[str, str]) -> datetime:
+    """When a message came into the outbox: a dead letter has the headers of a stranger, and one of ours that counts."""
+    return datetime.fromisoformat(headers.get("dsr_set_aside_at") or headers["ce_time"])

@@ -6,7 +6,7 @@ from functools import partial
 
 from shared import tasks
 from shared.bus import consumer, topics
-from shared.bus.records import Heard, Message
+from shared.bus.records import Heard
 from shared.bus_tasks import MalformedReply, parse_reply, progress_from_reply
 from shared.errors import DsrError
 from shared.patience import once_the_database_answers
@@ -36,9 +36,8 @@ class Replies:
     async def _set_aside(self, record: Heard, error: Exception) -> None:
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
         log.error("reply on %s set aside: %s", record.topic, error if isinstance(error, MalformedReply) else reason)
-        headers = {**record.headers, "dsr_reason": reason, "dsr_topic": record.topic}
         async with self._transactions.begin() as tx:
-            tx.send(Message(topics.dead_letters(tx.service), record.key, record.value, headers))
+            tx.set_aside(record, reason)
 
     async def _take(self, record: Heard) -> None:
         task_id, progress = progress_from_reply(parse_reply(record.value))

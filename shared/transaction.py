@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from shared import evidence, outbox
 from shared.bell import Bell
-from shared.bus.records import Message
+from shared.bus import topics
+from shared.bus.records import Heard, Message
 from shared.bus.topics import ServiceName
 from shared.clock import Clock
 from shared.downstreams.contract import Operation
@@ -41,9 +42,11 @@ class Transaction:
         """Says it on the bus, once this transaction has committed."""
         self._messages.append(outbox.message(event, self.service, self.traces.get(event.request_id)))
 
-    def send(self, message: Message) -> None:
-        """Puts a message that is no event (a dead letter) on the bus, once this transaction has committed."""
-        self._messages.append(message)
+    def set_aside(self, record: Heard, reason: str) -> None:
+        """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
+        why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": self.now.isoformat()}
+        topic = topics.dead_letters(self.service)
+        self._messages.append(Message(topic, record.key, record.value, {**record.headers, **why}))
 
     def record(self, request_id: UUID, action: str, detail: Mapping[str, JsonValue], actor: str | None = None) -> None:
         """Puts it on record; ``actor`` is the service unless a person or a key did it."""

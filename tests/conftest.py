@@ -23,6 +23,7 @@ settings.register_profile("repository", database=DirectoryBasedExampleDatabase(C
 settings.load_profile("repository")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where the tests run in several processes, one kind of tests stays in one: they share what they have started."""
     for item in items:

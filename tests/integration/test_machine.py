@@ -7,6 +7,7 @@ from datetime import timedelta
 from prometheus_client import REGISTRY
 
 from shared import fulfilment, tasks
+from shared.bus.records import Heard
 from shared.downstreams.contract import Note, Operation, Result, Task
 from shared.errors import Refused, Unavailable
 from shared.events import RequestWithdrawn
@@ -41,6 +42,19 @@ async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_office:
     await office.pool.execute("DELETE FROM outbox")
     await machine.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (0, 0)
+
+
+async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_its_headers_say(
+    open_office: OpenOffice, clock: SetClock
+) -> None:
+    office = await open_office()
+    for headers in ({}, {"ce_time": "yesterday"}):
+        await office.pool.execute("DELETE FROM outbox")
+        async with office.transactions.begin() as tx:
+            tx.set_aside(Heard("dsr.requests", b"key", b"?", headers), "ValidationError")
+        clock.pass_by(seconds=20)
+        await Machine(office.transactions).look()
+        assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (1, 20)
 
 
 async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_office: OpenOffice, clock: SetClock) -> None:

@@ -9,6 +9,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
+from shared import outbox
 from shared.bus.admin import create_topics
 from shared.bus.producer import BusAway, KafkaProducer, Producer
 from shared.bus.records import Message
@@ -155,8 +156,8 @@ async def test_messages_bigger_than_a_batch_are_not_lost(open_office: OpenOffice
     await create_topics(kafka_bootstrap, [topic], partitions=1)
     producer = KafkaProducer(kafka_bootstrap)
     async with office.transactions.begin() as tx:
-        for number in range(6):
-            tx.send(Message(topic, b"k", bytes([number]) * 700_000, {"n": str(number)}))
+        big = [Message(topic, b"k", bytes([number]) * 700_000, {"n": str(number)}) for number in range(6)]
+        await outbox.insert(tx.connection, big)
     async with relaying(office, producer):
         records = await read_topic(kafka_bootstrap, topic, 6)
     await producer.stop()
