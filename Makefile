@@ -57,7 +57,7 @@ format: .venv/.stamp ## Format the code and apply the safe fixes
 
 .PHONY: test
 test: lint ## Check everything: lint and every test, on a real database and a real broker
-	$(python) -m pytest --numprocesses 2 --dist loadgroup
+	$(python) -m pytest --numprocesses 2
 
 .PHONY: test-unit
 test-unit: .venv/.stamp ## Run the pure tests alone (seconds)

@@ -9,6 +9,8 @@ import psutil
 import pytest
 from hypothesis import configuration, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import CACHE, LOCAL
@@ -23,13 +25,17 @@ settings.register_profile("repository", database=DirectoryBasedExampleDatabase(C
 settings.load_profile("repository")
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
     """Where the tests run in several processes, one kind of tests stays in one: they share what they have started."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            kind = item.path.relative_to(Path(__file__).parent).parts[0]
-            item.add_marker(pytest.mark.xdist_group(kind))
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder, _, test = nodeid.removeprefix("tests/").partition("/")
+        return test.partition("::")[0] if test.startswith("test_image.py") else folder
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
+    """Tells the plugin which tests belong together; the image shares nothing with the others and takes long."""
+    return ByKind(config, log)
 
 
 @pytest.fixture(scope="session")

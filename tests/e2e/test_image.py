@@ -25,8 +25,6 @@ from deploy.local.services import Servers, Services
 from shared.bus.topics import ServiceName
 from tests.fixtures import stores
 
-pytestmark = pytest.mark.xdist_group("image")  # it shares nothing with the other e2e tests, and takes long
-
 USER = 10001
 INSTALLERS = {"apt", "apt-get", "dpkg", "dpkg-deb", "pip", "pip3", "uv", "easy_install", "conda", "npm"}
 COMPILERS = {"cc", "c++", "gcc", "g++", "clang", "as", "ld", "make", "cmake", "cargo", "rustc", "go", "javac"}
