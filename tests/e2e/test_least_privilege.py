@@ -155,7 +155,8 @@ async def test_a_request_that_comes_near_its_end_is_warned_of_with_these_rights(
     late = {**Subject(len(SUBMISSIONS)).submission("access"), "assurance": None, "received_at": "2026-01-05T10:00:00Z"}
     async with httpx.AsyncClient(base_url=services.url, headers=headers, timeout=60) as client:
         request_id = await submit(client, late)
-        await until(client, request_id, lambda view: view["warning"] == "overdue_statutory")
+        view = await until(client, request_id, lambda view: view["warning"] == "overdue_statutory")
+    assert (view["state"], view["warning"]) == ("awaiting_identity", "overdue_statutory")
 
 
 async def test_each_service_is_connected_as_itself_and_as_nobody_else(confined: Confined) -> None:

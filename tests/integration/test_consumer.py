@@ -18,7 +18,7 @@ from shared.bus.consumer import Consumer, Handle
 from shared.bus.producer import KafkaProducer
 from shared.bus.records import Heard, Message
 from shared.telemetry import Pulse
-from tests.fixtures.told import until_told
+from tests.fixtures.told import comes_to
 
 
 class Listener:
@@ -102,10 +102,10 @@ async def test_the_lag_is_told_while_a_batch_is_stuck_and_ends_when_it_is_heard(
         await producer.send(messages(topic, range(1)))
         await stuck.wait()
         await producer.send(messages(topic, range(1, 8)))
-        await until_told(7, "dsr_consumer_lag", service=topic, topic=topic)
+        assert await comes_to(7, "dsr_consumer_lag", service=topic, topic=topic)
         go_on.set()
         await listener.done.wait()
-        await until_told(0, "dsr_consumer_lag", service=topic, topic=topic)
+        assert await comes_to(0, "dsr_consumer_lag", service=topic, topic=topic)
 
 
 async def test_what_was_handled_is_not_heard_again_after_a_clean_stop(

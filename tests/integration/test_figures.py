@@ -20,7 +20,7 @@ from shared.telemetry import Pulse
 from shared.transaction import Transactions
 from tests.fixtures.deadline_work import ARRIVED, POLICY, clock, hear, office, pool, received
 from tests.fixtures.engine import TRACING, SetClock
-from tests.fixtures.told import until_told
+from tests.fixtures.told import comes_to
 
 __all__ = ["clock", "office", "pool"]
 
@@ -41,7 +41,7 @@ async def test_a_service_tells_when_it_last_counted(
         transactions = Transactions(pool, service, at, office.vault, {})
         running = Running(Settings.__new__(Settings), transactions, TRACING, Pulse(), asyncio.Event())
         task = asyncio.ensure_future(counting(running))
-        await until_told(at.now().timestamp(), "dsr_figures_timestamp_seconds", service=service)
+        assert await comes_to(at.now().timestamp(), "dsr_figures_timestamp_seconds", service=service)
         running.stopping.set()
         await task
 
