@@ -66,7 +66,9 @@ def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> 
         "where a request stands, and its timeline": f"{curl}/{request} ; {curl}/{request}/timeline",
         "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.certificate {_shown(certificate_of)}",
         "the API's documentation": f"{services.url}/docs",
-        "metrics": " ".join(f"{services.url_of(name)}/metrics" for name in ServiceName),
+        "metrics of the five services, which docs/metrics.md explains": " ".join(
+            f"{services.url_of(name)}/metrics" for name in ServiceName
+        ),
         "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
         "the platform's database": f"psql {estate.dsn}",
     }
