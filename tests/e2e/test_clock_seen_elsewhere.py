@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 
-from deploy.local.company import Customer, Phone
+from deploy.demo.company import Customer, Phone
 from deploy.local.platform import Platform
 from shared.clock import SystemClock
 from tests.fixtures import stores

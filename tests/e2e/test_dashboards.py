@@ -18,7 +18,7 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.local.prometheus import Prometheus, QueryError
+from tests.fixtures.prometheus import Prometheus, QueryError
 from shared.bus.topics import ServiceName
 from shared.clock import SystemClock
 from tests.fixtures.live import Live, submit, until

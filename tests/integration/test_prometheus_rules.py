@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.local.prometheus_programs import complete, find_prometheus
+from tests.fixtures.prometheus import complete, find_prometheus
 from tests.fixtures.observation import RULES, rules
 
 ALERTS = [rule["alert"] for rule in rules() if "alert" in rule]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from deploy.local.cdr import CdrStore
+from deploy.demo.seed.cdr import CdrStore
 from shared.downstreams.contract import Operation, TaskOutcome
 from shared.errors import BlastRadius
 from shared.identities import Identity, IdentityType

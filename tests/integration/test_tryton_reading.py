@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy.local.company import Phone
+from deploy.demo.company import Phone
 from shared.downstreams.contract import Operation, Receipt, Record, TaskOutcome
 from shared.downstreams.tryton import TrytonAdapter
 from shared.errors import ForeignHit, Misconfigured, Refused, Unavailable

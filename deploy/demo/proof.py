@@ -1,0 +1,79 @@
+"""What subject and company hold in their hands afterwards: certificates, packages, commands to look further."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from deploy.demo.board import Asked
+from deploy.demo.client import Door
+from deploy.demo.estate import Estate
+from deploy.demo.finding import Finding
+from deploy.local.services import Services
+from shared import certificate
+from shared.bus.topics import ServiceName
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The files that were downloaded for one request, and whether they hold."""
+
+    files: tuple[Path, ...]
+    findings: tuple[Finding, ...]
+    package: bytes
+
+
+def collect(door: Door, asked: Sequence[Asked], folder: Path) -> Mapping[str, Proof]:
+    """Download every certificate and package, by request id; an earlier demonstration's make room."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return {request.request_id: _collect(door, request, folder) for request in asked}
+
+
+def _collect(door: Door, request: Asked, folder: Path) -> Proof:
+    if request.view.get("state") != "closed":
+        return Proof((), (), b"")
+    name = f"{request.part.right}-{request.request_id}"
+    files = [folder / f"{name}.certificate.json"]
+    content = door.certificate(request.request_id)
+    files[0].write_bytes(content)
+    problems = certificate.verify(orjson.loads(content))
+    entries = len(orjson.loads(content)["entries"])
+    finding = Finding(
+        not problems,
+        f"the certificate over {entries} entries of evidence holds" if not problems else "; ".join(problems),
+    )
+    package = b""
+    if request.view.get("package"):
+        package = door.package(request.request_id)
+        files.append(folder / f"{name}.zip")
+        files[1].write_bytes(package)
+    return Proof(tuple(files), (finding,), package)
+
+
+def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> Mapping[str, str]:
+    """Commands that show more, ready to paste."""
+    key = services.key("privacy")
+    request = next(iter(proofs))
+    certificate_of = proofs[request].files[0] if proofs[request].files else Path("FILE")
+    curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests'
+    return {
+        "where a request stands, and its timeline": f"{curl}/{request} ; {curl}/{request}/timeline",
+        "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.certificate {_shown(certificate_of)}",
+        "the API's documentation": f"{services.url}/docs",
+        "metrics of the five services, which docs/metrics.md explains": " ".join(
+            f"{services.url_of(name)}/metrics" for name in ServiceName
+        ),
+        "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
+        "the platform's database": f"psql {estate.dsn}",
+    }
+
+
+def _shown(path: Path) -> str:
+    """A path as one would type it here."""
+    return shlex.quote(os.path.relpath(path))
