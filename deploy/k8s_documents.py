@@ -14,9 +14,10 @@ from pydantic_settings import BaseSettings
 
 from deploy import k8s_observability, k8s_yaml
 from deploy.local.paths import ROOT
-from shared.bus import admin, topics
-from shared.bus.topics import STREETS, ServiceName
-from shared.grants import AUTOSCALER, FULFILLING
+from shared.domain import topics
+from shared.domain.topics import TOPIC_ACCESS, ServiceName
+from shared.messaging import admin
+from shared.storage.grants import AUTOSCALER, FULFILLING
 
 K8S = ROOT / "deploy" / "k8s"
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
@@ -118,7 +119,7 @@ def settings() -> str:
 
 
 def _rights(service: ServiceName, systems: Sequence[str]) -> Iterator[Acl]:
-    for topic, street in STREETS.items():
+    for topic, street in TOPIC_ACCESS.items():
         if service in street.writers:
             yield _writes(topic)
         if service in street.readers:
@@ -131,7 +132,7 @@ def _rights(service: ServiceName, systems: Sequence[str]) -> Iterator[Acl]:
 
 
 def _rights_of_the_scaler() -> Iterator[Acl]:
-    for topic in STREETS:
+    for topic in TOPIC_ACCESS:
         yield Acl("topic", topic, ("Describe",))
     for service in ServiceName:
         yield Acl("group", service, ("Describe",))
@@ -168,7 +169,7 @@ def _named(name: str) -> Mapping[str, Any]:
 
 
 def _scaled(service: ServiceName) -> Mapping[str, Any]:
-    heard = [topic for topic, street in STREETS.items() if service in street.readers]
+    heard = [topic for topic, street in TOPIC_ACCESS.items() if service in street.readers]
     triggers = [_lag(service, topic) for topic in heard]
     if service in FULFILLING:
         waiting = f"SELECT count(*) FROM {service}.task WHERE state = 'ready'"  # noqa: S608  # put together from names of ours

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from deploy.demo.company import Part
 from deploy.demo import tasks
 from deploy.demo.client import Door
+from deploy.demo.company import Part
 from deploy.demo.estate import SYSTEMS
 from deploy.demo.tasks import Progressed
 

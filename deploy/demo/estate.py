@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from deploy.local import postgres_databases as databases
-from deploy.demo.seed.cdr import CdrStore
 from deploy.demo.company import Company
+from deploy.demo.seed import calls, crm, tickets
+from deploy.demo.seed.cdr import CdrStore
+from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
 from deploy.local.progress import Progress
 from deploy.local.roundup import Roundup
-from deploy.demo.seed import calls, crm, tickets
 from deploy.local.tryton import Tryton
 from deploy.local.tryton.install import install
 

@@ -4,7 +4,6 @@ import os
 import pwd
 import shutil
 import sys
-from pathlib import Path
 
 from deploy.local.paths import LOCAL
 

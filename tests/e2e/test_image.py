@@ -14,15 +14,15 @@ from textwrap import dedent
 
 import psutil
 import pytest
-
-from deploy.local import postgres_databases as databases
 from deploy.local.container import SETTINGS, Containers
 from deploy.local.image import Base, Builder, Image
+
+from deploy.local import postgres_databases as databases
 from deploy.local.paths import ROOT
 from deploy.local.platform import Platform
 from deploy.local.ports import answers, free_port
 from deploy.local.services import Servers, Services
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.fixtures import stores
 
 USER = 10001

@@ -10,7 +10,7 @@ from deploy.demo.company import Company, Customer, Phone, Size, found
 from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
 from deploy.demo.company.cast import Part
 from deploy.demo.company.dates import AGEING, CALLS_FROM, CALLS_TO
-from shared.rights import Outcome, Right
+from shared.domain.rights import Outcome, Right
 
 SMALL = Size(customers=900, calls=12_000, tickets=1_200)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared import keyring
-from shared.errors import Misconfigured, UnknownKey
-from shared.identities import Identity, IdentityType
+from shared.domain.errors import Misconfigured, UnknownKey
+from shared.domain.identities import Identity, IdentityType
+from shared.storage import keyring
 
 
 @pytest.fixture

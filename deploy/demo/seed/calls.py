@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import count
 
+from deploy.demo.company import Call, Company
 from deploy.demo.seed import cdr, kept
 from deploy.local import postgres_databases as databases
-from deploy.demo.company import Call, Company
 from deploy.local.progress import Progress, Step
 
 _AT_A_TIME = 1_000

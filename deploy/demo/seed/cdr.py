@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
-from deploy.local import postgres_databases as databases
 from deploy.demo.company.model import Call
+from deploy.local import postgres_databases as databases
 
 ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy")
 _SQL = Path(__file__).parent / "cdr"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.local.paths import CACHE, ROOT
 from deploy.local.venv import alone, locked_venv
-from shared.errors import Misconfigured
+from shared.domain.errors import Misconfigured
 
 LOCK = Path(__file__).with_name("requirements.lock")
 LOADER = Path(__file__).with_name("load.py")
@@ -99,7 +99,9 @@ def prepare(directory: Path) -> Installation:
     with alone("roundup"):
         if not installation.fresh.exists():
             _initialise(
-                installation, directory / "first", programs.parent / "share" / "roundup" / "templates" / "classic" / "html"
+                installation,
+                directory / "first",
+                programs.parent / "share" / "roundup" / "templates" / "classic" / "html",
             )
     return installation
 
