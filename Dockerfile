@@ -45,5 +45,5 @@ WORKDIR /opt/dsr/app
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "shared.health_check"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "shared.app.health_check"]
 ENTRYPOINT ["python", "-m", "services"]

@@ -17,17 +17,18 @@ from pydantic.json_schema import models_json_schema
 
 from deploy.local.paths import ROOT
 from services.intake import api
-from shared import keyring
-from shared.bus import topics
-from shared.bus.topics import STREETS, ServiceName, Topic
-from shared.bus_tasks import TaskReply, TaskRequested
-from shared.clock import SystemClock
-from shared.events import EVENT_TYPES, Event
-from shared.service import Running
-from shared.settings import Settings
-from shared.telemetry import Pulse, Tracing
-from shared.transaction import Transactions
-from shared.vault import Vault
+from shared.app.service import Running
+from shared.domain import topics
+from shared.domain.clock import SystemClock
+from shared.domain.events import EVENT_TYPES, Event
+from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
+from shared.downstreams.bus.messages import TaskReply, TaskRequested
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import Tracing
+from shared.storage import keyring
+from shared.storage.vault import Vault
 
 DOCS = ROOT / "docs"
 
@@ -79,9 +80,9 @@ async def _openapi() -> dict[str, Any]:
         keyring.create(Path(folder, "keyring.json"))
         vault = Vault(keyring.load(Path(folder, "keyring.json")))
     pool: asyncpg.Pool = asyncpg.create_pool("postgresql://localhost", min_size=0)
-    transactions = Transactions(pool, ServiceName.INTAKE, SystemClock(), vault, {})
+    unit_of_work = UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {})
     settings = Settings.__new__(Settings)
-    running = Running(settings, transactions, Tracing(trace.NoOpTracer()), Pulse(), asyncio.Event())
+    running = Running(settings, unit_of_work, Tracing(trace.NoOpTracer()), Heartbeats(), asyncio.Event())
     return api.build(running).openapi()
 
 
@@ -120,7 +121,7 @@ def _channels() -> dict[str, Any]:
 
 def _operations() -> dict[str, Any]:
     operations = {}
-    for topic, street in STREETS.items():
+    for topic, street in TOPIC_ACCESS.items():
         channel = {"$ref": f"#/channels/{topic.name.lower()}"}
         for writer in sorted(street.writers):
             operations[f"{writer}.says.{topic.name.lower()}"] = {"action": "send", "channel": channel}

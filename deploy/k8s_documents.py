@@ -14,9 +14,10 @@ from pydantic_settings import BaseSettings
 
 from deploy import k8s_observability, k8s_yaml
 from deploy.local.paths import ROOT
-from shared.bus import admin, topics
-from shared.bus.topics import STREETS, ServiceName
-from shared.grants import AUTOSCALER, FULFILLING
+from shared.domain import topics
+from shared.domain.topics import TOPIC_ACCESS, ServiceName
+from shared.messaging import admin
+from shared.storage.grants import AUTOSCALER, FULFILLING
 
 K8S = ROOT / "deploy" / "k8s"
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
@@ -94,7 +95,11 @@ def users(systems: Sequence[str] | None = None) -> dict[str, list[Acl]]:
 
 def variables() -> Iterator[tuple[str, Any]]:
     """Every variable that a settings class reads, with its default."""
-    for path in [ROOT / "shared" / "settings.py", *sorted(ROOT.glob("services/*/settings.py"))]:
+    for path in [
+        ROOT / "shared" / "storage" / "postgres.py",
+        ROOT / "shared" / "runtime" / "settings.py",
+        *sorted(ROOT.glob("services/*/settings.py")),
+    ]:
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for group in vars(module).values():
             if isinstance(group, type) and issubclass(group, BaseSettings) and group.__module__ == module.__name__:
@@ -118,7 +123,7 @@ def settings() -> str:
 
 
 def _rights(service: ServiceName, systems: Sequence[str]) -> Iterator[Acl]:
-    for topic, street in STREETS.items():
+    for topic, street in TOPIC_ACCESS.items():
         if service in street.writers:
             yield _writes(topic)
         if service in street.readers:
@@ -131,7 +136,7 @@ def _rights(service: ServiceName, systems: Sequence[str]) -> Iterator[Acl]:
 
 
 def _rights_of_the_scaler() -> Iterator[Acl]:
-    for topic in STREETS:
+    for topic in TOPIC_ACCESS:
         yield Acl("topic", topic, ("Describe",))
     for service in ServiceName:
         yield Acl("group", service, ("Describe",))
@@ -168,7 +173,7 @@ def _named(name: str) -> Mapping[str, Any]:
 
 
 def _scaled(service: ServiceName) -> Mapping[str, Any]:
-    heard = [topic for topic, street in STREETS.items() if service in street.readers]
+    heard = [topic for topic, street in TOPIC_ACCESS.items() if service in street.readers]
     triggers = [_lag(service, topic) for topic in heard]
     if service in FULFILLING:
         waiting = f"SELECT count(*) FROM {service}.task WHERE state = 'ready'"  # noqa: S608  # put together from names of ours

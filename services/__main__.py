@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in {*ServiceName}:  # noqa: PLR2004  # the program and the name

@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import CACHE, LOCAL
 from deploy.local.platform import Platform
-from shared.postgres import migrate
+from shared.storage.postgres import migrate
 
 RUNS = LOCAL / "test"
 pytest_plugins = ["tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]

@@ -12,11 +12,11 @@ from deploy.local.ports import HOST, answers, free_ports
 from deploy.local.postgres_databases import wait_for
 from deploy.local.process import Child
 from services.intake import keys
-from shared import keyring
-from shared.bus import admin
-from shared.bus.topics import ServiceName
-from shared.clock import SystemClock
-from shared.postgres import migrate
+from shared.domain.clock import SystemClock
+from shared.domain.topics import ServiceName
+from shared.messaging import admin
+from shared.storage import keyring
+from shared.storage.postgres import migrate
 
 
 @dataclass(frozen=True)

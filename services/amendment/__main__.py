@@ -1,11 +1,12 @@
 """Amendment: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21), in place and reversibly."""
 
 from services.amendment import handlers
-from shared import events, fulfilling
-from shared.bus.topics import Topic
-from shared.downstreams.contract import Operation
-from shared.rights import Right
-from shared.service import Service
+from shared.app.service import Service
+from shared.domain import events
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.topics import Topic
+from shared.fulfilment import handlers as fulfilling
 
 service = Service("amendment", reads=[Topic.REQUESTS], writes=Topic.COMPLETIONS)
 

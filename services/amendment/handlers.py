@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from services.amendment import registers
-from shared import fulfilment
-from shared.downstreams.contract import Operation
-from shared.events import LiftDecided, RequestVerified
-from shared.fulfilment import Completed, Opening
-from shared.rights import Right
-from shared.transaction import Transaction
+from shared.domain.events import LiftDecided, RequestVerified
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.store import Completed, NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
 
 VERBS = {
     Right.RECTIFICATION: Operation.RECTIFY,
@@ -20,13 +20,13 @@ DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 """What the scope of a request is called in the tasks that it becomes."""
 
 
-async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
+async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
     await registers.suppress(tx, [event for event in events if event.right is Right.OBJECTION])
     await fulfilment.open_all(
         tx,
         [
-            Opening(
+            NewFulfilment(
                 e.request_id,
                 e.subject,
                 e.right,
@@ -39,13 +39,13 @@ async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
     )
 
 
-async def lift(events: Sequence[LiftDecided], tx: Transaction) -> None:
+async def lift(events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
     """Lift a restriction of which the subject has been told beforehand (Art. 18(3))."""
-    openings = [Opening(e.request_id, e.subject, e.right, Operation.LIFT, e.due_on) for e in events]
-    await fulfilment.open_all(tx, openings)
+    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.LIFT, e.due_on) for e in events]
+    await fulfilment.open_all(tx, new_fulfilments)
 
 
-async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
+async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Every downstream was changed and looked at again: keep the register of restrictions, and say so."""
     await registers.keep_restrictions(tx, completed)
     for done in completed:

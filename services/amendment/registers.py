@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from shared.downstreams.contract import Operation
-from shared.events import RequestVerified
-from shared.fulfilment import Completed
-from shared.identities import IdentityType
-from shared.rights import Outcome
-from shared.transaction import Transaction
+from shared.domain.events import RequestVerified
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome
+from shared.fulfilment.store import Completed
+from shared.messaging.unit_of_work import UnitOfWork
 
 CHANNELS = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
 
 
-async def suppress(tx: Transaction, events: Sequence[RequestVerified]) -> None:
+async def suppress(tx: UnitOfWork, events: Sequence[RequestVerified]) -> None:
     """Adds every contact point that the subject named, as a keyed fingerprint: later imports of it stay suppressed."""
     known = await tx.vault.statements(tx.connection, [event.subject for event in events]) if events else {}
     rows = [
@@ -29,10 +29,10 @@ async def suppress(tx: Transaction, events: Sequence[RequestVerified]) -> None:
     )
     for event in events:
         count = sum(row[2] == event.request_id for row in rows)
-        tx.record(event.request_id, "suppression.added", {"contact_points": count})
+        tx.log_evidence(event.request_id, "suppression.added", {"contact_points": count})
 
 
-async def keep_restrictions(tx: Transaction, completed: Sequence[Completed]) -> None:
+async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
     """Notes restrictions that are now in force and those that are no longer."""
     for done in completed:
         if done.operation is Operation.RESTRICT and done.outcome is not Outcome.NO_DATA:
@@ -42,11 +42,11 @@ async def keep_restrictions(tx: Transaction, completed: Sequence[Completed]) -> 
                 done.subject_ref,
                 tx.now,
             )
-            tx.record(done.request_id, "restriction.applied", {})
+            tx.log_evidence(done.request_id, "restriction.applied", {})
         elif done.operation is Operation.LIFT:
             await tx.connection.execute(
                 "UPDATE restriction SET lifted_at = $2 WHERE request_id = $1 AND lifted_at IS NULL",
                 done.request_id,
                 tx.now,
             )
-            tx.record(done.request_id, "restriction.lifted", {})
+            tx.log_evidence(done.request_id, "restriction.lifted", {})

@@ -4,12 +4,12 @@ from functools import partial
 
 from services.deadline import company, deferrals, handlers, silence, statistics, sweep
 from services.deadline.settings import DeadlineSettings
-from shared import events
-from shared.bus.topics import Topic
-from shared.downstreams.contract import Operation
-from shared.rights import Right
-from shared.service import Service
-from shared.time_limit_policy import read_policy
+from shared.app.service import Service
+from shared.domain import events
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.time_limit_policy import read_policy
+from shared.domain.topics import Topic
 
 settings = DeadlineSettings()
 policy = read_policy(settings.policy)
@@ -29,7 +29,7 @@ service.on(events.FulfilmentBlocked, partial(deferrals.hear, policy=policy), rig
 service.on(events.RetryDecided, deferrals.let_go, right=Right.ERASURE)
 service.works(Operation.ESCALATE, concludes=company.escalated)
 service.works(Operation.FLAG, concludes=company.flagged)
-service.also(partial(sweep.keep_looking, policy=policy, settings=settings))
+service.also(partial(sweep.run_periodically, policy=policy, settings=settings))
 service.also(partial(silence.keep_telling, policy=policy, settings=settings))
 service.also(partial(deferrals.keep_releasing, policy=policy, settings=settings))
 service.also(partial(statistics.count_again_and_again, policy=policy))

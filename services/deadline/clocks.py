@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from services.deadline.milestones import Clock
-from shared.postgres import Connection
-from shared.rights import Outcome, Right, Role
-from shared.time_limit import Arrival, Timeliness
+from shared.domain.rights import Outcome, Right, Role
+from shared.domain.time_limit import Arrival, Timeliness
+from shared.storage.postgres import Connection
 
 _COLUMNS = (
     *("request_id", "subject_ref", "right", "calendar"),

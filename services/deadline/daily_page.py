@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from shared import fulfilment
-from shared.downstreams.contract import Operation
-from shared.fulfilment import Opening
-from shared.rights import Right
-from shared.time_limit_policy import Milestones
-from shared.transaction import Transaction
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.time_limit_policy import Milestones
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.store import NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
 
 LISTED = 100
 """So many requests stand in one page, the longest due first; the others are counted."""
@@ -32,7 +32,7 @@ SELECT count(*) FROM clock WHERE responded_at IS NULL AND "right" = ANY($1) AND 
 """
 
 
-async def write(tx: Transaction, zone: ZoneInfo, hour: int, rules: Milestones) -> bool:
+async def write(tx: UnitOfWork, zone: ZoneInfo, hour: int, rules: Milestones) -> bool:
     """Opens the page of this day if it has anything to say and was not opened; after downtime today's alone."""
     local = tx.now.astimezone(zone)
     day = local.date()
@@ -50,7 +50,7 @@ async def write(tx: Transaction, zone: ZoneInfo, hour: int, rules: Milestones) -
     about = reference(day)
     details: dict[str, JsonValue] = {"level": "daily_page", "lines": lines, "escalate_to": [*rules.daily_page_to]}
     # A task names a right; a page is about all of them.
-    await fulfilment.open_all(tx, [Opening(about, about, Right.ACCESS, Operation.ESCALATE, day, details)])
+    await fulfilment.open_all(tx, [NewFulfilment(about, about, Right.ACCESS, Operation.ESCALATE, day, details)])
     return True
 
 

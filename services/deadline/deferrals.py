@@ -8,14 +8,14 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.deadline.settings import DeadlineSettings
-from shared import service
-from shared.downstreams.contract import Operation, TaskOutcome
-from shared.events import FulfilmentBlocked, FulfilmentCompleted, RetentionEnded, RetryDecided, TaskReport
-from shared.looking import keep_looking
-from shared.postgres import Connection
-from shared.rights import Outcome, Right
-from shared.time_limit_policy import TimeLimitPolicy
-from shared.transaction import Transaction
+from shared.app import service
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetentionEnded, RetryDecided, TaskReport
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.looking import run_periodically
+from shared.storage.postgres import Connection
 
 INCIDENT = timedelta(hours=24)
 """A deferred erasure that is due for longer and not executed is an incident (REQ-R8)."""
@@ -77,7 +77,7 @@ def over(until: date, zone: ZoneInfo) -> datetime:
 
 
 async def hear(
-    events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: Transaction, *, policy: TimeLimitPolicy
+    events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: UnitOfWork, *, policy: TimeLimitPolicy
 ) -> None:
     """Keep in mind what each system had to keep, and until when; what was erased after all is off the list."""
     erasures = [event for event in events if event.operation == Operation.ERASE]
@@ -97,10 +97,12 @@ async def hear(
                 known[place] = (report.task_id, state)
             elif report.outcome and state not in {None, "done"}:
                 await tx.connection.execute(_DONE, *place, tx.now)
-                tx.record(event.request_id, "erasure.executed", {"system": report.system, "outcome": report.outcome})
+                tx.log_evidence(
+                    event.request_id, "erasure.executed", {"system": report.system, "outcome": report.outcome}
+                )
 
 
-async def _keep(tx: Transaction, request_id: UUID, report: TaskReport, zone: ZoneInfo, *, again: bool) -> str:
+async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: ZoneInfo, *, again: bool) -> str:
     """Schedules the erasure, or holds it where nobody knows a day: none was named, or again one that is over."""
     due_at = over(report.until, zone) if report.until else None
     state = "held" if due_at is None or (again and due_at <= tx.now) else "scheduled"
@@ -109,7 +111,7 @@ async def _keep(tx: Transaction, request_id: UUID, report: TaskReport, zone: Zon
     await tx.connection.execute(_KEEP, *row)
     until = report.until.isoformat() if report.until else None
     detail = {"system": report.system, "ground": ground, "until": until, "state": state}
-    tx.record(request_id, "erasure.deferred", detail)
+    tx.log_evidence(request_id, "erasure.deferred", detail)
     return state
 
 
@@ -119,13 +121,13 @@ async def drop(connection: Connection, outcomes: dict[UUID, Outcome]) -> None:
         await connection.execute(_DROP, withdrawn)
 
 
-async def let_go(events: Sequence[RetryDecided], tx: Transaction) -> None:
+async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """A person has decided that what is held without a day may go now; only once the request was answered."""
     for request_id, system in await tx.connection.fetch(_LET_GO, [event.request_id for event in events], tx.now):
-        tx.record(request_id, "erasure.let_go", {"system": system})
+        tx.log_evidence(request_id, "erasure.let_go", {"system": system})
 
 
-async def release(tx: Transaction, zone: ZoneInfo, limit: int) -> int:
+async def release(tx: UnitOfWork, zone: ZoneInfo, limit: int) -> int:
     """Says of up to ``limit`` systems that their day is over, once, one event for each request; returns how many."""
     rows = await tx.connection.fetch(COME, tx.now, limit)
     come_of: dict[UUID, list[Come]] = defaultdict(list)
@@ -136,7 +138,7 @@ async def release(tx: Transaction, zone: ZoneInfo, limit: int) -> int:
         due_on = first.due_at.astimezone(zone).date()
         tx.traces[request_id] = first.traceparent
         late = first.due_at + INCIDENT < tx.now
-        tx.record(request_id, "erasure.due", {"systems": [*systems], "due_on": due_on.isoformat(), "late": late})
+        tx.log_evidence(request_id, "erasure.due", {"systems": [*systems], "due_on": due_on.isoformat(), "late": late})
         tx.publish(
             RetentionEnded(
                 request_id=request_id,
@@ -158,8 +160,8 @@ async def keep_releasing(around: service.Running, policy: TimeLimitPolicy, setti
     async def look() -> None:
         released = settings.batch
         while released == settings.batch and not around.stopping.is_set():
-            around.pulse.beat("deferrals")
-            async with around.transactions.begin() as tx:
+            around.heartbeats.beat("deferrals")
+            async with around.unit_of_work.begin() as tx:
                 released = await release(tx, zone, settings.batch)
 
-    await keep_looking(look, "deferrals", settings.sweep_seconds, around.stopping, around.pulse)
+    await run_periodically(look, "deferrals", settings.sweep_seconds, around.stopping, around.heartbeats)

@@ -5,11 +5,11 @@ from datetime import date, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 from zoneinfo import ZoneInfo
 
-from shared import fulfilment
-from shared.downstreams.contract import Operation
-from shared.fulfilment import Opening
-from shared.rights import Right
-from shared.transaction import Transaction
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.store import NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
 
 SOON = timedelta(days=7)
 
@@ -21,7 +21,7 @@ FROM clock WHERE responded_at IS NULL GROUP BY "right" ORDER BY "right"
 """
 
 
-async def write(tx: Transaction, zone: ZoneInfo, hour: int) -> bool:
+async def write(tx: UnitOfWork, zone: ZoneInfo, hour: int) -> bool:
     """Opens the digest of this day unless it was opened or the hour has not come; after downtime today's alone."""
     local = tx.now.astimezone(zone)
     if local.hour < hour or not tx.plans[Operation.ESCALATE]:
@@ -34,8 +34,10 @@ async def write(tx: Transaction, zone: ZoneInfo, hour: int) -> bool:
     lines = [_line(name, *counts) for name, *counts in [*rows, ("all", *map(sum, zip(*_counts(rows), strict=True)))]]
     about = reference(day)
     # A task names a right; a digest is about all of them.
-    opening = Opening(about, about, Right.ACCESS, Operation.ESCALATE, day, {"level": "digest", "lines": [*lines]})
-    await fulfilment.open_all(tx, [opening])
+    new_fulfilment = NewFulfilment(
+        about, about, Right.ACCESS, Operation.ESCALATE, day, {"level": "digest", "lines": [*lines]}
+    )
+    await fulfilment.open_all(tx, [new_fulfilment])
     return True
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from shared.time_limit import end_of
-from shared.time_limit_policy import Span
+from shared.domain.time_limit import end_of
+from shared.domain.time_limit_policy import Span
 
 ClockName = Literal["commitment", "statutory"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from shared.events import QuestionAnswered, QuestionSent, RequestClosed, RequestReopened
-from shared.postgres import Connection
-from shared.suspension import Suspension
-from shared.time_limit_policy import Question
+from shared.domain.events import QuestionAnswered, QuestionSent, RequestClosed, RequestReopened
+from shared.domain.suspension import Suspension
+from shared.domain.time_limit_policy import Question
+from shared.storage.postgres import Connection
 
 
 def suspension(event: QuestionSent) -> Suspension:

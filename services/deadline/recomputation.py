@@ -16,15 +16,15 @@ from services.deadline import silence, targets
 from services.deadline.clocks import clock_of
 from services.deadline.milestones import Clock, due, next_at, schedule, told_of
 from services.deadline.silence import Waited
-from shared.events import RequestRedated
-from shared.postgres import Connection
-from shared.rescheduling import reschedule
-from shared.rights import Right, Role
-from shared.suspension import Suspension, not_counted, paused_days
-from shared.time_limit import Arrival, due_at, due_on, end_of, limits
-from shared.time_limit_policy import Question, TimeLimitPolicy
-from shared.transaction import Transaction
-from shared.working_days import calendar, last_common_working_day
+from shared.domain.events import RequestRedated
+from shared.domain.rights import Right, Role
+from shared.domain.suspension import Suspension, not_counted, paused_days
+from shared.domain.time_limit import Arrival, due_at, due_on, end_of, limits
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+from shared.domain.working_days import calendar, last_common_working_day
+from shared.fulfilment.rescheduling import reschedule
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
 
 _RUNNING = """
 SELECT request_id, calendar, work_by, calc_version, told_until, extended, "right", scope, role,
@@ -140,7 +140,7 @@ def reset(dated: Dated, event: RequestRedated, policy: TimeLimitPolicy) -> Dated
 
 
 async def recompute(
-    tx: Transaction,
+    tx: UnitOfWork,
     requests: Sequence[UUID],
     cause: str,
     policy: TimeLimitPolicy,
@@ -168,7 +168,7 @@ async def recompute(
     for old, new in zip(before, after, strict=True):
         if old.request_id in moved:
             detail: dict[str, JsonValue] = {"cause": cause, "before": _dates(old), "after": _dates(new)}
-            tx.record(old.request_id, "deadline.recomputed", detail | {"calc_version": new.calc_version})
+            tx.log_evidence(old.request_id, "deadline.recomputed", detail | {"calc_version": new.calc_version})
     await reschedule(tx, {new.request_id: new.clock.due_on for new in after if new.request_id in moved})
     return [new.request_id for new in after]
 

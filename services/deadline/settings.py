@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.time_limit_policy import TIME_LIMITS
+from shared.domain.time_limit_policy import TIME_LIMITS
 
 
 class DeadlineSettings(BaseSettings):

@@ -11,15 +11,15 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.deadline.settings import DeadlineSettings
-from shared import service
-from shared.events import QuestionUnanswered
-from shared.looking import keep_looking
-from shared.postgres import Connection
-from shared.rights import Right
-from shared.suspension import silence
-from shared.time_limit import Arrival, receipt_date
-from shared.time_limit_policy import Question, TimeLimitPolicy
-from shared.transaction import Transactions
+from shared.app import service
+from shared.domain.events import QuestionUnanswered
+from shared.domain.rights import Right
+from shared.domain.suspension import silence
+from shared.domain.time_limit import Arrival, receipt_date
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.looking import run_periodically
+from shared.storage.postgres import Connection
 
 _OPEN = """
 SELECT question_id, request_id, asked_at, reminded_until FROM question
@@ -106,8 +106,8 @@ async def plan(connection: Connection, waited: Iterable[Waited], policy: TimeLim
 class Silences:
     """Looks at open questions, a batch in a transaction; several instances at once share the work."""
 
-    def __init__(self, transactions: Transactions, policy: TimeLimitPolicy, batch: int) -> None:
-        self._transactions = transactions
+    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, batch: int) -> None:
+        self._transactions = unit_of_work
         self._policy = policy
         self._batch = batch
         self._zone = ZoneInfo(policy.commitment.controller_zone)
@@ -137,7 +137,7 @@ class Silences:
                 event = self._unanswered(each, notice, tx.now)
                 tx.traces[each.request_id] = each.traceparent
                 detail = {"question": event.question, "notice": event.notice, "days_open": event.days_open}
-                tx.record(each.request_id, "deadline.question_unanswered", detail)
+                tx.log_evidence(each.request_id, "deadline.question_unanswered", detail)
                 tx.publish(event)
             if told:
                 await tx.connection.execute(_TOLD, *map(list, zip(*told, strict=True)))
@@ -158,8 +158,8 @@ class Silences:
 
 async def keep_telling(around: service.Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
     """Looks at open questions for as long as the service runs."""
-    silences = Silences(around.transactions, policy, settings.batch)
-    await keep_looking(silences.look, "silence", settings.sweep_seconds, around.stopping, around.pulse)
+    silences = Silences(around.unit_of_work, policy, settings.batch)
+    await run_periodically(silences.look, "silence", settings.sweep_seconds, around.stopping, around.heartbeats)
 
 
 async def _come(connection: Connection, now: datetime, limit: int) -> Sequence[Unanswered]:

@@ -1,7 +1,8 @@
 """The figures by which a privacy officer runs the shop, counted from the clocks every few seconds.
 
 Definitions: ``docs/metrics.md``. Where we are a processor for the data, a request is counted apart and in nothing else.
-Each query reads an index that holds what it needs; a count that takes long is made less often (``shared/looking.py``).
+Each query reads an index that holds what it needs; a count that takes long is made less often
+(``shared/runtime/looking.py``).
 """
 
 from collections import Counter
@@ -13,14 +14,14 @@ from zoneinfo import ZoneInfo
 import asyncpg
 
 from services.deadline.deferrals import INCIDENT
-from shared import metrics
-from shared.looking import keep_looking
-from shared.metrics import Ranks
-from shared.postgres import Connection
-from shared.rights import Right
-from shared.service import Running
-from shared.time_limit import Timeliness
-from shared.time_limit_policy import Question, TimeLimitPolicy
+from shared.app.service import Running
+from shared.domain.rights import Right
+from shared.domain.time_limit import Timeliness
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+from shared.runtime import metrics
+from shared.runtime.looking import run_periodically
+from shared.runtime.metrics import Ranks
+from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
 AGES = ("over 90", "61-90", "31-60", "26-30", "22-25", "15-21", "8-14", "0-7")
@@ -105,13 +106,13 @@ async def count_again_and_again(running: Running, policy: TimeLimitPolicy) -> No
     """Counts until told to stop."""
 
     async def look() -> None:
-        office = running.transactions
-        now = office.clock.now()
-        async with office.pool.acquire() as connection:
+        unit_of_work = running.unit_of_work
+        now = unit_of_work.clock.now()
+        async with unit_of_work.pool.acquire() as connection:
             await count(connection, now, policy)
-        metrics.FIGURES_AT.labels(office.service).set(now.timestamp())
+        metrics.FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
 
-    await keep_looking(look, "statistics", _EVERY_SECONDS, running.stopping, running.pulse)
+    await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
 async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) -> None:

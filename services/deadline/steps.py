@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from services.deadline.targets import Step
-from shared.events import Event
-from shared.postgres import Connection
+from shared.domain.events import Event
+from shared.storage.postgres import Connection
 
 _TAKE = """
 INSERT INTO step (request_id, step, taken_at)

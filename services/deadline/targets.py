@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from shared.time_limit import Arrival, target
-from shared.time_limit_policy import TargetName, TimeLimitPolicy
+from shared.domain.time_limit import Arrival, target
+from shared.domain.time_limit_policy import TargetName, TimeLimitPolicy
 
 
 class Step(StrEnum):

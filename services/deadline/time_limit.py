@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from shared.errors import Misconfigured
-from shared.time_limit import Arrival, Limits, limits
-from shared.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
+from shared.domain.errors import Misconfigured
+from shared.domain.time_limit import Arrival, Limits, limits
+from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 
 Vector = Mapping[str, Any]
 

@@ -7,15 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from services.deadline.targets import Dated, Step, missed, next_at, schedule, to_tell
-from shared import fulfilment
-from shared.downstreams.contract import Operation
-from shared.events import TargetMissed
-from shared.fulfilment import Opening
-from shared.postgres import Connection
-from shared.rights import Right
-from shared.time_limit import Arrival
-from shared.time_limit_policy import TargetName, TimeLimitPolicy
-from shared.transaction import Transaction
+from shared.domain.events import TargetMissed
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.time_limit import Arrival
+from shared.domain.time_limit_policy import TargetName, TimeLimitPolicy
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.store import NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import Connection
 
 COME = """
 SELECT request_id, subject_ref, "right", traceparent, due_on, due_at, received_at, zones, calendar,
@@ -55,9 +55,9 @@ class Judged:
     missed: Sequence[TargetName]
 
 
-async def judge(tx: Transaction, until: datetime, limit: int, policy: TimeLimitPolicy) -> Judged:
+async def judge(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Judged:
     """Tells which targets had passed by ``until``, of up to ``limit`` requests; those in other hands are left."""
-    moved, rows, openings = [], [], []
+    moved, rows, new_fulfilments = [], [], []
     for watched in await _come(tx.connection, until, limit):
         dated = schedule(watched.arrival, watched.due_at, policy)
         missing = missed(dated, watched.taken, watched.told, until)
@@ -65,13 +65,13 @@ async def judge(tx: Transaction, until: datetime, limit: int, policy: TimeLimitP
         rows += [(watched.request_id, each.name, each.day, tx.now) for each in missing]
         _tell(tx, watched, missing)
         if tx.now < watched.due_at:  # an overdue request is a graver matter, and told as such
-            openings += [_escalation(watched, each) for each in to_tell(missing)]
+            new_fulfilments += [_escalation(watched, each) for each in to_tell(missing)]
     if moved:
         await tx.connection.execute(_MOVE, *map(list, zip(*moved, strict=True)))
     if rows:
         await tx.connection.copy_records_to_table("missed_target", records=rows, columns=_MISSED)
-    if openings and tx.plans[Operation.ESCALATE]:
-        await fulfilment.open_all(tx, openings)
+    if new_fulfilments and tx.plans[Operation.ESCALATE]:
+        await fulfilment.open_all(tx, new_fulfilments)
     return Judged(len(moved), [name for _, name, *_ in rows])
 
 
@@ -80,18 +80,24 @@ async def _come(connection: Connection, until: datetime, limit: int) -> list[Wat
 
 
 def _watched(
-    request_id: UUID, subject_ref: UUID, right: str, traceparent: str | None, due_on: date, due_at: datetime, *rest: Any
+    request_id: UUID,
+    subject_ref: UUID,
+    right: str,
+    traceparent: str | None,
+    due_on: date,
+    due_at: datetime,
+    *sleep_until_stopped: Any,
 ) -> Watched:
-    received_at, zones, calendar, taken, told = rest
+    received_at, zones, calendar, taken, told = sleep_until_stopped
     arrival = Arrival(received_at, tuple(zones), calendar)
     steps, names = frozenset(map(Step, taken)), frozenset(map(TargetName, told))
     return Watched(request_id, subject_ref, Right(right), traceparent, due_on, due_at, arrival, steps, names)
 
 
-def _tell(tx: Transaction, watched: Watched, missing: Sequence[Dated]) -> None:
+def _tell(tx: UnitOfWork, watched: Watched, missing: Sequence[Dated]) -> None:
     tx.traces[watched.request_id] = watched.traceparent
     for each in missing:
-        tx.record(
+        tx.log_evidence(
             watched.request_id,
             "deadline.target_missed",
             {"target": each.name, "target_on": each.day.isoformat(), "escalate_to": each.escalate_to},
@@ -108,8 +114,8 @@ def _tell(tx: Transaction, watched: Watched, missing: Sequence[Dated]) -> None:
         )
 
 
-def _escalation(watched: Watched, target: Dated) -> Opening:
-    return Opening(
+def _escalation(watched: Watched, target: Dated) -> NewFulfilment:
+    return NewFulfilment(
         watched.request_id,
         watched.subject_ref,
         watched.right,

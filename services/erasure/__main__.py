@@ -1,11 +1,12 @@
 """Erasure (Art. 17): remove the subject from every downstream, then shred their key."""
 
 from services.erasure import handlers
-from shared import events, fulfilling
-from shared.bus.topics import Topic
-from shared.downstreams.contract import Operation
-from shared.rights import Right
-from shared.service import Service
+from shared.app.service import Service
+from shared.domain import events
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.topics import Topic
+from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure", reads=[Topic.REQUESTS, Topic.DEADLINES], writes=Topic.COMPLETIONS)
 

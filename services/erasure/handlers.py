@@ -3,34 +3,34 @@
 from collections.abc import Sequence
 
 from services.erasure import keys
-from shared import fulfilment
-from shared.downstreams.contract import Operation
-from shared.events import RequestClosed, RequestVerified, RetentionEnded
-from shared.fulfilment import Completed, Opening
-from shared.rights import Outcome
-from shared.transaction import Transaction
+from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.store import Completed, NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
+async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; what yields identities is located first and erased last."""
-    openings = [Opening(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on) for e in events]
-    await fulfilment.open_all(tx, openings)
+    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on) for e in events]
+    await fulfilment.open_all(tx, new_fulfilments)
 
 
-async def release(events: Sequence[RetentionEnded], tx: Transaction) -> None:
+async def release(events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:
     """What these systems had to keep may go: erase it there, by what the vault still knows of the subject."""
-    openings = [
-        Opening(
+    new_fulfilments = [
+        NewFulfilment(
             *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),
             details={"deferred": True},
             systems=frozenset(e.systems),
         )
         for e in events
     ]
-    await fulfilment.open_all(tx, openings)
+    await fulfilment.open_all(tx, new_fulfilments)
 
 
-async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
+async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Every downstream was emptied and looked at again: say so; with the last deferred erasure the key goes too."""
     for done in completed:
         tx.publish(done.event(tx.now))
@@ -38,7 +38,7 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
         await keys.shred_unless_kept(tx, request_of)
 
 
-async def shred_key(events: Sequence[RequestClosed], tx: Transaction) -> None:
+async def shred_key(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     """Destroy the subject's key, unless a system had to keep data that can be erased later by that key alone.
 
     Not while the subject may resume the request: then it must still be known whom it is about. A request that was

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from shared.transaction import Transaction
+from shared.messaging.unit_of_work import UnitOfWork
 
 # Two deferred erasures of one subject that end at once must not each wait for the other.
 _LOCK = "SELECT 1 FROM vault.subject WHERE subject_ref = ANY($1) ORDER BY subject_ref FOR UPDATE"
@@ -22,7 +22,7 @@ ORDER BY f.subject_ref, t.system
 _RESUMABLE = "SELECT subject_ref FROM resumable WHERE subject_ref = ANY($1)"
 
 
-async def keep_for_a_reply(tx: Transaction, resumable: Mapping[UUID, bool]) -> None:
+async def keep_for_a_reply(tx: UnitOfWork, resumable: Mapping[UUID, bool]) -> None:
     """Notes of these subjects whether they may still resume their request, for which it must be known who they are."""
     await tx.connection.execute(
         "INSERT INTO resumable SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING",
@@ -34,7 +34,7 @@ async def keep_for_a_reply(tx: Transaction, resumable: Mapping[UUID, bool]) -> N
 
 
 async def shred_unless_kept(
-    tx: Transaction, request_of: Mapping[UUID, UUID], whatever_is_kept: Collection[UUID] = frozenset()
+    tx: UnitOfWork, request_of: Mapping[UUID, UUID], whatever_is_kept: Collection[UUID] = frozenset()
 ) -> None:
     """Destroys the keys of these subjects, each known by their request; one whose data a system keeps stays theirs.
 
@@ -43,14 +43,14 @@ async def shred_unless_kept(
     await tx.connection.execute(_LOCK, list(request_of))
     kept = await _kept(tx, [request for subject, request in request_of.items() if subject not in whatever_is_kept])
     for subject, systems in kept.items():
-        tx.record(request_of[subject], "key.kept", {"subject_ref": str(subject), "systems": [*systems]})
+        tx.log_evidence(request_of[subject], "key.kept", {"subject_ref": str(subject), "systems": [*systems]})
     waited_for = {row[0] for row in await tx.connection.fetch(_RESUMABLE, list(request_of))}
     gone = [subject for subject in request_of if subject not in kept and subject not in waited_for]
     for subject in await tx.vault.shred(tx.connection, gone, tx.now):
-        tx.record(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
+        tx.log_evidence(request_of[subject], "key.shredded", {"subject_ref": str(subject), "algorithm": "AES-256-GCM"})
 
 
-async def _kept(tx: Transaction, requests: Sequence[UUID]) -> dict[UUID, list[str]]:
+async def _kept(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, list[str]]:
     """The systems that still keep something, by subject: those whose latest receipt says so."""
     kept: dict[UUID, list[str]] = {}
     for subject, system in await tx.connection.fetch(KEPT, requests):

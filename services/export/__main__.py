@@ -1,11 +1,12 @@
 """Export: give the subject a copy of their data (Art. 15), or the portable part of it (Art. 20)."""
 
 from services.export import handlers
-from shared import events, fulfilling
-from shared.bus.topics import Topic
-from shared.downstreams.contract import Operation
-from shared.rights import Right
-from shared.service import Service
+from shared.app.service import Service
+from shared.domain import events
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.topics import Topic
+from shared.fulfilment import handlers as fulfilling
 
 service = Service("export", reads=[Topic.REQUESTS], writes=Topic.COMPLETIONS)
 

@@ -5,27 +5,28 @@ import hashlib
 from collections.abc import Sequence
 
 from services.export import package
-from shared import fulfilling, fulfilment
-from shared.downstreams.contract import Operation
-from shared.events import RequestVerified, RequestWithdrawn
-from shared.fulfilment import Completed, Opening
-from shared.transaction import Transaction
-from shared.vault import Sealing
+from shared.domain.events import RequestVerified, RequestWithdrawn
+from shared.domain.operations import Operation
+from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.store import Completed, NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.vault import Sealing
 
 
-async def begin(events: Sequence[RequestVerified], tx: Transaction) -> None:
+async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; what yields identities is read first."""
-    openings = [Opening(e.request_id, e.subject, e.right, Operation.EXPORT, e.due_on) for e in events]
-    await fulfilment.open_all(tx, openings)
+    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.EXPORT, e.due_on) for e in events]
+    await fulfilment.open_all(tx, new_fulfilments)
 
 
-async def cancel(events: Sequence[RequestWithdrawn], tx: Transaction) -> None:
+async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
     """Stop what has not begun, and drop what was collected."""
     await fulfilling.cancel(events, tx)
     await tx.vault.drop_kind(tx.connection, [event.subject for event in events], "records")
 
 
-async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
+async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Build each package from what was collected, seal it, drop the collected pieces, and say so."""
     for done in completed:
         pieces = await tx.vault.open_kind(tx.connection, done.subject_ref, "records")
@@ -38,5 +39,7 @@ async def finish(completed: Sequence[Completed], tx: Transaction) -> None:
         sealing = Sealing(done.subject_ref, "package", "export", content)
         await tx.vault.seal(tx.connection, [sealing], tx.now)
         digest = hashlib.sha256(content).hexdigest()
-        tx.record(done.request_id, "package.built", {"bytes": len(content), "sha256": digest, "records": len(found)})
+        tx.log_evidence(
+            done.request_id, "package.built", {"bytes": len(content), "sha256": digest, "records": len(found)}
+        )
         tx.publish(done.event(tx.now, sealing.sealed_id))

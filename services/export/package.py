@@ -13,7 +13,7 @@ from datetime import datetime
 import orjson
 from pydantic import JsonValue
 
-from shared.rights import Right
+from shared.domain.rights import Right
 
 _WHAT = {
     Right.ACCESS: "a copy of the personal data that we hold about you",

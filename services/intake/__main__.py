@@ -4,8 +4,8 @@ from functools import partial
 
 from services.intake import api, handlers, silence, statistics
 from services.intake.letters import Letters
-from shared.bus.topics import Topic
-from shared.events import (
+from shared.app.service import Service
+from shared.domain.events import (
     DeadlineApproaching,
     DeadlineOverdue,
     FulfilmentBlocked,
@@ -13,7 +13,7 @@ from shared.events import (
     QuestionUnanswered,
     TargetMissed,
 )
-from shared.service import Service
+from shared.domain.topics import Topic
 
 letters = Letters()
 

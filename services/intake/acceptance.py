@@ -14,13 +14,13 @@ from services.intake.keys import Caller
 from services.intake.problems import BadRequest, KeyReused
 from services.intake.request import Request, State
 from services.intake.submission import Submission, received_in_the_future
-from shared.events import Event, RequestReceived, RequestVerified
-from shared.metrics import REQUESTS
-from shared.rights import Right
-from shared.time_limit import Arrival, calc_version, due_on
-from shared.time_limit_policy import TimeLimitPolicy
-from shared.transaction import Transaction, Transactions
-from shared.vault import Statement
+from shared.domain.events import Event, RequestReceived, RequestVerified
+from shared.domain.rights import Right
+from shared.domain.time_limit import Arrival, calc_version, due_on
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.metrics import REQUESTS
+from shared.storage.vault import SubjectData
 
 _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
@@ -81,8 +81,8 @@ class _Prepared:
 class Acceptance:
     """The counter at which requests are handed in."""
 
-    def __init__(self, transactions: Transactions, policy: TimeLimitPolicy, required: Mapping[Right, str]) -> None:
-        self._transactions = transactions
+    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, required: Mapping[Right, str]) -> None:
+        self._transactions = unit_of_work
         self._policy = policy
         self._required = required
         self._waiting: list[_Waiting] = []
@@ -121,7 +121,7 @@ class Acceptance:
             role=submission.role,
         )
         sure = assurance.suffices(submission.assurance, submission.right, self._required)
-        statement = Statement(
+        statement = SubjectData(
             tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
         )
         received = RequestReceived(
@@ -191,7 +191,7 @@ class Acceptance:
             for waiting in group
         ]
 
-    async def _store(self, tx: Transaction, fresh: Sequence[_Waiting]) -> None:
+    async def _store(self, tx: UnitOfWork, fresh: Sequence[_Waiting]) -> None:
         everything = [(waiting.envelope, prepared) for waiting in fresh for prepared in waiting.prepared]
         if not everything:
             return
@@ -209,7 +209,7 @@ class Acceptance:
         for envelope, prepared in everything:
             request_id = prepared.request.request_id
             tx.traces[request_id] = envelope.traceparent
-            tx.record(request_id, "request.received", prepared.record, envelope.caller.actor)
+            tx.log_evidence(request_id, "request.received", prepared.record, envelope.caller.actor)
             for event in prepared.events:
                 tx.publish(event)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from services.intake import deferrals
 from services.intake.request import Request, State
-from shared.rights import Outcome, Right
+from shared.domain.rights import Outcome, Right
 
 _DONE = {
     Right.ACCESS: "A copy of your personal data is ready for you to download.",

@@ -31,10 +31,10 @@ from services.intake.submission import (
     ReceiptCorrection,
     Verification,
 )
-from shared import claims
-from shared.bus_tasks import TaskIdentities
-from shared.service import Running
-from shared.time_limit_policy import read_policy
+from shared.app.service import Running
+from shared.domain.time_limit_policy import read_policy
+from shared.downstreams.bus import identity_token as claims
+from shared.downstreams.bus.messages import TaskIdentities
 
 Authorization = Annotated[str | None, Header(description="`Bearer dsr_…`")]
 
@@ -62,18 +62,18 @@ def serve(running: Running, probes: APIRouter) -> ASGIApp:
 
 def build(running: Running) -> FastAPI:
     """The API over a running service."""
-    transactions, required = running.transactions, required_levels()
+    unit_of_work, required = running.unit_of_work, required_levels()
     policy, letters = read_policy(), Letters()
     reopening = Reopening(policy, letters)
     office = Office(
         running,
-        Keys(transactions.pool),
-        Acceptance(transactions, policy, required),
-        Casework(transactions, required, reopening),
-        Questions(transactions, letters, reopening),
-        Extensions(transactions, policy, letters),
-        Receipts(transactions, policy),
-        Forwarding(transactions, letters),
+        Keys(unit_of_work.pool),
+        Acceptance(unit_of_work, policy, required),
+        Casework(unit_of_work, required, reopening),
+        Questions(unit_of_work, letters, reopening),
+        Extensions(unit_of_work, policy, letters),
+        Receipts(unit_of_work, policy),
+        Forwarding(unit_of_work, letters),
     )
     app = FastAPI(
         title="Data subject requests", version="1", summary="GDPR Art. 15-18, 20, 21", responses=documents.PROBLEMS
@@ -116,7 +116,7 @@ def _following(app: FastAPI, office: Office) -> None:
     async def read_timeline(request_id: UUID, authorization: Authorization = None) -> Response:
         """Everything that was done about a request, in order, as the evidence has it."""
         await casework.read(request_id, await keys.caller(authorization))
-        entries = await timeline.entries(office.running.transactions.pool, request_id)
+        entries = await timeline.entries(office.running.unit_of_work.pool, request_id)
         return _json({"request_id": request_id, "entries": entries})
 
 
@@ -199,12 +199,12 @@ def _timing(app: FastAPI, office: Office) -> None:
     async def read_letters(request_id: UUID, authorization: Authorization = None) -> Response:
         """Every letter that was written to the subject about this request."""
         filed = await office.casework.read(request_id, await keys.caller(authorization))
-        letters = await correspondence.read(office.running.transactions, filed)
+        letters = await correspondence.read(office.running.unit_of_work, filed)
         return _json({"request_id": request_id, "letters": letters})
 
 
 def _handing_out(app: FastAPI, office: Office) -> None:
-    keys, casework, transactions = office.keys, office.casework, office.running.transactions
+    keys, casework, unit_of_work = office.keys, office.casework, office.running.unit_of_work
 
     @app.get("/v1/requests/{request_id}/package", responses=documents.PACKAGE, response_class=Response)
     async def download(request_id: UUID, authorization: Authorization = None) -> Response:
@@ -213,7 +213,7 @@ def _handing_out(app: FastAPI, office: Office) -> None:
         filed = await casework.read(request_id, caller)
         if filed.package_id is None:
             raise NotReady("there is no package: the request is still open, or nothing was found")
-        content = await timeline.hand_out(transactions, filed, caller)
+        content = await timeline.hand_out(unit_of_work, filed, caller)
         headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
         return Response(content, media_type="application/zip", headers=headers)
 
@@ -221,12 +221,12 @@ def _handing_out(app: FastAPI, office: Office) -> None:
     async def certify(request_id: UUID, authorization: Authorization = None) -> Response:
         """The certificate of a closed request: its evidence, signed.
 
-        `python -m shared.certificate FILE` checks it offline.
+        `python -m shared.storage.certificate FILE` checks it offline.
         """
         filed = await casework.read(request_id, await keys.caller(authorization))
         if filed.request.closed_at is None:
             raise NotReady("a request gets its certificate when it is closed")
-        return _json(await timeline.certificate(transactions, filed, _view(filed)))
+        return _json(await timeline.certificate(unit_of_work, filed, _view(filed)))
 
     @app.get("/v1/tasks/identities", response_model=TaskIdentities)
     async def identities(
@@ -234,9 +234,9 @@ def _handing_out(app: FastAPI, office: Office) -> None:
     ) -> Response:
         """Whom a task on the bus is about, for the system that it was sent to."""
         caller = await keys.caller(authorization)
-        shown = claims.verify(claim, transactions.vault.keyring.claims, transactions.clock.now())
+        shown = claims.verify(claim, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
         caller.must_be(f"downstream:{shown.system}")
-        return _json((await timeline.identities(transactions, shown)).model_dump(mode="json"))
+        return _json((await timeline.identities(unit_of_work, shown)).model_dump(mode="json"))
 
 
 def _view(filed: Filed) -> dict[str, object]:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.intake.submission import Assurance
-from shared.errors import Misconfigured
-from shared.rights import Right
+from shared.domain.errors import Misconfigured
+from shared.domain.rights import Right
 
 POLICY = Path(__file__).parents[2] / "shared" / "policy" / "identity.toml"
 

@@ -13,11 +13,11 @@ from services.intake.register import Filed
 from services.intake.reopening import Reopening
 from services.intake.request import Request, State
 from services.intake.submission import Assurance, Decision
-from shared.errors import IllegalTransition
-from shared.events import LiftDecided, RequestWithdrawn, RetryDecided
-from shared.metrics import REQUESTS
-from shared.rights import Outcome, Right
-from shared.transaction import Transaction, Transactions
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import LiftDecided, RequestWithdrawn, RetryDecided
+from shared.domain.rights import Outcome, Right
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.metrics import REQUESTS
 
 IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 """How a restriction ended that is now in force."""
@@ -26,8 +26,8 @@ IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 class Casework:
     """Moves one request on, in one transaction each, for a caller who may."""
 
-    def __init__(self, transactions: Transactions, required: Mapping[Right, str], reopening: Reopening) -> None:
-        self._transactions = transactions
+    def __init__(self, unit_of_work: UnitOfWorkFactory, required: Mapping[Right, str], reopening: Reopening) -> None:
+        self._transactions = unit_of_work
         self._required = required
         self._reopening = reopening
 
@@ -51,7 +51,9 @@ class Casework:
                 raise BadRequest(message)
             if not request.lacks_identity:
                 raise IllegalTransition(f"a request that is {request.state} does not wait for proof of identity")
-            tx.record(request_id, "identity.verified", {"level": proof.level, "method": proof.method}, caller.actor)
+            tx.log_evidence(
+                request_id, "identity.verified", {"level": proof.level, "method": proof.method}, caller.actor
+            )
             if request.resumable:
                 moved = await self._reopening.resume(tx, filed, tx.now, caller.actor)
             else:
@@ -86,14 +88,14 @@ class Casework:
             filed = await self.hold(tx, request_id, caller)
             request = filed.request
             if request.state is State.CLOSED and decision.decision == "retry" and deferrals.wait(filed.tasks or ()):
-                tx.record(request_id, "decision.made", {"decision": "retry", "deferred": True}, caller.actor)
+                tx.log_evidence(request_id, "decision.made", {"decision": "retry", "deferred": True}, caller.actor)
                 tx.publish(_retried(request, tx.now))
                 return request.state
             request.must_be_ours()
             if request.state is not State.AWAITING_DECISION:
                 message = f"a request that is {request.state} does not wait for a decision"
                 raise IllegalTransition(message)
-            tx.record(request_id, "decision.made", {"decision": decision.decision}, caller.actor)
+            tx.log_evidence(request_id, "decision.made", {"decision": decision.decision}, caller.actor)
             if decision.decision == "retry":
                 waits = filed.question is not None and not filed.given_up
                 request = request.to(State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS)
@@ -111,7 +113,7 @@ class Casework:
             if request.right is not Right.RESTRICTION or request.outcome not in IN_FORCE:
                 message = "only a restriction that is in force can be lifted"
                 raise IllegalTransition(message)
-            tx.record(request_id, "restriction.lift_decided", {"subject_informed": True}, caller.actor)
+            tx.log_evidence(request_id, "restriction.lift_decided", {"subject_informed": True}, caller.actor)
             tx.publish(
                 LiftDecided(
                     request_id=request_id,
@@ -124,7 +126,7 @@ class Casework:
         return request.state
 
     @staticmethod
-    async def hold(tx: Transaction, request_id: UUID, caller: Caller) -> Filed:
+    async def hold(tx: UnitOfWork, request_id: UUID, caller: Caller) -> Filed:
         """The request, locked, if this caller may see it; raises ``NotFound``."""
         held = await register.hold(tx, [request_id])
         return _visible(held.get(request_id), caller)

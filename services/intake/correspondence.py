@@ -9,11 +9,11 @@ from uuid_utils.compat import uuid7
 
 from services.intake.letters import Kind, Letters
 from services.intake.register import Filed
-from shared.transaction import Transaction, Transactions
-from shared.vault import Sealing
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage.vault import Sealing
 
 
-async def write(tx: Transaction, letters: Letters, filed: Filed, kind: Kind, fields: Mapping[str, str]) -> UUID:
+async def write(tx: UnitOfWork, letters: Letters, filed: Filed, kind: Kind, fields: Mapping[str, str]) -> UUID:
     """Writes a letter and keeps it; raises ``Shredded`` if the subject's key is gone."""
     request = filed.request
     known = {"received_on": f"{request.received_at:%d %B %Y}", "reference": str(request.request_id), **fields}
@@ -24,12 +24,12 @@ async def write(tx: Transaction, letters: Letters, filed: Filed, kind: Kind, fie
         "INSERT INTO letter (letter_id, request_id, kind, written_at) VALUES ($1, $2, $3, $4)",
         *(letter_id, request.request_id, kind, tx.now),
     )
-    tx.record(request.request_id, "letter.written", {"letter_id": str(letter_id), "kind": kind})
+    tx.log_evidence(request.request_id, "letter.written", {"letter_id": str(letter_id), "kind": kind})
     return letter_id
 
 
 async def seal(
-    tx: Transaction, subject_ref: UUID, kind: str, source: str, content: bytes, place: UUID | None = None
+    tx: UnitOfWork, subject_ref: UUID, kind: str, source: str, content: bytes, place: UUID | None = None
 ) -> UUID:
     """Puts words about a person into the vault, in that place if one is given; returns where."""
     sealing = Sealing(subject_ref, kind, source, content, place or uuid7())
@@ -37,10 +37,10 @@ async def seal(
     return sealing.sealed_id
 
 
-async def read(office: Transactions, filed: Filed) -> list[dict[str, object]]:
+async def read(unit_of_work: UnitOfWorkFactory, filed: Filed) -> list[dict[str, object]]:
     """Every letter of a request, the oldest first; raises ``Shredded`` when they can no longer be read."""
     request_id = filed.request.request_id
-    async with office.pool.acquire() as connection:
+    async with unit_of_work.pool.acquire() as connection:
         rows: list[tuple[UUID, str, datetime]] = [
             (row[0], row[1], row[2])
             for row in await connection.fetch(
@@ -49,7 +49,7 @@ async def read(office: Transactions, filed: Filed) -> list[dict[str, object]]:
         ]
         if not rows:
             return []
-        opened = await office.vault.open_kind(connection, filed.request.subject_ref, "letter")
+        opened = await unit_of_work.vault.open_kind(connection, filed.request.subject_ref, "letter")
     words = {letter_id: content for letter_id, _, content in opened}
     return [
         {"letter_id": str(letter_id), "kind": kind, "written_at": at, **orjson.loads(words[letter_id])}

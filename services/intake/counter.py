@@ -18,7 +18,7 @@ from services.intake.idempotency import Claim
 from services.intake.keys import Caller, Keys
 from services.intake.problems import BadRequest, TooLarge
 from services.intake.submission import Batch, Submission
-from shared.telemetry import Tracing, where
+from shared.runtime.telemetry import Tracing, where
 
 log = logging.getLogger(__name__)
 

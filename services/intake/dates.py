@@ -8,10 +8,10 @@ from typing import Literal
 from pydantic import JsonValue
 
 from services.intake.register import Filed
-from shared.events import RequestRedated
-from shared.time_limit import Arrival, calc_version, due_on, limits
-from shared.time_limit_policy import TimeLimitPolicy
-from shared.transaction import Transaction
+from shared.domain.events import RequestRedated
+from shared.domain.time_limit import Arrival, calc_version, due_on, limits
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork
 
 # A warning of a date that has moved away is no longer true; the next milestone brings the next one.
 _MOVE = """
@@ -65,7 +65,7 @@ def of_policy(filed: Filed, policy: TimeLimitPolicy) -> Move | None:
 
 
 async def move(
-    tx: Transaction,
+    tx: UnitOfWork,
     moves: Sequence[Move],
     cause: Literal["receipt_corrected", "policy_changed"],
     policy: TimeLimitPolicy,
@@ -90,7 +90,7 @@ async def move(
             "before": _told(arrival_of(each.filed), request.due_on, each.filed.calc_version),
             "after": _told(arrival, each.due_on, version),
         }
-        tx.record(request.request_id, "request.redated", detail | dict(why or {}), actor)
+        tx.log_evidence(request.request_id, "request.redated", detail | dict(why or {}), actor)
         tx.publish(
             RequestRedated(
                 request_id=request.request_id,

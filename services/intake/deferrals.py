@@ -5,8 +5,8 @@ from datetime import date
 
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Operation, TaskOutcome
-from shared.events import TaskReport
+from shared.domain.events import TaskReport
+from shared.domain.operations import Operation, TaskOutcome
 
 Filed = Mapping[str, object]
 """A task report as it is filed with the request."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue
 from services.intake.problems import MEDIA_TYPE, Problem
 from services.intake.request import State
 from services.intake.submission import Batch, Submission
-from shared.rights import Outcome, Right, Role
+from shared.domain.rights import Outcome, Right, Role
 
 
 class Receipt(BaseModel):

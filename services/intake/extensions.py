@@ -6,26 +6,26 @@ from uuid import UUID
 
 from services.intake import correspondence, register
 from services.intake.casework import Casework
+from services.intake.extension import Extension, ExtensionFlaw, flaws
 from services.intake.keys import Caller
 from services.intake.letters import Letters
 from services.intake.problems import ExtensionRefused, NotReady
 from services.intake.register import Filed
 from services.intake.request import State
 from services.intake.submission import ExtensionProposal
-from shared.errors import IllegalTransition
-from shared.events import RequestExtended
-from shared.extension import Extension, ExtensionFlaw, flaws
-from shared.metrics import EXTENSIONS_REFUSED
-from shared.time_limit import Arrival, limits
-from shared.time_limit_policy import TimeLimitPolicy
-from shared.transaction import Transaction, Transactions
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import RequestExtended
+from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.metrics import EXTENSIONS_REFUSED
 
 
 class Extensions:
     """Proposes and approves, in one transaction each."""
 
-    def __init__(self, transactions: Transactions, policy: TimeLimitPolicy, letters: Letters) -> None:
-        self._transactions = transactions
+    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, letters: Letters) -> None:
+        self._transactions = unit_of_work
         self._policy = policy
         self._letters = letters
 
@@ -47,7 +47,7 @@ class Extensions:
                 *(request_id, proposal.reason, place, proposal.new_due, caller.key_id, tx.now),
             )
             detail = {"reason": proposal.reason, "new_due": proposal.new_due.isoformat()}
-            tx.record(request_id, "extension.proposed", detail, caller.actor)
+            tx.log_evidence(request_id, "extension.proposed", detail, caller.actor)
         return filed.request.state
 
     async def approve(self, request_id: UUID, caller: Caller) -> date:
@@ -72,7 +72,7 @@ class Extensions:
                 *(request_id, caller.key_id, tx.now),
             )
             detail = {"reason": reason, "due_on": new_due.isoformat(), "proposed_by": f"key:{proposed_by}"}
-            tx.record(request_id, "extension.approved", detail, caller.actor)
+            tx.log_evidence(request_id, "extension.approved", detail, caller.actor)
             tx.publish(
                 RequestExtended(
                     request_id=request_id,
@@ -85,7 +85,7 @@ class Extensions:
             )
         return new_due
 
-    async def _tell(self, tx: Transaction, filed: Filed, reason: str, explanation: str, new_due: date) -> None:
+    async def _tell(self, tx: UnitOfWork, filed: Filed, reason: str, explanation: str, new_due: date) -> None:
         fields = {"reason": self._letters.reason(reason), "explanation": explanation, "new_due": f"{new_due:%d %B %Y}"}
         await correspondence.write(tx, self._letters, filed, "extension", fields)
 

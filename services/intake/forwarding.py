@@ -11,16 +11,16 @@ from services.intake.keys import Caller
 from services.intake.letters import Letters
 from services.intake.request import State
 from services.intake.submission import Forwarded
-from shared.errors import IllegalTransition
-from shared.rights import Outcome
-from shared.transaction import Transactions
+from shared.domain.errors import IllegalTransition
+from shared.domain.rights import Outcome
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 
 
 class Forwarding:
     """Closes what was passed on, and tells the subject who will answer, in one transaction."""
 
-    def __init__(self, transactions: Transactions, letters: Letters) -> None:
-        self._transactions = transactions
+    def __init__(self, unit_of_work: UnitOfWorkFactory, letters: Letters) -> None:
+        self._transactions = unit_of_work
         self._letters = letters
 
     async def forward(self, request_id: UUID, forwarded: Forwarded, caller: Caller) -> State:
@@ -37,7 +37,7 @@ class Forwarding:
             told = self._letters.controller(name if forwarded.may_be_named else None)
             await correspondence.write(tx, self._letters, filed, "forwarded", {"controller": told})
             detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
-            tx.record(request_id, "request.forwarded", detail, caller.actor)
+            tx.log_evidence(request_id, "request.forwarded", detail, caller.actor)
             await tx.connection.execute("UPDATE request SET role = 'processor' WHERE request_id = $1", request_id)
             closed = register.close(tx, filed, Outcome.FORWARDED, caller.actor)
             await register.write(tx, [replace(filed, request=closed)])

@@ -6,21 +6,29 @@ from dataclasses import replace
 from services.intake import deferrals, register
 from services.intake.register import Filed
 from services.intake.request import State
-from shared.downstreams.contract import Operation
-from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, FulfilmentCompleted, TargetMissed
-from shared.transaction import Transaction
+from shared.domain.events import (
+    DeadlineApproaching,
+    DeadlineOverdue,
+    FulfilmentBlocked,
+    FulfilmentCompleted,
+    TargetMissed,
+)
+from shared.domain.operations import Operation
+from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> None:
+async def complete(events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
     """Every downstream has done its part: the subject has their answer, and the request is closed."""
     held = await register.hold(tx, [event.request_id for event in events])
     moved: list[Filed] = []
     for event in events:
         filed = held[event.request_id]
         if event.operation == Operation.LIFT:
-            tx.record(event.request_id, "restriction.lift_completed", {"outcome": event.outcome})
+            tx.log_evidence(event.request_id, "restriction.lift_completed", {"outcome": event.outcome})
         elif event.deferred:
-            tx.record(event.request_id, "erasure.deferred_completed", {"systems": deferrals.outcomes(event.tasks)})
+            tx.log_evidence(
+                event.request_id, "erasure.deferred_completed", {"systems": deferrals.outcomes(event.tasks)}
+            )
             held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
             moved.append(held[event.request_id])
         elif filed.request.state is State.IN_PROGRESS:
@@ -29,39 +37,41 @@ async def complete(events: Sequence[FulfilmentCompleted], tx: Transaction) -> No
                 replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks))
             )
         elif filed.request.state is State.AWAITING_CLARIFICATION:
-            tx.record(event.request_id, "completion.waits_for_reply", {"outcome": event.outcome})
+            tx.log_evidence(event.request_id, "completion.waits_for_reply", {"outcome": event.outcome})
             tasks = register.reports(event.tasks)
             moved.append(replace(filed, finished=event.outcome, package_id=event.package_id, tasks=tasks))
         else:
-            tx.record(event.request_id, "completion.late", {"state": filed.request.state, "outcome": event.outcome})
+            tx.log_evidence(
+                event.request_id, "completion.late", {"state": filed.request.state, "outcome": event.outcome}
+            )
     await register.write(tx, moved)
 
 
-async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: Transaction) -> None:
+async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
     """A downstream failed for good: the request waits for a decision; nothing is called done that is not."""
     held = await register.hold(tx, [event.request_id for event in events])
     moved: list[Filed] = []
     for event in events:
         filed = held[event.request_id]
         if event.deferred:
-            tx.record(event.request_id, "erasure.deferred_blocked", {"systems": deferrals.outcomes(event.tasks)})
+            tx.log_evidence(event.request_id, "erasure.deferred_blocked", {"systems": deferrals.outcomes(event.tasks)})
             held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
             moved.append(held[event.request_id])
         elif filed.request.state in {State.IN_PROGRESS, State.AWAITING_CLARIFICATION}:
             waiting = filed.request.to(State.AWAITING_DECISION)
-            tx.record(event.request_id, "decision.needed", {"operation": event.operation})
+            tx.log_evidence(event.request_id, "decision.needed", {"operation": event.operation})
             moved.append(replace(filed, request=waiting, tasks=register.reports(event.tasks)))
         else:
-            tx.record(event.request_id, "completion.late", {"state": filed.request.state, "blocked": True})
+            tx.log_evidence(event.request_id, "completion.late", {"state": filed.request.state, "blocked": True})
     await register.write(tx, moved)
 
 
-async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: Transaction) -> None:
+async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: UnitOfWork) -> None:
     """Show with an open request that its deadline comes near or has passed."""
     await register.warn(tx, {event.request_id: _name(event) for event in events})
 
 
-async def warn_of_target(events: Sequence[TargetMissed], tx: Transaction) -> None:
+async def warn_of_target(events: Sequence[TargetMissed], tx: UnitOfWork) -> None:
     """Show with an open request that a target of the staff has passed, unless its deadline is warned of already."""
     await register.warn_of_target(tx, {event.request_id: event.target for event in events})
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from shared.transaction import Transaction
+from shared.messaging.unit_of_work import UnitOfWork
 
 _CLAIM = """
 INSERT INTO idempotency (key_id, idempotency_key, body_hash, request_ids, accepted_at)
@@ -37,7 +37,7 @@ class Earlier:
     requests: tuple[tuple[UUID, str, date], ...]
 
 
-async def claim(tx: Transaction, claims: Mapping[Claim, Sequence[UUID]]) -> dict[Claim, Earlier]:
+async def claim(tx: UnitOfWork, claims: Mapping[Claim, Sequence[UUID]]) -> dict[Claim, Earlier]:
     """Claims these keys for these new requests; returns those that were claimed before, with what they stand for."""
     rows = await tx.connection.fetch(
         _CLAIM,
@@ -53,7 +53,7 @@ async def claim(tx: Transaction, claims: Mapping[Claim, Sequence[UUID]]) -> dict
     return await _earlier(tx, [c for c in claims if (c.key_id, c.idempotency_key) not in claimed])
 
 
-async def _earlier(tx: Transaction, claims: Sequence[Claim]) -> dict[Claim, Earlier]:
+async def _earlier(tx: UnitOfWork, claims: Sequence[Claim]) -> dict[Claim, Earlier]:
     rows = await tx.connection.fetch(_EARLIER, [c.key_id for c in claims], [c.idempotency_key for c in claims])
     found = {(row[0], row[1]): (row[2], _ids(row[3])) for row in rows}
     every = [request_id for _, ids in found.values() for request_id in ids]

@@ -16,9 +16,9 @@ from datetime import datetime
 import asyncpg
 import typer
 
-from shared.clock import SystemClock
-from shared.errors import DsrError
-from shared.settings import PostgresSettings
+from shared.domain.clock import SystemClock
+from shared.domain.errors import DsrError
+from shared.storage.postgres import PostgresSettings
 
 FORM = re.compile(r"Bearer dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from shared.errors import Misconfigured
+from shared.domain.errors import Misconfigured
 
 LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
 

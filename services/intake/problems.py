@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from services.intake.keys import Forbidden, Unauthorised
-from shared.claims import ClaimExpired, ClaimForged, ClaimMalformed
-from shared.errors import DsrError, IllegalTransition, Shredded
-from shared.identities import MalformedIdentity
-from shared.postgres import AWAY
+from shared.domain.errors import DsrError, IllegalTransition, Shredded
+from shared.domain.identities import MalformedIdentity
+from shared.downstreams.bus.identity_token import ClaimExpired, ClaimForged, ClaimMalformed
+from shared.storage.postgres import AWAY
 
 
 class Problem(BaseModel):

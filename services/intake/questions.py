@@ -15,10 +15,10 @@ from services.intake.register import Filed, OpenQuestion
 from services.intake.reopening import Reopening
 from services.intake.request import State
 from services.intake.submission import QuestionAsked, QuestionReply
-from shared.errors import IllegalTransition
-from shared.events import QuestionSent
-from shared.time_limit_policy import Question
-from shared.transaction import Transaction, Transactions
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import QuestionSent
+from shared.domain.time_limit_policy import Question
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 _LETTER: dict[Question, Kind] = {
     Question.IDENTITY: "identity_question",
@@ -35,7 +35,7 @@ class Asking:
     condition_recorded: bool
 
 
-async def send(tx: Transaction, letters: Letters, filed: Filed, asking: Asking, actor: str | None = None) -> Filed:
+async def send(tx: UnitOfWork, letters: Letters, filed: Filed, asking: Asking, actor: str | None = None) -> Filed:
     """Writes the letter and says so; returns the request with the question open, to be put back."""
     request, question_id, words = filed.request, uuid7(), asking.text.strip()
     await correspondence.seal(tx, request.subject_ref, "question", asking.question, words.encode(), question_id)
@@ -44,7 +44,7 @@ async def send(tx: Transaction, letters: Letters, filed: Filed, asking: Asking, 
         "question": asking.question,
         "condition_recorded": asking.condition_recorded,
     }
-    tx.record(request.request_id, "question.sent", detail, actor)
+    tx.log_evidence(request.request_id, "question.sent", detail, actor)
     tx.publish(
         QuestionSent(
             request_id=request.request_id,
@@ -62,8 +62,8 @@ async def send(tx: Transaction, letters: Letters, filed: Filed, asking: Asking, 
 class Questions:
     """Asks and hears, in one transaction each."""
 
-    def __init__(self, transactions: Transactions, letters: Letters, reopening: Reopening) -> None:
-        self._transactions = transactions
+    def __init__(self, unit_of_work: UnitOfWorkFactory, letters: Letters, reopening: Reopening) -> None:
+        self._transactions = unit_of_work
         self._letters = letters
         self._reopening = reopening
 
@@ -105,7 +105,7 @@ class Questions:
         return moved.request.state
 
 
-def _answered(tx: Transaction, filed: Filed) -> Filed:
+def _answered(tx: UnitOfWork, filed: Filed) -> Filed:
     """The request goes on, or closes with what was done while the question was open."""
     if filed.request.state is not State.AWAITING_CLARIFICATION:
         return filed

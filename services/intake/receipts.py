@@ -12,17 +12,17 @@ from services.intake.problems import BadRequest
 from services.intake.register import Filed
 from services.intake.request import State
 from services.intake.submission import ReceiptCorrection, received_in_the_future
-from shared.errors import IllegalTransition
-from shared.time_limit import Arrival, limits
-from shared.time_limit_policy import TimeLimitPolicy
-from shared.transaction import Transaction, Transactions
+from shared.domain.errors import IllegalTransition
+from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
 class Receipts:
     """Corrects, in one transaction."""
 
-    def __init__(self, transactions: Transactions, policy: TimeLimitPolicy) -> None:
-        self._transactions = transactions
+    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy) -> None:
+        self._transactions = unit_of_work
         self._policy = policy
 
     async def correct(self, request_id: UUID, correction: ReceiptCorrection, caller: Caller) -> date:
@@ -56,7 +56,7 @@ class Receipts:
             raise BadRequest("nothing would change: this is the receipt that is on file")
         return arrival
 
-    async def _told_in_time(self, tx: Transaction, request_id: UUID, arrival: Arrival) -> bool:
+    async def _told_in_time(self, tx: UnitOfWork, request_id: UUID, arrival: Arrival) -> bool:
         """Whether the subject was told of the extension within the first month, as it is counted now (Art. 12(3))."""
         told_at: datetime = await tx.connection.fetchval(
             "SELECT approved_at FROM extension WHERE request_id = $1", request_id

@@ -9,16 +9,16 @@ import typer
 
 from services.intake import dates, register
 from services.intake.request import State
-from shared import keyring
-from shared.bus.topics import ServiceName
-from shared.clock import SystemClock
-from shared.patience import once_the_database_answers
-from shared.postgres import connect_pool
-from shared.settings import PostgresSettings, VaultSettings
-from shared.telemetry import Pulse
-from shared.time_limit_policy import TimeLimitPolicy, read_policy
-from shared.transaction import Transactions
-from shared.vault import Vault
+from shared.domain.clock import SystemClock
+from shared.domain.time_limit_policy import TimeLimitPolicy, read_policy
+from shared.domain.topics import ServiceName
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.patience import retry_while_unavailable
+from shared.runtime.settings import VaultSettings
+from shared.storage import keyring
+from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.vault import Vault
 
 BATCH = 1_000
 """Requests of one transaction: more would keep those who answer requests waiting."""
@@ -33,18 +33,22 @@ Place = tuple[date, UUID]
 BEGINNING: Place = (date.min, UUID(int=0))
 
 
-async def redate(office: Transactions, policy: TimeLimitPolicy, batch: int = BATCH) -> int:
+async def redate(unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, batch: int = BATCH) -> int:
     """Redates every open request whose dates differ by this policy; returns how many. A second run finds none."""
     place: Place | None = BEGINNING
-    redated, pulse = 0, Pulse()
+    redated, heartbeats = 0, Heartbeats()
     while place is not None:
-        moved, place = await once_the_database_answers(partial(_some, office, policy, place, batch), "redate", pulse)
+        moved, place = await retry_while_unavailable(
+            partial(_some, unit_of_work, policy, place, batch), "redate", heartbeats
+        )
         redated += moved
     return redated
 
 
-async def _some(office: Transactions, policy: TimeLimitPolicy, place: Place, batch: int) -> tuple[int, Place | None]:
-    async with office.begin() as tx:
+async def _some(
+    unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, place: Place, batch: int
+) -> tuple[int, Place | None]:
+    async with unit_of_work.begin() as tx:
         rows = await tx.connection.fetch(_OPEN, *place, batch)
         held = await register.hold(tx, [row[1] for row in rows])
         moves = [
@@ -60,7 +64,7 @@ async def _some(office: Transactions, policy: TimeLimitPolicy, place: Place, bat
 async def _redate() -> int:
     vault = Vault(keyring.load(VaultSettings().keyring))
     async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
-        return await redate(Transactions(pool, ServiceName.INTAKE, SystemClock(), vault, {}), read_policy())
+        return await redate(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), read_policy())
 
 
 def main() -> None:

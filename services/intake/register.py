@@ -10,11 +10,11 @@ import orjson
 from pydantic import JsonValue
 
 from services.intake.request import Request, State
-from shared.events import QuestionAnswered, RequestClosed, TaskReport
-from shared.metrics import CLOSED, OPEN_SECONDS
-from shared.postgres import Connection
-from shared.rights import Outcome, Right
-from shared.transaction import Transaction
+from shared.domain.events import QuestionAnswered, RequestClosed, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.metrics import CLOSED, OPEN_SECONDS
+from shared.storage.postgres import Connection
 
 _READ = (
     'SELECT request_id, subject_ref, "right", state, scope, channel, received_at, accepted_at, due_on,'
@@ -89,7 +89,7 @@ async def read(connection: Connection, request_id: UUID) -> Filed | None:
     return _filed(row) if row else None
 
 
-async def hold(tx: Transaction, request_ids: Iterable[UUID]) -> dict[UUID, Filed]:
+async def hold(tx: UnitOfWork, request_ids: Iterable[UUID]) -> dict[UUID, Filed]:
     """These requests, locked in one order until the transaction ends."""
     rows = await tx.connection.fetch(
         f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE", list(set(request_ids))
@@ -97,7 +97,7 @@ async def hold(tx: Transaction, request_ids: Iterable[UUID]) -> dict[UUID, Filed
     return {row[0]: _filed(row) for row in rows}
 
 
-async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
+async def write(tx: UnitOfWork, filed: Sequence[Filed]) -> None:
     """Puts back what was held and has moved on; of a request that moved twice, where it came to."""
     filed = list({f.request.request_id: f for f in filed}.values())
     await tx.connection.execute(
@@ -121,7 +121,7 @@ async def write(tx: Transaction, filed: Sequence[Filed]) -> None:
     )
 
 
-async def warn(tx: Transaction, warnings: Mapping[UUID, str]) -> None:
+async def warn(tx: UnitOfWork, warnings: Mapping[UUID, str]) -> None:
     """Shows a milestone of the deadline with each of these requests that is still open."""
     await tx.connection.execute(
         "UPDATE request r SET warning = w.warning FROM unnest($1::uuid[], $2::text[]) AS w (request_id, warning)"
@@ -131,7 +131,7 @@ async def warn(tx: Transaction, warnings: Mapping[UUID, str]) -> None:
     )
 
 
-async def warn_of_target(tx: Transaction, targets: Mapping[UUID, str]) -> None:
+async def warn_of_target(tx: UnitOfWork, targets: Mapping[UUID, str]) -> None:
     """Shows a missed target with each of these requests that is still open and has no warning of its deadline."""
     await tx.connection.execute(
         "UPDATE request r SET warning = 'target_' || t.target FROM unnest($1::uuid[], $2::text[]) AS t (id, target)"
@@ -141,7 +141,7 @@ async def warn_of_target(tx: Transaction, targets: Mapping[UUID, str]) -> None:
     )
 
 
-def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = None) -> Request:
+def close(tx: UnitOfWork, filed: Filed, outcome: Outcome, actor: str | None = None) -> Request:
     """The request with its answer given; says so on the bus and on record.
 
     Whoever was told that they may resume it at any time may do so, however it ended; not if they withdrew it, nor if a
@@ -150,7 +150,7 @@ def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = N
     resumable = filed.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
     request = filed.request.answered(outcome, tx.now, resumable=resumable)
     detail: dict[str, JsonValue] = {"right": request.right, "outcome": outcome}
-    tx.record(request.request_id, "request.closed", detail | ({"resumable": True} if resumable else {}), actor)
+    tx.log_evidence(request.request_id, "request.closed", detail | ({"resumable": True} if resumable else {}), actor)
     tx.publish(
         RequestClosed(
             request_id=request.request_id,
@@ -167,12 +167,12 @@ def close(tx: Transaction, filed: Filed, outcome: Outcome, actor: str | None = N
     return request
 
 
-def answered(tx: Transaction, filed: Filed, actor: str, received_at: datetime | None = None) -> None:
+def answered(tx: UnitOfWork, filed: Filed, actor: str, received_at: datetime | None = None) -> None:
     """Says that the open question of a request was answered, if one is open."""
     if filed.question is None:
         return
     request, received_at = filed.request, received_at or tx.now
-    tx.record(request.request_id, "question.answered", {"received_at": received_at.isoformat()}, actor)
+    tx.log_evidence(request.request_id, "question.answered", {"received_at": received_at.isoformat()}, actor)
     tx.publish(
         QuestionAnswered(
             request_id=request.request_id,

@@ -7,12 +7,12 @@ from services.intake import correspondence
 from services.intake.acceptance import verified
 from services.intake.letters import Letters
 from services.intake.register import Filed
-from shared.errors import IllegalTransition
-from shared.events import RequestReopened
-from shared.metrics import REQUESTS
-from shared.suspension import resumed_due
-from shared.time_limit_policy import TimeLimitPolicy
-from shared.transaction import Transaction
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import RequestReopened
+from shared.domain.suspension import resumed_due
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.metrics import REQUESTS
 
 
 class Reopening:
@@ -22,7 +22,7 @@ class Reopening:
         self._policy = policy
         self._letters = letters
 
-    async def resume(self, tx: Transaction, filed: Filed, answered_at: datetime, actor: str) -> Filed:
+    async def resume(self, tx: UnitOfWork, filed: Filed, answered_at: datetime, actor: str) -> Filed:
         """The request in progress again; raises ``IllegalTransition`` unless it may be resumed."""
         question, before = filed.question, filed.request
         if question is None:
@@ -37,7 +37,7 @@ class Reopening:
             {"answered_on": f"{answered_at:%d %B %Y}", "new_due": f"{due_on:%d %B %Y}"},
         )
         detail = {"due_on": due_on.isoformat(), "received_at": answered_at.isoformat()}
-        tx.record(request.request_id, "request.reopened", detail, actor)
+        tx.log_evidence(request.request_id, "request.reopened", detail, actor)
         tx.publish(
             RequestReopened(
                 request_id=request.request_id,

@@ -11,8 +11,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from shared.errors import IllegalTransition
-from shared.rights import Outcome, Right, Role
+from shared.domain.errors import IllegalTransition
+from shared.domain.rights import Outcome, Right, Role
 
 
 class State(StrEnum):

@@ -9,11 +9,11 @@ from services.intake import correspondence, questions, register
 from services.intake.letters import Kind, Letters
 from services.intake.register import Filed, OpenQuestion
 from services.intake.request import State
-from shared.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, TargetMissed
-from shared.metrics import REQUESTS
-from shared.rights import Outcome
-from shared.time_limit_policy import Question
-from shared.transaction import Transaction
+from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, TargetMissed
+from shared.domain.rights import Outcome
+from shared.domain.time_limit_policy import Question
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.metrics import REQUESTS
 
 ASKING = "question_sent"
 """The target of the staff by which a question should have been sent."""
@@ -24,7 +24,7 @@ _LAST_NOTICE: Mapping[Question, Kind] = {
 }
 
 
-async def unanswered(events: Sequence[QuestionUnanswered], tx: Transaction, *, letters: Letters) -> None:
+async def unanswered(events: Sequence[QuestionUnanswered], tx: UnitOfWork, *, letters: Letters) -> None:
     """Write the reminder or the last notice; with the latter close what cannot go on, so that it may be resumed."""
     held = await register.hold(tx, [event.request_id for event in events])
     moved: set[UUID] = set()
@@ -33,7 +33,7 @@ async def unanswered(events: Sequence[QuestionUnanswered], tx: Transaction, *, l
         question = filed.question
         if question is None or not _still_open(filed, question, event):
             detail = {"notice": event.notice, "state": filed.request.state}
-            tx.record(event.request_id, "question.notice_late", detail)
+            tx.log_evidence(event.request_id, "question.notice_late", detail)
         elif event.notice == "reminder":
             await _write(tx, letters, filed, question, "question_reminder")
         else:
@@ -46,7 +46,7 @@ async def unanswered(events: Sequence[QuestionUnanswered], tx: Transaction, *, l
 
 
 async def ask_at_last(
-    events: Sequence[TargetMissed | DeadlineApproaching | DeadlineOverdue], tx: Transaction, *, letters: Letters
+    events: Sequence[TargetMissed | DeadlineApproaching | DeadlineOverdue], tx: UnitOfWork, *, letters: Letters
 ) -> None:
     """Ask the standing question where the staff have asked none in time: without a question nothing would follow.
 
@@ -71,10 +71,10 @@ def _still_open(filed: Filed, question: OpenQuestion, event: QuestionUnanswered)
     )
 
 
-def _given_up(tx: Transaction, filed: Filed, question: OpenQuestion, kind: Question) -> Filed:
+def _given_up(tx: UnitOfWork, filed: Filed, question: OpenQuestion, kind: Question) -> Filed:
     """The request after the last notice: closed, unless work on its clear part still runs or waits for a person."""
     request, told = filed.request, replace(filed, question=question)
-    tx.record(request.request_id, "question.given_up", {"question": kind})
+    tx.log_evidence(request.request_id, "question.given_up", {"question": kind})
     if kind is Question.IDENTITY:
         REQUESTS.labels(request.right, "identity_abandoned").inc()
         return replace(told, request=register.close(tx, told, Outcome.UNIDENTIFIED))
@@ -85,7 +85,7 @@ def _given_up(tx: Transaction, filed: Filed, question: OpenQuestion, kind: Quest
     return told
 
 
-async def _write(tx: Transaction, letters: Letters, filed: Filed, question: OpenQuestion, kind: Kind) -> None:
+async def _write(tx: UnitOfWork, letters: Letters, filed: Filed, question: OpenQuestion, kind: Kind) -> None:
     sealed = await tx.vault.open_one(tx.connection, question.question_id)
     asked_on = _day(question.asked_at)
     # A question that was sent before its words were kept on their own stands in the letter of that day alone.

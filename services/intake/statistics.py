@@ -8,12 +8,12 @@ from itertools import product
 from uuid import UUID
 
 from services.intake.request import State
-from shared import metrics
-from shared.looking import keep_looking
-from shared.metrics import Ranks
-from shared.postgres import Connection
-from shared.rights import Right
-from shared.service import Running
+from shared.app.service import Running
+from shared.domain.rights import Right
+from shared.runtime import metrics
+from shared.runtime.looking import run_periodically
+from shared.runtime.metrics import Ranks
+from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
 _EVERY_SECONDS = 10.0
@@ -53,13 +53,13 @@ async def count_again_and_again(running: Running) -> None:
         metrics.REQUESTS.labels(right, event)  # at zero from the start: or the first of each would be no increase
 
     async def look() -> None:
-        office = running.transactions
-        now = office.clock.now()
-        async with office.pool.acquire() as connection:
+        unit_of_work = running.unit_of_work
+        now = unit_of_work.clock.now()
+        async with unit_of_work.pool.acquire() as connection:
             await count(connection, now)
-        metrics.FIGURES_AT.labels(office.service).set(now.timestamp())
+        metrics.FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
 
-    await keep_looking(look, "statistics", _EVERY_SECONDS, running.stopping, running.pulse)
+    await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
 async def count(connection: Connection, now: datetime) -> None:

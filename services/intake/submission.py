@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from shared.identities import Identity, IdentityType, normalise
-from shared.rights import Right, Role
-from shared.time_limit_policy import Question
+from shared.domain.identities import Identity, IdentityType, normalise
+from shared.domain.rights import Right, Role
+from shared.domain.time_limit_policy import Question
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 

@@ -8,11 +8,11 @@ import orjson
 from services.intake.keys import Caller
 from services.intake.problems import NotFound
 from services.intake.register import Filed
-from shared.bus_tasks import TaskIdentities
-from shared.certificate import build as certified
-from shared.claims import Claim
-from shared.errors import Shredded
-from shared.transaction import Transactions
+from shared.domain.errors import Shredded
+from shared.downstreams.bus.identity_token import Claim
+from shared.downstreams.bus.messages import TaskIdentities
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage.certificate import build as certified
 
 _ENTRIES = (
     "SELECT chain, seq, at, request_id, actor, action, detail, prev_hash, hash FROM evidence.entry"
@@ -30,27 +30,27 @@ async def entries(connection: asyncpg.Pool, request_id: UUID) -> list[dict[str, 
     ]
 
 
-async def certificate(office: Transactions, filed: Filed, view: dict[str, object]) -> dict[str, object]:
+async def certificate(unit_of_work: UnitOfWorkFactory, filed: Filed, view: dict[str, object]) -> dict[str, object]:
     """The signed certificate of a closed request."""
-    rows = await office.pool.fetch(_ENTRIES, filed.request.request_id)
-    return certified(view, rows, office.vault.keyring)
+    rows = await unit_of_work.pool.fetch(_ENTRIES, filed.request.request_id)
+    return certified(view, rows, unit_of_work.vault.keyring)
 
 
-async def hand_out(office: Transactions, filed: Filed, caller: Caller) -> bytes:
+async def hand_out(unit_of_work: UnitOfWorkFactory, filed: Filed, caller: Caller) -> bytes:
     """The package, opened; the download is put on record with it."""
     request_id, package_id = filed.request.request_id, filed.package_id
-    async with office.begin() as tx:
+    async with unit_of_work.begin() as tx:
         content = await tx.vault.open_one(tx.connection, package_id) if package_id else None
         if content is None:
             raise NotFound("the package is no longer kept; ask for a new one with a new request")
-        tx.record(request_id, "package.downloaded", {"bytes": len(content)}, caller.actor)
+        tx.log_evidence(request_id, "package.downloaded", {"bytes": len(content)}, caller.actor)
     return content
 
 
-async def identities(office: Transactions, claim: Claim) -> TaskIdentities:
+async def identities(unit_of_work: UnitOfWorkFactory, claim: Claim) -> TaskIdentities:
     """Whom the task of a claim is about; raises ``Shredded`` if the subject's key is gone."""
-    async with office.pool.acquire() as connection:
-        known = await office.vault.statements(connection, [claim.subject_ref])
+    async with unit_of_work.pool.acquire() as connection:
+        known = await unit_of_work.vault.statements(connection, [claim.subject_ref])
     if claim.subject_ref not in known:
         raise Shredded("the subject's key was shredded: there is nobody left to search for")
     return TaskIdentities.of(claim.task_id, known[claim.subject_ref].identities)

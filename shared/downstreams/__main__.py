@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.bus.records import Message
-from shared.clock import SystemClock
-from shared.downstreams.contract import Operation
+from shared.domain.clock import SystemClock
+from shared.domain.errors import Misconfigured
+from shared.domain.operations import Operation
+from shared.domain.records import Message
 from shared.downstreams.declarations import read
-from shared.downstreams.registry import Downstreams, Wiring, power
-from shared.errors import Misconfigured
+from shared.downstreams.registry import Downstreams, Wiring, protocol_for
 
 
 def report(path: Path, wiring: Wiring) -> list[str]:
@@ -24,7 +24,7 @@ def report(path: Path, wiring: Wiring) -> list[str]:
         if not declared.enabled:
             lines.append(f"{name}  ({kind})  not enabled")
             continue
-        can = [each.value for each in Operation if isinstance(downstreams.get(name).adapter, power(each))]
+        can = [each.value for each in Operation if isinstance(downstreams.get(name).adapter, protocol_for(each))]
         needs = " or ".join(sorted(declared.system.needs))
         lines.append(f"{name}  ({kind})  searched by {needs}: {', '.join(can)}")
     stages = downstreams.stages(Operation.ERASE)

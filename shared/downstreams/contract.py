@@ -14,44 +14,14 @@ A repeat of a task id must have no second effect and give the same counts as the
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from enum import StrEnum
 from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.errors import Refused, Unavailable
-from shared.identities import Identity
-
-
-class Operation(StrEnum):
-    """The verbs of a task."""
-
-    LOCATE = "locate"
-    EXPORT = "export"
-    ERASE = "erase"
-    RECTIFY = "rectify"
-    RESTRICT = "restrict"
-    LIFT = "lift"
-    SUPPRESS = "suppress"
-    ESCALATE = "escalate"
-    FLAG = "flag"
-
-
-ACCOMPANYING = frozenset({Operation.ESCALATE, Operation.FLAG})
-"""What goes along with a request and is no part of its answer: its failure stops nobody's request."""
-
-
-class TaskOutcome(StrEnum):
-    """What a downstream did, after looking again."""
-
-    LOCATED = "located"
-    EXPORTED = "exported"
-    ERASED = "erased"
-    AMENDED = "amended"
-    ESCALATED = "escalated"
-    NO_MATCH = "no_match"
-    RETAINED = "retained"
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.identities import Identity
+from shared.domain.operations import Operation, TaskOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +92,7 @@ class Pending:
 
 
 Result = Receipt | Pending | Unavailable | Refused
-Note = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
+Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 """Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash."""
 
 
@@ -130,45 +100,45 @@ Note = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 class Locatable(Protocol):
     """Can find a subject and yield further identities of theirs."""
 
-    async def locate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
 class Exportable(Protocol):
     """Can hand out everything that it holds about a subject (Art. 15, 20)."""
 
-    async def export(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
 class Erasable(Protocol):
     """Can remove a subject and look again (Art. 17)."""
 
-    async def erase(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
 class Amendable(Protocol):
     """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
 
-    async def rectify(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
-    async def restrict(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
-    async def lift(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
-    async def suppress(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
 class Escalatable(Protocol):
     """Can put a warning about a request before the privacy team, once, and add to it later."""
 
-    async def escalate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
 class Flaggable(Protocol):
     """Can show, with the subject's contact, that a request of theirs is open; taking that away needs no identities."""
 
-    async def flag(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]: ...
+    async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...

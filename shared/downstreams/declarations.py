@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from shared.downstreams.bus import BusSettings
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
+from shared.downstreams.bus.adapter import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
+from shared.downstreams.plan import System
 from shared.downstreams.roundup import RoundupSettings
 from shared.downstreams.sql import SqlSettings
 from shared.downstreams.tryton import TrytonSettings
-from shared.errors import Misconfigured
-from shared.identities import IdentityType
-from shared.plan import System
 
 AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | BusSettings
 """The table of one system, by its ``adapter``."""

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self, assert_never
 
-from shared.clock import Clock
-from shared.downstreams.bus import BusAdapter, BusSettings, Publish
-from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Flaggable, Locatable, Operation
+from shared.domain.clock import Clock
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation, Stages
+from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
+from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Flaggable, Locatable
 from shared.downstreams.declarations import Declaration, read
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.plan import System, stages
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.sql import SqlAdapter, SqlSettings
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
-from shared.errors import Misconfigured
-from shared.identities import IdentityType
-from shared.plan import Stages, System, stages
 
 
 class Adapter(Protocol):
@@ -86,7 +87,7 @@ class Downstreams:
 
     def stages(self, operation: Operation) -> Stages:
         """The order in which the systems that can do it are worked."""
-        return stages(self.that_are(power(operation)), operation)
+        return stages(self.that_are(protocol_for(operation)), operation)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ class Downstreams:
         return tuple(each.system for each in self._downstreams.values() if isinstance(each.adapter, BusAdapter))
 
 
-def power(operation: Operation) -> type:
+def protocol_for(operation: Operation) -> type:
     """The protocol that an adapter must follow to be asked for this operation."""
     match operation:
         case Operation.LOCATE:

@@ -14,17 +14,15 @@ from deploy.local import postgres_databases as databases
 from services.deadline import clocks, handlers
 from services.deadline.settings import DeadlineSettings
 from services.deadline.sweep import Sweep
-from shared import keyring
-from shared.bus.topics import ServiceName
-from shared.downstreams.contract import Operation
-from shared.events import RequestReceived
-from shared.plan import Stages, Step
-from shared.postgres import connect_pool, migrate
-from shared.rights import Right
-from shared.settings import PostgresSettings
-from shared.time_limit_policy import read_policy
-from shared.transaction import Transactions
-from shared.vault import Vault
+from shared.domain.events import RequestReceived
+from shared.domain.operations import Operation, Stages, Step
+from shared.domain.rights import Right
+from shared.domain.time_limit_policy import read_policy
+from shared.domain.topics import ServiceName
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage import keyring
+from shared.storage.postgres import PostgresSettings, connect_pool, migrate
+from shared.storage.vault import Vault
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
 
@@ -94,51 +92,51 @@ async def measure(ground: Ground) -> list[Row]:
 
 async def _swept(ground: Ground, count: int) -> tuple[float, float]:
     """Seconds to tell of everything that has come, of so many open requests; and mebibytes that the process grew."""
-    async with _office(ground) as office:
-        await _hear(office, _arrivals(DUE))
+    async with _office(ground) as harness:
+        await _hear(harness, _arrivals(DUE))
         if count > DUE:
-            await office.pool.execute(_FILL, count - DUE, timeout=600)
-        await office.pool.execute("VACUUM ANALYZE clock", timeout=600)
+            await harness.pool.execute(_FILL, count - DUE, timeout=600)
+        await harness.pool.execute("VACUUM ANALYZE clock", timeout=600)
         await ground.checkpoint()
-        office.clock = _At(ARRIVED + timedelta(days=50))
-        sweep = Sweep(office, read_policy(), DeadlineSettings(batch=BATCH))
+        harness.clock = _At(ARRIVED + timedelta(days=50))
+        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH))
         before, started, told = _resident(), time.perf_counter(), 0
         while found := await sweep.tick():
             told += found
         seconds, grown = time.perf_counter() - started, _resident() - before
         must("requests told of", told, DUE)
-        must("clocks open", await office.pool.fetchval("SELECT count(*) FROM clock", timeout=600), count)
+        must("clocks open", await harness.pool.fetchval("SELECT count(*) FROM clock", timeout=600), count)
     return seconds, grown
 
 
 async def _heard(ground: Ground) -> float:
     """Events per second through the handler that starts clocks."""
-    async with _office(ground) as office:
+    async with _office(ground) as harness:
         events = _arrivals(EVENTS)
         started = time.perf_counter()
-        await _hear(office, events)
+        await _hear(harness, events)
         seconds = time.perf_counter() - started
-        must("clocks started", await office.pool.fetchval("SELECT count(*) FROM clock"), EVENTS)
+        must("clocks started", await harness.pool.fetchval("SELECT count(*) FROM clock"), EVENTS)
     return EVENTS / seconds
 
 
 async def _copied(ground: Ground) -> float:
     """Rows per second of the same table by COPY alone."""
-    async with _office(ground) as office:
+    async with _office(ground) as harness:
         policy = read_policy()
         started = [handlers.compute(event, policy, None) for event in _arrivals(EVENTS)]
         begun = time.perf_counter()
         for first in range(0, EVENTS, BATCH):
-            async with office.pool.acquire() as connection, connection.transaction():
+            async with harness.pool.acquire() as connection, connection.transaction():
                 await clocks.start(connection, started[first : first + BATCH])
         seconds = time.perf_counter() - begun
     return EVENTS / seconds
 
 
-async def _hear(office: Transactions, events: Sequence[RequestReceived]) -> None:
+async def _hear(harness: UnitOfWorkFactory, events: Sequence[RequestReceived]) -> None:
     policy = read_policy()
     for first in range(0, len(events), BATCH):
-        async with office.begin() as tx:
+        async with harness.begin() as tx:
             await handlers.start(events[first : first + BATCH], tx, policy=policy)
 
 
@@ -160,18 +158,18 @@ def _arrivals(count: int) -> list[RequestReceived]:
 
 
 @asynccontextmanager
-async def _office(ground: Ground) -> AsyncIterator[Transactions]:
+async def _office(ground: Ground) -> AsyncIterator[UnitOfWorkFactory]:
     """The deadline service's part of the engine over a database of its own."""
     server, name = ground.platform.postgres_dsn, f"sweep_{secrets.token_hex(4)}"
     dsn = await databases.create(server, name)
     try:
         await migrate(dsn)
-        ring = ground.directory / f"{name}.json"
-        ring.parent.mkdir(parents=True, exist_ok=True)
-        keyring.create(ring)
+        wake = ground.directory / f"{name}.json"
+        wake.parent.mkdir(parents=True, exist_ok=True)
+        keyring.create(wake)
         async with await connect_pool(PostgresSettings(dsn=dsn, pool_size=2), ServiceName.DEADLINE) as pool:
             plans = {Operation.ESCALATE: _TICKETING, Operation.FLAG: ()}
-            yield Transactions(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(ring)), plans)
+            yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(wake)), plans)
     finally:
         await databases.drop(server, name)
 

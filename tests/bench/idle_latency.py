@@ -8,7 +8,7 @@ from statistics import median, quantiles
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from shared.bus import admin
+from shared.messaging import admin
 from tests.bench.closed_erasures import verify
 from tests.bench.figures import Row, rounded
 from tests.bench.ground import Ground, must, until

@@ -11,7 +11,7 @@ import orjson
 from deploy.local.paths import ROOT
 from deploy.local.ports import accepts, free_port
 from deploy.local.process import Child
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
 from tests.fixtures import stores

@@ -10,7 +10,7 @@ from dataclasses import replace
 from statistics import median
 
 from deploy.local.ports import HOST
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.bench.figures import Row, rounded
 from tests.bench.ground import Ground, until
 from tests.fixtures import stores

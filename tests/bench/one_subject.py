@@ -13,9 +13,10 @@ import orjson
 from pydantic import JsonValue
 
 from deploy.local import postgres_databases as databases
-from shared.downstreams.contract import Operation, Receipt, Task
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.sql import SqlAdapter, SqlSettings
-from shared.identities import Identity, IdentityType
 from tests.bench.closed_erasures import verify
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
@@ -93,7 +94,7 @@ async def _by_adapter(ground: Ground, copied: Stores) -> float:
     own = await asyncpg.connect(ground.platform.postgres_dsn)
     await own.execute("CREATE TABLE IF NOT EXISTS noted (task_id uuid PRIMARY KEY, progress text NOT NULL)")
 
-    async def note(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+    async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
         rows = [(task_id, orjson.dumps(noted).decode()) for task_id, noted in progress.items()]
         await own.executemany("INSERT INTO noted VALUES ($1, $2)", rows)
 
@@ -107,9 +108,9 @@ async def _by_adapter(ground: Ground, copied: Stores) -> float:
     adapter = SqlAdapter("calls", SqlSettings(dsn_env=_DSN, dataset=dataset))
     await adapter.open()
     try:
-        await adapter.erase([nobody], note)
+        await adapter.erase([nobody], save_progress)
         started = time.monotonic()
-        (result,) = await adapter.erase([task], note)
+        (result,) = await adapter.erase([task], save_progress)
         seconds = time.monotonic() - started
     finally:
         await adapter.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.platform import Platform
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.fixtures import stores
 from tests.fixtures.stack import Stack, stack
 from tests.fixtures.stores import CALLS_EACH, TICKETS_EACH, Subject

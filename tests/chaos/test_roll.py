@@ -17,8 +17,8 @@ from aiokafka.structs import TopicPartition
 
 from deploy.local.platform import Platform
 from deploy.local.process import Child
-from shared.bus import topics
-from shared.bus.topics import ServiceName
+from shared.domain import topics
+from shared.domain.topics import ServiceName
 from tests.fixtures import stores
 from tests.fixtures.stack import Stack, stack
 from tests.fixtures.stores import CALLS_EACH, TICKETS_EACH, Subject

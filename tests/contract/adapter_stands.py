@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 import httpx
 from pydantic import JsonValue
 
-from shared.bus.records import Message
-from shared.bus_tasks import TaskIdentities, parse_reply, progress_from_reply
-from shared.claims import verify
-from shared.downstreams.bus import BusAdapter, BusSettings
-from shared.downstreams.contract import Erasable, Note, Operation, Pending, Result, Task
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
+from shared.domain.records import Message
+from shared.downstreams.bus.adapter import BusAdapter, BusSettings
+from shared.downstreams.bus.identity_token import verify
+from shared.downstreams.bus.messages import TaskIdentities, parse_reply, progress_from_reply
+from shared.downstreams.contract import Checkpoint, Erasable, Pending, Result, Task
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
-from shared.identities import Identity, IdentityType
 from tests.fakes.bus_responder import Billing, answer
 from tests.fakes.opendsr_responder import MailingSystem, application
 
@@ -156,14 +157,14 @@ class Engine:
         self.stand = stand
         self.progress: dict[UUID, dict[str, JsonValue]] = {}
 
-    async def note(self, noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+    async def save_progress(self, noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
         for task_id, more in noted.items():
             self.progress.setdefault(task_id, {}).update(more)
 
-    async def once(self, tasks: Sequence[Task], note: Note | None = None) -> Sequence[Result]:
+    async def once(self, tasks: Sequence[Task], save_progress: Checkpoint | None = None) -> Sequence[Result]:
         """One call with the progress of now."""
         known = [replace(task, progress=dict(self.progress.get(task.task_id, {}))) for task in tasks]
-        results = await self.stand.adapter.erase(known, note or self.note)
+        results = await self.stand.adapter.erase(known, save_progress or self.save_progress)
         self.stand.hear(self.progress)
         return results
 

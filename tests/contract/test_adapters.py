@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Receipt, TaskOutcome
-from shared.errors import DsrError
+from shared.domain.errors import DsrError
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt
 from tests.contract.adapter_stands import STANDS, Engine, Stand, erasure_of
 
 ADA, BEN, CLEO = "ada@example.com", "ben@example.com", "cleo@example.com"
@@ -21,7 +22,7 @@ async def stand(request: pytest.FixtureRequest) -> AsyncIterator[Stand]:
 
 async def test_nothing_asked_is_nothing_done(stand: Stand) -> None:
     stand.put(ADA, 2)
-    assert list(await stand.adapter.erase([], Engine(stand).note)) == []
+    assert list(await stand.adapter.erase([], Engine(stand).save_progress)) == []
     assert stand.holds(ADA) == 2
 
 
@@ -77,7 +78,7 @@ async def test_a_worker_that_dies_at_any_note_leaves_a_task_that_ends_with_the_s
     notes = iter(range(100))
 
     async def note_and_die(noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        await engine.note(noted)
+        await engine.save_progress(noted)
         if next(notes) == dies_at:
             raise Died
 

@@ -11,12 +11,13 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import JsonValue
 
-from shared.bus.producer import BusAway
-from shared.bus.records import Message
-from shared.bus_tasks import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
-from shared.downstreams.bus import BusSettings
-from shared.downstreams.contract import Operation, Pending, Receipt, TaskOutcome
-from shared.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.records import Message
+from shared.downstreams.bus.adapter import BusSettings
+from shared.downstreams.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
+from shared.downstreams.contract import Pending, Receipt
+from shared.messaging.producer import BusAway
 from tests.contract.adapter_stands import BusStand, Engine, FixedClock, erasure_of
 from tests.fakes.bus_responder import Billing
 
@@ -81,7 +82,7 @@ async def test_a_task_names_its_request_its_due_day_and_its_limit(stand: BusStan
 
 async def test_a_task_continues_the_trace_of_the_call_that_sent_it(stand: BusStand) -> None:
     with TracerProvider().get_tracer("test").start_as_current_span("erase billing") as span:
-        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).note)
+        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).save_progress)
     trace_id = format(span.get_span_context().trace_id, "032x")
     assert stand.published[0].headers["traceparent"].split("-")[1] == trace_id
 
@@ -102,9 +103,9 @@ async def test_an_unanswered_task_is_sent_again_as_the_same_command_with_a_fresh
 
 async def test_a_team_gives_a_repeated_command_the_same_reply_and_no_second_effect(stand: BusStand) -> None:
     stand.put(ADA, 3)
-    await stand.adapter.erase([task := erasure_of(stand, ADA)], Engine(stand).note)
+    await stand.adapter.erase([task := erasure_of(stand, ADA)], Engine(stand).save_progress)
     stand.put(ADA, 1)
-    await stand.adapter.erase([task], Engine(stand).note)
+    await stand.adapter.erase([task], Engine(stand).save_progress)
     first, second = stand.replies
     assert first == second
     assert stand.holds(ADA) == 1

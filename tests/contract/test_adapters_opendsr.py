@@ -10,11 +10,12 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import ValidationError
 
-from shared.downstreams.contract import Operation, Pending, Receipt, Record, TaskOutcome
+from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Pending, Receipt, Record
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
-from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
-from shared.identities import Identity, IdentityType
 from tests.contract.adapter_stands import Engine, FixedClock, OpenDsrStand, erasure_of, opendsr_adapter
 from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken
 
@@ -119,7 +120,7 @@ async def test_a_search_that_finds_somebody_else_too_is_stopped_before_anything_
     stand.put(f"x{ADA}", 1)
     task = replace(erasure_of(stand, ADA), operation=operation)
     work = stand.adapter.erase if operation is Operation.ERASE else stand.adapter.export
-    [result] = await work([task], Engine(stand).note)
+    [result] = await work([task], Engine(stand).save_progress)
     assert isinstance(result, ForeignHit)
     assert len(stand.system.taken) == 1
 
@@ -130,14 +131,16 @@ async def test_access_gives_what_the_processor_holds_by_category() -> None:
     task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
     record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, portable=True)
     expected = Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, by_category={"subscription": 1}, records=(record,))
-    assert await stand.adapter.export([task], Engine(stand).note) == [expected]
+    assert await stand.adapter.export([task], Engine(stand).save_progress) == [expected]
     assert stand.holds(ADA) == 1
 
 
 async def test_access_to_an_unknown_subject_is_no_match() -> None:
     stand = stand_of(MailingSystem([], FixedClock()))
     task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
-    assert await stand.adapter.export([task], Engine(stand).note) == [Receipt(task.task_id, TaskOutcome.NO_MATCH)]
+    assert await stand.adapter.export([task], Engine(stand).save_progress) == [
+        Receipt(task.task_id, TaskOutcome.NO_MATCH)
+    ]
 
 
 def discovery(formats: tuple[str, ...] = ("raw",), types: tuple[str, ...] = ("access", "erasure")) -> httpx.Response:
@@ -163,7 +166,7 @@ async def test_a_processor_that_cannot_do_it_is_refused_before_it_hears_who(offe
 
     stand = answering(handler)
     with pytest.raises(Refused, match=says):
-        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).note)
+        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).save_progress)
     assert heard == ["/v2/discovery"]
 
 
@@ -198,7 +201,7 @@ async def test_a_processor_that_is_away_is_unavailable_to_every_task() -> None:
 
     stand = answering(handler)
     with pytest.raises(Unavailable, match="ConnectError"):
-        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).note)
+        await stand.adapter.erase([erasure_of(stand, ADA)], Engine(stand).save_progress)
 
 
 async def test_a_call_carries_the_trace_and_the_token() -> None:
@@ -254,7 +257,7 @@ async def test_an_answer_that_proves_nothing_is_refused(answer: dict[str, object
 async def test_results_are_fetched_from_the_processor_alone(address: str) -> None:
     stand = answering(lambda request: completed(request, results_count=1, results_url=address))
     task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
-    [result] = await stand.adapter.export([task], Engine(stand).note)
+    [result] = await stand.adapter.export([task], Engine(stand).save_progress)
     assert isinstance(result, Refused)
     assert "results_hosts" in str(result)
 

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from shared.downstreams.contract import Receipt, TaskOutcome
+from shared.domain.errors import Misconfigured
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt
 from shared.downstreams.opendsr.signature import SignatureWrong
-from shared.errors import Misconfigured
 from tests.contract.adapter_stands import NOON, Engine, FixedClock, OpenDsrStand, erasure_of, opendsr_adapter
 from tests.fakes.opendsr_responder import MailingSystem
 

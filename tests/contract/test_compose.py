@@ -16,8 +16,8 @@ import yaml
 
 from deploy.local.paths import ROOT
 from deploy.local.postgres_databases import wait_for
-from shared import grants
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
+from shared.storage import grants
 from tests.fixtures.observation import GRAFANA
 
 COMPOSE = ROOT / "compose.yaml"

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from deploy.grafana import __main__ as grafana
 from deploy.local.paths import ROOT
-from shared.metrics import PEOPLE
+from shared.runtime.metrics import PEOPLE
 from tests.fixtures.observation import GRAFANA, METRICS, Asked, alert_tests, asked, names_in, rules
 
 RECORDED = {rule["record"] for rule in rules() if "record" in rule}

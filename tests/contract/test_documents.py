@@ -9,9 +9,9 @@ import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from deploy import documents
-from shared.bus.admin import declared
-from shared.bus.topics import STREETS
-from shared.events import EVENT_TYPES
+from shared.domain.events import EVENT_TYPES
+from shared.domain.topics import TOPIC_ACCESS
+from shared.messaging.admin import declared
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_bus_document_names_every_topic_and_every_event_once(bus: dict[str, 
 
 
 def test_the_bus_document_says_who_writes_and_who_reads(bus: dict[str, Any]) -> None:
-    for topic, street in STREETS.items():
+    for topic, street in TOPIC_ACCESS.items():
         writers = {name for name in bus["operations"] if name.endswith(f".says.{topic.name.lower()}")}
         readers = {name for name in bus["operations"] if name.endswith(f".hears.{topic.name.lower()}")}
         assert {name.partition(".")[0] for name in writers} == set(street.writers)

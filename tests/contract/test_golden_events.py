@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from shared.bus_tasks import TaskReply, TaskRequested
-from shared.events import EVENT_TYPES, AnyEvent, Event
+from shared.domain.events import EVENT_TYPES, AnyEvent, Event
+from shared.downstreams.bus.messages import TaskReply, TaskRequested
 
 GOLDEN = Path(__file__).parent / "golden"
 MESSAGES: dict[str, type[BaseModel]] = {

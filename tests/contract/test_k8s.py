@@ -10,9 +10,9 @@ from deploy import k8s_documents
 from deploy.k8s_documents import K8S
 from deploy.k8s_render import Object, faults
 from deploy.k8s_schemas import Tools
-from shared.bus import topics
-from shared.bus.topics import STREETS, ServiceName
-from shared.service import Service
+from shared.app.service import Service
+from shared.domain import topics
+from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from tests.fixtures.manifests import of, one
 
 
@@ -58,7 +58,7 @@ def test_every_service_is_scaled_by_what_it_hears_and_by_its_tasks_and_deadlines
     for service in ServiceName:
         scaled = one(production, "ScaledObject", f"dsr-{service}")["spec"]
         heard = {t["metadata"]["topic"] for t in scaled["triggers"] if t["type"] == "kafka"}
-        assert heard == {topic.value for topic, street in STREETS.items() if service in street.readers}
+        assert heard == {topic.value for topic, street in TOPIC_ACCESS.items() if service in street.readers}
         counted = {t["name"] for t in scaled["triggers"] if t["type"] == "postgresql"}
         assert counted == (set() if service is ServiceName.INTAKE else {"backlog", "earliest-deadline"})
         assert scaled["scaleTargetRef"]["name"] == f"dsr-{service}"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from deploy.k8s_render import Object, named
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.fixtures.manifests import of, one
 
 DNS = {(53, "UDP"), (53, "TCP")}

@@ -7,7 +7,7 @@ import yaml
 
 from deploy.k8s_render import Object
 from deploy.local.paths import ROOT
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.fixtures.manifests import of, one
 from tests.fixtures.observation import GRAFANA, RULES, rules
 

@@ -7,8 +7,8 @@ import pytest
 
 from deploy.k8s_render import Object, named
 from deploy.local.paths import ROOT
-from shared.bus.topics import ServiceName
-from shared.settings import Settings
+from shared.domain.topics import ServiceName
+from shared.runtime.settings import Settings
 from tests.fixtures.manifests import containers, keys, of, one, pods, secret_names, settings_of, values
 
 CLOSING_SECONDS = 10

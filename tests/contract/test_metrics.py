@@ -8,14 +8,14 @@ import pytest
 from deploy.local.paths import ROOT
 from tests.fixtures.observation import METRICS
 
-DECLARED = ROOT / "shared" / "metrics.py"
+DECLARED = ROOT / "shared" / "runtime" / "metrics.py"
 PRODUCT = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
 TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))]
 _SUFFIXES = ("", "_count", "_sum")
 
 
 def variables() -> dict[str, str]:
-    """The variable of shared/metrics.py that holds each metric."""
+    """The variable of shared/runtime/metrics.py that holds each metric."""
     found = {}
     for node in ast.parse(DECLARED.read_text()).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:
@@ -30,7 +30,7 @@ def used(tree: ast.Module) -> Iterator[str]:
     imported = {
         alias.asname or alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "shared.metrics"
+        if isinstance(node, ast.ImportFrom) and node.module == "shared.runtime.metrics"
         for alias in node.names
     }
     for node in ast.walk(tree):
@@ -65,6 +65,8 @@ def test_every_metric_is_asserted_with_its_value_by_a_test_of_its_source(metric:
 
 
 def test_a_metric_without_a_source_would_be_found() -> None:
-    module = ast.parse("from shared import metrics\nfrom shared.metrics import A, B\nA.labels('x')\nmetrics.C.set(1)")
+    module = ast.parse(
+        "from shared.runtime import metrics\nfrom shared.runtime.metrics import A, B\nA.labels('x')\nmetrics.C.set(1)"
+    )
     assert set(used(module)) >= {"A", "C"}
     assert "B" not in set(used(module))

@@ -7,11 +7,11 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared import metrics, otlp_metrics
-from shared.bus.topics import ServiceName
-from shared.disclosure import text_for_everybody
-from shared.metrics import Percentiles, Ranks
-from shared.telemetry import Pulse
+from shared.domain.topics import ServiceName
+from shared.runtime import metrics, otlp_metrics
+from shared.runtime.disclosure import text_for_everybody
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.metrics import Percentiles, Ranks
 from tests.fakes.collector import collecting
 from tests.fixtures.observation import METRICS
 
@@ -49,7 +49,7 @@ async def test_a_collector_gets_every_metric_that_everybody_may_see() -> None:
     stopping = asyncio.Event()
     stopping.set()  # what is known is sent once more at the end
     with collecting() as collector:
-        await otlp_metrics.send(ServiceName.INTAKE, collector.url, stopping, Pulse())
+        await otlp_metrics.send(ServiceName.INTAKE, collector.url, stopping, Heartbeats())
         wanted = {("dsr-intake", name) for name in shown()}
         arrived = await asyncio.to_thread(collector.wait_for_metrics, wanted, SECONDS)
     assert arrived == wanted

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from deploy.local.paths import ROOT
-from shared.settings import TelemetrySettings
+from shared.runtime.settings import TelemetrySettings
 
 K8S = ROOT / "deploy" / "k8s"
 SECRET = {"name": "dsr-metrics", "key": "token"}

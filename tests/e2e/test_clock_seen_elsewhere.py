@@ -8,7 +8,7 @@ import asyncpg
 
 from deploy.local.company import Customer, Phone
 from deploy.local.platform import Platform
-from shared.clock import SystemClock
+from shared.domain.clock import SystemClock
 from tests.fixtures import stores
 from tests.fixtures.live import PATIENCE, submit, until
 from tests.fixtures.stack import stack

@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from deploy.local.prometheus import Prometheus, QueryError
-from shared.bus.topics import ServiceName
-from shared.clock import SystemClock
+from shared.domain.clock import SystemClock
+from shared.domain.topics import ServiceName
 from tests.fixtures.live import Live, submit, until
 from tests.fixtures.observation import GRAFANA, Asked, asked
 from tests.fixtures.trouble import in_trouble, seen

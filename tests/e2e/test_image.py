@@ -22,7 +22,7 @@ from deploy.local.paths import ROOT
 from deploy.local.platform import Platform
 from deploy.local.ports import answers, free_port
 from deploy.local.services import Servers, Services
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.fixtures import stores
 
 USER = 10001

@@ -17,13 +17,13 @@ from aiokafka import AIOKafkaConsumer
 from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
 from deploy.local.services import Servers, Services
-from shared import grants, keyring
-from shared.bus import topics
-from shared.bus.producer import KafkaProducer
-from shared.bus.records import Message
-from shared.bus.topics import ServiceName
-from shared.bus_tasks import TaskRequested
-from shared.postgres import migrate
+from shared.domain import topics
+from shared.domain.records import Message
+from shared.domain.topics import ServiceName
+from shared.downstreams.bus.messages import TaskRequested
+from shared.messaging.producer import KafkaProducer
+from shared.storage import grants, keyring
+from shared.storage.postgres import migrate
 from tests.fixtures import stores
 from tests.fixtures.guarded import Guarded, guarded_broker
 from tests.fixtures.live import submit, until

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from deploy.local.platform import Platform
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
 from tests.fakes.collector import collecting
 from tests.fixtures import stores
 from tests.fixtures.live import Live

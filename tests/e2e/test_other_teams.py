@@ -22,8 +22,8 @@ from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
 from deploy.local.services import Servers, Services
-from shared import certificate
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
+from shared.storage import certificate
 from tests.fakes.bus_responder import Billing
 
 PATIENCE = 40

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from shared import certificate
+from shared.storage import certificate
 from tests.fixtures.live import Live, submit, until
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import httpx
 
-from shared.clock import SystemClock
+from shared.domain.clock import SystemClock
 from tests.fixtures.live import PATIENCE, Live, submit, until
 
 AGO = timedelta(days=20)

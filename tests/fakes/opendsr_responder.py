@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import AwareDatetime, BaseModel
 
-from shared.clock import Clock, SystemClock
+from shared.domain.clock import Clock, SystemClock
 
 Row = dict[str, str]
 Sign = Callable[[bytes], bytes]

@@ -11,10 +11,10 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuth
 
 from deploy import k8s_documents
 from deploy.local.kafka import ADMIN
-from shared.bus import topics
-from shared.bus.producer import BusAway, KafkaProducer
-from shared.bus.records import Message
-from shared.bus.topics import STREETS, ServiceName, Topic
+from shared.domain import topics
+from shared.domain.records import Message
+from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
+from shared.messaging.producer import BusAway, KafkaProducer
 from tests.fixtures.guarded import Guarded, guarded_broker
 
 SYSTEM = "billing"
@@ -75,7 +75,7 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
 async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
     producer: KafkaProducer, name: ServiceName
 ) -> None:
-    for topic, street in STREETS.items():
+    for topic, street in TOPIC_ACCESS.items():
         message = Message(topic, b"key", b"value")
         if name in street.writers:
             await producer.send([message])
@@ -89,7 +89,7 @@ async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
 async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Guarded, service: ServiceName) -> None:
     user = f"dsr-{service}"
     heard = {topic for topic in k8s_documents.declared([SYSTEM]) if await hears(full, user, service, topic)}
-    expected: set[str] = {topic for topic, street in STREETS.items() if service in street.readers}
+    expected: set[str] = {topic for topic, street in TOPIC_ACCESS.items() if service in street.readers}
     if service is ServiceName.ERASURE:  # who asks the team hears its answers, in a group of their own
         assert await hears(full, user, f"{service}-replies", topics.replies(SYSTEM))
         expected.add(topics.replies(SYSTEM))

@@ -13,11 +13,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
-from shared.bus.admin import create_topics, declared
-from shared.bus.consumer import Consumer, Handle
-from shared.bus.producer import KafkaProducer
-from shared.bus.records import Heard, Message
-from shared.telemetry import Pulse
+from shared.domain.records import ConsumedRecord, Message
+from shared.messaging.admin import create_topics, declared
+from shared.messaging.consumer import Consumer, Handle
+from shared.messaging.producer import KafkaProducer
+from shared.runtime.liveness import Heartbeats
 from tests.fixtures.told import comes_to
 
 
@@ -25,7 +25,7 @@ class Listener:
     """Keeps what it heard, and says when it has heard enough."""
 
     def __init__(self, enough: int) -> None:
-        self.batches: list[list[Heard]] = []
+        self.batches: list[list[ConsumedRecord]] = []
         self.done = asyncio.Event()
         self._enough = enough
 
@@ -34,7 +34,7 @@ class Listener:
         """Everything that was heard, in order."""
         return [record.value for batch in self.batches for record in batch]
 
-    async def handle(self, records: Sequence[Heard]) -> None:
+    async def handle(self, records: Sequence[ConsumedRecord]) -> None:
         """Hears a batch."""
         self.batches.append(list(records))
         if len(set(self.values)) >= self._enough:
@@ -45,7 +45,7 @@ class Listener:
 async def consuming(bootstrap: str, group: str, topic: str, handle: Handle) -> AsyncIterator[None]:
     """A consumer at work; at the end it commits and leaves."""
     stopping = asyncio.Event()
-    task = asyncio.create_task(Consumer(bootstrap, group, [topic], 500).run(handle, stopping, Pulse()))
+    task = asyncio.create_task(Consumer(bootstrap, group, [topic], 500).run(handle, stopping, Heartbeats()))
     yield
     stopping.set()
     async with asyncio.timeout(30):
@@ -93,7 +93,7 @@ async def test_the_lag_is_told_while_a_batch_is_stuck_and_ends_when_it_is_heard(
 ) -> None:
     listener, stuck, go_on = Listener(8), asyncio.Event(), asyncio.Event()
 
-    async def handle(records: Sequence[Heard]) -> None:
+    async def handle(records: Sequence[ConsumedRecord]) -> None:
         stuck.set()
         await go_on.wait()
         await listener.handle(records)
@@ -127,11 +127,13 @@ async def test_a_batch_that_was_not_finished_is_heard_again(
     await producer.send(messages(topic, range(10)))
     begun, never = asyncio.Event(), asyncio.Event()
 
-    async def die_at_it(_records: Sequence[Heard]) -> None:
+    async def die_at_it(_records: Sequence[ConsumedRecord]) -> None:
         begun.set()
         await never.wait()
 
-    dying = asyncio.create_task(Consumer(kafka_bootstrap, topic, [topic], 500).run(die_at_it, asyncio.Event(), Pulse()))
+    dying = asyncio.create_task(
+        Consumer(kafka_bootstrap, topic, [topic], 500).run(die_at_it, asyncio.Event(), Heartbeats())
+    )
     async with asyncio.timeout(60):
         await begun.wait()
     dying.cancel()

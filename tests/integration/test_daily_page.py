@@ -7,10 +7,21 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from services.deadline import daily_page
-from shared.transaction import Transactions
-from tests.fixtures.deadline_work import ARRIVED, HandClock, clock, closed, hear, office, pool, received, stop, sweep_of
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from tests.fixtures.deadline_work import (
+    ARRIVED,
+    HandClock,
+    clock,
+    closed,
+    harness,
+    hear,
+    pool,
+    received,
+    stop,
+    sweep_of,
+)
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 async def pages(pool: asyncpg.Pool) -> list[list[str]]:
@@ -25,44 +36,44 @@ def morning(days: int) -> datetime:
 
 
 async def test_the_daily_page_is_sent_once_a_day_while_a_request_is_nearly_due_or_overdue(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event, later = received(), received(received_at=ARRIVED + timedelta(days=9))
-    await hear(office, event, later)
+    await hear(harness, event, later)
     sent: list[list[bool]] = []
     for day in (26, 27, 28, 33):
         clock.at = morning(day)
-        sent.append([await sweep_of(office).page() for _ in range(2)])
+        sent.append([await sweep_of(harness).page() for _ in range(2)])
     assert sent == [[False, False], [True, False], [True, False], [True, False]]
     assert await pages(pool) == [
         *[[f"{event.request_id}: due on 2026-04-04"]] * 2,
         [f"{event.request_id}: was due on 2026-04-04"],
     ]
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([closed(event, clock.at)], tx)
     clock.at = morning(34)
-    assert not await sweep_of(office).page()
+    assert not await sweep_of(harness).page()
 
 
 async def test_the_daily_page_waits_for_its_hour_and_two_instances_send_one(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    await hear(office, received())
+    await hear(harness, received())
     clock.at = morning(28).replace(hour=10)
-    assert not await sweep_of(office).page()
+    assert not await sweep_of(harness).page()
     clock.at = morning(28)
-    sent = await asyncio.gather(*(sweep_of(office).page() for _ in range(4)))
+    sent = await asyncio.gather(*(sweep_of(harness).page() for _ in range(4)))
     assert sorted(sent) == [False, False, False, True]
     assert len(await pages(pool)) == 1
 
 
 async def test_the_daily_page_lists_the_longest_due_and_counts_the_others(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     longest = received(received_at=ARRIVED - timedelta(days=3))
-    await hear(office, *(received() for _ in range(daily_page.LISTED + 6)), longest)
+    await hear(harness, *(received() for _ in range(daily_page.LISTED + 6)), longest)
     clock.at = morning(28)
-    assert await sweep_of(office).page()
+    assert await sweep_of(harness).page()
     (lines,) = await pages(pool)
     assert len(lines) == daily_page.LISTED + 1
     assert lines[0] == f"{longest.request_id}: was due on 2026-04-01"
@@ -70,9 +81,9 @@ async def test_the_daily_page_lists_the_longest_due_and_counts_the_others(
 
 
 async def test_the_daily_page_reads_what_is_nearly_due_and_not_what_is_open(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
-    await hear(office, *(received() for _ in range(3_000)))
+    await hear(harness, *(received() for _ in range(3_000)))
     await pool.execute("VACUUM ANALYZE clock")
     given = (["access"], ARRIVED, ARRIVED.date())
     for query, values in ((daily_page.NEAREST, (*given, ARRIVED, 100)), (daily_page.NUMBER, given)):

@@ -10,20 +10,20 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import company, digest, handlers
-from shared import tasks
-from shared.downstreams.contract import Operation
-from shared.events import QuestionAnswered, QuestionSent, RequestExtended, RequestReceived, RequestVerified
-from shared.fulfilment import Completed
-from shared.rights import Right
-from shared.transaction import Transactions
+from shared.domain.events import QuestionAnswered, QuestionSent, RequestExtended, RequestReceived, RequestVerified
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.fulfilment import queue as tasks
+from shared.fulfilment.store import Completed
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 from tests.fixtures.deadline_work import (
     ARRIVED,
     POLICY,
     HandClock,
     clock,
     closed,
+    harness,
     hear,
-    office,
     pool,
     received,
     stop,
@@ -32,7 +32,7 @@ from tests.fixtures.deadline_work import (
     told,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 asked, answered, extend = (
     partial(handler, policy=POLICY) for handler in (handlers.asked, handlers.answered, handlers.extend)
 )
@@ -92,15 +92,15 @@ async def waiting(pool: asyncpg.Pool, operation: Operation) -> list[dict[str, ob
 
 
 async def test_an_answered_question_moves_the_statutory_limit_alone_and_what_it_was_stays(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     sent = question(event, timedelta(days=1))
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await asked([sent], tx)
     assert await dates(pool, event.request_id) == (date(2026, 4, 4), date(2026, 4, 7))
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await answered([reply(sent, ARRIVED + timedelta(days=11))], tx)
     assert await dates(pool, event.request_id) == (date(2026, 4, 4), date(2026, 4, 15))  # ten days from 5 April
     before = await pool.fetchrow("SELECT cause, statutory_due_on, due_on FROM clock_before")
@@ -118,12 +118,12 @@ async def test_an_answered_question_moves_the_statutory_limit_alone_and_what_it_
     [(6, True, "asked_too_late"), (1, False, "condition_not_recorded")],
 )
 async def test_a_question_that_does_not_count_moves_nothing_and_the_reason_is_on_record(
-    office: Transactions, pool: asyncpg.Pool, after: int, recorded: object, reason: str
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, after: int, recorded: object, reason: str
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     sent = question(event, timedelta(days=after), recorded=bool(recorded))
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await asked([sent], tx)
         await answered([reply(sent, ARRIVED + timedelta(days=20))], tx)
     assert await dates(pool, event.request_id) == (date(2026, 4, 4), date(2026, 4, 7))
@@ -132,107 +132,107 @@ async def test_a_question_that_does_not_count_moves_nothing_and_the_reason_is_on
 
 
 async def test_while_a_question_is_open_only_the_commitment_can_be_overdue(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     sent = question(event, timedelta(days=1))
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await asked([sent], tx)
     clock.at = ARRIVED + timedelta(days=60)
-    await sweep_all(sweep_of(office))
+    await sweep_all(sweep_of(harness))
     assert (await told(pool))[event.request_id][-1] == "overdue commitment"
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await answered([reply(sent, clock.at)], tx)
     clock.at += timedelta(days=40)
-    await sweep_all(sweep_of(office))
+    await sweep_all(sweep_of(harness))
     assert (await told(pool))[event.request_id][-2:] == ["overdue commitment", "overdue statutory"]
 
 
 async def test_an_answer_given_while_a_question_is_open_is_judged_with_the_days_of_the_question(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
     event = received()
-    await hear(office, event)
-    async with office.begin() as tx:
+    await hear(harness, event)
+    async with harness.begin() as tx:
         await asked([question(event, timedelta(days=1))], tx)
         await stop([closed(event, ARRIVED + timedelta(days=40))], tx)
     assert await pool.fetchval("SELECT timeliness FROM clock") == "late_commitment"
 
 
 async def test_an_extension_moves_both_clocks_and_the_warnings_start_anew(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     clock.at = ARRIVED + timedelta(days=28)
-    await sweep_all(sweep_of(office))
-    async with office.begin() as tx:
+    await sweep_all(sweep_of(harness))
+    async with harness.begin() as tx:
         await extend([extended(event, date(2026, 6, 4))], tx)
     assert await dates(pool, event.request_id) == (date(2026, 6, 4), date(2026, 6, 5))
     clock.at = datetime(2026, 6, 20, tzinfo=UTC)
-    await sweep_all(sweep_of(office))
+    await sweep_all(sweep_of(harness))
     again = ["approaching 7", "approaching 3", "approaching 1", "overdue commitment", "overdue statutory"]
     assert (await told(pool))[event.request_id] == ["approaching 7", "approaching 3", *again]
     assert await on_record(pool, event.request_id, "deadline.extended") == [{"reason": "VOLUME"}]
 
 
-async def test_a_clock_that_has_stopped_moves_no_more(office: Transactions, pool: asyncpg.Pool) -> None:
+async def test_a_clock_that_has_stopped_moves_no_more(harness: UnitOfWorkFactory, pool: asyncpg.Pool) -> None:
     event = received()
-    await hear(office, event)
-    async with office.begin() as tx:
+    await hear(harness, event)
+    async with harness.begin() as tx:
         await stop([closed(event, ARRIVED)], tx)
         await extend([extended(event, date(2026, 6, 4))], tx)
     assert await dates(pool, event.request_id) == (date(2026, 4, 4), date(2026, 4, 7))
 
 
 async def test_a_ticket_that_may_exist_is_resolved_with_the_answer(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     warned, quiet = received(), received()
-    await hear(office, warned, quiet)
+    await hear(harness, warned, quiet)
     clock.at = ARRIVED + timedelta(days=28)
-    await sweep_all(sweep_of(office))
-    async with office.begin() as tx:
+    await sweep_all(sweep_of(harness))
+    async with harness.begin() as tx:
         await stop([closed(quiet, clock.at)], tx)  # its warning is withdrawn before anybody saw it
     async with pool.acquire() as connection:
         (claim,) = await tasks.claim(connection, ("ticketing", "escalate"), 10, clock.at, LEASE)
     assert claim.request_id == warned.request_id
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([closed(warned, clock.at)], tx)
     assert await waiting(pool, Operation.ESCALATE) == [{"level": "resolved", "outcome": "fulfilled"}]
 
 
 async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_answer(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     events = [received(), received()]
-    await hear(office, *events)
-    async with office.begin() as tx:
+    await hear(harness, *events)
+    async with harness.begin() as tx:
         await company.flag([verified(event) for event in events], tx)
     assert await waiting(pool, Operation.FLAG) == [{"open": True}] * 2
     async with pool.acquire() as connection:
         (claim,) = await tasks.claim(connection, ("crm", "flag"), 1, clock.at, LEASE)
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([closed(event, clock.at) for event in events], tx)
     assert await waiting(pool, Operation.FLAG) == [{"open": False}]  # the other one was never begun
     assert claim.request_id in {event.request_id for event in events}
 
 
 async def test_a_flag_that_another_worker_was_setting_meanwhile_is_taken_away_once_more(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
-    async with office.begin() as tx:
+    await hear(harness, event)
+    async with harness.begin() as tx:
         await company.flag([verified(event)], tx)
     async with pool.acquire() as connection:
         await tasks.claim(connection, ("crm", "flag"), 1, clock.at, LEASE)
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([closed(event, clock.at)], tx)
     async with pool.acquire() as connection:
         (claim,) = await tasks.claim(connection, ("crm", "flag"), 1, clock.at, LEASE)
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         conclusion = tasks.Conclusion(claim, "done", {"outcome": "no_match"}, None, clock.at)
         await tasks.conclude(tx.connection, [conclusion], clock.at)
         await company.flagged([completed(claim)], tx)
@@ -240,15 +240,15 @@ async def test_a_flag_that_another_worker_was_setting_meanwhile_is_taken_away_on
 
 
 async def test_the_digest_counts_by_right_once_a_day_however_long_the_service_was_away(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     due = received(received_at=ARRIVED - timedelta(days=25))
     overdue = received(received_at=ARRIVED - timedelta(days=40), right=Right.ERASURE)
     done = received()
-    await hear(office, due, overdue, received(), done)
-    async with office.begin() as tx:
+    await hear(harness, due, overdue, received(), done)
+    async with harness.begin() as tx:
         await stop([closed(done, ARRIVED)], tx)
-    sweep = sweep_of(office)
+    sweep = sweep_of(harness)
     clock.at = datetime(2026, 3, 5, 10, tzinfo=UTC)  # five in the morning in New York
     assert not await sweep.report()
     clock.at = datetime(2026, 3, 5, 12, tzinfo=UTC)
@@ -267,11 +267,11 @@ async def test_the_digest_counts_by_right_once_a_day_however_long_the_service_wa
 
 
 async def test_the_digest_reads_what_is_open_and_not_what_was_answered(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
-    await hear(office, *(received() for _ in range(500)))
+    await hear(harness, *(received() for _ in range(500)))
     await pool.execute("UPDATE clock SET responded_at = received_at")
-    await hear(office, received())
+    await hear(harness, received())
     await pool.execute("VACUUM ANALYZE clock")
     plan = await pool.fetchval(f"EXPLAIN (FORMAT JSON) {digest.COUNTS}", ARRIVED, ARRIVED + digest.SOON)
     assert "clock_open" in (plan if isinstance(plan, str) else json.dumps(plan))

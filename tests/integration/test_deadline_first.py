@@ -12,24 +12,24 @@ from services.amendment import handlers as amendment
 from services.deadline import company
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from shared import keyring
-from shared.bell import Bell
-from shared.bus.topics import ServiceName
-from shared.desk import Desk
-from shared.downstreams.contract import Note, Operation, Receipt, Result, Task, TaskOutcome
-from shared.events import RequestVerified
-from shared.fulfilment import Completed
-from shared.identities import Identity, IdentityType
-from shared.plan import Step
-from shared.postgres import connect_pool
-from shared.rights import Right
-from shared.settings import PostgresSettings, WorkSettings
-from shared.transaction import Transaction, Transactions
-from shared.vault import Statement, Vault
+from shared.domain.events import RequestVerified
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, Step, TaskOutcome
+from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.fulfilment.store import Completed
+from shared.fulfilment.worker import Worker
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.settings import WorkSettings
+from shared.runtime.wakeup import Wakeup
+from shared.storage import keyring
+from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import TRACING, SetClock
 
 OTHERS, BATCH = 10_000, 200
-Begin = Callable[[Sequence[RequestVerified], Transaction], Awaitable[None]]
+Begin = Callable[[Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
 
 
 @dataclass
@@ -44,15 +44,15 @@ class Store:
     def adapter(self) -> "Store":
         return self
 
-    async def _do(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
-        del note
+    async def _do(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
         self.asked += [task.request_id for task in tasks]
         return [Receipt(task.task_id, TaskOutcome.AMENDED, found=1, changed=1) for task in tasks]
 
     erase = export = rectify = restrict = suppress = flag = _do
 
 
-async def _nothing(completed: Sequence[Completed], tx: Transaction) -> None:
+async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Nothing follows in this test."""
 
 
@@ -79,10 +79,10 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
 ) -> None:
     store = Store()
     async with await connect_pool(PostgresSettings(dsn=database), service) as pool:
-        office = Transactions(pool, service, clock, Vault(keys), {operation: ((Step("store", operation),),)})
-        office.bells["store", operation.value] = Bell()
+        harness = UnitOfWorkFactory(pool, service, clock, Vault(keys), {operation: ((Step("store", operation),),)})
+        harness.wakeups["store", operation.value] = Wakeup()
         subject = uuid7()
-        known = Statement((Identity(IdentityType.EMAIL, "ada@example.org"),))
+        known = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
         today = clock.now().date()
 
         def verified(due_on: date) -> RequestVerified:
@@ -92,13 +92,13 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
 
         others = [verified(today + timedelta(days=28)) for _ in range(OTHERS)]
         urgent = verified(today + timedelta(days=1))
-        async with office.begin() as tx:
+        async with harness.begin() as tx:
             await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(subject, known, tx.now)])
         for batch in (others[:5_000], others[5_000:], [urgent]):
-            async with office.begin() as tx:
+            async with harness.begin() as tx:
                 await begin(batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
-        desk = Desk(store, operation, office, dict.fromkeys(Operation, _nothing), settings, TRACING)
-        assert await desk.work() == BATCH
+        worker = Worker(store, operation, harness, dict.fromkeys(Operation, _nothing), settings, TRACING)
+        assert await worker.work() == BATCH
     assert store.asked[0] == urgent.request_id
     assert store.asked[1:] == [event.request_id for event in others[: BATCH - 1]]

@@ -8,19 +8,19 @@ import asyncpg
 import pytest
 
 from services.deadline import company, handlers
-from shared.downstreams.contract import Operation
-from shared.events import RequestExtended, RequestReceived, RequestRedated, RequestVerified
-from shared.rights import Outcome, Right
-from shared.time_limit import calc_version
-from shared.transaction import Transactions
+from shared.domain.events import RequestExtended, RequestReceived, RequestRedated, RequestVerified
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit import calc_version
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 from tests.fixtures.deadline_work import (
     ARRIVED,
     POLICY,
     HandClock,
     clock,
     closed,
+    harness,
     hear,
-    office,
     pool,
     received,
     stop,
@@ -29,7 +29,7 @@ from tests.fixtures.deadline_work import (
     told,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 redate, extend = (partial(handler, policy=POLICY) for handler in (handlers.redate, handlers.extend))
 FOUND = ARRIVED - timedelta(days=20)  # 13 February: one month is the shorter of the two
 
@@ -48,8 +48,8 @@ def redated(event: RequestReceived, due_on: date, **changes: object) -> RequestR
     return RequestRedated.model_validate(given | changes)
 
 
-async def move(office: Transactions, *events: RequestRedated) -> None:
-    async with office.begin() as tx:
+async def move(harness: UnitOfWorkFactory, *events: RequestRedated) -> None:
+    async with harness.begin() as tx:
         await redate(events, tx)
 
 
@@ -59,11 +59,11 @@ async def row(pool: asyncpg.Pool, query: str) -> dict[str, object]:
 
 
 async def test_a_corrected_receipt_moves_every_date_and_what_they_were_stays(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
     event = received()
-    await hear(office, event)
-    await move(office, redated(event, date(2026, 3, 13), zones=("Europe/Paris", "America/New_York"), calendar="FR"))
+    await hear(harness, event)
+    await move(harness, redated(event, date(2026, 3, 13), zones=("Europe/Paris", "America/New_York"), calendar="FR"))
     now = await row(pool, "SELECT * FROM clock")
     assert (now["due_on"], now["statutory_due_on"], now["work_by"]) == (
         date(2026, 3, 13),
@@ -89,15 +89,15 @@ async def test_a_corrected_receipt_moves_every_date_and_what_they_were_stays(
 
 
 async def test_milestones_that_were_never_told_come_although_later_ones_of_the_old_dates_were(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     clock.at = ARRIVED + timedelta(days=28)
-    await sweep_all(sweep_of(office))
+    await sweep_all(sweep_of(harness))
     assert (await told(pool))[event.request_id] == ["approaching 7", "approaching 3"]
-    await move(office, redated(event, date(2026, 3, 13)))
-    await sweep_all(sweep_of(office))
+    await move(harness, redated(event, date(2026, 3, 13)))
+    await sweep_all(sweep_of(harness))
     assert (await told(pool))[event.request_id] == [
         *("approaching 7", "approaching 3", "approaching 1"),
         *("overdue commitment", "overdue statutory"),
@@ -105,29 +105,29 @@ async def test_milestones_that_were_never_told_come_although_later_ones_of_the_o
 
 
 async def test_a_receipt_that_is_corrected_to_a_later_day_is_warned_of_anew(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     clock.at = ARRIVED + timedelta(days=25)
-    await sweep_all(sweep_of(office))
-    await move(office, redated(event, date(2026, 4, 20), received_at=datetime(2026, 3, 21, 9, tzinfo=UTC)))
-    await sweep_all(sweep_of(office))
+    await sweep_all(sweep_of(harness))
+    await move(harness, redated(event, date(2026, 4, 20), received_at=datetime(2026, 3, 21, 9, tzinfo=UTC)))
+    await sweep_all(sweep_of(harness))
     assert (await told(pool))[event.request_id] == ["approaching 7"]
     clock.at = datetime(2026, 4, 14, 9, tzinfo=UTC)
-    await sweep_all(sweep_of(office))
+    await sweep_all(sweep_of(harness))
     assert (await told(pool))[event.request_id] == ["approaching 7", "approaching 7"]
 
 
 async def test_a_changed_policy_moves_the_law_s_limit_and_keeps_the_day_that_was_promised(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     await pool.execute(
         "UPDATE clock SET statutory_due_on = '2026-04-09', calc_version = 'rules-0', due_on = '2026-04-02'"
     )
-    await move(office, redated(event, date(2026, 4, 2), cause="policy_changed", received_at=ARRIVED))
+    await move(harness, redated(event, date(2026, 4, 2), cause="policy_changed", received_at=ARRIVED))
     now = await row(pool, "SELECT * FROM clock")
     assert (now["due_on"], now["statutory_due_on"], now["calc_version"]) == (
         date(2026, 4, 2),
@@ -137,37 +137,37 @@ async def test_a_changed_policy_moves_the_law_s_limit_and_keeps_the_day_that_was
     assert (now["work_by"], now["due_at"]) == (date(2026, 4, 2), datetime(2026, 4, 2, 22, tzinfo=UTC))
     before = await row(pool, "SELECT * FROM clock_before")
     assert (before["cause"], before["calc_version"]) == ("policy_changed", "rules-0")
-    await move(office, redated(event, date(2026, 4, 2), cause="policy_changed", received_at=ARRIVED))
+    await move(harness, redated(event, date(2026, 4, 2), cause="policy_changed", received_at=ARRIVED))
     assert await pool.fetchval("SELECT count(*) FROM clock_before") == 1
 
 
 async def test_an_extended_clock_stays_extended_when_its_receipt_is_corrected(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     extension = {"reason": "VOLUME", "due_on": date(2026, 6, 4), "told_at": ARRIVED}
     about = {"request_id": event.request_id, "occurred_at": ARRIVED, "right": event.right}
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await extend([RequestExtended.model_validate(about | extension)], tx)
-    await move(office, redated(event, date(2026, 5, 13)))
+    await move(harness, redated(event, date(2026, 5, 13)))
     now = await row(pool, "SELECT * FROM clock")
     assert (now["extended"], now["due_on"], now["statutory_due_on"]) == (True, date(2026, 5, 13), date(2026, 5, 13))
 
 
-async def test_a_clock_that_has_stopped_is_not_set_again(office: Transactions, pool: asyncpg.Pool) -> None:
+async def test_a_clock_that_has_stopped_is_not_set_again(harness: UnitOfWorkFactory, pool: asyncpg.Pool) -> None:
     event = received()
-    await hear(office, event)
-    async with office.begin() as tx:
+    await hear(harness, event)
+    async with harness.begin() as tx:
         await stop([closed(event, ARRIVED)], tx)
-    await move(office, redated(event, date(2026, 3, 13)))
+    await move(harness, redated(event, date(2026, 3, 13)))
     assert (await row(pool, "SELECT due_on FROM clock"))["due_on"] == date(2026, 4, 4)
     assert await pool.fetchval("SELECT count(*) FROM clock_before") == 0
 
 
-async def test_the_tasks_of_the_clock_itself_move_with_it(office: Transactions, pool: asyncpg.Pool) -> None:
+async def test_the_tasks_of_the_clock_itself_move_with_it(harness: UnitOfWorkFactory, pool: asyncpg.Pool) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     verified = RequestVerified(
         request_id=event.request_id,
         occurred_at=ARRIVED,
@@ -175,9 +175,9 @@ async def test_the_tasks_of_the_clock_itself_move_with_it(office: Transactions, 
         subject=event.subject,
         due_on=event.due_on,
     )
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await company.flag([verified], tx)
-    await move(office, redated(event, date(2026, 3, 13)))
+    await move(harness, redated(event, date(2026, 3, 13)))
     due_on = await pool.fetchval("SELECT due_on FROM task WHERE operation = $1", Operation.FLAG)
     assert due_on == date(2026, 3, 13)
 
@@ -193,22 +193,22 @@ async def test_the_tasks_of_the_clock_itself_move_with_it(office: Transactions, 
     ],
 )
 async def test_a_shorter_limit_of_our_own_counts_from_the_corrected_receipt(
-    office: Transactions, pool: asyncpg.Pool, changes: dict[str, object], due_at: datetime
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, changes: dict[str, object], due_at: datetime
 ) -> None:
     event = received(**changes)
-    await hear(office, event)
+    await hear(harness, event)
     first = await row(pool, "SELECT role, scope, due_on FROM clock")
     assert first["due_on"] in {date(2026, 3, 9), date(2026, 3, 7)}
     assert (first["role"], first["scope"]) == (event.role, event.scope)
     day = (due_at - timedelta(hours=1)).date()
-    await move(office, redated(event, day))
+    await move(harness, redated(event, day))
     assert (await row(pool, "SELECT due_at FROM clock"))["due_at"] == due_at
 
 
-async def test_what_was_forwarded_counts_as_the_processor_s(office: Transactions, pool: asyncpg.Pool) -> None:
+async def test_what_was_forwarded_counts_as_the_processor_s(harness: UnitOfWorkFactory, pool: asyncpg.Pool) -> None:
     event = received()
-    await hear(office, event)
-    async with office.begin() as tx:
+    await hear(harness, event)
+    async with harness.begin() as tx:
         await stop([closed(event, ARRIVED).model_copy(update={"outcome": Outcome.FORWARDED})], tx)
     assert (await row(pool, "SELECT role FROM clock"))["role"] == "processor"
 
@@ -219,12 +219,12 @@ async def test_what_was_forwarded_counts_as_the_processor_s(office: Transactions
 )
 @pytest.mark.parametrize("role", ["controller", "processor"])
 async def test_what_was_forwarded_is_judged_by_the_limit_for_that_whatever_it_was_taken_for(
-    office: Transactions, pool: asyncpg.Pool, role: str, days: int, how: str, due: str
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, role: str, days: int, how: str, due: str
 ) -> None:
     event = received(role=role)
-    await hear(office, event)
+    await hear(harness, event)
     passed_on = closed(event, event.received_at + timedelta(days=days))
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([passed_on.model_copy(update={"outcome": Outcome.FORWARDED})], tx)
     assert (await row(pool, "SELECT timeliness FROM clock"))["timeliness"] == how
     (told,) = await pool.fetch("SELECT detail FROM evidence.entry WHERE action = 'deadline.stopped'")

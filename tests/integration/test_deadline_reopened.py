@@ -4,13 +4,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import asyncpg
 
-from shared.transaction import Transactions
+from shared.messaging.unit_of_work import UnitOfWorkFactory
 from tests.fixtures.deadline_work import (
     ARRIVED,
     HandClock,
     clock,
+    harness,
     hear,
-    office,
     pool,
     received,
     stop,
@@ -33,18 +33,18 @@ from tests.fixtures.silent_questions import (
     silences,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 async def test_a_reopened_request_runs_until_its_new_day_and_what_its_dates_were_stays(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    event, sent = await one_asked(office)
+    event, sent = await one_asked(harness)
     answered_at = datetime(2026, 4, 20, 12, tzinfo=UTC)
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([given_up(event, LAST)], tx)
     clock.at = answered_at
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await reopen([resumed(event, sent, answered_at, date(2026, 5, 19))], tx)
 
     row = await pool.fetchrow("SELECT * FROM clock")
@@ -58,8 +58,8 @@ async def test_a_reopened_request_runs_until_its_new_day_and_what_its_dates_were
     assert await on_record(pool, "deadline.reopened") == [{"due_on": "2026-05-19"}]
 
     clock.at = datetime(2026, 6, 1, tzinfo=UTC)
-    await sweep_all(sweep_of(office))
-    await silences(office).look()
+    await sweep_all(sweep_of(harness))
+    await silences(harness).look()
     assert (await told(pool))[event.request_id] == [
         "approaching 7",
         "approaching 3",
@@ -68,26 +68,26 @@ async def test_a_reopened_request_runs_until_its_new_day_and_what_its_dates_were
         "overdue statutory",
     ]
     assert await notices(pool) == []
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([given_up(event, datetime(2026, 5, 20, 4, tzinfo=UTC))], tx)
     assert await pool.fetchval("SELECT timeliness FROM clock") == "late_commitment"
 
 
 async def test_the_law_is_never_said_to_end_before_the_commitment_of_a_reopened_request(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     sent = question(event, ARRIVED + timedelta(days=10))  # asked too late to stop the statutory clock
-    await ask(office, sent)
+    await ask(harness, sent)
     clock.at = datetime(2026, 4, 20, 12, tzinfo=UTC)
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([given_up(event, LAST)], tx)
         await reopen([resumed(event, sent, clock.at, date(2026, 5, 10))], tx)
     assert await pool.fetchval("SELECT statutory_due_on FROM clock") == date(2026, 5, 10)
     again = question(event, clock.at, "clarification")
-    await ask(office, again)
-    async with office.begin() as tx:
+    await ask(harness, again)
+    async with harness.begin() as tx:
         await answered([reply(again, clock.at + timedelta(days=1))], tx)
     assert await pool.fetchval("SELECT (due_on, statutory_due_on) FROM clock") == (
         date(2026, 5, 10),

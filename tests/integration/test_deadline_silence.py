@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from services.deadline import silence
-from shared.events import RequestExtended
-from shared.transaction import Transactions
-from tests.fixtures.deadline_work import HandClock, clock, hear, office, pool, received, stop
+from shared.domain.events import RequestExtended
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from tests.fixtures.deadline_work import HandClock, clock, harness, hear, pool, received, stop
 from tests.fixtures.silent_questions import (
     ASKED,
     LAST,
@@ -27,14 +27,14 @@ from tests.fixtures.silent_questions import (
     silences,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_their_day(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    _, sent = await one_asked(office)
-    look = silences(office).look
+    _, sent = await one_asked(harness)
+    look = silences(harness).look
     counts = []
     for start in (datetime(2026, 3, 13, 4, tzinfo=UTC), datetime(2026, 3, 20, 4, tzinfo=UTC), LAST):
         for clock.at in (start - timedelta(microseconds=1), start, start + timedelta(hours=5)):
@@ -62,47 +62,47 @@ async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_
     ],
 )
 async def test_after_downtime_only_the_latest_that_matters_is_told(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock, back_at: datetime, expected: list[tuple[str, int]]
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock, back_at: datetime, expected: list[tuple[str, int]]
 ) -> None:
-    await one_asked(office)
+    await one_asked(harness)
     clock.at = back_at
-    await silences(office).look()
-    await silences(office).look()
+    await silences(harness).look()
+    await silences(harness).look()
     assert days(await notices(pool)) == expected
 
 
 async def test_who_answers_in_time_hears_nothing_more(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    _, sent = await one_asked(office)
+    _, sent = await one_asked(harness)
     clock.at = datetime(2026, 3, 14, tzinfo=UTC)
-    await silences(office).look()
-    async with office.begin() as tx:
+    await silences(harness).look()
+    async with harness.begin() as tx:
         await answered([reply(sent, clock.at)], tx)
     clock.at = LAST + timedelta(days=10)
-    await silences(office).look()
+    await silences(harness).look()
     assert days(await notices(pool)) == [("reminder", 7)]
 
 
 async def test_a_request_that_was_closed_or_withdrawn_is_not_asked_again(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    event, _ = await one_asked(office)
-    late, _ = await one_asked(office)
-    async with office.begin() as tx:
+    event, _ = await one_asked(harness)
+    late, _ = await one_asked(harness)
+    async with harness.begin() as tx:
         await stop([given_up(event, ASKED + timedelta(days=1)), given_up(late, ASKED + timedelta(days=1))], tx)
-    await ask(office, question(late, ASKED + timedelta(days=2)))  # heard after the closure
+    await ask(harness, question(late, ASKED + timedelta(days=2)))  # heard after the closure
     clock.at = LAST + timedelta(days=10)
-    await silences(office).look()
+    await silences(harness).look()
     assert await notices(pool) == []
 
 
 async def test_dates_that_move_move_the_last_notice_and_repeat_no_reminder(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    event, sent = await one_asked(office)
+    event, sent = await one_asked(harness)
     clock.at = datetime(2026, 3, 21, tzinfo=UTC)
-    await silences(office).look()
+    await silences(harness).look()
     extension = RequestExtended(
         request_id=event.request_id,
         occurred_at=clock.at,
@@ -111,47 +111,47 @@ async def test_dates_that_move_move_the_last_notice_and_repeat_no_reminder(
         due_on=date(2026, 6, 4),
         told_at=clock.at,
     )
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await extend([extension], tx)
     clock.at = LAST + timedelta(days=1)
-    await silences(office).look()
+    await silences(harness).look()
     before = days(await notices(pool))
     clock.at = datetime(2026, 6, 2, 4, tzinfo=UTC)  # two working days before Thursday 4 June
-    await silences(office).look()
+    await silences(harness).look()
     (*_, last) = await notices(pool)
     assert before == [("reminder", 14)]
     assert (last.notice, last.question_id) == ("last_notice", sent.question_id)
 
 
 async def test_what_was_told_at_last_is_not_told_again_when_the_dates_move_later(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    event, _ = await one_asked(office)
+    event, _ = await one_asked(harness)
     clock.at = LAST
-    await silences(office).look()
-    await ask(office, question(event, LAST + timedelta(hours=1), "clarification"))
+    await silences(harness).look()
+    await ask(harness, question(event, LAST + timedelta(hours=1), "clarification"))
     clock.at = LAST + timedelta(hours=2)
-    await silences(office).look()
+    await silences(harness).look()
     assert days(await notices(pool)) == [("last_notice", 26)]
 
 
 async def test_several_instances_share_the_work_and_tell_each_notice_once(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     events = [received() for _ in range(40)]
-    await hear(office, *events)
-    await ask(office, *(question(event) for event in events))
+    await hear(harness, *events)
+    await ask(harness, *(question(event) for event in events))
     clock.at = LAST
-    await asyncio.gather(*(silences(office, batch=7).look() for _ in range(3)))
-    await silences(office).look()  # what each left in the hands of the others
+    await asyncio.gather(*(silences(harness, batch=7).look() for _ in range(3)))
+    await silences(harness).look()  # what each left in the hands of the others
     found = await notices(pool)
     assert len(found) == len({event.request_id for event in found}) == 40
 
 
-async def test_a_look_reads_what_is_due_and_not_what_is_open(office: Transactions, pool: asyncpg.Pool) -> None:
+async def test_a_look_reads_what_is_due_and_not_what_is_open(harness: UnitOfWorkFactory, pool: asyncpg.Pool) -> None:
     events = [received() for _ in range(300)]
-    await hear(office, *events)
-    await ask(office, *(question(event) for event in events))
+    await hear(harness, *events)
+    await ask(harness, *(question(event) for event in events))
     await pool.execute("VACUUM ANALYZE question")
     plan = await pool.fetchval(f"EXPLAIN (FORMAT JSON) {silence.COME}", ASKED, 1_000)
     assert "question_next_notice" in (plan if isinstance(plan, str) else json.dumps(plan))

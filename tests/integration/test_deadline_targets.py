@@ -16,10 +16,7 @@ from uuid_utils.compat import uuid7
 from services.deadline import handlers, watch
 from services.deadline.settings import DeadlineSettings
 from services.deadline.sweep import Sweep
-from shared.bus.consumer import loop_of
-from shared.bus.topics import ServiceName
-from shared.downstreams.contract import Operation
-from shared.events import (
+from shared.domain.events import (
     AnyEvent,
     FulfilmentCompleted,
     QuestionSent,
@@ -28,18 +25,21 @@ from shared.events import (
     RequestVerified,
     TargetMissed,
 )
-from shared.metrics import PEOPLE
-from shared.rights import Outcome
-from shared.telemetry import Pulse
-from shared.transaction import Transactions
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome
+from shared.domain.topics import ServiceName
+from shared.messaging.consumer import loop_of
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.metrics import PEOPLE
 from tests.fixtures.deadline_work import (
     ARRIVED,
     POLICY,
     HandClock,
     clock,
     closed,
+    harness,
     hear,
-    office,
     pool,
     received,
     stop,
@@ -48,20 +48,20 @@ from tests.fixtures.deadline_work import (
     tickets,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 asked, extend = partial(handlers.asked, policy=POLICY), partial(handlers.extend, policy=POLICY)
 ALL = ["triage", "question_sent", "collection", "review"]
 
 
-def abreast() -> Pulse:
+def abreast() -> Heartbeats:
     """The pulse of a service that has heard everything."""
-    pulse = Pulse()
-    pulse.heard(loop_of(ServiceName.DEADLINE), time.monotonic())
-    return pulse
+    heartbeats = Heartbeats()
+    heartbeats.heard(loop_of(ServiceName.DEADLINE), time.monotonic())
+    return heartbeats
 
 
-async def judge_all(office: Transactions, batch: int = 1_000) -> int:
-    sweep, looked_at = sweep_of(office, batch), 0
+async def judge_all(harness: UnitOfWorkFactory, batch: int = 1_000) -> int:
+    sweep, looked_at = sweep_of(harness, batch), 0
     while found := await sweep.judge(abreast()):
         looked_at += found
     return looked_at
@@ -106,14 +106,14 @@ def question(event: RequestReceived) -> QuestionSent:
 
 
 async def test_each_target_is_told_when_it_has_passed_and_its_role_with_it(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event, told = received(), []
     before = PEOPLE.get_sample_value("dsr_targets_missed_total", {"target": "review"}) or 0
-    await hear(office, event)
+    await hear(harness, event)
     for day in range(25):
         clock.at = ARRIVED + timedelta(days=day)
-        await judge_all(office)
+        await judge_all(harness)
         told.append(len((await missed(pool)).get(event.request_id, [])))
     assert [told.index(number) for number in range(1, 5)] == [5, 6, 11, 21]
     assert await missed(pool) == {event.request_id: ALL}
@@ -130,42 +130,42 @@ async def test_each_target_is_told_when_it_has_passed_and_its_role_with_it(
 
 
 async def test_after_weeks_of_downtime_all_that_was_missed_is_told_once_and_each_role_the_latest(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     events = [received() for _ in range(5)]
-    await hear(office, *events)
+    await hear(harness, *events)
     clock.at = ARRIVED + timedelta(days=22)
-    assert await judge_all(office) == 5
-    assert await judge_all(office) == 0
+    assert await judge_all(harness) == 5
+    assert await judge_all(harness) == 0
     assert await missed(pool) == {event.request_id: ALL for event in events}
     each = ["target_question_sent", "target_collection", "target_review"]
     assert Counter(await tickets(pool)) == Counter(each * 5)
 
 
 async def test_two_instances_at_once_tell_each_target_once(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     events = [received() for _ in range(500)]
-    await hear(office, *events)
+    await hear(harness, *events)
     clock.at = ARRIVED + timedelta(days=22)
-    looked_at = await asyncio.gather(*(judge_all(office, batch=50) for _ in range(2)))
+    looked_at = await asyncio.gather(*(judge_all(harness, batch=50) for _ in range(2)))
     assert sum(looked_at) == 500
     assert await missed(pool) == {event.request_id: ALL for event in events}
 
 
 async def test_a_step_that_was_taken_meets_its_targets(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     proven, in_question, done, nothing = (received() for _ in range(4))
-    async with office.begin() as tx:  # the end of the work is heard first: it came on another topic
+    async with harness.begin() as tx:  # the end of the work is heard first: it came on another topic
         await handlers.collected([collected(done)], tx)
-    await hear(office, proven, in_question, done, nothing)
-    async with office.begin() as tx:
+    await hear(harness, proven, in_question, done, nothing)
+    async with harness.begin() as tx:
         await handlers.verified([verified(proven), verified(done)], tx)
         await handlers.verified([verified(proven)], tx)
         await asked([question(in_question)], tx)
     clock.at = ARRIVED + timedelta(days=22)
-    await judge_all(office)
+    await judge_all(harness)
     assert await missed(pool) == {
         proven.request_id: ["collection", "review"],
         in_question.request_id: ["collection", "review"],
@@ -175,30 +175,30 @@ async def test_a_step_that_was_taken_meets_its_targets(
 
 
 async def test_an_answered_request_misses_nothing_and_a_warning_that_nobody_has_seen_is_cancelled(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     in_time, late = received(), received()
-    await hear(office, in_time, late)
-    async with office.begin() as tx:
+    await hear(harness, in_time, late)
+    async with harness.begin() as tx:
         await stop([closed(in_time, ARRIVED)], tx)
     clock.at = ARRIVED + timedelta(days=5)
-    await judge_all(office)
+    await judge_all(harness)
     assert await tickets(pool) == ["target_triage"]
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await stop([closed(late, clock.at)], tx)
     clock.at = ARRIVED + timedelta(days=22)
-    assert await judge_all(office) == 0
+    assert await judge_all(harness) == 0
     assert await missed(pool) == {late.request_id: ["triage"]}
     assert await tickets(pool) == []
 
 
 async def test_what_was_told_stays_told_when_the_dates_are_computed_anew(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     clock.at = ARRIVED + timedelta(days=11)
-    await judge_all(office)
+    await judge_all(harness)
     await pool.execute("UPDATE clock SET calc_version = 'rules-1/policy-before/holidays-1'")
     extension = RequestExtended(
         request_id=event.request_id,
@@ -208,79 +208,79 @@ async def test_what_was_told_stays_told_when_the_dates_are_computed_anew(
         due_on=date(2026, 6, 4),
         told_at=clock.at,
     )
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await extend([extension], tx)
-    assert await judge_all(office) == 1  # looked at again, and nothing of it told again
+    assert await judge_all(harness) == 1  # looked at again, and nothing of it told again
     assert await missed(pool) == {event.request_id: ALL[:3]}
     clock.at = ARRIVED + timedelta(days=22)
-    await judge_all(office)
+    await judge_all(harness)
     assert await missed(pool) == {event.request_id: ALL}
 
 
 async def test_an_extended_request_is_not_to_be_extended_again(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     await pool.execute("UPDATE clock SET extended = true")
     clock.at = ARRIVED + timedelta(days=23)
-    await sweep_all(sweep_of(office))
+    await sweep_all(sweep_of(harness))
     assert await tickets(pool) == []
 
 
 async def test_nothing_is_judged_beyond_what_was_heard(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    await hear(office, received())
+    await hear(harness, received())
     clock.at = ARRIVED + timedelta(days=5)
-    never, behind = Pulse(), Pulse()
+    never, behind = Heartbeats(), Heartbeats()
     behind.heard(loop_of(ServiceName.DEADLINE), time.monotonic() - timedelta(days=2).total_seconds())
-    assert [await sweep_of(office).judge(pulse) for pulse in (never, behind, abreast())] == [0, 0, 1]
+    assert [await sweep_of(harness).judge(heartbeats) for heartbeats in (never, behind, abreast())] == [0, 0, 1]
     assert list((await missed(pool)).values()) == [["triage"]]
 
 
 async def test_a_request_that_is_found_late_is_judged_once_its_steps_may_have_been_heard(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     clock.at = ARRIVED + timedelta(days=8)
     event = received(occurred_at=clock.at)
-    await hear(office, event)
-    assert await judge_all(office) == 0
+    await hear(harness, event)
+    assert await judge_all(harness) == 0
     clock.at += timedelta(minutes=30)
-    assert await judge_all(office) == 1
+    assert await judge_all(harness) == 1
     assert await missed(pool) == {event.request_id: ALL[:2]}
 
 
 async def test_an_overdue_request_gets_no_ticket_for_a_target(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received()
-    await hear(office, event)
+    await hear(harness, event)
     clock.at = ARRIVED + timedelta(days=50)
-    await judge_all(office)
+    await judge_all(harness)
     assert await missed(pool) == {event.request_id: ALL}
     assert await tickets(pool) == []
 
 
 async def test_a_look_at_many_open_requests_reads_only_those_whose_target_has_come(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    await hear(office, *(received() for _ in range(3_000)))
-    await hear(office, received(received_at=ARRIVED - timedelta(days=6)))
+    await hear(harness, *(received() for _ in range(3_000)))
+    await hear(harness, received(received_at=ARRIVED - timedelta(days=6)))
     await pool.execute("VACUUM ANALYZE clock")
     clock.at = ARRIVED + timedelta(hours=1)
     plan = await pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {watch.COME}", clock.at, 1_000)
     text = plan if isinstance(plan, str) else json.dumps(plan)
     assert "clock_next_target" in text
     assert "Rows Removed by Filter" not in text
-    assert await judge_all(office) == 1
+    assert await judge_all(harness) == 1
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 async def test_a_batch_of_targets_is_never_larger_than_the_settings_say(
-    office: Transactions, clock: HandClock, batch: int
+    harness: UnitOfWorkFactory, clock: HandClock, batch: int
 ) -> None:
-    await hear(office, *(received() for _ in range(4)))
+    await hear(harness, *(received() for _ in range(4)))
     clock.at = ARRIVED + timedelta(days=22)
-    sweep = Sweep(office, POLICY, DeadlineSettings(batch=batch))
+    sweep = Sweep(harness, POLICY, DeadlineSettings(batch=batch))
     assert await sweep.judge(abreast()) == batch

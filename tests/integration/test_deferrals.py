@@ -12,14 +12,14 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import deferrals, statistics
-from shared import disclosure, metrics
-from shared.downstreams.contract import Operation, TaskOutcome
-from shared.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided, TaskReport
-from shared.rights import Outcome, Right
-from shared.transaction import Transactions
-from tests.fixtures.deadline_work import ARRIVED, POLICY, HandClock, clock, closed, hear, office, pool, received, stop
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided, TaskReport
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Outcome, Right
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime import disclosure, metrics
+from tests.fixtures.deadline_work import ARRIVED, POLICY, HandClock, clock, closed, harness, hear, pool, received, stop
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 ZONE = ZoneInfo(POLICY.commitment.controller_zone)
 UNTIL = date(2026, 9, 30)
@@ -57,27 +57,27 @@ def completed(request_id: UUID, *tasks: TaskReport, deferred: bool = False) -> F
     )
 
 
-async def tell(office: Transactions, *events: FulfilmentCompleted | FulfilmentBlocked) -> None:
-    async with office.begin() as tx:
+async def tell(harness: UnitOfWorkFactory, *events: FulfilmentCompleted | FulfilmentBlocked) -> None:
+    async with harness.begin() as tx:
         await deferrals.hear(events, tx, policy=POLICY)
 
 
-async def answered(office: Transactions, event: RequestReceived) -> None:
-    async with office.begin() as tx:
+async def answered(harness: UnitOfWorkFactory, event: RequestReceived) -> None:
+    async with harness.begin() as tx:
         await stop([closed(event, ARRIVED + timedelta(days=1))], tx)
 
 
-async def asked(office: Transactions, *tasks: TaskReport) -> RequestReceived:
+async def asked(harness: UnitOfWorkFactory, *tasks: TaskReport) -> RequestReceived:
     """An erasure that was answered although these tasks kept something."""
     event = received(right=Right.ERASURE)
-    await hear(office, event)
-    await tell(office, completed(event.request_id, *tasks))
-    await answered(office, event)
+    await hear(harness, event)
+    await tell(harness, completed(event.request_id, *tasks))
+    await answered(harness, event)
     return event
 
 
-async def release(office: Transactions) -> int:
-    async with office.begin() as tx:
+async def release(harness: UnitOfWorkFactory) -> int:
+    async with harness.begin() as tx:
         return await deferrals.release(tx, ZONE, 100)
 
 
@@ -113,14 +113,14 @@ def test_a_day_is_kept_to_its_end_where_the_controller_is(until: date, zone: str
 
 
 async def test_what_was_kept_is_released_once_when_its_day_is_over_and_not_a_moment_before(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    event = await asked(office, kept("billing"), kept("archive"), erased("crm"))
+    event = await asked(harness, kept("billing"), kept("archive"), erased("crm"))
     clock.at = OVER - timedelta(microseconds=1)
-    assert await release(office) == 0
+    assert await release(harness) == 0
     clock.at = OVER
-    assert sum(await asyncio.gather(*(release(office) for _ in range(3)))) == 2
-    assert await release(office) == 0
+    assert sum(await asyncio.gather(*(release(harness) for _ in range(3)))) == 2
+    assert await release(harness) == 0
     told = await ended(pool)
     assert sorted(system for *_, systems, _ in told for system in systems) == ["archive", "billing"]
     assert {(request, subject, due) for request, subject, _, due in told} == {
@@ -133,29 +133,31 @@ async def test_what_was_kept_is_released_once_when_its_day_is_over_and_not_a_mom
 
 
 async def test_after_three_days_of_downtime_it_is_released_once_and_marked_late(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    await asked(office, kept())
+    await asked(harness, kept())
     clock.at = OVER + timedelta(days=3)
-    assert [await release(office), await release(office)] == [1, 0]
+    assert [await release(harness), await release(harness)] == [1, 0]
     assert await details(pool, "erasure.due") == [{"systems": ["billing"], "due_on": "2026-10-01", "late": True}]
 
 
-async def test_nothing_is_released_before_the_request_is_answered(office: Transactions, pool: asyncpg.Pool) -> None:
+async def test_nothing_is_released_before_the_request_is_answered(
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
+) -> None:
     event = received(right=Right.ERASURE)
-    await tell(office, completed(event.request_id, kept(until=date(2026, 3, 1))))  # heard before the request itself
-    await hear(office, event)
-    assert await release(office) == 0
-    await answered(office, event)
-    assert await release(office) == 1
+    await tell(harness, completed(event.request_id, kept(until=date(2026, 3, 1))))  # heard before the request itself
+    await hear(harness, event)
+    assert await release(harness) == 0
+    await answered(harness, event)
+    assert await release(harness) == 1
     assert len(await ended(pool)) == 1
 
 
 async def test_what_was_kept_beside_a_failure_is_known_although_a_person_closes_the_request(
-    office: Transactions, pool: asyncpg.Pool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool
 ) -> None:
     event, report = received(right=Right.ERASURE), kept()
-    await hear(office, event)
+    await hear(harness, event)
     failed = TaskReport(task_id=uuid7(), system="crm", operation=Operation.ERASE, outcome=None, failure="refused")
     blocked = FulfilmentBlocked(
         request_id=event.request_id,
@@ -164,85 +166,85 @@ async def test_what_was_kept_beside_a_failure_is_known_although_a_person_closes_
         operation=Operation.ERASE,
         tasks=(report, failed),
     )
-    await tell(office, blocked)
-    await tell(office, completed(event.request_id, report, erased("crm")))
-    await answered(office, event)
+    await tell(harness, blocked)
+    await tell(harness, completed(event.request_id, report, erased("crm")))
+    await answered(harness, event)
     assert await states(pool) == {"billing": "scheduled"}
     assert len(await details(pool, "erasure.deferred")) == 1
 
 
 async def test_what_is_erased_later_is_done_and_what_is_kept_again_is_scheduled_anew(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
-    event = await asked(office, first := kept("billing"), kept("archive"))
+    event = await asked(harness, first := kept("billing"), kept("archive"))
     clock.at = OVER
-    await release(office)
+    await release(harness)
     later = kept("archive", UNTIL + timedelta(days=365))
-    await tell(office, completed(event.request_id, erased("billing"), later, deferred=True))
+    await tell(harness, completed(event.request_id, erased("billing"), later, deferred=True))
     assert await states(pool) == {"archive": "scheduled", "billing": "done"}
-    await tell(office, completed(event.request_id, first))  # an old report says nothing new
+    await tell(harness, completed(event.request_id, first))  # an old report says nothing new
     assert await states(pool) == {"archive": "scheduled", "billing": "done"}
     assert await details(pool, "erasure.executed") == [{"system": "billing", "outcome": "erased"}]
     clock.at = OVER + timedelta(days=365)
-    assert await release(office) == 1
+    assert await release(harness) == 1
 
 
 async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_then_held(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     clock.at = OVER
-    event = await asked(office, kept())
-    assert await release(office) == 1
-    await tell(office, completed(event.request_id, kept(), deferred=True))
-    assert await release(office) == 0
+    event = await asked(harness, kept())
+    assert await release(harness) == 1
+    await tell(harness, completed(event.request_id, kept(), deferred=True))
+    assert await release(harness) == 0
     assert await states(pool) == {"billing": "held"}
 
 
 async def test_what_is_held_waits_for_a_person_and_for_the_answer(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     event = received(right=Right.ERASURE)
-    await hear(office, event)
-    await tell(office, completed(event.request_id, kept(until=None)))
+    await hear(harness, event)
+    await tell(harness, completed(event.request_id, kept(until=None)))
     decided = RetryDecided(request_id=event.request_id, occurred_at=ARRIVED, right=Right.ERASURE, subject=event.subject)
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await deferrals.let_go([decided], tx)
-    await answered(office, event)
+    await answered(harness, event)
     clock.at = ARRIVED + timedelta(days=9_000)
-    assert await release(office) == 0
+    assert await release(harness) == 0
     assert await states(pool) == {"billing": "held"}
-    async with office.begin() as tx:
+    async with harness.begin() as tx:
         await deferrals.let_go([decided], tx)
-    assert await release(office) == 1
+    assert await release(harness) == 1
 
 
 @pytest.mark.parametrize("heard_first", [True, False])
 async def test_a_withdrawn_request_erases_nothing_later(
-    office: Transactions, pool: asyncpg.Pool, *, heard_first: bool
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, *, heard_first: bool
 ) -> None:
     event = received(right=Right.ERASURE)
-    await hear(office, event)
+    await hear(harness, event)
     withdrawn = closed(event, ARRIVED).model_copy(update={"outcome": Outcome.WITHDRAWN})
     if heard_first:
-        await tell(office, completed(event.request_id, kept()))
-    async with office.begin() as tx:
+        await tell(harness, completed(event.request_id, kept()))
+    async with harness.begin() as tx:
         await stop([withdrawn], tx)
     if not heard_first:
-        await tell(office, completed(event.request_id, kept()))
+        await tell(harness, completed(event.request_id, kept()))
     assert await states(pool) == {}
 
 
 async def test_deferred_erasures_are_counted_by_system_and_state_and_hidden_where_they_are_few(
-    office: Transactions, pool: asyncpg.Pool, clock: HandClock
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock
 ) -> None:
     now = clock.at
     today = now.astimezone(ZONE).date()
     for days, number in {31: 5, 29: 1, -1: 2, -2: 3}.items():
         for _ in range(number):
-            await asked(office, kept(until=today + timedelta(days=days)))
-    await asked(office, kept("archive", until=None))
-    event = await asked(office, kept("archive"))
-    await tell(office, completed(event.request_id, erased("archive")))
+            await asked(harness, kept(until=today + timedelta(days=days)))
+    await asked(harness, kept("archive", until=None))
+    event = await asked(harness, kept("archive"))
+    await tell(harness, completed(event.request_id, erased("archive")))
     async with pool.acquire() as connection:
         await statistics.count(connection, now, POLICY)
     exact = {

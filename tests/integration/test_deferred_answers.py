@@ -7,10 +7,10 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.intake import handlers
-from shared import certificate
-from shared.downstreams.contract import Operation, TaskOutcome
-from shared.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
-from shared.rights import Outcome, Right
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Outcome, Right
+from shared.storage import certificate
 from tests.integration.test_intake_timing import Door, door
 
 __all__ = ["door"]
@@ -37,7 +37,7 @@ async def completed(door: Door, path: str, *events: tuple[TaskReport, ...], defe
     said = [
         FulfilmentCompleted(
             request_id=UUID(path.rpartition("/")[2]),
-            occurred_at=door.office.clock.now(),
+            occurred_at=door.harness.clock.now(),
             right=Right.ERASURE,
             operation=Operation.ERASE,
             outcome=Outcome.FULFILLED if deferred else Outcome.PARTIALLY_FULFILLED,
@@ -46,7 +46,7 @@ async def completed(door: Door, path: str, *events: tuple[TaskReport, ...], defe
         )
         for tasks in events
     ]
-    async with door.office.begin() as tx:
+    async with door.harness.begin() as tx:
         await handlers.complete(said, tx)
 
 
@@ -96,13 +96,13 @@ async def test_a_deferred_erasure_that_failed_is_still_told_as_kept_and_tried_ag
     path = await partly_erased(door)
     blocked = FulfilmentBlocked(
         request_id=UUID(path.rpartition("/")[2]),
-        occurred_at=door.office.clock.now(),
+        occurred_at=door.harness.clock.now(),
         right=Right.ERASURE,
         operation=Operation.ERASE,
         tasks=(report("billing", None, failure="residue_found"),),
         deferred=True,
     )
-    async with door.office.begin() as tx:
+    async with door.harness.begin() as tx:
         await handlers.ask_a_person([blocked], tx)
     view = await view_of(door, path)
     assert (view["state"], view["answer"]) == ("closed", KEPT_ANSWER)

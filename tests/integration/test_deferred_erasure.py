@@ -8,14 +8,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import handlers, keys
-from shared import fulfilment
-from shared.desk import Desk
-from shared.downstreams.contract import Note, Operation, Receipt, Result, Task, TaskOutcome
-from shared.errors import Misconfigured, ResidueFound
-from shared.events import RequestClosed, RequestVerified, RetentionEnded
-from shared.identities import IdentityType
-from shared.rights import Outcome, Right
-from tests.fixtures.engine import DUE, Office, OpenOffice, ScriptedSystem
+from shared.domain.errors import Misconfigured, ResidueFound
+from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Outcome, Right
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.worker import Worker
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
 
 AGAIN = date(2027, 1, 1)
 
@@ -23,51 +24,51 @@ AGAIN = date(2027, 1, 1)
 class Erasure:
     """One erasure, worked and closed by hand."""
 
-    def __init__(self, office: Office, verified: RequestVerified) -> None:
-        self.office = office
+    def __init__(self, harness: Harness, verified: RequestVerified) -> None:
+        self.harness = harness
         self.verified = verified
         facts = verified.model_dump(include={"request_id", "occurred_at", "right", "subject"})
         self._closed = facts | {"outcome": Outcome.PARTIALLY_FULFILLED, "responded_at": verified.occurred_at}
         self._ended = facts | {"due_on": AGAIN}
 
     @classmethod
-    async def begin(cls, office: Office) -> "Erasure":
+    async def begin(cls, harness: Harness) -> "Erasure":
         verified = RequestVerified(
             request_id=uuid7(),
-            occurred_at=office.transactions.clock.now(),
+            occurred_at=harness.unit_of_work.clock.now(),
             right=Right.ERASURE,
-            subject=await office.subject(),
+            subject=await harness.subject(),
             due_on=DUE,
         )
-        async with office.transactions.begin() as tx:
+        async with harness.unit_of_work.begin() as tx:
             await handlers.begin([verified], tx)
-        return cls(office, verified)
+        return cls(harness, verified)
 
     async def work(self) -> None:
-        for system in self.office.systems:
-            await desk(self.office, system).work()
+        for system in self.harness.systems:
+            await worker(self.harness, system).work()
 
     async def close(self, outcome: Outcome = Outcome.PARTIALLY_FULFILLED, *, resumable: bool = False) -> None:
         closed = RequestClosed.model_validate(self._closed | {"outcome": outcome, "resumable": resumable})
-        async with self.office.transactions.begin() as tx:
+        async with self.harness.unit_of_work.begin() as tx:
             await handlers.shred_key([closed], tx)
 
     async def release(self, *systems: str) -> None:
-        async with self.office.transactions.begin() as tx:
+        async with self.harness.unit_of_work.begin() as tx:
             await handlers.release([RetentionEnded.model_validate(self._ended | {"systems": systems})], tx)
 
     async def has_key(self) -> bool:
-        async with self.office.pool.acquire() as connection:
-            return bool(await self.office.transactions.vault.unshredded(connection, [self.verified.subject]))
+        async with self.harness.pool.acquire() as connection:
+            return bool(await self.harness.unit_of_work.vault.unshredded(connection, [self.verified.subject]))
 
     async def actions(self) -> list[str]:
-        taken = await self.office.actions(self.verified.request_id)
+        taken = await self.harness.actions(self.verified.request_id)
         return [action for action in taken if action.startswith("key")]
 
 
-def desk(office: Office, system: str) -> Desk:
+def worker(harness: Harness, system: str) -> Worker:
     """A worker that concludes as the service does."""
-    worker = office.desk(system)
+    worker = harness.worker(system)
     worker._conclude = {Operation.ERASE: handlers.finish}  # noqa: SLF001  # the fixture's own conclusion says less
     return worker
 
@@ -76,7 +77,7 @@ def keeps(system: str, needs: frozenset[IdentityType] = frozenset({IdentityType.
     """A system that has to keep two rows of everybody."""
     scripted = ScriptedSystem(system, needs=needs)
 
-    async def retain(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+    async def retain(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         kept = TaskOutcome.RETAINED
         return [Receipt(t.task_id, kept, found=2, remaining=2, ground="tax_law", until=AGAIN) for t in asked]
 
@@ -88,16 +89,16 @@ async def erase_now(system: ScriptedSystem) -> None:
     del system.answers[Operation.ERASE]
 
 
-async def said(office: Office) -> list[Mapping[str, object]]:
-    rows = await office.pool.fetch("SELECT convert_from(value, 'UTF8')::jsonb FROM outbox ORDER BY position")
+async def said(harness: Harness) -> list[Mapping[str, object]]:
+    rows = await harness.pool.fetch("SELECT convert_from(value, 'UTF8')::jsonb FROM outbox ORDER BY position")
     return [row[0] for row in rows]
 
 
 async def test_the_key_stays_while_a_system_keeps_data_and_goes_with_its_deferred_erasure(
-    open_office: OpenOffice,
+    open_harness: OpenHarness,
 ) -> None:
     billing, crm = keeps("billing"), ScriptedSystem("crm")
-    erasure = await Erasure.begin(await open_office(billing, crm))
+    erasure = await Erasure.begin(await open_harness(billing, crm))
     await erasure.work()
     await erasure.close()
     assert (await erasure.has_key(), await erasure.actions()) == (True, ["key.kept"])
@@ -108,7 +109,7 @@ async def test_the_key_stays_while_a_system_keeps_data_and_goes_with_its_deferre
     assert (len(billing.asked), len(crm.asked)) == (2, 1)
     first, second = billing.asked
     assert (first.task_id != second.task_id, second.identities, second.due_on) == (True, first.identities, AGAIN)
-    assert [(each["outcome"], each["deferred"]) for each in await said(erasure.office)] == [
+    assert [(each["outcome"], each["deferred"]) for each in await said(erasure.harness)] == [
         ("partially_fulfilled", False),
         ("fulfilled", True),
     ]
@@ -116,23 +117,23 @@ async def test_the_key_stays_while_a_system_keeps_data_and_goes_with_its_deferre
 
 
 async def test_the_last_of_several_deferred_erasures_shreds_the_key_even_if_they_end_at_once(
-    open_office: OpenOffice,
+    open_harness: OpenHarness,
 ) -> None:
     systems = [keeps(name) for name in ("a", "b", "c")]
-    erasure = await Erasure.begin(await open_office(*systems))
+    erasure = await Erasure.begin(await open_harness(*systems))
     await erasure.work()
     await erasure.close()
     for system in systems:
         await erase_now(system)
         await erasure.release(system.system)
-    await asyncio.gather(*(desk(erasure.office, system.system).work() for system in systems))
+    await asyncio.gather(*(worker(erasure.harness, system.system).work() for system in systems))
     assert not await erasure.has_key()
     assert (await erasure.actions()).count("key.shredded") == 1
 
 
-async def test_what_is_kept_again_keeps_the_key_again(open_office: OpenOffice) -> None:
+async def test_what_is_kept_again_keeps_the_key_again(open_harness: OpenHarness) -> None:
     billing = keeps("billing")
-    erasure = await Erasure.begin(await open_office(billing))
+    erasure = await Erasure.begin(await open_harness(billing))
     await erasure.work()
     await erasure.close()
     await erasure.release("billing")
@@ -144,22 +145,22 @@ async def test_what_is_kept_again_keeps_the_key_again(open_office: OpenOffice) -
     assert not await erasure.has_key()
 
 
-async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_again(open_office: OpenOffice) -> None:
+async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_again(open_harness: OpenHarness) -> None:
     billing = keeps("billing")
-    erasure = await Erasure.begin(await open_office(billing))
+    erasure = await Erasure.begin(await open_harness(billing))
     await erasure.work()
     await erasure.close()
 
-    async def leave_something(asked: Sequence[Task], _note: Note) -> Sequence[Result]:
+    async def leave_something(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
         return [ResidueFound("one row") for _ in asked]
 
     billing.answers[Operation.ERASE] = leave_something
     await erasure.release("billing")
     await erasure.work()
-    told = (await said(erasure.office))[-1]
+    told = (await said(erasure.harness))[-1]
     assert (told["type"], told["deferred"], await erasure.has_key()) == ("dsr.fulfilment.blocked.v1", True, True)
     await erase_now(billing)
-    async with erasure.office.transactions.begin() as tx:
+    async with erasure.harness.unit_of_work.begin() as tx:
         await fulfilment.retry(tx, [erasure.verified.request_id])
     await erasure.work()
     assert not await erasure.has_key()
@@ -167,19 +168,19 @@ async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_aga
 
 @pytest.mark.parametrize("withdrawn", [True, False])
 async def test_the_key_goes_at_once_where_nothing_is_kept_or_nothing_is_wanted(
-    open_office: OpenOffice, *, withdrawn: bool
+    open_harness: OpenHarness, *, withdrawn: bool
 ) -> None:
-    erasure = await Erasure.begin(await open_office(keeps("billing") if withdrawn else ScriptedSystem("billing")))
+    erasure = await Erasure.begin(await open_harness(keeps("billing") if withdrawn else ScriptedSystem("billing")))
     await erasure.work()
     await erasure.close(Outcome.WITHDRAWN if withdrawn else Outcome.FULFILLED)
     assert (await erasure.has_key(), await erasure.actions()) == (False, ["key.shredded"])
 
 
 async def test_who_may_still_resume_the_request_keeps_the_key_beyond_the_deferred_erasure(
-    open_office: OpenOffice,
+    open_harness: OpenHarness,
 ) -> None:
     billing = keeps("billing")
-    erasure = await Erasure.begin(await open_office(billing))
+    erasure = await Erasure.begin(await open_harness(billing))
     await erasure.work()
     await erasure.close(resumable=True)
     await erase_now(billing)
@@ -191,17 +192,17 @@ async def test_who_may_still_resume_the_request_keeps_the_key_beyond_the_deferre
     assert not await erasure.has_key()
 
 
-async def test_a_system_that_can_no_longer_be_asked_is_named(open_office: OpenOffice) -> None:
-    erasure = await Erasure.begin(await open_office(keeps("billing")))
+async def test_a_system_that_can_no_longer_be_asked_is_named(open_harness: OpenHarness) -> None:
+    erasure = await Erasure.begin(await open_harness(keeps("billing")))
     with pytest.raises(Misconfigured, match="erase: archive"):
         await erasure.release("billing", "archive")
 
 
-async def test_whether_something_is_kept_is_read_from_an_index_that_holds_only_that(open_office: OpenOffice) -> None:
-    office = await open_office(ScriptedSystem("billing"))
-    erasures = [await Erasure.begin(office) for _ in range(200)]
+async def test_whether_something_is_kept_is_read_from_an_index_that_holds_only_that(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("billing"))
+    erasures = [await Erasure.begin(harness) for _ in range(200)]
     await erasures[0].work()
-    await office.pool.execute("ANALYZE task, fulfilment")
+    await harness.pool.execute("ANALYZE task, fulfilment")
     requests = [each.verified.request_id for each in erasures[:3]]
-    plan = "\n".join(row[0] for row in await office.pool.fetch(f"EXPLAIN {keys.KEPT}", requests))
+    plan = "\n".join(row[0] for row in await harness.pool.fetch(f"EXPLAIN {keys.KEPT}", requests))
     assert "task_retained" in plan

@@ -11,9 +11,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.local.paths import ROOT
-from shared import evidence
-from shared.bus.topics import ServiceName
-from tests.fixtures.engine import Office, OpenOffice
+from shared.domain.topics import ServiceName
+from shared.storage import evidence
+from tests.fixtures.engine import Harness, OpenHarness
 
 CHANGES = [
     ("chain", "chain = 'export'"),
@@ -28,101 +28,101 @@ CHANGES = [
 ]
 
 
-async def written(office: Office, count: int = 5) -> list[UUID]:
+async def written(harness: Harness, count: int = 5) -> list[UUID]:
     """Entries of as many requests, two of them in each transaction."""
     requests = [uuid7() for _ in range(count)]
     for request in requests:
-        async with office.transactions.begin() as tx:
-            tx.record(request, "task.concluded", {"found": 2, "system": "crm"})
-            tx.record(request, "request.closed", {})
+        async with harness.unit_of_work.begin() as tx:
+            tx.log_evidence(request, "task.concluded", {"found": 2, "system": "crm"})
+            tx.log_evidence(request, "request.closed", {})
     return requests
 
 
-async def chain(office: Office) -> list[asyncpg.Record]:
-    return await office.pool.fetch("SELECT * FROM evidence.entry ORDER BY seq")
+async def chain(harness: Harness) -> list[asyncpg.Record]:
+    return await harness.pool.fetch("SELECT * FROM evidence.entry ORDER BY seq")
 
 
-async def tampered(office: Office, statement: str) -> None:
+async def tampered(harness: Harness, statement: str) -> None:
     """What somebody with all rights on the database could do."""
-    async with office.pool.acquire() as connection, connection.transaction():
+    async with harness.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(statement)
 
 
-async def test_a_chain_that_nobody_touched_holds(open_office: OpenOffice) -> None:
-    office = await open_office()
-    requests = await written(office)
-    rows = await chain(office)
+async def test_a_chain_that_nobody_touched_holds(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    requests = await written(harness)
+    rows = await chain(harness)
     assert [row["seq"] for row in rows] == list(range(1, 11))
     assert [row["request_id"] for row in rows[::2]] == requests
     assert evidence.first_break(rows) is None
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         assert await evidence.audit(connection, "erasure") is None
 
 
 @pytest.mark.parametrize(("column", "change"), CHANGES, ids=[column for column, _ in CHANGES])
-async def test_a_changed_column_is_found(open_office: OpenOffice, column: str, change: str) -> None:
-    office = await open_office()
-    await written(office)
-    before = (await chain(office))[4]
-    await tampered(office, f"UPDATE evidence.entry SET {change} WHERE seq = 5")
-    assert before[column] not in [row[column] for row in await chain(office) if row["seq"] in {5, 99}]
-    assert evidence.first_break(await chain(office)) is not None
+async def test_a_changed_column_is_found(open_harness: OpenHarness, column: str, change: str) -> None:
+    harness = await open_harness()
+    await written(harness)
+    before = (await chain(harness))[4]
+    await tampered(harness, f"UPDATE evidence.entry SET {change} WHERE seq = 5")
+    assert before[column] not in [row[column] for row in await chain(harness) if row["seq"] in {5, 99}]
+    assert evidence.first_break(await chain(harness)) is not None
 
 
-async def test_every_column_is_covered(open_office: OpenOffice) -> None:
-    office = await open_office()
-    await written(office, 1)
-    assert {column for column, _ in CHANGES} == set((await chain(office))[0].keys())
+async def test_every_column_is_covered(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    await written(harness, 1)
+    assert {column for column, _ in CHANGES} == set((await chain(harness))[0].keys())
 
 
 @pytest.mark.parametrize("seq", [1, 5, 9])
-async def test_a_deleted_entry_is_found(open_office: OpenOffice, seq: int) -> None:
-    office = await open_office()
-    await written(office)
-    await tampered(office, f"DELETE FROM evidence.entry WHERE seq = {seq}")
-    assert evidence.first_break(await chain(office)) == ("erasure", seq + 1)
+async def test_a_deleted_entry_is_found(open_harness: OpenHarness, seq: int) -> None:
+    harness = await open_harness()
+    await written(harness)
+    await tampered(harness, f"DELETE FROM evidence.entry WHERE seq = {seq}")
+    assert evidence.first_break(await chain(harness)) == ("erasure", seq + 1)
 
 
-async def test_a_deleted_end_is_found_by_the_audit(open_office: OpenOffice) -> None:
-    office = await open_office()
-    await written(office)
-    await tampered(office, "DELETE FROM evidence.entry WHERE seq > 8")
-    assert evidence.first_break(await chain(office)) is None
-    async with office.pool.acquire() as connection:
+async def test_a_deleted_end_is_found_by_the_audit(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    await written(harness)
+    await tampered(harness, "DELETE FROM evidence.entry WHERE seq > 8")
+    assert evidence.first_break(await chain(harness)) is None
+    async with harness.pool.acquire() as connection:
         assert await evidence.audit(connection, "erasure") == ("erasure", 9)
 
 
-async def test_two_entries_that_changed_places_are_found(open_office: OpenOffice) -> None:
-    office = await open_office()
-    await written(office)
-    await tampered(office, "UPDATE evidence.entry SET seq = -seq WHERE seq IN (4, 5)")
-    await tampered(office, "UPDATE evidence.entry SET seq = 9 + seq WHERE seq < 0")
-    assert evidence.first_break(await chain(office)) == ("erasure", 4)
+async def test_two_entries_that_changed_places_are_found(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    await written(harness)
+    await tampered(harness, "UPDATE evidence.entry SET seq = -seq WHERE seq IN (4, 5)")
+    await tampered(harness, "UPDATE evidence.entry SET seq = 9 + seq WHERE seq < 0")
+    assert evidence.first_break(await chain(harness)) == ("erasure", 4)
 
 
 @pytest.mark.parametrize(
     "statement",
     ["UPDATE evidence.entry SET action = 'x'", "DELETE FROM evidence.entry", "TRUNCATE evidence.entry"],
 )
-async def test_the_database_refuses_to_change_what_is_on_record(open_office: OpenOffice, statement: str) -> None:
-    office = await open_office()
-    await written(office, 1)
+async def test_the_database_refuses_to_change_what_is_on_record(open_harness: OpenHarness, statement: str) -> None:
+    harness = await open_harness()
+    await written(harness, 1)
     with pytest.raises(asyncpg.RaiseError, match="append-only"):
-        await office.pool.execute(statement)
-    assert len(await chain(office)) == 2
+        await harness.pool.execute(statement)
+    assert len(await chain(harness)) == 2
 
 
-async def test_writers_at_once_make_one_chain(open_office: OpenOffice) -> None:
-    office, other = await open_office(), await open_office()
-    await asyncio.gather(written(office, 20), written(other, 20))
-    rows = await chain(office)
+async def test_writers_at_once_make_one_chain(open_harness: OpenHarness) -> None:
+    harness, other = await open_harness(), await open_harness()
+    await asyncio.gather(written(harness, 20), written(other, 20))
+    rows = await chain(harness)
     assert len(rows) == 80
     assert evidence.first_break(rows) is None
 
 
-async def test_each_service_has_a_chain_of_its_own(open_office: OpenOffice) -> None:
-    erasure, export = await open_office(), await open_office(service=ServiceName.EXPORT)
+async def test_each_service_has_a_chain_of_its_own(open_harness: OpenHarness) -> None:
+    erasure, export = await open_harness(), await open_harness(service=ServiceName.EXPORT)
     await written(erasure, 1)
     await written(export, 1)
     async with erasure.pool.acquire() as connection:
@@ -132,9 +132,9 @@ async def test_each_service_has_a_chain_of_its_own(open_office: OpenOffice) -> N
 
 
 async def test_the_command_reads_every_chain_and_ends_with_1_if_one_does_not_hold(
-    open_office: OpenOffice, database: str
+    open_harness: OpenHarness, database: str
 ) -> None:
-    erasure, export = await open_office(), await open_office(service=ServiceName.EXPORT)
+    erasure, export = await open_harness(), await open_harness(service=ServiceName.EXPORT)
     await written(erasure, 2)
     await written(export, 2)
     assert await command(database) == (0, ["holds: erasure", "holds: export"])
@@ -146,9 +146,9 @@ async def test_the_command_reads_every_chain_and_ends_with_1_if_one_does_not_hol
 
 
 async def command(dsn: str) -> tuple[int | None, list[str]]:
-    """Exit status and lines of ``python -m shared.audit``."""
+    """Exit status and lines of ``python -m shared.storage.audit``."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "shared.audit"),
+        *(sys.executable, "-m", "shared.storage.audit"),
         cwd=ROOT,
         env={**os.environ, "DSR_POSTGRES_DSN": dsn},
         stdout=asyncio.subprocess.PIPE,
@@ -157,19 +157,19 @@ async def command(dsn: str) -> tuple[int | None, list[str]]:
     return process.returncode, told.decode().splitlines()
 
 
-async def test_nothing_is_on_record_of_what_was_rolled_back(open_office: OpenOffice) -> None:
-    office = await open_office()
+async def test_nothing_is_on_record_of_what_was_rolled_back(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
 
     async def fail() -> None:
-        async with office.transactions.begin() as tx:
-            tx.record(uuid7(), "task.concluded", {})
+        async with harness.unit_of_work.begin() as tx:
+            tx.log_evidence(uuid7(), "task.concluded", {})
             await tx.flush()
             raise KeyError
 
     with pytest.raises(KeyError):
         await fail()
-    await written(office, 1)
-    assert [row["seq"] for row in await chain(office)] == [1, 2]
+    await written(harness, 1)
+    assert [row["seq"] for row in await chain(harness)] == [1, 2]
 
 
 def test_the_hash_of_an_entry_never_changes() -> None:

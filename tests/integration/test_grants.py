@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from shared import grants
-from shared.bus.topics import ServiceName
-from shared.postgres import migrate, wait_until_migrated
+from shared.domain.topics import ServiceName
+from shared.storage import grants
+from shared.storage.postgres import migrate, wait_until_migrated
 from tests.fixtures.observation import asked
 
 

@@ -5,29 +5,29 @@ from datetime import timedelta
 
 from uuid_utils.compat import uuid7
 
-from shared import inbox
-from tests.fixtures.engine import OpenOffice, SetClock
+from shared.messaging import inbox
+from tests.fixtures.engine import OpenHarness, SetClock
 
 
-async def test_a_repeat_is_absorbed(open_office: OpenOffice, clock: SetClock) -> None:
-    office = await open_office()
+async def test_a_repeat_is_absorbed(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness()
     first, second, third = uuid7(), uuid7(), uuid7()
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         assert await inbox.fresh(connection, [first, second], clock.now()) == {first, second}
         assert await inbox.fresh(connection, [second, third], clock.now()) == {third}
 
 
-async def test_a_repeat_within_one_batch_is_fresh_once(open_office: OpenOffice, clock: SetClock) -> None:
-    office = await open_office()
+async def test_a_repeat_within_one_batch_is_fresh_once(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness()
     twice = uuid7()
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         assert await inbox.fresh(connection, [twice, twice], clock.now()) == {twice}
 
 
-async def test_what_was_rolled_back_was_not_heard(open_office: OpenOffice, clock: SetClock) -> None:
-    office = await open_office()
+async def test_what_was_rolled_back_was_not_heard(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness()
     event = uuid7()
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         await inbox.fresh(connection, [event], clock.now())
@@ -36,11 +36,11 @@ async def test_what_was_rolled_back_was_not_heard(open_office: OpenOffice, clock
 
 
 async def test_of_two_consumers_that_hear_the_same_event_at_once_one_handles_it(
-    open_office: OpenOffice, clock: SetClock
+    open_harness: OpenHarness, clock: SetClock
 ) -> None:
-    office = await open_office()
+    harness = await open_harness()
     event = uuid7()
-    async with office.pool.acquire() as one, office.pool.acquire() as other:
+    async with harness.pool.acquire() as one, harness.pool.acquire() as other:
         first = one.transaction()
         await first.start()
         assert await inbox.fresh(one, [event], clock.now()) == {event}
@@ -50,11 +50,11 @@ async def test_of_two_consumers_that_hear_the_same_event_at_once_one_handles_it(
 
 
 async def test_marks_are_forgotten_only_when_the_broker_can_no_longer_deliver_the_record(
-    open_office: OpenOffice, clock: SetClock
+    open_harness: OpenHarness, clock: SetClock
 ) -> None:
-    office = await open_office()
+    harness = await open_harness()
     old, young = uuid7(), uuid7()
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         await inbox.fresh(connection, [old], clock.now())
         clock.pass_by(days=8)
         await inbox.fresh(connection, [young], clock.now())

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from services.intake.redate import redate
-from shared.time_limit import calc_version
-from shared.time_limit_policy import TimeLimitPolicy, read_policy
+from shared.domain.time_limit import calc_version
+from shared.domain.time_limit_policy import TimeLimitPolicy, read_policy
 from tests.fixtures.engine import SetClock
 from tests.integration.test_intake_timing import PROPOSAL, SECRET, Door, door
 
@@ -30,7 +30,7 @@ async def view(door: Door, path: str) -> dict[str, object]:
 
 
 async def recorded(door: Door, action: str) -> list[dict[str, object]]:
-    rows = await door.office.pool.fetch("SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action)
+    rows = await door.harness.pool.fetch("SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action)
     return [json.loads(row[0]) for row in rows]
 
 
@@ -41,7 +41,7 @@ async def extend(door: Door, path: str) -> None:
 
 async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(door: Door) -> None:
     path = await door.submit()
-    await door.office.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
+    await door.harness.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
     corrected = await door.officer.post(f"{path}/receipt", json={**FOUND, "country": "FR"})
     after = await view(door, path)
     assert (corrected.status_code, corrected.json()["due_on"], after["due_on"]) == (200, "2026-03-20", "2026-03-20")
@@ -68,7 +68,7 @@ async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(doo
 
 async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(door: Door) -> None:
     path = await door.submit(received_at="2026-02-02T09:00:00+01:00")
-    await door.office.pool.execute("UPDATE request SET warning = 'overdue_commitment'")
+    await door.harness.pool.execute("UPDATE request SET warning = 'overdue_commitment'")
     (await door.officer.post(f"{path}/receipt", json=FOUND)).raise_for_status()
     after = await view(door, path)
     assert (after["due_on"], after["warning"]) == ("2026-03-20", None)
@@ -128,14 +128,17 @@ async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_l
     (await door.channel.post(f"{answered}/withdraw")).raise_for_status()
     await extend(door, extended)
     said = len(await door.said())
-    assert await redate(door.office, POLICY, batch=1) == 0
-    assert [await redate(door.office, promising(25), batch=1) for _ in range(2)] == [2, 0]
+    assert await redate(door.harness, POLICY, batch=1) == 0
+    assert [await redate(door.harness, promising(25), batch=1) for _ in range(2)] == [2, 0]
     assert [(await view(door, path))["due_on"] for path in (plain, answered, extended)] == [
         "2026-03-27",
         "2026-04-01",
         "2026-05-27",
     ]
-    assert [await redate(door.office, POLICY) for _ in range(2)] == [2, 0]  # back again: nobody gets less than promised
+    assert [await redate(door.harness, POLICY) for _ in range(2)] == [
+        2,
+        0,
+    ]  # back again: nobody gets less than promised
     assert (await view(door, plain))["due_on"] == "2026-03-27"
     events = (await door.said())[said:]
     assert [(event["type"], event["cause"]) for event in events] == [("dsr.request.redated.v1", "policy_changed")] * 4
@@ -144,9 +147,9 @@ async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_l
 
 async def test_what_was_stored_before_versions_were_kept_gets_one_with_the_first_run(door: Door) -> None:
     await door.submit()
-    await door.office.pool.execute("UPDATE request SET calc_version = ''")
-    assert [await redate(door.office, POLICY) for _ in range(2)] == [1, 0]
-    assert await door.office.pool.fetchval("SELECT calc_version FROM request") == calc_version(POLICY)
+    await door.harness.pool.execute("UPDATE request SET calc_version = ''")
+    assert [await redate(door.harness, POLICY) for _ in range(2)] == [1, 0]
+    assert await door.harness.pool.fetchval("SELECT calc_version FROM request") == calc_version(POLICY)
 
 
 async def test_what_a_customer_decides_about_waits_and_nothing_of_ours_begins(door: Door) -> None:

@@ -23,7 +23,7 @@ __all__ = ["door", "partly", "unidentified"]
 async def test_proof_that_comes_late_reopens_the_request_with_the_time_that_was_left(
     door: Door, clock: SetClock, unidentified: str
 ) -> None:
-    await door.office.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
+    await door.harness.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
     clock.at = LATER
     verified = await door.channel.post(f"{unidentified}/verify", json=PROOF)
     shown = await view(door, unidentified)

@@ -7,8 +7,8 @@ import pytest
 
 from services.intake import handlers, silence
 from services.intake.__main__ import service
-from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, TargetMissed
-from shared.metrics import PEOPLE
+from shared.domain.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, TargetMissed
+from shared.runtime.metrics import PEOPLE
 from tests.fixtures.engine import SetClock
 from tests.fixtures.silent_requests import (
     LAST,
@@ -102,7 +102,7 @@ async def test_a_decision_of_a_person_about_failed_work_stays_theirs_after_the_l
             "tasks": (),
         }
     )
-    async with door.office.begin() as tx:
+    async with door.harness.begin() as tx:
         await handlers.ask_a_person([blocked], tx)
     clock.at = LAST
     await hear(door, path, question_id, "last_notice", "clarification")
@@ -160,7 +160,7 @@ async def test_whom_nobody_has_asked_in_time_is_asked_by_the_platform_and_nobody
         for target in ("triage", "question_sent")
     ]
     for _ in range(2):
-        async with door.office.begin() as tx:
+        async with door.harness.begin() as tx:
             await ask_at_last(events, tx)
     sent = [event for event in await door.said() if event["type"] == "dsr.request.question_sent.v1"]
     (letter,) = await letters(door, silent)
@@ -189,7 +189,7 @@ async def test_whose_limit_is_too_short_for_that_target_is_asked_once_when_its_w
         for path in (silent, asked, known)
     ]
     for _ in range(2):
-        async with door.office.begin() as tx:
+        async with door.harness.begin() as tx:
             await ask_at_last(events, tx)
     assert [letter["kind"] for letter in await letters(door, silent)] == ["identity_question"]
     assert [event["request_id"] for event in await door.said() if event["type"].endswith("question_sent.v1")] == [
@@ -213,6 +213,6 @@ async def test_a_question_whose_words_were_not_kept_on_their_own_is_told_by_the_
 ) -> None:
     path = await door.submit(assurance=None)
     question_id = await ask(door, path, "identity")
-    await door.office.pool.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", UUID(question_id))
+    await door.harness.pool.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", UUID(question_id))
     await hear(door, path, question_id, "reminder", "identity")
     assert "(see our letter of 02 March 2026)" in (await letters(door, path))[-1]["body"]

@@ -13,17 +13,17 @@ import pytest
 
 from services.intake import api, handlers
 from services.intake.keys import create
-from shared.bus.topics import ServiceName
-from shared.downstreams.contract import Operation
-from shared.events import DeadlineApproaching, DeadlineOverdue, FulfilmentCompleted, TargetMissed
-from shared.keyring import Keyring
-from shared.postgres import connect_pool
-from shared.rights import Outcome, Right
-from shared.service import Running
-from shared.settings import PostgresSettings, Settings
-from shared.telemetry import Pulse
-from shared.transaction import Transactions
-from shared.vault import Vault
+from shared.app.service import Running
+from shared.domain.events import DeadlineApproaching, DeadlineOverdue, FulfilmentCompleted, TargetMissed
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome, Right
+from shared.domain.topics import ServiceName
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import Settings
+from shared.storage.keyring import Keyring
+from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.vault import Vault
 from tests.fixtures.engine import TRACING, SetClock
 from tests.fixtures.told import Count
 
@@ -36,7 +36,7 @@ PROPOSAL = {"reason": "REDACTION_THIRD_PARTY", "explanation": SECRET, "new_due":
 class Door:
     """The API over a database, as a channel and two people of the privacy team see it."""
 
-    office: Transactions
+    harness: UnitOfWorkFactory
     channel: httpx.AsyncClient
     officer: httpx.AsyncClient
     colleague: httpx.AsyncClient
@@ -53,22 +53,22 @@ class Door:
         return f"/v1/requests/{answer.json()['request_id']}"
 
     async def said(self) -> list[dict[str, Any]]:
-        rows = await self.office.pool.fetch("SELECT value FROM outbox ORDER BY position")
+        rows = await self.harness.pool.fetch("SELECT value FROM outbox ORDER BY position")
         return [json.loads(row["value"]) for row in rows]
 
 
 @pytest.fixture
 async def door(database: str, clock: SetClock, keys: Keyring) -> AsyncIterator[Door]:
     async with await connect_pool(PostgresSettings(dsn=database), ServiceName.INTAKE) as pool:
-        office = Transactions(pool, ServiceName.INTAKE, clock, Vault(keys), {})
-        running = Running(Settings.__new__(Settings), office, TRACING, Pulse(), asyncio.Event())
+        harness = UnitOfWorkFactory(pool, ServiceName.INTAKE, clock, Vault(keys), {})
+        running = Running(Settings.__new__(Settings), harness, TRACING, Heartbeats(), asyncio.Event())
         transport = httpx.ASGITransport(api.build(running))
         clients = []
         for role in ("channel", "privacy", "privacy"):
             key = await create(database, role, clock.now())
             headers = {"Authorization": f"Bearer {key}"}
             clients.append(httpx.AsyncClient(transport=transport, base_url="http://intake", headers=headers))
-        yield Door(office, *clients)
+        yield Door(harness, *clients)
         for client in clients:
             await client.aclose()
 
@@ -238,14 +238,14 @@ async def _complete(door: Door, path: str) -> None:
     event = FulfilmentCompleted.model_validate(
         {
             "request_id": path.rpartition("/")[2],
-            "occurred_at": door.office.clock.now(),
+            "occurred_at": door.harness.clock.now(),
             "right": Right.ACCESS,
             "operation": Operation.EXPORT,
             "outcome": Outcome.FULFILLED,
             "tasks": (),
         }
     )
-    async with door.office.begin() as tx:
+    async with door.harness.begin() as tx:
         await handlers.complete([event], tx)
 
 
@@ -268,7 +268,7 @@ async def test_a_missed_target_is_shown_and_never_hides_a_graver_warning(door: D
         DeadlineOverdue.model_validate({**about, "clock": "commitment"}),
         TargetMissed.model_validate({**about, "target": "review"}),
     ):
-        async with door.office.begin() as tx:
+        async with door.harness.begin() as tx:
             match event:
                 case TargetMissed():
                     await handlers.warn_of_target([event], tx)

@@ -16,9 +16,9 @@ from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
 from services.intake import keys
-from shared import keyring
-from shared.bus.admin import create_topics, declared
-from shared.clock import SystemClock
+from shared.domain.clock import SystemClock
+from shared.messaging.admin import create_topics, declared
+from shared.storage import keyring
 from tests.fixtures.stores import Subject
 
 PATIENCE = 60

@@ -14,9 +14,9 @@ from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
-from shared import keyring
-from shared.bus.admin import create_topics, declared
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
+from shared.messaging.admin import create_topics, declared
+from shared.storage import keyring
 
 DOWNSTREAMS = """
 [crm]

@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
-from shared.bus.topics import ServiceName
-from shared.errors import Misconfigured
-from shared.postgres import migrate
+from shared.domain.errors import Misconfigured
+from shared.domain.topics import ServiceName
+from shared.storage.postgres import migrate
 
 
 async def test_an_empty_database_gets_every_migration_and_a_second_run_has_nothing_to_do(empty_database: str) -> None:

@@ -21,12 +21,12 @@ from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.postgres_binaries import find_postgres
 from deploy.local.postgres_databases import named
-from shared import keyring
-from shared.bus import admin
-from shared.bus.topics import PARTITIONS, STREETS, ServiceName, Topic
-from shared.transaction import Transactions
-from shared.vault import Vault
-from tests.fixtures.engine import Office, OpenOffice
+from shared.domain.topics import PARTITIONS, TOPIC_ACCESS, ServiceName, Topic
+from shared.messaging import admin
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage import keyring
+from shared.storage.vault import Vault
+from tests.fixtures.engine import Harness, OpenHarness
 from tests.fixtures.manifests import of, one, secret_names
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -44,7 +44,7 @@ def tools() -> Tools:
     return prepare()
 
 
-class Machine:
+class ProcessMetrics:
     """An operator's shell, in a folder of its own, with the variables that the page names."""
 
     def __init__(self, folder: Path, dsn: str, bootstrap: str) -> None:
@@ -83,15 +83,15 @@ class Machine:
 
 
 @pytest.fixture
-async def office(open_office: OpenOffice) -> Office:
-    return await open_office()
+async def harness(open_harness: OpenHarness) -> Harness:
+    return await open_harness()
 
 
 @pytest.fixture
-def machine(tmp_path: Path, database: str, broker: Kafka, keys: keyring.Keyring) -> Machine:
+def machine(tmp_path: Path, database: str, broker: Kafka, keys: keyring.Keyring) -> ProcessMetrics:
     """In the folder where `keys` has made its keyring."""
     assert keys.active == "k1"
-    return Machine(tmp_path, database, broker.bootstrap)
+    return ProcessMetrics(tmp_path, database, broker.bootstrap)
 
 
 async def tables(dsn: str) -> dict[str, int]:
@@ -108,22 +108,22 @@ async def tables(dsn: str) -> dict[str, int]:
 
 
 async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_with_the_rotated_keyring(
-    machine: Machine, database: str, office: Office
+    machine: ProcessMetrics, database: str, harness: Harness
 ) -> None:
-    old = await office.subject()
-    async with office.transactions.begin() as tx:
+    old = await harness.subject()
+    async with harness.unit_of_work.begin() as tx:
         for number in range(20):
-            tx.record(old, "task.concluded", {"found": number})
+            tx.log_evidence(old, "task.concluded", {"found": number})
     assert machine.runs(ROTATED).splitlines() == ["new subjects are sealed with k2", "k1|1"]
     vault = Vault(keyring.load(machine.keyring))
-    mine = office.transactions
-    office.transactions = Transactions(mine.pool, mine.service, mine.clock, vault, mine.plans)
-    new = await office.subject()
+    mine = harness.unit_of_work
+    harness.unit_of_work = UnitOfWorkFactory(mine.pool, mine.service, mine.clock, vault, mine.plans)
+    new = await harness.subject()
     assert "holds: erasure" in machine.runs(AUDITED)
     before = await tables(database)
     assert before["evidence.entry"] == 20
 
-    async with office.transactions.begin() as tx:
+    async with harness.unit_of_work.begin() as tx:
         known = await tx.vault.statements(tx.connection, [old, new])
     said = machine.runs(LOST)
     assert said.splitlines()[-1] == "holds: erasure"
@@ -145,7 +145,7 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     assert "does not hold: erasure, from entry 20 on" in broken.stdout
 
 
-async def test_every_service_hears_again_what_came_after_the_backup(machine: Machine, broker: Kafka) -> None:
+async def test_every_service_hears_again_what_came_after_the_backup(machine: ProcessMetrics, broker: Kafka) -> None:
     await admin.create_topics(broker.bootstrap, admin.declared())
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
         for topic in Topic:
@@ -159,7 +159,7 @@ async def test_every_service_hears_again_what_came_after_the_backup(machine: Mac
     assert not any(" in 0 partitions" in line for line in said)
 
 
-async def test_a_service_that_runs_is_not_set_back_under_its_feet(machine: Machine, broker: Kafka) -> None:
+async def test_a_service_that_runs_is_not_set_back_under_its_feet(machine: ProcessMetrics, broker: Kafka) -> None:
     await admin.create_topics(broker.bootstrap, admin.declared())
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
         await producer.send_and_wait(Topic.REQUESTS, b"{}", partition=2)
@@ -174,7 +174,7 @@ async def test_a_service_that_runs_is_not_set_back_under_its_feet(machine: Machi
 
 async def hear_all(broker: Kafka, service: ServiceName) -> int:
     """Commits the end of everything that a service hears; returns how many records there are."""
-    heard = [topic for topic, street in STREETS.items() if service in street.readers]
+    heard = [topic for topic, street in TOPIC_ACCESS.items() if service in street.readers]
     places = [TopicPartition(topic, number) for topic in heard for number in range(PARTITIONS)]
     async with group(broker, service) as consumer:
         consumer.assign(places)

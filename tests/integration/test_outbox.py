@@ -9,15 +9,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
-from shared import outbox
-from shared.bus.admin import create_topics
-from shared.bus.producer import BusAway, KafkaProducer, Producer
-from shared.bus.records import Message
-from shared.events import RequestWithdrawn
-from shared.outbox import Relay
-from shared.rights import Right
-from shared.telemetry import Pulse
-from tests.fixtures.engine import Office, OpenOffice, read_topic
+from shared.domain.events import RequestWithdrawn
+from shared.domain.records import Message
+from shared.domain.rights import Right
+from shared.messaging import outbox
+from shared.messaging.admin import create_topics
+from shared.messaging.outbox import Relay
+from shared.messaging.producer import BusAway, KafkaProducer, Producer
+from shared.runtime.liveness import Heartbeats
+from tests.fixtures.engine import Harness, OpenHarness, read_topic
 from tests.fixtures.told import Count
 
 
@@ -43,87 +43,87 @@ class Ledger:
 
 
 @asynccontextmanager
-async def relaying(office: Office, producer: Producer) -> AsyncIterator[None]:
+async def relaying(harness: Harness, producer: Producer) -> AsyncIterator[None]:
     """A relay at work; at the end it sends what is left."""
     stopping = asyncio.Event()
-    relay = Relay(office.pool, office.transactions.service, producer, office.transactions.relay_bell)
-    task = asyncio.create_task(relay.run(stopping, Pulse()))
+    relay = Relay(harness.pool, harness.unit_of_work.service, producer, harness.unit_of_work.relay_wakeup)
+    task = asyncio.create_task(relay.run(stopping, Heartbeats()))
     yield
     stopping.set()
-    office.transactions.relay_bell.ring()
+    harness.unit_of_work.relay_wakeup.wake()
     async with asyncio.timeout(30):
         await task
 
 
-async def said(office: Office, request_ids: Sequence[UUID]) -> list[str]:
+async def said(harness: Harness, request_ids: Sequence[UUID]) -> list[str]:
     """Events of these requests, published in one transaction each; their ids in order."""
     ids = []
     for request_id in request_ids:
-        async with office.transactions.begin() as tx:
+        async with harness.unit_of_work.begin() as tx:
             event = RequestWithdrawn(request_id=request_id, occurred_at=tx.now, right=Right.ERASURE, subject=request_id)
             tx.publish(event)
         ids.append(str(event.event_id))
     return ids
 
 
-async def test_what_is_published_is_sent_in_order_and_deleted(open_office: OpenOffice) -> None:
-    office, broker = await open_office(), Ledger()
-    relayed = Count("dsr_outbox_relayed_total", service=office.transactions.service)
-    before = await said(office, [uuid7() for _ in range(20)])
-    async with relaying(office, broker):
-        after = await said(office, [uuid7() for _ in range(20)])
+async def test_what_is_published_is_sent_in_order_and_deleted(open_harness: OpenHarness) -> None:
+    harness, broker = await open_harness(), Ledger()
+    relayed = Count("dsr_outbox_relayed_total", service=harness.unit_of_work.service)
+    before = await said(harness, [uuid7() for _ in range(20)])
+    async with relaying(harness, broker):
+        after = await said(harness, [uuid7() for _ in range(20)])
     assert [message.headers["ce_id"] for message in broker.taken] == before + after
     assert relayed.added == 40
-    assert await office.outbox() == []
+    assert await harness.outbox() == []
 
 
-async def test_nothing_is_said_of_what_was_rolled_back(open_office: OpenOffice) -> None:
-    office, broker = await open_office(), Ledger()
+async def test_nothing_is_said_of_what_was_rolled_back(open_harness: OpenHarness) -> None:
+    harness, broker = await open_harness(), Ledger()
 
     async def fail() -> None:
-        async with office.transactions.begin() as tx:
+        async with harness.unit_of_work.begin() as tx:
             tx.publish(RequestWithdrawn(request_id=uuid7(), occurred_at=tx.now, right=Right.ERASURE, subject=uuid7()))
             raise KeyError
 
     with pytest.raises(KeyError):
         await fail()
-    async with relaying(office, broker):
+    async with relaying(harness, broker):
         pass
     assert broker.taken == []
 
 
-async def test_what_the_broker_did_not_take_stays(open_office: OpenOffice) -> None:
-    office, broker = await open_office(), Ledger()
+async def test_what_the_broker_did_not_take_stays(open_harness: OpenHarness) -> None:
+    harness, broker = await open_harness(), Ledger()
     broker.refuses = True
-    ids = await said(office, [uuid7() for _ in range(3)])
-    async with relaying(office, broker):
+    ids = await said(harness, [uuid7() for _ in range(3)])
+    async with relaying(harness, broker):
         await broker.got_some.wait()
-    assert len(await office.outbox()) == 3
+    assert len(await harness.outbox()) == 3
     broker.refuses = False
-    async with relaying(office, broker):
+    async with relaying(harness, broker):
         pass
     assert [message.headers["ce_id"] for message in broker.taken] == ids
 
 
-async def test_what_was_taken_but_not_acknowledged_is_said_again_under_the_same_id(open_office: OpenOffice) -> None:
-    office, broker = await open_office(), Ledger()
+async def test_what_was_taken_but_not_acknowledged_is_said_again_under_the_same_id(open_harness: OpenHarness) -> None:
+    harness, broker = await open_harness(), Ledger()
     broker.forgets_to_answer = True
-    ids = await said(office, [uuid7(), uuid7()])
-    async with relaying(office, broker):
+    ids = await said(harness, [uuid7(), uuid7()])
+    async with relaying(harness, broker):
         await broker.got_some.wait()
     broker.forgets_to_answer = False
-    async with relaying(office, broker):
+    async with relaying(harness, broker):
         pass
     heard = [message.headers["ce_id"] for message in broker.taken]
     assert list(dict.fromkeys(heard)) == ids
     assert len(heard) >= 4
-    assert await office.outbox() == []
+    assert await harness.outbox() == []
 
 
 async def test_only_one_relay_of_a_service_is_at_work_and_another_takes_over_when_it_ends(
-    open_office: OpenOffice,
+    open_harness: OpenHarness,
 ) -> None:
-    first, second = await open_office(), await open_office()
+    first, second = await open_harness(), await open_harness()
     led, spare = Ledger(), Ledger()
     async with relaying(first, led):
         await said(first, [uuid7()])
@@ -136,51 +136,53 @@ async def test_only_one_relay_of_a_service_is_at_work_and_another_takes_over_whe
     assert len(spare.taken) == 1
 
 
-async def test_a_relay_that_is_told_to_stop_does_not_wait_for_what_others_go_on_saying(open_office: OpenOffice) -> None:
-    office, broker = await open_office(), Ledger()
+async def test_a_relay_that_is_told_to_stop_does_not_wait_for_what_others_go_on_saying(
+    open_harness: OpenHarness,
+) -> None:
+    harness, broker = await open_harness(), Ledger()
 
     async def say_one_more() -> None:
-        await said(office, [uuid7()])
+        await said(harness, [uuid7()])
 
     broker.meanwhile = say_one_more
-    before = await said(office, [uuid7() for _ in range(5)])
-    async with asyncio.timeout(10), relaying(office, broker):
+    before = await said(harness, [uuid7() for _ in range(5)])
+    async with asyncio.timeout(10), relaying(harness, broker):
         await broker.got_some.wait()
     assert [message.headers["ce_id"] for message in broker.taken][:5] == before
-    assert len(await office.outbox()) == 1
+    assert len(await harness.outbox()) == 1
 
 
-async def test_messages_bigger_than_a_batch_are_not_lost(open_office: OpenOffice, kafka_bootstrap: str) -> None:
-    office = await open_office()
+async def test_messages_bigger_than_a_batch_are_not_lost(open_harness: OpenHarness, kafka_bootstrap: str) -> None:
+    harness = await open_harness()
     topic = f"test.big.{uuid7().hex}"
     await create_topics(kafka_bootstrap, [topic], partitions=1)
     producer = KafkaProducer(kafka_bootstrap)
-    async with office.transactions.begin() as tx:
+    async with harness.unit_of_work.begin() as tx:
         big = [Message(topic, b"k", bytes([number]) * 700_000, {"n": str(number)}) for number in range(6)]
         await outbox.insert(tx.connection, big)
-    async with relaying(office, producer):
+    async with relaying(harness, producer):
         records = await read_topic(kafka_bootstrap, topic, 6)
     await producer.stop()
     assert [(record.headers["n"], len(record.value)) for record in records] == [(str(n), 700_000) for n in range(6)]
 
 
 async def test_nothing_is_lost_or_put_out_of_order_when_the_broker_is_killed(
-    open_office: OpenOffice, broker: Kafka
+    open_harness: OpenHarness, broker: Kafka
 ) -> None:
-    office = await open_office()
+    harness = await open_harness()
     topic = "dsr.requests"
     await create_topics(broker.bootstrap, [topic], partitions=4)
     producer = KafkaProducer(broker.bootstrap)
     requests = [uuid7() for _ in range(10)]
-    async with relaying(office, producer):
-        ids = await said(office, requests * 10)
+    async with relaying(harness, producer):
+        ids = await said(harness, requests * 10)
         await asyncio.to_thread(broker.kill)
-        ids += await said(office, requests * 10)
+        ids += await said(harness, requests * 10)
         await asyncio.to_thread(broker.start)
-        ids += await said(office, requests * 10)
+        ids += await said(harness, requests * 10)
         records = await read_topic(broker.bootstrap, topic, len(ids))
     await producer.stop()
-    assert await office.outbox() == []
+    assert await harness.outbox() == []
     order = {event: number for number, event in enumerate(ids)}
     for request in requests:
         heard = dict.fromkeys(r.headers["ce_id"] for r in records if r.key == str(request).encode())

@@ -7,54 +7,54 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared import fulfilment
-from shared.bus.records import Heard
-from shared.replies import Replies
-from shared.telemetry import Pulse
-from tests.fixtures.engine import Office, OpenOffice, ScriptedSystem
+from shared.domain.records import ConsumedRecord
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.replies import Replies
+from shared.runtime.liveness import Heartbeats
+from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem
 
 TOPIC = "dsr.tasks.billing.replies"
 
 
-def reply(task_id: UUID, **fields: object) -> Heard:
+def reply(task_id: UUID, **fields: object) -> ConsumedRecord:
     said = {"command_id": str(uuid7()), "task_id": str(task_id), "operation": "erase", "outcome": "erased"}
-    return Heard(TOPIC, b"k", json.dumps({**said, "found": 2, "changed": 2, **fields}).encode(), {})
+    return ConsumedRecord(TOPIC, b"k", json.dumps({**said, "found": 2, "changed": 2, **fields}).encode(), {})
 
 
-async def asked(open_office: OpenOffice) -> tuple[Office, UUID]:
-    office = await open_office(ScriptedSystem("billing"))
-    async with office.transactions.begin() as tx:
-        await fulfilment.open_all(tx, [await office.opening()])
-    return office, await office.pool.fetchval("SELECT task_id FROM task")
+async def asked(open_harness: OpenHarness) -> tuple[Harness, UUID]:
+    harness = await open_harness(ScriptedSystem("billing"))
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilment.open_all(tx, [await harness.new_fulfilment()])
+    return harness, await harness.pool.fetchval("SELECT task_id FROM task")
 
 
-async def test_a_reply_is_kept_with_its_task_and_hearing_it_twice_changes_nothing(open_office: OpenOffice) -> None:
-    office, task_id = await asked(open_office)
+async def test_a_reply_is_kept_with_its_task_and_hearing_it_twice_changes_nothing(open_harness: OpenHarness) -> None:
+    harness, task_id = await asked(open_harness)
     said = reply(task_id)
-    await Replies(office.transactions, Pulse()).handle([said, said])
-    progress = await office.pool.fetchval("SELECT progress FROM task")
+    await Replies(harness.unit_of_work, Heartbeats()).handle([said, said])
+    progress = await harness.pool.fetchval("SELECT progress FROM task")
     assert (progress["reply.erase"]["outcome"], progress["reply.erase"]["found"]) == ("erased", 2)
 
 
 async def test_a_reply_that_cannot_be_kept_is_set_aside_alone_and_never_told_in_the_log(
-    open_office: OpenOffice, caplog: pytest.LogCaptureFixture
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    office, task_id = await asked(open_office)
+    harness, task_id = await asked(open_harness)
     bad = [
-        Heard(TOPIC, b"k", b"ada@example.org", {}),
+        ConsumedRecord(TOPIC, b"k", b"ada@example.org", {}),
         reply(task_id, remark="ada@example.org"),
         reply(task_id, found=2**70, changed=2**70),
     ]
     with caplog.at_level(logging.DEBUG):
-        await Replies(office.transactions, Pulse()).handle([*bad, reply(task_id)])
-    letters = await office.pool.fetch("SELECT topic, value FROM outbox ORDER BY position")
+        await Replies(harness.unit_of_work, Heartbeats()).handle([*bad, reply(task_id)])
+    letters = await harness.pool.fetch("SELECT topic, value FROM outbox ORDER BY position")
     assert [tuple(letter) for letter in letters] == [("dsr.dead-letters.erasure", record.value) for record in bad]
     assert "ada@example.org" not in caplog.text
-    assert (await office.pool.fetchval("SELECT progress FROM task"))["reply.erase"]["found"] == 2
+    assert (await harness.pool.fetchval("SELECT progress FROM task"))["reply.erase"]["found"] == 2
 
 
-async def test_a_reply_to_a_task_of_another_service_is_left_to_it(open_office: OpenOffice) -> None:
-    office, _ = await asked(open_office)
-    await Replies(office.transactions, Pulse()).handle([reply(uuid7())])
-    assert await office.outbox() == []
-    assert await office.pool.fetchval("SELECT progress FROM task") == {}
+async def test_a_reply_to_a_task_of_another_service_is_left_to_it(open_harness: OpenHarness) -> None:
+    harness, _ = await asked(open_harness)
+    await Replies(harness.unit_of_work, Heartbeats()).handle([reply(uuid7())])
+    assert await harness.outbox() == []
+    assert await harness.pool.fetchval("SELECT progress FROM task") == {}

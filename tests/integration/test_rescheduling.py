@@ -6,15 +6,17 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared import fulfilling, fulfilment, tasks
-from shared.bus.topics import ServiceName
-from shared.downstreams.contract import Operation
-from shared.errors import Refused
-from shared.events import RequestExtended, RequestRedated
-from shared.identities import IdentityType
-from shared.rights import Right
-from tests.fixtures.desk_work import claimed, opened
-from tests.fixtures.engine import DUE, Office, OpenOffice, ScriptedSystem, SetClock
+from shared.domain.errors import Refused
+from shared.domain.events import RequestExtended, RequestRedated
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
+from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment import queue as tasks
+from shared.fulfilment import store as fulfilment
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.worker_harness import claimed, opened
 
 SOONER, LATER = DUE - timedelta(days=9), DUE + timedelta(days=61)
 CRM = ("crm", "erase")
@@ -44,13 +46,13 @@ def redated(request_id: UUID, due_on: date, clock: SetClock) -> RequestRedated:
     )
 
 
-async def hear(office: Office, *events: RequestExtended | RequestRedated) -> None:
-    async with office.transactions.begin() as tx:
+async def hear(harness: Harness, *events: RequestExtended | RequestRedated) -> None:
+    async with harness.unit_of_work.begin() as tx:
         await fulfilling.reschedule(events, tx)
 
 
-async def days(office: Office, request_id: UUID) -> dict[str, date]:
-    rows = await office.pool.fetch(
+async def days(harness: Harness, request_id: UUID) -> dict[str, date]:
+    rows = await harness.pool.fetch(
         "SELECT t.state, t.due_on FROM task t JOIN fulfilment f USING (fulfilment_id) WHERE f.request_id = $1"
         " UNION ALL SELECT 'fulfilment', due_on FROM fulfilment WHERE request_id = $1",
         request_id,
@@ -60,72 +62,74 @@ async def days(office: Office, request_id: UUID) -> dict[str, date]:
 
 @pytest.mark.parametrize("service", [ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT])
 async def test_what_has_become_due_sooner_is_worked_first_and_what_was_extended_last(
-    open_office: OpenOffice, clock: SetClock, service: ServiceName
+    open_harness: OpenHarness, clock: SetClock, service: ServiceName
 ) -> None:
-    office = await open_office(ScriptedSystem("crm"), service=service)
-    first, second, third = await opened(office, 3)
-    await hear(office, extended(first, LATER, clock), redated(third, SOONER, clock))
-    claims = await claimed(office, clock)
+    harness = await open_harness(ScriptedSystem("crm"), service=service)
+    first, second, third = await opened(harness, 3)
+    await hear(harness, extended(first, LATER, clock), redated(third, SOONER, clock))
+    claims = await claimed(harness, clock)
     assert [(claim.request_id, claim.due_on) for claim in claims] == [(third, SOONER), (second, DUE), (first, LATER)]
-    assert await office.actions(first) == ["fulfilment.opened", "fulfilment.rescheduled"]
-    assert await office.actions(second) == ["fulfilment.opened"]
+    assert await harness.actions(first) == ["fulfilment.opened", "fulfilment.rescheduled"]
+    assert await harness.actions(second) == ["fulfilment.opened"]
 
 
-async def test_the_last_of_several_new_dates_of_a_request_counts(open_office: OpenOffice, clock: SetClock) -> None:
-    office = await open_office(ScriptedSystem("crm"))
-    [request] = await opened(office)
-    await hear(office, extended(request, LATER, clock), redated(request, SOONER, clock))
-    assert await days(office, request) == {"ready": SOONER, "fulfilment": SOONER}
+async def test_the_last_of_several_new_dates_of_a_request_counts(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    await hear(harness, extended(request, LATER, clock), redated(request, SOONER, clock))
+    assert await days(harness, request) == {"ready": SOONER, "fulfilment": SOONER}
 
 
 async def test_stages_to_come_move_too_and_what_is_done_keeps_its_date(
-    open_office: OpenOffice, clock: SetClock
+    open_harness: OpenHarness, clock: SetClock
 ) -> None:
     crm = ScriptedSystem("crm", yields=frozenset({IdentityType.PHONE}))
-    office = await open_office(crm, ScriptedSystem("cdr", needs=frozenset({IdentityType.PHONE})))
-    [request] = await opened(office)
-    await office.desk("crm", Operation.LOCATE).work()
-    await hear(office, redated(request, SOONER, clock))
-    assert await days(office, request) == {"done": DUE, "ready": SOONER, "waiting": SOONER, "fulfilment": SOONER}
+    harness = await open_harness(crm, ScriptedSystem("cdr", needs=frozenset({IdentityType.PHONE})))
+    [request] = await opened(harness)
+    await harness.worker("crm", Operation.LOCATE).work()
+    await hear(harness, redated(request, SOONER, clock))
+    assert await days(harness, request) == {"done": DUE, "ready": SOONER, "waiting": SOONER, "fulfilment": SOONER}
 
 
 async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
-    open_office: OpenOffice, clock: SetClock
+    open_harness: OpenHarness, clock: SetClock
 ) -> None:
-    office = await open_office(ScriptedSystem("crm"))
-    [request] = await opened(office)
-    [claim] = await claimed(office, clock)
-    await hear(office, redated(request, SOONER, clock))
-    assert await days(office, request) == {"leased": SOONER, "fulfilment": SOONER}
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    [claim] = await claimed(harness, clock)
+    await hear(harness, redated(request, SOONER, clock))
+    assert await days(harness, request) == {"leased": SOONER, "fulfilment": SOONER}
     conclusion = tasks.Conclusion(claim, "ready", None, "unavailable", clock.now())
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         assert await tasks.conclude(connection, [conclusion], clock.now()) == {claim.task_id}
-    assert [claim.due_on for claim in await claimed(office, clock)] == [SOONER]
+    assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
-async def test_a_failed_task_is_tried_again_by_its_new_date(open_office: OpenOffice, clock: SetClock) -> None:
+async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
 
-    async def refuse(asked: object, note: object) -> list[Refused]:
-        del note
+    async def refuse(asked: object, save_progress: object) -> list[Refused]:
+        del save_progress
         assert isinstance(asked, list)
         return [Refused("an invoice is unpaid") for _ in asked]
 
     crm.answers[Operation.ERASE] = refuse
-    office = await open_office(crm)
-    [request] = await opened(office)
-    await office.desk("crm").work()
-    assert await office.fulfilment_state(request) == "blocked"
-    await hear(office, redated(request, SOONER, clock))
-    async with office.transactions.begin() as tx:
+    harness = await open_harness(crm)
+    [request] = await opened(harness)
+    await harness.worker("crm").work()
+    assert await harness.fulfilment_state(request) == "blocked"
+    await hear(harness, redated(request, SOONER, clock))
+    async with harness.unit_of_work.begin() as tx:
         await fulfilment.retry(tx, [request])
-    assert [claim.due_on for claim in await claimed(office, clock)] == [SOONER]
+    assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
-async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(open_office: OpenOffice, clock: SetClock) -> None:
-    office = await open_office(ScriptedSystem("crm"))
-    [request] = await opened(office)
-    async with office.transactions.begin() as tx:
+async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"))
+    [request] = await opened(harness)
+    async with harness.unit_of_work.begin() as tx:
         await fulfilment.cancel(tx, [request])
-    await hear(office, redated(request, SOONER, clock), redated(uuid7(), SOONER, clock))
-    assert await days(office, request) == {"cancelled": DUE, "fulfilment": DUE}
+    await hear(harness, redated(request, SOONER, clock), redated(uuid7(), SOONER, clock))
+    assert await days(harness, request) == {"cancelled": DUE, "fulfilment": DUE}

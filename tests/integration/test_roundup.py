@@ -10,11 +10,12 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from deploy.local.roundup import Roundup
-from shared.downstreams.contract import Operation, Receipt, Task, TaskOutcome
+from shared.domain.errors import BlastRadius, ForeignHit, Refused, Unavailable
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.roundup import RoundupAdapter
-from shared.errors import BlastRadius, ForeignHit, Refused, Unavailable
-from shared.identities import Identity, IdentityType
-from tests.fixtures.roundup import Notes, Office, adapter_for, email, name, phone, task
+from tests.fixtures.roundup import Harness, Notes, adapter_for, email, name, phone, task
 
 FORBIDDEN = 403
 OK = 200
@@ -31,13 +32,13 @@ def a_number() -> str:
 
 
 async def test_a_subject_is_found_by_any_spelling_of_address_and_number_and_yields_the_rest(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     address, second, number = unique("Marta.Soler"), unique("marta"), a_number()
     written = f"00{number[1:3]} {number[3:6]} {number[6:]}"
-    office.person("Marta Soler", address.upper(), written, alternate_addresses=f"{unique('old')}\n{second.upper()}")
+    harness.person("Marta Soler", address.upper(), written, alternate_addresses=f"{unique('old')}\n{second.upper()}")
     tasks = [task(Operation.LOCATE, one) for one in (email(address), email(second), phone(number))]
-    for receipt in await ticketing.locate(tasks, notes.note):
+    for receipt in await ticketing.locate(tasks, notes.save_progress):
         assert isinstance(receipt, Receipt)
         assert (receipt.outcome, receipt.found) == (TaskOutcome.LOCATED, 1)
         kinds = {identity.type for identity in receipt.identities}
@@ -45,43 +46,47 @@ async def test_a_subject_is_found_by_any_spelling_of_address_and_number_and_yiel
         assert all(identity.source == "ticketing" for identity in receipt.identities)
 
 
-async def test_a_number_that_passed_on_proves_nothing(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
+async def test_a_number_that_passed_on_proves_nothing(
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
+) -> None:
     number = a_number()
-    office.person("New Holder", unique("new"), number)
-    (result,) = await ticketing.locate([task(Operation.LOCATE, email(unique("old")), phone(number))], notes.note)
+    harness.person("New Holder", unique("new"), number)
+    (result,) = await ticketing.locate(
+        [task(Operation.LOCATE, email(unique("old")), phone(number))], notes.save_progress
+    )
     assert isinstance(result, ForeignHit)
 
 
 async def test_a_number_that_was_the_subjects_once_is_not_searched_for(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     number = a_number()
-    office.person("New Holder", unique("new"), number)
+    harness.person("New Holder", unique("new"), number)
     former = Identity(IdentityType.PHONE, number, datetime(2020, 1, 1, tzinfo=UTC), datetime(2023, 1, 1, tzinfo=UTC))
-    (receipt,) = await ticketing.locate([task(Operation.LOCATE, former)], notes.note)
+    (receipt,) = await ticketing.locate([task(Operation.LOCATE, former)], notes.save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.NO_MATCH
 
 
-async def test_more_users_than_one_subject_may_be_stop_the_task(office: Office, notes: Notes) -> None:
+async def test_more_users_than_one_subject_may_be_stop_the_task(harness: Harness, notes: Notes) -> None:
     addresses = [unique(f"many{n}") for n in range(3)]
     for address in addresses:
-        office.person("Many Faces", address)
-    adapter = adapter_for(office.roundup, max_people=2)
-    (result,) = await adapter.locate([task(Operation.LOCATE, *map(email, addresses))], notes.note)
+        harness.person("Many Faces", address)
+    adapter = adapter_for(harness.roundup, max_people=2)
+    (result,) = await adapter.locate([task(Operation.LOCATE, *map(email, addresses))], notes.save_progress)
     await adapter.close()
     assert isinstance(result, BlastRadius)
 
 
 async def test_an_access_package_holds_account_tickets_messages_and_files(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     address, number = unique("Pau.Vidal"), a_number()
-    user = office.person("Pau Vidal", address, number)
-    retired = office.ticket(user, "An old case", "it was solved")
-    office.retire("issue", retired)
-    office.ticket(user, "Roaming", "no data in Lisbon", "bill.pdf")
-    (receipt,) = await ticketing.export([task(Operation.EXPORT, email(address))], notes.note)
+    user = harness.person("Pau Vidal", address, number)
+    retired = harness.ticket(user, "An old case", "it was solved")
+    harness.retire("issue", retired)
+    harness.ticket(user, "Roaming", "no data in Lisbon", "bill.pdf")
+    (receipt,) = await ticketing.export([task(Operation.EXPORT, email(address))], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
     assert receipt.by_category == {"account": 1, "file": 1, "message": 4, "ticket": 2}
     by_category = {record.category: record for record in reversed(receipt.records)}
@@ -96,74 +101,74 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(
 
 
 async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_lifted(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     address = unique("restricted")
-    user = office.person("Rita Quiet", address)
-    ticket = office.ticket(user, "Please wait", "do not touch", "contract.txt")
-    (message, *_), (file,) = office.get("issue", ticket)["messages"], office.get("issue", ticket)["files"]
+    user = harness.person("Rita Quiet", address)
+    ticket = harness.ticket(user, "Please wait", "do not touch", "contract.txt")
+    (message, *_), (file,) = harness.get("issue", ticket)["messages"], harness.get("issue", ticket)["files"]
     parts = [("user", user), ("issue", ticket), ("msg", message["id"]), ("file", file["id"])]
-    assert [office.seen_by_agent(*part) for part in parts] == [OK] * 4
+    assert [harness.seen_by_agent(*part) for part in parts] == [OK] * 4
     restriction = task(Operation.RESTRICT, email(address), details={"ground": "accuracy"})
     receipts = [
-        *await ticketing.restrict([restriction], notes.note),
-        *await ticketing.restrict([restriction], notes.note),
+        *await ticketing.restrict([restriction], notes.save_progress),
+        *await ticketing.restrict([restriction], notes.save_progress),
     ]
     assert (
         receipts[0]
         == receipts[1]
         == Receipt(restriction.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
     )
-    assert [office.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
-    listed = office.http.get("issue", auth=(office.roundup.agent, office.roundup.agent_password)).json()
+    assert [harness.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
+    listed = harness.http.get("issue", auth=(harness.roundup.agent, harness.roundup.agent_password)).json()
     assert ticket not in [item["id"] for item in listed["data"]["collection"]]
-    await ticketing.lift([task(Operation.LIFT, email(address))], notes.note)
-    assert [office.seen_by_agent(*part) for part in parts] == [OK] * 4
+    await ticketing.lift([task(Operation.LIFT, email(address))], notes.save_progress)
+    assert [harness.seen_by_agent(*part) for part in parts] == [OK] * 4
 
 
-async def test_an_objection_stops_marketing(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
+async def test_an_objection_stops_marketing(harness: Harness, ticketing: RoundupAdapter, notes: Notes) -> None:
     address = unique("spam")
-    user = office.person("No Spam", address)
-    (receipt,) = await ticketing.suppress([task(Operation.SUPPRESS, email(address))], notes.note)
+    user = harness.person("No Spam", address)
+    (receipt,) = await ticketing.suppress([task(Operation.SUPPRESS, email(address))], notes.save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.AMENDED
-    assert office.get("user", user)["marketing_opt_out"]
+    assert harness.get("user", user)["marketing_opt_out"]
 
 
 async def test_a_rectified_address_can_be_repeated_although_the_old_one_finds_nobody(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     wrong, right = unique("wrong"), unique("right")
-    user = office.person("Joan Mas", wrong)
+    user = harness.person("Joan Mas", wrong)
     changes: list[JsonValue] = [
         {"field": "email", "current": wrong, "asserted": right},
         {"field": "name", "current": "Joan Mas", "asserted": "Joana Mas"},
     ]
     first = task(Operation.RECTIFY, email(wrong), details={"changes": changes})
-    (receipt,) = await ticketing.rectify([first], notes.note)
+    (receipt,) = await ticketing.rectify([first], notes.save_progress)
     repeat = Task(
         *(first.task_id, first.request_id, first.subject_ref, first.system, first.operation, first.identities),
         first.details,
         progress=notes[first.task_id],
     )
-    (repeated,) = await ticketing.rectify([repeat], notes.note)
+    (repeated,) = await ticketing.rectify([repeat], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
     assert repeated == receipt
-    assert (office.get("user", user)["address"], office.get("user", user)["realname"]) == (right, "Joana Mas")
+    assert (harness.get("user", user)["address"], harness.get("user", user)["realname"]) == (right, "Joana Mas")
 
 
 async def test_a_field_that_ticketing_does_not_hold_is_refused(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     address = unique("street")
-    office.person("Some Body", address)
+    harness.person("Some Body", address)
     details: dict[str, JsonValue] = {"changes": [{"field": "street", "current": "a", "asserted": "b"}]}
-    (result,) = await ticketing.rectify([task(Operation.RECTIFY, email(address), details=details)], notes.note)
+    (result,) = await ticketing.rectify([task(Operation.RECTIFY, email(address), details=details)], notes.save_progress)
     assert isinstance(result, Refused)
 
 
 async def test_a_request_has_one_ticket_that_is_commented_on_once_for_each_task(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     request = uuid7()
     approaching, overdue = (
@@ -173,22 +178,22 @@ async def test_a_request_has_one_ticket_that_is_commented_on_once_for_each_task(
     results = [
         result
         for each in (approaching, approaching, overdue, overdue)
-        for result in await ticketing.escalate([each], notes.note)
+        for result in await ticketing.escalate([each], notes.save_progress)
     ]
     references = {result.reference for result in results if isinstance(result, Receipt)}
     assert [result.outcome for result in results if isinstance(result, Receipt)] == [TaskOutcome.ESCALATED] * 4
     (ticket,) = references
-    issue = office.get("issue", str(ticket))
+    issue = harness.get("issue", str(ticket))
     assert str(request) in str(issue["title"])
-    comments = [office.get("msg", str(one["id"]))["content"] for one in issue["messages"]]
+    comments = [harness.get("msg", str(one["id"]))["content"] for one in issue["messages"]]
     assert [str(comment).partition(":")[0] for comment in comments] == ["approaching", "overdue"]
 
 
 async def test_a_change_by_somebody_else_in_between_is_not_overwritten_blindly_but_tried_again(
-    office: Office, notes: Notes
+    harness: Harness, notes: Notes
 ) -> None:
     address = unique("busy")
-    user = office.person("Busy Body", address)
+    user = harness.person("Busy Body", address)
 
     class Meanwhile(httpx.AsyncHTTPTransport):
         """A connection on which somebody else changes the user just before us."""
@@ -198,36 +203,36 @@ async def test_a_change_by_somebody_else_in_between_is_not_overwritten_blindly_b
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.method == "PATCH" and not self.changes:
                 self.changes += 1
-                office.change("user", user, organisation="Somebody else's change")
+                harness.change("user", user, organisation="Somebody else's change")
             return await super().handle_async_request(request)
 
-    adapter = adapter_for(office.roundup, Meanwhile())
-    (receipt,) = await adapter.restrict([task(Operation.RESTRICT, email(address))], notes.note)
+    adapter = adapter_for(harness.roundup, Meanwhile())
+    (receipt,) = await adapter.restrict([task(Operation.RESTRICT, email(address))], notes.save_progress)
     await adapter.close()
     assert isinstance(receipt, Receipt), receipt
-    assert office.get("user", user)["organisation"] == "Somebody else's change"
-    assert office.get("user", user)["restricted"]
+    assert harness.get("user", user)["organisation"] == "Somebody else's change"
+    assert harness.get("user", user)["restricted"]
 
 
 @pytest.mark.parametrize("route", ["people", "records", "values", "overwrite", "history", "forget"])
-def test_the_privacy_routes_are_closed_to_ordinary_agents(office: Office, route: str) -> None:
+def test_the_privacy_routes_are_closed_to_ordinary_agents(harness: Harness, route: str) -> None:
     body = {"addresses": [], "phones": [], "people": [], "records": {"user": ["1"]}}
-    agent = (office.roundup.agent, office.roundup.agent_password)
-    answer = office.http.post(f"{office.roundup.url}rest/privacy/{route}", json=body, auth=agent)
+    agent = (harness.roundup.agent, harness.roundup.agent_password)
+    answer = harness.http.post(f"{harness.roundup.url}rest/privacy/{route}", json=body, auth=agent)
     assert answer.status_code == FORBIDDEN
 
 
-async def test_a_name_alone_finds_nobody(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
-    office.person("Common Name", unique("common"))
-    (receipt,) = await ticketing.locate([task(Operation.LOCATE, name("Common Name"))], notes.note)
+async def test_a_name_alone_finds_nobody(harness: Harness, ticketing: RoundupAdapter, notes: Notes) -> None:
+    harness.person("Common Name", unique("common"))
+    (receipt,) = await ticketing.locate([task(Operation.LOCATE, name("Common Name"))], notes.save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.NO_MATCH
 
 
-async def test_a_wrong_password_is_refused_and_not_retried(office: Office, notes: Notes) -> None:
-    adapter = adapter_for(office.roundup, user="nobody-like-this")
+async def test_a_wrong_password_is_refused_and_not_retried(harness: Harness, notes: Notes) -> None:
+    adapter = adapter_for(harness.roundup, user="nobody-like-this")
     with pytest.raises(Refused, match="role Privacy"):
-        await adapter.locate([task(Operation.LOCATE, email(unique("x")))], notes.note)
+        await adapter.locate([task(Operation.LOCATE, email(unique("x")))], notes.save_progress)
     await adapter.close()
 
 
@@ -241,9 +246,9 @@ async def test_a_tracker_that_is_away_is_unavailable_and_keeps_its_records_when_
     search = task(Operation.LOCATE, email("kept@example.org"))
     tracker.child.kill()
     with pytest.raises(Unavailable):
-        await adapter.locate([search], notes.note)
+        await adapter.locate([search], notes.save_progress)
     tracker.start()
-    (receipt,) = await adapter.locate([search], notes.note)
+    (receipt,) = await adapter.locate([search], notes.save_progress)
     await adapter.close()
     tracker.stop()
     assert isinstance(receipt, Receipt)

@@ -6,18 +6,19 @@ import httpx
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from shared.downstreams.contract import Operation, Receipt, TaskOutcome
+from shared.domain.errors import BlastRadius, ForeignHit, ResidueFound
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Receipt
 from shared.downstreams.roundup import RoundupAdapter
-from shared.errors import BlastRadius, ForeignHit, ResidueFound
-from tests.fixtures.roundup import Customer, Notes, Office, adapter_for, again, email, name, phone, task
+from tests.fixtures.roundup import Customer, Harness, Notes, adapter_for, again, email, name, phone, task
 
 
 async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
-    customer = Customer(office)
-    assert office.holds(*customer.values)
-    (receipt,) = await ticketing.erase([customer.erasure()], notes.note)
+    customer = Customer(harness)
+    assert harness.holds(*customer.values)
+    (receipt,) = await ticketing.erase([customer.erasure()], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
     assert receipt.outcome is TaskOutcome.ERASED
     assert {key: receipt.by_category[key] for key in ("account", "ticket", "message", "file")} == {
@@ -28,35 +29,37 @@ async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files
     }
     assert receipt.by_category["history"] > 0
     assert (receipt.changed, receipt.remaining) == (receipt.found, 0)
-    assert office.holds(*customer.values) == []
+    assert harness.holds(*customer.values) == []
 
 
-async def test_what_an_agent_had_deleted_is_erased_too(office: Office, ticketing: RoundupAdapter, notes: Notes) -> None:
-    customer = Customer(office)
+async def test_what_an_agent_had_deleted_is_erased_too(
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
+) -> None:
+    customer = Customer(harness)
     for classname, identity in (("issue", customer.ticket), ("user", customer.user)):
-        office.retire(classname, identity)
-    (receipt,) = await ticketing.erase([customer.erasure()], notes.note)
+        harness.retire(classname, identity)
+    (receipt,) = await ticketing.erase([customer.erasure()], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
-    assert office.holds(*customer.values) == []
+    assert harness.holds(*customer.values) == []
 
 
 async def test_a_saved_search_and_a_message_on_somebody_elses_ticket_are_erased_and_the_ticket_is_not(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
-    customer, other = Customer(office), Customer(office)
-    note = office.create("msg", content="I have the same trouble, says Ines' neighbour", author=customer.user)
-    messages = [*office.get("issue", other.ticket)["messages"], {"id": note}]
-    office.change("issue", other.ticket, messages=",".join(str(one["id"]) for one in messages))
-    search = office.create("query", name=f"Mine {customer.name}", klass="issue", private_for=customer.user)
-    (receipt,) = await ticketing.erase([customer.erasure()], notes.note)
+    customer, other = Customer(harness), Customer(harness)
+    save_progress = harness.create("msg", content="I have the same trouble, says Ines' neighbour", author=customer.user)
+    messages = [*harness.get("issue", other.ticket)["messages"], {"id": save_progress}]
+    harness.change("issue", other.ticket, messages=",".join(str(one["id"]) for one in messages))
+    search = harness.create("query", name=f"Mine {customer.name}", klass="issue", private_for=customer.user)
+    (receipt,) = await ticketing.erase([customer.erasure()], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
-    assert office.get("query", search)["name"] == "[erased]"
-    assert office.get("msg", note)["content"] == "[erased]"
-    assert office.get("issue", other.ticket)["title"] == f"{other.title}!"
+    assert harness.get("query", search)["name"] == "[erased]"
+    assert harness.get("msg", save_progress)["content"] == "[erased]"
+    assert harness.get("issue", other.ticket)["title"] == f"{other.title}!"
 
 
-async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(office: Office, notes: Notes) -> None:
-    customer = Customer(office)
+async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(harness: Harness, notes: Notes) -> None:
+    customer = Customer(harness)
 
     class Foreign(httpx.AsyncHTTPTransport):
         """A tracker that was never given our routes."""
@@ -66,75 +69,75 @@ async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(offic
                 return httpx.Response(404, request=request)
             return await super().handle_async_request(request)
 
-    adapter = adapter_for(office.roundup, Foreign())
-    (result,) = await adapter.erase([customer.erasure()], notes.note)
+    adapter = adapter_for(harness.roundup, Foreign())
+    (result,) = await adapter.erase([customer.erasure()], notes.save_progress)
     await adapter.close()
     assert isinstance(result, ResidueFound)
     assert "history" in str(result)
-    assert office.get("msg", _first(office, customer))["content"] == "[erased]"
-    assert office.holds(customer.former)
+    assert harness.get("msg", _first(harness, customer))["content"] == "[erased]"
+    assert harness.holds(customer.former)
 
 
 async def test_a_longer_address_that_contains_the_subjects_is_left_alone(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     tag = uuid7().hex[-12:]
-    others = [office.person(f"Other {n}", f"x{tag}-1@example.org{n}") for n in (".mx", ".ar")]
-    others.append(office.person("Other", f"not-x{tag}-1@example.org"))
-    subject = office.person("Subject", f"x{tag}-1@example.org")
-    (receipt,) = await ticketing.erase([task(Operation.ERASE, email(f"x{tag}-1@example.org"))], notes.note)
+    others = [harness.person(f"Other {n}", f"x{tag}-1@example.org{n}") for n in (".mx", ".ar")]
+    others.append(harness.person("Other", f"not-x{tag}-1@example.org"))
+    subject = harness.person("Subject", f"x{tag}-1@example.org")
+    (receipt,) = await ticketing.erase([task(Operation.ERASE, email(f"x{tag}-1@example.org"))], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
     assert receipt.by_category["account"] == 1
-    assert office.get("user", subject)["realname"] == "[erased]"
-    assert [str(office.get("user", one)["realname"])[:5] for one in others] == ["Other"] * 3
+    assert harness.get("user", subject)["realname"] == "[erased]"
+    assert [str(harness.get("user", one)["realname"])[:5] for one in others] == ["Other"] * 3
 
 
 async def test_of_two_people_with_one_address_only_the_proven_one_is_erased_even_on_a_repeat(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
     shared = f"family.{uuid7().hex}@example.org"
-    ana = office.person("Ana Family", shared, "+34600111222")
-    luis = office.person("Luis Family", shared, "+34600111333")
+    ana = harness.person("Ana Family", shared, "+34600111222")
+    luis = harness.person("Luis Family", shared, "+34600111333")
     ambiguous = task(Operation.ERASE, email(shared))
     proven = task(Operation.ERASE, email(shared), phone("+34600111222"), name("Ana Family"))
-    (nobody,) = await ticketing.erase([ambiguous], notes.note)
+    (nobody,) = await ticketing.erase([ambiguous], notes.save_progress)
     assert isinstance(nobody, ForeignHit)
-    (receipt,) = await ticketing.erase([proven], notes.note)
-    (repeated,) = await ticketing.erase([again(proven, notes)], notes.note)
-    (later,) = await ticketing.erase([task(Operation.ERASE, *proven.identities)], notes.note)
+    (receipt,) = await ticketing.erase([proven], notes.save_progress)
+    (repeated,) = await ticketing.erase([again(proven, notes)], notes.save_progress)
+    (later,) = await ticketing.erase([task(Operation.ERASE, *proven.identities)], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
     assert repeated == receipt
     assert isinstance(later, ForeignHit)
-    assert office.get("user", ana)["realname"] == "[erased]"
-    assert office.get("user", luis)["realname"] == "Luis Family"
+    assert harness.get("user", ana)["realname"] == "[erased]"
+    assert harness.get("user", luis)["realname"] == "Luis Family"
 
 
-async def test_a_subject_with_more_records_than_allowed_is_not_touched(office: Office, notes: Notes) -> None:
-    customer = Customer(office)
-    adapter = adapter_for(office.roundup, max_rows=4)
-    (result,) = await adapter.erase([customer.erasure()], notes.note)
+async def test_a_subject_with_more_records_than_allowed_is_not_touched(harness: Harness, notes: Notes) -> None:
+    customer = Customer(harness)
+    adapter = adapter_for(harness.roundup, max_rows=4)
+    (result,) = await adapter.erase([customer.erasure()], notes.save_progress)
     await adapter.close()
     assert isinstance(result, BlastRadius)
-    assert office.get("user", customer.user)["realname"] == customer.name
+    assert harness.get("user", customer.user)["realname"] == customer.name
 
 
 async def test_an_unknown_subject_is_no_match(ticketing: RoundupAdapter, notes: Notes) -> None:
-    (receipt,) = await ticketing.erase([task(Operation.ERASE, email("nobody@example.org"))], notes.note)
+    (receipt,) = await ticketing.erase([task(Operation.ERASE, email("nobody@example.org"))], notes.save_progress)
     assert isinstance(receipt, Receipt)
     assert (receipt.outcome, receipt.found) == (TaskOutcome.NO_MATCH, 0)
 
 
 async def test_many_subjects_are_erased_in_one_call_each_with_their_own_counts(
-    office: Office, ticketing: RoundupAdapter, notes: Notes
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
 ) -> None:
-    customers = [Customer(office) for _ in range(6)]
-    office.ticket(customers[2].user, "Second", "more trouble")
-    receipts: Sequence[object] = await ticketing.erase([one.erasure() for one in customers], notes.note)
+    customers = [Customer(harness) for _ in range(6)]
+    harness.ticket(customers[2].user, "Second", "more trouble")
+    receipts: Sequence[object] = await ticketing.erase([one.erasure() for one in customers], notes.save_progress)
     tickets = [receipt.by_category["ticket"] if isinstance(receipt, Receipt) else receipt for receipt in receipts]
     assert tickets == [1, 1, 2, 1, 1, 1]
-    assert office.holds(*(value for one in customers for value in one.values)) == []
+    assert harness.holds(*(value for one in customers for value in one.values)) == []
 
 
-def _first(office: Office, customer: Customer) -> str:
-    messages: Sequence[Mapping[str, JsonValue]] = office.get("issue", customer.ticket)["messages"]
+def _first(harness: Harness, customer: Customer) -> str:
+    messages: Sequence[Mapping[str, JsonValue]] = harness.get("issue", customer.ticket)["messages"]
     return str(messages[0]["id"])

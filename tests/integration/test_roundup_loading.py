@@ -8,8 +8,9 @@ from pathlib import Path
 from deploy.local.company import Company, Size, found
 from deploy.local.roundup import Roundup, people, tickets
 from deploy.local.roundup.records import Record
-from shared.downstreams.contract import Operation, Receipt
-from tests.fixtures.roundup import Notes, Office, adapter_for, email, name, task
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Receipt
+from tests.fixtures.roundup import Harness, Notes, adapter_for, email, name, task
 
 
 def records(company: Company) -> Iterator[Record]:
@@ -30,7 +31,7 @@ async def test_a_customer_of_the_company_has_all_their_tickets_in_a_tracker_that
     restored.start()
     adapter = adapter_for(restored)
     export = task(Operation.EXPORT, email(asked.emails[0]), name(asked.name))
-    (receipt,) = await adapter.export([export], notes.note)
+    (receipt,) = await adapter.export([export], notes.save_progress)
     await adapter.close()
     restored.stop()
     assert taken[-1] == len(company.customers) + len(company.tickets)
@@ -58,11 +59,11 @@ async def test_an_erasure_in_a_restored_tracker_leaves_the_kept_copy_as_it_was(r
     for tracker in (first, second):
         tracker.start()
     adapter = adapter_for(first)
-    await adapter.erase([task(Operation.ERASE, email(asked.emails[0]), name(asked.name))], notes.note)
+    await adapter.erase([task(Operation.ERASE, email(asked.emails[0]), name(asked.name))], notes.save_progress)
     await adapter.close()
     try:
-        assert Office(first).holds(asked.emails[0]) == []
-        assert Office(second).holds(asked.emails[0])
+        assert Harness(first).holds(asked.emails[0]) == []
+        assert Harness(second).holds(asked.emails[0])
     finally:
         first.stop()
         second.stop()

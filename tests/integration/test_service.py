@@ -17,18 +17,19 @@ from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
-from shared import keyring, outbox
-from shared.bus import topics
-from shared.bus.admin import create_topics, declared
-from shared.bus.producer import KafkaProducer
-from shared.bus.records import Message
-from shared.bus.topics import ServiceName
-from shared.bus_tasks import TaskReply, TaskRequested
-from shared.downstreams.contract import Operation
-from shared.events import RequestClosed, RequestVerified
-from shared.identities import Identity, IdentityType
-from shared.rights import Outcome, Right
-from shared.vault import Statement, Vault
+from shared.domain import topics
+from shared.domain.events import RequestClosed, RequestVerified
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation
+from shared.domain.records import Message
+from shared.domain.rights import Outcome, Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.bus.messages import TaskReply, TaskRequested
+from shared.messaging import outbox
+from shared.messaging.admin import create_topics, declared
+from shared.messaging.producer import KafkaProducer
+from shared.storage import keyring
+from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
@@ -85,7 +86,7 @@ async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
     ref, vault = uuid7(), Vault(keyring.load(tmp_path / "keyring.json"))
     connection = await asyncpg.connect(dsn)
     try:
-        said = Statement((Identity(IdentityType.EMAIL, "ada@example.org"),))
+        said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
         await vault.insert_subjects(connection, [vault.new_subject(ref, said, clock.now())])
     finally:
         await connection.close()

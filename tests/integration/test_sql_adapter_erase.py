@@ -9,9 +9,9 @@ import pytest
 from pydantic import JsonValue
 
 from deploy.local.cdr import CdrStore
-from shared.downstreams.contract import TaskOutcome
+from shared.domain.errors import Unavailable
+from shared.domain.operations import TaskOutcome
 from shared.downstreams.sql.examination import UNDATED_NUMBER
-from shared.errors import Unavailable
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,
@@ -52,7 +52,7 @@ async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_
         + [call(ANNA, BORIS, missed=True), call(BORIS, CHIARA)]
     )
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().note))[0])
+        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
     assert (done.outcome, done.found, done.changed, done.remaining) == (TaskOutcome.ERASED, 17, 17, 0)
     assert done.by_category == {"call_record": 8, "call_signalling": 8, "missed_call": 1}
     assert ANNA[1:] not in await everything(cdr_store)
@@ -65,7 +65,7 @@ async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_
 async def test_a_row_goes_when_nobody_is_left_in_it(cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch) -> None:
     await cdr_store.seed([call("anonymous", ANNA), call("", ANNA), call(ANNA, ANNA), call(BORIS, ANNA)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().note))[0])
+        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
     assert done.by_category == {"call_record": 4, "call_signalling": 4}
     assert await rows(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [(BORIS, "")]
 
@@ -75,7 +75,7 @@ async def test_two_subjects_of_one_call_both_count_it_and_it_goes(
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(ANNA, CHIARA), call(BORIS, BORIS)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        results = await adapter.erase([task(number(ANNA)), task(number(BORIS))], Notes().note)
+        results = await adapter.erase([task(number(ANNA)), task(number(BORIS))], Notes().save_progress)
     assert [receipt(result).by_category["call_record"] for result in results] == [3, 3]
     assert await rows(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [("", CHIARA)]
 
@@ -89,7 +89,7 @@ async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
     before, after = task(number(ANNA, until=GIVEN_UP)), task(number(ANNA, since=ASSIGNED_AGAIN))
     tasks = [before, task(number(BORIS)), after] if together else [before]
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        results = [receipt(result) for result in await adapter.erase(tasks, Notes().note)]
+        results = [receipt(result) for result in await adapter.erase(tasks, Notes().save_progress)]
     assert [result.by_category["call_record"] for result in results] == ([2, 1, 2] if together else [2])
     left = await rows(cdr_store.admin, "SELECT start_time::date::text FROM acc_cdrs WHERE caller_e164 = $1", ANNA)
     assert [day for (day,) in sorted(left)] == list(days[2:4] if together else days[2:])
@@ -100,7 +100,7 @@ async def test_a_caller_who_withheld_the_number_is_found_by_what_the_network_kne
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().note))[0])
+        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
     assert done.by_category == {"call_record": 1, "call_signalling": 1}
     assert ANNA[1:] not in await everything(cdr_store)
     assert await rows(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [("", BORIS)]
@@ -111,7 +111,7 @@ async def test_a_number_without_its_period_finds_no_past_call_and_says_so(
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA, since=None))], Notes().note))[0])
+        done = receipt((await adapter.erase([task(number(ANNA, since=None))], Notes().save_progress))[0])
     assert (done.outcome, done.found, done.ground) == (TaskOutcome.NO_MATCH, 0, UNDATED_NUMBER)
     assert ANNA in await everything(cdr_store)
 
@@ -122,8 +122,8 @@ async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_rece
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(CHIARA, BORIS)])
     notes, tasks = Notes(), [task(number(ANNA)), task(number(CHIARA))]
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        first = await adapter.erase(tasks, notes.note)
-        again = await adapter.erase([notes.again(each) for each in tasks], notes.note)
+        first = await adapter.erase(tasks, notes.save_progress)
+        again = await adapter.erase([notes.again(each) for each in tasks], notes.save_progress)
     assert [receipt(result).found for result in first] == [4, 2]
     assert again == first
 
@@ -135,7 +135,7 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
     notes, subject = Notes(), task(number(ANNA))
 
     async def note_and_lose_the_server(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        await notes.note(progress)
+        await notes.save_progress(progress)
         async with connected(cdr_store.admin) as other:
             await other.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'cdr_privacy'")
 
@@ -143,7 +143,7 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
         with pytest.raises(Unavailable):
             await adapter.erase([subject], note_and_lose_the_server)
         assert (await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA)) == [(1,)]
-        done = receipt((await adapter.erase([notes.again(subject)], notes.note))[0])
+        done = receipt((await adapter.erase([notes.again(subject)], notes.save_progress))[0])
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
 
 
@@ -153,7 +153,8 @@ async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
     async with opened(monkeypatch, cdr_store.privacy, lock_seconds=10) as adapter:
         results = await asyncio.gather(
-            adapter.erase([task(number(ANNA))], Notes().note), adapter.erase([task(number(BORIS))], Notes().note)
+            adapter.erase([task(number(ANNA))], Notes().save_progress),
+            adapter.erase([task(number(BORIS))], Notes().save_progress),
         )
     assert [receipt(result).by_category["call_record"] for (result,) in results] == [400, 400]
     assert await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs") == [(0,)]
@@ -164,8 +165,8 @@ async def test_an_erased_subject_is_not_even_kept_as_restricted(
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        await adapter.restrict([task(number(ANNA)), task(number(BORIS))], Notes().note)
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().note))[0])
+        await adapter.restrict([task(number(ANNA)), task(number(BORIS))], Notes().save_progress)
+        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
     assert done.by_category == {"call_record": 1, "call_signalling": 1, "restriction": 1}
     assert ANNA[1:] not in await everything(cdr_store)
     assert await rows(cdr_store.admin, "SELECT e164 FROM restricted_number") == [(BORIS,)]
@@ -179,6 +180,6 @@ async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_
     calls = sorted((call(n, BORIS, day) for n in numbers for day in days), key=lambda c: c.start)
     await cdr_store.seed(calls)
     async with opened(monkeypatch, cdr_store.privacy, lock_seconds=0.003) as adapter:
-        results = await adapter.erase([task(number(n)) for n in numbers], Notes().note)
+        results = await adapter.erase([task(number(n)) for n in numbers], Notes().save_progress)
     assert [receipt(result).by_category["call_record"] for result in results] == [len(days)] * len(numbers)
     assert await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller <> ''") == [(0,)]

@@ -2,9 +2,7 @@
 
 import pytest
 
-from shared.downstreams.contract import Operation, Result, TaskOutcome
-from shared.downstreams.sql import SqlAdapter
-from shared.errors import (
+from shared.domain.errors import (
     BlastRadius,
     ColumnUnmapped,
     ForeignHit,
@@ -14,7 +12,10 @@ from shared.errors import (
     TableMissing,
     Unavailable,
 )
-from shared.identities import Identity, IdentityType
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Result
+from shared.downstreams.sql import SqlAdapter
 from tests.fixtures.cdr import Notes, connected, opened, receipt, task
 from tests.fixtures.customer_store import CustomerStore, customer_store
 
@@ -26,7 +27,7 @@ HOW_MANY = "SELECT count(*) FROM customer"
 
 
 async def erase(adapter: SqlAdapter, *identities: Identity) -> Result:
-    return (await adapter.erase([task(*identities)], Notes().note))[0]
+    return (await adapter.erase([task(*identities)], Notes().save_progress))[0]
 
 
 async def test_a_table_that_is_gone_is_a_failure_and_not_an_empty_search(
@@ -36,7 +37,7 @@ async def test_a_table_that_is_gone_is_a_failure_and_not_an_empty_search(
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
         for operation in (adapter.erase, adapter.export, adapter.locate, adapter.restrict):
             with pytest.raises(TableMissing, match="contact"):
-                await operation([task(EMAIL)], Notes().note)
+                await operation([task(EMAIL)], Notes().save_progress)
     assert await customer_store.ask(HOW_MANY) == UNTOUCHED
 
 
@@ -56,7 +57,7 @@ async def test_a_new_column_that_cannot_name_anybody_blocks_export_alone(
     await customer_store.run("ALTER TABLE contact ADD COLUMN urgent boolean")
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
         with pytest.raises(ColumnUnmapped, match="urgent"):
-            await adapter.export([task(EMAIL, operation=Operation.EXPORT)], Notes().note)
+            await adapter.export([task(EMAIL, operation=Operation.EXPORT)], Notes().save_progress)
         assert receipt(await erase(adapter, EMAIL)).outcome is TaskOutcome.ERASED
 
 
@@ -80,7 +81,7 @@ async def test_a_column_whose_equality_is_loose_never_erases_a_neighbour(
     )
     other = Identity(IdentityType.EMAIL, "boris@example.org")
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        refused, done = await adapter.erase([task(EMAIL), task(other)], Notes().note)
+        refused, done = await adapter.erase([task(EMAIL), task(other)], Notes().save_progress)
     assert isinstance(refused, ForeignHit)
     assert "anna" not in str(refused).lower()
     assert receipt(done).by_category == {"account": 1, "contact": 1}
@@ -93,7 +94,7 @@ async def test_more_people_than_one_request_may_touch_stop_it_before_anything_is
     await customer_store.run("UPDATE customer SET email = 'Anna.Meier@example.org' WHERE account_id = 'C2'")
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
         for operation in (adapter.erase, adapter.export, adapter.locate, adapter.suppress):
-            (result,) = await operation([task(EMAIL)], Notes().note)
+            (result,) = await operation([task(EMAIL)], Notes().save_progress)
             assert isinstance(result, BlastRadius)
     assert await customer_store.ask(HOW_MANY) == UNTOUCHED
     assert await customer_store.ask("SELECT DISTINCT marketing FROM customer") == [(True,)]
@@ -104,7 +105,7 @@ async def test_more_rows_than_one_request_may_touch_stop_that_request_alone(
 ) -> None:
     boris = Identity(IdentityType.EMAIL, "boris@example.org")
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset, max_rows=2) as adapter:
-        refused, done = await adapter.erase([task(EMAIL), task(boris)], Notes().note)
+        refused, done = await adapter.erase([task(EMAIL), task(boris)], Notes().save_progress)
         alone = await erase(adapter, EMAIL)
     assert isinstance(refused, BlastRadius)
     assert isinstance(alone, BlastRadius)

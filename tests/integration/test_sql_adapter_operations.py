@@ -6,9 +6,9 @@ import orjson
 import pytest
 
 from deploy.local.cdr import CdrStore
-from shared.downstreams.contract import Operation, TaskOutcome
-from shared.errors import BlastRadius
-from shared.identities import Identity, IdentityType
+from shared.domain.errors import BlastRadius
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,
@@ -34,7 +34,8 @@ async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_wi
 ) -> None:
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
         located, unknown = await adapter.locate(
-            [task(EMAIL, number(ANNA, since=None)), task(Identity(IdentityType.EMAIL, "x@example.org"))], Notes().note
+            [task(EMAIL, number(ANNA, since=None)), task(Identity(IdentityType.EMAIL, "x@example.org"))],
+            Notes().save_progress,
         )
     found = {(i.type, i.value, i.valid_from, i.valid_to, i.source) for i in receipt(located).identities}
     since = at("2024-02-05").replace(hour=8, minute=30)
@@ -51,7 +52,7 @@ async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(
     customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        (result,) = await adapter.locate([task(EMAIL, number(BORIS, since=None))], Notes().note)
+        (result,) = await adapter.locate([task(EMAIL, number(BORIS, since=None))], Notes().save_progress)
     assert isinstance(result, BlastRadius)
 
 
@@ -60,7 +61,7 @@ async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_th
 ) -> None:
     given_up = number(ANNA, until=at("2026-01-10"))
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        done = receipt((await adapter.erase([task(given_up)], Notes().note))[0])
+        done = receipt((await adapter.erase([task(given_up)], Notes().save_progress))[0])
     assert done.by_category.get("account", 0) == 0
     assert await customer_store.ask("SELECT count(*) FROM customer") == [(3,)]
 
@@ -72,7 +73,7 @@ async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days])
     x, y = number(ANNA, until=at("2026-01-10")), number(ANNA, since=at("2026-03-01"))
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        results = await adapter.export([task(x), task(y)], Notes().note)
+        results = await adapter.export([task(x), task(y)], Notes().save_progress)
     shown = [[str(r.data["started"])[:10] for r in receipt(e).records if r.category == "call_record"] for e in results]
     assert [sorted(each) for each in shown] == [list(days[:2]), list(days[4:])]
 
@@ -84,7 +85,7 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
     async with connected(cdr_store.admin) as connection:
         await connection.execute("UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        called, caller = await adapter.export([task(number(BORIS)), task(number(ANNA))], Notes().note)
+        called, caller = await adapter.export([task(number(BORIS)), task(number(ANNA))], Notes().save_progress)
     records = receipt(called).records
     calls = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]
     assert sorted(str(data["from"]) for data in calls) == [CHIARA, "withheld"]
@@ -104,7 +105,7 @@ async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        caller, called = await adapter.export([task(number(ANNA)), task(number(BORIS))], Notes().note)
+        caller, called = await adapter.export([task(number(ANNA)), task(number(BORIS))], Notes().save_progress)
     outgoing, incoming = (
         next(r.data for r in receipt(e).records if r.category == "call_record") for e in (caller, called)
     )
@@ -129,14 +130,14 @@ async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
             return [await connection.fetchval(f"SELECT count(*) FROM {t}") for t in ("acc_cdrs", "acc", "missed_calls")]
 
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        first = await adapter.restrict([restriction], Notes().note)
-        assert first == await adapter.restrict([restriction], Notes().note)
+        first = await adapter.restrict([restriction], Notes().save_progress)
+        assert first == await adapter.restrict([restriction], Notes().save_progress)
         assert (receipt(first[0]).outcome, receipt(first[0]).found) == (TaskOutcome.AMENDED, 4)
         assert await seen(cdr_store.reader) == [2, 2, 0]
         assert await seen(cdr_store.privacy) == [4, 4, 0]
-        exported = await adapter.export([replace(restriction, operation=Operation.EXPORT)], Notes().note)
+        exported = await adapter.export([replace(restriction, operation=Operation.EXPORT)], Notes().save_progress)
         assert receipt(exported[0]).by_category == {"call_record": 2, "call_signalling": 2, "restriction": 1}
-        lifted = (await adapter.lift([replace(restriction, operation=Operation.LIFT)], Notes().note))[0]
+        lifted = (await adapter.lift([replace(restriction, operation=Operation.LIFT)], Notes().save_progress))[0]
     assert receipt(lifted).outcome is TaskOutcome.AMENDED
     assert await seen(cdr_store.reader) == [4, 4, 0]
 
@@ -163,10 +164,10 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     correction = task(account, operation=Operation.RECTIFY, details={"changes": changes})
     notes = Notes()
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        first = await adapter.rectify([correction], notes.note)
-        again = await adapter.rectify([notes.again(correction)], notes.note)
+        first = await adapter.rectify([correction], notes.save_progress)
+        again = await adapter.rectify([notes.again(correction)], notes.save_progress)
         stale = task(account, details={"changes": [{"field": "street", "current": "nowhere", "asserted": "x"}]})
-        nothing = (await adapter.rectify([stale], notes.note))[0]
+        nothing = (await adapter.rectify([stale], notes.save_progress))[0]
     assert (receipt(first[0]).outcome, receipt(first[0]).changed) == (TaskOutcome.AMENDED, 1)
     assert again == first
     assert receipt(nothing).outcome is TaskOutcome.NO_MATCH
@@ -181,9 +182,9 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(
     subject = task(EMAIL)
     flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        suppressed = receipt((await adapter.suppress([subject], Notes().note))[0])
-        await adapter.restrict([subject], Notes().note)
+        suppressed = receipt((await adapter.suppress([subject], Notes().save_progress))[0])
+        await adapter.restrict([subject], Notes().save_progress)
         assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
-        await adapter.lift([subject], Notes().note)
+        await adapter.lift([subject], Notes().save_progress)
     assert (suppressed.outcome, suppressed.by_category) == (TaskOutcome.AMENDED, {"account": 1})
     assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]

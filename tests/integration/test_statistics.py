@@ -10,11 +10,10 @@ from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
 from services.intake import statistics as intake
-from shared import disclosure, metrics
-from shared.bus.topics import ServiceName
-from shared.postgres import connect_pool
-from shared.settings import PostgresSettings
-from shared.time_limit_policy import read_policy
+from shared.domain.time_limit_policy import read_policy
+from shared.domain.topics import ServiceName
+from shared.runtime import disclosure, metrics
+from shared.storage.postgres import PostgresSettings, connect_pool
 
 NOW = datetime(2026, 6, 15, 16, tzinfo=UTC)
 POLICY = read_policy()

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Operation, Receipt, Task, TaskOutcome
+from shared.domain.errors import Refused
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.tryton import TrytonAdapter
-from shared.errors import Refused
 from tests.fixtures.tryton import Crm, Notes, account, email, task
 
 
@@ -17,25 +18,27 @@ async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restricti
     customer = await crm.add()
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
     restrict = task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy")
-    (receipt,) = await crm_adapter.restrict([restrict], Notes().note)
+    (receipt,) = await crm_adapter.restrict([restrict], Notes().save_progress)
     assert receipt == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
-    assert await crm_adapter.restrict([restrict], Notes().note) == [receipt]
-    await crm_adapter.lift([task(Operation.LIFT, email(customer.emails[0]))], Notes().note)
+    assert await crm_adapter.restrict([restrict], Notes().save_progress) == [receipt]
+    await crm_adapter.lift([task(Operation.LIFT, email(customer.emails[0]))], Notes().save_progress)
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
 
 
 async def test_a_former_customer_can_be_restricted_too(crm: Crm, crm_adapter: TrytonAdapter) -> None:
     customer = await crm.add()
     await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)
-    (receipt,) = await crm_adapter.restrict([task(Operation.RESTRICT, email(customer.emails[0]))], Notes().note)
+    (receipt,) = await crm_adapter.restrict(
+        [task(Operation.RESTRICT, email(customer.emails[0]))], Notes().save_progress
+    )
     assert isinstance(receipt, Receipt)
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
 
 
 async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
     customer, other = await crm.add_many(2)
-    await crm_adapter.suppress([task(Operation.SUPPRESS, email(customer.emails[0]))], Notes().note)
+    await crm_adapter.suppress([task(Operation.SUPPRESS, email(customer.emails[0]))], Notes().save_progress)
     rows = await crm.sql(
         "SELECT code, marketing_opt_out FROM party_party WHERE code = ANY($1)", [customer.code, other.code]
     )
@@ -57,11 +60,11 @@ async def test_open_requests_are_shown_with_the_customer_until_each_is_answered(
         rows = await crm.sql("SELECT code, open_requests FROM party_party WHERE code = ANY($1)", codes)
         return {row["code"]: set((row["open_requests"] or "").split()) for row in rows}
 
-    opened = await crm_adapter.flag([first, second, first], Notes().note)
+    opened = await crm_adapter.flag([first, second, first], Notes().save_progress)
     both = await shown()
-    closed = await crm_adapter.flag([answered], notes.note)
+    closed = await crm_adapter.flag([answered], notes.save_progress)
     one = await shown()
-    repeated = await crm_adapter.flag([notes.again(answered), also_answered], notes.note)
+    repeated = await crm_adapter.flag([notes.again(answered), also_answered], notes.save_progress)
     assert [r.outcome for r in opened if isinstance(r, Receipt)] == [TaskOutcome.AMENDED] * 3
     assert both == {customer.code: {str(first.request_id), str(second.request_id)}, other.code: set()}
     assert closed == [Receipt(answered.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})]
@@ -76,7 +79,7 @@ async def test_a_request_that_opens_and_is_answered_in_one_batch_leaves_no_flag(
     customer = await crm.add()
     opened = task(Operation.FLAG, email(customer.emails[0]), open=True)
     answered = replace(task(Operation.FLAG, open=False), request_id=opened.request_id)
-    await crm_adapter.flag([opened, answered], Notes().note)
+    await crm_adapter.flag([opened, answered], Notes().save_progress)
     (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
     assert not row["open_requests"]
 
@@ -96,7 +99,7 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
         ("address.postal_code", None, "50668"),
         ("address.city", customer.city, "Köln"),
     )
-    (receipt,) = await crm_adapter.rectify([rectify], notes.note)
+    (receipt,) = await crm_adapter.rectify([rectify], notes.save_progress)
     assert receipt == Receipt(
         rectify.task_id,
         TaskOutcome.AMENDED,
@@ -104,13 +107,13 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
         changed=6,
         by_category={"account": 1, "contact": 2, "address": 3},
     )
-    (export,) = await crm_adapter.export([task(Operation.EXPORT, account(customer.code))], notes.note)
+    (export,) = await crm_adapter.export([task(Operation.EXPORT, account(customer.code))], notes.save_progress)
     assert isinstance(export, Receipt)
     held = [record.data for record in export.records]
     assert {"customer_number": customer.code, "name": "Ada Feldspat"} in held
     assert {"street": "Am Ufer 5", "postal_code": "50668", "city": "Köln", "country": "DE"} in held
     assert [data["value"] for data in held if "value" in data] == [new, "+49 1511 2345675"]
-    assert await crm_adapter.rectify([notes.again(rectify)], notes.note) == [receipt]
+    assert await crm_adapter.rectify([notes.again(rectify)], notes.save_progress) == [receipt]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,7 @@ async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
     customer = await crm.add()
     before = await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code)
     rectify = _rectify(customer.emails[0], ("address.postal_code", None, "1"), (field, current, asserted))
-    (result,) = await crm_adapter.rectify([rectify], Notes().note)
+    (result,) = await crm_adapter.rectify([rectify], Notes().save_progress)
     assert isinstance(result, Refused)
     assert customer.name not in str(result)
     assert await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code) == before
@@ -139,7 +142,9 @@ async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
 
 
 async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm_adapter: TrytonAdapter) -> None:
-    (result,) = await crm_adapter.rectify([_rectify("nobody@post.example", ("name", None, "Ada"))], Notes().note)
+    (result,) = await crm_adapter.rectify(
+        [_rectify("nobody@post.example", ("name", None, "Ada"))], Notes().save_progress
+    )
     assert isinstance(result, Receipt)
     assert result.outcome is TaskOutcome.NO_MATCH
 

@@ -5,10 +5,11 @@ from typing import Any, NoReturn
 import httpx
 import pytest
 
-from shared.downstreams.contract import Operation, Receipt, TaskOutcome
+from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Receipt
 from shared.downstreams.tryton import TrytonAdapter
 from shared.downstreams.tryton.rpc import CrmRefused
-from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from tests.fixtures.tryton import SYSTEM, Crm, Notes, OnTheWay, account, email, phone, task, traces
 
 
@@ -19,7 +20,7 @@ async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm, crm_
     assert any(trace in before for trace in traces(customer)[-2:])
 
     erase = task(Operation.ERASE, email(customer.emails[0]), phone(customer.phones[0].number))
-    (receipt,) = await crm_adapter.erase([erase], Notes().note)
+    (receipt,) = await crm_adapter.erase([erase], Notes().save_progress)
 
     found = {"account": 1, "contact": 2, "address": 1}
     assert receipt == Receipt(erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category=found)
@@ -37,13 +38,13 @@ async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_wo
     erase = task(Operation.ERASE, email(customer.emails[0]))
     dying = crm.adapter(OnTheWay("model.party.contact_mechanism.delete", dies))
     with pytest.raises(Unavailable):
-        await dying.erase([erase], notes.note)
+        await dying.erase([erase], notes.save_progress)
     await dying.close()
     half_done = crm.dump()
     assert customer.name.lower() not in half_done
     assert customer.emails[0].lower() in half_done
 
-    (receipt,) = await crm_adapter.erase([notes.again(erase)], notes.note)
+    (receipt,) = await crm_adapter.erase([notes.again(erase)], notes.save_progress)
     assert receipt == Receipt(
         erase.task_id,
         TaskOutcome.ERASED,
@@ -58,20 +59,22 @@ async def test_an_erasure_that_is_asked_for_again_gives_the_same_receipt(crm: Cr
     customer = await crm.add()
     notes = Notes()
     erase = task(Operation.ERASE, account(customer.code, SYSTEM), email(customer.emails[0]))
-    assert await crm_adapter.erase([erase], notes.note) == await crm_adapter.erase([notes.again(erase)], notes.note)
+    assert await crm_adapter.erase([erase], notes.save_progress) == await crm_adapter.erase(
+        [notes.again(erase)], notes.save_progress
+    )
 
 
 async def test_what_is_noted_before_the_erasure_holds_nothing_personal(crm: Crm, crm_adapter: TrytonAdapter) -> None:
     customer = await crm.add()
     notes = Notes()
-    await crm_adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], notes.note)
+    await crm_adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], notes.save_progress)
     assert len(notes) == 1
     assert not [trace for trace in traces(customer) if trace in repr(notes).lower()]
 
 
 async def test_two_customers_who_share_an_address_are_both_left_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
     one, other = await crm.add_many(2, emails=("household@post.example",))
-    (result,) = await crm_adapter.erase([task(Operation.ERASE, email(one.emails[0]))], Notes().note)
+    (result,) = await crm_adapter.erase([task(Operation.ERASE, email(one.emails[0]))], Notes().save_progress)
     assert isinstance(result, ForeignHit)
     assert [trace for customer in (one, other) for trace in traces(customer)[:-2] if trace not in crm.dump()] == []
 
@@ -81,7 +84,7 @@ async def test_the_customer_number_decides_between_customers_who_share_an_addres
 ) -> None:
     one, other = await crm.add_many(2, emails=("shared@post.example",))
     erase = task(Operation.ERASE, email(one.emails[0]), account(one.code))
-    (result,) = await crm_adapter.erase([erase], Notes().note)
+    (result,) = await crm_adapter.erase([erase], Notes().save_progress)
     assert isinstance(result, Receipt)
     assert result.outcome is TaskOutcome.ERASED
     assert await crm.party(one) is None
@@ -96,7 +99,7 @@ async def test_what_was_left_of_a_merged_duplicate_is_erased_with_the_customer(
     query = "UPDATE party_party SET active = false, replaced_by = $1 WHERE code = $2"
     await crm.sql(query, await crm.party(kept), merged.code)
     number = account({"kept": kept, "merged": merged}[given].code)
-    (receipt,) = await crm_adapter.erase([task(Operation.ERASE, number)], Notes().note)
+    (receipt,) = await crm_adapter.erase([task(Operation.ERASE, number)], Notes().save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.by_category == {"account": 2, "contact": 4, "address": 2}
     dump = crm.dump()
@@ -109,7 +112,7 @@ async def test_many_customers_are_erased_with_one_call_and_each_has_a_receipt(
     customers = await crm.add_many(12)
     tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
     tasks.insert(5, task(Operation.ERASE, email("nobody@post.example")))
-    results = await crm_adapter.erase(tasks, Notes().note)
+    results = await crm_adapter.erase(tasks, Notes().save_progress)
     outcomes = [result.outcome for result in results if isinstance(result, Receipt)]
     assert outcomes == [*[TaskOutcome.ERASED] * 5, TaskOutcome.NO_MATCH, *[TaskOutcome.ERASED] * 7]
     dump = crm.dump()
@@ -123,7 +126,7 @@ async def test_a_refusal_of_the_crm_leaves_the_customer_as_they_were_and_says_wh
         await crm.sql("UPDATE party_party SET active = true WHERE code = $1", customer.code)
 
     adapter = crm.adapter(OnTheWay("wizard.party.erase.execute", is_active_again))
-    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().note)
+    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().save_progress)
     await adapter.close()
     assert isinstance(result, Refused)
     assert "still_active" in str(result)
@@ -144,7 +147,7 @@ async def test_a_customer_whom_the_crm_does_not_let_go_stops_nobody_else(crm: Cr
 
     adapter = crm.adapter(OnTheWay("model.party.party.write", keeps_one))
     tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
-    results = await adapter.erase(tasks, Notes().note)
+    results = await adapter.erase(tasks, Notes().save_progress)
     await adapter.close()
     assert [type(result) for result in results] == [Receipt, CrmRefused, Receipt, Receipt]
     dump = crm.dump()
@@ -157,7 +160,7 @@ async def test_a_crm_that_says_yes_and_keeps_the_data_is_caught(crm: Crm) -> Non
 
     customer = await crm.add()
     adapter = crm.adapter(OnTheWay("model.party.contact_mechanism.delete", says_yes))
-    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().note)
+    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().save_progress)
     await adapter.close()
     assert isinstance(result, ResidueFound)
 
@@ -165,7 +168,7 @@ async def test_a_crm_that_says_yes_and_keeps_the_data_is_caught(crm: Crm) -> Non
 async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
     customer = await crm.add()
     adapter = crm.adapter(max_rows=3)
-    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().note)
+    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().save_progress)
     await adapter.close()
     assert isinstance(result, BlastRadius)
     assert await crm.party(customer) is not None
@@ -177,9 +180,9 @@ async def test_a_crm_that_is_away_is_unavailable_and_back_when_it_is(crm: Crm, c
     crm.tryton.kill()
     try:
         with pytest.raises(Unavailable):
-            await crm_adapter.erase([erase], Notes().note)
+            await crm_adapter.erase([erase], Notes().save_progress)
     finally:
         crm.tryton.start()
-    (receipt,) = await crm_adapter.erase([erase], Notes().note)
+    (receipt,) = await crm_adapter.erase([erase], Notes().save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.ERASED

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy.local.company import Phone
-from shared.downstreams.contract import Operation, Receipt, Record, TaskOutcome
+from shared.domain.errors import ForeignHit, Misconfigured, Refused, Unavailable
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Receipt, Record
 from shared.downstreams.tryton import TrytonAdapter
-from shared.errors import ForeignHit, Misconfigured, Refused, Unavailable
-from shared.identities import Identity, IdentityType
 from tests.fixtures.tryton import SINCE, SYSTEM, Crm, Notes, account, email, phone, task
 
 MOVED = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
@@ -21,7 +22,9 @@ async def test_locate_tells_customer_number_addresses_and_numbers_with_their_per
         emails=("Lea.Locate@Post.Example", "lea@arbeit.example"),
         phones=(Phone("+4915112345671", SINCE, MOVED), Phone("+4915112345672", MOVED)),
     )
-    (receipt,) = await crm_adapter.locate([task(Operation.LOCATE, email("lea.locate@post.example"))], Notes().note)
+    (receipt,) = await crm_adapter.locate(
+        [task(Operation.LOCATE, email("lea.locate@post.example"))], Notes().save_progress
+    )
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.LOCATED
     assert receipt.by_category == {"account": 1, "contact": 4, "address": 1}
@@ -45,7 +48,7 @@ async def test_a_re_assigned_number_finds_its_holder_of_the_time_in_question(
             task(Operation.LOCATE, phone(number)),
             task(Operation.LOCATE, phone(number, SINCE, SINCE + timedelta(days=9))),
         ],
-        Notes().note,
+        Notes().save_progress,
     )
     assert isinstance(now, Receipt)
     assert isinstance(then, Receipt)
@@ -58,7 +61,7 @@ async def test_a_customer_who_was_deactivated_is_found(crm: Crm, crm_adapter: Tr
     customer = await crm.add()
     await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)
     await crm.sql("UPDATE party_contact_mechanism SET active = false WHERE value = $1", customer.emails[0])
-    (receipt,) = await crm_adapter.locate([task(Operation.LOCATE, email(customer.emails[0]))], Notes().note)
+    (receipt,) = await crm_adapter.locate([task(Operation.LOCATE, email(customer.emails[0]))], Notes().save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.LOCATED
 
@@ -69,7 +72,7 @@ async def test_wildcards_in_an_address_find_nobody_else(crm: Crm, crm_adapter: T
         task(Operation.LOCATE, email(value))
         for value in ("%@post.example", "max%@post.example", "m_xxmuster@post.example")
     ]
-    results = await crm_adapter.locate(tasks, Notes().note)
+    results = await crm_adapter.locate(tasks, Notes().save_progress)
     assert [result.outcome for result in results if isinstance(result, Receipt)] == [TaskOutcome.NO_MATCH] * 3
 
 
@@ -78,14 +81,14 @@ async def test_somebody_who_gives_another_customers_number_is_not_taken_for_them
 ) -> None:
     victim, attacker = await crm.add_many(2)
     (result,) = await crm_adapter.export(
-        [task(Operation.EXPORT, email(attacker.emails[0]), account(victim.code))], Notes().note
+        [task(Operation.EXPORT, email(attacker.emails[0]), account(victim.code))], Notes().save_progress
     )
     assert isinstance(result, ForeignHit)
 
 
 async def test_an_export_hands_out_everything_in_words_that_can_be_read(crm: Crm, crm_adapter: TrytonAdapter) -> None:
     customer = await crm.add(phones=(Phone("+4915112345674", SINCE, MOVED),))
-    (receipt,) = await crm_adapter.export([task(Operation.EXPORT, account(customer.code))], Notes().note)
+    (receipt,) = await crm_adapter.export([task(Operation.EXPORT, account(customer.code))], Notes().save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.EXPORTED
     assert receipt.records == (
@@ -118,7 +121,7 @@ async def test_an_export_hands_out_everything_in_words_that_can_be_read(crm: Crm
 
 async def test_a_request_with_a_name_alone_is_refused(crm_adapter: TrytonAdapter) -> None:
     (result,) = await crm_adapter.locate(
-        [task(Operation.LOCATE, Identity(IdentityType.NAME, "Ada Quarzfels"))], Notes().note
+        [task(Operation.LOCATE, Identity(IdentityType.NAME, "Ada Quarzfels"))], Notes().save_progress
     )
     assert isinstance(result, Refused)
 
@@ -126,7 +129,7 @@ async def test_a_request_with_a_name_alone_is_refused(crm_adapter: TrytonAdapter
 async def test_a_wrong_password_is_refused_and_a_missing_one_is_told_at_the_start(crm: Crm) -> None:
     adapter = crm.adapter(login="nobody")
     with pytest.raises(Refused):
-        await adapter.locate([task(Operation.LOCATE, email("a@post.example"))], Notes().note)
+        await adapter.locate([task(Operation.LOCATE, email("a@post.example"))], Notes().save_progress)
     await adapter.close()
     with pytest.raises(Misconfigured, match="DSR_ELSEWHERE"):
         TrytonAdapter(SYSTEM, crm.settings(password_env="DSR_ELSEWHERE"), environment={})
@@ -135,5 +138,5 @@ async def test_a_wrong_password_is_refused_and_a_missing_one_is_told_at_the_star
 async def test_a_crm_that_does_not_listen_is_unavailable(crm: Crm) -> None:
     adapter = crm.adapter(url="http://127.0.0.1:9")
     with pytest.raises(Unavailable):
-        await adapter.locate([task(Operation.LOCATE, email("a@post.example"))], Notes().note)
+        await adapter.locate([task(Operation.LOCATE, email("a@post.example"))], Notes().save_progress)
     await adapter.close()

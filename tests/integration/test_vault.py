@@ -9,12 +9,12 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from uuid_utils.compat import uuid7
 
-from shared import keyring
-from shared.errors import Shredded, UnknownKey
-from shared.identities import Identity, IdentityType
-from shared.postgres import Connection
-from shared.vault import Sealing, Statement, Vault, encode_identities
-from tests.fixtures.engine import Office, OpenOffice, SetClock
+from shared.domain.errors import Shredded, UnknownKey
+from shared.domain.identities import Identity, IdentityType
+from shared.storage import keyring
+from shared.storage.postgres import Connection
+from shared.storage.vault import Sealing, SubjectData, Vault, encode_identities
+from tests.fixtures.engine import Harness, OpenHarness, SetClock
 
 ADA = Identity(IdentityType.EMAIL, "ada@example.org")
 NUMBER = Identity(
@@ -26,43 +26,43 @@ NUMBER = Identity(
 )
 
 
-async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(open_office: OpenOffice) -> None:
-    office = await open_office()
+async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
     ref = uuid7()
     change = {"field": "email", "current": "ada@example.org", "asserted": "ada@example.net"}
-    async with office.transactions.begin() as tx:
-        said = Statement((ADA, NUMBER), (change,))
+    async with harness.unit_of_work.begin() as tx:
+        said = SubjectData((ADA, NUMBER), (change,))
         await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, said, tx.now)])
         assert await tx.vault.statements(tx.connection, [ref]) == {ref: said}
 
 
-async def test_nothing_of_it_stands_in_the_database_in_clear(open_office: OpenOffice) -> None:
-    office = await open_office()
-    ref = await office.subject(ADA)
-    async with office.transactions.begin() as tx:
+async def test_nothing_of_it_stands_in_the_database_in_clear(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    ref = await harness.subject(ADA)
+    async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [Sealing(ref, "records", "crm", b"Ada Lovelace")], tx.now)
-    rows = await office.pool.fetch("SELECT s::text FROM vault.subject s UNION ALL SELECT s::text FROM vault.sealed s")
+    rows = await harness.pool.fetch("SELECT s::text FROM vault.subject s UNION ALL SELECT s::text FROM vault.sealed s")
     dump = "\n".join(row[0] for row in rows)
     for value in (b"ada@example.org", b"Ada Lovelace"):
         assert value.decode() not in dump
         assert value.hex() not in dump
 
 
-async def test_identities_that_systems_yield_are_known_once_each(open_office: OpenOffice) -> None:
-    office = await open_office()
-    ref = await office.subject(ADA)
-    async with office.transactions.begin() as tx:
+async def test_identities_that_systems_yield_are_known_once_each(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    ref = await harness.subject(ADA)
+    async with harness.unit_of_work.begin() as tx:
         pieces = [Sealing(ref, "identities", "crm", encode_identities([ADA, NUMBER])) for _ in range(2)]
         await tx.vault.seal(tx.connection, pieces, tx.now)
         known = await tx.vault.statements(tx.connection, [ref])
     assert known[ref].identities == (ADA, NUMBER)
 
 
-async def test_a_shredded_subject_cannot_be_read_by_anyone(open_office: OpenOffice, clock: SetClock) -> None:
-    office = await open_office()
-    ref, other = await office.subject(ADA), await office.subject(NUMBER)
+async def test_a_shredded_subject_cannot_be_read_by_anyone(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness()
+    ref, other = await harness.subject(ADA), await harness.subject(NUMBER)
     sealing = Sealing(ref, "package", "export", b"everything")
-    async with office.transactions.begin() as tx:
+    async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [sealing], tx.now)
         assert await tx.vault.shred(tx.connection, [ref], clock.now()) == [ref]
         assert await tx.vault.shred(tx.connection, [ref], clock.now()) == []
@@ -73,45 +73,45 @@ async def test_a_shredded_subject_cannot_be_read_by_anyone(open_office: OpenOffi
             await tx.vault.open_kind(tx.connection, ref, "package")
         with pytest.raises(Shredded):
             await tx.vault.seal(tx.connection, [Sealing(ref, "package", "export", b"more")], tx.now)
-    row = await office.pool.fetchrow("SELECT wrapped_key, statement FROM vault.subject WHERE subject_ref = $1", ref)
+    row = await harness.pool.fetchrow("SELECT wrapped_key, statement FROM vault.subject WHERE subject_ref = $1", ref)
     assert row is not None
     assert tuple(row) == (None, None)
 
 
 async def test_a_key_that_the_keyring_does_not_hold_is_an_error_by_name(
-    open_office: OpenOffice, tmp_path: Path
+    open_harness: OpenHarness, tmp_path: Path
 ) -> None:
-    office = await open_office()
-    ref = await office.subject()
+    harness = await open_harness()
+    ref = await harness.subject()
     keyring.create(tmp_path / "other.json", active="k2")
     stranger = Vault(keyring.load(tmp_path / "other.json"))
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         with pytest.raises(UnknownKey, match="k1"):
             await stranger.statements(connection, [ref])
 
 
-async def test_another_key_of_the_same_name_opens_nothing(open_office: OpenOffice, tmp_path: Path) -> None:
-    office = await open_office()
-    ref = await office.subject()
+async def test_another_key_of_the_same_name_opens_nothing(open_harness: OpenHarness, tmp_path: Path) -> None:
+    harness = await open_harness()
+    ref = await harness.subject()
     keyring.create(tmp_path / "other.json")
     stranger = Vault(keyring.load(tmp_path / "other.json"))
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         with pytest.raises(InvalidTag):
             await stranger.statements(connection, [ref])
 
 
-async def test_a_retired_key_still_opens_what_it_sealed(open_office: OpenOffice, tmp_path: Path) -> None:
-    office = await open_office()
-    ref = await office.subject(ADA)
+async def test_a_retired_key_still_opens_what_it_sealed(open_harness: OpenHarness, tmp_path: Path) -> None:
+    harness = await open_harness()
+    ref = await harness.subject(ADA)
     keyring.create(tmp_path / "next.json", active="k2")
-    fresh, retired = keyring.load(tmp_path / "next.json"), office.transactions.vault.keyring
+    fresh, retired = keyring.load(tmp_path / "next.json"), harness.unit_of_work.vault.keyring
     rotated = Vault(dataclasses.replace(fresh, keys={**retired.keys, **fresh.keys}))
     later = uuid7()
-    async with office.transactions.begin() as tx:
-        await rotated.insert_subjects(tx.connection, [rotated.new_subject(later, Statement((NUMBER,)), tx.now)])
+    async with harness.unit_of_work.begin() as tx:
+        await rotated.insert_subjects(tx.connection, [rotated.new_subject(later, SubjectData((NUMBER,)), tx.now)])
         known = await rotated.statements(tx.connection, [ref, later])
     assert {known[ref].identities, known[later].identities} == {(ADA,), (NUMBER,)}
-    assert await office.pool.fetchval("SELECT kek_id FROM vault.subject WHERE subject_ref = $1", later) == "k2"
+    assert await harness.pool.fetchval("SELECT kek_id FROM vault.subject WHERE subject_ref = $1", later) == "k2"
 
 
 @pytest.mark.parametrize(
@@ -122,28 +122,28 @@ async def test_a_retired_key_still_opens_what_it_sealed(open_office: OpenOffice,
            FROM vault.subject a WHERE a.subject_ref = $1 AND b.subject_ref = $2""",
     ],
 )
-async def test_what_was_sealed_for_one_subject_opens_for_no_other(open_office: OpenOffice, swap: str) -> None:
-    office = await open_office()
-    one, other = await office.subject(ADA), await office.subject(NUMBER)
-    async with office.transactions.begin() as tx:
+async def test_what_was_sealed_for_one_subject_opens_for_no_other(open_harness: OpenHarness, swap: str) -> None:
+    harness = await open_harness()
+    one, other = await harness.subject(ADA), await harness.subject(NUMBER)
+    async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [Sealing(one, "records", "crm", b"hers")], tx.now)
-    await office.pool.execute(swap, one, other)
-    async with office.pool.acquire() as connection:
+    await harness.pool.execute(swap, one, other)
+    async with harness.pool.acquire() as connection:
         with pytest.raises(InvalidTag):
-            await _read_all(office, connection, other)
+            await _read_all(harness, connection, other)
 
 
-async def test_one_changed_bit_is_found(open_office: OpenOffice) -> None:
-    office = await open_office()
-    ref = await office.subject()
-    await office.pool.execute(
+async def test_one_changed_bit_is_found(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    ref = await harness.subject()
+    await harness.pool.execute(
         "UPDATE vault.subject SET statement = set_byte(statement, 20, get_byte(statement, 20) # 1)"
     )
-    async with office.pool.acquire() as connection:
+    async with harness.pool.acquire() as connection:
         with pytest.raises(InvalidTag):
-            await office.transactions.vault.statements(connection, [ref])
+            await harness.unit_of_work.vault.statements(connection, [ref])
 
 
-async def _read_all(office: Office, connection: Connection, ref: UUID) -> None:
-    await office.transactions.vault.statements(connection, [ref])
-    await office.transactions.vault.open_kind(connection, ref, "records")
+async def _read_all(harness: Harness, connection: Connection, ref: UUID) -> None:
+    await harness.unit_of_work.vault.statements(connection, [ref])
+    await harness.unit_of_work.vault.open_kind(connection, ref, "records")

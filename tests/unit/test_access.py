@@ -5,9 +5,9 @@ import ssl
 import pytest
 from pydantic import SecretStr
 
-from shared.bus.access import access
-from shared.errors import Misconfigured
-from shared.settings import KafkaSettings
+from shared.domain.errors import Misconfigured
+from shared.runtime.access import access
+from shared.runtime.settings import KafkaSettings
 
 
 def test_on_one_machine_nobody_asks_who_we_are() -> None:

@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.answer import answer
 from services.intake.request import Request, State
-from shared.rights import Outcome, Right
+from shared.domain.rights import Outcome, Right
 
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 RUNNING = Request(uuid7(), uuid7(), Right.ERASURE, State.IN_PROGRESS, None, "api", AT, AT, date(2026, 4, 1))

@@ -16,8 +16,8 @@ import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared import certificate, evidence, keyring
-from shared.keyring import Keyring
+from shared.storage import certificate, evidence, keyring
+from shared.storage.keyring import Keyring
 
 AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -172,7 +172,7 @@ def test_a_certificate_of_another_version_is_not_judged(good: dict[str, Any], ke
 
 
 def run(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "shared.certificate", str(file), *words]
+    command = [sys.executable, "-m", "shared.storage.certificate", str(file), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

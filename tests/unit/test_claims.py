@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.claims import Claim, ClaimExpired, ClaimForged, ClaimMalformed, mint, verify
+from shared.downstreams.bus.identity_token import Claim, ClaimExpired, ClaimForged, ClaimMalformed, mint, verify
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 KEY = b"k" * 32

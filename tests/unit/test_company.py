@@ -10,7 +10,7 @@ from deploy.local.company import Company, Customer, Phone, Size, found
 from deploy.local.company.calls import ANONYMOUS, SPELLINGS
 from deploy.local.company.cast import Part
 from deploy.local.company.dates import AGEING, CALLS_FROM, CALLS_TO
-from shared.rights import Outcome, Right
+from shared.domain.rights import Outcome, Right
 
 SMALL = Size(customers=900, calls=12_000, tickets=1_200)
 

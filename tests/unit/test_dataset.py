@@ -6,11 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
 from shared.downstreams.sql.dataset import SHIPPED, Dataset
 from shared.downstreams.sql.keys import Key, wall_clock
 from shared.downstreams.sql.statements import literal, quoted
-from shared.errors import Misconfigured
-from shared.identities import IdentityType
 
 GOOD = """
 name = "calls"

@@ -9,9 +9,9 @@ from uuid_utils.compat import uuid7
 from services.intake import dates
 from services.intake.register import Filed
 from services.intake.request import Request, State
-from shared.rights import Right, Role
-from shared.time_limit import Arrival, calc_version
-from shared.time_limit_policy import TimeLimitPolicy, read_policy
+from shared.domain.rights import Right, Role
+from shared.domain.time_limit import Arrival, calc_version
+from shared.domain.time_limit_policy import TimeLimitPolicy, read_policy
 
 POLICY = read_policy()
 ZONES = ("America/New_York", "Europe/Berlin")

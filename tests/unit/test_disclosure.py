@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
-from shared.disclosure import for_everybody
+from shared.runtime.disclosure import for_everybody
 
 
 def shown(family: Metric) -> dict[str, float]:

@@ -8,9 +8,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
-from shared.bus.topics import STREETS, Topic
-from shared.events import EVENT_TYPES, AnyEvent, Event, RequestWithdrawn, type_of
-from shared.rights import Right
+from shared.domain.events import EVENT_TYPES, AnyEvent, Event, RequestWithdrawn, type_of
+from shared.domain.rights import Right
+from shared.domain.topics import TOPIC_ACCESS, Topic
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 IDENTIFYING = {"name", "email", "phone", "number", "address", "identities", "value", "statement", "ip"}
@@ -25,7 +25,7 @@ def test_every_event_class_is_in_the_table_and_in_the_union() -> None:
 def test_an_event_has_a_versioned_type_a_topic_and_a_sentence(event: type[Event]) -> None:
     assert type_of(event).startswith("dsr.")
     assert type_of(event).rpartition(".v")[2].isdigit()
-    assert event.topic in STREETS
+    assert event.topic in TOPIC_ACCESS
     assert event.__doc__
     assert event.__doc__.rstrip().endswith(".")
 

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from shared.extension import Extension, ExtensionFlaw, flaws
-from shared.time_limit import Arrival, limits
-from shared.time_limit_policy import read_policy
+from services.intake.extension import Extension, ExtensionFlaw, flaws
+from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit_policy import read_policy
 
 POLICY = read_policy()
 LIMITS = limits(Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE"), POLICY)

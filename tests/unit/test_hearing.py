@@ -7,17 +7,17 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.records import Heard
-from shared.events import Event, RequestWithdrawn
-from shared.hearing import Handler, Subscription, _Parsed, _runs, _wanted
-from shared.rights import Right
-from shared.transaction import Transaction
+from shared.domain.events import Event, RequestWithdrawn
+from shared.domain.records import ConsumedRecord
+from shared.domain.rights import Right
+from shared.messaging.dispatcher import Handler, Subscription, _Parsed, _runs, _wanted
+from shared.messaging.unit_of_work import UnitOfWork
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 def handler() -> Handler:
-    async def handle(_events: Sequence[Event], _tx: Transaction) -> None:
+    async def handle(_events: Sequence[Event], _tx: UnitOfWork) -> None:
         """Does nothing: only who is called matters here."""
 
     return handle
@@ -30,7 +30,7 @@ def parsed(request: int, which: int) -> _Parsed:
     event = RequestWithdrawn(
         request_id=UUID(int=request), occurred_at=NOW, right=Right.ERASURE, subject=UUID(int=request)
     )
-    return _Parsed(Heard("dsr.requests", b"", b"", {}), event, HANDLERS[which])
+    return _Parsed(ConsumedRecord("dsr.requests", b"", b"", {}), event, HANDLERS[which])
 
 
 batches = st.lists(st.builds(parsed, st.integers(0, 5), st.integers(0, 3)), max_size=60)
@@ -68,7 +68,7 @@ async def test_where_several_handlers_wait_for_an_event_all_of_them_hear_it_in_t
     heard: list[str] = []
 
     def noting(name: str) -> Handler:
-        async def handle(_events: Sequence[Event], _tx: Transaction) -> None:
+        async def handle(_events: Sequence[Event], _tx: UnitOfWork) -> None:
             heard.append(name)
 
         return handle

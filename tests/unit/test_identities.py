@@ -6,7 +6,7 @@ import phonenumbers
 import pytest
 from phonenumbers import PhoneNumber
 
-from shared.identities import IdentityType, MalformedIdentity, normalise, without_extension
+from shared.domain.identities import IdentityType, MalformedIdentity, normalise, without_extension
 
 SPELLINGS = [
     ("0034688886392", "ES", "+34688886392"),

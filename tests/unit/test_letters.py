@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.intake.letters import KINDS, LETTERS, Kind, Letters
-from shared.errors import Misconfigured
-from shared.time_limit_policy import read_policy
+from shared.domain.errors import Misconfigured
+from shared.domain.time_limit_policy import read_policy
 
 FIELDS = {
     "received_on": "05 March 2026",

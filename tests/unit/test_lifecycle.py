@@ -8,8 +8,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.request import FOLLOWS, Request, State
-from shared.errors import IllegalTransition
-from shared.rights import Outcome, Right
+from shared.domain.errors import IllegalTransition
+from shared.domain.rights import Outcome, Right
 
 AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ALLOWED = {

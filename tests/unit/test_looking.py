@@ -2,8 +2,8 @@
 
 import asyncio
 
-from shared.looking import keep_looking
-from shared.telemetry import Pulse
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.looking import run_periodically
 
 
 async def test_after_a_look_that_took_long_the_pause_is_twenty_times_as_long() -> None:
@@ -14,7 +14,7 @@ async def test_after_a_look_that_took_long_the_pause_is_twenty_times_as_long() -
         looks += 1
         await asyncio.sleep(0.5)  # the pause is then ten seconds, which no busy machine takes for the wait below
 
-    looking = asyncio.create_task(keep_looking(look, "test", 0.01, stopping, Pulse()))
+    looking = asyncio.create_task(run_periodically(look, "test", 0.01, stopping, Heartbeats()))
     await asyncio.sleep(0.7)
     stopping.set()
     await looking
@@ -32,18 +32,18 @@ async def test_a_quick_look_comes_again_soon_and_an_outage_is_waited_out() -> No
         raise ConnectionResetError
 
     async with asyncio.timeout(10):
-        await keep_looking(look, "test", 0.001, stopping, Pulse())
+        await run_periodically(look, "test", 0.001, stopping, Heartbeats())
     assert looks == 3
 
 
 async def test_a_pause_is_no_standstill() -> None:
-    stopping, pulse = asyncio.Event(), Pulse(limit_seconds=1)
+    stopping, heartbeats = asyncio.Event(), Heartbeats(limit_seconds=1)
 
     async def look() -> None:
         await asyncio.sleep(0.1)
 
-    looking = asyncio.create_task(keep_looking(look, "test", 0.01, stopping, pulse))
+    looking = asyncio.create_task(run_periodically(look, "test", 0.01, stopping, heartbeats))
     await asyncio.sleep(1.5)
-    assert pulse.still() == []
+    assert heartbeats.still() == []
     stopping.set()
     await looking

@@ -17,8 +17,8 @@ from services.deadline.milestones import (
     prompts,
     schedule,
 )
-from shared.time_limit import Arrival, limits
-from shared.time_limit_policy import read_policy
+from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit_policy import read_policy
 
 POLICY = read_policy()
 RECEIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)

@@ -7,7 +7,7 @@ from opentelemetry.sdk.metrics.export import Sum
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from shared.otlp_metrics import as_otlp
+from shared.runtime.otlp_metrics import as_otlp
 
 
 def converted(registry: CollectorRegistry) -> OtlpMetric:

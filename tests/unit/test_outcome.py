@@ -3,10 +3,10 @@
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.downstreams.contract import Operation, TaskOutcome
-from shared.events import TaskReport
-from shared.fulfilment import outcome_of
-from shared.rights import Outcome
+from shared.domain.events import TaskReport
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Outcome
+from shared.fulfilment.store import outcome_of
 
 ERASED, NO_MATCH, RETAINED = TaskOutcome.ERASED, TaskOutcome.NO_MATCH, TaskOutcome.RETAINED
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.export import package
 from services.export.package import Piece
-from shared.rights import Right
+from shared.domain.rights import Right
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 CALL = Piece("cdr", "calls", "acc_cdrs", {"started": "2026-01-01T10:00:00Z", "seconds": 61, "to": "+442079460000"})

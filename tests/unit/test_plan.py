@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.downstreams.contract import Operation
-from shared.errors import Misconfigured
-from shared.identities import IdentityType
-from shared.plan import Step, System, only, stages
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation, Step
+from shared.downstreams.plan import System, only, stages
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 

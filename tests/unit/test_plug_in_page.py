@@ -6,10 +6,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from shared.bus_tasks import TaskRequested, parse_reply
-from shared.clock import SystemClock
+from shared.domain.clock import SystemClock
+from shared.domain.operations import Operation
 from shared.downstreams.__main__ import report
-from shared.downstreams.contract import Operation
+from shared.downstreams.bus.messages import TaskRequested, parse_reply
 from shared.downstreams.registry import Wiring
 from tests.unit.test_registry import publish
 

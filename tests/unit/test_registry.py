@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from shared.bus.records import Message
-from shared.downstreams.bus import BusSettings
-from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Locatable, Operation
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
+from shared.domain.records import Message
+from shared.downstreams.bus.adapter import BusSettings
+from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Locatable
 from shared.downstreams.declarations import read
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.downstreams.sql import SqlSettings
-from shared.errors import Misconfigured
-from shared.identities import IdentityType
 
 DEMO = Path("shared/policy/downstreams.toml")
 ENVIRONMENT = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared import retry
-from shared.settings import WorkSettings
+from shared.runtime import retry
+from shared.runtime.settings import WorkSettings
 
 SETTINGS = WorkSettings(downstreams=Path("none"), backoff_seconds=1, backoff_max_seconds=60)
 

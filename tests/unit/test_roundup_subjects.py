@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import JsonValue
 
+from shared.domain.errors import ForeignHit, Refused
+from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.roundup.amendment import corrected
 from shared.downstreams.roundup.directory import by_owner, spellings
 from shared.downstreams.roundup.erasure import Plan
 from shared.downstreams.roundup.subjects import Person, identities_of, subjects
 from shared.downstreams.roundup.tracker import batches
-from shared.errors import ForeignHit, Refused
-from shared.identities import Identity, IdentityType
 
 A, B = "ana@example.org", "luis@example.org"
 P, Q = "+34600111222", "+34600111333"

@@ -2,7 +2,7 @@
 
 from aiokafka.structs import TopicPartition
 
-from shared.bus.stall import StallWatch
+from shared.messaging.stall import StallWatch
 
 HERE, THERE = TopicPartition("dsr.requests", 0), TopicPartition("dsr.requests", 1)
 

@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from shared.suspension import NotCounted, Suspension, not_counted, paused_days, resumed_due, silence
-from shared.time_limit import Arrival, limits
-from shared.time_limit_policy import Question, read_policy
+from shared.domain.suspension import NotCounted, Suspension, not_counted, paused_days, resumed_due, silence
+from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit_policy import Question, read_policy
 
 POLICY = read_policy()
 ARRIVAL = Arrival(datetime(2026, 3, 5, 9, tzinfo=UTC), ("Europe/Berlin", "America/New_York"), "DE-BE")  # a Thursday

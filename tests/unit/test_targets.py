@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.deadline.targets import STEPS, Step, first_at, missed, next_at, schedule, to_tell
-from shared.time_limit import Arrival, limits
-from shared.time_limit_policy import TargetName, read_policy
+from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit_policy import TargetName, read_policy
 
 POLICY = read_policy()
 RECEIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)  # a Thursday

@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from shared.telemetry import DiscreetFormatter, Pulse, where
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.telemetry import DiscreetFormatter, where
 
 PERSONAL = "ada.lovelace@example.org"
 
@@ -50,12 +51,12 @@ def test_whoever_logs_an_exception_its_message_stays_out() -> None:
 
 
 def test_a_loop_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    pulse, now = Pulse(limit_seconds=60), [1_000.0]
+    heartbeats, now = Heartbeats(limit_seconds=60), [1_000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    pulse.beat("relay")
-    pulse.beat("consume")
+    heartbeats.beat("relay")
+    heartbeats.beat("consume")
     now[0] += 50
-    pulse.beat("relay")
-    assert pulse.still() == []
+    heartbeats.beat("relay")
+    assert heartbeats.still() == []
     now[0] += 20
-    assert pulse.still() == ["consume"]
+    assert heartbeats.still() == ["consume"]

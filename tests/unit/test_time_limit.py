@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.deadline.time_limit import main, mismatches
-from shared.rights import Right
-from shared.time_limit import (
+from shared.domain.rights import Right
+from shared.domain.time_limit import (
     Arrival,
     Limits,
     Timeliness,
@@ -29,7 +29,7 @@ from shared.time_limit import (
     receipt_date,
     target,
 )
-from shared.time_limit_policy import Span, TargetName, read_policy
+from shared.domain.time_limit_policy import Span, TargetName, read_policy
 
 VECTORS = Path(__file__).parents[1] / "fixtures" / "deadline-vectors.json"
 POLICY = read_policy()

@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from shared.errors import Misconfigured
-from shared.rights import Right
-from shared.time_limit_policy import TIME_LIMITS, read_policy
-from shared.working_days import calendar
+from shared.domain.errors import Misconfigured
+from shared.domain.rights import Right
+from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
+from shared.domain.working_days import calendar
 
 SHIPPED = TIME_LIMITS.read_text()
 

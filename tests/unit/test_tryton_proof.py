@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from shared.domain.errors import ForeignHit
+from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.tryton.party import Contact, Party
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import reason_of
-from shared.errors import ForeignHit
-from shared.identities import Identity, IdentityType
 
 ADA, BOB, NUMBER = "ada@post.example", "bob@post.example", "+4915112345671"
 Y20, Y22, Y24, Y26 = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2022, 2024, 2026))

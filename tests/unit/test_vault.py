@@ -10,19 +10,21 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import keyring
-from shared.identities import Identity, IdentityType
-from shared.vault import Statement, Vault, _decode, _encode, _open, _seal
+from shared.domain.identities import Identity, IdentityType
+from shared.storage import keyring
+from shared.storage.vault import SubjectData, Vault, _decode, _encode, _open, _seal
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 times = st.none() | st.datetimes(timezones=st.just(UTC))
 identities = st.builds(Identity, st.sampled_from(IdentityType), texts, times, times, texts)
 changes = st.dictionaries(texts, st.none() | texts, max_size=3)
-statements = st.builds(Statement, st.lists(identities, max_size=4).map(tuple), st.lists(changes, max_size=3).map(tuple))
+statements = st.builds(
+    SubjectData, st.lists(identities, max_size=4).map(tuple), st.lists(changes, max_size=3).map(tuple)
+)
 
 
 @given(statements)
-def test_a_statement_is_read_back_as_it_was(said: Statement) -> None:
+def test_a_statement_is_read_back_as_it_was(said: SubjectData) -> None:
     assert _decode(_encode(said)) == said
 
 
@@ -44,6 +46,6 @@ def test_a_sealed_piece_opens_only_whole_and_only_for_whom_it_was_sealed(
 def test_the_same_content_is_never_sealed_to_the_same_bytes(tmp_path: Path) -> None:
     keyring.create(tmp_path / "keyring.json")
     vault = Vault(keyring.load(tmp_path / "keyring.json"))
-    said = Statement((Identity(IdentityType.EMAIL, "ada@example.org"),))
+    said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
     rows = {vault.new_subject(UUID(int=1), said, datetime(2026, 3, 2, tzinfo=UTC))[2:4] for _ in range(50)}
     assert len({row[0] for row in rows}) == len({row[1] for row in rows}) == 50

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import holidays
 import pytest
 
-from shared.working_days import calendar, last_common_working_day
+from shared.domain.working_days import calendar, last_common_working_day
 
 FIRST_DAY = date(2025, 1, 1)
 LAST_DAY = date(2036, 4, 30)  # of a request that came on the last day of 2035 and was extended

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 from deploy.local.company.model import Customer, Phone
-from shared.rights import Outcome, Right
+from shared.domain.rights import Outcome, Right
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.local.company import Part, Phone
-from shared.rights import Right
+from shared.domain.rights import Right
 
 _SIGNED_IN = {"level": "L2", "method": "signed_in_mfa"}
 

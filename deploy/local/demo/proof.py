@@ -15,8 +15,8 @@ from deploy.local.demo.door import Door
 from deploy.local.demo.estate import Estate
 from deploy.local.demo.finding import Finding
 from deploy.local.services import Services
-from shared import certificate
-from shared.bus.topics import ServiceName
+from shared.domain.topics import ServiceName
+from shared.storage import certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> 
     curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests'
     return {
         "where a request stands, and its timeline": f"{curl}/{request} ; {curl}/{request}/timeline",
-        "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.certificate {_shown(certificate_of)}",
+        "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.storage.certificate"
+        f" {_shown(certificate_of)}",
         "the API's documentation": f"{services.url}/docs",
         "metrics": " ".join(f"{services.url_of(name)}/metrics" for name in ServiceName),
         "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deploy.local.paths import CACHE, LOCAL
 from deploy.local.process import Account
-from shared.errors import Misconfigured
+from shared.domain.errors import Misconfigured
 
 HERE = Path(__file__).parent
 LOCK = HERE / "requirements.lock"

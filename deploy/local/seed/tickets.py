@@ -8,10 +8,10 @@ from deploy.local.company import Company
 from deploy.local.progress import Progress
 
 
-def fill(desk: roundup.Roundup, company: Company, progress: Progress) -> None:
+def fill(worker: roundup.Roundup, company: Company, progress: Progress) -> None:
     """Lay a tracker with people and tickets in the place of the one that is there; it must not run."""
-    shutil.rmtree(desk.home, ignore_errors=True)
+    shutil.rmtree(worker.home, ignore_errors=True)
     total = len(company.customers) + len(company.tickets)
     with progress.step("Filling the ticketing system (Roundup)", total=total) as step:
         records = chain(roundup.people(company.customers), roundup.tickets(company.tickets))
-        desk.load(records, keep=True, loaded=step.reach)
+        worker.load(records, keep=True, loaded=step.reach)

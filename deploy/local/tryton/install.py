@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.paths import CACHE, LOCAL
-from shared.errors import Misconfigured
+from shared.domain.errors import Misconfigured
 
 HERE = Path(__file__).parent
 LOCK = HERE / "requirements.lock"

@@ -10,8 +10,10 @@ from uuid import UUID
 import httpx
 from pydantic import JsonValue
 
-from shared.clock import Clock
-from shared.downstreams.contract import Note, Pending, Receipt, Record, Result, Task, TaskOutcome
+from shared.domain.clock import Clock
+from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.downstreams.opendsr.processor import Processor
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.wire import (
@@ -22,7 +24,6 @@ from shared.downstreams.opendsr.wire import (
     request_body,
     subject_request_id,
 )
-from shared.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 
 Step = TypeVar("Step")
 
@@ -58,9 +59,9 @@ class OpenDsrAdapter:
         """Close the connections."""
         await self._processor.close()
 
-    async def erase(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Erase where an access request finds the subject, and look again."""
-        submitted = await self._begin(tasks, note)
+        submitted = await self._begin(tasks, save_progress)
         looks = dict(
             zip(
                 (task.task_id for task in tasks),
@@ -68,27 +69,30 @@ class OpenDsrAdapter:
                 strict=True,
             )
         )
-        await _note(note, {task_id: {"found": n} for task_id, n in looks.items() if isinstance(n, int)})
+        await _save_progress(
+            save_progress, {task_id: {"found": n} for task_id, n in looks.items() if isinstance(n, int)}
+        )
         results = await self._each(tasks, lambda task: self._erase(task, looks[task.task_id], submitted))
         # A person's retry must ask anew: the processor would answer the same ids with the same completed requests.
         refused = [task for task, result in zip(tasks, results, strict=True) if isinstance(result, Refused)]
-        await _note(note, {task.task_id: {"round": _round(task) + 1} for task in refused})
+        await _save_progress(save_progress, {task.task_id: {"round": _round(task) + 1} for task in refused})
         return results
 
-    async def export(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Fetch what an access request finds."""
-        submitted = await self._begin(tasks, note)
+        submitted = await self._begin(tasks, save_progress)
         return await self._each(tasks, lambda task: self._export(task, submitted))
 
-    async def _begin(self, tasks: Sequence[Task], note: Note) -> Mapping[UUID, str]:
+    async def _begin(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Mapping[UUID, str]:
         if not tasks:
             return {}
         if not self._discovered:
             await self._processor.discover()
             self._discovered = True
         now = self._clock.now().isoformat()
-        await _note(
-            note, {task.task_id: {"submitted_at": now} for task in tasks if "submitted_at" not in task.progress}
+        await _save_progress(
+            save_progress,
+            {task.task_id: {"submitted_at": now} for task in tasks if "submitted_at" not in task.progress},
         )
         return {task.task_id: str(task.progress.get("submitted_at", now)) for task in tasks}
 
@@ -186,6 +190,6 @@ def _round(task: Task) -> int:
     return cast("int", task.progress.get("round", 0))
 
 
-async def _note(note: Note, progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+async def _save_progress(save_progress: Checkpoint, progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
     if progress:
-        await note(progress)
+        await save_progress(progress)

@@ -6,12 +6,12 @@ from uuid import UUID
 import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from shared.clock import Clock
+from shared.domain.clock import Clock
+from shared.domain.errors import Refused, Unavailable
+from shared.downstreams.http_client import continue_trace
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.signature import ProcessorCertificate
 from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read
-from shared.downstreams.tracing import continue_trace
-from shared.errors import Refused, Unavailable
 
 _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})

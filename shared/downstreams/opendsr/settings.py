@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, model_validator
 
-from shared.identities import IdentityType
+from shared.domain.identities import IdentityType
 
 KNOWN_TYPES = frozenset(
     {

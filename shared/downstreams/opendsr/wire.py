@@ -8,9 +8,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity
 from shared.downstreams.opendsr.settings import OpenDsrSettings
-from shared.errors import Refused
-from shared.identities import Identity
 
 API_VERSION = "2.0"
 

@@ -9,7 +9,9 @@ from uuid import UUID
 import httpx
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import BlastRadius, Misconfigured, Refused, Unavailable
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import Plan
@@ -17,7 +19,6 @@ from shared.downstreams.roundup.overwriting import Failure
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
 from shared.downstreams.roundup.tracker import Tracker
-from shared.errors import BlastRadius, Misconfigured, Refused, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class RoundupAdapter:
         """Close the connections."""
         await self._tracker.close()
 
-    async def locate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Find the subject's users and what else they are known by."""
-        del note
+        del save_progress
         found = await self._find(tasks)
 
         async def tell(one: Found) -> Result:
@@ -79,9 +80,9 @@ class RoundupAdapter:
 
         return await self._conclude(tasks, found, tell)
 
-    async def export(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Read the account, the tickets, and every message and file of each subject."""
-        del note
+        del save_progress
         found = await self._find(tasks)
         records = await self._records(found)
         owners = chain.from_iterable(one.ids for one in found.values() if isinstance(one, Found))
@@ -96,10 +97,10 @@ class RoundupAdapter:
 
         return await self._conclude(tasks, found, tell)
 
-    async def erase(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Overwrite and retire the subject with all that is theirs, remove its history, look again."""
         found = await self._find(tasks)
-        plans, failures = await self._plan(found, note)
+        plans, failures = await self._plan(found, save_progress)
         ready = {key: plan.records for key, plan in plans.items() if key not in failures}
         failures |= await overwriting.overwrite(self._tracker, ready)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
@@ -120,25 +121,25 @@ class RoundupAdapter:
 
         return await self._conclude(tasks, found, tell)
 
-    async def rectify(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct name, e-mail address or number."""
-        return await self._amend(tasks, note)
+        return await self._amend(tasks, save_progress)
 
-    async def restrict(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Mark the subject, whom ordinary users of the tracker then no longer see."""
-        return await self._amend(tasks, note)
+        return await self._amend(tasks, save_progress)
 
-    async def lift(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Take that mark away."""
-        return await self._amend(tasks, note)
+        return await self._amend(tasks, save_progress)
 
-    async def suppress(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Mark that the subject wants no marketing."""
-        return await self._amend(tasks, note)
+        return await self._amend(tasks, save_progress)
 
-    async def escalate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Put each request before the privacy team: one ticket, commented as it worsens."""
-        del note
+        del save_progress
         results: list[Result] = []
         for task in tasks:  # one after another: two tasks may be about one request
             try:
@@ -147,12 +148,12 @@ class RoundupAdapter:
                 results.append(failure)
         return results
 
-    async def _amend(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def _amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         found = await self._find(tasks)
         # A corrected address no longer finds the subject: a repeat must know who they were.
         new = {key: one for key, one in found.items() if isinstance(one, Found) and one.ids and not one.task.progress}
         if new:
-            await note({key: {"people": list(one.ids)} for key, one in new.items()})
+            await save_progress({key: {"people": list(one.ids)} for key, one in new.items()})
 
         async def tell(one: Found) -> Result:
             await amendment.amend(self._tracker, one.task.operation, one.task.details, one.ids)
@@ -197,7 +198,7 @@ class RoundupAdapter:
         }
 
     async def _plan(
-        self, found: Mapping[UUID, Found | Failure], note: Note
+        self, found: Mapping[UUID, Found | Failure], save_progress: Checkpoint
     ) -> tuple[dict[UUID, Plan], dict[UUID, Failure]]:
         """What there is to do for each task, noted before anything is done; and for which it is too much."""
         records = await self._records(found)
@@ -214,7 +215,7 @@ class RoundupAdapter:
         rows_before = await erasure.history(self._tracker, grown.values()) or {}
         plans |= {key: plans[key].plus(some, rows_before) for key, some in grown.items()}
         if grown:
-            await note({key: plans[key].progress() for key in grown})
+            await save_progress({key: plans[key].progress() for key in grown})
         return plans, failures
 
     async def _conclude(

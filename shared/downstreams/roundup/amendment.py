@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Operation
+from shared.domain.errors import Refused, ResidueFound
+from shared.domain.operations import Operation
 from shared.downstreams.roundup.tracker import Item, Tracker, unlike
-from shared.errors import Refused, ResidueFound
 
 _FLAGS: Mapping[Operation, Mapping[str, bool]] = {
     Operation.RESTRICT: {"restricted": True},

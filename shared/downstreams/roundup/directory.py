@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import phonenumbers
 
+from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.roundup.subjects import SUFFIX, Person, digits, searched
 from shared.downstreams.roundup.tracker import Tracker
-from shared.identities import Identity, IdentityType
 
 Records = Mapping[str, Sequence[str]]
 """Ids by class."""

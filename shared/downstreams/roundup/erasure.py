@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from shared.domain.errors import ResidueFound
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.tracker import Item, Tracker, batches, unlike
-from shared.errors import ResidueFound
 
 ERASED = "[erased]"
 CATEGORIES = {"user": "account", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}

@@ -1,8 +1,9 @@
 """Warnings before the privacy team: one ticket for each request, one comment for each task."""
 
-from shared.downstreams.contract import Receipt, Task, TaskOutcome
+from shared.domain.errors import Refused
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.roundup.tracker import Tracker
-from shared.errors import Refused
 
 _KEY = "dsr_request"
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from shared.domain.errors import Refused, Unavailable
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import blank
 from shared.downstreams.roundup.tracker import Item, Tracker, batches
-from shared.errors import Refused, Unavailable
 
 Failure = Unavailable | Refused
 _HANGING = ("file", "msg", "query", "issue")

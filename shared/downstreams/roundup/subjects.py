@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import phonenumbers
 
-from shared.errors import ForeignHit
-from shared.identities import Identity, IdentityType
+from shared.domain.errors import ForeignHit
+from shared.domain.identities import Identity, IdentityType
 
 SUFFIX = 7
 """So many last digits of a number are searched for; the whole number is compared afterwards."""

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from shared.domain.errors import Refused, Unavailable
+from shared.downstreams.http_client import continue_trace
 from shared.downstreams.roundup.settings import RoundupSettings
-from shared.downstreams.tracing import continue_trace
-from shared.errors import Refused, Unavailable
 
 Item = Mapping[str, Any]
 Done = TypeVar("Done")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.downstreams.contract import Note, Result, Task
+from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
 from shared.downstreams.sql.export import export
@@ -25,36 +25,36 @@ class SqlAdapter:
     async def close(self) -> None:
         await self._store.close()
 
-    async def locate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
-        del note  # reading leaves nothing to remember
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress  # reading leaves nothing to remember
         async with self._store.session(reading=True) as session:
             return await locate(self.system, self.settings, session, tasks)
 
-    async def export(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
-        del note
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
         async with self._store.session(reading=True) as session:
             return await export(self.system, self.settings, session, tasks)
 
-    async def erase(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            return await Erasure(self.system, self.settings, session, note).run(tasks)
+            return await Erasure(self.system, self.settings, session, save_progress).run(tasks)
 
-    async def rectify(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            return await self._amendment(session).rectify(tasks, note)
+            return await self._amendment(session).rectify(tasks, save_progress)
 
-    async def restrict(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
-        del note  # setting a flag twice sets it once
+    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress  # setting a flag twice sets it once
         async with self._store.session() as session:
             return await self._amendment(session).restrict(tasks)
 
-    async def lift(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
-        del note
+    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
         async with self._store.session() as session:
             return await self._amendment(session).lift(tasks)
 
-    async def suppress(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
-        del note
+    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
         async with self._store.session() as session:
             return await self._amendment(session).suppress(tasks)
 

@@ -7,15 +7,16 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import BlastRadius, Refused, ResidueFound
+from shared.domain.identities import IdentityType
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.dataset import SideTable, Switch
 from shared.downstreams.sql.keys import Key, keys_of
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements, quoted
 from shared.downstreams.sql.store import Session
-from shared.errors import BlastRadius, Refused, ResidueFound
-from shared.identities import IdentityType
 
 
 class Amendment:
@@ -28,9 +29,9 @@ class Amendment:
         self._tables = session.tables
         self._restriction = restriction
 
-    async def rectify(self, tasks: Sequence[Task], note: Note) -> list[Result]:
+    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         refused = await self._refused(tasks)
-        return [refused.get(task.task_id) or await self._rectify(task, note) for task in tasks]
+        return [refused.get(task.task_id) or await self._rectify(task, save_progress) for task in tasks]
 
     async def restrict(self, tasks: Sequence[Task]) -> list[Result]:
         refused = await self._refused(tasks)
@@ -51,7 +52,7 @@ class Amendment:
         keys = ((table, keys_of(task, table.table, table.relation)) for table in self._tables)
         return [(table, own) for table, own in keys if own]
 
-    async def _rectify(self, task: Task, note: Note) -> Result:
+    async def _rectify(self, task: Task, save_progress: Checkpoint) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
         counts = Counter({str(c): n for c, n in _mapping(task.progress.get("amended")).items() if isinstance(n, int)})
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
@@ -69,7 +70,7 @@ class Amendment:
             if touched and "amended" not in task.progress:
                 category = {table.name: table.table.category for table, *_ in changed}
                 counts = Counter(category[name] for name, _ in touched)
-                await note({task.task_id: {"amended": dict(counts)}})
+                await save_progress({task.task_id: {"amended": dict(counts)}})
         for table, column, asserted, rows in changed:
             if await self._differs(table, column, asserted, rows):
                 return ResidueFound(f"{self._system} took the correction and still holds another value")

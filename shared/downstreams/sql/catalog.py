@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from asyncpg.pool import PoolConnectionProxy
 
+from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, TableMissing
 from shared.downstreams.sql.dataset import Dataset, Table
-from shared.errors import ColumnUnmapped, Misconfigured, Refused, TableMissing
 
 _COLUMNS = """
 SELECT c.relname AS table, c.relkind::text AS kind, a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type,

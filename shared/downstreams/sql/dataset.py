@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared.errors import Misconfigured
-from shared.identities import IdentityType
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import IdentityType
 
 SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
 _LONGEST_NAME = 63

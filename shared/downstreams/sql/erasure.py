@@ -12,15 +12,16 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import BlastRadius, ForeignHit, ResidueFound, Unavailable
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.keys import Key, keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-from shared.errors import BlastRadius, ForeignHit, ResidueFound, Unavailable
-from shared.identities import Identity, IdentityType
 
 _BEGUN = """
 SELECT pg_current_xact_id()::text AS xid,
@@ -49,12 +50,12 @@ class _TooMany(_SetAside):
 class Erasure:
     """One call: a sequence of tasks of the same store."""
 
-    def __init__(self, system: str, settings: SqlSettings, session: Session, note: Note) -> None:
+    def __init__(self, system: str, settings: SqlSettings, session: Session, save_progress: Checkpoint) -> None:
         self._system = system
         self._settings = settings
         self._connection = session.connection
         self._tables = session.tables
-        self._note = note
+        self._save_progress = save_progress
         self._done: dict[UUID, Counter[str]] = {}
         self._results: dict[UUID, Result] = {}
 
@@ -107,15 +108,15 @@ class Erasure:
                 limit = self._settings.lock_seconds
             except _Strays as strays:
                 alone = [[batch[position]] for position in sorted(strays.positions)]
-                rest = [task for position, task in enumerate(batch) if position not in strays.positions]
-                queue += [*alone, rest] if rest else alone
+                sleep_until_stopped = [task for position, task in enumerate(batch) if position not in strays.positions]
+                queue += [*alone, sleep_until_stopped] if sleep_until_stopped else alone
             except ForeignHit as foreign:
                 self._results |= {task.task_id: foreign for task in batch}
             except _TooMany as many:
                 refused = {batch[position].task_id for position in many.positions}
                 self._refuse_too_many(refused)
-                if rest := [task for task in batch if task.task_id not in refused]:
-                    queue.append(rest)
+                if sleep_until_stopped := [task for task in batch if task.task_id not in refused]:
+                    queue.append(sleep_until_stopped)
             except _COLLIDED:
                 collisions += 1
                 if collisions > _COLLISIONS:
@@ -157,7 +158,7 @@ class Erasure:
                 if counts.total()
             }
             if notes:
-                await self._note(notes)
+                await self._save_progress(notes)
         except BaseException:
             if not self._connection.is_closed():
                 await transaction.rollback()

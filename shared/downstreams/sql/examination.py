@@ -7,13 +7,14 @@ from zoneinfo import ZoneInfo
 
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.downstreams.contract import Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import BlastRadius, ForeignHit, Refused
+from shared.domain.identities import IdentityType
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
 from shared.downstreams.sql.keys import Wanted, keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
-from shared.errors import BlastRadius, ForeignHit, Refused
-from shared.identities import IdentityType
 
 UNDATED_NUMBER = "number_without_period"
 """Ground of a receipt: a number alone proves nothing about the past (REQ-N1), so nothing was searched by it."""

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Receipt, Record, Result, Task, TaskOutcome
+from shared.domain.errors import BlastRadius
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import Row, owners_of
 from shared.downstreams.sql.dataset import Column, Table
@@ -16,7 +18,6 @@ from shared.downstreams.sql.keys import keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-from shared.errors import BlastRadius
 
 WITHHELD = "withheld"
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from shared.errors import ColumnUnmapped, Refused, TableMissing, Unavailable
+from shared.domain.errors import ColumnUnmapped, Refused, TableMissing, Unavailable
 
 _AWAY = (
     OSError,

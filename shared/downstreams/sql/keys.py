@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
-from shared.identities import Identity, IdentityType
 
 ZONELESS = "timestamp without time zone"
 _UTC = ZoneInfo("UTC")

@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from shared.downstreams.contract import Receipt, Result, Task, TaskOutcome
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import owners_of
 from shared.downstreams.sql.keys import keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
-from shared.identities import Identity, IdentityType, MalformedIdentity, normalise
 
 
 async def locate(system: str, settings: SqlSettings, session: Session, tasks: Sequence[Task]) -> list[Result]:

@@ -12,10 +12,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from shared.domain.identities import IdentityType
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
 from shared.downstreams.sql.keys import Key
-from shared.identities import IdentityType
 
 
 def quoted(name: str) -> str:

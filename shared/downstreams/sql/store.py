@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from shared.domain.errors import Misconfigured
 from shared.downstreams.sql.catalog import Relation, describe, refuse_unmapped
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
-from shared.errors import Misconfigured
 
 # Indexes find the rows and hashing tells whose they are, whatever the statistics say today: the plan must not depend on
 # how many subjects come together. A plan for any number of values is made once per connection.

@@ -6,8 +6,10 @@ from uuid import UUID
 
 import httpx
 
-from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
-from shared.downstreams.tracing import continue_trace
+from shared.domain.errors import Misconfigured, Refused
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.http_client import continue_trace
 from shared.downstreams.tryton.amendment import set_flag
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
@@ -16,7 +18,6 @@ from shared.downstreams.tryton.rectification import rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.downstreams.tryton.subjects import Subjects
-from shared.errors import Misconfigured, Refused
 
 
 class TrytonAdapter:
@@ -53,42 +54,42 @@ class TrytonAdapter:
         """Close the connections."""
         await self._client.aclose()
 
-    async def locate(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Who the subject is here: customer number, and all addresses and numbers with their periods."""
-        del note  # reading leaves nothing to remember
+        del save_progress  # reading leaves nothing to remember
         return await self._read(tasks, TaskOutcome.LOCATED)
 
-    async def export(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Everything held about the subject (Art. 15, 20)."""
-        del note
+        del save_progress
         return await self._read(tasks, TaskOutcome.EXPORTED)
 
-    async def erase(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Remove the subject, also what Tryton's own erasure forgets, and look again (Art. 17)."""
-        return await erase(self._rpc, self._subjects, tasks, note, lanes=self._lanes)
+        return await erase(self._rpc, self._subjects, tasks, save_progress, lanes=self._lanes)
 
-    async def rectify(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct name, e-mail, phone or address (Art. 16)."""
-        return await rectify(self._rpc, self._subjects, tasks, note)
+        return await rectify(self._rpc, self._subjects, tasks, save_progress)
 
-    async def restrict(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Hide the subject from everybody but the privacy team (Art. 18)."""
-        del note  # a flag that is set again is the same flag
+        del save_progress  # a flag that is set again is the same flag
         return await set_flag(self._rpc, self._subjects, tasks, "restricted", value=True)
 
-    async def lift(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Let everybody find the subject again (Art. 18(3))."""
-        del note
+        del save_progress
         return await set_flag(self._rpc, self._subjects, tasks, "restricted", value=False)
 
-    async def suppress(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Stop marketing to the subject (Art. 21(2))."""
-        del note
+        del save_progress
         return await set_flag(self._rpc, self._subjects, tasks, "marketing_opt_out", value=True)
 
-    async def flag(self, tasks: Sequence[Task], note: Note) -> Sequence[Result]:
+    async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
-        return await mark(self._rpc, self._subjects, tasks, note)
+        return await mark(self._rpc, self._subjects, tasks, save_progress)
 
     async def _read(self, tasks: Sequence[Task], outcome: TaskOutcome) -> list[Result]:
         found = await self._subjects.of(tasks)

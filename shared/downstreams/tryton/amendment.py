@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Literal
 from uuid import UUID
 
-from shared.downstreams.contract import Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import Refused, ResidueFound
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.tryton.party import PARTY, load
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.subjects import Subjects
-from shared.errors import Refused, ResidueFound
 
 
 async def set_flag(

@@ -13,11 +13,12 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import Refused, ResidueFound
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.tryton.party import CONTACT, IDENTIFIER, PARTY, Party, load
 from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc, together
 from shared.downstreams.tryton.subjects import Subjects
-from shared.errors import Refused, ResidueFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,13 @@ class Plan:
         }
 
 
-async def erase(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note: Note, *, lanes: int) -> list[Result]:
+async def erase(
+    rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint, *, lanes: int
+) -> list[Result]:
     """Erase every task's proven parties and look again, by row and by every identity."""
     plans = {task.task_id: Plan.noted(task.progress) for task in tasks if "parties" in task.progress}
     results: dict[UUID, Result] = {}
-    await _plan([task for task in tasks if task.task_id not in plans], subjects, note, plans, results)
+    await _plan([task for task in tasks if task.task_id not in plans], subjects, save_progress, plans, results)
     active = {party for plan in plans.values() for party in plan.active}
     ids = sorted({party for plan in plans.values() for party in plan.parties})
     refused = await _remove(rpc, ids, active, lanes)
@@ -78,7 +81,11 @@ async def erase(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note:
 
 
 async def _plan(
-    tasks: Sequence[Task], subjects: Subjects, note: Note, plans: dict[UUID, Plan], results: dict[UUID, Result]
+    tasks: Sequence[Task],
+    subjects: Subjects,
+    save_progress: Checkpoint,
+    plans: dict[UUID, Plan],
+    results: dict[UUID, Result],
 ) -> None:
     """Find the parties of tasks that were not begun yet, and note them before anything is touched."""
     hits = await subjects.hits(tasks)
@@ -98,7 +105,7 @@ async def _plan(
                 found=dict(+sum((Counter(party.counts()) for party in parties), Counter[str]())),
             )
     if fresh:
-        await note({task_id: plan.progress() for task_id, plan in fresh.items()})
+        await save_progress({task_id: plan.progress() for task_id, plan in fresh.items()})
     plans |= fresh
 
 

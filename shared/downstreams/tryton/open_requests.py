@@ -4,30 +4,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import Refused
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.tryton.party import PARTY
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.subjects import Subjects
-from shared.errors import Refused
 
 _COUNT: Final = "shown_with"
 _FIELD: Final = "open_requests"
 _CHUNK: Final = 100
 
 
-async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note: Note) -> list[Result]:
+async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
     """Adds the ids of open requests to the proven parties, then takes those of answered requests away from any party.
 
     An id is found by itself when it is taken away: by then the subject's key may be shredded, and the party erased.
     """
-    opening = [task for task in tasks if task.details.get("open")]
+    new_fulfilment = [task for task in tasks if task.details.get("open")]
     closing = [task for task in tasks if not task.details.get("open")]
-    found = await subjects.of(opening) if opening else {}
+    found = await subjects.of(new_fulfilment) if new_fulfilment else {}
     ids = sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
     present = {row["id"]: _ids(row) for row in await rpc.search_in(PARTY, "id", ids, (_FIELD,))}
     wanted = {party: set(requests) for party, requests in present.items()}
     results: dict[UUID, Result] = {}
-    for task in opening:
+    for task in new_fulfilment:
         parties = found[task.task_id]
         if isinstance(parties, Refused):
             results[task.task_id] = parties
@@ -40,7 +41,7 @@ async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note: 
     answered = {str(task.request_id) for task in closing}
     counts = {task.task_id: _counted(task, marked) for task in closing}
     if new := {t.task_id: {_COUNT: counts[t.task_id]} for t in closing if _COUNT not in t.progress}:
-        await note(new)
+        await save_progress(new)
     await _write(rpc, marked, {party: requests - answered for party, requests in marked.items()})
     for task in closing:
         results[task.task_id] = _receipt(task, counts[task.task_id])

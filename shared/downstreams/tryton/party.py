@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from shared.domain.errors import ForeignHit
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc, together
-from shared.errors import ForeignHit
-from shared.identities import Identity, IdentityType, MalformedIdentity, normalise
 
 PARTY: Final = "party.party"
 CONTACT: Final = "party.contact_mechanism"

@@ -15,9 +15,9 @@ that is still assigned. A former holder is nobody's match. Whatever is left over
 
 from collections.abc import Iterable, Sequence
 
+from shared.domain.errors import ForeignHit
+from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.tryton.party import Contact, Party
-from shared.errors import ForeignHit
-from shared.identities import Identity, IdentityType
 
 
 def proven(system: str, identities: Sequence[Identity], hits: Iterable[Party]) -> tuple[Party, ...]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 from uuid import UUID
 
-from shared.downstreams.contract import Note, Receipt, Result, Task, TaskOutcome
+from shared.domain.errors import Refused, ResidueFound, Unavailable
+from shared.domain.identities import IdentityType
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.tryton.party import ADDRESS, CONTACT, PARTY, Address, Contact, Party, load, spelled
 from shared.downstreams.tryton.rpc import TrytonRpc, together
 from shared.downstreams.tryton.subjects import Subjects
-from shared.errors import Refused, ResidueFound, Unavailable
-from shared.identities import IdentityType
 
 _CONTACTS: Final = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
 _STREET: Final = ("street_name", "building_name", "building_number", "unit_number", "floor_number", "room_number")
@@ -49,7 +50,7 @@ class Write:
     values: Mapping[str, Any]
 
 
-async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], note: Note) -> list[Result]:
+async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
     """Correct each task's party and read it again; all changes of a task are checked before the first is made."""
     fresh = [task for task in tasks if "party" not in task.progress]
     found = {task_id: _not_merged(parties) for task_id, parties in (await subjects.of(fresh)).items()}
@@ -58,7 +59,7 @@ async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], not
         t: {"party": parties[0].id} for t, parties in found.items() if not isinstance(parties, Refused) and parties
     }
     if noted:
-        await note(noted)
+        await save_progress(noted)
     known = {task.task_id: cast("int", task.progress["party"]) for task in tasks if "party" in task.progress}
     repeated = await load(rpc, known.values())
     of_task: dict[UUID, tuple[Party, ...] | Refused] = {

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import httpx
 
-from shared.errors import Refused, Unavailable
+from shared.domain.errors import Refused, Unavailable
 
 CHUNK: Final = 500
 EVEN_INACTIVE: Final = {"active_test": False}

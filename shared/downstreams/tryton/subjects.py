@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
+from shared.domain.errors import BlastRadius, ForeignHit, Refused
+from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.contract import Task
 from shared.downstreams.tryton.party import Party, find
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.settings import TrytonSettings
-from shared.errors import BlastRadius, ForeignHit, Refused
-from shared.identities import Identity, IdentityType
 
 Key = tuple[IdentityType, str]
 

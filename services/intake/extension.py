@@ -1,0 +1,51 @@
+"""Whether a request may be extended by two further months (Art. 12(3)): in time, with a reason, by two persons."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from shared.domain.time_limit import Limits
+from shared.domain.time_limit_policy import TimeLimitPolicy
+
+
+class ExtensionFlaw(StrEnum):
+    """Why an extension is not valid; the original dates stay."""
+
+    NOTICE_TOO_LATE = "notice_too_late"
+    REASON_NOT_ALLOWED = "reason_not_allowed"
+    NO_EXPLANATION = "no_explanation"
+    DATE_TOO_LATE = "date_too_late"
+    DATE_NOT_LATER = "date_not_later"
+    ALREADY_EXTENDED = "already_extended"
+    NOT_APPROVED = "not_approved"
+    SAME_PERSON = "same_person"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A proposal to answer later; persons are references to accounts, not names."""
+
+    notice_sent_at: datetime
+    reason: str
+    explanation: str
+    new_due: date
+    proposed_by: str
+    approved_by: str | None
+
+
+def flaws(
+    extension: Extension, limits: Limits, policy: TimeLimitPolicy, *, already_extended: bool
+) -> tuple[ExtensionFlaw, ...]:
+    """Everything that is wrong with an extension; it is accepted only if nothing is."""
+    approved_by = (extension.approved_by or "").strip()
+    found = {
+        ExtensionFlaw.NOTICE_TOO_LATE: extension.notice_sent_at >= limits.commit_due_instant,
+        ExtensionFlaw.REASON_NOT_ALLOWED: extension.reason not in policy.extension.reasons,
+        ExtensionFlaw.NO_EXPLANATION: not extension.explanation.strip(),
+        ExtensionFlaw.DATE_TOO_LATE: extension.new_due > limits.commit_due_extended,
+        ExtensionFlaw.DATE_NOT_LATER: extension.new_due <= limits.commit_due,
+        ExtensionFlaw.ALREADY_EXTENDED: already_extended,
+        ExtensionFlaw.NOT_APPROVED: not approved_by,
+        ExtensionFlaw.SAME_PERSON: bool(approved_by) and approved_by == extension.proposed_by.strip(),
+    }
+    return tuple(flaw for flaw, is_so in found.items() if is_so)

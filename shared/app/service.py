@@ -1,0 +1,243 @@
+"""A service is a handful of loops in one process: consume, work, relay, serve; if one dies, the process dies.
+
+SIGTERM drains: no new batch is taken up, what is in hand is finished, the outbox is emptied, then the process ends.
+What takes too long then, because the database is away or a neighbour does not answer, is left to others, as by a kill.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+from fastapi import APIRouter, FastAPI
+from pydantic import ValidationError
+from starlette.types import ASGIApp
+
+from shared.app import health
+from shared.app import http as serving
+from shared.app.process_metrics import ProcessMetrics
+from shared.domain import topics
+from shared.domain.clock import SystemClock
+from shared.domain.errors import Misconfigured
+from shared.domain.events import Event, type_of
+from shared.domain.operations import ACCOMPANYING, Operation
+from shared.domain.rights import Right
+from shared.domain.topics import ServiceName, Topic
+from shared.downstreams.registry import Downstreams, Wiring
+from shared.fulfilment import queue as tasks
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.replies import Replies
+from shared.fulfilment.worker import Worker
+from shared.messaging import inbox
+from shared.messaging.consumer import Consumer
+from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
+from shared.messaging.outbox import Relay
+from shared.messaging.producer import KafkaProducer
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime import otlp_metrics, telemetry
+from shared.runtime.access import access
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.looking import run_periodically
+from shared.runtime.settings import KafkaSettings, Settings
+from shared.runtime.wakeup import Wakeup
+from shared.storage import keyring
+from shared.storage.postgres import close_pool, connect_pool
+from shared.storage.vault import Vault
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a service's own loops and API are given."""
+
+    settings: Settings
+    unit_of_work: UnitOfWorkFactory
+    tracing: telemetry.Tracing
+    heartbeats: Heartbeats
+    stopping: asyncio.Event
+
+
+Loop = Callable[[Running], Awaitable[None]]
+Api = Callable[[Running, APIRouter], ASGIApp]
+"""Builds the application of a service; the router holds the probes and metrics, which it includes."""
+
+_HOUSEKEEPING_SECONDS = 2.0
+_COLLECT_EVERY = 50_000
+"""Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
+
+
+class Service:
+    """What a service hears, does and says; ``run()`` makes it so until SIGTERM."""
+
+    def __init__(self, name: str, *, reads: list[Topic], writes: Topic) -> None:
+        self.name = ServiceName(name)
+        self.reads = reads
+        self.writes = writes
+        self.subscriptions: dict[str, list[Subscription]] = {}
+        self.conclusions: dict[Operation, fulfilment.Conclude] = {}
+        self._loops: list[Loop] = []
+        self._api: Api | None = None
+
+    def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
+        """Hands events of that class, of that right only if one is given, to a handler."""
+        rights = frozenset({right}) if right else frozenset()
+        self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, rights))
+
+    def works(self, operation: Operation, *, concludes: fulfilment.Conclude) -> None:
+        """Works the tasks of that operation; ``concludes`` is told of fulfilments whose every task is done."""
+        self.conclusions[operation] = concludes
+
+    def also(self, loop: Loop) -> None:
+        """Runs a loop of the service's own."""
+        self._loops.append(loop)
+
+    def serves(self, api: Api) -> None:
+        """Serves an API beside health and metrics."""
+        self._api = api
+
+    def run(self) -> None:
+        """Runs until SIGTERM or SIGINT, or until a loop fails; then the process ends with status 1 and one line."""
+        try:
+            settings = Settings()
+        except ValidationError as error:
+            wrong = sorted(f"{error.title}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            sys.exit(f"dsr-{self.name} cannot start; {'; '.join(wrong)}")
+        telemetry.start_logging(settings.telemetry)
+        gc.freeze()  # what is loaded by now stays
+        gc.set_threshold(_COLLECT_EVERY)
+        try:
+            uvloop.run(self._run(settings))
+        except Misconfigured as error:
+            sys.exit(f"dsr-{self.name} cannot start; {error}")
+        except Exception as error:  # noqa: BLE001  # an uncaught one would be printed with its message
+            sys.exit(f"dsr-{self.name} ended: {telemetry.where(error)}")
+
+    async def _run(self, settings: Settings) -> None:
+        async with AsyncExitStack() as stack:
+            pool = await connect_pool(settings.postgres, self.name)
+            stack.push_async_callback(close_pool, pool)
+            producer = KafkaProducer(settings.kafka.bootstrap, access(settings.kafka))
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            vault, clock = Vault(keyring.load(settings.vault.keyring)), SystemClock()
+            downstreams = None
+            if self.conclusions:
+                wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
+                downstreams = Downstreams.load(settings.work.downstreams, wiring)
+                await downstreams.open()
+                stack.push_async_callback(downstreams.close)
+            plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
+            for operation, stages in plans.items():
+                if not stages and operation not in ACCOMPANYING:  # without ticketing, warnings are events only
+                    message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
+                    raise Misconfigured(message)
+            unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault, plans)
+            tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
+            stack.callback(provider.shutdown)
+            running = Running(
+                settings, unit_of_work, tracing, Heartbeats(settings.process.still_seconds), asyncio.Event()
+            )
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, running.stopping.set)
+            async with asyncio.TaskGroup() as group:
+                for each in self._all_loops(running, producer, downstreams):
+                    group.create_task(each)
+
+    def _all_loops(self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None) -> list[Any]:
+        unit_of_work, settings = running.unit_of_work, running.settings
+        working = asyncio.Event()  # set when nothing can come into the outbox any more
+        steps = {step for stages in unit_of_work.plans.values() for stage in stages for step in stage}
+        unit_of_work.wakeups.update({(step.system, step.operation.value): Wakeup() for step in steps})
+        inner = [loop(running) for loop in self._loops]
+        if self.subscriptions:
+            dispatcher = Dispatcher(self.subscriptions, unit_of_work, running.tracing, running.heartbeats)
+            consumer = _consumer(settings.kafka, self.name, self.reads)
+            inner.append(consumer.run(dispatcher.handle, running.stopping, running.heartbeats, dispatcher.wants))
+        if downstreams:
+            for step in steps:
+                worker = Worker(
+                    downstreams.get(step.system),
+                    step.operation,
+                    unit_of_work,
+                    self.conclusions,
+                    settings.work,
+                    running.tracing,
+                )
+                inner.append(worker.run(running.stopping, running.heartbeats))
+            inner.append(self._housekeeping(running))
+            asked = sorted({step.system for step in steps} & {*downstreams.on_the_bus})
+            if asked:  # a service hears the replies of those whom it asks, and the broker lets it hear no others
+                replies = Replies(unit_of_work, running.heartbeats)
+                consumer = _consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
+                inner.append(consumer.run(replies.handle, running.stopping, running.heartbeats))
+        inner.append(ProcessMetrics(unit_of_work).run(running.stopping, running.heartbeats))
+        if endpoint := settings.telemetry.otlp_endpoint:
+            inner.append(otlp_metrics.send(self.name, endpoint, running.stopping, running.heartbeats))
+        relay = Relay(unit_of_work.pool, self.name, producer, unit_of_work.relay_wakeup)
+        return [
+            self._drain([*inner, self._serve(running, producer)], running, working),
+            _until_late([relay.run(working, running.heartbeats)], working, settings.process.outbox_seconds),
+        ]
+
+    async def _drain(self, loops: list[Any], running: Running, working: asyncio.Event) -> None:
+        settings = running.settings
+        await _until_late(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
+        working.set()
+        running.unit_of_work.relay_wakeup.wake()
+
+    async def _serve(self, running: Running, producer: KafkaProducer) -> None:
+        vitals = health.ProbeTargets(
+            running.heartbeats,
+            running.unit_of_work.pool,
+            producer,
+            running.stopping,
+            running.settings.telemetry.privacy_token,
+        )
+        probes = health.router(vitals)
+        app = self._api(running, probes) if self._api else _probes_alone(probes)
+        await serving.serve(app, running.settings.http, running.settings.process.drain_seconds, running.stopping)
+
+    async def _housekeeping(self, running: Running) -> None:
+        """Takes back tasks from workers that have gone silent, and forgets what can no longer be delivered twice."""
+        unit_of_work = running.unit_of_work
+
+        async def look() -> None:
+            async with unit_of_work.pool.acquire() as connection:
+                now = unit_of_work.clock.now()
+                for worker in await tasks.reap(connection, now) & unit_of_work.wakeups.keys():
+                    unit_of_work.wakeups[worker].wake()
+                await inbox.forget(connection, now - inbox.KEEP)
+
+        await run_periodically(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.heartbeats)
+
+
+async def _until_late(loops: Sequence[Any], stopping: asyncio.Event, seconds: float) -> None:
+    """Runs the loops; once they are told to stop they have so many seconds, then they are cut short."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(loop, name=loop.__qualname__) for loop in loops]
+        await stopping.wait()
+        _, late = await asyncio.wait(running, timeout=seconds)
+        if late:
+            names = sorted({task.get_name() for task in late})
+            log.warning("given up after %g s, others will do it: %s", seconds, ", ".join(names))
+        for task in late:
+            task.cancel()
+
+
+def _probes_alone(probes: APIRouter) -> FastAPI:
+    app = FastAPI(openapi_url=None)
+    app.include_router(probes)
+    return app
+
+
+def _consumer(settings: KafkaSettings, group: str, heard: Sequence[str]) -> Consumer:
+    return Consumer(settings.bootstrap, group, heard, settings.batch_records, access(settings))

@@ -1,1 +1,0 @@
-"""Kafka: topics, producing in whole batches, consuming in whole batches."""

@@ -1,0 +1,1 @@
+"""Pure: what the law and the contract of the bus say; imports nothing of the product."""

@@ -1,0 +1,200 @@
+"""What a person is known by, one spelling each; numbers are bound to the period in which they were theirs."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+from types import MappingProxyType
+from typing import ClassVar
+from urllib.parse import unquote
+
+import phonenumbers
+from phonenumbers import PhoneMetadata, PhoneNumberDesc
+
+from shared.domain.errors import DsrError
+
+
+class IdentityType(StrEnum):
+    """The kinds of identity that systems need and yield."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    ACCOUNT_ID = "account_id"
+    SIP_URI = "sip_uri"
+    NAME = "name"  # never searched by alone: only to re-check a hit
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One identity of a subject.
+
+    ``value``: normalised (e-mail lower-case, phone E.164, SIP host lower-case). ``valid_from``/``valid_to``: UTC,
+    half-open ``[from, to)``, the period in which a number was assigned to the subject; a phone number without
+    ``valid_from`` proves nothing about past calls. ``source``: who says so: ``requester`` or the name of a downstream.
+    """
+
+    type: IdentityType
+    value: str
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    source: str = "requester"
+
+
+class MalformedIdentity(DsrError):
+    """What was given cannot be an identity of that type; the message says why and never repeats the value."""
+
+    code: ClassVar[str] = "malformed_identity"
+
+
+_EMAIL = re.compile(r"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+")
+_DOMAIN = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(?:\.(?!-)[\w-]{1,63}(?<!-))+")
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_DIALLED = re.compile(r"[0-9\s+().\-/]+")
+_LONGEST_EMAIL, _LONGEST_LOCAL_PART, _LONGEST_NAME, _LONGEST_ACCOUNT = 254, 64, 200, 128
+_CALLING_CODE_DIGITS = 3
+
+
+def normalise(type: IdentityType, raw: str, region: str | None = None) -> str:  # noqa: A002
+    """The one spelling of an identity.
+
+    ``region``: ISO 3166 code in which a number without country code was dialled: the trunk's or tenant's, never the
+    reader's. Raises ``MalformedIdentity``.
+    """
+    return _NORMALISERS[type](raw, region)
+
+
+def without_extension(raw: str) -> tuple[str, str | None]:
+    """A number as typed and the extension behind it, which is kept apart and is no part of E.164."""
+    found = re.search(r"(?i)(?:;ext=|[\s,;]*\b(?:ext|extn|extension|x)\.?\s*:?\s*)(\d{1,7})\s*$", raw)
+    return (raw[: found.start()], found[1]) if found else (raw, None)
+
+
+def _email(raw: str, _region: str | None) -> str:
+    value = raw.strip().lower()
+    local, _, domain = value.rpartition("@")
+    if (
+        len(value) > _LONGEST_EMAIL
+        or len(local) > _LONGEST_LOCAL_PART
+        or not _EMAIL.fullmatch(value)
+        or not _DOMAIN.fullmatch(domain)
+        or local.startswith(".")
+        or local.endswith(".")
+        or ".." in local
+    ):
+        raise MalformedIdentity("not an e-mail address")
+    return value
+
+
+def _phone(raw: str, region: str | None) -> str:
+    # What is E.164 already, as nearly all that comes in is, must not cost a full parse.
+    if _E164.fullmatch(raw) and _is_valid(raw[1:]):
+        return raw
+    value = raw.strip()
+    scheme, colon, sleep_until_stopped = value.partition(":")
+    if colon and scheme.lower() in {"sip", "sips"}:
+        value = unquote(sleep_until_stopped.partition("@")[0].partition(";")[0])
+    elif colon and scheme.lower() == "tel":
+        value = unquote(sleep_until_stopped)
+    elif "@" in value:
+        value = value.partition("@")[0]
+    value = without_extension(value)[0].partition(";")[0].strip()
+    if not _DIALLED.fullmatch(value):
+        raise MalformedIdentity("not a telephone number")
+    if value.startswith("000"):
+        raise MalformedIdentity("a telephone number with two trunk prefixes; give it as + and country code")
+    # 00 and a country code is how one dials abroad; phonenumbers knows it only with the region of somebody who does.
+    return _parsed("+" + value[2:] if value.startswith("00") else value, region)
+
+
+def _parsed(value: str, region: str | None) -> str:
+    # No guessing without a region: 4155550132 is a line in San Francisco, and with a + before it one in Switzerland.
+    try:
+        number = phonenumbers.parse(value, region)
+    except phonenumbers.NumberParseException as unreadable:
+        raise MalformedIdentity("not a telephone number; give it as + and country code") from unreadable
+    if not phonenumbers.is_valid_number(number):
+        raise MalformedIdentity("not a valid telephone number; give it as + and country code")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+@lru_cache(maxsize=300)
+def _plan(calling_code: str) -> re.Pattern[str] | None:
+    """Every valid national number under a calling code, as one pattern."""
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(calling_code))
+    if regions is None:
+        return None
+    plans = [
+        PhoneMetadata.metadata_for_nongeo_region(int(calling_code))
+        if region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY
+        else PhoneMetadata.metadata_for_region(region)
+        for region in regions
+    ]
+    return re.compile("|".join(_region_pattern(plan) for plan in plans if plan is not None))
+
+
+def _region_pattern(plan: PhoneMetadata) -> str:
+    kinds: tuple[PhoneNumberDesc | None, ...] = (
+        plan.fixed_line,
+        plan.mobile,
+        plan.toll_free,
+        plan.premium_rate,
+        plan.shared_cost,
+        plan.personal_number,
+        plan.voip,
+        plan.pager,
+        plan.uan,
+        plan.voicemail,
+    )
+    patterns = {kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern}
+    general = plan.general_desc.national_number_pattern if plan.general_desc else None
+    return f"(?=(?:{general})\\Z)(?:{'|'.join(sorted(patterns))})" if patterns else r"(?!)"
+
+
+def _is_valid(digits: str) -> bool:
+    for length in range(1, _CALLING_CODE_DIGITS + 1):
+        plan = _plan(digits[:length])
+        if plan is not None:
+            return plan.fullmatch(digits, length) is not None
+    return False
+
+
+def _sip_uri(raw: str, _region: str | None) -> str:
+    value = raw.strip().strip("<>")
+    scheme, colon, sleep_until_stopped = value.partition(":")
+    if not colon or scheme.lower() not in {"sip", "sips"}:
+        sleep_until_stopped = value
+    user, at, host = sleep_until_stopped.partition("@")
+    host = host.partition(";")[0].partition("?")[0].lower()
+    user = unquote(user.partition(";")[0].partition(":")[0])
+    if not at or not user or not re.fullmatch(r"(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", host):
+        raise MalformedIdentity("not a SIP address of the form sip:user@host")
+    if re.search(r"[\s\x00-\x1f]", user):
+        raise MalformedIdentity("not a SIP address: white space in the user part")
+    return f"sip:{user}@{host}"
+
+
+def _account_id(raw: str, _region: str | None) -> str:
+    value = raw.strip()
+    if not value or len(value) > _LONGEST_ACCOUNT or not re.fullmatch(r"[\w.:/\-]+", value):
+        raise MalformedIdentity("not an account id")
+    return value
+
+
+def _name(raw: str, _region: str | None) -> str:
+    value = " ".join(raw.split())
+    if not value or len(value) > _LONGEST_NAME or not value.isprintable():
+        raise MalformedIdentity("not a name")
+    return value
+
+
+_NORMALISERS: Mapping[IdentityType, Callable[[str, str | None], str]] = MappingProxyType(
+    {
+        IdentityType.EMAIL: _email,
+        IdentityType.PHONE: _phone,
+        IdentityType.SIP_URI: _sip_uri,
+        IdentityType.ACCOUNT_ID: _account_id,
+        IdentityType.NAME: _name,
+    }
+)

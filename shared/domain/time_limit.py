@@ -1,0 +1,222 @@
+"""By when a request must be answered (Art. 12(3)), counted as Reg. 1182/71 counts: in local dates, never in hours.
+
+Two clocks: the *commitment* of the privacy notice is never rolled and never paused; the *statutory* limit moves over
+weekends, holidays and suspensions, and only says how bad a miss is.
+"""
+
+from calendar import monthrange
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from shared.domain.rights import Right, Role
+from shared.domain.time_limit_policy import Span, TimeLimitPolicy
+from shared.domain.working_days import HOLIDAYS_VERSION, calendar, last_common_working_day
+
+RULES_VERSION = "1"
+ONE_MONTH = 1
+EXTENSION_MONTHS = 2  # both from Art. 12(3)
+ONE_DAY = timedelta(days=1)
+
+
+class Timeliness(StrEnum):
+    """How an answer stands to its time limit."""
+
+    ON_TIME = "on_time"
+    LATE_COMMITMENT = "late_commitment"
+    BREACH = "breach"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When and where a request reached the organisation; ``received_at`` is an aware instant, whatever its zone."""
+
+    received_at: datetime
+    zones: tuple[str, ...]
+    calendar: str | None = None
+    paused_days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Every date that follows from one receipt; an instant is the exclusive end of its day, UTC.
+
+    Computed once and stored with ``calc_version``; only an explicit event computes them anew.
+    """
+
+    receipt_date: date
+    end_of_days: date
+    end_of_month: date
+    commit_due: date
+    commit_due_instant: datetime
+    work_by: date
+    statutory_due: date
+    statutory_due_instant: datetime
+    extension_notice_due: date
+    end_of_three_months: date
+    commit_due_extended: date
+    commit_due_extended_instant: datetime
+    statutory_due_extended: date
+    statutory_due_extended_instant: datetime
+    calc_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A limit of our own: due before ``instant`` (UTC, exclusive), told to people as ``day``."""
+
+    day: date
+    instant: datetime
+    escalate_to: str
+
+
+@lru_cache(maxsize=1024)
+def zone_infos(zones: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
+    """The zones by name, looked up once; raises ``ValueError`` for none, or one that nobody knows."""
+    if not zones:
+        raise ValueError("a receipt needs at least one time zone")
+    try:
+        return tuple(map(ZoneInfo, zones))
+    except (ZoneInfoNotFoundError, OSError) as unknown:
+        raise ValueError("a time zone of the receipt is not known") from unknown
+
+
+def receipt_date(received_at: datetime, zones: tuple[str, ...]) -> date:
+    """The earliest local date of the receipt: the day of the event, which is not counted (Art. 3(1))."""
+    if received_at.tzinfo is None:
+        raise ValueError("a receipt must say its offset from UTC")
+    return min([received_at.astimezone(zone).date() for zone in zone_infos(zones)])
+
+
+def add_months(day: date, months: int) -> date:
+    """The same day of a later month, or that month's last day (Art. 3(2)(c)); never chained."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+
+
+@lru_cache(maxsize=8192)
+def commitment(received_on: date, days: int) -> date:
+    """The earlier of so many days and one month: in February a month is the shorter of the two."""
+    return min(received_on + timedelta(days=days), add_months(received_on, ONE_MONTH))
+
+
+def commit_due(received_at: datetime, zones: tuple[str, ...], policy: TimeLimitPolicy) -> date:
+    """The day by which the privacy notice promises an answer; cheap enough to be asked for every request."""
+    return commitment(receipt_date(received_at, zones), policy.commitment.days)
+
+
+@lru_cache(maxsize=8192)
+def end_of(day: date, zones: tuple[str, ...]) -> datetime:
+    """The first instant, UTC, at which the day is over in one of the zones: in the easternmost."""
+    following = day + ONE_DAY
+    return min(
+        datetime(following.year, following.month, following.day, tzinfo=zone).astimezone(UTC)
+        for zone in zone_infos(zones)
+    )
+
+
+def limits(arrival: Arrival, policy: TimeLimitPolicy) -> Limits:
+    """Both clocks of a request, plain and extended; what arrives on one day under one calendar is computed once."""
+    received_on = receipt_date(arrival.received_at, arrival.zones)
+    given = (policy.commitment.days, policy.commitment.staff_calendar, calc_version(policy))
+    return _limits(received_on, arrival.zones, arrival.calendar, arrival.paused_days, *given)
+
+
+@lru_cache(maxsize=8192)
+def _limits(
+    received_on: date,
+    zones: tuple[str, ...],
+    calendar_name: str | None,
+    paused_days: int,
+    days: int,
+    staff_calendar: str,
+    version: str,
+) -> Limits:
+    holidays = calendar(calendar_name)
+    commit = commitment(received_on, days)
+    month, three_months = add_months(received_on, ONE_MONTH), add_months(received_on, ONE_MONTH + EXTENSION_MONTHS)
+    commit_extended = min(three_months, add_months(commit, EXTENSION_MONTHS))
+    paused = timedelta(days=paused_days)
+    statutory, statutory_extended = holidays.roll_forward(month + paused), holidays.roll_forward(three_months + paused)
+    return Limits(
+        receipt_date=received_on,
+        end_of_days=received_on + timedelta(days=days),
+        end_of_month=month,
+        commit_due=commit,
+        commit_due_instant=end_of(commit, zones),
+        work_by=last_common_working_day(commit, (holidays, calendar(staff_calendar))),
+        statutory_due=statutory,
+        statutory_due_instant=end_of(statutory, zones),
+        extension_notice_due=commit,
+        end_of_three_months=three_months,
+        commit_due_extended=commit_extended,
+        commit_due_extended_instant=end_of(commit_extended, zones),
+        statutory_due_extended=statutory_extended,
+        statutory_due_extended_instant=end_of(statutory_extended, zones),
+        calc_version=version,
+    )
+
+
+def calc_version(policy: TimeLimitPolicy) -> str:
+    """Names the rules, the policy and the holiday data that a stored date was computed with."""
+    return f"rules-{RULES_VERSION}/policy-{policy.version}/holidays-{HOLIDAYS_VERSION}"
+
+
+def classify(responded_at: datetime, found: Limits, *, extended: bool) -> Timeliness:
+    """How timely an answer was; ``extended`` only if the extension was valid."""
+    if extended:
+        return timeliness(responded_at, found.commit_due_extended_instant, found.statutory_due_extended_instant)
+    return timeliness(responded_at, found.commit_due_instant, found.statutory_due_instant)
+
+
+def timeliness(responded_at: datetime, commit_due_at: datetime, statutory_due_at: datetime) -> Timeliness:
+    """How timely an answer was, by the exclusive ends of both clocks."""
+    if responded_at < commit_due_at:
+        return Timeliness.ON_TIME
+    return Timeliness.LATE_COMMITMENT if responded_at < statutory_due_at else Timeliness.BREACH
+
+
+def target(span: Span, arrival: Arrival, policy: TimeLimitPolicy) -> Target:
+    """When a limit of our own ends: hours are elapsed hours, days are local dates that end in the easternmost zone."""
+    if span.hours is not None:
+        instant = arrival.received_at.astimezone(UTC) + timedelta(hours=span.hours)
+        return Target(receipt_date(instant, arrival.zones), instant, span.escalate_to)
+    received_on = receipt_date(arrival.received_at, arrival.zones)
+    return _target(span, received_on, arrival.zones, arrival.calendar, policy.commitment.days)
+
+
+@lru_cache(maxsize=8192)
+def _target(span: Span, received_on: date, zones: tuple[str, ...], calendar_name: str | None, days: int) -> Target:
+    if span.working_days is not None:
+        day = calendar(calendar_name).add_working_days(received_on, span.working_days)
+    elif span.days is not None:
+        day = received_on + timedelta(days=span.days)
+    else:
+        day = commitment(received_on, days) - timedelta(days=span.days_before_due or 0)
+    return Target(day, end_of(day, zones), span.escalate_to)
+
+
+def due_on(
+    arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
+) -> date:
+    """The day by which to answer a request: the commitment, or a shorter limit of our own for what it is."""
+    commit = commit_due(arrival.received_at, arrival.zones, policy)
+    shorter = policy.override_for(right, scope, role)
+    return commit if shorter is None else min(commit, target(shorter, arrival, policy).day)
+
+
+def due_at(
+    arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
+) -> datetime:
+    """The exclusive end of that time, UTC: of the day, or of the hours."""
+    commit = end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones)
+    shorter = policy.override_for(right, scope, role)
+    return commit if shorter is None else min(commit, target(shorter, arrival, policy).instant)
+
+
+def earliest(targets: Iterable[Target]) -> Target | None:
+    """The limit that ends first, if there is any."""
+    return min(targets, key=lambda each: each.instant, default=None)

@@ -1,0 +1,160 @@
+"""What the company has decided about time limits, read from data that counsel signs off (shared/policy)."""
+
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from shared.domain.errors import Misconfigured
+from shared.domain.rights import Right, Role
+
+TIME_LIMITS = Path(__file__).parents[1] / "policy" / "time_limits.toml"
+
+
+class Question(StrEnum):
+    """What the requester may be asked before the request can be answered."""
+
+    IDENTITY = "identity"
+    CLARIFICATION = "clarification"
+
+
+class TargetName(StrEnum):
+    """By when the staff want to have taken a step; a name that is not here is refused when the policy is read."""
+
+    ACKNOWLEDGEMENT = "acknowledgement"
+    ACKNOWLEDGEMENT_ALERT = "acknowledgement_alert"
+    TRIAGE = "triage"
+    QUESTION_SENT = "question_sent"
+    COLLECTION = "collection"
+    REVIEW = "review"
+    EXTEND_OR_ANSWER = "extend_or_answer"
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Commitment(_Data):
+    """The promise of the privacy notice, and where it is counted."""
+
+    days: PositiveInt
+    controller_zone: str
+    staff_calendar: str
+    default_country: str
+
+
+class Milestones(_Data):
+    """When a request that is still open is told of."""
+
+    approaching_days: tuple[PositiveInt, ...]
+    escalate_days: NonNegativeInt
+    daily_page_days: NonNegativeInt
+    daily_page_to: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _from_far_to_near(self) -> Self:
+        if list(self.approaching_days) != sorted(set(self.approaching_days), reverse=True):
+            raise ValueError("approaching_days must go from far to near, each once")
+        return self
+
+
+class Span(_Data):
+    """A limit of our own: exactly one of elapsed hours, working days, days from receipt, or days before it is due."""
+
+    hours: PositiveInt | None = None
+    working_days: PositiveInt | None = None
+    days: PositiveInt | None = None
+    days_before_due: PositiveInt | None = None
+    escalate_to: str
+    right: Right | None = None
+    scope: str | None = None
+    role: Role | None = None
+
+    def holds_for(self, right: Right, scope: str | None, role: Role) -> bool:
+        """Whether it is a limit of every such request; one that names no role is for data that we decide about."""
+        if self.role is None:
+            return role == "controller" and self.right is right and self.scope == scope
+        return self.role == role and self.right in (None, right) and self.scope in (None, scope)
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        measures = (self.hours, self.working_days, self.days, self.days_before_due)
+        if sum(measure is not None for measure in measures) != 1:
+            raise ValueError("give exactly one of hours, working_days, days, days_before_due")
+        return self
+
+
+class ExtensionRules(_Data):
+    """Why a request may be extended (Art. 12(3)); anything else is no reason."""
+
+    reasons: frozenset[str]
+
+
+class SuspensionRules(_Data):
+    """Which questions stop the statutory clock, and what happens when nobody answers."""
+
+    window_working_days: PositiveInt
+    reminder_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    last_notice_working_days: PositiveInt
+    scope: dict[str, frozenset[Question]]
+    regimes: dict[str, str]
+
+
+class TimeLimitPolicy(_Data):
+    """Everything about time that is policy rather than law; ``version`` is stored beside every computed date."""
+
+    version: str = Field(min_length=1)
+    commitment: Commitment
+    milestones: Milestones
+    overrides: dict[str, Span]
+    targets: dict[TargetName, Span]
+    extension: ExtensionRules
+    suspension: SuspensionRules
+    calendars: dict[str, str]
+    capital_zones: dict[str, str]
+
+    def zones_of(self, country: str | None) -> tuple[str, ...]:
+        """The controller's zone and the subject's, by ISO country code; an unknown country counts as the default."""
+        default = self.capital_zones[self.commitment.default_country]
+        subject = self.capital_zones.get(country.upper(), default) if country else default
+        return tuple(dict.fromkeys((self.commitment.controller_zone, subject)))
+
+    def calendar_of(self, country: str | None) -> str:
+        """The name of the holiday calendar where action is to be taken for a subject of this country."""
+        code = country.upper() if country else self.commitment.default_country
+        return self.calendars.get(code, code)
+
+    def regime_of(self, calendar: str) -> str:
+        """Under which law a question to the requester is judged, by the calendar of the place of action."""
+        return self.suspension.regimes.get(calendar.partition("-")[0], "EU")
+
+    def override_for(self, right: Right, scope: str | None, role: Role = "controller") -> Span | None:
+        """The shorter limit of our own for a request of this right, scope and role, if there is one."""
+        return next((span for span in self.overrides.values() if span.holds_for(right, scope, role)), None)
+
+    @property
+    def prompt(self) -> Span | None:
+        """The target that is a milestone as well: so many days before it is due, extend the request or answer it."""
+        return self.targets.get(TargetName.EXTEND_OR_ANSWER)
+
+    @model_validator(mode="after")
+    def _prompt_is_a_milestone(self) -> Self:
+        if self.prompt and self.prompt.days_before_due not in self.milestones.approaching_days:
+            raise ValueError("targets.extend_or_answer needs a days_before_due that is one of approaching_days")
+        return self
+
+    @model_validator(mode="after")
+    def _default_country_has_a_zone(self) -> Self:
+        if self.commitment.default_country not in self.capital_zones:
+            raise ValueError("commitment.default_country needs an entry in capital_zones")
+        return self
+
+
+def read_policy(path: Path = TIME_LIMITS) -> TimeLimitPolicy:
+    """Read the policy once, when the service starts; raises ``Misconfigured`` and says what to change."""
+    try:
+        return TimeLimitPolicy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as wrong:
+        raise Misconfigured(f"time limits in {path.name} cannot be used: {wrong}") from wrong

@@ -1,0 +1,67 @@
+"""The topics of the bus: each has one writing role; the broker's access rules say the same as this table."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Topic(StrEnum):
+    """One-way streets between the services."""
+
+    REQUESTS = "dsr.requests"
+    COMPLETIONS = "dsr.completions"
+    DEADLINES = "dsr.deadlines"
+
+
+class ServiceName(StrEnum):
+    """The five services; the name is also the consumer group, the database schema and the evidence chain."""
+
+    INTAKE = "intake"
+    ERASURE = "erasure"
+    EXPORT = "export"
+    AMENDMENT = "amendment"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicAccess:
+    """Who writes to a topic and who reads it."""
+
+    writers: frozenset[ServiceName]
+    readers: frozenset[ServiceName]
+
+
+_FULFILLING = frozenset({ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.AMENDMENT})
+
+TOPIC_ACCESS: dict[Topic, TopicAccess] = {
+    Topic.REQUESTS: TopicAccess(frozenset({ServiceName.INTAKE}), _FULFILLING | {ServiceName.DEADLINE}),
+    Topic.COMPLETIONS: TopicAccess(_FULFILLING, frozenset({ServiceName.INTAKE, ServiceName.DEADLINE})),
+    Topic.DEADLINES: TopicAccess(
+        frozenset({ServiceName.DEADLINE}), frozenset({ServiceName.INTAKE, ServiceName.ERASURE})
+    ),
+}
+
+PARTITIONS = 4
+"""Partitions per topic on a single machine; a cluster declares its own in ``deploy/k8s``."""
+
+RETENTION_MS = 7 * 24 * 3600 * 1000
+"""Seven days: longer than any outage that is not a disaster, short enough to keep nothing for ever."""
+
+
+def dead_letters(service: ServiceName) -> str:
+    """The topic for records that this service could not handle."""
+    return f"dsr.dead-letters.{service}"
+
+
+def tasks(system: str) -> str:
+    """The topic on which a team that erases its own store hears its tasks."""
+    return f"dsr.tasks.{system}"
+
+
+def replies(system: str) -> str:
+    """The topic on which that team answers."""
+    return f"dsr.tasks.{system}.replies"
+
+
+def system_of(replies_topic: str) -> str:
+    """The system that answers on this topic."""
+    return replies_topic.removeprefix("dsr.tasks.").removesuffix(".replies")

@@ -1,0 +1,206 @@
+"""Systems of teams who erase their own store: they hear tasks on a topic, fetch the identities with a claim, reply."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, Self, cast
+from uuid import UUID
+
+from opentelemetry.propagate import inject
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from shared.domain.clock import Clock
+from shared.domain.errors import BlastRadius, DsrError, Refused, ResidueFound, Unavailable
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.records import Message
+from shared.domain.topics import tasks as tasks_topic
+from shared.downstreams.bus.identity_token import Claim, mint
+from shared.downstreams.bus.messages import (
+    BusOperation,
+    ReplyOutcome,
+    TaskReply,
+    TaskRequested,
+    command_id,
+    progress_key,
+)
+from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
+
+Publish = Callable[[Sequence[Message]], Awaitable[None]]
+"""Sends records and returns once the broker has them all (``Producer.send``), or raises a ``DsrError``."""
+
+
+class BusSettings(BaseModel):
+    """A table ``adapter = "bus"`` of the downstreams file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adapter: Literal["bus"] = "bus"
+    max_rows: int = Field(default=100_000, gt=0, description="a team that finds more rows than this erases nothing")
+    claim_hours: int = Field(default=72, gt=0, description="how long a claim opens the identities")
+    ask_again_s: float = Field(default=5, gt=0, description="first pause before a task is sent again; doubles")
+    ask_again_max_s: float = Field(default=21_600, gt=0, description="longest such pause")
+
+    @model_validator(mode="after")
+    def _claims_outlive_the_pause(self) -> Self:
+        if self.claim_hours * 3600 <= self.ask_again_max_s:
+            raise ValueError("claim_hours must be longer than ask_again_max_s, or a team waits with an expired claim")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The next command to send for a task."""
+
+    operation: BusOperation
+    command: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The team's answer ends this round: a person's retry asks anew, and still knows how much there was at first."""
+
+    failure: Refused
+    found: int
+
+
+def next_step(task: Task) -> Ask | Receipt | Failed:
+    """What an erasure needs next, judged by the replies that its progress holds: erase, then look, then conclude."""
+    before = cast("int", task.progress.get("found", 0))
+    erased = _reply(task, Operation.ERASE)
+    if not isinstance(erased, TaskReply):
+        return erased
+    found = max(before, erased.found)
+    if erased.outcome is ReplyOutcome.REFUSED:
+        return Failed(_refusal(task, erased), before)
+    if erased.outcome is ReplyOutcome.NO_MATCH and not before:
+        return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+    looked = _reply(task, Operation.LOCATE)
+    return _judge(task, erased, looked, found) if isinstance(looked, TaskReply) else looked
+
+
+def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int) -> Receipt | Failed:
+    if looked.outcome is ReplyOutcome.REFUSED:
+        return Failed(_refusal(task, looked), found)
+    if looked.found > erased.remaining:
+        left = f"{task.system} replied {erased.outcome}, and its own second look found {looked.found} rows"
+        return Failed(ResidueFound(f"{left} where {erased.remaining} may remain"), found)
+    retained = erased.outcome is ReplyOutcome.RETAINED
+    return Receipt(
+        task.task_id,
+        TaskOutcome.RETAINED if retained else TaskOutcome.ERASED,
+        found=found,
+        changed=max(found - erased.remaining, erased.changed),
+        remaining=looked.found,
+        ground=erased.ground,
+        until=erased.until,
+    )
+
+
+def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask:
+    command = command_id(task.task_id, operation, _round(task))
+    stored = task.progress.get(progress_key(operation))
+    if stored is not None:
+        reply = TaskReply.model_validate(stored, strict=False)
+        if reply.command_id == command:
+            return reply
+    return Ask(operation, command)
+
+
+def _round(task: Task) -> int:
+    return cast("int", task.progress.get("round", 0))
+
+
+def _refusal(task: Task, reply: TaskReply) -> Refused:
+    if reply.reason == BlastRadius.code:
+        return BlastRadius(f"{task.system} found more rows than max_rows allows and erased nothing")
+    return Refused(f"{task.system} refuses to {reply.operation}: {reply.reason}")
+
+
+class BusAdapter:
+    """Erases through a team's own service: sends the task, hears the reply, has it look again, and believes only that.
+
+    A task that is not answered is sent again with the same command id and a fresh claim; the team absorbs the repeat.
+    """
+
+    def __init__(self, system: str, settings: BusSettings, *, publish: Publish, claim_key: bytes, clock: Clock) -> None:
+        self._system = system
+        self._settings = settings
+        self._publish = publish
+        self._claim_key = claim_key
+        self._clock = clock
+
+    async def open(self) -> None:
+        """Nothing to open: the producer belongs to the service."""
+
+    async def close(self) -> None:
+        """Nothing to close either."""
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Take each task one step further by the replies that have come."""
+        steps = [next_step(task) for task in tasks]
+        notes: dict[UUID, dict[str, JsonValue]] = {}
+        for task, step in zip(tasks, steps, strict=True):
+            match step:
+                case Failed(found=found):
+                    notes[task.task_id] = {"round": _round(task) + 1, "found": found}
+                case Ask(command=command):
+                    notes[task.task_id] = {"asked": {"command": str(command), "times": _times_asked(task, command) + 1}}
+                case Receipt():
+                    pass
+        if notes:
+            await save_progress(notes)
+        asks = [(task, step) for task, step in zip(tasks, steps, strict=True) if isinstance(step, Ask)]
+        away = await self._send(asks)
+        return [self._conclude(task, step, away) for task, step in zip(tasks, steps, strict=True)]
+
+    async def _send(self, asks: Sequence[tuple[Task, Ask]]) -> Unavailable | None:
+        if not asks:
+            return None
+        try:
+            await self._publish([self._message(task, ask) for task, ask in asks])
+        except DsrError as error:
+            return Unavailable(f"the bus did not take the tasks of {self._system}: {error.code}")
+        return None
+
+    def _conclude(self, task: Task, step: Ask | Receipt | Failed, away: Unavailable | None) -> Result:
+        match step:
+            case Receipt():
+                return step
+            case Failed(failure=failure):
+                return failure
+            case Ask(command=command):
+                pause = self._settings.ask_again_s * 2 ** min(_times_asked(task, command), 32)
+                pending = Pending(task.task_id, timedelta(seconds=min(pause, self._settings.ask_again_max_s)))
+                return away or pending
+
+    def _message(self, task: Task, ask: Ask) -> Message:
+        now = self._clock.now()
+        expires_at = now + timedelta(hours=self._settings.claim_hours)
+        said = TaskRequested(
+            command_id=ask.command,
+            task_id=task.task_id,
+            request_id=task.request_id,
+            operation=ask.operation,
+            due_on=task.due_on,
+            max_rows=self._settings.max_rows,
+            claim=mint(Claim(task.task_id, self._system, task.subject_ref, expires_at), self._claim_key),
+        )
+        headers = {
+            "ce_specversion": "1.0",
+            "ce_id": str(ask.command),
+            "ce_type": said.type,
+            "ce_source": "/dsr/erasure",
+            "ce_time": now.isoformat(),
+            "content-type": "application/json",
+        }
+        inject(headers)
+        key = str(task.request_id).encode()
+        return Message(tasks_topic(self._system), key, said.model_dump_json().encode(), headers)
+
+
+def _times_asked(task: Task, command: UUID) -> int:
+    match task.progress.get("asked"):
+        case {"command": asked, "times": int(times)} if asked == str(command):
+            return times
+        case _:
+            return 0

@@ -1,0 +1,165 @@
+"""What is said between the platform and a team that erases its own store: tasks out, replies back, never personal data.
+
+Nothing here is free text. A reason or a ground is a word from the team's own list (``legal_hold``, ``tax_law``), so a
+reply cannot carry a name, a number or an address by accident.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, Self
+from uuid import UUID, uuid5
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,47}$")]
+Count = Annotated[int, Field(ge=0)]
+BusOperation = Literal[Operation.ERASE, Operation.LOCATE]
+"""Erase, and look again: what the bus carries. Access and rectification would put personal data on it."""
+
+
+class _Message(BaseModel):
+    """Strict and frozen: an unknown field is an error, for it could be a person's data."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class TaskRequested(_Message):
+    """A team is asked to erase a subject from its store, or to look whether anything is left.
+
+    ``command_id`` is the idempotency key: a repeat of it is answered with the same reply and has no second effect.
+    ``claim`` is exchanged at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team
+    that finds more than ``max_rows`` rows erases nothing and answers ``refused`` with the reason ``blast_radius``.
+    """
+
+    type: Literal["dsr.task.requested.v1"] = "dsr.task.requested.v1"
+    command_id: UUID
+    task_id: UUID
+    request_id: UUID
+    operation: BusOperation
+    due_on: date | None
+    max_rows: Annotated[int, Field(gt=0)]
+    claim: str
+
+
+class ReplyOutcome(StrEnum):
+    """What a team can answer."""
+
+    ERASED = TaskOutcome.ERASED
+    LOCATED = TaskOutcome.LOCATED
+    NO_MATCH = TaskOutcome.NO_MATCH
+    RETAINED = TaskOutcome.RETAINED
+    REFUSED = Refused.code
+
+
+_ANSWERS = {
+    Operation.ERASE: {ReplyOutcome.ERASED, ReplyOutcome.NO_MATCH, ReplyOutcome.RETAINED, ReplyOutcome.REFUSED},
+    Operation.LOCATE: {ReplyOutcome.LOCATED, ReplyOutcome.NO_MATCH, ReplyOutcome.REFUSED},
+}
+
+
+class TaskReply(_Message):
+    """What a team did: rows found before, changed, and remaining, in counts.
+
+    ``retained`` names the ``ground`` on which data stays and, where known, the day ``until`` which; ``refused`` names
+    the ``reason`` for which a person must look.
+    """
+
+    type: Literal["dsr.task.replied.v1"] = "dsr.task.replied.v1"
+    command_id: UUID
+    task_id: UUID
+    operation: BusOperation
+    outcome: ReplyOutcome
+    found: Count = 0
+    changed: Count = 0
+    remaining: Count = 0
+    ground: Word | None = None
+    until: date | None = None
+    reason: Word | None = None
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.outcome not in _ANSWERS[self.operation]:
+            raise ValueError(f"{self.outcome} does not answer {self.operation}")
+        counts = (self.found, self.changed, self.remaining)
+        match self.outcome:
+            case ReplyOutcome.NO_MATCH if any(counts):
+                raise ValueError("no_match says that nothing was found, changed or left")
+            case ReplyOutcome.ERASED if not self.found or self.remaining:
+                raise ValueError("erased needs found above 0 and remaining 0")
+            case ReplyOutcome.LOCATED if not self.found or self.changed:
+                raise ValueError("located needs found above 0 and changed 0")
+            case ReplyOutcome.RETAINED if self.ground is None or not self.remaining:
+                raise ValueError("retained needs a ground and remaining above 0")
+            case ReplyOutcome.REFUSED if self.reason is None:
+                raise ValueError("refused needs a reason")
+            case _:
+                return self
+
+
+class KnownAs(_Message):
+    """One identity of the subject; ``valid_from``/``valid_to``: the half-open period in which a number was theirs."""
+
+    type: IdentityType
+    value: str = Field(repr=False)
+    valid_from: AwareDatetime | None = None
+    valid_to: AwareDatetime | None = None
+
+
+class TaskIdentities(_Message):
+    """Intake's answer to a claim: whom the task is about. Personal data: over HTTPS only, never on the bus."""
+
+    task_id: UUID
+    identities: tuple[KnownAs, ...]
+
+    @classmethod
+    def of(cls, task_id: UUID, identities: tuple[Identity, ...]) -> Self:
+        """The subject's identities, without who says so."""
+        known = (KnownAs(type=i.type, value=i.value, valid_from=i.valid_from, valid_to=i.valid_to) for i in identities)
+        return cls(task_id=task_id, identities=tuple(known))
+
+
+class MalformedReply(Refused):
+    """A reply on the bus is not one; the message names the field, and the record is kept as a dead letter."""
+
+    code: ClassVar[str] = "malformed_reply"
+
+
+def command_id(task_id: UUID, operation: BusOperation, round_: int = 0) -> UUID:
+    """The same command of the same task has the same id, however often it is sent; a person's retry is a new round."""
+    return uuid5(task_id, f"{operation}:{round_}")
+
+
+def parse_reply(value: bytes | None) -> TaskReply:
+    """Read a record of ``dsr.tasks.<system>.replies``.
+
+    Raises:
+        MalformedReply: names the field and what is wrong with it, never the value.
+    """
+    try:
+        return TaskReply.model_validate_json(value or b"")
+    except ValidationError as error:
+        wrong = sorted({_what_is_wrong(item) for item in error.errors(include_url=False, include_input=False)})
+        raise MalformedReply(f"not a dsr.task.replied.v1: {'; '.join(wrong)}") from None
+
+
+def _what_is_wrong(item: ErrorDetails) -> str:
+    if item["type"] == "extra_forbidden":
+        # Its name came from outside and could itself be an address or a number.
+        return "a field that a reply does not have; send only what docs/plug-in.md lists"
+    return f"{'.'.join(map(str, item['loc'])) or 'the reply'}: {item['msg']}"
+
+
+def progress_key(operation: BusOperation) -> str:
+    """Where a task's progress holds the reply to this operation."""
+    return f"reply.{operation}"
+
+
+def progress_from_reply(reply: TaskReply) -> tuple[UUID, Mapping[str, JsonValue]]:
+    """The task that a reply is about, and what to merge into its progress; merging it twice changes nothing."""
+    return reply.task_id, {progress_key(reply.operation): reply.model_dump(mode="json")}

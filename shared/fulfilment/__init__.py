@@ -1,0 +1,1 @@
+"""One request becomes tasks; what comes of them becomes an outcome."""

@@ -1,0 +1,174 @@
+"""Tasks as rows: claim with a lease, note progress, conclude; nearest deadline first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from shared.domain.errors import DsrError
+from shared.storage.postgres import Connection
+
+State = Literal["ready", "done", "failed"]
+
+_CLAIM = """
+WITH due AS (
+    SELECT task_id FROM task
+    WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3
+    ORDER BY due_on, task_id LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+UPDATE task
+SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
+    attempt = attempt + 1, lease_until = $5, not_before = '-infinity'
+FROM due, fulfilment f
+WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
+RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.due_on,
+          f.request_id, f.subject_ref, f."right", f.details, f.traceparent
+"""
+
+# A reply that came while the task was in hand has set its not_before: then it is due again at once.
+_CONCLUDE = """
+UPDATE task
+SET state = r.state, receipt = r.receipt, failure = r.failure, lease_until = NULL,
+    not_before = CASE WHEN task.not_before = '-infinity' THEN r.not_before ELSE $7 END,
+    concluded_at = CASE WHEN r.state = 'ready' THEN NULL ELSE $7::timestamptz END
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
+     AS r (task_id, attempt, state, receipt, failure, not_before)
+WHERE task.task_id = r.task_id AND task.attempt = r.attempt AND task.state = 'leased'
+RETURNING task.task_id
+"""
+
+_REAP = """
+UPDATE task SET state = 'ready', lease_until = NULL
+WHERE task_id IN (SELECT task_id FROM task WHERE state = 'leased' AND lease_until < $1 FOR UPDATE SKIP LOCKED)
+RETURNING system, operation
+"""
+
+
+class LeaseLost(DsrError):
+    """Another worker has taken the task over; whatever this one still does about it must not count."""
+
+    code = "lease_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased task with what its fulfilment says of it."""
+
+    task_id: UUID
+    fulfilment_id: UUID
+    attempt: int
+    progress: Mapping[str, JsonValue]
+    due_on: date
+    request_id: UUID
+    subject_ref: UUID
+    right: str
+    details: Mapping[str, JsonValue]
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What became of a claimed task; ``ready`` means: again, not before ``not_before``."""
+
+    claim: Claim
+    state: State
+    receipt: Mapping[str, JsonValue] | None
+    failure: str | None
+    not_before: datetime
+
+
+async def claim(
+    connection: Connection, step: tuple[str, str], limit: int, now: datetime, lease: timedelta
+) -> list[Claim]:
+    """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here."""
+    rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, now + lease)
+    leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == "leased"]
+    return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
+
+
+async def extend(connection: Connection, claims: Sequence[Claim], until: datetime) -> None:
+    """Holds the leases for longer; a lease that was lost stays lost."""
+    await connection.execute(
+        "UPDATE task SET lease_until = $3 FROM unnest($1::uuid[], $2::int[]) AS c (task_id, attempt)"
+        " WHERE task.task_id = c.task_id AND task.attempt = c.attempt AND task.state = 'leased'",
+        [c.task_id for c in claims],
+        [c.attempt for c in claims],
+        until,
+    )
+
+
+async def save_progress(
+    connection: Connection, attempts: Mapping[UUID, int], progress: Mapping[UUID, Mapping[str, JsonValue]]
+) -> None:
+    """Adds to what is known of tasks in hand, durably; raises ``LeaseLost`` if one of them is no longer ours."""
+    status = await connection.execute(
+        "UPDATE task SET progress = task.progress || n.progress"
+        " FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress)"
+        " WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'",
+        list(progress),
+        [attempts[task_id] for task_id in progress],
+        [dict(noted) for noted in progress.values()],
+    )
+    if int(status.split()[-1]) != len(progress):
+        message = "a task was taken over by another worker before its progress was noted"
+        raise LeaseLost(message)
+
+
+async def hear_reply(
+    connection: Connection, system: str, task_id: UUID, progress: Mapping[str, JsonValue], now: datetime
+) -> tuple[str, str] | None:
+    """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation)."""
+    row = await connection.fetchrow(
+        "UPDATE task SET progress = progress || $3, not_before = $4"
+        " WHERE task_id = $1 AND system = $2 AND state IN ('ready', 'leased') RETURNING system, operation",
+        task_id,
+        system,
+        dict(progress),
+        now,
+    )
+    return (row[0], row[1]) if row else None
+
+
+async def conclude(connection: Connection, conclusions: Sequence[Conclusion], now: datetime) -> set[UUID]:
+    """Writes what became of claimed tasks; returns the ids of those that were still ours."""
+    rows = await connection.fetch(
+        _CONCLUDE,
+        [c.claim.task_id for c in conclusions],
+        [c.claim.attempt for c in conclusions],
+        [c.state for c in conclusions],
+        [c.receipt for c in conclusions],
+        [c.failure for c in conclusions],
+        [c.not_before for c in conclusions],
+        now,
+    )
+    return {row[0] for row in rows}
+
+
+async def reap(connection: Connection, now: datetime) -> set[tuple[str, str]]:
+    """Makes tasks ready again whose worker has gone silent; returns their (system, operation)."""
+    return {(row[0], row[1]) for row in await connection.fetch(_REAP, now)}
+
+
+async def backlog(connection: Connection, step: tuple[str, str], limit: int = 100_000) -> tuple[int, UUID | None]:
+    """How many tasks of a (system, operation) wait to be worked, and the oldest of them; counts up to ``limit``."""
+    row = await connection.fetchrow(
+        "SELECT count(*), min(task_id::text)::uuid FROM (SELECT task_id FROM task WHERE system = $1 AND operation = $2"
+        " AND state = 'ready' ORDER BY due_on, task_id LIMIT $3) AS ready",
+        *step,
+        limit,
+    )
+    return (row[0], row[1]) if row else (0, None)
+
+
+async def failed(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many tasks of each (system, operation) failed for good and wait for a person."""
+    rows = await connection.fetch("SELECT system, operation, count(*) FROM task WHERE state = 'failed' GROUP BY 1, 2")
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def opened_at(task_id: UUID) -> datetime:
+    """When a task was opened: its id tells (UUIDv7)."""
+    return datetime.fromtimestamp((task_id.int >> 80) / 1000, UTC)

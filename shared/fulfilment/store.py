@@ -1,0 +1,323 @@
+"""Fan-out and fan-in: one request becomes tasks for every downstream, their receipts become one outcome."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import Misconfigured
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
+from shared.domain.operations import ACCOMPANYING, Operation, TaskOutcome
+from shared.domain.rights import Outcome, Right
+from shared.downstreams.plan import only
+from shared.messaging.unit_of_work import UnitOfWork
+
+
+@dataclass(frozen=True, slots=True)
+class NewFulfilment:
+    """A request for which work may begin, on all systems or on some; ``details`` never holds personal data."""
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    operation: Operation
+    due_on: date
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    systems: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A fulfilment whose every task is done."""
+
+    fulfilment_id: UUID
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    operation: Operation
+    details: Mapping[str, JsonValue]
+    reports: tuple[TaskReport, ...]
+
+    @property
+    def deferred(self) -> bool:
+        """Whether it was put off, for the time in which data had to be kept."""
+        return bool(self.details.get("deferred"))
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the receipts amount to."""
+        return outcome_of(self.reports)
+
+    def event(self, now: datetime, package_id: UUID | None = None) -> FulfilmentCompleted:
+        """What to say of it on the bus."""
+        return FulfilmentCompleted(
+            request_id=self.request_id,
+            occurred_at=now,
+            right=self.right,
+            operation=self.operation,
+            outcome=self.outcome,
+            tasks=self.reports,
+            package_id=package_id,
+            deferred=self.deferred,
+        )
+
+
+Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
+"""What a service does when fulfilments are complete."""
+
+
+def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
+    """One outcome from all receipts: something kept makes it partial, nothing found anywhere makes it ``no_data``."""
+    outcomes = {report.outcome for report in reports if report.operation != Operation.LOCATE}
+    if TaskOutcome.RETAINED in outcomes:
+        return Outcome.PARTIALLY_FULFILLED
+    if outcomes <= {TaskOutcome.NO_MATCH}:
+        return Outcome.NO_DATA
+    return Outcome.FULFILLED
+
+
+async def open_all(tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
+    """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
+    fulfilments: list[tuple[object, ...]] = []
+    tasks: list[tuple[object, ...]] = []
+    for new_fulfilment in new_fulfilments:
+        stages = tx.plans[new_fulfilment.operation]
+        if new_fulfilment.systems is not None:
+            stages = only(stages, new_fulfilment.systems, new_fulfilment.operation)
+        if not stages:
+            raise Misconfigured(f"no downstream system can {new_fulfilment.operation}: declare one")
+        fulfilment_id = uuid7()
+        trace = tx.traces.get(new_fulfilment.request_id)
+        what = (
+            fulfilment_id,
+            new_fulfilment.request_id,
+            new_fulfilment.subject_ref,
+            new_fulfilment.right,
+            new_fulfilment.operation,
+        )
+        how = (
+            dict(new_fulfilment.details),
+            new_fulfilment.due_on,
+            len(stages),
+            0,
+            len(stages[0]),
+            0,
+            "open",
+            trace,
+            tx.now,
+        )
+        fulfilments.append(what + how)
+        for number, stage in enumerate(stages):
+            state = "waiting" if number else "ready"
+            tasks.extend(
+                (
+                    uuid7(),
+                    fulfilment_id,
+                    step.system,
+                    step.operation,
+                    number,
+                    new_fulfilment.due_on,
+                    state,
+                    0,
+                    tx.now,
+                    {},
+                )
+                for step in stage
+            )
+        for step in stages[0]:
+            tx.wake(step.system, step.operation)
+        systems: JsonValue = [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
+        tx.log_evidence(
+            new_fulfilment.request_id, "fulfilment.opened", {"operation": new_fulfilment.operation, "stages": systems}
+        )
+    await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
+    await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+
+
+async def fan_in(
+    tx: UnitOfWork, concluded: Mapping[UUID, Counter[str]], conclude: Mapping[Operation, Conclude]
+) -> None:
+    """Counts concluded tasks (``done``/``failed`` per fulfilment) and moves on whatever has none left in its stage."""
+    ids = sorted(concluded)
+    await tx.connection.execute(
+        "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", ids
+    )
+    ended = await tx.connection.fetch(
+        "UPDATE fulfilment f"
+        " SET open_tasks = f.open_tasks - c.done - c.failed, failed_tasks = f.failed_tasks + c.failed"
+        " FROM unnest($1::uuid[], $2::int[], $3::int[]) AS c (fulfilment_id, done, failed)"
+        " WHERE f.fulfilment_id = c.fulfilment_id AND f.state = 'open'"
+        " RETURNING f.fulfilment_id, f.open_tasks, f.failed_tasks, f.stage, f.stages",
+        ids,
+        [concluded[i]["done"] for i in ids],
+        [concluded[i]["failed"] for i in ids],
+    )
+    blocked, onward, complete = [], [], []
+    for fulfilment_id, open_tasks, failed_tasks, stage, stages in ended:
+        if open_tasks:
+            continue
+        if failed_tasks:
+            blocked.append(fulfilment_id)
+        elif stage + 1 < stages:
+            onward.append(fulfilment_id)
+        else:
+            complete.append(fulfilment_id)
+    if blocked:
+        await _block(tx, blocked)
+    if onward:
+        await _next_stage(tx, onward)
+    if complete:
+        await _complete(tx, complete, conclude)
+
+
+async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
+    """Makes the failed tasks of these requests ready again, as a person decided."""
+    rows = await tx.connection.fetch(
+        "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2, concluded_at = NULL"
+        " FROM fulfilment f WHERE f.request_id = ANY($1) AND f.state = 'blocked'"
+        " AND t.fulfilment_id = f.fulfilment_id AND t.state = 'failed'"
+        " RETURNING t.fulfilment_id, t.system, t.operation",
+        requests,
+        tx.now,
+    )
+    again = Counter(row[0] for row in rows)
+    await tx.connection.execute(
+        "UPDATE fulfilment f SET state = 'open', open_tasks = a.n, failed_tasks = 0"
+        " FROM unnest($1::uuid[], $2::int[]) AS a (fulfilment_id, n) WHERE f.fulfilment_id = a.fulfilment_id",
+        list(again),
+        list(again.values()),
+    )
+    for _, system, operation in rows:
+        tx.wake(system, operation)
+
+
+async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
+    """Withdraws what has not begun; a task that is being worked ends, and nothing follows it."""
+    # Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
+    rows = await tx.connection.fetch(
+        "UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND state IN ('open', 'blocked')"
+        " RETURNING fulfilment_id, request_id, operation",
+        requests,
+    )
+    await tx.connection.execute(
+        "UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN ('waiting', 'ready', 'failed')",
+        [row[0] for row in rows],
+    )
+    for _, request_id, operation in rows:
+        tx.log_evidence(request_id, "fulfilment.cancelled", {"operation": operation})
+
+
+async def begun(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
+    """Those of the requests for which this was tried at least once, so that a system may know of it."""
+    rows = await tx.connection.fetch(
+        "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
+        " WHERE f.request_id = ANY($1) AND f.operation = $2 AND t.attempt > 0",
+        requests,
+        operation,
+    )
+    return {row[0] for row in rows}
+
+
+async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
+    """Those of the requests for which a worker is doing it at this moment."""
+    rows = await tx.connection.fetch(
+        "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
+        " WHERE f.request_id = ANY($1) AND f.operation = $2 AND t.state = 'leased'",
+        requests,
+        operation,
+    )
+    return {row[0] for row in rows}
+
+
+async def _next_stage(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
+    rows = await tx.connection.fetch(
+        "UPDATE task t SET state = 'ready' FROM fulfilment f WHERE f.fulfilment_id = ANY($1)"
+        " AND t.fulfilment_id = f.fulfilment_id AND t.stage = f.stage + 1 AND t.state = 'waiting'"
+        " RETURNING t.fulfilment_id, t.system, t.operation",
+        ids,
+    )
+    ready = Counter(row[0] for row in rows)
+    await tx.connection.execute(
+        "UPDATE fulfilment f SET stage = f.stage + 1, open_tasks = r.n"
+        " FROM unnest($1::uuid[], $2::int[]) AS r (fulfilment_id, n) WHERE f.fulfilment_id = r.fulfilment_id",
+        list(ready),
+        list(ready.values()),
+    )
+    for _, system, operation in rows:
+        tx.wake(system, operation)
+
+
+async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Operation, Conclude]) -> None:
+    done = await _end(tx, ids, "complete")
+    for operation in {completed.operation for completed in done}:
+        await conclude[operation]([completed for completed in done if completed.operation is operation], tx)
+
+
+async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
+    for blocked in await _end(tx, ids, "blocked"):
+        failures: JsonValue = {report.system: report.failure for report in blocked.reports if report.failure}
+        tx.log_evidence(
+            blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures}
+        )
+        if blocked.operation in ACCOMPANYING:
+            continue  # what only goes along with a request does not stop it
+        tx.publish(
+            FulfilmentBlocked(
+                request_id=blocked.request_id,
+                occurred_at=tx.now,
+                right=blocked.right,
+                operation=blocked.operation,
+                tasks=blocked.reports,
+                deferred=blocked.deferred,
+            )
+        )
+
+
+async def _end(tx: UnitOfWork, ids: Sequence[UUID], state: str) -> list[Completed]:
+    rows = await tx.connection.fetch(
+        "UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1)"
+        ' RETURNING fulfilment_id, request_id, subject_ref, "right", operation, details',
+        ids,
+        state,
+    )
+    tasks = await tx.connection.fetch(
+        "SELECT fulfilment_id, task_id, system, operation, receipt, failure FROM task"
+        " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed') ORDER BY stage, system",
+        ids,
+    )
+    reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}
+    for fulfilment_id, task_id, system, operation, receipt, failure in tasks:
+        counts = receipt or {"outcome": None}
+        reports[fulfilment_id].append(
+            TaskReport(task_id=task_id, system=system, operation=operation, failure=failure, **counts)
+        )
+    return [
+        Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
+        for row in rows
+    ]
+
+
+_FULFILMENT = [
+    "fulfilment_id",
+    "request_id",
+    "subject_ref",
+    "right",
+    "operation",
+    "details",
+    "due_on",
+    "stages",
+    "stage",
+    "open_tasks",
+    "failed_tasks",
+    "state",
+    "traceparent",
+    "opened_at",
+]
+_TASK = (
+    *("task_id", "fulfilment_id", "system", "operation", "stage"),
+    *("due_on", "state", "attempt", "not_before", "progress"),
+)

@@ -1,0 +1,1 @@
+"""Kafka and effects that happen once: consumer, dispatcher, unit of work, inbox, outbox."""

@@ -1,0 +1,149 @@
+"""Producing in whole batches: one broker round trip for hundreds of records, in order, without duplicates."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from shared.domain.errors import DsrError
+from shared.domain.records import Message
+from shared.runtime.access import Access
+
+log = logging.getLogger(__name__)
+
+_SEND_SECONDS = 20.0
+_STOP_SECONDS = 5.0
+_BATCH_BYTES = 512 * 1024
+
+
+class BusAway(DsrError):
+    """The broker did not acknowledge in time; nothing is lost, the same is sent again later."""
+
+    code = "bus_away"
+
+
+class Producer(Protocol):
+    """Sends messages; returns when the broker has all of them."""
+
+    async def send(self, messages: Sequence[Message]) -> None: ...
+
+
+class KafkaProducer:
+    """An idempotent producer (``acks=all``) that is made anew after the broker was away."""
+
+    def __init__(self, bootstrap: str, access: Access | None = None) -> None:
+        self._bootstrap = bootstrap
+        self._access = access or {}
+        self._producer: AIOKafkaProducer | None = None
+        self._retired: set[asyncio.Task[None]] = set()
+        self._connecting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connects; raises ``BusAway`` if no broker answers."""
+        await self._connected()
+
+    async def stop(self) -> None:
+        """Sends what is buffered and disconnects; what an absent broker does not take is sent by another one later."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await producer.stop()
+            except TimeoutError:
+                log.warning("the broker takes nothing: not waiting for it any longer")
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Sends all, in order per key, and waits for the acknowledgements; raises ``BusAway``."""
+        try:
+            producer = await self._connected()
+            async with asyncio.timeout(_SEND_SECONDS):
+                await _send(producer, messages)
+        except (KafkaError, TimeoutError, OSError) as error:
+            self._discard()
+            message = f"the broker did not take {len(messages)} message(s): {type(error).__name__}"
+            raise BusAway(message) from error
+
+    async def reachable(self) -> bool:
+        """Whether a broker answers a metadata request now."""
+        try:
+            producer = await self._connected()
+            async with asyncio.timeout(2):
+                await producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError, OSError, BusAway):
+            return False
+        return True
+
+    async def _connected(self) -> AIOKafkaProducer:
+        async with self._connecting:  # the relay and the readiness probe must not make one each
+            if self._producer is None:
+                self._producer = await self._connect()
+            return self._producer
+
+    async def _connect(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            enable_idempotence=True,
+            acks="all",
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=4 * _BATCH_BYTES,
+            request_timeout_ms=10_000,
+            retry_backoff_ms=100,
+            **self._access,
+        )
+        try:
+            await producer.start()
+        except (KafkaError, OSError) as error:
+            await producer.stop()
+            message = f"no broker at {self._bootstrap}: {type(error).__name__}"
+            raise BusAway(message) from error
+        return producer
+
+    def _discard(self) -> None:
+        """Lets a producer that got stuck end by itself: cut short, it would leave its connections behind."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            task = asyncio.create_task(_retire(producer))
+            self._retired.add(task)
+            task.add_done_callback(self._retired.discard)
+
+
+async def _retire(producer: AIOKafkaProducer) -> None:
+    try:
+        await producer.stop()
+    except (KafkaError, OSError) as error:
+        log.info("a producer ended badly: %s", type(error).__name__)
+
+
+async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
+    partitions: dict[str, int] = {}
+    open_batches: dict[tuple[str, int], object] = {}
+    acknowledgements = []
+    for message in messages:
+        if message.topic not in partitions:
+            known = producer.client.cluster.partitions_for_topic(message.topic)
+            partitions[message.topic] = len(known or await producer.partitions_for(message.topic))
+        place = (message.topic, _hash(message.key) % partitions[message.topic])
+        headers = [(name, value.encode()) for name, value in message.headers.items()]
+        batch = open_batches.get(place)
+        if batch is None or batch.append(key=message.key, value=message.value, timestamp=None, headers=headers) is None:  # type: ignore[attr-defined]
+            if batch is not None:
+                acknowledgements.append(await producer.send_batch(batch, place[0], partition=place[1]))
+            batch = open_batches[place] = producer.create_batch()
+            batch.append(key=message.key, value=message.value, timestamp=None, headers=headers)
+    for place, batch in open_batches.items():
+        acknowledgements.append(await producer.send_batch(batch, place[0], partition=place[1]))
+    await asyncio.gather(*acknowledgements)
+
+
+@lru_cache(maxsize=8192)
+def _hash(key: bytes) -> int:
+    """The hash by which every Kafka client picks a partition; in pure Python, so once per request and not per event."""
+    return int(murmur2(key)) & 0x7FFFFFFF

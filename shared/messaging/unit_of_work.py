@@ -1,0 +1,95 @@
+"""One unit of work: state, inbox, outbox and evidence change together or not at all."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+from pydantic import JsonValue
+
+from shared.domain import topics
+from shared.domain.clock import Clock
+from shared.domain.events import Event
+from shared.domain.operations import Operation, Stages
+from shared.domain.records import ConsumedRecord, Message
+from shared.domain.topics import ServiceName
+from shared.messaging import outbox
+from shared.runtime.wakeup import Wakeup
+from shared.storage import evidence
+from shared.storage.postgres import Connection
+from shared.storage.vault import Vault
+
+
+class UnitOfWork:
+    """What a handler works with: the database, the time, what to publish and what to put on record.
+
+    ``now`` is the same instant for everything in it. ``traces`` holds the ``traceparent`` of each request in hand, so
+    that what is published continues its trace.
+    """
+
+    def __init__(self, connection: Connection, unit_of_work: "UnitOfWorkFactory") -> None:
+        self.connection = connection
+        self.service = unit_of_work.service
+        self.now = unit_of_work.clock.now()
+        self.vault = unit_of_work.vault
+        self.plans = unit_of_work.plans
+        self.traces: dict[UUID, str | None] = {}
+        self.woken: set[tuple[str, str]] = set()
+        self._messages: list[Message] = []
+        self._entries: list[evidence.Entry] = []
+
+    def publish(self, event: Event) -> None:
+        """Says it on the bus, once this transaction has committed."""
+        self._messages.append(outbox.message(event, self.service, self.traces.get(event.request_id)))
+
+    def set_aside(self, record: ConsumedRecord, reason: str) -> None:
+        """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
+        why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": self.now.isoformat()}
+        topic = topics.dead_letters(self.service)
+        self._messages.append(Message(topic, record.key, record.value, {**record.headers, **why}))
+
+    def log_evidence(
+        self, request_id: UUID, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
+    ) -> None:
+        """Puts it on record; ``actor`` is the service unless a person or a key did it."""
+        self._entries.append(evidence.Entry(request_id, actor or f"service:{self.service}", action, detail))
+
+    def wake(self, system: str, operation: str) -> None:
+        """Wakes whoever works these tasks, once this transaction has committed."""
+        self.woken.add((system, operation))
+
+    async def flush(self) -> bool:
+        """Writes what was published and recorded; returns whether the relay has anything new."""
+        if self._messages:
+            await outbox.insert(self.connection, self._messages)
+        if self._entries:
+            await evidence.append(self.connection, self.service, self.now, self._entries)
+        return bool(self._messages)
+
+
+class UnitOfWorkFactory:
+    """Opens transactions for one service; wakes its relay and desks after those that gave them something to do."""
+
+    def __init__(
+        self, pool: asyncpg.Pool, service: ServiceName, clock: Clock, vault: Vault, plans: Mapping[Operation, Stages]
+    ) -> None:
+        self.pool = pool
+        self.service = service
+        self.clock = clock
+        self.vault = vault
+        self.plans = plans
+        self.relay_wakeup = Wakeup()
+        self.wakeups: dict[tuple[str, str], Wakeup] = {}
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[UnitOfWork]:
+        """A transaction that commits when the block ends and rolls back when it raises."""
+        async with self.pool.acquire() as connection:
+            async with connection.transaction():
+                tx = UnitOfWork(connection, self)
+                yield tx
+                published = await tx.flush()
+            if published:
+                self.relay_wakeup.wake()
+            for worker in tx.woken & self.wakeups.keys():
+                self.wakeups[worker].wake()

@@ -1,0 +1,1 @@
+"""One process: settings, loops, liveness, telemetry."""

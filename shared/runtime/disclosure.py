@@ -1,0 +1,64 @@
+"""What of the metrics about people may leave the privacy team: counts in steps of five, nothing of fewer than five.
+
+Rounding down also hides the step from one scrape to the next, from which a single case could be told.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from shared.runtime.metrics import PEOPLE
+
+SMALLEST = 5
+"""The fewest people that a figure may stand for outside the privacy team."""
+
+_UNSAFE = ("_sum", "_created")  # a sum tells of one case what a count hides; a creation time, when the first came
+
+
+class _Discreet(Collector):
+    """The metrics about people, as everybody may see them."""
+
+    def __init__(self, people: CollectorRegistry) -> None:
+        self._people = people
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._people.collect():
+            yield for_everybody(family)
+
+
+def for_everybody(family: Metric) -> Metric:
+    """A family without what stands for fewer than five people, and its counts rounded down to fives; zero is zero."""
+    shown = Metric(family.name, family.documentation, family.type)
+    cases = {_of(s.labels): s.value for s in family.samples if s.name.endswith("_count")}
+    for sample in family.samples:
+        if sample.name.endswith(_UNSAFE):
+            continue
+        size = cases.get(_of(sample.labels), sample.value)
+        if 0 < size < SMALLEST:
+            continue
+        value = sample.value if "quantile" in sample.labels else sample.value // SMALLEST * SMALLEST
+        shown.add_sample(sample.name, sample.labels, value)
+    return shown
+
+
+def everybody() -> CollectorRegistry:
+    """What everybody may read: the machine as it is, requests in steps of five."""
+    registry = CollectorRegistry()
+    registry.register(_Discreet(PEOPLE))
+    return registry
+
+
+def text_for_everybody() -> bytes:
+    """The exposition for operations and everybody else."""
+    return generate_latest(REGISTRY) + generate_latest(everybody())
+
+
+def text_for_privacy() -> bytes:
+    """The exposition for the privacy team: everything as it is."""
+    return generate_latest(REGISTRY) + generate_latest(PEOPLE)
+
+
+def _of(labels: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in labels.items() if name not in ("le", "quantile")))

@@ -1,0 +1,108 @@
+"""Settings, read once from the environment when a service starts and passed down; one small group per concern."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.storage.postgres import PostgresSettings
+
+
+class KafkaSettings(BaseSettings):
+    """Where the broker is; ``DSR_KAFKA_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_KAFKA_", frozen=True)
+
+    bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
+    batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="how the broker is spoken to; anything but one machine wants SASL_SSL"
+    )
+    sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="how the password is proved without being sent"
+    )
+    username: str | None = Field(default=None, description="the service's own user at the broker")
+    password: SecretStr | None = Field(default=None, description="that user's password")
+    ca_file: Path | None = Field(default=None, description="PEM file of who signed the broker's certificate")
+
+
+class HttpSettings(BaseSettings):
+    """Where the service listens, for health and metrics, and for intake the API; ``DSR_HTTP_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_HTTP_", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(description="port to listen on")
+    linger_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="how long after SIGTERM the door stays open, until no load balancer sends anybody any more",
+    )
+
+
+class VaultSettings(BaseSettings):
+    """Where the keys are; ``DSR_VAULT_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_VAULT_", frozen=True)
+
+    keyring: Path = Field(description="JSON file of keys, made by `python -m shared.storage.keyring`")
+
+
+class WorkSettings(BaseSettings):
+    """How tasks are worked; ``DSR_WORK_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_WORK_", frozen=True)
+
+    downstreams: Path = Field(description="TOML file that declares the downstream systems")
+    batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
+    lease_seconds: float = Field(default=15.0, description="how long a claim holds without a heartbeat")
+    poll_seconds: float = Field(default=0.25, description="how often to look for tasks that nobody woke us for")
+    backoff_seconds: float = Field(
+        default=0.5, description="first pause after an unavailable system; doubles each time"
+    )
+    backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
+
+
+class TelemetrySettings(BaseSettings):
+    """Metrics, traces and logs; ``DSR_TELEMETRY_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", frozen=True)
+
+    otlp_endpoint: str | None = Field(
+        default=None, description="base URL of an OTLP/HTTP collector; none: traces and metrics are not sent"
+    )
+    sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
+    privacy_token: SecretStr | None = Field(
+        default=None, description="opens /metrics/privacy, where requests are counted exactly; none: it does not exist"
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+
+class ProcessSettings(BaseSettings):
+    """When a loop counts as dead, and how long an orderly end may take; ``DSR_PROCESS_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_PROCESS_", frozen=True)
+
+    still_seconds: float = Field(
+        default=60.0, gt=0, description="a loop that has not gone round for so long fails the liveness probe"
+    )
+    drain_seconds: float = Field(
+        default=30.0, gt=0, description="how long what is in hand at SIGTERM may take; then it is left to others"
+    )
+    outbox_seconds: float = Field(
+        default=20.0, gt=0, description="how long it may take then to send what waits in the outbox"
+    )
+
+
+class Settings:
+    """All groups of one process."""
+
+    def __init__(self) -> None:
+        self.postgres = PostgresSettings()
+        self.kafka = KafkaSettings()
+        self.http = HttpSettings()
+        self.vault = VaultSettings()
+        self.work = WorkSettings()
+        self.telemetry = TelemetrySettings()
+        self.process = ProcessSettings()

@@ -1,0 +1,122 @@
+"""What operators see besides metrics: traces, logs and the pulse of each loop; never personal data."""
+
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared.domain.topics import ServiceName
+from shared.runtime.settings import TelemetrySettings
+
+_propagator = TraceContextTextMapPropagator()
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """Makes spans that continue a ``traceparent`` (W3C Trace Context); ``begins``: also where there is none."""
+
+    tracer: trace.Tracer
+    begins: bool = False
+
+    @contextmanager
+    def each(self, name: str, parents: Sequence[str | None]) -> Iterator[list[str | None]]:
+        """A span per sampled parent; yields the ``traceparent`` for what follows, in the same order.
+
+        Unsampled traces are passed on as they are and cost nothing.
+        """
+        spans = [self.tracer.start_span(name, _context(p), SpanKind.CONSUMER) if _sampled(p) else None for p in parents]
+        try:
+            yield [_header(span) if span else parent for span, parent in zip(spans, parents, strict=True)]
+        finally:
+            for span in spans:
+                if span:
+                    span.end()
+
+    @contextmanager
+    def together(self, name: str, parents: Sequence[str | None]) -> Iterator[None]:
+        """One current span for a call that carries many requests: child of the first sampled, linked to the others."""
+        sampled = [parent for parent in parents if _sampled(parent)]
+        if not sampled:
+            yield
+            return
+        links = [Link(_span_context(parent)) for parent in sampled[1:]]
+        with self.tracer.start_as_current_span(name, _context(sampled[0]), SpanKind.CLIENT, links=links):
+            yield
+
+    @contextmanager
+    def serve(self, name: str, parent: str | None) -> Iterator[str | None]:
+        """The span of a request over HTTP; yields its ``traceparent``, or the parent's where nothing is recorded."""
+        if not self.begins and not _sampled(parent):
+            yield parent
+            return
+        with self.tracer.start_as_current_span(name, _context(parent) if parent else None, SpanKind.SERVER) as span:
+            yield _header(span)
+
+
+def start_tracing(service: ServiceName, settings: TelemetrySettings) -> tuple[Tracing, TracerProvider]:
+    """Tracing for one process; spans are exported only where a collector is configured."""
+    ratio = settings.sample_ratio if settings.otlp_endpoint else 0.0
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": f"dsr-{service}"}), sampler=ParentBased(TraceIdRatioBased(ratio))
+    )
+    if settings.otlp_endpoint:
+        exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint}/v1/traces")
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    return Tracing(provider.get_tracer("dsr"), begins=ratio > 0), provider
+
+
+def start_logging(settings: TelemetrySettings) -> None:
+    """Logs go to standard error, one line each; the chatty libraries only when something is wrong."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(DiscreetFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
+    for chatty in ("aiokafka", "httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL if chatty == "aiokafka" else logging.WARNING)
+
+
+class DiscreetFormatter(logging.Formatter):
+    """Formats an exception, whoever logs it, without its message."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name is logging's
+        return where(ei[1])
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: ARG002, N802  # the name is logging's
+        return ""
+
+
+def where(error: BaseException) -> str:
+    """What an error is and where it was raised, without its message, which could quote a person's data."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(where(each) for each in error.exceptions)
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    path = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"{type(error).__name__} at {path}"
+
+
+def _sampled(parent: str | None) -> bool:
+    return parent is not None and parent.endswith("1")
+
+
+def _context(parent: str | None) -> trace.Context:  # type: ignore[name-defined]
+    return _propagator.extract({"traceparent": parent} if parent else {})
+
+
+def _span_context(parent: str | None) -> SpanContext:
+    return trace.get_current_span(_context(parent)).get_span_context()
+
+
+def _header(span: Span) -> str:
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

@@ -1,0 +1,1 @@
+"""The platform's own database, keys and evidence; knows no downstream."""

@@ -1,0 +1,154 @@
+"""The certificate of a request: what was done, signed, so that anyone can check it offline (Art. 5(2)).
+
+``python -m shared.storage.certificate FILE [--key BASE64]`` says what holds. Without ``--key`` it checks against the
+key inside the file, which proves that nothing was changed since; with the company's published key it also proves who
+signed it.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import typer
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from shared.storage.evidence import digest
+from shared.storage.keyring import Keyring
+
+VERSION = "dsr-certificate-1"
+
+
+def build(request: Mapping[str, Any], entries: Sequence[asyncpg.Record], keyring: Keyring) -> dict[str, Any]:
+    """A certificate over a request's facts and its evidence entries; signed with Ed25519 over canonical JSON."""
+    content: dict[str, Any] = {
+        "version": VERSION,
+        "request": dict(request),
+        "entries": [
+            {
+                "chain": entry["chain"],
+                "seq": entry["seq"],
+                "at": entry["at"].isoformat(),
+                "request_id": str(entry["request_id"]),
+                "actor": entry["actor"],
+                "action": entry["action"],
+                "detail": entry["detail"],
+                "prev_hash": entry["prev_hash"].hex(),
+                "hash": entry["hash"].hex(),
+            }
+            for entry in entries
+        ],
+        "public_key": base64.b64encode(keyring.signing.public_key().public_bytes_raw()).decode(),
+    }
+    signature = keyring.signing.sign(_canonical(content))
+    return {**content, "signature": base64.b64encode(signature).decode()}
+
+
+def verify(certificate: Any, trusted_key: bytes | None = None) -> list[str]:
+    """Everything that is wrong with a certificate; nothing if it holds. Raises ``ValueError`` if it is not one."""
+    try:
+        key = _key_of(certificate)
+        content = {name: value for name, value in certificate.items() if name != "signature"}
+        problems = []
+        if trusted_key is not None and key.public_bytes_raw() != trusted_key:
+            problems.append("it was signed with another key than the one that you trust")
+        if not _signed(key, certificate["signature"], _canonical(content)):
+            problems.append("the signature does not belong to this content")
+        for entry in certificate["entries"]:
+            problems += _entry_problems(entry, certificate["request"]["request_id"], key)
+        return problems + _order_problems(certificate["entries"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"this is not a certificate of version {VERSION}") from error
+
+
+def _key_of(certificate: Mapping[str, Any]) -> Ed25519PublicKey:
+    if certificate["version"] != VERSION:
+        raise ValueError("another version")
+    return Ed25519PublicKey.from_public_bytes(_bytes(certificate["public_key"]))
+
+
+def _entry_problems(entry: Mapping[str, Any], request_id: str, key: Ed25519PublicKey) -> list[str]:
+    where = f"entry {entry['chain']}/{entry['seq']}"
+    problems = []
+    fields = (UUID(entry["request_id"]), entry["actor"], entry["action"], entry["detail"])
+    prev_hash, at = bytes.fromhex(entry["prev_hash"]), datetime.fromisoformat(entry["at"])
+    if digest(prev_hash, entry["chain"], entry["seq"], at, fields).hex() != entry["hash"]:
+        problems.append(f"{where}: its hash does not belong to what it says")
+    if entry["request_id"] != request_id:
+        problems.append(f"{where}: it is about another request")
+    detail = orjson.loads(entry["detail"])
+    if "signature" in detail:
+        receipt = {"request_id": request_id, **{k: v for k, v in detail.items() if k != "signature"}}
+        if not _signed(key, detail["signature"], _canonical(receipt)):
+            problems.append(f"{where}: the signature of the receipt does not belong to it")
+    return problems
+
+
+def _order_problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """An entry that is there twice, or that does not follow from the one before where both are there."""
+    problems = []
+    hashes: dict[tuple[str, int], str] = {}
+    for entry in entries:
+        place = (entry["chain"], entry["seq"])
+        if place in hashes:
+            problems.append(f"entry {place[0]}/{place[1]}: it is there twice")
+        hashes[place] = entry["hash"]
+    for entry in entries:
+        before = hashes.get((entry["chain"], entry["seq"] - 1))
+        if before is not None and before != entry["prev_hash"]:
+            problems.append(f"entry {entry['chain']}/{entry['seq']}: it does not follow from the one before")
+    return problems
+
+
+def _signed(key: Ed25519PublicKey, signature: str, content: bytes) -> bool:
+    try:
+        key.verify(_bytes(signature), content)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _bytes(text: str) -> bytes:
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise ValueError("not base64 in its one spelling")
+    return raw
+
+
+def _canonical(value: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def main(file: Path, key: Annotated[str, typer.Option(help="the company's published key, base64")] = "") -> None:
+    """Checks a certificate offline and says what holds."""
+    try:
+        trusted = _bytes(key) if key else None
+    except ValueError:
+        raise typer.BadParameter("the key must be base64, as the company publishes it") from None
+    certificate: dict[str, Any] = {}
+    try:
+        certificate = orjson.loads(file.read_bytes())
+        problems = verify(certificate, trusted)
+    except orjson.JSONDecodeError:
+        problems = [f"this is not a certificate of version {VERSION}: it is not JSON"]
+    except (OSError, ValueError) as error:
+        problems = [str(error)]
+    for problem in problems:
+        typer.echo(f"does not hold: {problem}")
+    if problems:
+        raise typer.Exit(1)
+    receipts = sum("signature" in orjson.loads(entry["detail"]) for entry in certificate["entries"])
+    request, count = certificate["request"], len(certificate["entries"])
+    typer.echo(f"holds: request {request['request_id']} ({request['right']}) closed as {request['outcome']}")
+    typer.echo(f"       {count} entries with their hashes, signed receipts: {receipts}, one signature over all")
+    if not key:
+        typer.echo(f"       signed with {certificate['public_key']}: compare it with what the company publishes")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,183 @@
+"""The platform's own database: connections, and the numbered migrations that shape it."""
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.domain.errors import Misconfigured
+from shared.domain.topics import ServiceName
+from shared.storage.grants import FULFILLING, give
+
+ROOT = Path(__file__).resolve().parents[2]
+Connection = asyncpg.Connection | PoolConnectionProxy
+"""A connection, of one's own or lent by a pool."""
+
+AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says when the connection is lost between two messages
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+"""What is raised while the database is away: wait and do the same again."""
+
+AGAIN = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.InvalidCachedStatementError,  # a migration has changed a table since the statement was prepared
+)
+"""What is raised when two transactions met: do the same again at once."""
+
+_CLOSE_SECONDS = 5.0
+_MIGRATION_LOCK = 7_215_001
+
+
+class PostgresSettings(BaseSettings):
+    """Where the database is; ``DSR_POSTGRES_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_POSTGRES_", frozen=True)
+
+    dsn: str = Field(description="libpq URL of the database that holds the platform's own schemas")
+    pool_size: int = Field(default=8, description="connections per process")
+
+
+@dataclass(frozen=True, slots=True)
+class _Migration:
+    name: str
+    schema: str | None
+    text: str
+
+
+async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
+    """Opens a pool whose connections see the service's own schema by default."""
+    return await asyncpg.create_pool(
+        settings.dsn,
+        min_size=1,
+        max_size=settings.pool_size,
+        command_timeout=60,
+        init=_speak_json,
+        server_settings={
+            "search_path": service.value,
+            "application_name": f"dsr-{service}",
+            "jit": "off",
+            # a plan made while a table was empty must not live on when it is full
+            "plan_cache_mode": "force_custom_plan",
+            "enable_seqscan": "off",
+        },
+    )
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Closes a pool in order, or at once if the database does not answer any more."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except AWAY:
+        pool.terminate()
+
+
+async def _speak_json(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda content: orjson.loads(content[1:]),
+    )
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Applies every migration that the database has not seen, in order, and gives each service's role what it needs.
+
+    Returns the names of what was applied.
+
+    Raises ``Misconfigured`` if a migration that was applied has been edited since.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS public.migration"
+                " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            seen = await connection.fetch("SELECT name, sha256 FROM public.migration")
+            applied: dict[str, str] = {row[0]: row[1] for row in seen}
+            names = [m.name for m in migrations() if await _apply(connection, applied, m)]
+            await give(connection)
+            return names
+    finally:
+        await connection.close()
+
+
+async def wait_until_migrated(dsn: str) -> None:
+    """Returns when the database has every migration of this version: a new version starts after its migration."""
+    wanted = {migration.name for migration in migrations()}
+    while not wanted <= await _applied(dsn):  # noqa: ASYNC110  # whoever migrates has no way to tell us
+        await asyncio.sleep(1.0)
+
+
+async def _applied(dsn: str) -> set[str]:
+    try:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return {row[0] for row in await connection.fetch("SELECT name FROM public.migration")}
+        finally:
+            await connection.close()
+    except (*AWAY, asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+        return set()
+
+
+async def _apply(connection: Connection, applied: Mapping[str, str], migration: _Migration) -> bool:
+    digest = hashlib.sha256(migration.text.encode()).hexdigest()
+    if migration.name in applied:
+        if applied[migration.name] != digest:
+            raise Misconfigured(f"migration {migration.name} was applied and has been edited since: add a new one")
+        return False
+    if migration.schema:
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {migration.schema}")
+    await connection.execute(f"SET LOCAL search_path = {migration.schema or 'public'}")
+    await connection.execute(migration.text)
+    await connection.execute("INSERT INTO public.migration (name, sha256) VALUES ($1, $2)", migration.name, digest)
+    return True
+
+
+def migrations() -> Iterator[_Migration]:
+    """Every migration of this version, in order."""
+    sql = ROOT / "shared" / "sql"
+    for path in sorted((sql / "platform").glob("*.sql")):
+        yield _Migration(f"platform/{path.stem}", None, path.read_text())
+    for service in ServiceName:
+        kinds = ["service", "fulfilment"] if service in FULFILLING else ["service"]
+        for kind in kinds:
+            for path in sorted((sql / kind).glob("*.sql")):
+                yield _Migration(f"{service}/{kind}/{path.stem}", service, path.read_text())
+        for path in sorted((ROOT / "services" / service / "sql").glob("[0-9]*.sql")):
+            yield _Migration(f"{service}/{path.stem}", service, path.read_text())
+
+
+def main(arguments: list[str]) -> None:
+    """Migrates, or with ``wait`` waits until somebody has."""
+    dsn = PostgresSettings().dsn
+    if arguments == ["wait"]:
+        asyncio.run(wait_until_migrated(dsn))
+        return
+    for name in asyncio.run(migrate(dsn)):
+        print(name)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,210 @@
+"""Personal data at rest: AES-256-GCM under one key per subject, itself wrapped; shred the key, and all is gone."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import Shredded
+from shared.domain.identities import Identity, IdentityType
+from shared.storage.keyring import Keyring
+from shared.storage.postgres import Connection
+
+_KEY = 32
+_NONCE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectData:
+    """What is known of a subject: their identities, and for a rectification the changes that they ask for."""
+
+    identities: tuple[Identity, ...] = ()
+    changes: tuple[Mapping[str, JsonValue], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """A piece of personal data to be sealed under a subject's key: ``kind`` and ``source`` are stored in clear."""
+
+    subject_ref: UUID
+    kind: str
+    source: str
+    content: bytes
+    sealed_id: UUID = field(default_factory=uuid7)
+
+
+class Vault:
+    """Seals and opens, a batch at a time, inside the caller's transaction."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self.keyring = keyring
+
+    def new_subject(self, subject_ref: UUID, statement: SubjectData, now: datetime) -> tuple[object, ...]:
+        """A row of ``vault.subject`` with a fresh key and the sealed statement."""
+        chance = os.urandom(_KEY + 2 * _NONCE)  # one call of the system instead of three
+        key, nonce, another = chance[:_KEY], chance[_KEY:-_NONCE], chance[-_NONCE:]
+        wrapped = _seal(self.keyring.key(self.keyring.active), key, subject_ref.bytes, nonce)
+        sealed = _seal(AESGCM(key), _encode(statement), subject_ref.bytes, another)
+        return (subject_ref, self.keyring.active, wrapped, sealed, now)
+
+    @staticmethod
+    async def insert_subjects(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
+        """Stores rows made by ``new_subject``."""
+        await connection.copy_records_to_table(
+            "subject",
+            schema_name="vault",
+            records=rows,
+            columns=["subject_ref", "kek_id", "wrapped_key", "statement", "created_at"],
+        )
+
+    async def statements(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, SubjectData]:
+        """What is known of each subject, their own words and what systems yielded; shredded subjects are left out."""
+        refs = list(set(subjects))
+        rows = await connection.fetch(
+            "SELECT subject_ref, kek_id, wrapped_key, statement FROM vault.subject"
+            " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
+            refs,
+        )
+        yielded = await connection.fetch(
+            "SELECT subject_ref, content FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = 'identities'"
+            " ORDER BY sealed_id",
+            refs,
+        )
+        known: dict[UUID, SubjectData] = {}
+        keys: dict[UUID, AESGCM] = {}
+        for ref, kek_id, wrapped, sealed in rows:
+            key = keys[ref] = AESGCM(_open(self.keyring.key(kek_id), wrapped, ref.bytes))
+            known[ref] = _decode(_open(key, sealed, ref.bytes))
+        for ref, content in yielded:
+            if ref in keys:
+                more = _decode(_open(keys[ref], content, ref.bytes))
+                fresh = tuple(identity for identity in more.identities if identity not in known[ref].identities)
+                known[ref] = SubjectData(known[ref].identities + fresh, known[ref].changes)
+        return known
+
+    async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
+        """Stores each piece under its subject's key; raises ``Shredded`` if one of the keys is gone."""
+        keys = await self._keys(connection, {sealing.subject_ref for sealing in sealings})
+        await connection.copy_records_to_table(
+            "sealed",
+            schema_name="vault",
+            columns=["sealed_id", "subject_ref", "kind", "source", "content", "created_at"],
+            records=[
+                (
+                    s.sealed_id,
+                    s.subject_ref,
+                    s.kind,
+                    s.source,
+                    _seal(keys[s.subject_ref], s.content, s.subject_ref.bytes),
+                    now,
+                )
+                for s in sealings
+            ],
+        )
+
+    async def open_kind(self, connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, bytes]]:
+        """Every piece of that kind of one subject as (id, source, content), oldest first; raises ``Shredded``."""
+        key = (await self._keys(connection, {subject_ref}))[subject_ref]
+        rows = await connection.fetch(
+            "SELECT sealed_id, source, content FROM vault.sealed"
+            " WHERE subject_ref = $1 AND kind = $2 ORDER BY sealed_id",
+            subject_ref,
+            kind,
+        )
+        return [(row[0], row[1], _open(key, row[2], subject_ref.bytes)) for row in rows]
+
+    async def open_one(self, connection: Connection, sealed_id: UUID) -> bytes | None:
+        """One piece by its id, or None if there is no such piece; raises ``Shredded``."""
+        row = await connection.fetchrow("SELECT subject_ref, content FROM vault.sealed WHERE sealed_id = $1", sealed_id)
+        if row is None:
+            return None
+        key = (await self._keys(connection, {row[0]}))[row[0]]
+        return _open(key, row[1], row[0].bytes)
+
+    @staticmethod
+    async def drop_kind(connection: Connection, subjects: Sequence[UUID], kind: str) -> None:
+        """Deletes every piece of that kind of these subjects."""
+        await connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2", subjects, kind)
+
+    @staticmethod
+    async def shred(connection: Connection, subjects: Sequence[UUID], now: datetime) -> list[UUID]:
+        """Destroys the keys of these subjects; returns those whose key was still there."""
+        rows = await connection.fetch(
+            "UPDATE vault.subject SET wrapped_key = NULL, statement = NULL, shredded_at = $2"
+            " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL RETURNING subject_ref",
+            subjects,
+            now,
+        )
+        return [row[0] for row in rows]
+
+    @staticmethod
+    async def unshredded(connection: Connection, subjects: Iterable[UUID]) -> set[UUID]:
+        """Those of these subjects whose key is there, held until the end of the transaction."""
+        rows = await connection.fetch(
+            "SELECT subject_ref FROM vault.subject WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL FOR SHARE",
+            list(subjects),
+        )
+        return {row[0] for row in rows}
+
+    async def _keys(self, connection: Connection, subjects: set[UUID]) -> dict[UUID, AESGCM]:
+        rows = await connection.fetch(
+            "SELECT subject_ref, kek_id, wrapped_key FROM vault.subject"
+            " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
+            list(subjects),
+        )
+        keys = {ref: AESGCM(_open(self.keyring.key(kek_id), wrapped, ref.bytes)) for ref, kek_id, wrapped in rows}
+        if len(keys) < len(subjects):
+            message = f"{len(subjects) - len(keys)} subject(s) have no key any more"
+            raise Shredded(message)
+        return keys
+
+
+def encode_identities(identities: Iterable[Identity]) -> bytes:
+    """The form in which yielded identities are sealed."""
+    return _encode(SubjectData(tuple(identities)))
+
+
+def _seal(key: AESGCM, content: bytes, bound_to: bytes, nonce: bytes | None = None) -> bytes:
+    nonce = nonce or os.urandom(_NONCE)
+    return nonce + key.encrypt(nonce, content, bound_to)
+
+
+def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
+    return key.decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to)
+
+
+def _encode(statement: SubjectData) -> bytes:
+    identities = [
+        [
+            i.type,
+            i.value,
+            i.valid_from.isoformat() if i.valid_from else None,
+            i.valid_to.isoformat() if i.valid_to else None,
+            i.source,
+        ]
+        for i in statement.identities
+    ]
+    return orjson.dumps([identities, list(statement.changes)])
+
+
+def _decode(content: bytes) -> SubjectData:
+    identities, changes = orjson.loads(content)
+    return SubjectData(
+        tuple(
+            Identity(
+                IdentityType(kind),
+                value,
+                datetime.fromisoformat(start) if start else None,
+                datetime.fromisoformat(end) if end else None,
+                source,
+            )
+            for kind, value, start, end, source in identities
+        ),
+        tuple(changes),
+    )

@@ -1,0 +1,210 @@
+"""Hearing: a batch is one transaction, a repeat has no effect, and only the record that is bad is set aside."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+import asyncpg
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import Event, RequestVerified, RequestWithdrawn, type_of
+from shared.domain.records import ConsumedRecord
+from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
+from shared.messaging import outbox
+from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.liveness import Heartbeats
+from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, SetClock
+from tests.fixtures.told import Count
+
+PERSONAL = "ada.lovelace@example.org"
+
+
+def verified(clock: SetClock, right: Right = Right.ERASURE) -> RequestVerified:
+    return RequestVerified(request_id=uuid7(), occurred_at=clock.now(), right=right, subject=uuid7(), due_on=DUE)
+
+
+def as_sent(record: ConsumedRecord) -> list[tuple[str, bytes | None]]:
+    return [(name, value.encode()) for name, value in record.headers.items()]
+
+
+def heard(event: Event) -> ConsumedRecord:
+    message = outbox.message(event, ServiceName.INTAKE, None)
+    return ConsumedRecord(message.topic, message.key, message.value, message.headers)
+
+
+def spoiled(event: Event) -> ConsumedRecord:
+    """The record of an event whose content is no longer one, and quotes a person."""
+    record = heard(event)
+    return ConsumedRecord(record.topic, record.key, f'{{"request_id": "{PERSONAL}"}}'.encode(), record.headers)
+
+
+class Diary:
+    """A handler's effect that can be counted: a row of evidence for each event."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Event]] = []
+        self.breaks_on: Callable[[Event], Exception | None] = lambda _: None
+
+    async def begin(self, events: Sequence[Event], tx: UnitOfWork) -> None:
+        """Notes what it was handed."""
+        self.batches.append(list(events))
+        for event in events:
+            tx.log_evidence(event.request_id, "noted", {})
+            if error := self.breaks_on(event):
+                raise error
+
+    async def stop(self, events: Sequence[Event], tx: UnitOfWork) -> None:
+        """Another handler."""
+        await self.begin(events, tx)
+
+
+def dispatcher(harness: Harness, *handlers: tuple[type[Event], Handler]) -> Dispatcher:
+    rights = frozenset({Right.ERASURE})
+    subscriptions = {type_of(event): [Subscription(event, handler, rights)] for event, handler in handlers}
+    return Dispatcher(subscriptions, harness.unit_of_work, TRACING, Heartbeats())
+
+
+async def noted(harness: Harness) -> int:
+    return int(await harness.pool.fetchval("SELECT count(*) FROM evidence.entry"))
+
+
+async def dead_letters(harness: Harness) -> list[asyncpg.Record]:
+    return await harness.pool.fetch("SELECT topic, value, headers FROM outbox WHERE topic LIKE 'dsr.dead-letters.%'")
+
+
+async def test_a_batch_is_handed_over_in_one_transaction(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness, diary = await open_harness(), Diary()
+    events = [verified(clock) for _ in range(50)]
+    await dispatcher(harness, (RequestVerified, diary.begin)).handle([heard(event) for event in events])
+    assert diary.batches == [events]
+    unit_of_work = await harness.pool.fetchval("SELECT count(DISTINCT xmin::text) FROM evidence.entry")
+    assert (await noted(harness), unit_of_work) == (50, 1)
+
+
+async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    kind = {"service": harness.unit_of_work.service, "type": type_of(RequestVerified)}
+    handled, dead = (Count("dsr_events_heard_total", **kind, result=how) for how in ("handled", "dead_letter"))
+    known = heard(verified(clock))
+    listener = dispatcher(harness, (RequestVerified, diary.begin))
+    await listener.handle([known, heard(verified(clock))])
+    await listener.handle([known, spoiled(verified(clock))])
+    assert (handled.added, dead.added) == (2, 1)
+
+
+async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness, diary = await open_harness(), Diary()
+    known, fresh = heard(verified(clock)), heard(verified(clock))
+    listener = dispatcher(harness, (RequestVerified, diary.begin))
+    await listener.handle([known])
+    await listener.handle([known, fresh, fresh])
+    assert [len(batch) for batch in diary.batches] == [1, 1]
+    assert await noted(harness) == 2
+
+
+async def test_an_event_of_another_right_or_type_is_not_heard(open_harness: OpenHarness, clock: SetClock) -> None:
+    listener = dispatcher(await open_harness(), (RequestVerified, Diary().begin))
+    withdrawn = RequestWithdrawn(request_id=uuid7(), occurred_at=clock.now(), right=Right.ERASURE, subject=uuid7())
+    nobodys = ConsumedRecord("dsr.requests", b"", b"", {**heard(verified(clock)).headers, "ce_right": "oblivion"})
+
+    assert listener.wants(as_sent(heard(verified(clock))))
+    assert not listener.wants(as_sent(heard(verified(clock, Right.ACCESS))))
+    assert not listener.wants(as_sent(heard(withdrawn)))
+    assert listener.wants(as_sent(nobodys)), "a right that nobody knows is set aside, not passed over"
+
+
+async def test_a_record_that_cannot_be_read_is_set_aside_alone_and_never_told_in_the_log(
+    open_harness: OpenHarness, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    good = [heard(verified(clock)) for _ in range(4)]
+    bad = spoiled(verified(clock))
+    with caplog.at_level(logging.DEBUG):
+        await dispatcher(harness, (RequestVerified, diary.begin)).handle([*good[:2], bad, *good[2:]])
+    letters = await dead_letters(harness)
+    assert [(letter["topic"], letter["value"]) for letter in letters] == [("dsr.dead-letters.erasure", bad.value)]
+    assert b'"dsr_reason":"ValidationError"' in letters[0]["headers"]
+    assert await noted(harness) == 4
+    assert "set aside" in caplog.text
+    assert PERSONAL not in caplog.text
+
+
+async def test_a_record_that_breaks_its_handler_is_set_aside_alone_and_the_handlers_effect_with_it(
+    open_harness: OpenHarness, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    events = [verified(clock) for _ in range(5)]
+    diary.breaks_on = lambda event: IllegalTransition(PERSONAL) if event == events[3] else None
+    with caplog.at_level(logging.DEBUG):
+        await dispatcher(harness, (RequestVerified, diary.begin)).handle([heard(event) for event in events])
+    letters = await dead_letters(harness)
+    assert [letter["value"] for letter in letters] == [heard(events[3]).value]
+    assert b'"dsr_reason":"illegal_transition"' in letters[0]["headers"]
+    assert await noted(harness) == 4
+    assert PERSONAL not in caplog.text
+
+
+async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_outage(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness()
+
+    async def insert(events: Sequence[Event], tx: UnitOfWork) -> None:
+        for event in events:
+            await tx.connection.execute("SELECT $1::int", str(event.request_id))
+
+    async with asyncio.timeout(10):
+        await dispatcher(harness, (RequestVerified, insert)).handle([heard(verified(clock))])
+    assert len(await dead_letters(harness)) == 1
+
+
+async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness()
+    tried = asyncio.Event()
+    attempts: list[int] = []
+
+    async def begin(events: Sequence[Event], tx: UnitOfWork) -> None:
+        attempts.append(len(events))
+        for event in events:
+            tx.log_evidence(event.request_id, "noted", {})
+        if len(attempts) == 1:
+            async with harness.pool.acquire() as other:
+                ended = await tx.connection.fetchval("SELECT pg_backend_pid()")
+                await other.execute("SELECT pg_terminate_backend($1)", ended)
+            tried.set()
+
+    async with asyncio.timeout(20):
+        await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified(clock)) for _ in range(3)])
+    assert tried.is_set()
+    assert attempts == [3, 3]
+    assert await noted(harness) == 3
+    assert await dead_letters(harness) == []
+
+
+async def test_events_of_one_request_are_never_put_out_of_order(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness, order = await open_harness(), list[tuple[str, Event]]()
+
+    async def begin(events: Sequence[Event], _tx: UnitOfWork) -> None:
+        order.extend(("begin", event) for event in events)
+
+    async def cancel(events: Sequence[Event], _tx: UnitOfWork) -> None:
+        order.extend(("cancel", event) for event in events)
+
+    first, second = verified(clock), verified(clock)
+    withdrawn = RequestWithdrawn(
+        request_id=first.request_id, occurred_at=clock.now(), right=Right.ERASURE, subject=first.subject
+    )
+    again = first.model_copy(update={"event_id": uuid7()})
+    listener = dispatcher(harness, (RequestVerified, begin), (RequestWithdrawn, cancel))
+    await listener.handle([heard(event) for event in (first, withdrawn, second, again)])
+    of_first = [(name, event) for name, event in order if event.request_id == first.request_id]
+    assert of_first == [("begin", first), ("cancel", withdrawn), ("begin", again)]
+    assert ("begin", second) in order
