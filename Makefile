@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target words; do \
-	    printf '%-14s %s\n' "$$target" "$$words"; done
+	    printf '%-12s %s\n' "$$target" "$$words"; done
 
 .PHONY: setup
 setup: .venv/.stamp ## Make .venv from the hashed lock (nothing to do while the lock is unchanged)
@@ -56,8 +56,12 @@ format: .venv/.stamp ## Format the code and apply the safe fixes
 	$(python) -m ruff format
 
 .PHONY: test
-test: lint ## Check everything: lint and every test, on a real database and a real broker
-	$(python) -m pytest --numprocesses 2
+test: lint ## Check the product: lint and its tests, on a real database and a real broker
+	$(python) -m pytest --numprocesses 2 --ignore tests/deploy
+
+.PHONY: test-deploy
+test-deploy: .venv/.stamp ## Check how it is deployed: the image, the manifests, the alerts, the demonstration
+	$(python) -m pytest tests/deploy
 
 .PHONY: test-unit
 test-unit: .venv/.stamp ## Run the pure tests alone (seconds)

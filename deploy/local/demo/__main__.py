@@ -24,7 +24,6 @@ from deploy.local.demo.proof import collect, further
 from deploy.local.demo.report import Report
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.progress import Progress
-from deploy.local.queries import Watching
 from deploy.local.services import Servers, Services
 
 HERE = LOCAL / "demo"
@@ -60,7 +59,6 @@ def _run(console: Console, *, leave: bool) -> int:
         stack.callback(services.stop)
         with progress.step("Starting the five services"):
             services.start()
-        watching = stack.enter_context(Watching(HERE / "prometheus", services, progress))
         inspector = Inspector(estate, founded, services.directory)
         with progress.step("Noting what must not change"):
             inspector.remember()
@@ -77,7 +75,6 @@ def _run(console: Console, *, leave: bool) -> int:
             report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)
         report.findings([finding for of, finding in findings if of is None])
         report.further(further(services, estate, proofs))
-        report.queries(watching.lines(closed=sum(request.view.get("state") == "closed" for request in asked)))
         report.verdict(time.monotonic() - began)
         if not leave:
             console.print("Everything stays up until Ctrl-C.")

@@ -67,7 +67,9 @@ def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> 
         "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.storage.certificate"
         f" {_shown(certificate_of)}",
         "the API's documentation": f"{services.url}/docs",
-        "metrics": " ".join(f"{services.url_of(name)}/metrics" for name in ServiceName),
+        "metrics of the five services, which docs/metrics.md explains": " ".join(
+            f"{services.url_of(name)}/metrics" for name in ServiceName
+        ),
         "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
         "the platform's database": f"psql {estate.dsn}",
     }

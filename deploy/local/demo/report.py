@@ -1,7 +1,7 @@
 """What the demonstration prints when the requests are at rest: per request what was done, then how to look further."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -45,12 +45,6 @@ class Report:
         for what, command in commands.items():
             self._console.print(f"  [dim]{what}[/]")
             self._say(f"    {command}")
-
-    def queries(self, lines: Iterable[str]) -> None:
-        """What Prometheus can be asked, and what it answers now."""
-        self._console.print("\n[bold]Ask Prometheus[/]")
-        for line in lines:
-            self._say(f"  {line}")
 
     def verdict(self, seconds: float) -> None:
         """How it went."""
