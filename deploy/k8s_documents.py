@@ -95,7 +95,11 @@ def users(systems: Sequence[str] | None = None) -> dict[str, list[Acl]]:
 
 def variables() -> Iterator[tuple[str, Any]]:
     """Every variable that a settings class reads, with its default."""
-    for path in [ROOT / "shared" / "settings.py", *sorted(ROOT.glob("services/*/settings.py"))]:
+    for path in [
+        ROOT / "shared" / "storage" / "postgres.py",
+        ROOT / "shared" / "runtime" / "settings.py",
+        *sorted(ROOT.glob("services/*/settings.py")),
+    ]:
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
         for group in vars(module).values():
             if isinstance(group, type) and issubclass(group, BaseSettings) and group.__module__ == module.__name__:

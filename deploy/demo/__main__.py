@@ -1,11 +1,13 @@
 """``make demo``: found a company, start everything, ask for all six rights, look whether it was really done."""
 
+import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -18,15 +20,19 @@ from deploy.demo import company
 from deploy.demo.board import Asked, Board
 from deploy.demo.bodies import body
 from deploy.demo.checks import Inspector
-from deploy.demo.client import Door
+from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
-from deploy.demo.proof import collect, further
+from deploy.demo.proof import Proof, collect, further
 from deploy.demo.report import Report
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.progress import Progress
 from deploy.local.services import Servers, Services
+from deploy.local.unprivileged import become_unprivileged
 
 HERE = LOCAL / "demo"
+ANSWERS = HERE / "answers"
+"""Where certificates and packages lie afterwards."""
+
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 
 
@@ -34,6 +40,7 @@ def main(
     *, leave: Annotated[bool, typer.Option("--exit", help="end when all is done, and say how it went")] = False
 ) -> None:
     """Run the demonstration; without ``--exit`` everything stays up until Ctrl-C."""
+    become_unprivileged()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     console = Console(highlight=False)
@@ -63,10 +70,9 @@ def _run(console: Console, *, leave: bool) -> int:
         with progress.step("Noting what must not change"):
             inspector.remember()
         console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
-        with Door(services.url, services.key("privacy")) as door:
-            asked = [Asked(part, door.submit(body(part))) for part in founded.cast]
-            Board(console, door, estate.dsn).watch(asked)
-            proofs = collect(door, asked, HERE / "answers")
+        shutil.rmtree(ANSWERS, ignore_errors=True)
+        ANSWERS.mkdir()
+        asked, proofs = asyncio.run(_ask(console, services, estate, founded))
         with progress.step("Searching every system for who was erased"):
             findings = list(inspector.inspect(asked, proofs))
         report = Report(console)
@@ -82,6 +88,16 @@ def _run(console: Console, *, leave: bool) -> int:
                 signal.pause()
             console.print("\nStopping …")
         return report.failed
+
+
+async def _ask(
+    console: Console, services: Services, estate: Estate, founded: company.Company
+) -> tuple[Sequence[Asked], Mapping[str, Proof]]:
+    """Submit everybody's request, show how they advance, and download what came of them."""
+    async with DsrClient(services.url, await asyncio.to_thread(services.key, "privacy")) as client:
+        asked = [Asked(part, await client.submit(body(part))) for part in founded.cast]
+        await Board(console, client, estate.dsn).watch(asked)
+        return asked, await collect(client, asked, ANSWERS)
 
 
 @contextmanager

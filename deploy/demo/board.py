@@ -1,7 +1,9 @@
 """The requests as they advance: one line each, one cell per downstream; plain lines where there is no terminal."""
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from deploy.demo import tasks
-from deploy.demo.client import Door
+from deploy.demo.client import DsrClient
 from deploy.demo.company import Part
 from deploy.demo.estate import SYSTEMS
 from deploy.demo.tasks import Progressed
@@ -50,35 +52,34 @@ class Asked:
 class Board:
     """Shows requests until all are at rest."""
 
-    def __init__(self, console: Console, door: Door, dsn: str) -> None:
+    def __init__(self, console: Console, client: DsrClient, dsn: str) -> None:
         self._console = console
-        self._door = door
+        self._client = client
         self._dsn = dsn
 
-    def watch(self, asked: Sequence[Asked]) -> None:
+    async def watch(self, asked: Sequence[Asked]) -> None:
         """Look again and again, until all are at rest or patience is at its end."""
         began = time.monotonic()
-        if not self._console.is_terminal:
-            while self._look(asked, began):
-                time.sleep(_LOOK_EVERY)
-            return
-        with Live(self._table(asked), console=self._console, refresh_per_second=10) as live:
-            going = True
-            while going:
-                going = self._look(asked, began)
-                live.update(self._table(asked))
-                time.sleep(_LOOK_EVERY if going else 0)
+        terminal = self._console.is_terminal
+        with Live(console=self._console, refresh_per_second=10) if terminal else nullcontext() as live:
+            while True:
+                going = await self._look(asked, began)
+                if live:
+                    live.update(self._table(asked))
+                if not going:
+                    return
+                await asyncio.sleep(_LOOK_EVERY)
 
-    def _look(self, asked: Sequence[Asked], began: float) -> bool:
+    async def _look(self, asked: Sequence[Asked], began: float) -> bool:
         """Bring all up to date; whether to look again."""
         before = [(request.state, _all_words(request)) for request in asked]
         for request in asked:
             if not request.at_rest:
-                request.view = self._door.read(request.request_id)
+                request.view = await self._client.read(request.request_id)
                 request.seconds = time.monotonic() - began if request.at_rest else None
         now = time.monotonic() - began
         # Read after the states, so that what is closed is never shown with a task that still runs.
-        cells = tasks.read(self._dsn)
+        cells = await tasks.read(self._dsn)
         for request, (state, words) in zip(asked, before, strict=True):
             request.cells = cells.get(request.request_id, {})
             if (state, words) != (request.state, _all_words(request)):

@@ -106,16 +106,16 @@ class Inspector:
         old, new = request.part.change["current"], request.part.change["asserted"]
         query = "SELECT count(*) FROM party_contact_mechanism WHERE active AND lower(value) = $1"
         crm = [self._fetch(self._estate.crm_dsn, query, value) for value in (old, new)]
-        worker = [
+        tracker = [
             self._ticketing("SELECT count(*) FROM _user WHERE lower(_address) = ?", value) for value in (old, new)
         ]
-        return Finding(crm == [0, 1] and worker == [0, 1], "CRM and ticketing show the new address alone")
+        return Finding(crm == [0, 1] and tracker == [0, 1], "CRM and ticketing show the new address alone")
 
     def _flagged(self, request: Asked, flag: str) -> Finding:
         code = request.part.person.code
         crm = self._fetch(self._estate.crm_dsn, f"SELECT count(*) FROM party_party WHERE code = $1 AND {flag}", code)  # noqa: S608
-        worker = self._ticketing(f"SELECT count(*) FROM _user WHERE _username = ? AND _{flag}", code)  # noqa: S608
-        return Finding((crm, worker) == (1, 1), f"marked as {flag.replace('_', ' ')} in CRM and ticketing")
+        tracker = self._ticketing(f"SELECT count(*) FROM _user WHERE _username = ? AND _{flag}", code)  # noqa: S608
+        return Finding((crm, tracker) == (1, 1), f"marked as {flag.replace('_', ' ')} in CRM and ticketing")
 
     def _hidden(self, person: Customer) -> Finding:
         """Whoever reads calls in their daily work sees none of a restricted person's (Art. 18)."""

@@ -34,7 +34,7 @@ class Estate:
         # What an earlier demonstration said is no concern of this one.
         shutil.rmtree(directory / "servers" / "kafka", ignore_errors=True)
         self.platform = Platform(directory / "servers", progress)
-        self.ticketing = Roundup(directory / TICKETING)
+        self.ticketing = Roundup(directory / TICKETING, progress)
         self.crm: Tryton | None = None
         self.cdr: CdrStore | None = None
         self.dsn = ""
@@ -112,9 +112,7 @@ class Estate:
 
     def _start_ticketing(self) -> None:
         tickets.fill(self.ticketing, self._company, self._progress)
-        self._open.callback(self.ticketing.stop)
-        with self._progress.step("Starting the ticketing system (Roundup)"):
-            self.ticketing.start()
+        self._open.enter_context(self.ticketing)
 
     @staticmethod
     def _in_parallel(*work: Callable[[], object]) -> None:

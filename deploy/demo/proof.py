@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from deploy.demo.board import Asked
-from deploy.demo.client import Door
+from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
 from deploy.demo.finding import Finding
 from deploy.local.services import Services
@@ -28,19 +27,17 @@ class Proof:
     package: bytes
 
 
-def collect(door: Door, asked: Sequence[Asked], folder: Path) -> Mapping[str, Proof]:
-    """Download every certificate and package, by request id; an earlier demonstration's make room."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return {request.request_id: _collect(door, request, folder) for request in asked}
+async def collect(client: DsrClient, asked: Sequence[Asked], folder: Path) -> Mapping[str, Proof]:
+    """Download every certificate and package into the empty folder, by request id."""
+    return {request.request_id: await _collect(client, request, folder) for request in asked}
 
 
-def _collect(door: Door, request: Asked, folder: Path) -> Proof:
+async def _collect(client: DsrClient, request: Asked, folder: Path) -> Proof:
     if request.view.get("state") != "closed":
         return Proof((), (), b"")
     name = f"{request.part.right}-{request.request_id}"
     files = [folder / f"{name}.certificate.json"]
-    content = door.certificate(request.request_id)
+    content = await client.download(request.request_id, "certificate")
     files[0].write_bytes(content)
     problems = certificate.verify(orjson.loads(content))
     entries = len(orjson.loads(content)["entries"])
@@ -50,7 +47,7 @@ def _collect(door: Door, request: Asked, folder: Path) -> Proof:
     )
     package = b""
     if request.view.get("package"):
-        package = door.package(request.request_id)
+        package = await client.download(request.request_id, "package")
         files.append(folder / f"{name}.zip")
         files[1].write_bytes(package)
     return Proof(tuple(files), (finding,), package)
@@ -64,11 +61,13 @@ def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> 
     curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests'
     return {
         "where a request stands, and its timeline": f"{curl}/{request} ; {curl}/{request}/timeline",
-        "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.storage.certificate {_shown(certificate_of)}",
+        "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.storage.certificate"
+        f" {_shown(certificate_of)}",
         "the API's documentation": f"{services.url}/docs",
-        "metrics of the five services, which docs/metrics.md explains": " ".join(
+        "the five services' metrics, explained in docs/metrics.md": " ".join(
             f"{services.url_of(name)}/metrics" for name in ServiceName
         ),
+        "a Prometheus that watches them, if you have one": f"prometheus --config.file={_shown(services.prometheus)}",
         "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
         "the platform's database": f"psql {estate.dsn}",
     }

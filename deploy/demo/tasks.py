@@ -1,12 +1,11 @@
 """How far each downstream has come with each request, read from the services' own task tables."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
+from deploy.local import postgres_databases as databases
 
 _OF_SERVICE = """
 SELECT f.request_id::text, t.system, t.operation, t.stage, t.state, t.attempt, t.receipt::text, t.failure
@@ -48,19 +47,10 @@ class Progressed:
                 return f"{self.operation} …" if self.attempt <= 1 else f"{self.operation}, attempt {self.attempt}"
 
 
-def read(dsn: str) -> Mapping[str, Mapping[str, Progressed]]:
+async def read(dsn: str) -> Mapping[str, Mapping[str, Progressed]]:
     """By request and system the task that says most: the latest that has begun, else the first that waits."""
-    return asyncio.run(_read(dsn))
-
-
-async def _read(dsn: str) -> Mapping[str, Mapping[str, Progressed]]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await connection.fetch(_ALL)
-    finally:
-        await connection.close()
     by_request: dict[str, dict[str, Progressed]] = {}
-    for request_id, system, operation, _, state, attempt, receipt, failure in rows:
+    for request_id, system, operation, _, state, attempt, receipt, failure in await databases.fetch(dsn, _ALL):
         task = Progressed(system, operation, state, attempt, json.loads(receipt or "{}"), failure)
         cells = by_request.setdefault(request_id, {})
         if system not in cells or state not in {"waiting", "cancelled"}:

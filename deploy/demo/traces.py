@@ -134,9 +134,9 @@ class _Lines:
         self._parts.append(part)
         self._size += len(part)
         if self._size > self._ENOUGH:
-            whole, _, sleep_until_stopped = b"".join(self._parts).rpartition(b"\n")
+            whole, _, rest = b"".join(self._parts).rpartition(b"\n")
             self._search(whole)
-            self._parts, self._size = [sleep_until_stopped], len(sleep_until_stopped)
+            self._parts, self._size = [rest], len(rest)
 
     def end(self) -> None:
         """Have searched what is left."""

@@ -1,8 +1,8 @@
 """Runs one process and ends it, with all that it started, as soon as whoever asked for it is gone.
 
 `process.Child` starts this file as a program of its own, since a process that was killed with -9 can tidy up nothing.
-Standard input is the control pipe: a byte on it is the number of a signal to pass on; its end means stop. The process id
-goes to standard output, what the process says to standard error. Needs the standard library alone.
+Standard input is the control pipe: a byte on it is the number of a signal to pass on; its end means stop. The process
+id goes to standard output, what the process says to standard error. Needs the standard library alone.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class Supervisor:
         self.process: subprocess.Popen[bytes] | None = None
 
     def follow_control_pipe(self) -> None:
-        """Pass signals on until the control pipe ends, then stop the process: gently, after the grace period by force."""
+        """Pass signals on until the control pipe ends, then stop the process, after the grace period by force."""
         while signals := os.read(0, 1):
             if self.process is None:
                 continue

@@ -106,7 +106,7 @@ def _initialise(binaries: Binaries, cluster: Path, log: Path) -> None:
     password.touch(mode=0o600)
     password.write_text(secrets.token_urlsafe(24))
     options = ["--encoding=UTF8", "--auth=scram-sha-256", f"--username={USER}", f"--pwfile={password}"]
-    command = [binaries["initdb"], "-D", fresh / "data", *options, *_locale(binaries)]
+    command: list[str | Path] = [binaries["initdb"], "-D", fresh / "data", *options, *_locale(binaries)]
     with log.open("ab") as output:
         subprocess.run(command, stdout=output, stderr=output, check=True)
     fresh.rename(cluster)

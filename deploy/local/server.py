@@ -26,7 +26,7 @@ class Server(ABC):
     def prepare(self) -> Child:
         """Make what is missing on this machine; the process to run."""
 
-    def complete(self) -> None:
+    def complete(self) -> None:  # noqa: B027  # most have nothing to do
         """Do what only the running server allows, once after its first start."""
 
     @property

@@ -1,4 +1,4 @@
-"""Lets a command that root started go on as a user without rights: PostgreSQL refuses root, and nothing here needs it."""
+"""Lets a command that root started go on as another user: PostgreSQL refuses root, and nothing here needs it."""
 
 import os
 import pwd
@@ -38,11 +38,11 @@ def become_unprivileged(*more_capabilities: str) -> None:
     if shutil.which("setpriv"):
         kept = ",".join(f"+{name}" for name in (*_KEPT, *more_capabilities))
         words = f"{_SETPRIV} {_CAPABILITIES}".format(uid=uid, gid=gid, kept=kept).split()
-        os.execvp(words[0], [*words, *command])
+        os.execvp(words[0], [*words, *command])  # noqa: S606  # the command that runs now
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606  # the same
 
 
 def _nobody() -> tuple[int, int]:

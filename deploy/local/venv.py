@@ -23,7 +23,7 @@ def alone(name: str) -> Iterator[None]:
 
 
 def locked_venv(name: str, lock: Path) -> Path:
-    """The folder of programs of the environment with exactly the packages of a lock with hashes, made if it is not there.
+    """The folder of programs of the environment with exactly the packages of a lock; made where it is missing.
 
     Raises:
         subprocess.CalledProcessError: There is no `uv` beside the interpreter, or it could not install the packages.

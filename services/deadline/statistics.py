@@ -1,7 +1,8 @@
 """The figures by which a privacy officer runs the shop, counted from the clocks every few seconds.
 
 Definitions: ``docs/metrics.md``. Where we are a processor for the data, a request is counted apart and in nothing else.
-Each query reads an index that holds what it needs; a count that takes long is made less often (``shared/runtime/looking.py``).
+Each query reads an index that holds what it needs; a count that takes long is made less often
+(``shared/runtime/looking.py``).
 """
 
 from collections import Counter

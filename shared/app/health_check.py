@@ -1,4 +1,4 @@
-"""``python -m shared.app.health_check`` asks the service of this container whether its loops go round; status 0 if so."""
+"""``python -m shared.app.health_check`` asks the service of this container whether its loops run; status 0 if so."""
 
 import os
 import sys

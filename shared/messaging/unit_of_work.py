@@ -27,7 +27,7 @@ class UnitOfWork:
     that what is published continues its trace.
     """
 
-    def __init__(self, connection: Connection, unit_of_work: "Transactions") -> None:
+    def __init__(self, connection: Connection, unit_of_work: "UnitOfWorkFactory") -> None:
         self.connection = connection
         self.service = unit_of_work.service
         self.now = unit_of_work.clock.now()

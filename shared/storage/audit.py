@@ -1,4 +1,4 @@
-"""``python -m shared.storage.audit``: reads every evidence chain from its beginning and says whether all of it is there."""
+"""``python -m shared.storage.audit``: reads every evidence chain from its beginning and says whether it is whole."""
 
 import asyncio
 

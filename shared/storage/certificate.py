@@ -1,7 +1,8 @@
 """The certificate of a request: what was done, signed, so that anyone can check it offline (Art. 5(2)).
 
-``python -m shared.storage.certificate FILE [--key BASE64]`` says what holds. Without ``--key`` it checks against the key inside
-the file, which proves that nothing was changed since; with the company's published key it also proves who signed it.
+``python -m shared.storage.certificate FILE [--key BASE64]`` says what holds. Without ``--key`` it checks against the
+key inside the file, which proves that nothing was changed since; with the company's published key it also proves who
+signed it.
 """
 
 import base64

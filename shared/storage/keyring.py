@@ -1,7 +1,7 @@
 """The keys of the platform: for sealing, for look-up by identity, for claims, and for signing proofs.
 
-``python -m shared.storage.keyring FILE`` makes a new keyring; with ``--rotate`` it adds a sealing key to one and makes it the
-active one. In production the file is a mounted secret.
+``python -m shared.storage.keyring FILE`` makes a new keyring; with ``--rotate`` it adds a sealing key to one and makes
+it the active one. In production the file is a mounted secret.
 """
 
 import base64

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,24 @@ async def _speak_json(connection: asyncpg.Connection) -> None:
         format="binary",
         encoder=lambda value: b"\x01" + orjson.dumps(value),
         decoder=lambda content: orjson.loads(content[1:]),
+    )
+
+
+async def update_rows(
+    connection: Connection, table: str, key: str, columns: Mapping[str, str], rows: Sequence[Sequence[object]]
+) -> None:
+    """Updates many rows of a table by their uuid key, in one statement.
+
+    ``columns`` gives the SQL type of each column that is set; each row is its key and then a value per column. Table
+    and columns are names of ours, never input.
+    """
+    if not rows:
+        return
+    arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(("uuid", *columns.values()), start=1))
+    await connection.execute(
+        f"UPDATE {table} t SET {', '.join(f'{name} = r.{name}' for name in columns)}"  # noqa: S608  # see above
+        f" FROM unnest({arrays}) AS r ({', '.join((key, *columns))}) WHERE t.{key} = r.{key}",
+        *map(list, zip(*rows, strict=True)),
     )
 
 

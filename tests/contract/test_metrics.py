@@ -8,7 +8,7 @@ import pytest
 from deploy.local.paths import ROOT
 from tests.fixtures.observation import METRICS
 
-DECLARED = ROOT / "shared" / "metrics.py"
+DECLARED = ROOT / "shared" / "runtime" / "metrics.py"
 PRODUCT = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
 TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))]
 _SUFFIXES = ("", "_count", "_sum")
@@ -66,7 +66,7 @@ def test_every_metric_is_asserted_with_its_value_by_a_test_of_its_source(metric:
 
 def test_a_metric_without_a_source_would_be_found() -> None:
     module = ast.parse(
-        "from shared import metrics\nfrom shared.runtime.metrics import A, B\nA.labels('x')\nmetrics.C.set(1)"
+        "from shared.runtime import metrics\nfrom shared.runtime.metrics import A, B\nA.labels('x')\nmetrics.C.set(1)"
     )
     assert set(used(module)) >= {"A", "C"}
     assert "B" not in set(used(module))

@@ -1,5 +1,5 @@
 """What integration tests may ask for besides servers: the engine over a database of their own, a broker to kill."""
 
-from tests.fixtures.engine import broker, clock, keys
+from tests.fixtures.engine import broker, clock, heartbeats, keys, open_harness
 
-__all__ = ["broker", "clock", "keys", "open_office", "pulse"]
+__all__ = ["broker", "clock", "heartbeats", "keys", "open_harness"]

@@ -13,6 +13,7 @@ from tests.fixtures.deadline_work import (
     HandClock,
     clock,
     closed,
+    harness,
     hear,
     pool,
     received,
@@ -20,7 +21,7 @@ from tests.fixtures.deadline_work import (
     sweep_of,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 async def pages(pool: asyncpg.Pool) -> list[list[str]]:

@@ -21,6 +21,7 @@ from tests.fixtures.deadline_work import (
     HandClock,
     clock,
     closed,
+    harness,
     hear,
     pool,
     received,
@@ -31,7 +32,7 @@ from tests.fixtures.deadline_work import (
     told,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 async def test_a_received_request_has_its_dates_computed_and_put_on_record(

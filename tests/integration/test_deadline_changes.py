@@ -22,6 +22,7 @@ from tests.fixtures.deadline_work import (
     HandClock,
     clock,
     closed,
+    harness,
     hear,
     pool,
     received,
@@ -31,7 +32,7 @@ from tests.fixtures.deadline_work import (
     told,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 asked, answered, extend = (
     partial(handler, policy=POLICY) for handler in (handlers.asked, handlers.answered, handlers.extend)
 )

@@ -19,6 +19,7 @@ from tests.fixtures.deadline_work import (
     HandClock,
     clock,
     closed,
+    harness,
     hear,
     pool,
     received,
@@ -28,7 +29,7 @@ from tests.fixtures.deadline_work import (
     told,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 redate, extend = (partial(handler, policy=POLICY) for handler in (handlers.redate, handlers.extend))
 FOUND = ARRIVED - timedelta(days=20)  # 13 February: one month is the shorter of the two
 

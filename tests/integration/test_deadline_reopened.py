@@ -9,6 +9,7 @@ from tests.fixtures.deadline_work import (
     ARRIVED,
     HandClock,
     clock,
+    harness,
     hear,
     pool,
     received,
@@ -32,7 +33,7 @@ from tests.fixtures.silent_questions import (
     silences,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 async def test_a_reopened_request_runs_until_its_new_day_and_what_its_dates_were_stays(

@@ -10,7 +10,7 @@ import pytest
 from services.deadline import silence
 from shared.domain.events import RequestExtended
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from tests.fixtures.deadline_work import HandClock, clock, hear, pool, received, stop
+from tests.fixtures.deadline_work import HandClock, clock, harness, hear, pool, received, stop
 from tests.fixtures.silent_questions import (
     ASKED,
     LAST,
@@ -27,7 +27,7 @@ from tests.fixtures.silent_questions import (
     silences,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_their_day(

@@ -38,6 +38,7 @@ from tests.fixtures.deadline_work import (
     HandClock,
     clock,
     closed,
+    harness,
     hear,
     pool,
     received,
@@ -47,7 +48,7 @@ from tests.fixtures.deadline_work import (
     tickets,
 )
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 asked, extend = partial(handlers.asked, policy=POLICY), partial(handlers.extend, policy=POLICY)
 ALL = ["triage", "question_sent", "collection", "review"]
 

@@ -17,9 +17,9 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import disclosure, metrics
-from tests.fixtures.deadline_work import ARRIVED, POLICY, HandClock, clock, closed, hear, pool, received, stop
+from tests.fixtures.deadline_work import ARRIVED, POLICY, HandClock, clock, closed, harness, hear, pool, received, stop
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 ZONE = ZoneInfo(POLICY.commitment.controller_zone)
 UNTIL = date(2026, 9, 30)

@@ -18,11 +18,11 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import Settings
 from shared.storage.postgres import PostgresSettings, connect_pool
-from tests.fixtures.deadline_work import ARRIVED, POLICY, clock, hear, pool, received
+from tests.fixtures.deadline_work import ARRIVED, POLICY, clock, harness, hear, pool, received
 from tests.fixtures.engine import TRACING, SetClock
 from tests.fixtures.told import comes_to
 
-__all__ = ["clock", "office", "pool"]
+__all__ = ["clock", "harness", "pool"]
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ class _Registrar:
             changed = morning(between(CALLS_FROM, CALLS_TO - timedelta(days=150), self._rng.random()))
             old = self._plan.draw(country)
             phones.append(Phone(old, since, changed))
-            sleep_until_stopped = AGEING + timedelta(days=int(self._rng.random() * 60))
-            heapq.heappush(self._returned, (changed + sleep_until_stopped, old, country.code))
+            rest = AGEING + timedelta(days=int(self._rng.random() * 60))
+            heapq.heappush(self._returned, (changed + rest, old, country.code))
             since = changed - timedelta(days=7)
         current = self._returned_number(country) if self._rng.random() < _TAKES_A_RETURNED_NUMBER else None
         phones.append(current or Phone(self._plan.draw(country), since))
@@ -124,12 +124,12 @@ def sign_up(rng: Random, plan: NumberPlan, count: int) -> tuple[tuple[Customer, 
     ordinary = [registrar.sign_up() for _ in range(count - len(CHARACTERS) - _HOUSEHOLDS)]
     ordinary += [registrar.moves_in_with(ordinary[-1 - household]) for household in range(_HOUSEHOLDS)]
     roles = dict(zip(_spread(count, len(CHARACTERS)), CHARACTERS, strict=True))
-    sleep_until_stopped = iter(ordinary)
+    rest = iter(ordinary)
     cast: dict[str, Customer] = {}
     everyone: list[Customer] = []
     for position in range(count):
         role = roles.get(position)
-        customer = with_code(CHARACTERS[role].person if role else next(sleep_until_stopped), f"C{100_001 + position}")
+        customer = with_code(CHARACTERS[role].person if role else next(rest), f"C{100_001 + position}")
         everyone.append(customer)
         if role:
             cast[role] = customer

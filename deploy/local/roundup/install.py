@@ -81,7 +81,7 @@ class Installation:
         Raises:
             Misconfigured: Roundup refused.
         """
-        command = [self.bin / "roundup-admin", "-i", home, "initialise", secrets.token_urlsafe(18)]
+        command: list[str | Path] = [self.bin / "roundup-admin", "-i", home, "initialise", secrets.token_urlsafe(18)]
         environment = self.environment(home, **passwords)
         admin = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
         if admin.returncode:

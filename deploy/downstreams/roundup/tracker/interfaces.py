@@ -25,7 +25,7 @@ from roundup.backends import back_sqlite
 from roundup.exceptions import RoundupException, Unauthorised
 from roundup.hyperdb import Password, String
 from roundup.password import Password as Secret
-from roundup.sleep_until_stopped import Routing, UsageError, _data_decorator
+from roundup.rest import Routing, UsageError, _data_decorator
 
 CLASSES = ("user", "issue", "msg", "file", "query")
 # Whose a record is: rows of (id of the record, id of the person).
@@ -130,15 +130,15 @@ def transaction(db):
 @contextlib.contextmanager
 def whole(db):
     """What is done to one record is done whole or not at all, whatever becomes of the others."""
-    stored = len(db.unit_of_work)
+    stored = len(db.transactions)
     db.sql("savepoint record")
     try:
         yield
     except BaseException:
         db.sql("rollback to record")
-        for _, contents in db.unit_of_work[stored:]:
+        for _, contents in db.transactions[stored:]:
             db.rollbackStoreFile(*contents)
-        del db.unit_of_work[stored:]
+        del db.transactions[stored:]
         db.clearCache()
         raise
     finally:
