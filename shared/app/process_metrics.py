@@ -11,7 +11,7 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.looking import run_periodically
-from shared.storage.evidence_patrol import ChainVerifier
+from shared.storage.evidence import ChainVerifier
 from shared.storage.postgres import Connection
 
 _EVERY_SECONDS = 2.0
@@ -24,7 +24,7 @@ class ProcessMetrics:
     def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
         self._office = unit_of_work
         self._service = unit_of_work.service
-        self._patrol = ChainVerifier(unit_of_work.service)
+        self._verifier = ChainVerifier(unit_of_work.service)
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Measures until told to stop."""
@@ -43,9 +43,9 @@ class ProcessMetrics:
             await self._outbox(connection)
             if self._office.wakeups:
                 await self._tasks(connection)
-            checked, broken = await self._patrol.walk(connection)
+            checked = await self._verifier.step(connection)
         metrics.EVIDENCE_CHECKED.labels(self._service).inc(checked)
-        metrics.EVIDENCE_BROKEN.labels(self._service).set(broken)
+        metrics.EVIDENCE_BROKEN.labels(self._service).set(self._verifier.broken_at is not None)
 
     async def _outbox(self, connection: Connection) -> None:
         """Rows leave in the order of their position, so first and last tell how many there are."""

@@ -32,8 +32,7 @@ RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progr
 _CONCLUDE = """
 UPDATE task
 SET state = r.state, receipt = r.receipt, failure = r.failure, lease_until = NULL,
-    not_before = CASE WHEN task.not_before = '-infinity' THEN r.not_before ELSE $7 END,
-    concluded_at = CASE WHEN r.state = 'ready' THEN NULL ELSE $7::timestamptz END
+    not_before = CASE WHEN task.not_before = '-infinity' THEN r.not_before ELSE $7::timestamptz END
 FROM unnest($1::uuid[], $2::int[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
      AS r (task_id, attempt, state, receipt, failure, not_before)
 WHERE task.task_id = r.task_id AND task.attempt = r.attempt AND task.state = 'leased'

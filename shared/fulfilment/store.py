@@ -177,7 +177,7 @@ async def fan_in(
 async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
     """Makes the failed tasks of these requests ready again, as a person decided."""
     rows = await tx.connection.fetch(
-        "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2, concluded_at = NULL"
+        "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2"
         " FROM fulfilment f WHERE f.request_id = ANY($1) AND f.state = 'blocked'"
         " AND t.fulfilment_id = f.fulfilment_id AND t.state = 'failed'"
         " RETURNING t.fulfilment_id, t.system, t.operation",

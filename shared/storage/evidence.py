@@ -21,11 +21,10 @@ _COLUMNS = ("chain", "seq", "at", "request_id", "actor", "action", "detail", "pr
 """Named one by one: the next version may add one while this one is still at work."""
 
 _HOLD_HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE"
-ENTRIES = """
+_ENTRIES = """
 SELECT chain, seq, at, request_id, actor, action, detail, prev_hash, hash
 FROM evidence.entry WHERE chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq
 """
-_NEXT_ENTRIES = f"{ENTRIES} LIMIT 5000"
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
 
@@ -64,24 +63,69 @@ async def append(connection: Connection, chain: str, at: datetime, entries: Sequ
     await connection.execute("UPDATE evidence.head SET seq = $2, hash = $3 WHERE chain = $1", chain, seq, last)
 
 
-def first_break(rows: Iterable[asyncpg.Record], prev_hash: bytes = GENESIS) -> tuple[str, int] | None:
-    """The (chain, seq) of the first of one chain's rows that does not follow from the one before; None if all do."""
+def first_break(rows: Iterable[asyncpg.Record], prev_hash: bytes = GENESIS) -> int | None:
+    """The ``seq`` of the first of one chain's rows that does not follow from the one before; None if all do."""
     for row in rows:
         fields = (row["request_id"], row["actor"], row["action"], row["detail"])
         expected = digest(prev_hash, row["chain"], row["seq"], row["at"], fields)
         if row["prev_hash"] != prev_hash or row["hash"] != expected:
-            return row["chain"], row["seq"]
+            return int(row["seq"])
         prev_hash = row["hash"]
     return None
 
 
-async def audit(connection: Connection, chain: str) -> tuple[str, int] | None:
-    """The first break of a whole chain, a missing end included; None if every entry is there and follows."""
-    head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1", chain)
-    end = tuple(head) if head else (0, GENESIS)
-    seq, last = 0, GENESIS
-    while rows := await connection.fetch(_NEXT_ENTRIES, chain, seq, end[0]):
-        if found := first_break(rows, last):
-            return found
-        seq, last = rows[-1]["seq"], rows[-1]["hash"]
-    return None if (seq, last) == end else (chain, seq + 1)
+class ChainVerifier:
+    """Reads one chain from its beginning to its end, a bounded number of entries at a time, round after round.
+
+    ``broken_at`` is the ``seq`` of the first entry known to be changed or missing; it stays until a whole round has
+    found the chain whole. ``rounds`` counts the rounds that have ended.
+    """
+
+    def __init__(self, chain: str) -> None:
+        self.broken_at: int | None = None
+        self.rounds = 0
+        self._chain = chain
+        self._found: int | None = None  # in this round
+        self._seq, self._hash = 0, GENESIS
+
+    async def step(self, connection: Connection, limit: int = 1_000) -> int:
+        """Checks the next ``limit`` entries at most; returns how many it read."""
+        head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1", self._chain)
+        end, end_hash = head or (0, GENESIS)
+        rows = await connection.fetch(_ENTRIES, self._chain, self._seq, min(end, self._seq + limit))
+        if (broken := first_break(rows, self._hash)) is not None:
+            self._break(broken)
+        elif not rows and self._seq < end:
+            self._break(self._seq + 1)
+            self._seq, self._hash = end, end_hash  # none of the next entries is there: the round ends here
+        if rows:
+            self._seq, self._hash = rows[-1]["seq"], rows[-1]["hash"]
+        if self._seq >= end:
+            if (self._seq, self._hash) != (end, end_hash):
+                self._break(self._seq + 1)
+            self.broken_at, self._found = self._found, None
+            self._seq, self._hash = 0, GENESIS
+            self.rounds += 1
+        return len(rows)
+
+    def _break(self, seq: int) -> None:
+        self._found = self._found or seq
+        self.broken_at = self.broken_at or self._found
+
+
+async def verify(dsn: str) -> dict[str, int | None]:
+    """The ``seq`` of the first break of every chain, a missing end included, or None where the chain is whole."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        chains = await connection.fetch(
+            "SELECT chain FROM evidence.head UNION SELECT chain FROM evidence.entry ORDER BY 1"
+        )
+        found: dict[str, int | None] = {}
+        for (chain,) in chains:
+            verifier = ChainVerifier(chain)
+            while not verifier.rounds:
+                await verifier.step(connection, 5_000)
+            found[chain] = verifier.broken_at
+        return found
+    finally:
+        await connection.close()

@@ -1,26 +1,43 @@
-"""The keys of the platform: for sealing, for look-up by identity, for claims, and for signing proofs.
+"""The keys of the platform: for sealing, for look-up by identity, for identity tokens, and for signing proofs.
 
 ``python -m shared.storage.keyring FILE`` makes a new keyring; with ``--rotate`` it adds a sealing key to one and makes
 it the active one. In production the file is a mounted secret.
 """
 
-import base64
 import hmac
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.domain.errors import Misconfigured, UnknownKey
 from shared.domain.identities import Identity
 
 _KEY_BYTES = 32
+_Secret = Annotated[bytes, Field(min_length=_KEY_BYTES, max_length=_KEY_BYTES)]
+
+
+class _File(BaseModel):
+    """The keyring as it is written: every secret is 32 bytes in base64."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    active: str
+    keys: dict[str, _Secret]
+    lookup: _Secret
+    claims: _Secret
+    signing: _Secret
+
+    @model_validator(mode="after")
+    def _has_the_active_key(self) -> Self:
+        if self.active not in self.keys:
+            raise ValueError("the active key is not in it")
+        return self
 
 
 @dataclass(frozen=True)
@@ -34,12 +51,15 @@ class Keyring:
     signing: Ed25519PrivateKey = field(repr=False)
 
     def key(self, kek_id: str) -> AESGCM:
-        """The key-encryption key of that id; raises ``UnknownKey``."""
+        """The key-encryption key of that id.
+
+        Raises:
+            UnknownKey: the keyring has no such key.
+        """
         try:
             return self.keys[kek_id]
         except KeyError:
-            message = f"no key {kek_id!r} in the keyring"
-            raise UnknownKey(message) from None
+            raise UnknownKey(f"no key {kek_id!r} in the keyring") from None
 
     def fingerprint(self, identity: Identity) -> bytes:
         """Keyed HMAC-SHA256 of an identity, for look-up where the identity itself must not be stored (REQ-K2)."""
@@ -47,68 +67,64 @@ class Keyring:
 
 
 def load(path: Path) -> Keyring:
-    """Reads a keyring file; raises ``Misconfigured`` if it is missing or cannot be used."""
-    try:
-        raw = json.loads(path.read_text())
-        return Keyring(
-            active=next(name for name in raw["keys"] if name == raw["active"]),
-            keys={name: AESGCM(_bytes(value)) for name, value in raw["keys"].items()},
-            lookup=_bytes(raw["lookup"]),
-            claims=_bytes(raw["claims"]),
-            signing=Ed25519PrivateKey.from_private_bytes(_bytes(raw["signing"])),
-        )
-    except FileNotFoundError:
-        message = f"no keyring at {path}: make one with `python -m shared.storage.keyring {path}`"
-        raise Misconfigured(message) from None
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
-        message = f"the keyring at {path} cannot be used ({type(error).__name__}): make a new one or restore it"
-        raise Misconfigured(message) from error
+    """Reads a keyring file.
+
+    Raises:
+        Misconfigured: the file is missing or cannot be used.
+    """
+    file = _read(path)
+    return Keyring(
+        active=file.active,
+        keys={name: AESGCM(key) for name, key in file.keys.items()},
+        lookup=file.lookup,
+        claims=file.claims,
+        signing=Ed25519PrivateKey.from_private_bytes(file.signing),
+    )
 
 
 def create(path: Path, active: str = "k1") -> None:
-    """Writes a new keyring, readable by its owner only; an existing file is left alone."""
-    content = {
-        "active": active,
-        "keys": {active: _text(os.urandom(_KEY_BYTES))},
-        **{name: _text(os.urandom(_KEY_BYTES)) for name in ("lookup", "claims", "signing")},
-    }
-    _write(path, content)
+    """Writes a new keyring, readable by its owner only.
+
+    Raises:
+        FileExistsError: there is a file already; it is left alone.
+    """
+    fresh = {name: os.urandom(_KEY_BYTES) for name in ("lookup", "claims", "signing")}
+    _write(path, _File(active=active, keys={active: os.urandom(_KEY_BYTES)}, **fresh))
 
 
 def rotate(path: Path) -> str:
     """Adds a sealing key with which new subjects are sealed from now on; old ones still open with theirs.
 
-    Returns its id; raises ``Misconfigured`` if the file is no keyring, and leaves it alone then.
+    Returns its id.
+
+    Raises:
+        Misconfigured: the file is no keyring; it is left alone.
     """
-    load(path)
-    content = json.loads(path.read_text())
-    number = 1 + len(content["keys"])
-    while f"k{number}" in content["keys"]:
+    file = _read(path)
+    number = 1 + len(file.keys)
+    while f"k{number}" in file.keys:
         number += 1
     name = f"k{number}"
-    content["keys"][name] = _text(os.urandom(_KEY_BYTES))
     fresh = path.with_name(f"{path.name}.new")
-    _write(fresh, {**content, "active": name})
+    _write(fresh, file.model_copy(update={"active": name, "keys": {**file.keys, name: os.urandom(_KEY_BYTES)}}))
     fresh.replace(path)  # whole or not at all: a keyring cut short would be every subject's loss
     return name
 
 
-def _write(path: Path, content: Mapping[str, object]) -> None:
+def _read(path: Path) -> _File:
+    try:
+        return _File.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise Misconfigured(f"no keyring at {path}: make one with `python -m shared.storage.keyring {path}`") from None
+    except ValidationError as error:  # its message would show the secrets
+        places = ", ".join(sorted({".".join(map(str, each["loc"])) or "the whole" for each in error.errors()}))
+        raise Misconfigured(f"the keyring at {path} cannot be used ({places}): make a new one or restore it") from None
+
+
+def _write(path: Path, file: _File) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=1)
-
-
-def _text(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _bytes(text: str) -> bytes:
-    raw = base64.b64decode(text, validate=True)
-    if len(raw) != _KEY_BYTES:
-        message = f"a key must be {_KEY_BYTES} bytes in base64"
-        raise ValueError(message)
-    return raw
+    with os.fdopen(descriptor, "w") as opened:
+        opened.write(file.model_dump_json(indent=1))
 
 
 def main(file: Path, *, rotated: Annotated[bool, typer.Option("--rotate")] = False) -> None:

@@ -30,9 +30,10 @@ CREATE TABLE task (
     lease_until   timestamptz,
     progress      jsonb       NOT NULL,     -- what attempts noted: counts and references
     receipt       jsonb,
-    failure       text,
-    concluded_at  timestamptz
+    failure       text
 ) WITH (fillfactor = 70);
 CREATE INDEX task_fulfilment ON task (fulfilment_id);
 CREATE INDEX task_ready ON task (system, operation, due_on, task_id) WHERE state = 'ready';
-CREATE INDEX task_leased ON task (lease_until) WHERE state = 'leased';
+CREATE INDEX task_leased ON task (lease_until) WHERE lease_until IS NOT NULL;
+-- Tasks that wait for a person are few, and are counted every few seconds.
+CREATE INDEX task_failed ON task (system, operation) WHERE state = 'failed';
