@@ -25,7 +25,7 @@ from shared.app import http as serving
 from shared.app.process_metrics import ProcessMetrics
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Misconfigured, misread
 from shared.domain.events import Event, type_of
 from shared.domain.operations import ACCOMPANYING, Operation
 from shared.domain.rights import Right
@@ -108,8 +108,7 @@ class Service:
         try:
             settings = Settings()
         except ValidationError as error:
-            wrong = sorted(f"{error.title}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            sys.exit(f"dsr-{self.name} cannot start; {'; '.join(wrong)}")
+            sys.exit(f"dsr-{self.name} cannot start; {misread(error)}")
         telemetry.start_logging(settings.telemetry)
         gc.freeze()  # what is loaded by now stays
         gc.set_threshold(_COLLECT_EVERY)

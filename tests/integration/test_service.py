@@ -62,7 +62,7 @@ async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator
     port = free_port()
     child = Child(
         "erasure",
-        [sys.executable, "-m", "services.erasure"],
+        [sys.executable, "-m", "services", "run", "erasure"],
         log=tmp_path / "erasure.log",
         ready=answers(f"http://{HOST}:{port}/readyz"),
         cwd=ROOT,
@@ -191,7 +191,7 @@ async def test_what_it_cannot_start_with_is_said_in_one_line(
         **change,
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.erasure"),
+        *(sys.executable, "-m", "services", "run", "erasure"),
         cwd=ROOT,
         env={**os.environ, **settings},
         stderr=asyncio.subprocess.PIPE,
