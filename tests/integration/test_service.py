@@ -173,7 +173,7 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"DSR_HTTP_PORT": "http"}, "HttpSettings: port: Input should be a valid integer"),
+        ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT: Input should be a valid integer"),
         ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "no keyring at /nowhere/keyring.json: make one with"),
         ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
     ],
