@@ -1,4 +1,4 @@
-"""What contract tests may ask for: the manifests as a cluster would get them."""
+"""What these tests may ask for besides: the manifests as a cluster would get them."""
 
 import pytest
 
