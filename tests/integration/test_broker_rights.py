@@ -55,7 +55,6 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
     """Whether that user can read the topic as a member of the group."""
     consumer: Any = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=guarded.bootstrap,
         group_id=group,
         auto_offset_reset="earliest",
         **guarded.as_user(user).client(),
