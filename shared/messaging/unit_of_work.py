@@ -39,7 +39,11 @@ class UnitOfWork:
         self._entries: list[evidence.Entry] = []
 
     def publish(self, event: Event, trace: str | None = None) -> None:
-        """Publishes once this transaction has committed; ``trace``: the ``traceparent`` of a request not in hand."""
+        """Publishes once this transaction has committed, at whose instant the event occurred.
+
+        ``trace`` is the ``traceparent`` of a request that is not in hand.
+        """
+        event = event.model_copy(update={"occurred_at": self.now})
         self._messages.append(outbox.message(event, self.service, trace or self.traces.get(event.request_id)))
 
     def set_aside(self, record: Message, reason: str) -> None:
