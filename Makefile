@@ -70,7 +70,7 @@ test-unit: .venv/.stamp ## Run the pure tests alone (seconds)
 
 .PHONY: demo
 demo: .venv/.stamp ## Start the whole product on this machine and watch requests close (EXIT=1 ends by itself)
-	@$(python) -m deploy.local.demo $(if $(EXIT),--exit,)
+	@$(python) -m deploy.demo $(if $(EXIT),--exit,)
 
 .PHONY: bench
 bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/latest.json
