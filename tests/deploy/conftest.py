@@ -2,23 +2,23 @@
 
 import pytest
 
-from deploy.k8s_render import OVERLAYS, Object, render
-from deploy.k8s_schemas import Tools, prepare
+from deploy.k8s.check import OVERLAYS, Object, programs, render
+from deploy.k8s.schemas import Schemas, prepare
 
 
 @pytest.fixture(scope="session")
-def tools() -> Tools:
-    """What renders and checks manifests."""
-    return prepare()
+def schemas() -> Schemas:
+    """What every object must be like."""
+    return prepare(programs())
 
 
 @pytest.fixture(scope="session", params=OVERLAYS)
-def objects(request: pytest.FixtureRequest, tools: Tools) -> list[Object]:
+def objects(request: pytest.FixtureRequest) -> list[Object]:
     """The objects of each overlay in turn."""
-    return render(request.param, tools)
+    return render(request.param)
 
 
 @pytest.fixture(scope="session")
-def production(tools: Tools) -> list[Object]:
+def production() -> list[Object]:
     """The objects of the overlay that has everything."""
-    return render("production", tools)
+    return render("production")

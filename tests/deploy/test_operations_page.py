@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.k8s_documents import K8S
-from deploy.k8s_render import Object, faults
-from deploy.k8s_schemas import Tools
-from deploy.k8s_tools import kustomize
+from deploy.k8s.check import Object, faults, kustomize
+from deploy.k8s.schemas import K8S, Schemas
 from deploy.local.paths import ROOT
 from tests.fixtures.manifests import of, one, secret_names
 
@@ -44,7 +42,7 @@ def test_every_object_that_a_kubectl_line_names_is_in_the_manifests(production: 
         assert name in kinds["cluster"]
 
 
-def test_the_patch_that_restores_the_cluster_is_valid_to_the_letter(tools: Tools, run_folder: Path) -> None:
+def test_the_patch_that_restores_the_cluster_is_valid_to_the_letter(schemas: Schemas, run_folder: Path) -> None:
     (kind, patch) = re.findall(r"^```yaml patch=(\w+)\n(.+?)^```", PAGE, re.MULTILINE | re.DOTALL)[0]
     overlay = run_folder / "restored"
     overlay.mkdir()
@@ -53,8 +51,8 @@ def test_the_patch_that_restores_the_cluster_is_valid_to_the_letter(tools: Tools
         "patches": [{"target": {"kind": kind, "name": "dsr-postgres"}, "patch": patch}],
     }
     (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    objects = list(yaml.safe_load_all(kustomize(tools.kubectl, overlay)))
-    assert list(faults(objects, tools)) == []
+    objects = list(yaml.safe_load_all(kustomize(overlay)))
+    assert list(faults(objects, schemas)) == []
     spec = one(objects, "Cluster", "dsr-postgres")["spec"]
     (before,) = spec["externalClusters"]
     assert spec["bootstrap"]["recovery"]["source"] == before["name"]
