@@ -42,9 +42,7 @@ def proven(system: str, identities: Sequence[Identity], hits: Iterable[Party]) -
         case [], _, [], _:
             return ()
         case [], _, _, _ if codes:
-            raise ForeignHit(
-                "no party has the customer number, and another holds an address or number of theirs"
-            )
+            raise ForeignHit("no party has the customer number, and another holds an address or number of theirs")
         case ([], _, [only], _) | ([], _, _, [only]):
             if not only.email and only.email_differs:
                 raise ForeignHit("a party with other e-mail addresses holds a number of the subject's")
