@@ -10,8 +10,8 @@ import httpx
 from pydantic import JsonValue
 
 from shared.domain.errors import BlastRadius, Misconfigured, Refused, Unavailable
-from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.domain.operations import TaskOutcome, Unsearched
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import Plan
@@ -229,6 +229,8 @@ class RoundupAdapter:
             if not isinstance(subject, Found):
                 return subject
             if not subject.ids:
+                if not searched(task.identities):
+                    return NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
                 return Receipt(task.task_id, TaskOutcome.NO_MATCH)
             try:
                 return await tell(subject)
