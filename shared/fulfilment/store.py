@@ -16,7 +16,6 @@ from shared.domain.rights import Outcome, Right
 from shared.downstreams.plan import only
 from shared.messaging.unit_of_work import UnitOfWork
 
-
 _UNSEARCHED = """
 SELECT f.fulfilment_id, f.request_id, f.operation, f.due_on, f.stages,
        (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id) AS systems
@@ -120,9 +119,7 @@ async def open_all(tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> 
             )
         )
         tasks += _tasks(tx, fulfilment_id, stages, new.due_on)
-        tx.log_evidence(
-            new.request_id, "fulfilment.opened", {"operation": new.operation, "stages": _named(stages)}
-        )
+        tx.log_evidence(new.request_id, "fulfilment.opened", {"operation": new.operation, "stages": _named(stages)})
     await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
     await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
 
@@ -184,7 +181,7 @@ async def fan_in(
 
 
 async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
-    """Goes on with what is blocked: failed tasks are tried again; where a system could not be searched, all begins anew.
+    """Goes on with what is blocked: what failed is tried again; where a system could not be searched, all begins anew.
 
     More may be known of the subject by now, and what one system yields reaches every other: so everything is searched
     again, by tasks of its own, and what was done before stays on the report. Returns the requests that begin anew.
@@ -201,7 +198,7 @@ async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
         await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
         tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": _named(stages)})
     rows = await tx.connection.fetch(
-        "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2, concluded_at = NULL"
+        "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2"
         " FROM fulfilment f WHERE f.request_id = ANY($1) AND f.state = 'blocked'"
         " AND t.fulfilment_id = f.fulfilment_id AND t.state = 'failed'"
         " RETURNING t.fulfilment_id, t.system, t.operation",

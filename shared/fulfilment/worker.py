@@ -35,6 +35,7 @@ from shared.storage.vault import Sealing, SubjectData, encode_identities
 
 log = logging.getLogger(__name__)
 
+
 class Downstream(Protocol):
     """The adapter that a desk calls, and what its system needs to be searched by."""
 
@@ -200,7 +201,7 @@ class Worker:
             for conclusion, _ in kept:
                 self._record(tx, conclusion)
                 if conclusion.state != "ready":
-                    stuck = conclusion.state == "failed" or self._is_unsearched(conclusion)
+                    stuck = conclusion.state == "failed" or "not_searched" in (conclusion.receipt or {})
                     concluded.setdefault(conclusion.claim.fulfilment_id, Counter())["failed" if stuck else "done"] += 1
             if concluded:
                 await fulfilment.fan_in(tx, concluded, self._conclude)
@@ -211,7 +212,8 @@ class Worker:
             case Receipt():
                 return Conclusion(claim, "done", _counts(result), None, now)
             case NotSearched(task_id, reason):
-                counts = _counts(Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=reason))
+                matters = reason if self._operation in ANSWERING else None
+                counts = _counts(Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters))
                 return Conclusion(claim, "done", counts, None, now)
             case Pending():
                 return Conclusion(claim, "ready", None, None, now + result.retry_in)
@@ -222,9 +224,6 @@ class Worker:
                 return Conclusion(claim, "failed", None, result.code, now)
             case _:
                 assert_never(result)
-
-    def _is_unsearched(self, conclusion: Conclusion) -> bool:
-        return self._operation in ANSWERING and "not_searched" in (conclusion.receipt or {})
 
     async def _unless_shredded(
         self, tx: UnitOfWork, claims: Sequence[Claim], results: Sequence[Result]
