@@ -5,7 +5,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from deploy.local.cdr import CdrStore
+from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
@@ -215,7 +215,7 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
     [
         ((EMAIL,), None),
         ((Identity(IdentityType.ACCOUNT_ID, "C1"),), None),
-        ((EMAIL, number(BORIS, since=None)), Unsearched.NUMBER_WITHOUT_PERIOD),
+        ((EMAIL, number(CHIARA, since=None)), Unsearched.NUMBER_WITHOUT_PERIOD),
         ((EMAIL, number(ANNA), number(ANNA, since=None)), None),
         ((Identity(IdentityType.SIP_URI, "sip:anna@example.org"),), Unsearched.NOTHING_TO_SEARCH_BY),
     ],
