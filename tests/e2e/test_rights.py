@@ -71,8 +71,8 @@ async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_a
     everything = subject.submission()["subject"]
     async with live.api() as client:
         asked = {**subject.submission("access"), "subject": {"account_id": subject.account_id}}
-        request_id = await submit(client, asked)
-        waiting = await until(client, request_id, "awaiting_clarification")
+        request_id = await client.submit(asked)
+        waiting = await client.follow(request_id, "awaiting_clarification")
         answer = {"text": "These are mine.", "subject": everything}
         (await client.post(f"/v1/requests/{request_id}/reply", json=answer)).raise_for_status()
         view = await client.follow(request_id, "closed")

@@ -63,7 +63,9 @@ def cdr() -> ScriptedSystem:
         reason = None if all(number.value in dated for number in numbers) else NO_PERIOD
         if not dated and reason:
             return NotSearched(task.task_id, reason)
-        records = (Record("call", "cdr", {"of": sorted(dated)}),) if task.operation is Operation.EXPORT else ()
+        records = (
+            (Record("call", "cdr", {"of": " ".join(sorted(dated))}),) if task.operation is Operation.EXPORT else ()
+        )
         outcome = {Operation.EXPORT: TaskOutcome.EXPORTED, Operation.ERASE: TaskOutcome.ERASED}.get(task.operation)
         return Receipt(task.task_id, outcome or TaskOutcome.AMENDED, 2, 2, not_searched=reason, records=records)
 
@@ -194,7 +196,7 @@ async def test_a_copy_that_begins_anew_holds_everything_once(open_harness: OpenH
     async with harness.unit_of_work.begin() as tx:
         pieces = await tx.vault.open_kind(tx.connection, asked.subject_ref, "records")
     assert [record[2] for _, _, content in pieces for record in orjson.loads(content)] == [
-        {"of": [OWN.value, ELSEWHERE.value]}
+        {"of": f"{OWN.value} {ELSEWHERE.value}"}
     ]
 
 
