@@ -81,7 +81,7 @@ docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the co
 	$(python) -m deploy.documents
 
 .PHONY: dashboards
-dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/grafana/dashboards from the code
+dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/k8s/components/observability/dashboards from the code
 	$(python) -m deploy.grafana
 
 .PHONY: k8s
