@@ -12,6 +12,7 @@ from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRep
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.storage import certificate
+from tests.fixtures.events import a
 from tests.integration.test_intake_timing import Door, door
 
 __all__ = ["door"]
@@ -124,9 +125,9 @@ async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_
 async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_is_told(door: Door) -> None:
     path = await door.submit(right="erasure")
     failed = report("crm", None, failure="residue_found")
+    tasks = (failed, report("billing", None))
+    event = a(FulfilmentBlocked, path.rpartition("/")[2], right="erasure", operation=Operation.ERASE, tasks=tasks)
     async with door.harness.begin() as tx:
-        facts = {"request_id": UUID(path.rpartition("/")[2]), "occurred_at": tx.now, "right": Right.ERASURE}
-        event = FulfilmentBlocked(**facts, operation=Operation.ERASE, tasks=(failed, report("billing", None)))
         await handlers.blocked([event], tx, letters=Letters())
     await door.officer.post(f"{path}/decision", json={"decision": "close_partially"})
     assert (await view_of(door, path))["answer"] == "Nothing of what you asked for could be done in: billing, crm."
