@@ -15,7 +15,6 @@ from opentelemetry import trace
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from deploy.local.paths import ROOT
 from services.intake import api
 from shared.app.service import Running
 from shared.domain import topics
@@ -30,7 +29,7 @@ from shared.runtime.telemetry import Tracing
 from shared.storage import keyring
 from shared.storage.vault import Vault
 
-DOCS = ROOT / "docs"
+DOCS = Path(__file__).parent
 
 _STREETS = {
     Topic.REQUESTS: "What happens to a request, as intake decides it.",
