@@ -9,20 +9,20 @@ from fastapi import APIRouter, FastAPI, Header, Request, Response
 from starlette.types import ASGIApp
 
 from services.intake import answer, correspondence, documents, problems, timeline
-from services.intake.acceptance import Acceptance
+from services.intake.group_commit import Acceptance
 from services.intake.assurance import required_levels
 from services.intake.casework import Casework
-from services.intake.counter import MANY, ONE, BeforeTheRoutes, Counter
+from services.intake.submission import MANY, ONE, BeforeTheRoutes, Counter
 from services.intake.extensions import Extensions
 from services.intake.forwarding import Forwarding
-from services.intake.keys import Keys
+from services.intake.auth import Keys
 from services.intake.letters import Letters
-from services.intake.problems import NotReady
+from services.intake.errors import NotReady
 from services.intake.questions import Questions
 from services.intake.receipts import Receipts
 from services.intake.register import Filed
 from services.intake.reopening import Reopening
-from services.intake.submission import (
+from services.intake.schemas import (
     Decision,
     ExtensionProposal,
     Forwarded,

@@ -6,13 +6,13 @@ from datetime import datetime
 from uuid import UUID
 
 from services.intake import assurance, deferrals, register
-from services.intake.acceptance import verified
-from services.intake.keys import Caller
-from services.intake.problems import BadRequest, NotFound
+from services.intake.group_commit import verified
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, NotFound
 from services.intake.register import Filed
 from services.intake.reopening import Reopening
 from services.intake.request import Request, State
-from services.intake.submission import Assurance, Decision
+from services.intake.schemas import Assurance, Decision
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import LiftDecided, RequestWithdrawn, RetryDecided
 from shared.domain.rights import Outcome, Right

@@ -9,7 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
-from services.intake.keys import Forbidden, Unauthorised
+from services.intake.errors import (
+    BadRequest,
+    ExtensionRefused,
+    Forbidden,
+    IdempotencyKeyReused,
+    NotFound,
+    NotReady,
+    TooLarge,
+    Unauthorised,
+)
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import ClaimExpired, ClaimForged, ClaimMalformed
@@ -26,42 +35,6 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] = []
 
 
-class NotFound(DsrError):
-    """There is nothing here for this key; check the id, and whether this key submitted it."""
-
-    code = "not_found"
-
-
-class KeyReused(DsrError):
-    """The idempotency key was used before with another body; use a new key for a new request."""
-
-    code = "idempotency_key_reused"
-
-
-class TooLarge(DsrError):
-    """More was sent than is accepted at once."""
-
-    code = "too_large"
-
-
-class NotReady(DsrError):
-    """It does not exist yet; ask again when the request is closed."""
-
-    code = "not_ready"
-
-
-class ExtensionRefused(DsrError):
-    """The time limit cannot be extended in this way; the dates stay as they were."""
-
-    code = "extension_refused"
-
-
-class BadRequest(DsrError):
-    """The request cannot be understood."""
-
-    code = "bad_request"
-
-
 STATUS: dict[type[DsrError], int] = {
     BadRequest: 400,
     Unauthorised: 401,
@@ -75,7 +48,7 @@ STATUS: dict[type[DsrError], int] = {
     ExtensionRefused: 409,
     Shredded: 410,
     TooLarge: 413,
-    KeyReused: 422,
+    IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
 }
 MEDIA_TYPE = "application/problem+json"

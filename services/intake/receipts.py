@@ -7,11 +7,11 @@ from pydantic import JsonValue
 
 from services.intake import correspondence, dates
 from services.intake.casework import Casework
-from services.intake.keys import Caller
-from services.intake.problems import BadRequest
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest
 from services.intake.register import Filed
 from services.intake.request import State
-from services.intake.submission import ReceiptCorrection, received_in_the_future
+from services.intake.schemas import ReceiptCorrection, received_in_the_future
 from shared.domain.errors import IllegalTransition
 from shared.domain.time_limit import Arrival, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.intake import correspondence
-from services.intake.acceptance import verified
+from services.intake.group_commit import verified
 from services.intake.letters import Letters
 from services.intake.register import Filed
 from shared.domain.errors import IllegalTransition

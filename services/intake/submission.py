@@ -1,175 +1,109 @@
-"""What may be submitted, and what it becomes: every value checked and normalised before anything is stored."""
+"""The counter: takes what is handed in before the routes are asked, since it is handed in by the thousand.
 
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
-from typing import Annotated, Literal, Self
+FastAPI's routing costs more than the rest of an acceptance; its routes remain for the API's documentation.
+"""
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+import hashlib
+import logging
+from collections.abc import Mapping
 
-from shared.domain.identities import Identity, IdentityType, normalise
-from shared.domain.rights import Right, Role
-from shared.domain.time_limit_policy import Question
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+from services.intake import problems
+from services.intake.group_commit import Acceptance, Accepted, Envelope
+from services.intake.idempotency import Claim
+from services.intake.auth import Caller, Keys
+from services.intake.errors import BadRequest, TooLarge
+from services.intake.schemas import Batch, Submission
+from shared.runtime.telemetry import Tracing, where
 
+log = logging.getLogger(__name__)
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class PhoneClaim(_Strict):
-    """A number, and since when (and until when) it has been the subject's; E.164 or a national form with ``region``."""
-
-    number: Text
-    region: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-
-
-class SubjectClaim(_Strict):
-    """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
-
-    name: Text | None = None
-    email: Text | None = None
-    phones: Annotated[tuple[PhoneClaim, ...], Field(max_length=50)] = ()
-    account_id: Text | None = None
-    sip_uri: Text | None = None
-    country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = Field(
-        default=None, description="where the subject lives, ISO 3166; decides zones and holidays"
-    )
-
-    @model_validator(mode="after")
-    def _somebody(self) -> Self:
-        if not (self.email or self.phones or self.account_id or self.sip_uri):
-            message = "give at least one of email, phones, account_id, sip_uri: a name alone finds nobody for certain"
-            raise ValueError(message)
-        return self
-
-    def identities(self) -> Iterator[Identity]:
-        """Each identity in its one spelling; raises ``MalformedIdentity``."""
-        for kind, value in (
-            (IdentityType.EMAIL, self.email),
-            (IdentityType.ACCOUNT_ID, self.account_id),
-            (IdentityType.SIP_URI, self.sip_uri),
-            (IdentityType.NAME, self.name),
-        ):
-            if value:
-                yield Identity(kind, normalise(kind, value, None))
-        for phone in self.phones:
-            number = normalise(IdentityType.PHONE, phone.number, phone.region)
-            yield Identity(IdentityType.PHONE, number, phone.since, phone.until)
+ONE = "/v1/requests"
+MANY = "/v1/requests/batch"
+MAX_BODY = 4 * 1024 * 1024
+MAX_IDEMPOTENCY_KEY = 200
+_HEADERS = frozenset({b"authorization", b"idempotency-key", b"traceparent", b"content-length"})
 
 
-class Change(_Strict):
-    """A value that is wrong and what it should be (Art. 16)."""
+class Counter:
+    """One body, one shared commit, one answer."""
 
-    field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)]
-    current: Annotated[str, StringConstraints(max_length=2000)] | None = None
-    asserted: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+    def __init__(self, keys: Keys, acceptance: Acceptance, tracing: Tracing) -> None:
+        self._keys = keys
+        self._acceptance = acceptance
+        self._tracing = tracing
 
-
-class Assurance(_Strict):
-    """How sure the channel is that the requester is the subject, and how it came to be."""
-
-    level: Literal["L0", "L1", "L2", "L3"]
-    method: Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
-
-
-class Submission(_Strict):
-    """One data subject request."""
-
-    right: Right
-    subject: SubjectClaim
-    changes: Annotated[tuple[Change, ...], Field(max_length=50)] = ()
-    ground: Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"] | None = None
-    scope: Literal["direct_marketing", "legitimate_interests"] | None = None
-    received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
-    assurance: Assurance | None = None
-    role: Role = Field(
-        default="controller",
-        description="what we are for the data; processor: a customer of ours decides, and we only forward",
-    )
-
-    @model_validator(mode="after")
-    def _fits_the_right(self) -> Self:
-        if (self.right is Right.RECTIFICATION) != bool(self.changes):
-            message = "changes belong to a rectification, and a rectification needs at least one"
-            raise ValueError(message)
-        if (self.right is Right.RESTRICTION) != (self.ground is not None):
-            message = "a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one"
-            raise ValueError(message)
-        if (self.right is Right.OBJECTION) != (self.scope is not None):
-            message = "a scope (Art. 21) belongs to an objection, and an objection needs one"
-            raise ValueError(message)
-        return self
+    async def take(self, scope: Scope, receive: Receive) -> Response:
+        """Takes one request, or a batch if it was posted there; raises what the problems know."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
+        caller = await self._keys.caller(headers.get(b"authorization"))
+        caller.must_be("channel", "privacy")
+        body = await _body(receive, int(headers.get(b"content-length", 0)))
+        batch = scope["path"] == MANY
+        submissions = Batch.model_validate_json(body).requests if batch else (Submission.model_validate_json(body),)
+        with self._tracing.serve("submit", headers.get(b"traceparent")) as trace:
+            envelope = Envelope(caller, _claim(headers, scope["path"], caller, body), trace)
+            accepted = await self._acceptance.accept(submissions, envelope)
+        content: object = {"requests": [_told(a) for a in accepted]} if batch else _told(accepted[0])
+        status = 200 if accepted[0].replayed else 201
+        return Response(orjson.dumps(content), status, media_type="application/json")
 
 
-class Batch(_Strict):
-    """Up to 1,000 requests, accepted together or not at all."""
+class BeforeTheRoutes:
+    """Hands submissions to the counter, and everything else to the routes."""
 
-    requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=1000)]
+    def __init__(self, app: ASGIApp, counter: Counter) -> None:
+        self._app = app
+        self._counter = counter
 
-
-class Verification(_Strict):
-    """What the requester has proved since."""
-
-    assurance: Assurance
-
-
-class QuestionAsked(_Strict):
-    """What the requester is asked."""
-
-    question: Question
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-    condition_recorded: bool = Field(
-        default=False, description="reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file"
-    )
-
-
-class QuestionReply(_Strict):
-    """What the requester answered."""
-
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-    received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in (ONE, MANY):
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = await self._counter.take(scope, receive)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001  # whatever it is, whoever handed something in gets an answer
+            answer = problems.answer(error) or _unforeseen(error)
+        await answer(scope, receive, send)
 
 
-class ReceiptCorrection(_Strict):
-    """When a request really reached the company, and how that came to light."""
-
-    received_at: AwareDatetime
-    country: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = Field(
-        default=None, description="where the subject lives, ISO 3166; as it was, if left out"
-    )
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+def _unforeseen(error: Exception) -> Response:
+    log.error("a submission broke: %s", where(error))
+    return problems.unforeseen()
 
 
-class Forwarded(_Strict):
-    """To whom a request was passed on."""
-
-    controller: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
-        description="the customer who decides about the data, as their contract names them"
-    )
-    may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
-
-
-class ExtensionProposal(_Strict):
-    """Why a request needs more time, and until when."""
-
-    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
-    explanation: Annotated[str, StringConstraints(max_length=4000)]
-    new_due: date
-
-
-class Decision(_Strict):
-    """What a person decided about a request whose downstream failed."""
-
-    decision: Literal["retry", "close_partially"]
+async def _body(receive: Receive, length: int) -> bytes:
+    if length > MAX_BODY:
+        raise TooLarge("the body is larger than 4 MiB; send fewer requests at once")
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_BODY:
+            raise TooLarge("the body is larger than 4 MiB; send fewer requests at once")
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
-LATEST_RECEIPT = timedelta(minutes=5)
-"""How far a channel's clock may be ahead of ours."""
+def _claim(headers: Mapping[bytes, str], path: str, caller: Caller, body: bytes) -> Claim | None:
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY or not key.isascii() or not key.isprintable():
+        raise BadRequest("an Idempotency-Key has 1 to 200 printable ASCII characters")
+    return Claim(caller.key_id, key, hashlib.sha256(path.encode() + b"\0" + body).digest())
 
 
-def received_in_the_future(received_at: datetime, now: datetime) -> bool:
-    """Whether a stated receipt lies ahead of any clock error."""
-    return received_at > now + LATEST_RECEIPT
+def _told(accepted: Accepted) -> dict[str, object]:
+    return {"request_id": str(accepted.request_id), "state": accepted.state, "due_on": accepted.due_on}

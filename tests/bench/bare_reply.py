@@ -12,9 +12,9 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI, Request
 
-from services.intake.documents import Receipt
+from services.intake.schemas import Receipt
 from services.intake.request import State
-from services.intake.submission import Submission
+from services.intake.schemas import Submission
 
 
 def application(kind: str) -> FastAPI:

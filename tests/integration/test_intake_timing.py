@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from services.intake import api, handlers
-from services.intake.keys import create
+from services.intake.auth import create
 from shared.app.service import Running
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, FulfilmentCompleted, TargetMissed
 from shared.domain.operations import Operation

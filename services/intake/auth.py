@@ -1,6 +1,6 @@
 """API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role.
 
-``python -m services.intake.keys --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits
+``python -m services.intake.auth --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits
 and follows its own requests, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its
 tasks.
 """
@@ -16,25 +16,14 @@ from datetime import datetime
 import asyncpg
 import typer
 
+from services.intake.errors import Forbidden, Unauthorised
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError
 from shared.storage.postgres import PostgresSettings
 
-FORM = re.compile(r"Bearer dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
-_REMEMBER = 10.0
-
-
-class Unauthorised(DsrError):
-    """No valid API key was given; send ``Authorization: Bearer dsr_…`` with a key that has not been revoked."""
-
-    code = "unauthorised"
-
-
-class Forbidden(DsrError):
-    """The API key is valid, and its role does not allow this."""
-
-    code = "forbidden"
+_CACHE_SECONDS = 10.0
+_UNKNOWN = "the API key is unknown or was revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +45,38 @@ class Caller:
             raise Forbidden(message)
 
 
-class Keys:
-    """Knows callers by their keys; what the database said is believed for ten seconds, so a revoked key dies soon."""
+class ApiKeys:
+    """Finds callers by their API keys; rows are cached for ten seconds, so a revoked key stops working soon."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._known: dict[str, tuple[float, bytes, str]] = {}
+        self._cache: dict[str, tuple[float, bytes, str]] = {}
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """Who sent this ``Authorization`` header; raises ``Unauthorised``."""
-        match = FORM.fullmatch(authorization or "")
+    async def caller(self, token: str | None) -> Caller:
+        """Whose API key this bearer token is.
+
+        Raises:
+            Unauthorised: it is none, or was revoked
+        """
+        match = _TOKEN.fullmatch(token or "")
         if match is None:
-            message = "send `Authorization: Bearer dsr_…` with an API key of this platform"
-            raise Unauthorised(message)
+            raise Unauthorised("send `Authorization: Bearer dsr_…` with an API key of this platform")
         key_id, secret = match.groups()
         now = asyncio.get_running_loop().time()  # read once per turn of the loop, not once per call
-        known = self._known.get(key_id)
-        if known is None or known[0] < now:
-            if known:
-                self._known[key_id] = (now + _REMEMBER, known[1], known[2])  # others need not ask while we do
+        cached = self._cache.get(key_id)
+        if cached is None or cached[0] < now:
+            if cached:
+                self._cache[key_id] = (now + _CACHE_SECONDS, *cached[1:])  # others need not ask while we do
             row = await self._pool.fetchrow(
                 "SELECT hash, role FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
             )
-            known = (now + _REMEMBER, row[0], row[1]) if row else (now, b"", "")
-            if row:
-                self._known[key_id] = known
-            else:
-                self._known.pop(key_id, None)
-        if not hmac.compare_digest(known[1], hash_of(secret)):
-            message = "the API key is unknown or was revoked"
-            raise Unauthorised(message)
-        return Caller(key_id, known[2])
+            if row is None:
+                self._cache.pop(key_id, None)
+                raise Unauthorised(_UNKNOWN)
+            cached = self._cache[key_id] = (now + _CACHE_SECONDS, row[0], row[1])
+        if not hmac.compare_digest(cached[1], hash_of(secret)):
+            raise Unauthorised(_UNKNOWN)
+        return Caller(key_id, cached[2])
 
 
 def hash_of(secret: str) -> bytes:

@@ -10,10 +10,10 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake import assurance, idempotency
-from services.intake.keys import Caller
-from services.intake.problems import BadRequest, KeyReused
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, IdempotencyKeyReused
 from services.intake.request import Request, State
-from services.intake.submission import Submission, received_in_the_future
+from services.intake.schemas import Submission, received_in_the_future
 from shared.domain.events import Event, RequestReceived, RequestVerified
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, due_on
@@ -91,7 +91,7 @@ class Acceptance:
     async def accept(self, submissions: Sequence[Submission], envelope: Envelope) -> list[Accepted]:
         """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
 
-        Raises ``KeyReused``, ``BadRequest`` or ``MalformedIdentity``; nothing is stored then.
+        Raises ``IdempotencyKeyReused``, ``BadRequest`` or ``MalformedIdentity``; nothing is stored then.
         """
         now = self._transactions.clock.now()
         prepared = [self._prepare(submission, now) for submission in submissions]
@@ -173,7 +173,7 @@ class Acceptance:
                 else:
                     waiting.answer.set_result(answer)
 
-    async def _commit(self, group: Sequence[_Waiting]) -> list[list[Accepted] | KeyReused]:
+    async def _commit(self, group: Sequence[_Waiting]) -> list[list[Accepted] | IdempotencyKeyReused]:
         async with self._transactions.begin() as tx:
             claims = {w.envelope.claim: [p.request.request_id for p in w.prepared] for w in group if w.envelope.claim}
             earlier = await idempotency.claim(tx, claims) if claims else {}
@@ -244,7 +244,7 @@ def _next_group(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Wait
     return now, later
 
 
-def _replay(envelope: Envelope, earlier: idempotency.Earlier) -> list[Accepted] | KeyReused:
+def _replay(envelope: Envelope, earlier: idempotency.Earlier) -> list[Accepted] | IdempotencyKeyReused:
     if envelope.claim is None or earlier.body_hash != envelope.claim.body_hash:
-        return KeyReused("this idempotency key was used before with another body; nothing was stored")
+        return IdempotencyKeyReused("this idempotency key was used before with another body; nothing was stored")
     return [Accepted(request_id, state, due_on, replayed=True) for request_id, state, due_on in earlier.requests]
