@@ -1,8 +1,7 @@
 """API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role.
 
-``python -m services.intake.auth --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits
-and follows its own requests, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its
-tasks.
+``dsr api-key new --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits and follows its own requests,
+``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks.
 """
 
 import asyncio
@@ -14,21 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
-import typer
 
 from services.intake.errors import Forbidden, Unauthorised
-from shared.domain.clock import SystemClock
-from shared.storage.postgres import PostgresSettings
 
-_TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
+_TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
-_UNKNOWN = "the API key is unknown or was revoked"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key it was."""
+    """Whose API key it was."""
 
     key_id: str
     role: str
@@ -41,8 +36,7 @@ class Caller:
     def must_be(self, *roles: str) -> None:
         """Raises ``Forbidden`` unless the key has one of these roles."""
         if self.role not in roles:
-            message = f"this needs a key with the role {' or '.join(roles)}"
-            raise Forbidden(message)
+            raise Forbidden(f"this needs a key with the role {' or '.join(roles)}")
 
 
 class ApiKeys:
@@ -56,7 +50,7 @@ class ApiKeys:
         """Whose API key this bearer token is.
 
         Raises:
-            Unauthorised: it is none, or was revoked
+            Unauthorised: it is none, is unknown or was revoked
         """
         match = _TOKEN.fullmatch(token or "")
         if match is None:
@@ -70,64 +64,38 @@ class ApiKeys:
             row = await self._pool.fetchrow(
                 "SELECT hash, role FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
             )
-            if row is None:
+            cached = (now + _CACHE_SECONDS, row[0], row[1]) if row else None
+            if cached:
+                self._cache[key_id] = cached
+            else:
                 self._cache.pop(key_id, None)
-                raise Unauthorised(_UNKNOWN)
-            cached = self._cache[key_id] = (now + _CACHE_SECONDS, row[0], row[1])
-        if not hmac.compare_digest(cached[1], hash_of(secret)):
-            raise Unauthorised(_UNKNOWN)
+        if cached is None or not hmac.compare_digest(cached[1], _hash(secret)):
+            raise Unauthorised("the API key is unknown or was revoked")
         return Caller(key_id, cached[2])
-
-
-def hash_of(secret: str) -> bytes:
-    """What is stored of a key: its secret is 256 random bits, so one round of SHA-256 is enough."""
-    return hashlib.sha256(secret.encode()).digest()
 
 
 async def create(dsn: str, role: str, now: datetime) -> str:
     """Makes a key with that role and returns it, for the only time."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(
-            "INSERT INTO intake.api_key (key_id, hash, role, created_at) VALUES ($1, $2, $3, $4)",
-            key_id,
-            hash_of(secret),
-            role,
-            now,
-        )
-    finally:
-        await connection.close()
+    insert = "INSERT INTO intake.api_key (key_id, hash, role, created_at) VALUES ($1, $2, $3, $4)"
+    await _execute(dsn, insert, key_id, _hash(secret), role, now)
     return f"dsr_{key_id}_{secret}"
 
 
 async def revoke(dsn: str, key_id: str, now: datetime) -> bool:
     """Revokes a key by its id; returns whether there was one to revoke."""
+    update = "UPDATE intake.api_key SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL"
+    return await _execute(dsn, update, key_id, now) == "UPDATE 1"
+
+
+def _hash(secret: str) -> bytes:
+    """What is stored of a key: its secret is 256 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def _execute(dsn: str, statement: str, *arguments: object) -> str:
     connection = await asyncpg.connect(dsn)
     try:
-        status = await connection.execute(
-            "UPDATE intake.api_key SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL", key_id, now
-        )
+        return str(await connection.execute(statement, *arguments))
     finally:
         await connection.close()
-    return bool(status == "UPDATE 1")
-
-
-def main(
-    role: str = typer.Option("", help="channel, privacy or downstream:<system>"),
-    revoked: str = typer.Option("", "--revoke"),
-) -> None:
-    """Makes an API key with a role, or revokes one by its id."""
-    dsn = PostgresSettings().dsn
-    now = SystemClock().now()
-    if revoked:
-        if not asyncio.run(revoke(dsn, revoked, now)):
-            raise typer.BadParameter("no such key, or revoked before")
-        return
-    if not ROLE.fullmatch(role):
-        raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
-    typer.echo(asyncio.run(create(dsn, role, now)))
-
-
-if __name__ == "__main__":
-    typer.run(main)

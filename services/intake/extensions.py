@@ -5,11 +5,11 @@ from datetime import date
 from uuid import UUID
 
 from services.intake import correspondence, register
-from services.intake.casework import Casework
-from services.intake.extension import Extension, ExtensionFlaw, flaws
 from services.intake.auth import Caller
-from services.intake.letters import Letters
+from services.intake.casework import Casework
 from services.intake.errors import ExtensionRefused, NotReady
+from services.intake.extension import Extension, ExtensionFlaw, flaws
+from services.intake.letters import Letters
 from services.intake.register import Filed
 from services.intake.request import State
 from services.intake.schemas import ExtensionProposal

@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import correspondence, register
-from services.intake.casework import Casework
 from services.intake.auth import Caller
+from services.intake.casework import Casework
 from services.intake.letters import Letters
 from services.intake.request import State
 from services.intake.schemas import Forwarded

@@ -1,26 +1,20 @@
-"""Accepting requests durably: whoever asks while a commit is under way shares the next one."""
+"""Storing submissions durably: whoever submits while a commit is under way shares the next one."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 from pydantic import JsonValue
-from uuid_utils.compat import uuid7
 
-from services.intake import assurance, idempotency
 from services.intake.auth import Caller
-from services.intake.errors import BadRequest, IdempotencyKeyReused
+from services.intake.errors import IdempotencyKeyReused
 from services.intake.request import Request, State
-from services.intake.schemas import Submission, received_in_the_future
-from shared.domain.events import Event, RequestReceived, RequestVerified
-from shared.domain.rights import Right
-from shared.domain.time_limit import Arrival, calc_version, due_on
-from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.events import Event
+from shared.domain.time_limit import Arrival
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import REQUESTS
-from shared.storage.vault import SubjectData
 
 _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
@@ -41,15 +35,51 @@ _COLUMNS = [
     "role",
     "calc_version",
 ]
+_CLAIM = """
+INSERT INTO idempotency (key_id, idempotency_key, body_hash, request_ids, accepted_at)
+SELECT c.key_id, c.idempotency_key, c.body_hash, c.request_ids, $5
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (key_id, idempotency_key, body_hash, request_ids)
+ON CONFLICT DO NOTHING RETURNING key_id, idempotency_key
+"""
+_CLAIMED = """
+SELECT i.key_id, i.idempotency_key, i.body_hash, i.request_ids
+FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (key_id, idempotency_key) USING (key_id, idempotency_key)
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """What came with one HTTP request: who sent it, under which idempotency key if any, and its trace."""
+class IdempotencyKey:
+    """One use of an idempotency key: by which API key, with which body (SHA-256)."""
+
+    key_id: str
+    value: str
+    body_hash: bytes
+
+    @property
+    def unique(self) -> tuple[str, str]:
+        """What no other submission may have."""
+        return self.key_id, self.value
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionContext:
+    """What came with a submission: who sent it, under which idempotency key if any, and its trace."""
 
     caller: Caller
-    claim: idempotency.Claim | None
+    idempotency_key: IdempotencyKey | None
     traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """A request that is ready to be stored: with its subject sealed, its events, and what the evidence says of it."""
+
+    request: Request
+    arrival: Arrival
+    calc_version: str
+    subject_row: tuple[object, ...]
+    events: tuple[Event, ...]
+    evidence: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,188 +93,134 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    envelope: Envelope
-    prepared: Sequence["_Prepared"]
-    answer: "asyncio.Future[list[Accepted]]"
+class _Submission:
+    context: SubmissionContext
+    prepared: Sequence[PreparedRequest]
+    accepted: "asyncio.Future[list[Accepted]]"
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    request: Request
-    arrival: Arrival
-    subject_row: tuple[object, ...]
-    events: tuple[Event, ...]
-    record: Mapping[str, JsonValue]
+class GroupCommit:
+    """Commits what was submitted since the last commit began, in one transaction."""
 
+    def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
+        self._unit_of_work = unit_of_work
+        self._waiting: list[_Submission] = []
+        self._task: asyncio.Task[None] | None = None
 
-class Acceptance:
-    """The counter at which requests are handed in."""
-
-    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, required: Mapping[Right, str]) -> None:
-        self._transactions = unit_of_work
-        self._policy = policy
-        self._required = required
-        self._waiting: list[_Waiting] = []
-        self._working: asyncio.Task[None] | None = None
-
-    async def accept(self, submissions: Sequence[Submission], envelope: Envelope) -> list[Accepted]:
+    async def store(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
         """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
 
-        Raises ``IdempotencyKeyReused``, ``BadRequest`` or ``MalformedIdentity``; nothing is stored then.
+        Raises:
+            IdempotencyKeyReused: the key came before with another body
         """
-        now = self._transactions.clock.now()
-        prepared = [self._prepare(submission, now) for submission in submissions]
-        answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(envelope, prepared, answer))
-        if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._work())
-        return await answer
+        accepted: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Submission(context, prepared, accepted))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await accepted
 
-    def _prepare(self, submission: Submission, now: datetime) -> _Prepared:
-        received_at = submission.received_at or now
-        if received_in_the_future(received_at, now):
-            raise BadRequest("received_at lies in the future; leave it out, or give the instant at which it arrived")
-        country = submission.subject.country
-        arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
-        scope = submission.ground or submission.scope
-        request = Request(
-            request_id=uuid7(),
-            subject_ref=uuid7(),
-            right=submission.right,
-            state=State.RECEIVED,
-            scope=scope,
-            channel="api",
-            received_at=received_at,
-            accepted_at=now,
-            due_on=due_on(arrival, submission.right, scope, self._policy, submission.role),
-            role=submission.role,
-        )
-        sure = assurance.suffices(submission.assurance, submission.right, self._required)
-        statement = SubjectData(
-            tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
-        )
-        received = RequestReceived(
-            request_id=request.request_id,
-            occurred_at=now,
-            right=request.right,
-            subject=request.subject_ref,
-            channel=request.channel,
-            received_at=received_at,
-            zones=arrival.zones,
-            calendar=self._policy.calendar_of(country),
-            scope=request.scope,
-            role=request.role,
-            due_on=request.due_on,
-        )
-        ours = request.role == "controller"  # else whoever decides about the data finds out who asks
-        request = request.to(State.AWAITING_IDENTITY if ours and not sure else request.goes_on)
-        record: dict[str, JsonValue] = {
-            "right": request.right,
-            "role": request.role,
-            "state": request.state,
-            "due_on": request.due_on.isoformat(),
-        }
-        if submission.assurance:
-            record |= {"level": submission.assurance.level, "method": submission.assurance.method}
-        return _Prepared(
-            request,
-            arrival,
-            self._transactions.vault.new_subject(request.subject_ref, statement, now),
-            (received, verified(request, now)) if ours and sure else (received,),
-            record,
-        )
-
-    async def _work(self) -> None:
+    async def _run(self) -> None:
         while self._waiting:
             group, self._waiting = _next_group(self._waiting)
+            answers: Sequence[list[Accepted] | Exception]
             try:
                 answers = await self._commit(group)
-            except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
-                for waiting in group:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(error)
-                continue
-            for waiting, answer in zip(group, answers, strict=True):
-                if waiting.answer.done():
+            except Exception as error:  # noqa: BLE001  # every caller must hear of it, whatever it is
+                answers = [error] * len(group)
+            for submission, answer in zip(group, answers, strict=True):
+                if submission.accepted.done():
                     continue
                 if isinstance(answer, Exception):
-                    waiting.answer.set_exception(answer)
+                    submission.accepted.set_exception(answer)
                 else:
-                    waiting.answer.set_result(answer)
+                    submission.accepted.set_result(answer)
 
-    async def _commit(self, group: Sequence[_Waiting]) -> list[list[Accepted] | IdempotencyKeyReused]:
-        async with self._transactions.begin() as tx:
-            claims = {w.envelope.claim: [p.request.request_id for p in w.prepared] for w in group if w.envelope.claim}
-            earlier = await idempotency.claim(tx, claims) if claims else {}
-            fresh = [waiting for waiting in group if waiting.envelope.claim not in earlier]
-            await self._store(tx, fresh)
-        for waiting in fresh:
-            for prepared in waiting.prepared:
-                REQUESTS.labels(prepared.request.right, "accepted").inc()
-                if prepared.request.state is State.AWAITING_IDENTITY:
-                    REQUESTS.labels(prepared.request.right, "identity_needed").inc()
+    async def _commit(self, group: Sequence[_Submission]) -> list[list[Accepted] | Exception]:
+        async with self._unit_of_work.begin() as tx:
+            replays = await _claim_keys(tx, group)
+            fresh = [each for each in group if each.context.idempotency_key not in replays]
+            await _insert(tx, fresh)
+        for request in (prepared.request for each in fresh for prepared in each.prepared):
+            REQUESTS.labels(request.right, "accepted").inc()
+            if request.state is State.AWAITING_IDENTITY:
+                REQUESTS.labels(request.right, "identity_needed").inc()
         return [
-            _replay(waiting.envelope, earlier[waiting.envelope.claim])
-            if waiting.envelope.claim in earlier
-            else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in waiting.prepared]
-            for waiting in group
+            replays[key]
+            if (key := each.context.idempotency_key) in replays
+            else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in each.prepared]
+            for each in group
         ]
 
-    async def _store(self, tx: UnitOfWork, fresh: Sequence[_Waiting]) -> None:
-        everything = [(waiting.envelope, prepared) for waiting in fresh for prepared in waiting.prepared]
-        if not everything:
-            return
-        await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
-        version = calc_version(self._policy)
-        rows = [
-            (
-                *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel),
-                *(envelope.caller.key_id, r.received_at, r.accepted_at, r.due_on, arrival.zones, arrival.calendar),
-                *(r.role, version),
-            )
-            for envelope, r, arrival in ((envelope, p.request, p.arrival) for envelope, p in everything)
-        ]
-        await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
-        for envelope, prepared in everything:
-            request_id = prepared.request.request_id
-            tx.traces[request_id] = envelope.traceparent
-            tx.log_evidence(request_id, "request.received", prepared.record, envelope.caller.actor)
-            for event in prepared.events:
-                tx.publish(event)
 
-
-def verified(request: Request, now: datetime) -> RequestVerified:
-    """The requester is who they say: fulfilment may begin."""
-    return RequestVerified(
-        request_id=request.request_id,
-        occurred_at=now,
-        right=request.right,
-        subject=request.subject_ref,
-        scope=request.scope,
-        due_on=request.due_on,
-    )
-
-
-def _next_group(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-    """Those to commit now and those to commit after: one idempotency key at most once, and no more than is bearable."""
-    now: list[_Waiting] = []
-    later: list[_Waiting] = []
-    claimed: set[tuple[str, str]] = set()
+def _next_group(waiting: Sequence[_Submission]) -> tuple[list[_Submission], list[_Submission]]:
+    """Those to commit now and those to commit after: each idempotency key once, and no more than the largest group."""
+    now: list[_Submission] = []
+    later: list[_Submission] = []
+    taken: set[tuple[str, str]] = set()
     size = 0
     for each in waiting:
-        key = each.envelope.claim and (each.envelope.claim.key_id, each.envelope.claim.idempotency_key)
-        if key in claimed or (now and size + len(each.prepared) > _LARGEST_GROUP):
+        key = each.context.idempotency_key and each.context.idempotency_key.unique
+        if key in taken or (now and size + len(each.prepared) > _LARGEST_GROUP):
             later.append(each)
         else:
             now.append(each)
             size += len(each.prepared)
         if key:
-            claimed.add(key)
+            taken.add(key)
     return now, later
 
 
-def _replay(envelope: Envelope, earlier: idempotency.Earlier) -> list[Accepted] | IdempotencyKeyReused:
-    if envelope.claim is None or earlier.body_hash != envelope.claim.body_hash:
-        return IdempotencyKeyReused("this idempotency key was used before with another body; nothing was stored")
-    return [Accepted(request_id, state, due_on, replayed=True) for request_id, state, due_on in earlier.requests]
+async def _claim_keys(
+    tx: UnitOfWork, group: Sequence[_Submission]
+) -> dict[IdempotencyKey | None, list[Accepted] | Exception]:
+    """Takes the idempotency keys of a group; returns the answer for each that was taken before."""
+    ids = {
+        key: [p.request.request_id for p in each.prepared] for each in group if (key := each.context.idempotency_key)
+    }
+    if not ids:
+        return {}
+    packed = [b"".join(request_id.bytes for request_id in of_one) for of_one in ids.values()]
+    columns = [k.key_id for k in ids], [k.value for k in ids], [k.body_hash for k in ids], packed
+    claimed = {(row[0], row[1]) for row in await tx.connection.fetch(_CLAIM, *columns, tx.now)}
+    replayed = [key for key in ids if key.unique not in claimed]
+    if not replayed:
+        return {}
+    rows = await tx.connection.fetch(_CLAIMED, [k.key_id for k in replayed], [k.value for k in replayed])
+    first = {(row[0], row[1]): (row[2], _unpacked(row[3])) for row in rows}
+    every = [request_id for _, request_ids in first.values() for request_id in request_ids]
+    query = "SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)"
+    accepted = {
+        row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)
+    }
+    reused = "this idempotency key was used before with another body; nothing was stored"
+    return {
+        key: [accepted[request_id] for request_id in first[key.unique][1]]
+        if key.body_hash == first[key.unique][0]
+        else IdempotencyKeyReused(reused)
+        for key in replayed
+    }
+
+
+async def _insert(tx: UnitOfWork, submissions: Sequence[_Submission]) -> None:
+    everything = [(each.context, prepared) for each in submissions for prepared in each.prepared]
+    if not everything:
+        return
+    await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
+    rows = [
+        (
+            *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel, context.caller.key_id),
+            *(r.received_at, r.accepted_at, r.due_on, p.arrival.zones, p.arrival.calendar, r.role, p.calc_version),
+        )
+        for context, p, r in ((context, p, p.request) for context, p in everything)
+    ]
+    await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+    for context, prepared in everything:
+        request_id = prepared.request.request_id
+        tx.traces[request_id] = context.traceparent
+        tx.log_evidence(request_id, "request.received", prepared.evidence, context.caller.actor)
+        for event in prepared.events:
+            tx.publish(event)
+
+
+def _unpacked(ids: bytes) -> list[UUID]:
+    return [UUID(bytes=ids[start : start + 16]) for start in range(0, len(ids), 16)]

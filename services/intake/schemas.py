@@ -1,4 +1,4 @@
-"""Bodies and answers of the API: every value is checked and normalised, and nothing that is not declared is accepted."""
+"""Bodies and answers of the API: every value is checked and normalised, and nothing undeclared is accepted."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -29,8 +29,8 @@ class PhoneNumber(_Strict):
     region: Country | None = Field(default=None, description="ISO 3166 country in which `number` is dialled")
     since: AwareDatetime | None = Field(
         default=None,
-        description="From when the number was the subject's. Numbers change hands: without it, call records and whatever"
-        " else bears a time are not searched by this number, since they may be about somebody else.",
+        description="From when the number was the subject's. Numbers change hands: without it, call records, and what"
+        " else bears a time, are not searched by this number, since they may be about somebody else.",
     )
     until: AwareDatetime | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
 
@@ -91,9 +91,9 @@ class Assurance(_Strict):
     """How sure the channel is that the requester is the subject, and how it came to be."""
 
     level: Literal["L0", "L1", "L2", "L3"] = Field(
-        description="`L0`: an identifier, and nothing more. `L1`: control of one contact point of record. `L2`: signed in"
-        " with a second factor, or control of two contact points. `L3`: looked at in person, where `L2` cannot be had and"
-        " much harm could be done. A request that comes with less than the policy requires for its right waits in"
+        description="`L0`: an identifier, and nothing more. `L1`: control of one contact point of record. `L2`: signed"
+        " in with a second factor, or control of two contact points. `L3`: a person has looked, where `L2` cannot be"
+        " had and much harm could be done. A request with less than the policy requires for its right waits in"
         " `awaiting_identity`."
     )
     method: Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")] = Field(examples=["signed_in_mfa"])

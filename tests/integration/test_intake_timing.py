@@ -4,14 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
 
-from services.intake import api, handlers
+from services.intake import handlers
+from services.intake.api import app
 from services.intake.auth import create
 from shared.app.service import Running
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, FulfilmentCompleted, TargetMissed
@@ -62,7 +63,7 @@ async def door(database: str, clock: SetClock, keys: Keyring) -> AsyncIterator[D
     async with await connect_pool(PostgresSettings(dsn=database), ServiceName.INTAKE) as pool:
         harness = UnitOfWorkFactory(pool, ServiceName.INTAKE, clock, Vault(keys), {})
         running = Running(Settings.__new__(Settings), harness, TRACING, Heartbeats(), asyncio.Event())
-        transport = httpx.ASGITransport(api.build(running))
+        transport = httpx.ASGITransport(app.build(running))
         clients = []
         for role in ("channel", "privacy", "privacy"):
             key = await create(database, role, clock.now())
@@ -200,6 +201,17 @@ async def test_a_clarification_that_is_answered_before_the_work_ends_closes_with
     await _complete(door, path)
     assert replied.json()["state"] == "in_progress"
     assert (await door.channel.get(path)).json()["outcome"] == "fulfilled"
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(5, 200), (6, 400)])
+async def test_a_reply_may_be_as_far_ahead_of_our_clock_as_a_request(
+    door: Door, clock: SetClock, minutes: int, status: int
+) -> None:
+    path = await door.submit()
+    await door.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which?"})
+    received_at = (clock.now() + timedelta(minutes=minutes)).isoformat()
+    replied = await door.channel.post(f"{path}/reply", json={"text": "everything", "received_at": received_at})
+    assert replied.status_code == status
 
 
 async def test_proof_of_identity_answers_the_question_about_it(door: Door) -> None:
