@@ -70,7 +70,7 @@ test-unit: .venv/.stamp ## Run the pure tests alone (seconds)
 
 .PHONY: demo
 demo: .venv/.stamp ## Start the whole product on this machine and watch requests close (EXIT=1 ends by itself)
-	@$(python) -m deploy.local.demo $(if $(EXIT),--exit,)
+	@$(python) -m deploy.demo $(if $(EXIT),--exit,)
 
 .PHONY: bench
 bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/latest.json
@@ -81,7 +81,7 @@ docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the co
 	$(python) -m deploy.documents
 
 .PHONY: dashboards
-dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/grafana/dashboards from the code
+dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/k8s/components/observability/dashboards from the code
 	$(python) -m deploy.grafana
 
 .PHONY: k8s

@@ -26,9 +26,9 @@ from shared.fulfilment import store as fulfilment
 from shared.fulfilment import task_metrics
 from shared.fulfilment.queue import Claim, Conclusion
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.runtime import metrics, retry, telemetry
+from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.patience import retry_while_unavailable
+from shared.runtime.loops import backoff, retry_while_unavailable
 from shared.runtime.settings import WorkSettings
 from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.vault import Sealing, SubjectData, encode_identities
@@ -215,7 +215,7 @@ class Worker:
             case Pending():
                 return Conclusion(claim, "ready", None, None, now + result.retry_in)
             case Unavailable():
-                pause = retry.pause(claim.attempt, self._settings)
+                pause = backoff(claim.attempt, self._settings)
                 return Conclusion(claim, "ready", None, result.code, now + pause)
             case Refused():
                 return Conclusion(claim, "failed", None, result.code, now)

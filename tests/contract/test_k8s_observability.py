@@ -1,6 +1,5 @@
 """What the cluster's Prometheus and Grafana are given is what the repository says of alerts and dashboards."""
 
-import json
 import re
 
 import yaml
@@ -9,7 +8,7 @@ from deploy.k8s_render import Object
 from deploy.local.paths import ROOT
 from shared.domain.topics import ServiceName
 from tests.fixtures.manifests import of, one
-from tests.fixtures.observation import GRAFANA, RULES, rules
+from tests.fixtures.observation import DASHBOARDS, GRAFANA, RULES, rules
 
 LARGEST = 1024 * 1024
 """Bytes that a ConfigMap can hold."""
@@ -25,8 +24,7 @@ def test_the_cluster_gets_every_rule_as_prometheus_has_it(production: list[Objec
 def test_the_cluster_gets_every_dashboard_where_grafana_s_sidecar_looks(production: list[Object]) -> None:
     found = [each for each in of(production, "ConfigMap") if "grafana_dashboard" in each["metadata"].get("labels", {})]
     given = {name: text for each in found for name, text in each["data"].items()}
-    kept = {path.name: path.read_text() for path in (GRAFANA / "dashboards").glob("*.json")}
-    assert {name: json.loads(text) for name, text in given.items()} == {k: json.loads(v) for k, v in kept.items()}
+    assert given == {path.name: path.read_text() for path in DASHBOARDS.glob("*.json")}
     provider = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "dsr.yaml").read_text())["providers"][0]
     for each in found:
         assert each["metadata"]["labels"]["grafana_dashboard"] == "1"

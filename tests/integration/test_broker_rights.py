@@ -32,7 +32,7 @@ def full(guarded: Guarded) -> Guarded:
     """The same, with a record on every topic, put there by who may do all."""
 
     async def fill() -> None:
-        admin = KafkaProducer(guarded.bootstrap, guarded.as_user(ADMIN))
+        admin = KafkaProducer(guarded.as_user(ADMIN))
         await admin.start()
         await admin.send([Message(topic, b"key", b"value") for topic in k8s_documents.declared([SYSTEM])])
         await admin.stop()
@@ -43,7 +43,7 @@ def full(guarded: Guarded) -> Guarded:
 
 @pytest.fixture
 async def producer(guarded: Guarded, request: pytest.FixtureRequest) -> AsyncIterator[KafkaProducer]:
-    made = KafkaProducer(guarded.bootstrap, guarded.as_user(f"dsr-{request.param}"))
+    made = KafkaProducer(guarded.as_user(f"dsr-{request.param}"))
     await made.start()
     yield made
     given_up = [task for task in asyncio.all_tasks() if "_retire" in repr(task.get_coro())]
@@ -55,10 +55,9 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
     """Whether that user can read the topic as a member of the group."""
     consumer: Any = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=guarded.bootstrap,
         group_id=group,
         auto_offset_reset="earliest",
-        **guarded.as_user(user),
+        **guarded.as_user(user).client(),
     )
     try:
         await consumer.start()
