@@ -28,7 +28,6 @@ from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import ClaimExpired, ClaimForged, ClaimMalformed
 from shared.storage.postgres import AWAY
 
-_INVALID = "The request is not valid; `errors` says what to change."
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[DsrError], int] = {
     BadRequest: 400,
@@ -45,6 +44,10 @@ STATUS: dict[type[DsrError], int] = {
     TooLarge: 413,
     IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
+}
+_ALWAYS = {
+    422: "The request is not valid; `errors` says what to change.",
+    503: "Nothing was stored; try again.",
 }
 
 
@@ -97,7 +100,8 @@ def documented(*errors: type[DsrError]) -> dict[int | str, dict[str, Any]]:
     """What the API's document says of the problems of an operation, by status."""
     titles: dict[int | str, list[str]] = {}
     for error in errors:
-        titles.setdefault(STATUS[error], [_INVALID] if STATUS[error] == 422 else []).append(_title(error))
+        status = STATUS[error]
+        titles.setdefault(status, [_ALWAYS[status]] if status in _ALWAYS else []).append(_title(error))
     return {status: {"model": Problem, "description": " ".join(said)} for status, said in titles.items()}
 
 
@@ -118,9 +122,7 @@ def _title(error: type[DsrError]) -> str:
     return (error.__doc__ or error.code).split(";", 1)[0].split(". ", 1)[0].strip().rstrip(".") + "."
 
 
-EVERYWHERE: dict[int | str, dict[str, Any]] = {
-    **documented(Unauthorised, Forbidden),
-    422: {"model": Problem, "description": _INVALID},
-    503: {"model": Problem, "description": "Nothing was stored; try again."},
+EVERYWHERE = documented(Unauthorised, Forbidden) | {
+    status: {"model": Problem, "description": said} for status, said in _ALWAYS.items()
 }
 """The problems that every operation may have."""

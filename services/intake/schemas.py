@@ -5,7 +5,17 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from services.intake.request import State
 from shared.domain.events import TaskReport
@@ -15,6 +25,10 @@ from shared.domain.time_limit_policy import Question
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+Instant = Annotated[
+    datetime, PlainSerializer(datetime.isoformat), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""Shown with its offset, as `+00:00`."""
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
 
 
@@ -234,10 +248,10 @@ class RequestView(BaseModel):
     resumable: bool = Field(description="closed for want of an answer, which may still come at any time")
     scope: str | None
     role: Role
-    received_at: datetime
+    received_at: Instant
     due_on: date
     warning: str | None
-    closed_at: datetime | None
+    closed_at: Instant | None
     answer: str
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
@@ -246,7 +260,7 @@ class RequestView(BaseModel):
 class TimelineEntry(BaseModel):
     """One thing that was done."""
 
-    at: datetime
+    at: Instant
     service: str
     actor: str
     action: str
@@ -265,7 +279,7 @@ class LetterView(BaseModel):
 
     letter_id: UUID
     kind: str
-    written_at: datetime
+    written_at: Instant
     subject: str
     body: str
 
