@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from deploy.k8s_render import Object
+from deploy.k8s.check import Object
 from deploy.local.paths import ROOT
 from shared.domain.topics import ServiceName
 from tests.fixtures.manifests import of, one

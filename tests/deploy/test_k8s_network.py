@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deploy.k8s_render import Object, named
+from deploy.k8s.check import Object, named
 from shared.domain.topics import ServiceName
 from tests.fixtures.manifests import of, one
 

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -10,14 +11,13 @@ import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from deploy.local.paths import ROOT
 from services.intake.api import app
 from shared.domain import topics
 from shared.domain.events import EVENT_TYPES, Event
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
 from shared.downstreams.bus.messages import TaskReply, TaskRequested
 
-DOCS = ROOT / "docs"
+DOCS = Path(__file__).parent
 
 _STREETS = {
     Topic.REQUESTS: "What happens to a request, as intake decides it.",
