@@ -173,6 +173,9 @@ class QuestionAsked(_Strict):
 class QuestionReply(_Strict):
     """What the requester answered."""
 
+    subject: DataSubject | None = Field(
+        default=None, description="what else they are known by, where a system could not be searched"
+    )
     text: Text
     received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
 

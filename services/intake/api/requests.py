@@ -54,7 +54,7 @@ def view(filed: Filed) -> RequestView:
         due_on=request.due_on,
         warning=filed.warning,
         closed_at=request.closed_at,
-        answer=answer(request, filed.tasks),
+        answer=answer(request, filed.tasks, package=filed.package_id is not None),
         tasks=[TaskReport.model_validate({"outcome": None} | task) for task in filed.tasks or ()],
         package=filed.package_id is not None,
     )
