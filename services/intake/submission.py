@@ -72,9 +72,7 @@ class Submissions:
         }
         if submission.assurance:
             evidence |= submission.assurance.model_dump()
-        subject = SubjectData(
-            tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
-        )
+        subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
         row = self._vault.new_subject(request.subject_ref, subject, now)
         events = (received, RequestVerified.about(request)) if ours and identified else (received,)
         return PreparedRequest(request, arrival, self._calc_version, row, events, evidence)

@@ -15,26 +15,26 @@ A repeat of a task id must have no second effect and give the same counts as the
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from shared.domain.errors import Refused, Unavailable
-from shared.domain.identities import Identity
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One operation on one system for one request.
 
-    ``identities`` are the subject's own, opened from the vault; ``details`` is what the operation needs besides
-    (for ``rectify``: ``{"changes": [{"field", "current", "asserted"}]}``; for ``restrict``: ``{"ground"}``; for
-    ``escalate``: ``{"level", "due_on", "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a
-    target was missed, ``lines`` if it is about many requests, and for the level ``resolved`` the ``outcome``; for
-    ``flag``: ``{"open"}``). ``progress`` is what earlier attempts noted about this task. ``subject_ref`` points at the
-    subject in the vault; ``due_on`` is the day by which the request must be answered.
+    ``identities`` are the subject's own, and ``changes`` what they want corrected, opened from the vault; ``details``
+    is what the operation needs besides (for ``restrict``: ``{"ground"}``; for ``escalate``: ``{"level", "due_on",
+    "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a target was missed, ``lines`` if it is
+    about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress`` is
+    what earlier attempts noted about this task. ``subject_ref`` points at the subject in the vault; ``due_on`` is the
+    day by which the request must be answered.
     """
 
     task_id: UUID
@@ -47,6 +47,7 @@ class Task:
     attempt: int = 1
     progress: Mapping[str, JsonValue] = field(default_factory=dict)
     due_on: date | None = None
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +131,12 @@ class Erasable(Protocol):
 
 @runtime_checkable
 class Amendable(Protocol):
-    """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
+    """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21).
 
-    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+    All tasks of one call have the same operation.
+    """
 
-    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
@@ -153,3 +151,67 @@ class Flaggable(Protocol):
     """Can show, with the subject's contact, that a request of theirs is open; taking that away needs no identities."""
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+
+
+class Adapter(Protocol):
+    """What every adapter has besides the operations of its system; it connects at its first use."""
+
+    async def close(self) -> None: ...
+
+
+Operate = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
+"""One operation of an adapter."""
+
+_METHODS: Mapping[Operation, tuple[type, str]] = {
+    Operation.LOCATE: (Locatable, "locate"),
+    Operation.EXPORT: (Exportable, "export"),
+    Operation.ERASE: (Erasable, "erase"),
+    **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), (Amendable, "amend")),
+    Operation.ESCALATE: (Escalatable, "escalate"),
+    Operation.FLAG: (Flaggable, "flag"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
+
+    ``enabled``: false where it is declared and not worked with yet; then it has no adapter.
+    """
+
+    name: str
+    needs: frozenset[IdentityType]
+    yields: frozenset[IdentityType] = frozenset()
+    settings: BaseModel | None = None
+    adapter: Adapter | None = None
+    enabled: bool = True
+
+    def can(self, operation: Operation) -> bool:
+        """Whether its adapter has that operation."""
+        return isinstance(self.adapter, _METHODS[operation][0])
+
+    def operate(self, operation: Operation) -> Operate:
+        """The adapter's method for that operation."""
+        method: Operate = getattr(self.adapter, _METHODS[operation][1])
+        return method
+
+
+FoundT = TypeVar("FoundT")
+
+
+def per_task(
+    tasks: Sequence[Task],
+    found: Mapping[UUID, Sequence[FoundT] | Unavailable | Refused],
+    decide: Callable[[Task, Sequence[FoundT]], Result],
+) -> list[Result]:
+    """A result for each task: why it failed, that nothing was found, or what is decided about what was found."""
+    results: list[Result] = []
+    for task in tasks:
+        match found[task.task_id]:
+            case Unavailable() | Refused() as failure:
+                results.append(failure)
+            case [] | ():
+                results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
+            case some:
+                results.append(decide(task, some))
+    return results

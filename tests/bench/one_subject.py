@@ -106,7 +106,6 @@ async def _by_adapter(ground: Ground, copied: Stores) -> float:
     )
     os.environ[_DSN] = copied.dsns["calls"]
     adapter = SqlAdapter("calls", SqlSettings(dsn_env=_DSN, dataset=dataset))
-    await adapter.open()
     try:
         await adapter.erase([nobody], save_progress)
         started = time.monotonic()

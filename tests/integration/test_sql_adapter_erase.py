@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Unavailable
-from shared.domain.operations import TaskOutcome, Unsearched
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
 from tests.fixtures.cdr import (
     ANNA,
@@ -166,7 +166,8 @@ async def test_an_erased_subject_is_not_even_kept_as_restricted(
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        await adapter.restrict([task(number(ANNA)), task(number(BORIS))], Notes().save_progress)
+        restricted = [task(number(who), operation=Operation.RESTRICT) for who in (ANNA, BORIS)]
+        await adapter.amend(restricted, Notes().save_progress)
         done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
     assert done.by_category == {"call_record": 1, "call_signalling": 1, "restriction": 1}
     assert ANNA[1:] not in await everything(cdr_store)

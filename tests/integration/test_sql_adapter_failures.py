@@ -35,9 +35,9 @@ async def test_a_table_that_is_gone_is_a_failure_and_not_an_empty_search(
 ) -> None:
     await customer_store.run("DROP TABLE contact")
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        for operation in (adapter.erase, adapter.export, adapter.locate, adapter.restrict):
+        for operation in (adapter.erase, adapter.export, adapter.locate, adapter.amend):
             with pytest.raises(TableMissing, match="contact"):
-                await operation([task(EMAIL)], Notes().save_progress)
+                await operation([task(EMAIL, operation=Operation.SUPPRESS)], Notes().save_progress)
     assert await customer_store.ask(HOW_MANY) == UNTOUCHED
 
 
@@ -93,8 +93,8 @@ async def test_more_people_than_one_request_may_touch_stop_it_before_anything_is
 ) -> None:
     await customer_store.run("UPDATE customer SET email = 'Anna.Meier@example.org' WHERE account_id = 'C2'")
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        for operation in (adapter.erase, adapter.export, adapter.locate, adapter.suppress):
-            (result,) = await operation([task(EMAIL)], Notes().save_progress)
+        for operation in (adapter.erase, adapter.export, adapter.locate, adapter.amend):
+            (result,) = await operation([task(EMAIL, operation=Operation.SUPPRESS)], Notes().save_progress)
             assert isinstance(result, BlastRadius)
     assert await customer_store.ask(HOW_MANY) == UNTOUCHED
     assert await customer_store.ask("SELECT DISTINCT marketing FROM customer") == [(True,)]
@@ -168,9 +168,9 @@ async def test_a_store_that_is_away_is_tried_again_later(
 async def test_a_store_without_its_connection_string_says_which_variable_to_set(
     customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Misconfigured, match="DSR_STORE_DSN"):
-        async with opened(monkeypatch, "", customer_store.dataset):
-            pytest.fail("it opened")
+    async with opened(monkeypatch, "", customer_store.dataset) as adapter:
+        with pytest.raises(Misconfigured, match="DSR_STORE_DSN"):
+            await adapter.locate([task(EMAIL)], Notes().save_progress)
 
 
 async def test_an_identity_that_is_an_attack_is_a_value_like_any_other(

@@ -1,6 +1,7 @@
 """Finding, showing and changing people in SQL stores."""
 
 from dataclasses import replace
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
 from tests.fixtures.cdr import (
     ANNA,
@@ -131,14 +132,14 @@ async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
             return [await connection.fetchval(f"SELECT count(*) FROM {t}") for t in ("acc_cdrs", "acc", "missed_calls")]
 
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        first = await adapter.restrict([restriction], Notes().save_progress)
-        assert first == await adapter.restrict([restriction], Notes().save_progress)
+        first = await adapter.amend([restriction], Notes().save_progress)
+        assert first == await adapter.amend([restriction], Notes().save_progress)
         assert (receipt(first[0]).outcome, receipt(first[0]).found) == (TaskOutcome.AMENDED, 4)
         assert await seen(cdr_store.reader) == [2, 2, 0]
         assert await seen(cdr_store.privacy) == [4, 4, 0]
         exported = await adapter.export([replace(restriction, operation=Operation.EXPORT)], Notes().save_progress)
         assert receipt(exported[0]).by_category == {"call_record": 2, "call_signalling": 2, "restriction": 1}
-        lifted = (await adapter.lift([replace(restriction, operation=Operation.LIFT)], Notes().save_progress))[0]
+        lifted = (await adapter.amend([replace(restriction, operation=Operation.LIFT)], Notes().save_progress))[0]
     assert receipt(lifted).outcome is TaskOutcome.AMENDED
     assert await seen(cdr_store.reader) == [4, 4, 0]
 
@@ -155,20 +156,20 @@ async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_pol
 async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = [
-        {"field": "street", "current": "Lindenallee 14", "asserted": "Lindenallee 41"},
-        {"field": "email", "current": "Anna.MEIER@Example.org", "asserted": "anna@example.org"},
-        {"field": "born", "current": None, "asserted": "1980-02-29"},
-        {"field": "shoe_size", "current": "41", "asserted": "42"},
-    ]
-    account = Identity(IdentityType.ACCOUNT_ID, "C1")
-    correction = task(account, operation=Operation.RECTIFY, details={"changes": changes})
+    changes = (
+        Change(field="street", current="Lindenallee 14", asserted="Lindenallee 41"),
+        Change(field="email", current="Anna.MEIER@Example.org", asserted="anna@example.org"),
+        Change(field="born", asserted="1980-02-29"),
+        Change(field="shoe_size", current="41", asserted="42"),
+    )
+    blank = task(Identity(IdentityType.ACCOUNT_ID, "C1"), operation=Operation.RECTIFY)
+    correction = replace(blank, changes=changes)
     notes = Notes()
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        first = await adapter.rectify([correction], notes.save_progress)
-        again = await adapter.rectify([notes.again(correction)], notes.save_progress)
-        stale = task(account, details={"changes": [{"field": "street", "current": "nowhere", "asserted": "x"}]})
-        nothing = (await adapter.rectify([stale], notes.save_progress))[0]
+        first = await adapter.amend([correction], notes.save_progress)
+        again = await adapter.amend([notes.again(correction)], notes.save_progress)
+        stale = replace(blank, task_id=uuid4(), changes=(Change(field="street", current="nowhere", asserted="x"),))
+        nothing = (await adapter.amend([stale], notes.save_progress))[0]
     assert (receipt(first[0]).outcome, receipt(first[0]).changed) == (TaskOutcome.AMENDED, 1)
     assert again == first
     assert receipt(nothing).outcome is TaskOutcome.NO_MATCH
@@ -180,13 +181,15 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
 async def test_flags_are_set_for_the_subject_alone_and_taken_back(
     customer_store: CustomerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = task(EMAIL)
+    suppress, restrict, lift = (
+        task(EMAIL, operation=each) for each in (Operation.SUPPRESS, Operation.RESTRICT, Operation.LIFT)
+    )
     flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
     async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
-        suppressed = receipt((await adapter.suppress([subject], Notes().save_progress))[0])
-        await adapter.restrict([subject], Notes().save_progress)
+        suppressed = receipt((await adapter.amend([suppress], Notes().save_progress))[0])
+        await adapter.amend([restrict], Notes().save_progress)
         assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
-        await adapter.lift([subject], Notes().save_progress)
+        await adapter.amend([lift], Notes().save_progress)
     assert (suppressed.outcome, suppressed.by_category) == (TaskOutcome.AMENDED, {"account": 1})
     assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]
 
@@ -200,7 +203,8 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
     known = (number(ANNA), number(CHIARA, since=None)) if dated else (number(CHIARA, since=None),)
     asked = task(*known, operation=operation)
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        (result,) = await getattr(adapter, operation.value)([asked], Notes().save_progress)
+        operate = {Operation.EXPORT: adapter.export, Operation.ERASE: adapter.erase}.get(operation, adapter.amend)
+        (result,) = await operate([asked], Notes().save_progress)
     if dated:
         assert receipt(result).not_searched is Unsearched.NUMBER_WITHOUT_PERIOD
         assert receipt(result).found == (0 if operation is Operation.SUPPRESS else 2)

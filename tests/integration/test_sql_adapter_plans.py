@@ -42,7 +42,6 @@ async def test_no_statement_reads_a_table_from_end_to_end(
     await cdr_store.seed([call(a, b) for a, b in pairs] + [call(a, b, missed=True) for a, b in pairs])
     monkeypatch.setenv("DSR_STORE_DSN", cdr_store.privacy)
     store = SqlStore("cdr", SqlSettings(dsn_env="DSR_STORE_DSN", dataset="kamailio"))
-    await store.open()
     try:
         async with store.session() as session:
             for table in (table for table in session.tables if table.name != "restricted_number"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
@@ -9,7 +10,7 @@ from shared.downstreams.sql.examination import covered
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.store import Session, SqlStore
+from shared.downstreams.sql.store import SqlStore
 
 
 class SqlAdapter:
@@ -19,9 +20,6 @@ class SqlAdapter:
         self.system = system
         self.settings = settings
         self._store = SqlStore(system, settings)
-
-    async def open(self) -> None:
-        await self._store.open()
 
     async def close(self) -> None:
         await self._store.close()
@@ -41,24 +39,8 @@ class SqlAdapter:
             erasure = Erasure(self.system, self.settings, session, save_progress)
             return covered(session.tables, tasks, await erasure.run(tasks))
 
-    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            return covered(session.tables, tasks, await self._amendment(session).rectify(tasks, save_progress))
-
-    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress  # setting a flag twice sets it once
-        async with self._store.session() as session:
-            return covered(session.tables, tasks, await self._amendment(session).restrict(tasks))
-
-    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress
-        async with self._store.session() as session:
-            return await self._amendment(session).lift(tasks)
-
-    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress
-        async with self._store.session() as session:
-            return covered(session.tables, tasks, await self._amendment(session).suppress(tasks))
-
-    def _amendment(self, session: Session) -> Amendment:
-        return Amendment(self.system, self.settings, session, self._store.dataset.restriction)
+            amendment = Amendment(self.system, self.settings, session, self._store.dataset.restriction)
+            results = await amendment.amend(tasks, save_progress)
+            return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

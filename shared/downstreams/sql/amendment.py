@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import BlastRadius, Refused, ResidueFound
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.dataset import SideTable, Switch
@@ -29,21 +29,24 @@ class Amendment:
         self._tables = session.tables
         self._restriction = restriction
 
-    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
-        refused = await self._refused(tasks)
-        return [refused.get(task.task_id) or await self._rectify(task, save_progress) for task in tasks]
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
+        """Each task in turn; what was restricted is lifted also where the subject could no longer be searched for."""
+        lifting = tasks[0].operation is Operation.LIFT
+        refused = {} if lifting else await self._refused(tasks)
+        return [refused.get(task.task_id) or await self._amend(task, save_progress) for task in tasks]
 
-    async def restrict(self, tasks: Sequence[Task]) -> list[Result]:
-        refused = await self._refused(tasks)
-        return [refused.get(task.task_id) or await self._restrict(task) for task in tasks]
-
-    async def lift(self, tasks: Sequence[Task]) -> list[Result]:
-        return [await self._lift(task) for task in tasks]
-
-    async def suppress(self, tasks: Sequence[Task]) -> list[Result]:
-        refused = await self._refused(tasks)
-        switches = {table.name: table.table.marketing for table in self._tables}
-        return [refused.get(t.task_id) or await self._switch(t, switches, wanted=True) for t in tasks]
+    async def _amend(self, task: Task, save_progress: Checkpoint) -> Result:
+        match task.operation:
+            case Operation.RECTIFY:
+                return await self._rectify(task, save_progress)
+            case Operation.RESTRICT:
+                return await self._restrict(task)
+            case Operation.LIFT:
+                return await self._lift(task)
+            case _:
+                return await self._switch(
+                    task, {table.name: table.table.marketing for table in self._tables}, wanted=True
+                )
 
     async def _refused(self, tasks: Sequence[Task]) -> Mapping[UUID, Refused]:
         return await examination.refusals(self._connection, self._tables, tasks, self._settings)
@@ -57,13 +60,13 @@ class Amendment:
         counts = Counter({str(c): n for c, n in _mapping(task.progress.get("amended")).items() if isinstance(n, int)})
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
         async with self._connection.transaction():
-            for change in _changes(task):
+            for change in task.changes:
                 for table, keys in self._keys(task):
-                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change["field"]):
-                        current = {} if change.get("current") is None else {column: change["current"]}
-                        statement, arguments = table.update_one(keys, {column: change["asserted"]}, current)
+                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
+                        current = {} if change.current is None else {column: change.current}
+                        statement, arguments = table.update_one(keys, {column: change.asserted}, current)
                         rows = [tuple(row) for row in await self._connection.fetch(statement, *arguments)]
-                        changed.append((table, column, change["asserted"], rows))
+                        changed.append((table, column, change.asserted, rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
             if len(touched) > self._settings.max_rows:
                 raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to correct")
@@ -157,9 +160,3 @@ def _numbers(task: Task) -> list[tuple[str, Any, Any]]:
 
 def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
     return value if isinstance(value, dict) else {}
-
-
-def _changes(task: Task) -> list[dict[str, str]]:
-    changes = task.details.get("changes")
-    usable = [c for c in changes if isinstance(c, dict)] if isinstance(changes, list) else []
-    return [{k: str(v) for k, v in c.items() if v is not None} for c in usable if "field" in c and c.get("asserted")]

@@ -1,5 +1,6 @@
 """The connection to one SQL store, and its declared tables as they are today."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,22 +47,8 @@ class SqlStore:
         self.settings = settings
         self.dataset = Dataset.load(settings.dataset)
         self._pool: asyncpg.Pool | None = None
+        self._connecting = asyncio.Lock()
         self._statements: dict[str, Statements] = {}
-
-    async def open(self) -> None:
-        """Get ready; a store that is away now is found to be away when a task needs it."""
-        dsn = os.environ.get(self.settings.dsn_env)
-        if not dsn:
-            raise Misconfigured(f"{self.system}: set {self.settings.dsn_env} to the store's connection string")
-        self._pool = await asyncpg.create_pool(
-            dsn,
-            min_size=0,
-            max_size=self.settings.connections,
-            command_timeout=self.settings.timeout_seconds,
-            timeout=self.settings.timeout_seconds,
-            server_settings=_PLANNER,
-            reset=_nothing_to_reset,
-        )
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -71,15 +58,35 @@ class SqlStore:
     @asynccontextmanager
     async def session(self, *, reading: bool = False) -> AsyncIterator[Session]:
         """A connection whose tables were looked at just now; ``reading`` is stricter about unclassified columns."""
-        if self._pool is None:
-            raise Misconfigured(f"{self.system} was not opened")
         with translated(self.system):
-            async with self._pool.acquire() as connection:
+            async with (await self._connected()).acquire() as connection:
                 relations = await describe(connection, self.settings.namespace, self.dataset)
                 tables = tuple(self._stated(name, relations[name]) for name in self.dataset.tables)
                 for table in tables:
                     refuse_unmapped(table.table, table.name, table.relation, reading=reading)
                 yield Session(connection, tables)
+
+    async def _connected(self) -> asyncpg.Pool:
+        """The pool, made at its first use.
+
+        Raises:
+            Misconfigured: the environment has no connection string.
+        """
+        async with self._connecting:
+            if self._pool is None:
+                dsn = os.environ.get(self.settings.dsn_env)
+                if not dsn:
+                    raise Misconfigured(f"{self.system}: set {self.settings.dsn_env} to the store's connection string")
+                self._pool = await asyncpg.create_pool(
+                    dsn,
+                    min_size=0,
+                    max_size=self.settings.connections,
+                    command_timeout=self.settings.timeout_seconds,
+                    timeout=self.settings.timeout_seconds,
+                    server_settings=_PLANNER,
+                    reset=_nothing_to_reset,
+                )
+            return self._pool
 
     def _stated(self, name: str, relation: Relation) -> Statements:
         known = self._statements.get(name)
