@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from shared.domain import topics
 from shared.domain.records import Message
-from shared.downstreams.bus.messages import parse_reply, progress_from_reply
+from shared.downstreams.bus.messages import MalformedReply, parse_reply, progress_from_reply
 from shared.fulfilment import queue as tasks
 from shared.messaging.dispatcher import BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -16,6 +16,10 @@ class Replies(BatchDispatcher):
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, heartbeats: Heartbeats) -> None:
         super().__init__(unit_of_work, f"{unit_of_work.service}-replies", heartbeats)
+
+    def describe(self, error: Exception) -> str:
+        """For a malformed reply, which of its fields is wrong: its team must know."""
+        return str(error) if isinstance(error, MalformedReply) else super().describe(error)
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
         """Stores each reply; one to a task of another service, or that is done, has no effect."""

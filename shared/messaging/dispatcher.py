@@ -56,6 +56,10 @@ class BatchDispatcher(ABC):
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
         """What the records bring about, in order."""
 
+    def describe(self, error: Exception) -> str:
+        """What to log of an error, without what could quote a person's data."""
+        return telemetry.where(error)
+
     async def handle(self, records: Sequence[Message]) -> None:
         """Handles the batch; returns when it is done for good."""
         loop = loop_of(self.group)
@@ -73,8 +77,7 @@ class BatchDispatcher(ABC):
             await self.apply(records, tx)
 
     async def _set_aside(self, record: Message, error: Exception) -> None:
-        known = isinstance(error, DsrError)  # whose message holds no personal data
-        log.error("record of %s set aside: %s", record.topic, error if known else telemetry.where(error))
+        log.error("record of %s set aside: %s", record.topic, self.describe(error))
         async with self._unit_of_work.begin() as tx:
             tx.send(dead_letter(record, error.code if isinstance(error, DsrError) else type(error).__name__, tx))
 
