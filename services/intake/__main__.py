@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from services.intake import api, handlers, silence, statistics
+from services.intake import handlers, silence, statistics
+from services.intake.api import app
 from services.intake.letters import Letters
 from shared.app.service import Service
 from shared.domain.events import (
@@ -21,7 +22,7 @@ def configure() -> None:
     """Reads the letters, and says what is heard and done; raises ``Misconfigured``."""
     letters = Letters()
     service.on(FulfilmentCompleted, handlers.complete)
-    service.on(FulfilmentBlocked, handlers.ask_a_person)
+    service.on(FulfilmentBlocked, partial(handlers.blocked, letters=letters))
     service.on(DeadlineApproaching, handlers.warn)
     service.on(DeadlineOverdue, handlers.warn)
     service.on(QuestionUnanswered, partial(silence.unanswered, letters=letters))
@@ -29,7 +30,7 @@ def configure() -> None:
     service.on(TargetMissed, partial(silence.ask_at_last, letters=letters))
     service.on(DeadlineApproaching, partial(silence.ask_at_last, letters=letters))
     service.on(DeadlineOverdue, partial(silence.ask_at_last, letters=letters))
-    service.serves(api.serve)
+    service.serves(app.build)
     service.also(statistics.count_again_and_again)
 
 
