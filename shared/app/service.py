@@ -135,7 +135,6 @@ class Service:
             if self.conclusions:
                 wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
                 downstreams = Downstreams.load(settings.work.downstreams, wiring)
-                await downstreams.open()
                 stack.push_async_callback(downstreams.close)
             plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
             for operation, stages in plans.items():
