@@ -162,7 +162,7 @@ class Adapter(Protocol):
 Operate = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
 """One operation of an adapter."""
 
-_METHODS: Mapping[Operation, tuple[type, str]] = {
+CAN: Mapping[Operation, tuple[type, str]] = {
     Operation.LOCATE: (Locatable, "locate"),
     Operation.EXPORT: (Exportable, "export"),
     Operation.ERASE: (Erasable, "erase"),
@@ -170,6 +170,7 @@ _METHODS: Mapping[Operation, tuple[type, str]] = {
     Operation.ESCALATE: (Escalatable, "escalate"),
     Operation.FLAG: (Flaggable, "flag"),
 }
+"""The protocol that an adapter must follow to be asked for an operation, and the method that is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,30 +189,30 @@ class Downstream:
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""
-        return isinstance(self.adapter, _METHODS[operation][0])
+        return isinstance(self.adapter, CAN[operation][0])
 
     def operate(self, operation: Operation) -> Operate:
         """The adapter's method for that operation."""
-        method: Operate = getattr(self.adapter, _METHODS[operation][1])
+        method: Operate = getattr(self.adapter, CAN[operation][1])
         return method
 
 
-FoundT = TypeVar("FoundT")
+Found = TypeVar("Found")
 
 
 def per_task(
     tasks: Sequence[Task],
-    found: Mapping[UUID, Sequence[FoundT] | Unavailable | Refused],
-    decide: Callable[[Task, Sequence[FoundT]], Result],
+    found: Mapping[UUID, Sequence[Found] | Refused],
+    decide: Callable[[Task, Sequence[Found]], Result],
 ) -> list[Result]:
-    """A result for each task: why it failed, that nothing was found, or what is decided about what was found."""
+    """One result for each task: its refusal, ``no_match`` where nothing was found, else what ``decide`` says."""
     results: list[Result] = []
     for task in tasks:
         match found[task.task_id]:
-            case Unavailable() | Refused() as failure:
-                results.append(failure)
+            case Refused() as refused:
+                results.append(refused)
             case [] | ():
                 results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
-            case some:
-                results.append(decide(task, some))
+            case theirs:
+                results.append(decide(task, theirs))
     return results

@@ -192,7 +192,7 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
     name, environment = declared.name, wiring.environment
     match declared.settings:
         case SqlSettings() as settings:
-            return SqlAdapter(name, settings)
+            return SqlAdapter(name, settings, environment=environment)
         case TrytonSettings() as settings:
             return TrytonAdapter(name, settings, environment=environment)
         case RoundupSettings() as settings:

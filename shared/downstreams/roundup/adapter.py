@@ -134,7 +134,7 @@ class RoundupAdapter:
         return results
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Correct name, e-mail address or number; mark a restriction or an objection, or take a restriction away."""
+        """Correct name, e-mail address or number; set and take away the marks that ordinary users of it obey."""
         found = await self._find(tasks)
         # A corrected address no longer finds the subject: a repeat must know who they were.
         new = {key: one for key, one in found.items() if isinstance(one, Found) and one.ids and not one.task.progress}

@@ -1,6 +1,6 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
@@ -16,10 +16,10 @@ from shared.downstreams.sql.store import SqlStore
 class SqlAdapter:
     """Locatable, Exportable, Erasable and Amendable for any PostgreSQL store with a declared dataset."""
 
-    def __init__(self, system: str, settings: SqlSettings) -> None:
+    def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
         self.system = system
         self.settings = settings
-        self._store = SqlStore(system, settings)
+        self._store = SqlStore(system, settings, environment)
 
     async def close(self) -> None:
         await self._store.close()
@@ -42,5 +42,6 @@ class SqlAdapter:
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
             amendment = Amendment(self.system, self.settings, session, self._store.dataset.restriction)
-            results = await amendment.amend(tasks, save_progress)
+            results = await amendment.run(tasks, save_progress)
+            # Lifting takes away what this request put there: nobody is searched for.
             return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

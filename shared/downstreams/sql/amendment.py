@@ -29,13 +29,12 @@ class Amendment:
         self._tables = session.tables
         self._restriction = restriction
 
-    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
-        """Each task in turn; what was restricted is lifted also where the subject could no longer be searched for."""
-        lifting = tasks[0].operation is Operation.LIFT
-        refused = {} if lifting else await self._refused(tasks)
-        return [refused.get(task.task_id) or await self._amend(task, save_progress) for task in tasks]
+    async def run(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
+        lifts = tasks[0].operation is Operation.LIFT
+        refused = {} if lifts else await self._refused(tasks)
+        return [refused.get(task.task_id) or await self._one(task, save_progress) for task in tasks]
 
-    async def _amend(self, task: Task, save_progress: Checkpoint) -> Result:
+    async def _one(self, task: Task, save_progress: Checkpoint) -> Result:
         match task.operation:
             case Operation.RECTIFY:
                 return await self._rectify(task, save_progress)
@@ -43,10 +42,10 @@ class Amendment:
                 return await self._restrict(task)
             case Operation.LIFT:
                 return await self._lift(task)
-            case _:
-                return await self._switch(
-                    task, {table.name: table.table.marketing for table in self._tables}, wanted=True
-                )
+            case Operation.SUPPRESS:
+                return await self._switch(task, {t.name: t.table.marketing for t in self._tables}, wanted=True)
+            case other:
+                raise ValueError(f"{other} is no change in place")
 
     async def _refused(self, tasks: Sequence[Task]) -> Mapping[UUID, Refused]:
         return await examination.refusals(self._connection, self._tables, tasks, self._settings)

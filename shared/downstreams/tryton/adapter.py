@@ -9,7 +9,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
 from shared.downstreams.http_client import connect
-from shared.downstreams.tryton.amendment import FLAGS, set_flag
+from shared.downstreams.tryton.amendment import set_flag
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
@@ -62,20 +62,20 @@ class TrytonAdapter:
         return await erase(self._rpc, self._subjects, tasks, save_progress, lanes=self._lanes)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Correct name, e-mail, phone or address (Art. 16); set or take away a flag of the party (Art. 18, 21)."""
-        operation = tasks[0].operation
-        if operation is Operation.RECTIFY:
+        """Correct a field (Art. 16), hide the subject from all but the privacy team (18), stop marketing (21(2))."""
+        if tasks[0].operation is Operation.RECTIFY:
             return await rectify(self._rpc, self._subjects, tasks, save_progress)
-        return await set_flag(self._rpc, self._subjects, tasks, *FLAGS[operation])
+        return await set_flag(self._rpc, self._subjects, tasks)  # a flag that is set again is the same flag
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
         return await mark(self._rpc, self._subjects, tasks, save_progress)
 
     async def _read(self, tasks: Sequence[Task], outcome: TaskOutcome) -> list[Result]:
-        def receipt(task: Task, parties: Sequence[Party]) -> Receipt:
+        located = outcome is TaskOutcome.LOCATED
+
+        def decide(task: Task, parties: Sequence[Party]) -> Receipt:
             counts = sum((Counter(party.counts()) for party in parties), Counter[str]())
-            located = outcome is TaskOutcome.LOCATED
             return Receipt(
                 task.task_id,
                 outcome,
@@ -86,4 +86,4 @@ class TrytonAdapter:
                 records=() if located else tuple(r for p in parties for r in records(p, self._system)),
             )
 
-        return per_task(tasks, await self._subjects.of(tasks), receipt)
+        return per_task(tasks, await self._subjects.of(tasks), decide)
