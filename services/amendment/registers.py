@@ -14,7 +14,7 @@ CHANNELS = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
 
 async def suppress(tx: UnitOfWork, events: Sequence[RequestVerified]) -> None:
     """Adds every contact point that the subject named, as a keyed fingerprint: later imports of it stay suppressed."""
-    known = await tx.vault.statements(tx.connection, [event.subject for event in events]) if events else {}
+    known = await tx.vault.subject_data(tx.connection, [event.subject for event in events]) if events else {}
     rows = [
         (tx.vault.keyring.fingerprint(identity), CHANNELS[identity.type], event.request_id, tx.now)
         for event in events

@@ -3,6 +3,7 @@
 A notice belongs to the start of its day in the controller's zone.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -18,6 +19,7 @@ from shared.domain.suspension import silence
 from shared.domain.time_limit import Arrival, receipt_date
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
 from shared.runtime.looking import run_periodically
 from shared.storage.postgres import Connection
 
@@ -106,16 +108,27 @@ async def plan(connection: Connection, waited: Iterable[Waited], policy: TimeLim
 class Silences:
     """Looks at open questions, a batch in a transaction; several instances at once share the work."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, batch: int) -> None:
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        policy: TimeLimitPolicy,
+        batch: int,
+        stopping: asyncio.Event,
+        heartbeats: Heartbeats,
+    ) -> None:
         self._transactions = unit_of_work
         self._policy = policy
         self._batch = batch
+        self._stopping = stopping
+        self._heartbeats = heartbeats
         self._zone = ZoneInfo(policy.commitment.controller_zone)
 
     async def look(self) -> None:
-        """Tells everything that has come by now, batch by batch."""
-        while await self.tick() == self._batch:
-            pass
+        """Tells everything that has come by now, batch by batch, until told to stop."""
+        looked_at = self._batch
+        while looked_at == self._batch and not self._stopping.is_set():
+            self._heartbeats.beat("silence")
+            looked_at = await self.tick()
 
     async def tick(self) -> int:
         """Tells one batch, of each question only the latest that matters; returns how many questions it looked at."""
@@ -158,7 +171,7 @@ class Silences:
 
 async def keep_telling(around: service.Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
     """Looks at open questions for as long as the service runs."""
-    silences = Silences(around.unit_of_work, policy, settings.batch)
+    silences = Silences(around.unit_of_work, policy, settings.batch, around.stopping, around.heartbeats)
     await run_periodically(silences.look, "silence", settings.sweep_seconds, around.stopping, around.heartbeats)
 
 

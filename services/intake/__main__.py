@@ -15,21 +15,24 @@ from shared.domain.events import (
 )
 from shared.domain.topics import Topic
 
-letters = Letters()
-
 service = Service("intake", reads=[Topic.COMPLETIONS, Topic.DEADLINES], writes=Topic.REQUESTS)
 
-service.on(FulfilmentCompleted, handlers.complete)
-service.on(FulfilmentBlocked, handlers.ask_a_person)
-service.on(DeadlineApproaching, handlers.warn)
-service.on(DeadlineOverdue, handlers.warn)
-service.on(QuestionUnanswered, partial(silence.unanswered, letters=letters))
-service.on(TargetMissed, handlers.warn_of_target)
-service.on(TargetMissed, partial(silence.ask_at_last, letters=letters))
-service.on(DeadlineApproaching, partial(silence.ask_at_last, letters=letters))
-service.on(DeadlineOverdue, partial(silence.ask_at_last, letters=letters))
-service.serves(api.serve)
-service.also(statistics.count_again_and_again)
+
+def configure() -> None:
+    """Reads the letters, and says what is heard and done; raises ``Misconfigured``."""
+    letters = Letters()
+    service.on(FulfilmentCompleted, handlers.complete)
+    service.on(FulfilmentBlocked, handlers.ask_a_person)
+    service.on(DeadlineApproaching, handlers.warn)
+    service.on(DeadlineOverdue, handlers.warn)
+    service.on(QuestionUnanswered, partial(silence.unanswered, letters=letters))
+    service.on(TargetMissed, handlers.warn_of_target)
+    service.on(TargetMissed, partial(silence.ask_at_last, letters=letters))
+    service.on(DeadlineApproaching, partial(silence.ask_at_last, letters=letters))
+    service.on(DeadlineOverdue, partial(silence.ask_at_last, letters=letters))
+    service.serves(api.serve)
+    service.also(statistics.count_again_and_again)
+
 
 if __name__ == "__main__":
-    service.run()
+    service.run(configure)

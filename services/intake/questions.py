@@ -14,7 +14,7 @@ from services.intake.problems import BadRequest
 from services.intake.register import Filed, OpenQuestion
 from services.intake.reopening import Reopening
 from services.intake.request import State
-from services.intake.submission import QuestionAsked, QuestionReply
+from services.intake.submission import QuestionAsked, QuestionReply, received_in_the_future
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import QuestionSent
 from shared.domain.time_limit_policy import Question
@@ -93,7 +93,7 @@ class Questions:
             request = filed.request
             if not filed.awaits_reply:
                 raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
-            if reply.received_at is not None and reply.received_at > tx.now:
+            if reply.received_at is not None and received_in_the_future(reply.received_at, tx.now):
                 raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
             await correspondence.seal(tx, request.subject_ref, "reply", "requester", reply.text.encode())
             if request.resumable:

@@ -50,7 +50,7 @@ async def hand_out(unit_of_work: UnitOfWorkFactory, filed: Filed, caller: Caller
 async def identities(unit_of_work: UnitOfWorkFactory, claim: Claim) -> TaskIdentities:
     """Whom the task of a claim is about; raises ``Shredded`` if the subject's key is gone."""
     async with unit_of_work.pool.acquire() as connection:
-        known = await unit_of_work.vault.statements(connection, [claim.subject_ref])
+        known = await unit_of_work.vault.subject_data(connection, [claim.subject_ref])
     if claim.subject_ref not in known:
         raise Shredded("the subject's key was shredded: there is nobody left to search for")
     return TaskIdentities.of(claim.task_id, known[claim.subject_ref].identities)

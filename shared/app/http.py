@@ -35,10 +35,12 @@ async def serve(app: ASGIApp, http: HttpSettings, answer_seconds: float, stoppin
     server = _Server(config)
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve())
-        await stopping.wait()
+        told = group.create_task(stopping.wait())
+        await asyncio.wait((serving, told), return_when=asyncio.FIRST_COMPLETED)
+        if told.cancel():
+            return
         await asyncio.sleep(http.linger_seconds)  # no load balancer tells us when it has heard
         server.should_exit = True
-        await serving
 
 
 def _connection_close_when_stopping(app: ASGIApp, stopping: asyncio.Event) -> ASGIApp:

@@ -10,10 +10,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import uvloop
 from fastapi import APIRouter, FastAPI
@@ -25,7 +25,7 @@ from shared.app import http as serving
 from shared.app.process_metrics import ProcessMetrics
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.events import Event, type_of
 from shared.domain.operations import ACCOMPANYING, Operation
 from shared.domain.rights import Right
@@ -36,7 +36,7 @@ from shared.fulfilment import store as fulfilment
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
-from shared.messaging.consumer import Consumer
+from shared.messaging.consumer import Consumer, loop_of
 from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
 from shared.messaging.outbox import Relay
 from shared.messaging.producer import KafkaProducer
@@ -44,7 +44,7 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import otlp_metrics, telemetry
 from shared.runtime.access import access
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import run_periodically
+from shared.runtime.looking import cancelled_from_within, run_periodically
 from shared.runtime.settings import KafkaSettings, Settings
 from shared.runtime.wakeup import Wakeup
 from shared.storage import keyring
@@ -72,6 +72,12 @@ Api = Callable[[Running, APIRouter], ASGIApp]
 _HOUSEKEEPING_SECONDS = 2.0
 _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
+
+
+class LoopEnded(DsrError):
+    """A loop came to its end while the service was to go on; the process ends, and whoever runs it starts it anew."""
+
+    code: ClassVar[str] = "loop_ended"
 
 
 class Service:
@@ -103,13 +109,19 @@ class Service:
         """Serves an API beside health and metrics."""
         self._api = api
 
-    def run(self) -> None:
-        """Runs until SIGTERM or SIGINT, or until a loop fails; then the process ends with status 1 and one line."""
+    def run(self, configure: Callable[[], None] = lambda: None) -> None:
+        """Runs until SIGTERM or SIGINT, or until a loop fails; then the process ends with status 1 and one line.
+
+        ``configure`` reads what the service's subscriptions need; what is wrong with it is told in one line too.
+        """
         try:
+            configure()
             settings = Settings()
         except ValidationError as error:
             wrong = sorted(f"{error.title}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             sys.exit(f"dsr-{self.name} cannot start; {'; '.join(wrong)}")
+        except Misconfigured as error:
+            sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(error).split())}")
         telemetry.start_logging(settings.telemetry)
         gc.freeze()  # what is loaded by now stays
         gc.set_threshold(_COLLECT_EVERY)
@@ -152,16 +164,20 @@ class Service:
                 for each in self._all_loops(running, producer, downstreams):
                     group.create_task(each)
 
-    def _all_loops(self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None) -> list[Any]:
+    def _all_loops(
+        self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None
+    ) -> list[Coroutine[Any, Any, None]]:
         unit_of_work, settings = running.unit_of_work, running.settings
         working = asyncio.Event()  # set when nothing can come into the outbox any more
         steps = {step for stages in unit_of_work.plans.values() for stage in stages for step in stage}
         unit_of_work.wakeups.update({(step.system, step.operation.value): Wakeup() for step in steps})
-        inner = [loop(running) for loop in self._loops]
+        inner = {_name(loop): loop(running) for loop in self._loops}
         if self.subscriptions:
             dispatcher = Dispatcher(self.subscriptions, unit_of_work, running.tracing, running.heartbeats)
             consumer = _consumer(settings.kafka, self.name, self.reads)
-            inner.append(consumer.run(dispatcher.handle, running.stopping, running.heartbeats, dispatcher.wants))
+            inner[loop_of(self.name)] = consumer.run(
+                dispatcher.handle, running.stopping, running.heartbeats, dispatcher.wants
+            )
         if downstreams:
             for step in steps:
                 worker = Worker(
@@ -172,25 +188,26 @@ class Service:
                     settings.work,
                     running.tracing,
                 )
-                inner.append(worker.run(running.stopping, running.heartbeats))
-            inner.append(self._housekeeping(running))
+                inner[f"{step.system}:{step.operation}"] = worker.run(running.stopping, running.heartbeats)
+            inner["housekeeping"] = self._housekeeping(running)
             asked = sorted({step.system for step in steps} & {*downstreams.on_the_bus})
             if asked:  # a service hears the replies of those whom it asks, and the broker lets it hear no others
                 replies = Replies(unit_of_work, running.heartbeats)
                 consumer = _consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
-                inner.append(consumer.run(replies.handle, running.stopping, running.heartbeats))
-        inner.append(ProcessMetrics(unit_of_work).run(running.stopping, running.heartbeats))
+                inner[loop_of(replies.group)] = consumer.run(replies.handle, running.stopping, running.heartbeats)
+        inner["machine"] = ProcessMetrics(unit_of_work).run(running.stopping, running.heartbeats)
         if endpoint := settings.telemetry.otlp_endpoint:
-            inner.append(otlp_metrics.send(self.name, endpoint, running.stopping, running.heartbeats))
+            inner["metrics"] = otlp_metrics.send(self.name, endpoint, running.stopping, running.heartbeats)
+        inner["http"] = self._serve(running, producer)
         relay = Relay(unit_of_work.pool, self.name, producer, unit_of_work.relay_wakeup)
         return [
-            self._drain([*inner, self._serve(running, producer)], running, working),
-            _until_late([relay.run(working, running.heartbeats)], working, settings.process.outbox_seconds),
+            self._drain(inner, running, working),
+            run_until_late({"relay": relay.run(working, running.heartbeats)}, working, settings.process.outbox_seconds),
         ]
 
-    async def _drain(self, loops: list[Any], running: Running, working: asyncio.Event) -> None:
+    async def _drain(self, loops: Mapping[str, Awaitable[None]], running: Running, working: asyncio.Event) -> None:
         settings = running.settings
-        await _until_late(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
+        await run_until_late(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
         working.set()
         running.unit_of_work.relay_wakeup.wake()
 
@@ -220,10 +237,10 @@ class Service:
         await run_periodically(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.heartbeats)
 
 
-async def _until_late(loops: Sequence[Any], stopping: asyncio.Event, seconds: float) -> None:
+async def run_until_late(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Event, seconds: float) -> None:
     """Runs the loops; once they are told to stop they have so many seconds, then they are cut short."""
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(loop, name=loop.__qualname__) for loop in loops]
+        running = [group.create_task(_to_the_end(name, each, stopping), name=name) for name, each in loops.items()]
         await stopping.wait()
         _, late = await asyncio.wait(running, timeout=seconds)
         if late:
@@ -231,6 +248,23 @@ async def _until_late(loops: Sequence[Any], stopping: asyncio.Event, seconds: fl
             log.warning("given up after %g s, others will do it: %s", seconds, ", ".join(names))
         for task in late:
             task.cancel()
+
+
+async def _to_the_end(name: str, loop: Awaitable[None], stopping: asyncio.Event) -> None:
+    """Runs a loop; raises ``LoopEnded`` if it returns, or a library cancels it, before the service is to stop."""
+    try:
+        await loop
+    except asyncio.CancelledError:
+        if not cancelled_from_within():
+            raise
+    if not stopping.is_set():
+        log.critical("%s has ended though nobody told it to stop: the process ends too", name)
+        raise LoopEnded(name)
+
+
+def _name(loop: Loop) -> str:
+    function = getattr(loop, "func", loop)  # of a partial
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def _probes_alone(probes: APIRouter) -> FastAPI:

@@ -4,9 +4,9 @@ A compatible change keeps the type; an incompatible one adds a class with the ne
 event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.
 """
 
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cache
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, Protocol, Self, get_args
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -19,6 +19,21 @@ SubjectRef = UUID
 """Points at a subject in the vault; says nothing about who it is."""
 
 
+UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
+"""When an event occurs that is not published yet."""
+
+
+class Concerned(Protocol):
+    """What an event can be about."""
+
+    @property
+    def request_id(self) -> UUID: ...
+    @property
+    def subject_ref(self) -> SubjectRef: ...
+    @property
+    def right(self) -> Right: ...
+
+
 class Event(BaseModel):
     """A fact about one request."""
 
@@ -29,6 +44,16 @@ class Event(BaseModel):
     request_id: UUID
     occurred_at: AwareDatetime
     right: Right
+
+    @classmethod
+    def about(cls, request: Concerned, **fields: object) -> Self:
+        """This event about a request: what it does not say otherwise is as the request has it, field by field.
+
+        It occurs when it is published: ``UnitOfWork.publish`` sets the instant.
+        """
+        known: dict[str, object] = {"occurred_at": UNPUBLISHED, "subject": request.subject_ref}
+        as_it_stands = {name: getattr(request, name) for name in cls.model_fields if hasattr(request, name)}
+        return cls.model_validate(known | as_it_stands | fields)
 
 
 class TaskReport(BaseModel):

@@ -105,7 +105,7 @@ class Worker:
             claims = await tasks.claim(
                 connection, self._step, self._settings.batch, unit_of_work.clock.now(), self._lease
             )
-            known = await unit_of_work.vault.statements(connection, [c.subject_ref for c in claims]) if claims else {}
+            known = await unit_of_work.vault.subject_data(connection, [c.subject_ref for c in claims]) if claims else {}
         return claims, known
 
     async def _results(self, claims: Sequence[Claim], known: Mapping[UUID, SubjectData]) -> list[Result]:

@@ -17,13 +17,14 @@ from shared.messaging.stall import StallWatch
 from shared.messaging.watermark import Watermark
 from shared.runtime.access import Access
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import sleep_until_stopped
+from shared.runtime.looking import cancelled_from_within, sleep_until_stopped
 
 log = logging.getLogger(__name__)
 
 _COMMIT_EVERY_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 10.0
 _STALLED_SECONDS = 30.0
+_STOP_SECONDS = 5.0
 
 
 Handle = Callable[[Sequence[ConsumedRecord]], Awaitable[None]]
@@ -64,7 +65,9 @@ class Consumer:
             heartbeats.beat(loop_of(self._group))
             try:
                 await self._consume(handle, stopping, heartbeats, wants)
-            except (KafkaError, OSError, Stalled) as error:
+            except (KafkaError, OSError, Stalled, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and not cancelled_from_within():
+                    raise
                 log.warning("bus away, connecting again: %s", type(error).__name__)
                 await sleep_until_stopped(1.0, loop_of(self._group), stopping, heartbeats)
 
@@ -107,7 +110,19 @@ class Consumer:
                             heartbeats.heard(loop_of(self._group), consumed_until)
             await _commit(consumer, done)
         finally:
+            await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Leaves the group; aiokafka may end in the cancellation of a fetch of its own, with its connections still open."""
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
             await consumer.stop()
+    except (KafkaError, OSError, asyncio.CancelledError) as error:
+        log.info("a consumer ended badly: %s", type(error).__name__)
+        await consumer._client.close()  # noqa: SLF001  # the library has no other way
+        if isinstance(error, asyncio.CancelledError) and not cancelled_from_within():
+            raise
 
 
 async def _commit(consumer: AIOKafkaConsumer, done: dict[TopicPartition, int]) -> None:

@@ -39,7 +39,8 @@ class UnitOfWork:
         self._entries: list[evidence.Entry] = []
 
     def publish(self, event: Event) -> None:
-        """Says it on the bus, once this transaction has committed."""
+        """Says it on the bus, once this transaction has committed; it occurred at the instant of the transaction."""
+        event = event.model_copy(update={"occurred_at": self.now})
         self._messages.append(outbox.message(event, self.service, self.traces.get(event.request_id)))
 
     def set_aside(self, record: ConsumedRecord, reason: str) -> None:

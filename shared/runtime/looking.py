@@ -32,6 +32,12 @@ async def run_periodically(
         await sleep_until_stopped(max(every_seconds, _SHARE * (loop.time() - began)), name, stopping, heartbeats)
 
 
+def cancelled_from_within() -> bool:
+    """Whether a ``CancelledError`` at hand is a library's own: nobody has asked this task to end."""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
+
+
 async def sleep_until_stopped(seconds: float, name: str, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
     """Lets the time pass, unless told to stop; a loop that rests is alive, however long it rests."""
     ends = asyncio.get_running_loop().time() + seconds

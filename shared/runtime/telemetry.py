@@ -106,7 +106,7 @@ def where(error: BaseException) -> str:
 
 
 def _sampled(parent: str | None) -> bool:
-    return parent is not None and parent.endswith("1")
+    return parent is not None and _span_context(parent).trace_flags.sampled
 
 
 def _context(parent: str | None) -> trace.Context:  # type: ignore[name-defined]

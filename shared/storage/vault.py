@@ -45,12 +45,12 @@ class Vault:
     def __init__(self, keyring: Keyring) -> None:
         self.keyring = keyring
 
-    def new_subject(self, subject_ref: UUID, statement: SubjectData, now: datetime) -> tuple[object, ...]:
-        """A row of ``vault.subject`` with a fresh key and the sealed statement."""
+    def new_subject(self, subject_ref: UUID, data: SubjectData, now: datetime) -> tuple[object, ...]:
+        """A row of ``vault.subject`` with a fresh key, and what is known sealed under it."""
         chance = os.urandom(_KEY + 2 * _NONCE)  # one call of the system instead of three
         key, nonce, another = chance[:_KEY], chance[_KEY:-_NONCE], chance[-_NONCE:]
         wrapped = _seal(self.keyring.key(self.keyring.active), key, subject_ref.bytes, nonce)
-        sealed = _seal(AESGCM(key), _encode(statement), subject_ref.bytes, another)
+        sealed = _seal(AESGCM(key), _encode(data), subject_ref.bytes, another)
         return (subject_ref, self.keyring.active, wrapped, sealed, now)
 
     @staticmethod
@@ -63,8 +63,12 @@ class Vault:
             columns=["subject_ref", "kek_id", "wrapped_key", "statement", "created_at"],
         )
 
-    async def statements(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, SubjectData]:
-        """What is known of each subject, their own words and what systems yielded; shredded subjects are left out."""
+    async def subject_data(self, connection: Connection, subjects: Iterable[UUID]) -> dict[UUID, SubjectData]:
+        """What is known of each subject, their own words and what systems yielded; shredded subjects are left out.
+
+        Raises:
+            UnknownKey: a subject's key is wrapped by a key that the keyring does not have.
+        """
         refs = list(set(subjects))
         rows = await connection.fetch(
             "SELECT subject_ref, kek_id, wrapped_key, statement FROM vault.subject"
@@ -89,7 +93,11 @@ class Vault:
         return known
 
     async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
-        """Stores each piece under its subject's key; raises ``Shredded`` if one of the keys is gone."""
+        """Stores each piece under its subject's key.
+
+        Raises:
+            Shredded: one of the keys is gone.
+        """
         keys = await self._keys(connection, {sealing.subject_ref for sealing in sealings})
         await connection.copy_records_to_table(
             "sealed",
@@ -109,7 +117,11 @@ class Vault:
         )
 
     async def open_kind(self, connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, bytes]]:
-        """Every piece of that kind of one subject as (id, source, content), oldest first; raises ``Shredded``."""
+        """Every piece of that kind of one subject as (id, source, content), oldest first.
+
+        Raises:
+            Shredded: the subject's key is gone.
+        """
         key = (await self._keys(connection, {subject_ref}))[subject_ref]
         rows = await connection.fetch(
             "SELECT sealed_id, source, content FROM vault.sealed"
@@ -120,7 +132,11 @@ class Vault:
         return [(row[0], row[1], _open(key, row[2], subject_ref.bytes)) for row in rows]
 
     async def open_one(self, connection: Connection, sealed_id: UUID) -> bytes | None:
-        """One piece by its id, or None if there is no such piece; raises ``Shredded``."""
+        """One piece by its id, or None if there is no such piece.
+
+        Raises:
+            Shredded: its subject's key is gone.
+        """
         row = await connection.fetchrow("SELECT subject_ref, content FROM vault.sealed WHERE sealed_id = $1", sealed_id)
         if row is None:
             return None
@@ -179,7 +195,7 @@ def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
     return key.decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to)
 
 
-def _encode(statement: SubjectData) -> bytes:
+def _encode(data: SubjectData) -> bytes:
     identities = [
         [
             i.type,
@@ -188,9 +204,9 @@ def _encode(statement: SubjectData) -> bytes:
             i.valid_to.isoformat() if i.valid_to else None,
             i.source,
         ]
-        for i in statement.identities
+        for i in data.identities
     ]
-    return orjson.dumps([identities, list(statement.changes)])
+    return orjson.dumps([identities, list(data.changes)])
 
 
 def _decode(content: bytes) -> SubjectData:

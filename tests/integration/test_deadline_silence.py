@@ -8,9 +8,11 @@ import asyncpg
 import pytest
 
 from services.deadline import silence
+from services.deadline.silence import Silences
 from shared.domain.events import RequestExtended
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from tests.fixtures.deadline_work import HandClock, clock, harness, hear, pool, received, stop
+from shared.runtime.liveness import Heartbeats
+from tests.fixtures.deadline_work import POLICY, HandClock, clock, harness, hear, pool, received, stop
 from tests.fixtures.silent_questions import (
     ASKED,
     LAST,
@@ -146,6 +148,27 @@ async def test_several_instances_share_the_work_and_tell_each_notice_once(
     await silences(harness).look()  # what each left in the hands of the others
     found = await notices(pool)
     assert len(found) == len({event.request_id for event in found}) == 40
+
+
+async def test_catching_up_beats_and_heeds_the_stop_signal(
+    harness: UnitOfWorkFactory, pool: asyncpg.Pool, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [received() for _ in range(3)]
+    await hear(harness, *events)
+    await ask(harness, *(question(event) for event in events))
+    clock.at = LAST
+    stopping, heartbeats = asyncio.Event(), Heartbeats()
+    beats = 0
+
+    def beat(_loop: str) -> None:
+        nonlocal beats
+        beats += 1
+        if beats == 2:
+            stopping.set()
+
+    monkeypatch.setattr(heartbeats, "beat", beat)
+    await Silences(harness, POLICY, 1, stopping, heartbeats).look()
+    assert (beats, len(await notices(pool))) == (2, 2)
 
 
 async def test_a_look_reads_what_is_due_and_not_what_is_open(harness: UnitOfWorkFactory, pool: asyncpg.Pool) -> None:

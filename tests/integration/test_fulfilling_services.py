@@ -63,7 +63,7 @@ async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else
     async with harness.unit_of_work.begin() as tx:
         await erasure.shred_key([closed, closed], tx)
     async with harness.pool.acquire() as connection:
-        known = await harness.unit_of_work.vault.statements(connection, [event.subject, other.subject])
+        known = await harness.unit_of_work.vault.subject_data(connection, [event.subject, other.subject])
     assert set(known) == {other.subject}
     assert await harness.actions(event.request_id) == ["key.shredded"]
 
@@ -105,7 +105,7 @@ async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_era
     async with harness.unit_of_work.begin() as tx:
         await erasure.shred_key([closed], tx)
     async with harness.pool.acquire() as connection:
-        assert set(await harness.unit_of_work.vault.statements(connection, [event.subject])) == {event.subject}
+        assert set(await harness.unit_of_work.vault.subject_data(connection, [event.subject])) == {event.subject}
 
 
 @pytest.mark.parametrize(("right", "names"), [(Right.ACCESS, 2), (Right.PORTABILITY, 1)])

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from services.intake import handlers, silence
-from services.intake.__main__ import service
+from services.intake.__main__ import configure, service
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, TargetMissed
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.engine import SetClock
@@ -199,6 +199,7 @@ async def test_whose_limit_is_too_short_for_that_target_is_asked_once_when_its_w
 
 
 def test_intake_asks_at_last_whichever_way_it_hears_that_it_is_late() -> None:
+    configure()
     heard = {
         subscription.event
         for subscriptions in service.subscriptions.values()

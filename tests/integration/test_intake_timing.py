@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -200,6 +200,17 @@ async def test_a_clarification_that_is_answered_before_the_work_ends_closes_with
     await _complete(door, path)
     assert replied.json()["state"] == "in_progress"
     assert (await door.channel.get(path)).json()["outcome"] == "fulfilled"
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(5, 200), (6, 400)])
+async def test_a_reply_may_be_as_far_ahead_of_our_clock_as_a_request(
+    door: Door, clock: SetClock, minutes: int, status: int
+) -> None:
+    path = await door.submit()
+    await door.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which?"})
+    received_at = (clock.now() + timedelta(minutes=minutes)).isoformat()
+    replied = await door.channel.post(f"{path}/reply", json={"text": "everything", "received_at": received_at})
+    assert replied.status_code == status
 
 
 async def test_proof_of_identity_answers_the_question_about_it(door: Door) -> None:

@@ -124,7 +124,7 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     assert before["evidence.entry"] == 20
 
     async with harness.unit_of_work.begin() as tx:
-        known = await tx.vault.statements(tx.connection, [old, new])
+        known = await tx.vault.subject_data(tx.connection, [old, new])
     said = machine.runs(LOST)
     assert said.splitlines()[-1] == "holds: erasure"
 
@@ -133,7 +133,7 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     try:
         sealed = await connection.fetch("SELECT subject_ref, kek_id FROM vault.subject")
         assert {row[0]: row[1] for row in sealed} == {old: "k1", new: "k2"}
-        assert await vault.statements(connection, [old, new]) == known
+        assert await vault.subject_data(connection, [old, new]) == known
         with pytest.raises(asyncpg.RaiseError, match="append-only"):
             await connection.execute("DELETE FROM evidence.entry")
         await connection.execute("SET session_replication_role = replica")

@@ -33,7 +33,7 @@ async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(open_harness:
     async with harness.unit_of_work.begin() as tx:
         said = SubjectData((ADA, NUMBER), (change,))
         await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, said, tx.now)])
-        assert await tx.vault.statements(tx.connection, [ref]) == {ref: said}
+        assert await tx.vault.subject_data(tx.connection, [ref]) == {ref: said}
 
 
 async def test_nothing_of_it_stands_in_the_database_in_clear(open_harness: OpenHarness) -> None:
@@ -54,7 +54,7 @@ async def test_identities_that_systems_yield_are_known_once_each(open_harness: O
     async with harness.unit_of_work.begin() as tx:
         pieces = [Sealing(ref, "identities", "crm", encode_identities([ADA, NUMBER])) for _ in range(2)]
         await tx.vault.seal(tx.connection, pieces, tx.now)
-        known = await tx.vault.statements(tx.connection, [ref])
+        known = await tx.vault.subject_data(tx.connection, [ref])
     assert known[ref].identities == (ADA, NUMBER)
 
 
@@ -66,7 +66,7 @@ async def test_a_shredded_subject_cannot_be_read_by_anyone(open_harness: OpenHar
         await tx.vault.seal(tx.connection, [sealing], tx.now)
         assert await tx.vault.shred(tx.connection, [ref], clock.now()) == [ref]
         assert await tx.vault.shred(tx.connection, [ref], clock.now()) == []
-        assert set(await tx.vault.statements(tx.connection, [ref, other])) == {other}
+        assert set(await tx.vault.subject_data(tx.connection, [ref, other])) == {other}
         with pytest.raises(Shredded):
             await tx.vault.open_one(tx.connection, sealing.sealed_id)
         with pytest.raises(Shredded):
@@ -87,7 +87,7 @@ async def test_a_key_that_the_keyring_does_not_hold_is_an_error_by_name(
     stranger = Vault(keyring.load(tmp_path / "other.json"))
     async with harness.pool.acquire() as connection:
         with pytest.raises(UnknownKey, match="k1"):
-            await stranger.statements(connection, [ref])
+            await stranger.subject_data(connection, [ref])
 
 
 async def test_another_key_of_the_same_name_opens_nothing(open_harness: OpenHarness, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_another_key_of_the_same_name_opens_nothing(open_harness: OpenHarn
     stranger = Vault(keyring.load(tmp_path / "other.json"))
     async with harness.pool.acquire() as connection:
         with pytest.raises(InvalidTag):
-            await stranger.statements(connection, [ref])
+            await stranger.subject_data(connection, [ref])
 
 
 async def test_a_retired_key_still_opens_what_it_sealed(open_harness: OpenHarness, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ async def test_a_retired_key_still_opens_what_it_sealed(open_harness: OpenHarnes
     later = uuid7()
     async with harness.unit_of_work.begin() as tx:
         await rotated.insert_subjects(tx.connection, [rotated.new_subject(later, SubjectData((NUMBER,)), tx.now)])
-        known = await rotated.statements(tx.connection, [ref, later])
+        known = await rotated.subject_data(tx.connection, [ref, later])
     assert {known[ref].identities, known[later].identities} == {(ADA,), (NUMBER,)}
     assert await harness.pool.fetchval("SELECT kek_id FROM vault.subject WHERE subject_ref = $1", later) == "k2"
 
@@ -141,9 +141,9 @@ async def test_one_changed_bit_is_found(open_harness: OpenHarness) -> None:
     )
     async with harness.pool.acquire() as connection:
         with pytest.raises(InvalidTag):
-            await harness.unit_of_work.vault.statements(connection, [ref])
+            await harness.unit_of_work.vault.subject_data(connection, [ref])
 
 
 async def _read_all(harness: Harness, connection: Connection, ref: UUID) -> None:
-    await harness.unit_of_work.vault.statements(connection, [ref])
+    await harness.unit_of_work.vault.subject_data(connection, [ref])
     await harness.unit_of_work.vault.open_kind(connection, ref, "records")

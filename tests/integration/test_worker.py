@@ -263,7 +263,7 @@ async def test_what_systems_yield_and_hand_out_is_sealed_for_the_subject(open_ha
     await harness.worker("crm").work()
     subject = crm.asked[0].subject_ref
     async with harness.unit_of_work.begin() as tx:
-        known = await tx.vault.statements(tx.connection, [subject])
+        known = await tx.vault.subject_data(tx.connection, [subject])
         [(_, source, content)] = await tx.vault.open_kind(tx.connection, subject, "records")
     assert known[subject].identities[-1] == number
     assert (source, b"Ada" in content) == ("crm", True)

@@ -1,6 +1,7 @@
 """Events: what is said on the bus, by reference only."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import get_args
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import EVENT_TYPES, AnyEvent, Event, RequestWithdrawn, type_of
+from shared.domain.events import EVENT_TYPES, AnyEvent, Event, RequestVerified, RequestWithdrawn, type_of
 from shared.domain.rights import Right
 from shared.domain.topics import TOPIC_ACCESS, Topic
 
@@ -42,6 +43,19 @@ def test_every_topic_carries_an_event() -> None:
 def test_an_event_is_read_back_as_it_was_said() -> None:
     said = RequestWithdrawn(request_id=uuid7(), occurred_at=NOW, right=Right.ACCESS, subject=uuid7())
     assert TypeAdapter[Event](AnyEvent).validate_json(said.model_dump_json()) == said
+
+
+def test_an_event_about_a_request_says_what_the_request_says_and_names_its_subject() -> None:
+    request = SimpleNamespace(request_id=uuid7(), right=Right.ACCESS, subject_ref=uuid7(), scope="direct_marketing")
+    verified = RequestVerified.about(request, due_on=date(2026, 4, 1))
+    assert (verified.request_id, verified.right, verified.subject) == (
+        request.request_id,
+        request.right,
+        request.subject_ref,
+    )
+    assert (verified.scope, verified.due_on) == ("direct_marketing", date(2026, 4, 1))
+    with pytest.raises(ValidationError):
+        RequestVerified.about(request)
 
 
 def test_what_a_later_version_adds_is_overlooked() -> None:

@@ -4,9 +4,10 @@ import io
 import logging
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.telemetry import DiscreetFormatter, where
+from shared.runtime.telemetry import DiscreetFormatter, Tracing, where
 
 PERSONAL = "ada.lovelace@example.org"
 
@@ -60,3 +61,10 @@ def test_a_loop_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert heartbeats.still() == []
     now[0] += 20
     assert heartbeats.still() == ["consume"]
+
+
+def test_whether_a_trace_is_sampled_is_one_bit_of_its_flags() -> None:
+    tracing = Tracing(TracerProvider().get_tracer("test"))
+    parents = [f"00-{'a' * 32}-{'b' * 16}-{flags}" for flags in ("01", "03", "02", "00")]
+    with tracing.each("handle", parents) as traces:
+        assert [trace == parent for trace, parent in zip(traces, parents, strict=True)] == [False, False, True, True]

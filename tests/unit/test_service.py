@@ -1,0 +1,63 @@
+"""A process ends with a line that says why: a loop that ends unasked, or a policy that cannot be used."""
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from shared.app.service import LoopEnded, run_until_late
+from shared.domain.errors import Misconfigured
+
+
+async def returns() -> None:
+    """A loop that simply comes to its end."""
+
+
+async def is_cancelled_from_within() -> None:
+    """A loop through which a library lets the cancellation of a task of its own pass."""
+    inner = asyncio.create_task(asyncio.sleep(60))
+    inner.cancel()
+    await inner
+
+
+async def waits(event: asyncio.Event) -> None:
+    """A loop that goes on until it is told to stop."""
+    await event.wait()
+
+
+@pytest.mark.parametrize("ends", [returns, is_cancelled_from_within])
+async def test_a_loop_that_ends_while_nobody_is_stopping_ends_the_others_and_is_named(
+    ends: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    never = asyncio.Event()
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.timeout(10):
+            await run_until_late({"consume:intake": ends(), "relay": waits(never)}, never, 1)
+    assert [type(error) for error in raised.value.exceptions] == [LoopEnded]
+    assert [
+        record.getMessage().partition(" ")[0] for record in caplog.records if record.levelno == logging.CRITICAL
+    ] == ["consume:intake"]
+
+
+@pytest.mark.parametrize("ends", [returns, is_cancelled_from_within])
+async def test_a_loop_may_end_once_the_service_is_stopping(ends: Callable[[], Awaitable[None]]) -> None:
+    stopping = asyncio.Event()
+    stopping.set()
+    await run_until_late({"consume:intake": ends()}, stopping, 10)
+
+
+@pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "read_policy")])
+def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
+    name: str, read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = importlib.import_module(f"services.{name}.__main__")
+
+    def cannot_be_used(*_: object) -> None:
+        raise Misconfigured("the policy cannot be used:\n  days\n    is not a number")
+
+    monkeypatch.setattr(main, read, cannot_be_used)
+    with pytest.raises(SystemExit) as ended:
+        main.service.run(main.configure)
+    assert ended.value.code == f"dsr-{name} cannot start; the policy cannot be used: days is not a number"
