@@ -120,8 +120,8 @@ async def save(connection: Connection, clocks: Sequence[Clock], *names: str) -> 
 
 async def keep_before(connection: Connection, clocks: Iterable[Clock], cause: str) -> None:
     """Notes by when these requests were due before their dates moved."""
-    rows = [(clock.request_id, cause, clock.due_on) for clock in clocks]
-    await connection.copy_records_to_table("clock_before", records=rows, columns=("request_id", "cause", "due_on"))
+    if rows := [(clock.request_id, cause, clock.due_on) for clock in clocks]:
+        await connection.copy_records_to_table("clock_before", records=rows, columns=("request_id", "cause", "due_on"))
 
 
 async def take(connection: Connection, step: Step, requests: Sequence[UUID]) -> None:
@@ -141,8 +141,8 @@ async def steps_and_misses(connection: Connection, clocks: Iterable[Clock]) -> d
 
 async def miss(connection: Connection, missed: Iterable[tuple[Clock, Due]]) -> None:
     """Notes the targets that were said to be missed."""
-    rows = [(clock.request_id, due.name) for clock, due in missed]
-    await connection.copy_records_to_table("missed_target", records=rows, columns=("request_id", "target"))
+    if rows := [(clock.request_id, due.name) for clock, due in missed]:
+        await connection.copy_records_to_table("missed_target", records=rows, columns=("request_id", "target"))
 
 
 async def insert_questions(connection: Connection, asked: Iterable[AskedQuestion]) -> None:

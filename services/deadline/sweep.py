@@ -138,16 +138,7 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
         detail: dict[str, JsonValue] = {"systems": [*systems], "due_on": due_on.isoformat()}
         tx.traces[request_id] = clock.traceparent
         tx.log_evidence(request_id, "erasure.due", detail | {"late": due_at + INCIDENT < tx.now})
-        tx.publish(
-            RetentionEnded(
-                request_id=request_id,
-                occurred_at=tx.now,
-                right=clock.right,
-                subject=clock.subject_ref,
-                systems=tuple(systems),
-                due_on=due_on,
-            )
-        )
+        tx.publish(RetentionEnded.about(clock, systems=tuple(systems), due_on=due_on))
     places = [(clock.request_id, system) for clock, system, _ in found]
     await repository.set_deferrals(tx.connection, places, "released")
     return Swept(len(found))
@@ -208,7 +199,29 @@ class Sweep:
 
 
 def _say_milestone(tx: UnitOfWork, clock: Clock, due: Due) -> None:
-    event: DeadlineApproaching | DeadlineOverdue
-    about, day = {"request_id": clock.request_id, "occurred_at": tx.now, "right": clock.right}, due.day.isoformat()
+    day: dict[str, JsonValue] = {"due_on": due.day.isoformat()}
     if due.days_left is not None:
-        ...
+        tx.log_evidence(clock.request_id, "deadline.approaching", {"days_left": due.days_left, **day})
+        tx.publish(DeadlineApproaching.about(clock, due_on=due.day, days_left=due.days_left))
+    else:
+        ended = due.name.removeprefix("overdue_")
+        tx.log_evidence(clock.request_id, "deadline.overdue", {"clock": ended, **day})
+        tx.publish(DeadlineOverdue.about(clock, due_on=due.day, clock=ended))
+
+
+def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:
+    (escalate_to,) = due.escalate_to
+    detail = {"target": due.name, "target_on": due.day.isoformat(), "escalate_to": escalate_to}
+    tx.log_evidence(clock.request_id, "deadline.target_missed", detail)
+    tx.publish(TargetMissed.about(clock, target=due.name, target_on=due.day, escalate_to=escalate_to))
+
+
+def _say_notice(tx: UnitOfWork, clock: Clock, question: AskedQuestion, due: Due, zone: ZoneInfo) -> None:
+    asked, open_since = question.suspension.question, receipt_date(question.suspension.asked_at, clock.zones)
+    days_open = (tx.now.astimezone(zone).date() - open_since).days
+    detail: dict[str, JsonValue] = {"question": asked, "notice": due.name, "days_open": days_open}
+    tx.log_evidence(clock.request_id, "deadline.question_unanswered", detail)
+    event = QuestionUnanswered.about(
+        clock, question_id=question.question_id, question=asked.value, notice=due.name, days_open=days_open
+    )
+    tx.publish(event)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from services.deadline.clock import Clock, milestones_of, next_at, targets_of
-from shared.domain.events import RequestClosed, RequestReceived, RequestRedated
+from shared.domain.events import RequestClosed, RequestExtended, RequestReceived, RequestRedated, RequestReopened
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.suspension import not_counted, paused_days
 from shared.domain.time_limit import Arrival, Limits, end_of, limits, target, timeliness
@@ -56,15 +56,15 @@ def recount(clock: Clock, policy: TimeLimitPolicy) -> Clock:
     return _planned(clock, _counted(clock, policy), policy)
 
 
-def extend(clock: Clock, due_on: date, policy: TimeLimitPolicy) -> Clock:
-    """Two persons have extended the time limit to that day."""
-    return _planned(clock, _counted(replace(_due(clock, due_on, policy), extended=True), policy), policy)
+def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
+    """Two persons have extended the time limit to the day of the event."""
+    return _planned(clock, _counted(replace(_due(clock, event.due_on, policy), extended=True), policy), policy)
 
 
-def resume(clock: Clock, answered_at: datetime, due_on: date, policy: TimeLimitPolicy) -> Clock:
+def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:
     """An answer came after the closure: it runs again until that day, and what came before the answer is not said."""
-    running = replace(clock, responded_at=None, outcome=None, timeliness=None, notified_until=answered_at)
-    return _planned(clock, _counted(_due(running, due_on, policy), policy), policy)
+    running = replace(clock, responded_at=None, outcome=None, timeliness=None, notified_until=event.answered_at)
+    return _planned(clock, _counted(_due(running, event.due_on, policy), policy), policy)
 
 
 def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:

@@ -45,7 +45,7 @@ from shared.runtime import otlp_metrics, telemetry
 from shared.runtime.access import access
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.looking import cancelled_from_within, run_periodically
-from shared.runtime.settings import KafkaSettings, Settings
+from shared.runtime.settings import OLD_TIME_LIMITS, KafkaSettings, Settings
 from shared.runtime.wakeup import Wakeup
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool
@@ -123,6 +123,8 @@ class Service:
         except Misconfigured as error:
             sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(error).split())}")
         telemetry.start_logging(settings.telemetry)
+        if OLD_TIME_LIMITS in os.environ:
+            log.warning("%s is the old name of DSR_POLICY_TIME_LIMITS: set that one instead", OLD_TIME_LIMITS)
         gc.freeze()  # what is loaded by now stays
         gc.set_threshold(_COLLECT_EVERY)
         try:
