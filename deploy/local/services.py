@@ -116,7 +116,7 @@ class Services:
     def _child(self, name: ServiceName, port: int, log: str, version: str = "local") -> Child:
         return Child(
             name,
-            [sys.executable, "-m", f"services.{name}"],
+            [sys.executable, "-m", "services", "run", name],
             log=self.directory / f"{log}.log",
             ready=answers(f"http://{HOST}:{port}/readyz"),
             env={

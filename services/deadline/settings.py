@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class DeadlineSettings(BaseSettings):
     """How often the clocks are looked at, and when what is said daily is written."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_DEADLINE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_DEADLINE_", title="DSR_DEADLINE_", frozen=True)
 
     sweep_seconds: float = Field(default=1.0, gt=0, description="how often to look for milestones that have come")
     batch: int = Field(default=1_000, gt=0, description="rows of one transaction")

@@ -29,7 +29,7 @@ async def timeline(client: httpx.AsyncClient, request_id: str, action: str) -> d
 async def redate(live: Live) -> str:
     """Runs the command as an officer does; returns what it prints."""
     env = {**os.environ, **live.services.env}
-    command = (sys.executable, "-m", "services.intake.redate")
+    command = (sys.executable, "-m", "services", "redate")
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env, stdout=asyncio.subprocess.PIPE)
     printed, _ = await process.communicate()
     assert process.returncode == 0

@@ -64,7 +64,7 @@ def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> 
     curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests'
     return {
         "where a request stands, and its timeline": f"{curl}/{request} ; {curl}/{request}/timeline",
-        "check a certificate offline": f"{_shown(Path(sys.executable))} -m shared.storage.certificate"
+        "check a certificate offline": f"{_shown(Path(sys.executable).with_name('dsr'))} certificate verify"
         f" {_shown(certificate_of)}",
         "the API's documentation": f"{services.url}/docs",
         "metrics of the five services, which docs/metrics.md explains": " ".join(
