@@ -32,8 +32,8 @@ STEPS = {
 }
 """The step that each target waits for.
 
-An acknowledgement is no target: it is the very answer that accepts the request. Nobody reports a review: it is done when
-the request is answered. ``extend_or_answer`` is a milestone.
+An acknowledgement is no target: it is the very answer that accepts the request. Nobody reports a review: it is done
+when the request is answered. ``extend_or_answer`` is a milestone.
 """
 
 
@@ -41,8 +41,8 @@ the request is answered. ``extend_or_answer`` is a milestone.
 class Due:
     """An instant (UTC) at which something must be said once.
 
-    ``day`` is the date that people are told, ``days_left`` is given while the request is not due yet. A ticket is opened
-    under the name ``level``; none: no person is brought in.
+    ``day`` is the date that people are told; ``days_left`` is given while the request is not due yet. A ticket is
+    opened under the name ``level``; none: no person is brought in.
     """
 
     at: datetime
@@ -124,7 +124,8 @@ def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
     for days in rules.approaching_days:
         at = end_of(clock.due_on - timedelta(days=days + 1), clock.zones)
         if clock.received_at < at < clock.due_at:
-            level, escalate_to = f"approaching_{days}d" if days <= rules.escalate_days else None, ()
+            level = f"approaching_{days}d" if days <= rules.escalate_days else None
+            escalate_to: tuple[str, ...] = ()
             prompt = policy.prompt
             if prompt and not clock.extended and prompt.days_before_due == days:
                 level, escalate_to = TargetName.EXTEND_OR_ANSWER, (prompt.escalate_to,)
@@ -152,7 +153,7 @@ def missed_targets(dues: Sequence[Due], taken: Collection[str], said: Collection
 
 
 def notices_of(question: AskedQuestion, clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
-    """What is still to be said of a question that nobody answers, each from the start of its day where the controller is."""
+    """What is still to be said of a question without an answer, from the start of the day where the controller is."""
     zone = ZoneInfo(policy.commitment.controller_zone)
     found = silence(question.suspension.asked_at, clock.arrival, clock.due_on, policy)
     reminders = [Due(start_of(day, zone), REMINDER, day) for day in found.reminders]
@@ -166,7 +167,7 @@ def latest_for_each(dues: Sequence[Due]) -> list[Due]:
 
 
 def due_by(dues: Sequence[Due], notified_until: datetime | None, now: datetime) -> list[Due]:
-    """Those that have come by ``now`` and were not said by ``notified_until``; a clock that jumps back says none again."""
+    """Those that have come by ``now`` and were not said before; a clock that jumps back says none again."""
     return [each for each in dues if each.at <= now and (notified_until is None or each.at > notified_until)]
 
 

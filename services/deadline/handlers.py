@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from services.deadline import deferrals, notifications, repository, transitions
 from services.deadline.clock import AskedQuestion, Clock, Step, notices_of
+from shared.app.service import Service
 from shared.domain.events import (
     Event,
     FulfilmentBlocked,
@@ -24,6 +25,7 @@ from shared.domain.events import (
     RetryDecided,
 )
 from shared.domain.operations import Operation
+from shared.domain.rights import Right
 from shared.domain.suspension import Suspension, asked_in_time, not_counted
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
@@ -37,6 +39,20 @@ class Deadlines:
     def __init__(self, policy: TimeLimitPolicy) -> None:
         self._policy = policy
         self._zone = ZoneInfo(policy.commitment.controller_zone)
+
+    def subscribe(self, service: Service) -> None:
+        """Says which event is handled how."""
+        service.on(RequestReceived, self.received)
+        service.on(RequestVerified, self.verified)
+        service.on(QuestionSent, self.asked)
+        service.on(QuestionAnswered, self.answered)
+        service.on(RequestExtended, self.extended)
+        service.on(RequestRedated, self.redated)
+        service.on(RequestClosed, self.closed)
+        service.on(RequestReopened, self.reopened)
+        service.on(FulfilmentCompleted, self.fulfilled)
+        service.on(FulfilmentBlocked, self.blocked, right=Right.ERASURE)
+        service.on(RetryDecided, self.retried, right=Right.ERASURE)
 
     async def received(self, events: Sequence[RequestReceived], tx: UnitOfWork) -> None:
         """Computes the dates of a request, once, and starts its clock."""
@@ -155,12 +171,15 @@ class Deadlines:
         moved = [(old, new) for old, new in moves if old.dates != new.dates]
         await repository.keep_before(tx.connection, [old for old, _ in moved], cause)
         await repository.save(tx.connection, after)
-        await repository.save_notices(tx.connection, [
-            replace(question, next_notice_at=notices_of(question, clock, self._policy)[0].at)
-            for clock in after
-            for question in clock.questions
-            if question.suspension.answered_at is None and question.last_notice_at is None
-        ])
+        await repository.save_notices(
+            tx.connection,
+            [
+                replace(question, next_notice_at=notices_of(question, clock, self._policy)[0].at)
+                for clock in after
+                for question in clock.questions
+                if question.suspension.answered_at is None and question.last_notice_at is None
+            ],
+        )
         for old, new in moved:
             dates: dict[str, JsonValue] = {"before": {**old.dates}, "after": {**new.dates}}
             tx.log_evidence(

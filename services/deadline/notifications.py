@@ -1,4 +1,4 @@
-"""What people in other systems see: tickets for the privacy team, a flag on the CRM's contact, and what is said daily."""
+"""What people see in other systems: tickets for the privacy team, a flag on the CRM's contact, what is said daily."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
@@ -64,7 +64,7 @@ async def digest(tx: UnitOfWork, day: date, policy: TimeLimitPolicy) -> Details:
     """How many requests are open, due soon and overdue, by right; nobody's data."""
     del day, policy
     rows = await tx.connection.fetch(repository.OPEN_BY_RIGHT, tx.now, tx.now + SOON)
-    counted = {right: (0, 0, 0) for right in Right} | {Right(row[0]): (row[1], row[2], row[3]) for row in rows}
+    counted = dict.fromkeys(Right, (0, 0, 0)) | {Right(row[0]): (row[1], row[2], row[3]) for row in rows}
     numbers = [*counted.items(), ("all", tuple(map(sum, zip(*counted.values(), strict=True))))]
     lines = [f"{name}: {n} open, {soon} due in {SOON.days} days, {late} overdue" for name, (n, soon, late) in numbers]
     return {"lines": [*lines]}

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from operator import attrgetter
-from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from services.deadline.clock import AskedQuestion, Clock, Due, Step
 from shared.domain.events import TaskReport
@@ -15,7 +16,7 @@ from shared.domain.time_limit_policy import Question
 from shared.storage.postgres import Connection, update_rows
 
 _COLUMNS = tuple(field.name for field in fields(Clock) if field.name != "questions")
-_ZONES = _COLUMNS.index("zones")
+_RIGHT, _ZONES = _COLUMNS.index("right"), _COLUMNS.index("zones")
 _values_of = attrgetter(*_COLUMNS)
 _TYPES = {  # of the columns that may change
     "role": "text",
@@ -52,16 +53,16 @@ _QUESTION = (
 _DUE = "SELECT {} FROM clock c WHERE {} <= $1 ORDER BY {} LIMIT $2 FOR UPDATE SKIP LOCKED"
 DUE_MILESTONES = _DUE.format(_CLOCK, *["next_milestone_at"] * 2)
 DUE_TARGETS = _DUE.format(_CLOCK, *["next_target_at"] * 2)
-DUE_QUESTIONS = f"""
-SELECT {_CLOCK}, {_QUESTION} FROM question q JOIN clock c USING (request_id)
-WHERE q.next_notice_at <= $1 AND c.responded_at IS NULL ORDER BY q.next_notice_at LIMIT $2 FOR UPDATE SKIP LOCKED
-"""
+DUE_QUESTIONS = (
+    f"SELECT {_CLOCK}, {_QUESTION} FROM question q JOIN clock c USING (request_id)"  # noqa: S608  # names of ours
+    " WHERE q.next_notice_at <= $1 AND c.responded_at IS NULL ORDER BY q.next_notice_at LIMIT $2 FOR UPDATE SKIP LOCKED"
+)
 # Not before the answer: until then the work on the request itself may go on.
-DUE_DEFERRALS = f"""
-SELECT {_CLOCK}, d.system, d.due_at FROM deferral d JOIN clock c USING (request_id)
-WHERE d.state = 'scheduled' AND d.due_at <= $1 AND c.responded_at IS NOT NULL
-ORDER BY d.due_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED
-"""
+DUE_DEFERRALS = (
+    f"SELECT {_CLOCK}, d.system, d.due_at FROM deferral d JOIN clock c USING (request_id)"  # noqa: S608
+    " WHERE d.state = 'scheduled' AND d.due_at <= $1 AND c.responded_at IS NOT NULL"
+    " ORDER BY d.due_at LIMIT $2 FOR UPDATE OF d SKIP LOCKED"
+)
 
 OPEN_BY_RIGHT = """
 SELECT "right", count(*) AS open, count(*) FILTER (WHERE due_at > $1 AND due_at <= $2) AS soon,
@@ -103,7 +104,7 @@ async def hold(connection: Connection, requests: Sequence[UUID], *, stopped: boo
 
 
 async def due_clocks(connection: Connection, query: str, until: datetime, limit: int) -> list[Clock]:
-    """Up to ``limit`` clocks of which something is due, by ``DUE_MILESTONES`` or ``DUE_TARGETS``, the longest due first."""
+    """Up to ``limit`` clocks that are due by ``DUE_MILESTONES`` or ``DUE_TARGETS``, the longest due first."""
     return [_clock_of(row) for row in await connection.fetch(query, until, limit)]
 
 
@@ -133,7 +134,9 @@ async def take(connection: Connection, step: Step, requests: Sequence[UUID]) -> 
 async def steps_and_misses(connection: Connection, clocks: Iterable[Clock]) -> dict[UUID, tuple[set[str], set[str]]]:
     """Of each request the steps that were taken, and the targets that were said to be missed."""
     found: dict[UUID, tuple[set[str], set[str]]] = {clock.request_id: (set(), set()) for clock in clocks}
-    for place, query in enumerate(("SELECT request_id, step FROM step", "SELECT request_id, target FROM missed_target")):
+    for place, query in enumerate(
+        ("SELECT request_id, step FROM step", "SELECT request_id, target FROM missed_target")
+    ):
         for request_id, name in await connection.fetch(f"{query} WHERE request_id = ANY($1)", list(found)):
             found[request_id][place].add(name)
     return found
@@ -149,7 +152,11 @@ async def insert_questions(connection: Connection, asked: Iterable[AskedQuestion
     """Stores questions that were sent."""
     columns = ("question_id", "request_id", "question", "asked_at", "condition_recorded", "in_time")
     rows = [
-        (*(q.question_id, q.request_id, q.suspension.question), *(q.suspension.asked_at, q.suspension.condition_recorded), q.in_time)
+        (
+            *(q.question_id, q.request_id, q.suspension.question),
+            *(q.suspension.asked_at, q.suspension.condition_recorded),
+            q.in_time,
+        )
         for q in asked
     ]
     await connection.copy_records_to_table("question", records=rows, columns=columns)
@@ -178,8 +185,8 @@ async def end_questions(connection: Connection, responded_at: Mapping[UUID, date
 
 async def due_questions(connection: Connection, until: datetime, limit: int) -> list[tuple[Clock, AskedQuestion]]:
     """Up to ``limit`` questions of running clocks that have come to a notice, the longest due first."""
-    rows = [tuple(row) for row in await connection.fetch(DUE_QUESTIONS, until, limit)]
-    return [(_clock_of(row), _question_of(row[len(_COLUMNS) :])) for row in rows]
+    rows = await connection.fetch(DUE_QUESTIONS, until, limit)
+    return [(_clock_of(row), _question_of(row, len(_COLUMNS))) for row in rows]
 
 
 async def save_notices(connection: Connection, asked: Iterable[AskedQuestion]) -> None:
@@ -202,7 +209,9 @@ async def claim_notification(connection: Connection, kind: str, day: date) -> bo
 
 async def known_deferrals(connection: Connection, requests: Sequence[UUID]) -> dict[tuple[UUID, str], tuple[UUID, str]]:
     """What is known of these requests by system, locked: the task whose receipt says so, and the state."""
-    query = "SELECT request_id, system, task_id, state FROM deferral WHERE request_id = ANY($1) ORDER BY 1, 2 FOR UPDATE"
+    query = (
+        "SELECT request_id, system, task_id, state FROM deferral WHERE request_id = ANY($1) ORDER BY 1, 2 FOR UPDATE"
+    )
     return {(row[0], row[1]): (row[2], row[3]) for row in await connection.fetch(query, requests)}
 
 
@@ -212,10 +221,13 @@ async def withdrawn(connection: Connection, requests: Sequence[UUID]) -> set[UUI
     return {row[0] for row in await connection.fetch(query, requests)}
 
 
-async def put_deferral(connection: Connection, request_id: UUID, report: TaskReport, ground: str, due_at: datetime | None, state: str) -> None:
+async def put_deferral(
+    connection: Connection, request_id: UUID, report: TaskReport, ground: str, due_at: datetime | None, state: str
+) -> None:
     """Stores what a system had to keep; it takes the place of what the same system said before."""
     await connection.execute(
-        "INSERT INTO deferral (request_id, system, task_id, ground, until, due_at, state) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+        "INSERT INTO deferral (request_id, system, task_id, ground, until, due_at, state)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)"
         " ON CONFLICT (request_id, system) DO UPDATE SET task_id = EXCLUDED.task_id, ground = EXCLUDED.ground,"
         " until = EXCLUDED.until, due_at = EXCLUDED.due_at, state = EXCLUDED.state",
         *(request_id, report.system, report.task_id, ground, report.until, due_at, state),
@@ -240,8 +252,8 @@ async def let_go(connection: Connection, requests: Sequence[UUID], now: datetime
     """Schedules what is held without a day, of requests that were answered; returns request and system."""
     rows = await connection.fetch(
         "UPDATE deferral d SET state = 'scheduled', due_at = $2 FROM clock c"
-        " WHERE d.request_id = ANY($1) AND d.state = 'held' AND c.request_id = d.request_id AND c.responded_at IS NOT NULL"
-        " RETURNING d.request_id, d.system",
+        " WHERE d.request_id = ANY($1) AND d.state = 'held'"
+        " AND c.request_id = d.request_id AND c.responded_at IS NOT NULL RETURNING d.request_id, d.system",
         *(requests, now),
     )
     return [(row[0], row[1]) for row in rows]
@@ -259,10 +271,12 @@ def _row_of(clock: Clock) -> list[object]:
     return row
 
 
-def _clock_of(row: Sequence[Any], asked: tuple[AskedQuestion, ...] = ()) -> Clock:
-    values = row[: len(_COLUMNS)]
-    return Clock(*values[:2], Right(values[2]), *values[3:_ZONES], tuple(values[_ZONES].split(",")), *values[_ZONES + 1 :], asked)
+def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = ()) -> Clock:
+    values = [*row[: len(_COLUMNS)], asked]
+    values[_RIGHT], values[_ZONES] = Right(values[_RIGHT]), tuple(values[_ZONES].split(","))
+    return Clock(*values)
 
 
-def _question_of(row: Sequence[Any]) -> AskedQuestion:
-    return AskedQuestion(row[0], row[1], Suspension(Question(row[2]), *row[3:6]), *row[6:])
+def _question_of(row: asyncpg.Record, first: int = 0) -> AskedQuestion:
+    question_id, request_id, question, *dates = row[first:]
+    return AskedQuestion(question_id, request_id, Suspension(Question(question), *dates[:3]), *dates[3:])

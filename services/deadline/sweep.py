@@ -1,7 +1,7 @@
 """The sweep: finds what is due, says it once, and brings in a person where one is named.
 
-Milestones, targets, questions and deferrals are four sources of one loop. Each reads the rows that are due, decides what
-is to be said of them and writes how far it was said, all in one transaction; instances at once share the rows.
+Milestones, targets, questions and deferrals are four sources of one loop. Each reads the rows that are due, decides
+what is to be said of them and writes how far it was said, in one transaction; instances at once share the rows.
 """
 
 import asyncio
@@ -32,6 +32,7 @@ from services.deadline.clock import (
 )
 from services.deadline.deferrals import INCIDENT
 from services.deadline.settings import DeadlineSettings
+from shared.app.service import Running
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, RetentionEnded, TargetMissed
 from shared.domain.time_limit import receipt_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -147,6 +148,11 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
 SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals)
 
 
+async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
+    """Sweeps for as long as the service runs."""
+    await Sweep(running.unit_of_work, policy, settings, running.heartbeats).run(running.stopping)
+
+
 class Sweep:
     """Sweeps every source again and again, a batch in a transaction."""
 
@@ -177,7 +183,8 @@ class Sweep:
     async def tick(self, source: Source) -> int:
         """Says what is due of one batch; returns how many rows it looked at.
 
-        A step may have been taken and not be heard of yet, as after an outage: no target is judged beyond what was heard.
+        A step may have been taken and not be heard of yet, as after an outage: no target is judged beyond what was
+        heard.
         """
         self._heartbeats.beat("sweep")
         behind = timedelta(0)

@@ -32,9 +32,9 @@ from services.intake.submission import (
     Verification,
 )
 from shared.app.service import Running
-from shared.domain.time_limit_policy import read_policy
 from shared.downstreams.bus import identity_token as claims
 from shared.downstreams.bus.messages import TaskIdentities
+from shared.runtime.settings import PolicySettings
 
 Authorization = Annotated[str | None, Header(description="`Bearer dsr_…`")]
 
@@ -63,7 +63,7 @@ def serve(running: Running, probes: APIRouter) -> ASGIApp:
 def build(running: Running) -> FastAPI:
     """The API over a running service."""
     unit_of_work, required = running.unit_of_work, required_levels()
-    policy, letters = read_policy(), Letters()
+    policy, letters = PolicySettings().read_time_limits(), Letters()
     reopening = Reopening(policy, letters)
     office = Office(
         running,

@@ -10,12 +10,12 @@ import typer
 from services.intake import dates, register
 from services.intake.request import State
 from shared.domain.clock import SystemClock
-from shared.domain.time_limit_policy import TimeLimitPolicy, read_policy
+from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.patience import retry_while_unavailable
-from shared.runtime.settings import VaultSettings
+from shared.runtime.settings import PolicySettings, VaultSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
@@ -64,7 +64,9 @@ async def _some(
 async def _redate() -> int:
     vault = Vault(keyring.load(VaultSettings().keyring))
     async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
-        return await redate(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), read_policy())
+        return await redate(
+            UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), PolicySettings().read_time_limits()
+        )
 
 
 def main() -> None:

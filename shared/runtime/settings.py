@@ -73,7 +73,7 @@ class PolicySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DSR_POLICY_", frozen=True)
 
-    time_limits: Path = Field(
+    time_limits: Path = Field(  # type: ignore[pydantic-alias]  # both names are known
         default=TIME_LIMITS,
         validation_alias=AliasChoices("DSR_POLICY_TIME_LIMITS", OLD_TIME_LIMITS),
         description="TOML file of the policy of time limits",

@@ -4,11 +4,14 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 
+from shared.app import service as app
 from shared.app.service import LoopEnded, run_until_late
 from shared.domain.errors import Misconfigured
+from shared.domain.topics import Topic
 
 
 async def returns() -> None:
@@ -48,7 +51,7 @@ async def test_a_loop_may_end_once_the_service_is_stopping(ends: Callable[[], Aw
     await run_until_late({"consume:intake": ends()}, stopping, 10)
 
 
-@pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "read_policy")])
+@pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "Deadlines")])
 def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     name: str, read: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,3 +64,14 @@ def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     with pytest.raises(SystemExit) as ended:
         main.service.run(main.configure)
     assert ended.value.code == f"dsr-{name} cannot start; the policy cannot be used: days is not a number"
+
+
+def test_the_old_name_of_a_setting_is_read_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DSR_DEADLINE_POLICY", "time_limits.toml")
+    monkeypatch.setattr(app, "Settings", lambda: SimpleNamespace(telemetry=None))
+    monkeypatch.setattr("shared.runtime.telemetry.start_logging", lambda _: None)
+    monkeypatch.setattr("uvloop.run", lambda loops: loops.close())
+    app.Service("erasure", reads=[], writes=Topic.COMPLETIONS).run()
+    assert "DSR_DEADLINE_POLICY is the old name of DSR_POLICY_TIME_LIMITS" in caplog.text
