@@ -37,10 +37,10 @@ from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionU
 from shared.domain.time_limit import receipt_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
-from shared.messaging.consumer import loop_of
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import sleep_until_stopped
+from shared.runtime.loops import sleep_until_stopped
 from shared.storage.postgres import AGAIN, AWAY
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Sweep:
         self._heartbeats.beat("sweep")
         behind = timedelta(0)
         if source is targets:
-            unheard = self._heartbeats.unheard_seconds(loop_of(ServiceName.DEADLINE))
+            unheard = self._heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
             if unheard == math.inf:
                 return 0
             behind = timedelta(seconds=unheard + self._settings.on_the_way_seconds)

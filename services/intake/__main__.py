@@ -22,7 +22,7 @@ def configure() -> None:
     """Reads the letters, and says what is heard and done; raises ``Misconfigured``."""
     letters = Letters()
     service.on(FulfilmentCompleted, handlers.complete)
-    service.on(FulfilmentBlocked, handlers.ask_a_person)
+    service.on(FulfilmentBlocked, partial(handlers.blocked, letters=letters))
     service.on(DeadlineApproaching, handlers.warn)
     service.on(DeadlineOverdue, handlers.warn)
     service.on(QuestionUnanswered, partial(silence.unanswered, letters=letters))

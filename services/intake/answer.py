@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from services.intake import deferrals
 from services.intake.request import Request, State
+from shared.domain.operations import Unsearched
 from shared.domain.rights import Outcome, Right
 
 _DONE = {
@@ -30,10 +31,19 @@ _ENDED = {
 }
 
 
-def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
-    """Where the request stands or how it ended, with what could not be done if there is anything."""
+_UNSEARCHED = {
+    Unsearched.NOTHING_TO_SEARCH_BY: "nothing that we know of you leads there",
+    Unsearched.NUMBER_WITHOUT_PERIOD: "we do not know from when to when a number was yours",
+}
+
+
+def answer(request: Request, tasks: Sequence[dict[str, object]] | None, *, package: bool = False) -> str:
+    """Where the request stands or how it ended, with what could not be done if there is anything.
+
+    ``package``: there is one to download.
+    """
     if request.resumable:
-        done = _done_without_reply(request, tasks)
+        done = _done_without_reply(request, tasks, package=package)
         return f"{done} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:
         case None:
@@ -43,23 +53,29 @@ def answer(request: Request, tasks: Sequence[dict[str, object]] | None) -> str:
         case Outcome.NO_DATA | Outcome.WITHDRAWN | Outcome.FORWARDED:
             return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
-            return " ".join(_in_part("Your request was fulfilled in part", tasks or ()))
+            return " ".join(_in_part("Your request was fulfilled in part", tasks or (), package=package))
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
 
 
-def _done_without_reply(request: Request, tasks: Sequence[Mapping[str, object]] | None) -> str:
+def _done_without_reply(request: Request, tasks: Sequence[Mapping[str, object]] | None, *, package: bool) -> str:
     if request.outcome is Outcome.UNIDENTIFIED:
         return "We could not make sure that your request comes from you, and have done nothing."
-    return " ".join(_in_part("We have done what was clear in your request", tasks or ()))
+    return " ".join(_in_part("We have done what was clear in your request", tasks or (), package=package))
 
 
-def _in_part(done: str, tasks: Sequence[Mapping[str, object]]) -> Iterator[str]:
+def _in_part(done: str, tasks: Sequence[Mapping[str, object]], *, package: bool) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
     told = {str(task["system"]): text for task in tasks if (text := deferrals.sentence(task))}
-    other = sorted({str(task["system"]) for task in tasks if task.get("ground") or task.get("failure")} - set(told))
-    yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
+    lacking = {str(task["system"]) for task in tasks if task.get("ground") or deferrals.is_undone(task)}
+    other = sorted(lacking - set(told))
+    if other and not (package or any(task.get("changed") for task in tasks)):
+        yield f"Nothing of what you asked for could be done in: {', '.join(other)}."
+    else:
+        yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
     yield from (told[system] for system in sorted(told))
+    for system, reason in sorted({(str(t["system"]), str(t["not_searched"])) for t in tasks if t.get("not_searched")}):
+        yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
 
 
 def _waiting(request: Request) -> str:

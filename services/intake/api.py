@@ -253,7 +253,7 @@ def _view(filed: Filed) -> dict[str, object]:
         "due_on": request.due_on.isoformat(),
         "warning": filed.warning,
         "closed_at": request.closed_at.isoformat() if request.closed_at else None,
-        "answer": answer.answer(request, filed.tasks),
+        "answer": answer.answer(request, filed.tasks, package=filed.package_id is not None),
         "tasks": filed.tasks or [],
         "package": filed.package_id is not None,
     }

@@ -80,26 +80,30 @@ class Casework:
         return closed.state
 
     async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
-        """A person decides about a request whose downstream failed: try again, or close it as partially fulfilled.
+        """A person decides about a request whose downstream failed or could not be searched: try again, or close it.
 
-        Of a closed erasure, what a system still keeps may be tried again: it failed, or nobody knew until when.
+        It closes with what was done. Of a closed erasure, what is not done may be tried again: it failed, could not
+        search, or nobody knew until when the data had to be kept.
         """
         async with self._transactions.begin() as tx:
             filed = await self.hold(tx, request_id, caller)
             request = filed.request
             if request.state is State.CLOSED and decision.decision == "retry" and deferrals.wait(filed.tasks or ()):
                 tx.log_evidence(request_id, "decision.made", {"decision": "retry", "deferred": True}, caller.actor)
-                tx.publish(_retried(request, tx.now))
+                tx.publish(retry_decided(request, tx.now))
                 return request.state
             request.must_be_ours()
-            if request.state is not State.AWAITING_DECISION:
+            if request.state is State.AWAITING_CLARIFICATION and deferrals.unsearched(filed.tasks):
+                register.answered(tx, filed, caller.actor)
+                filed = replace(filed, question=None)
+            elif request.state is not State.AWAITING_DECISION:
                 message = f"a request that is {request.state} does not wait for a decision"
                 raise IllegalTransition(message)
             tx.log_evidence(request_id, "decision.made", {"decision": decision.decision}, caller.actor)
             if decision.decision == "retry":
                 waits = filed.question is not None and not filed.given_up
                 request = request.to(State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS)
-                tx.publish(_retried(request, tx.now))
+                tx.publish(retry_decided(request, tx.now))
             else:
                 request = register.close(tx, filed, Outcome.PARTIALLY_FULFILLED, caller.actor)
             await register.write(tx, [replace(filed, request=request)])
@@ -132,7 +136,8 @@ class Casework:
         return _visible(held.get(request_id), caller)
 
 
-def _retried(request: Request, now: datetime) -> RetryDecided:
+def retry_decided(request: Request, now: datetime) -> RetryDecided:
+    """What is blocked goes on."""
     return RetryDecided(
         request_id=request.request_id, occurred_at=now, right=request.right, subject=request.subject_ref
     )

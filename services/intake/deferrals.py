@@ -17,13 +17,28 @@ def outcomes(tasks: Iterable[TaskReport]) -> dict[str, JsonValue]:
     return {report.system: report.outcome or report.failure for report in tasks}
 
 
+def unsearched(tasks: Iterable[Filed] | None) -> bool:
+    """Whether a system, or a part of it, could not be searched for the subject."""
+    return any(task.get("not_searched") for task in tasks or ())
+
+
+def is_undone(task: Filed) -> bool:
+    """Whether a task failed, could not search everything, or was never begun."""
+    begun = task.get("outcome") or task.get("operation") is None
+    return not begun or bool(task.get("failure") or task.get("not_searched"))
+
+
 def retold(filed: Sequence[Filed] | None, tasks: Sequence[TaskReport]) -> list[dict[str, object]]:
     """The reports of a request with those of its deferred erasures in the place of the first ones.
 
     What is erased now still says on what ground and until when it was kept; what failed is still kept.
     """
-    now = {report.system: report for report in tasks if report.operation == Operation.ERASE}
-    return [_retold(task, now) for task in filed or ()]
+    now = {(report.system, report.operation): report for report in tasks}
+    told = [_retold(task, now) for task in filed or ()]
+    places = {(task["system"], task.get("operation")) for task in told}
+    return told + [
+        report.model_dump(mode="json", exclude_none=True) for place, report in now.items() if place not in places
+    ]
 
 
 def is_kept(task: Filed) -> bool:
@@ -32,8 +47,9 @@ def is_kept(task: Filed) -> bool:
 
 
 def wait(tasks: Iterable[Filed]) -> bool:
-    """Whether something that is kept waits for a person: its erasure failed, or nobody knows until when it is kept."""
-    return any(is_kept(task) and (task.get("failure") or not task.get("until")) for task in tasks)
+    """Whether an erasure waits for a person: it is not done, or nobody knows until when the data are kept."""
+    erasures = [task for task in tasks if task.get("operation") == Operation.ERASE]
+    return any(is_undone(task) or (is_kept(task) and not task.get("until")) for task in erasures)
 
 
 def sentence(task: Filed) -> str | None:
@@ -52,9 +68,9 @@ def sentence(task: Filed) -> str | None:
             return None
 
 
-def _retold(task: Filed, now: Mapping[str, TaskReport]) -> dict[str, object]:
-    report = now.get(str(task["system"]))
-    if report is None or task.get("operation") != Operation.ERASE or not is_kept(task):
+def _retold(task: Filed, now: Mapping[tuple[str, str], TaskReport]) -> dict[str, object]:
+    report = now.get((str(task["system"]), str(task.get("operation"))))
+    if report is None or not (is_kept(task) or is_undone(task)):
         return dict(task)
     if report.outcome is None:
         return {**task, "failure": report.failure}

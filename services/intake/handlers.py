@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.intake import deferrals, register
+from services.intake import deferrals, questions, register
+from services.intake.letters import Letters
+from services.intake.questions import Asking
 from services.intake.register import Filed
 from services.intake.request import State
 from shared.domain.events import (
@@ -14,6 +16,7 @@ from shared.domain.events import (
     TargetMissed,
 )
 from shared.domain.operations import Operation
+from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -47,8 +50,11 @@ async def complete(events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> Non
     await register.write(tx, moved)
 
 
-async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
-    """A downstream failed for good: the request waits for a decision; nothing is called done that is not."""
+async def blocked(events: Sequence[FulfilmentBlocked], tx: UnitOfWork, *, letters: Letters) -> None:
+    """Nothing is called done that is not: the requester is asked by what else they are known, or a person decides.
+
+    They are asked where nothing failed and a system could not be searched; once, unless a person asks again.
+    """
     held = await register.hold(tx, [event.request_id for event in events])
     moved: list[Filed] = []
     for event in events:
@@ -57,6 +63,11 @@ async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> N
             tx.log_evidence(event.request_id, "erasure.deferred_blocked", {"systems": deferrals.outcomes(event.tasks)})
             held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
             moved.append(held[event.request_id])
+        elif _may_be_asked(filed, event):
+            asking = Asking(Question.CLARIFICATION, letters.standing(Question.CLARIFICATION), condition_recorded=False)
+            request = filed.request.to(State.AWAITING_CLARIFICATION)
+            waiting_for = replace(filed, request=request, tasks=register.reports(event.tasks))
+            moved.append(await questions.send(tx, letters, waiting_for, asking))
         elif filed.request.state in {State.IN_PROGRESS, State.AWAITING_CLARIFICATION}:
             waiting = filed.request.to(State.AWAITING_DECISION)
             tx.log_evidence(event.request_id, "decision.needed", {"operation": event.operation})
@@ -64,6 +75,12 @@ async def ask_a_person(events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> N
         else:
             tx.log_evidence(event.request_id, "completion.late", {"state": filed.request.state, "blocked": True})
     await register.write(tx, moved)
+
+
+def _may_be_asked(filed: Filed, event: FulfilmentBlocked) -> bool:
+    fresh = filed.request.state is State.IN_PROGRESS and filed.question is None
+    only_unsearched = not any(report.failure for report in event.tasks) and any(r.not_searched for r in event.tasks)
+    return fresh and only_unsearched and not deferrals.unsearched(filed.tasks)
 
 
 async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: UnitOfWork) -> None:

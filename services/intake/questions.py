@@ -6,8 +6,8 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake import correspondence, register
-from services.intake.casework import Casework
+from services.intake import correspondence, deferrals, register
+from services.intake.casework import Casework, retry_decided
 from services.intake.keys import Caller
 from services.intake.letters import Kind, Letters
 from services.intake.problems import BadRequest
@@ -19,6 +19,7 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.events import QuestionSent
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage.vault import encode_identities
 
 _LETTER: dict[Question, Kind] = {
     Question.IDENTITY: "identity_question",
@@ -95,19 +96,31 @@ class Questions:
                 raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
             if reply.received_at is not None and received_in_the_future(reply.received_at, tx.now):
                 raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
+            if reply.subject and not deferrals.unsearched(filed.tasks):
+                raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
             await correspondence.seal(tx, request.subject_ref, "reply", "requester", reply.text.encode())
+            if reply.subject:
+                known = encode_identities(reply.subject.identities())
+                await correspondence.seal(tx, request.subject_ref, "identities", "requester", known)
             if request.resumable:
                 moved = await self._reopening.resume(tx, filed, reply.received_at or tx.now, caller.actor)
             else:
                 register.answered(tx, filed, caller.actor, reply.received_at)
-                moved = _answered(tx, replace(filed, question=None))
+                moved = _answered(tx, replace(filed, question=None), more_is_known=reply.subject is not None)
             await register.write(tx, [moved])
         return moved.request.state
 
 
-def _answered(tx: UnitOfWork, filed: Filed) -> Filed:
-    """The request goes on, or closes with what was done while the question was open."""
+def _answered(tx: UnitOfWork, filed: Filed, *, more_is_known: bool) -> Filed:
+    """The request goes on, or closes with what was done while the question was open.
+
+    Where a system could not be searched, it goes on by what else the subject is known by; else a person decides.
+    """
     if filed.request.state is not State.AWAITING_CLARIFICATION:
         return filed
+    if deferrals.unsearched(filed.tasks):
+        if not more_is_known:
+            return replace(filed, request=filed.request.to(State.AWAITING_DECISION))
+        tx.publish(retry_decided(filed.request, tx.now))
     moved = replace(filed, request=filed.request.to(filed.request.goes_on))
     return moved if filed.finished is None else replace(moved, request=register.close(tx, moved, filed.finished))

@@ -14,7 +14,7 @@ from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.patience import retry_while_unavailable
+from shared.runtime.loops import retry_while_unavailable
 from shared.runtime.settings import PolicySettings, VaultSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from services.intake import correspondence, questions, register
+from services.intake import correspondence, deferrals, questions, register
 from services.intake.letters import Kind, Letters
 from services.intake.register import Filed, OpenQuestion
 from services.intake.request import State
@@ -57,7 +57,7 @@ async def ask_at_last(
     asked: dict[UUID, Filed] = {}
     for request_id, filed in held.items():
         if filed.question is None and filed.request.state is State.AWAITING_IDENTITY:
-            asking = questions.Asking(Question.IDENTITY, letters.standing_question, condition_recorded=False)
+            asking = questions.Asking(Question.IDENTITY, letters.standing(Question.IDENTITY), condition_recorded=False)
             asked[request_id] = await questions.send(tx, letters, filed, asking)
     if asked:
         await register.write(tx, list(asked.values()))
@@ -81,7 +81,8 @@ def _given_up(tx: UnitOfWork, filed: Filed, question: OpenQuestion, kind: Questi
     if filed.finished is not None:
         return replace(told, request=register.close(tx, told, told.comes_to(filed.finished)))
     if request.state is State.AWAITING_CLARIFICATION:
-        return replace(told, request=request.to(request.goes_on))
+        unsearched = deferrals.unsearched(filed.tasks)
+        return replace(told, request=request.to(State.AWAITING_DECISION if unsearched else request.goes_on))
     return told
 
 

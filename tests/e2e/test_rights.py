@@ -4,17 +4,18 @@ import csv
 import io
 import json
 import zipfile
+from collections import Counter
 
 import pytest
 
 from shared.storage import certificate
-from tests.fixtures.live import Live, submit, until
+from tests.fixtures.live import Live
 
 
 async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject_and_of_nobody_else(live: Live) -> None:
     subject, neighbour = live.somebody(), live.somebody()
     async with live.api() as client:
-        view = await until(client, await submit(client, subject.submission()), "closed")
+        view = await client.follow(await client.submit(subject.submission()), "closed")
 
     assert view["outcome"] == "fulfilled"
     assert {(t["system"], t["found"], t["changed"], t["remaining"]) for t in view["tasks"]} == {
@@ -31,12 +32,13 @@ async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject
 
 async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(live: Live) -> None:
     stranger = {
+        "account_id": "C9999999",
         "email": "stranger@example.com",
         "phones": [{"number": "+493099999999", "since": "2024-01-01T00:00:00Z"}],
     }
     submission = {**live.somebody().submission(), "subject": stranger}
     async with live.api() as client:
-        view = await until(client, await submit(client, submission), "closed")
+        view = await client.follow(await client.submit(submission), "closed")
 
     assert view["outcome"] == "no_data"
     assert "hold no data about you" in view["answer"]
@@ -50,8 +52,8 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
 ) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        request_id = await submit(client, subject.submission(right))
-        view = await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission(right))
+        view = await client.follow(request_id, "closed")
         package = await client.get(f"/v1/requests/{request_id}/package")
 
     assert view["outcome"] == "fulfilled"
@@ -64,11 +66,31 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
     assert {call["caller"] for call in calls} == {subject.phone}
 
 
+async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_and_then_found(live: Live) -> None:
+    subject = live.somebody()
+    everything = subject.submission()["subject"]
+    async with live.api() as client:
+        asked = {**subject.submission("access"), "subject": {"account_id": subject.account_id}}
+        request_id = await client.submit(asked)
+        waiting = await client.follow(request_id, "awaiting_clarification")
+        answer = {"text": "These are mine.", "subject": everything}
+        (await client.post(f"/v1/requests/{request_id}/reply", json=answer)).raise_for_status()
+        view = await client.follow(request_id, "closed")
+        package = await client.get(f"/v1/requests/{request_id}/package")
+
+    lacking = {task["system"]: task.get("not_searched") for task in waiting["tasks"]}
+    assert lacking == {"customers": None, "calls": "nothing_to_search_by", "tickets": "nothing_to_search_by"}
+    assert view["outcome"] == "fulfilled"
+    with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
+        records = json.loads(archive.read("data.json"))["records"]
+    assert Counter(record["category"] for record in records) == {"account": 1, "call": 50, "ticket": 5}
+
+
 async def test_the_package_is_sealed_at_rest_and_for_nobody_else(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        request_id = await submit(client, subject.submission("access"))
-        await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission("access"))
+        await client.follow(request_id, "closed")
     async with live.api(live.services.key("channel")) as somebody_else:
         answer = await somebody_else.get(f"/v1/requests/{request_id}/package")
 
@@ -79,9 +101,7 @@ async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) ->
     subject = live.somebody()
     change = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
     async with live.api() as client:
-        view = await until(
-            client, await submit(client, subject.submission("rectification", changes=[change])), "closed"
-        )
+        view = await client.follow(await client.submit(subject.submission("rectification", changes=[change])), "closed")
 
     assert view["outcome"] == "fulfilled"
     assert await live.count("customers", "account_id = $1 AND city = 'Potsdam'", subject.account_id) == 1
@@ -90,8 +110,8 @@ async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) ->
 async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client, live.api(live.privacy) as officer:
-        request_id = await submit(client, subject.submission("restriction", ground="accuracy_contested"))
-        view = await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission("restriction", ground="accuracy_contested"))
+        view = await client.follow(request_id, "closed")
         restricted = await live.count("customers", "account_id = $1 AND restricted", subject.account_id)
         lifted = await officer.post(f"/v1/requests/{request_id}/lift")
 
@@ -109,8 +129,8 @@ async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
 async def test_an_objection_stops_marketing(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        view = await until(
-            client, await submit(client, subject.submission("objection", scope="direct_marketing")), "closed"
+        view = await client.follow(
+            await client.submit(subject.submission("objection", scope="direct_marketing")), "closed"
         )
 
     assert view["outcome"] == "fulfilled"
@@ -120,8 +140,8 @@ async def test_an_objection_stops_marketing(live: Live) -> None:
 async def test_a_closed_request_has_a_certificate_that_holds_and_any_change_breaks(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        request_id = await submit(client, subject.submission())
-        await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission())
+        await client.follow(request_id, "closed")
         certified = (await client.get(f"/v1/requests/{request_id}/certificate")).json()
 
     assert certificate.verify(certified) == []

@@ -7,10 +7,12 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.intake import handlers
+from services.intake.letters import Letters
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.storage import certificate
+from tests.fixtures.events import a
 from tests.integration.test_intake_timing import Door, door
 
 __all__ = ["door"]
@@ -103,7 +105,7 @@ async def test_a_deferred_erasure_that_failed_is_still_told_as_kept_and_tried_ag
         deferred=True,
     )
     async with door.harness.begin() as tx:
-        await handlers.ask_a_person([blocked], tx)
+        await handlers.blocked([blocked], tx, letters=Letters())
     view = await view_of(door, path)
     assert (view["state"], view["answer"]) == ("closed", KEPT_ANSWER)
     assert [task["failure"] for task in view["tasks"] if "failure" in task] == ["residue_found"]
@@ -118,3 +120,20 @@ async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_
     decided = await door.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert decided.status_code == 409
     assert (await door.said())[-1]["type"] == "dsr.request.closed.v1"
+
+
+async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_is_told(door: Door) -> None:
+    path = await door.submit(right="erasure")
+    failed = report("crm", None, failure="residue_found")
+    tasks = (failed, report("billing", None))
+    event = a(FulfilmentBlocked, path.rpartition("/")[2], right="erasure", operation=Operation.ERASE, tasks=tasks)
+    async with door.harness.begin() as tx:
+        await handlers.blocked([event], tx, letters=Letters())
+    await door.officer.post(f"{path}/decision", json={"decision": "close_partially"})
+    assert (await view_of(door, path))["answer"] == "Nothing of what you asked for could be done in: billing, crm."
+    done = tuple(report(system, TaskOutcome.ERASED, found=1, changed=1) for system in ("crm", "billing"))
+    await completed(door, path, done, deferred=True)
+    view = await view_of(door, path)
+    assert (view["outcome"], view["answer"]) == ("partially_fulfilled", "Your request was fulfilled in part.")
+    assert {task["system"]: task["outcome"] for task in view["tasks"]} == {"crm": "erased", "billing": "erased"}
+    assert (await door.officer.post(f"{path}/decision", json={"decision": "retry"})).status_code == 409

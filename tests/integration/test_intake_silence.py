@@ -7,6 +7,7 @@ import pytest
 
 from services.intake import handlers, silence
 from services.intake.__main__ import configure, service
+from services.intake.letters import Letters
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, FulfilmentBlocked, TargetMissed
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.engine import SetClock
@@ -103,7 +104,7 @@ async def test_a_decision_of_a_person_about_failed_work_stays_theirs_after_the_l
         }
     )
     async with door.harness.begin() as tx:
-        await handlers.ask_a_person([blocked], tx)
+        await handlers.blocked([blocked], tx, letters=Letters())
     clock.at = LAST
     await hear(door, path, question_id, "last_notice", "clarification")
     waiting = (await view(door, path))["state"]

@@ -25,7 +25,7 @@ from shared.domain.rights import Outcome
 from shared.domain.time_limit import Arrival, due_on
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName, Topic
-from shared.messaging.consumer import loop_of
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.storage.keyring import Keyring
@@ -126,7 +126,7 @@ class Harness:
         """A sweep; by default everything was heard that is on the bus."""
         if heartbeats is None:
             heartbeats = Heartbeats()
-            heartbeats.heard(loop_of(ServiceName.DEADLINE), time.monotonic())
+            heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
         return Sweep(self.unit_of_work, POLICY, DeadlineSettings(batch=batch), heartbeats)
 
     async def sweeps(self, source: Source = milestones, batch: int = 1_000) -> int:

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from services.deadline.sweep import milestones, targets
 from shared.domain.events import FulfilmentCompleted
 from shared.domain.topics import ServiceName
-from shared.messaging.consumer import loop_of
+from shared.messaging.progress import loop_of
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
 from tests.fixtures.events import a
@@ -102,7 +102,7 @@ async def test_nothing_is_judged_beyond_what_was_heard(deadline: Harness) -> Non
     event = await deadline.receives()
     deadline.at(days=5)
     never, behind, abreast = Heartbeats(), Heartbeats(), None
-    behind.heard(loop_of(ServiceName.DEADLINE), time.monotonic() - timedelta(days=2).total_seconds())
+    behind.consumed(loop_of(ServiceName.DEADLINE), time.monotonic() - timedelta(days=2).total_seconds())
     looked_at = [await deadline.sweep(heartbeats=each).tick(targets) for each in (never, behind, abreast)]
     assert looked_at == [0, 0, 1]
     assert await deadline.said() == {event.request_id: ["triage"]}
