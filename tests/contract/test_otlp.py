@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.deadline import metrics as deadline_metrics
 from shared.domain.topics import ServiceName
 from shared.runtime import metrics, otlp_metrics
 from shared.runtime.disclosure import text_for_everybody
@@ -21,8 +22,9 @@ SECONDS = 30
 @pytest.fixture
 def filled() -> Iterator[None]:
     """Every metric with a value that everybody may see."""
-    summaries = [each for each in vars(metrics).values() if isinstance(each, Percentiles)]
-    others = [each for each in vars(metrics).values() if isinstance(each, Counter | Gauge | Histogram)]
+    declared = {**vars(metrics), **vars(deadline_metrics)}.values()
+    summaries = [each for each in declared if isinstance(each, Percentiles)]
+    others = [each for each in declared if isinstance(each, Counter | Gauge | Histogram)]
     for summary in summaries:
         summary.put({"somebody": Ranks(10, 1.0, 2.0, 30.0)})
     names = [["test"] * len(each._labelnames) for each in others]  # noqa: SLF001  # the library has no other way
