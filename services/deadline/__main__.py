@@ -7,10 +7,9 @@ from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Service
 from shared.domain.operations import Operation
-from shared.domain.topics import Topic
 from shared.runtime.settings import PolicySettings
 
-service = Service("deadline", reads=[Topic.REQUESTS, Topic.COMPLETIONS], writes=Topic.DEADLINES)
+service = Service("deadline")
 
 
 def configure() -> None:

@@ -8,10 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from shared.app import service as app
-from shared.app.service import LoopEnded, run_until_late
+from shared.app.service import Service
+from shared.app.supervisor import LoopEnded, supervise
 from shared.domain.errors import Misconfigured
-from shared.domain.topics import Topic
 
 
 async def returns() -> None:
@@ -37,7 +36,7 @@ async def test_a_loop_that_ends_while_nobody_is_stopping_ends_the_others_and_is_
     never = asyncio.Event()
     with pytest.raises(ExceptionGroup) as raised:
         async with asyncio.timeout(10):
-            await run_until_late({"consume:intake": ends(), "relay": waits(never)}, never, 1)
+            await supervise({"consume:intake": ends(), "relay": waits(never)}, never, 1)
     assert [type(error) for error in raised.value.exceptions] == [LoopEnded]
     assert [
         record.getMessage().partition(" ")[0] for record in caplog.records if record.levelno == logging.CRITICAL
@@ -48,7 +47,7 @@ async def test_a_loop_that_ends_while_nobody_is_stopping_ends_the_others_and_is_
 async def test_a_loop_may_end_once_the_service_is_stopping(ends: Callable[[], Awaitable[None]]) -> None:
     stopping = asyncio.Event()
     stopping.set()
-    await run_until_late({"consume:intake": ends()}, stopping, 10)
+    await supervise({"consume:intake": ends()}, stopping, 10)
 
 
 @pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "Deadlines")])
@@ -70,8 +69,8 @@ def test_the_old_name_of_a_setting_is_read_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DSR_DEADLINE_POLICY", "time_limits.toml")
-    monkeypatch.setattr(app, "Settings", lambda: SimpleNamespace(telemetry=None))
+    monkeypatch.setattr("shared.app.service.Settings", lambda: SimpleNamespace(telemetry=None))
     monkeypatch.setattr("shared.runtime.telemetry.start_logging", lambda _: None)
     monkeypatch.setattr("uvloop.run", lambda loops: loops.close())
-    app.Service("erasure", reads=[], writes=Topic.COMPLETIONS).run()
+    Service("erasure").run()
     assert "DSR_DEADLINE_POLICY is the old name of DSR_POLICY_TIME_LIMITS" in caplog.text

@@ -24,7 +24,7 @@ from shared.domain.operations import Operation, Stages, Step
 from shared.domain.rights import Outcome
 from shared.domain.time_limit import Arrival, due_on
 from shared.domain.time_limit_policy import read_policy
-from shared.domain.topics import ServiceName, Topic
+from shared.domain.topics import ServiceName
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -49,7 +49,7 @@ class Harness:
         self.unit_of_work = unit_of_work
         self.pool = unit_of_work.pool
         self.time = clock
-        self._service = Service("deadline", reads=[], writes=Topic.DEADLINES)
+        self._service = Service("deadline")
         Deadlines(POLICY).subscribe(self._service)
 
     @property
