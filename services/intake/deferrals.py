@@ -1,15 +1,11 @@
-"""What is told of data that had to be kept when the rest was erased, and of its erasure later (Art. 17(3)); pure."""
+"""What the reports of a closed erasure say of data that had to be kept, and of its erasure later (Art. 17(3)); pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping
 
 from pydantic import JsonValue
 
 from shared.domain.events import TaskReport
 from shared.domain.operations import Operation, TaskOutcome
-
-Filed = Mapping[str, object]
-"""A task report as it is filed with the request."""
 
 
 def outcomes(tasks: Iterable[TaskReport]) -> dict[str, JsonValue]:
@@ -17,47 +13,31 @@ def outcomes(tasks: Iterable[TaskReport]) -> dict[str, JsonValue]:
     return {report.system: report.outcome or report.failure for report in tasks}
 
 
-def retold(filed: Sequence[Filed] | None, tasks: Sequence[TaskReport]) -> list[dict[str, object]]:
+def is_kept(task: TaskReport) -> bool:
+    """Whether a system keeps data of the subject on a ground of the law."""
+    return task.outcome == TaskOutcome.RETAINED
+
+
+def await_a_person(tasks: Iterable[TaskReport]) -> bool:
+    """Whether something kept waits for a person: its erasure failed, or nobody knows until when it is kept."""
+    return any(is_kept(task) and (task.failure or not task.until) for task in tasks)
+
+
+def updated(tasks: Iterable[TaskReport], deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
     """The reports of a request with those of its deferred erasures in the place of the first ones.
 
     What is erased now still says on what ground and until when it was kept; what failed is still kept.
     """
-    now = {report.system: report for report in tasks if report.operation == Operation.ERASE}
-    return [_retold(task, now) for task in filed or ()]
+    now = {report.system: report for report in deferred if report.operation == Operation.ERASE}
+    return tuple(_updated(task, now) for task in tasks)
 
 
-def is_kept(task: Filed) -> bool:
-    """Whether a system keeps data of the subject on a ground of the law."""
-    return task.get("outcome") == TaskOutcome.RETAINED
-
-
-def wait(tasks: Iterable[Filed]) -> bool:
-    """Whether something that is kept waits for a person: its erasure failed, or nobody knows until when it is kept."""
-    return any(is_kept(task) and (task.get("failure") or not task.get("until")) for task in tasks)
-
-
-def sentence(task: Filed) -> str | None:
-    """What a subject is told of one system that keeps data, or kept it until it was erased; None if it kept nothing."""
-    ground = str(task.get("ground") or "").replace("_", " ")
-    until = f" until {date.fromisoformat(str(task['until'])):%d %B %Y}" if task.get("until") else ""
-    match task.get("outcome"):
-        case TaskOutcome.RETAINED:
-            then = "after that day" if until else "as soon as that no longer applies"
-            return f"Kept in {task['system']}{until} because of: {ground}; it is to be erased {then}."
-        case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
-            return f"What {task['system']} had to keep{until} because of: {ground}, has been erased."
-        case TaskOutcome.ERASED if ground:
-            return f"What {task['system']} had to keep because of: {ground}, has been erased."
-        case _:
-            return None
-
-
-def _retold(task: Filed, now: Mapping[str, TaskReport]) -> dict[str, object]:
-    report = now.get(str(task["system"]))
-    if report is None or task.get("operation") != Operation.ERASE or not is_kept(task):
-        return dict(task)
+def _updated(task: TaskReport, now: Mapping[str, TaskReport]) -> TaskReport:
+    report = now.get(task.system)
+    if report is None or task.operation != Operation.ERASE or not is_kept(task):
+        return task
     if report.outcome is None:
-        return {**task, "failure": report.failure}
-    kept_on = () if report.outcome == TaskOutcome.RETAINED else ("ground", "until")
-    before = {name: task[name] for name in kept_on if name in task}
-    return {**before, **report.model_dump(mode="json", exclude_none=True)}
+        return task.model_copy(update={"failure": report.failure})
+    if is_kept(report):
+        return report
+    return report.model_copy(update={"ground": report.ground or task.ground, "until": report.until or task.until})
