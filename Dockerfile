@@ -10,9 +10,10 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     && /opt/dsr/venv/bin/python -m pip install --no-cache-dir --no-compile --require-hashes --only-binary :all: \
         --requirement /build/requirements.image.lock \
     && /opt/dsr/venv/bin/python -m pip uninstall --yes pip
-COPY shared /opt/dsr/app/shared
-COPY services /opt/dsr/app/services
-RUN /opt/dsr/venv/bin/python -m compileall -q /opt/dsr
+COPY shared /opt/dsr/shared
+COPY services /opt/dsr/services
+RUN cp /opt/dsr/services/dsr /opt/dsr/venv/bin/ \
+    && /opt/dsr/venv/bin/python -m compileall -q /opt/dsr
 
 # The base without what installs software or lends powers, which nobody needs who only runs it.
 FROM ${BASE} AS system
@@ -41,9 +42,9 @@ ENV PATH=/opt/dsr/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     DSR_HTTP_HOST=0.0.0.0 \
     DSR_HTTP_PORT=8080
-WORKDIR /opt/dsr/app
+WORKDIR /opt/dsr
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-m", "shared.app.health_check"]
-ENTRYPOINT ["python", "-m", "services"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 CMD ["dsr", "health"]
+ENTRYPOINT ["dsr", "run"]

@@ -20,7 +20,7 @@ help: ## Show this list
 .PHONY: setup
 setup: .venv/.stamp ## Make .venv from the hashed lock (nothing to do while the lock is unchanged)
 
-.venv/.stamp: requirements.lock
+.venv/.stamp: requirements.lock services/dsr
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
 	@mkdir -p .local/cache
 	@$(python) -c pass 2>/dev/null || { echo "-> making .venv"; $(PYTHON) -m venv --clear .venv; }
@@ -29,6 +29,7 @@ setup: .venv/.stamp ## Make .venv from the hashed lock (nothing to do while the 
 	@$(python) -m pip install --quiet --require-hashes --no-deps --requirement .local/cache/uv.lock
 	@echo "-> installing $$(grep -c == requirements.lock) packages"
 	@test -t 2 || quiet=--quiet; $(python) -m uv $$quiet pip sync --python $(python) --require-hashes requirements.lock
+	@cp services/dsr .venv/bin/dsr
 	@touch $@
 
 .PHONY: lock
@@ -69,7 +70,7 @@ test-unit: .venv/.stamp ## Run the pure tests alone (seconds)
 
 .PHONY: demo
 demo: .venv/.stamp ## Start the whole product on this machine and watch requests close (EXIT=1 ends by itself)
-	@$(python) -m deploy.local.demo $(if $(EXIT),--exit,)
+	@$(python) -m deploy.demo $(if $(EXIT),--exit,)
 
 .PHONY: bench
 bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/latest.json

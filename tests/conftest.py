@@ -1,5 +1,6 @@
 """What every test may ask for: a database of its own, and a broker that all share."""
 
+import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -15,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 from deploy.local import postgres_databases as databases
 from deploy.local.paths import CACHE, LOCAL
 from deploy.local.platform import Platform
+from deploy.local.unprivileged import become_unprivileged
 from shared.storage.postgres import migrate
 
 RUNS = LOCAL / "test"
@@ -25,16 +27,22 @@ settings.register_profile("repository", database=DirectoryBasedExampleDatabase(C
 settings.load_profile("repository")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """As root, go on as another user: PostgreSQL refuses root."""
+    if os.geteuid() == 0:
+        config.pluginmanager.getplugin("capturemanager").stop_global_capturing()
+        become_unprivileged("setuid", "setgid")
+
+
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
     """Where the tests run in several processes, one kind of tests stays in one: they share what they have started."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder, _, test = nodeid.removeprefix("tests/").partition("/")
-        return test.partition("::")[0] if test.startswith("test_image.py") else folder
+        return nodeid.removeprefix("tests/").partition("/")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
-    """Tells the plugin which tests belong together; the image shares nothing with the others and takes long."""
+    """Tells the plugin which tests belong together."""
     return ByKind(config, log)
 
 

@@ -7,7 +7,6 @@ import subprocess
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 from deploy.local import kafka_jars
 from deploy.local.java import find_java
@@ -15,6 +14,7 @@ from deploy.local.paths import CACHE
 from deploy.local.ports import HOST, accepts, free_ports
 from deploy.local.process import Child
 from deploy.local.progress import Progress
+from deploy.local.server import Server
 
 ADMIN = "admin"
 """The user of a guarded broker who may do everything."""
@@ -67,12 +67,13 @@ log4j.appender.stdout.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
 """
 
 
-class Kafka:
-    """The broker; `directory` holds its data and its log, and the next start finds them again.
+class Kafka(Server):
+    """The broker, with its data and its log in ``directory``; its jars are fetched into ``cache``.
 
-    The port stays the same for the life of this object, so clients reconnect after `kill()` and `start()`. With
-    `passwords` (by user) it asks everybody who they are, and its access rules hold; `admin` among them may do all.
+    With ``passwords`` (by user) it asks everybody who they are, and its access rules hold; ``admin`` may do all.
     """
+
+    title = "the broker"
 
     def __init__(
         self,
@@ -81,79 +82,42 @@ class Kafka:
         cache: Path = CACHE,
         passwords: Mapping[str, str] | None = None,
     ) -> None:
-        self._directory = directory
-        self._progress = progress or Progress()
+        super().__init__(directory, progress)
         self._cache = cache
         self._passwords = passwords or {}
         self._port, self._controller = free_ports(2)
-        self._child: Child | None = None
 
     @property
     def bootstrap(self) -> str:
         """Address for clients, as `host:port`."""
         return f"{HOST}:{self._port}"
 
-    @property
-    def child(self) -> Child:
-        """The broker's process; made by the first `start()`."""
-        if self._child is None:
-            message = "the broker was never started"
-            raise RuntimeError(message)
-        return self._child
-
-    def start(self) -> None:
-        """Start the broker and wait until it listens; fetches and formats first what is not there yet."""
-        if self._child is None:
-            libs = kafka_jars.fetch(self._cache, self._progress)
-            self._child = self._prepare(libs)
-        with self._progress.step("Starting the broker"):
-            self._child.start()
-
-    def stop(self) -> None:
-        """Stop the broker cleanly."""
-        if self._child is not None:
-            self._child.stop()
-
-    def kill(self) -> None:
-        """Kill the broker as `kill -9` does."""
-        self.child.kill()
-
-    def restart(self) -> None:
-        """Stop and start again, on the same port with the same data."""
-        self.stop()
-        self.start()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _prepare(self, libs: Path) -> Child:
-        shutil.rmtree(self._directory / "tmp", ignore_errors=True)
-        (self._directory / "tmp").mkdir(parents=True)
+    def prepare(self) -> Child:
+        """Fetch the jars and format the data directory, where that was not done yet."""
+        libs = kafka_jars.fetch(self._cache, self.progress)
+        shutil.rmtree(self.directory / "tmp", ignore_errors=True)
+        (self.directory / "tmp").mkdir(parents=True)
         properties = _PROPERTIES.format(host=HOST, port=self._port, controller=self._controller)
         if self._passwords:  # what stands later in the file wins
             guard = {"admin": ADMIN, "password": self._passwords[ADMIN]}
             properties += _GUARDED.format(host=HOST, port=self._port, controller=self._controller, **guard)
-        (self._directory / "server.properties").write_text(properties)
-        (self._directory / "log4j.properties").write_text(_LOGGING)
+        (self.directory / "server.properties").write_text(properties)
+        (self.directory / "log4j.properties").write_text(_LOGGING)
         # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
-        class_path = f".{os.pathsep}{os.path.relpath(libs, self._directory)}/*"
+        class_path = f".{os.pathsep}{os.path.relpath(libs, self.directory)}/*"
         java = [str(find_java()), *_MEMORY, *_TRACELESS, "-cp", class_path]
         self._format(java)
         return Child(
             "Kafka",
             [*java, "kafka.Kafka", "server.properties"],
-            log=self._directory / "kafka.log",
+            log=self.directory / "kafka.log",
             ready=accepts(self._port),
-            cwd=self._directory,
+            cwd=self.directory,
             grace=20,
         )
 
     def _format(self, java: list[str]) -> None:
-        formatted = self._directory / "formatted"
+        formatted = self.directory / "formatted"
         if formatted.is_file():
             return
         cluster = base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
@@ -161,6 +125,6 @@ class Kafka:
         command += ["-t", cluster, "-c", "server.properties"]
         for user, password in self._passwords.items():
             command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
-        with (self._directory / "kafka.log").open("ab") as log:
-            subprocess.run(command, cwd=self._directory, stdout=log, stderr=log, check=True)
+        with (self.directory / "kafka.log").open("ab") as log:
+            subprocess.run(command, cwd=self.directory, stdout=log, stderr=log, check=True)
         formatted.touch()

@@ -3,16 +3,16 @@
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
-from typing import Self
 
 from deploy.local import postgres_databases as databases
 from deploy.local.ports import HOST, free_port
-from deploy.local.postgres_account import RunAs, choose
 from deploy.local.postgres_binaries import Binaries, find_postgres
 from deploy.local.process import Child
 from deploy.local.progress import Progress
+from deploy.local.server import Server
 
 USER = "dsr"
 DATABASE = "dsr"
@@ -36,92 +36,57 @@ _SETTINGS = {
 }
 
 
-class Postgres:
-    """The server; `directory` holds its data and its log, and the next start finds them again.
+class Postgres(Server):
+    """The server, with its data and its log in ``directory``; ``binaries``: other ones than the machine's best."""
 
-    The port stays the same for the life of this object, so clients reconnect after `kill()` and `start()`.
-    """
+    title = "PostgreSQL"
 
     def __init__(self, directory: Path, progress: Progress | None = None, binaries: Binaries | None = None) -> None:
-        self._directory = directory
-        self._progress = progress or Progress()
+        super().__init__(directory, progress)
         self._binaries = binaries
         self._port = free_port()
-        self._child: Child | None = None
         self._password: str | None = None
 
     @property
     def dsn(self) -> str:
-        """Where the database `dsr` is, for its superuser `dsr`."""
+        """Where the database `dsr` is, for its superuser `dsr`.
+
+        Raises:
+            RuntimeError: The server was never started.
+        """
         if self._password is None:
-            message = "PostgreSQL was never started"
-            raise RuntimeError(message)
+            raise RuntimeError("PostgreSQL was never started")
         return f"postgresql://{USER}:{self._password}@{HOST}:{self._port}/{DATABASE}"
-
-    @property
-    def child(self) -> Child:
-        """The server's process; made by the first `start()`."""
-        if self._child is None:
-            message = "PostgreSQL was never started"
-            raise RuntimeError(message)
-        return self._child
-
-    def start(self) -> None:
-        """Start the server and wait until it takes connections; makes its data directory and database first."""
-        with self._progress.step("Starting PostgreSQL"):
-            if self._child is None:
-                self._child = self._prepare()
-            self._child.start()
-            databases.wait_for(databases.create(databases.named(self.dsn, "postgres"), DATABASE))
 
     def database(self, name: str) -> str:
         """Create a database of this server if it is not there yet; its DSN."""
         return databases.wait_for(databases.create(self.dsn, name))
 
-    def stop(self) -> None:
-        """Stop the server cleanly, whoever is connected."""
-        if self._child is not None:
-            self._child.stop()
-
-    def kill(self) -> None:
-        """Kill the server as `kill -9` does."""
-        self.child.kill()
-
-    def restart(self) -> None:
-        """Stop and start again, on the same port with the same data."""
-        self.stop()
-        self.start()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _prepare(self) -> Child:
-        self._directory.mkdir(parents=True, exist_ok=True)
+    def prepare(self) -> Child:
+        """Make the data directory."""
+        self.directory.mkdir(parents=True, exist_ok=True)
         binaries = self._binaries or find_postgres()
-        log = self._directory / "postgres.log"
-        run_as = choose(binaries, self._directory, log)
-        cluster = self._directory / f"cluster-{binaries.major}"
+        log = self.directory / "postgres.log"
+        cluster = self.directory / f"cluster-{binaries.major}"
         if not cluster.is_dir():
-            _initialise(binaries, run_as, cluster, log)
+            _initialise(binaries, cluster, log)
         self._password = (cluster / "password").read_text()
         settings = {**_SETTINGS, "port": str(self._port)}
         return Child(
-            "PostgreSQL",
+            self.title,
             [
-                *run_as.prefix,
                 binaries["postgres"],
                 *("-D", cluster / "data"),
                 *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
             ],
             log=log,
             ready=lambda: self._says_ready(cluster / "data" / "postmaster.pid"),
-            account=run_as.account,
             stop_signal=signal.SIGINT,
         )
+
+    def complete(self) -> None:
+        """Make the product's database."""
+        databases.wait_for(databases.create(databases.named(self.dsn, "postgres"), DATABASE))
 
     def _says_ready(self, status: Path) -> bool:
         """Whether the server has written that it takes connections, in the file where pg_ctl looks too."""
@@ -132,21 +97,18 @@ class Postgres:
         return len(lines) > _STATUS_LINE and int(lines[0]) == self.child.pid and lines[_STATUS_LINE].strip() == "ready"
 
 
-def _initialise(binaries: Binaries, run_as: RunAs, cluster: Path, log: Path) -> None:
+def _initialise(binaries: Binaries, cluster: Path, log: Path) -> None:
     """Make a cluster beside its place and move it there whole: one that was cut short does not count."""
     fresh = cluster.with_name(f"{cluster.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
-    run_as.make_folder(fresh)
+    fresh.mkdir(mode=0o700)
     password = fresh / "password"
-    run_as.write(password, secrets.token_urlsafe(24))
-    options = [
-        "--encoding=UTF8",
-        "--auth=scram-sha-256",
-        f"--username={USER}",
-        f"--pwfile={password}",
-        *_locale(binaries),
-    ]
-    run_as.run([binaries["initdb"], "-D", fresh / "data", *options], log)
+    password.touch(mode=0o600)
+    password.write_text(secrets.token_urlsafe(24))
+    options = ["--encoding=UTF8", "--auth=scram-sha-256", f"--username={USER}", f"--pwfile={password}"]
+    command: list[str | Path] = [binaries["initdb"], "-D", fresh / "data", *options, *_locale(binaries)]
+    with log.open("ab") as output:
+        subprocess.run(command, stdout=output, stderr=output, check=True)
     fresh.rename(cluster)
 
 

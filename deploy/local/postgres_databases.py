@@ -16,25 +16,31 @@ def named(dsn: str, database: str) -> str:
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
 
 
-async def create(dsn: str, database: str, template: str | None = None) -> str:
-    """Create the database on the server of the DSN if it is not there yet; its DSN."""
+async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:
+    """The rows that a statement returns, over a connection of its own."""
     connection = await asyncpg.connect(dsn)
     try:
-        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
-            source = f' TEMPLATE "{template}"' if template else ""
-            await connection.execute(f'CREATE DATABASE "{database}"{source}')
+        return list(await connection.fetch(statement, *values))
     finally:
         await connection.close()
+
+
+async def create(dsn: str, database: str, template: str | None = None) -> str:
+    """Create the database on the server of the DSN if it is not there yet; its DSN."""
+    if not await fetch(dsn, "SELECT FROM pg_database WHERE datname = $1", database):
+        source = f' TEMPLATE "{template}"' if template else ""
+        await fetch(dsn, f'CREATE DATABASE "{database}"{source}')
     return named(dsn, database)
 
 
 async def drop(dsn: str, database: str) -> None:
     """Drop the database, also while somebody is connected."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
-    finally:
-        await connection.close()
+    await fetch(dsn, f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+
+async def rename(dsn: str, database: str, name: str) -> None:
+    """Give the database another name, while nobody is connected to it."""
+    await fetch(dsn, f'ALTER DATABASE "{database}" RENAME TO "{name}"')
 
 
 def wait_for(work: Coroutine[None, None, Returned]) -> Returned:

@@ -13,21 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self, cast
 
-_KEEPER = Path(__file__).with_name("process_keeper.py")
+_KEEPER = Path(__file__).with_name("keeper.py")
 _PROBE_EVERY = 0.05
 _TAIL = 20
 
 
 class ChildFailedError(RuntimeError):
     """A child process did not start, did not become ready in time or ended when nobody asked it to."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """A user and group of this machine to run a child as; only root can choose another one."""
-
-    uid: int
-    gid: int
 
 
 @dataclass
@@ -53,7 +45,6 @@ class Child:
     ready_within: float = 60
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
-    account: Account | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 15
     _keeper: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
@@ -80,14 +71,12 @@ class Child:
 
     def spawn(self) -> None:
         """Start the process without waiting until it is ready, so that several can start side by side."""
-        self._cut_lifeline()
+        self._close_control_pipe()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         order = {
             "command": [str(word) for word in self.command],
             "lock": f"{self.log}.lock",
             "cwd": str(self.cwd) if self.cwd else None,
-            "uid": self.account.uid if self.account else None,
-            "gid": self.account.gid if self.account else None,
             "stop_signal": int(self.stop_signal),
             "grace": self.grace,
         }
@@ -120,7 +109,7 @@ class Child:
             status = self._keeper.wait(timeout)
         except subprocess.TimeoutExpired:
             return None
-        self._cut_lifeline()
+        self._close_control_pipe()
         return status
 
     def signal(self, number: signal.Signals) -> None:
@@ -136,13 +125,8 @@ class Child:
 
     def stop(self) -> int | None:
         """Ask the process to end, insist after the grace period; its exit status, None if it was never started."""
-        self._cut_lifeline()
+        self._close_control_pipe()
         return self.wait()
-
-    def restart(self) -> None:
-        """Stop and start again."""
-        self.stop()
-        self.start()
 
     def tail(self, lines: int = _TAIL) -> str:
         """The last lines of the log."""
@@ -168,6 +152,6 @@ class Child:
     def _failure(self, what: str) -> ChildFailedError:
         return ChildFailedError(f"{self.name} {what}; the end of {self.log}:\n{self.tail()}")
 
-    def _cut_lifeline(self) -> None:
+    def _close_control_pipe(self) -> None:
         if self._keeper is not None and self._keeper.stdin is not None:
             self._keeper.stdin.close()

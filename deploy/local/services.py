@@ -1,5 +1,6 @@
 """The five services as processes of this machine, on real servers, with keys of their own."""
 
+import json
 import secrets
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ class Services:
     ) -> None:
         self.directory = directory
         self.keyring = directory / "keyring.json"
+        self.prometheus = directory / "prometheus.json"
         self._servers = servers
         self._bus_systems = bus_systems
         self._env_of = env_of or {}
@@ -56,7 +58,7 @@ class Services:
             "DSR_VAULT_KEYRING": str(self.keyring),
             "DSR_WORK_DOWNSTREAMS": str(downstreams),
             "DSR_TELEMETRY_PRIVACY_TOKEN": self.metrics_token,
-            "DSR_HTTP_LINGER_SECONDS": "0",  # nobody stands before the door who would have to hear of it
+            "DSR_HTTP_LINGER_SECONDS": "0",  # no load balancer has to notice first
             **(env or {}),
         }
         self.children = {name: self._child(name, self.ports[name], name) for name in ServiceName}
@@ -71,8 +73,13 @@ class Services:
         return f"http://{HOST}:{self.ports[service]}"
 
     def prepare(self) -> None:
-        """Makes what the services find when they start: the keyring, the schemas, the topics."""
+        """Makes what the services find when they start: the keyring, the schemas, the topics.
+
+        For a Prometheus that wants to watch them, ``prometheus`` is a configuration with the committed rules.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.prometheus.touch(mode=0o600)
+        self.prometheus.write_text(json.dumps(self._scraping(), indent=2))
         if not self.keyring.exists():
             keyring.create(self.keyring)
         wait_for(migrate(self._servers.postgres_dsn))
@@ -113,10 +120,25 @@ class Services:
         port = free_ports(1)[0]
         return self._child(name, port, f"{name}-{version}", version), f"http://{HOST}:{port}"
 
+    def _scraping(self) -> dict[str, object]:
+        scrape = {
+            "job_name": "dsr",
+            "metrics_path": "/metrics/privacy",
+            "authorization": {"type": "Bearer", "credentials": self.metrics_token},
+            "static_configs": [
+                {"targets": [f"{HOST}:{port}"], "labels": {"instance": name}} for name, port in self.ports.items()
+            ],
+        }
+        return {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"},
+            "rule_files": [str(ROOT / "deploy" / "prometheus" / "rules" / "*.yml")],
+            "scrape_configs": [scrape],
+        }
+
     def _child(self, name: ServiceName, port: int, log: str, version: str = "local") -> Child:
         return Child(
             name,
-            [sys.executable, "-m", f"services.{name}"],
+            [sys.executable, "-m", "services", "run", name],
             log=self.directory / f"{log}.log",
             ready=answers(f"http://{HOST}:{port}/readyz"),
             env={

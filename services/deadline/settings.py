@@ -11,7 +11,7 @@ from shared.domain.time_limit_policy import TIME_LIMITS
 class DeadlineSettings(BaseSettings):
     """Which policy holds, and how often the clocks are looked at."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_DEADLINE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_DEADLINE_", title="DSR_DEADLINE_", frozen=True)
 
     policy: Path = Field(default=TIME_LIMITS, description="TOML file of what the company has decided about time limits")
     sweep_seconds: float = Field(default=1.0, gt=0, description="how often to look for milestones that have come")

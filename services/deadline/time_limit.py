@@ -1,13 +1,12 @@
-"""Check time limits against worked examples: ``python -m services.deadline.time_limit --vectors FILE.json``."""
+"""Check time limits against worked examples: ``dsr time-limit --vectors FILE.json``."""
 
-import argparse
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit import Arrival, Limits, limits
@@ -65,23 +64,26 @@ def mismatches(vector: Vector, policy: TimeLimitPolicy) -> Iterator[str]:
             yield f"{name}: {figure}: expected {wanted}, computed {ours}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one line per mismatch and return 1 if there is any; 2 if the file or the policy cannot be read."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=Path, required=True, help="JSON list of worked examples")
-    parser.add_argument(
-        "--policy", type=Path, default=TIME_LIMITS, help="TOML file of the policy (default: the shipped one)"
-    )
-    chosen = parser.parse_args(arguments)
+def main(
+    vectors: Annotated[Path, typer.Option(help="JSON list of worked examples.")],
+    policy: Annotated[Path, typer.Option(help="TOML file of the policy.")] = TIME_LIMITS,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check time limits against worked examples: a line per mismatch, and status 1 if there is any; 2: unreadable."""
     try:
-        policy, vectors = read_policy(chosen.policy), orjson.loads(chosen.vectors.read_bytes())
+        read, examples = read_policy(policy), orjson.loads(vectors.read_bytes())
     except (OSError, orjson.JSONDecodeError, Misconfigured) as wrong:
-        parser.error(str(wrong))
-    if not isinstance(vectors, list) or not all(isinstance(vector, dict) for vector in vectors):
-        parser.error("the file must hold a list of examples")
-    wrong_lines = [line for vector in vectors for line in mismatches(vector, policy)]
-    sys.stdout.writelines(f"{line}\n" for line in wrong_lines or [f"{len(vectors)} examples, no mismatch"])
-    return 1 if wrong_lines else 0
+        raise typer.BadParameter(str(wrong)) from None
+    if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
+        raise typer.BadParameter("the file must hold a list of examples")
+    wrong_lines = [line for example in examples for line in mismatches(example, read)]
+    if as_json:
+        typer.echo(orjson.dumps({"examples": len(examples), "mismatches": wrong_lines}))
+    else:
+        typer.echo("\n".join(wrong_lines or [f"{len(examples)} examples, no mismatch"]))
+    if wrong_lines:
+        raise typer.Exit(1)
 
 
 def _utc(instant: datetime) -> str:
@@ -89,4 +91,4 @@ def _utc(instant: datetime) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    typer.run(main)

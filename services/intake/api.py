@@ -221,7 +221,7 @@ def _handing_out(app: FastAPI, office: Office) -> None:
     async def certify(request_id: UUID, authorization: Authorization = None) -> Response:
         """The certificate of a closed request: its evidence, signed.
 
-        `python -m shared.storage.certificate FILE` checks it offline.
+        `dsr certificate verify FILE` checks it offline.
         """
         filed = await casework.read(request_id, await keys.caller(authorization))
         if filed.request.closed_at is None:

@@ -1,9 +1,12 @@
-"""``python -m shared.app.health_check`` asks the service of this container whether its loops run; status 0 if so."""
+"""``dsr health``: asks the service of this container whether its loops run."""
 
 import os
-import sys
 import urllib.error
 import urllib.request
+
+import typer
+
+from shared.domain.errors import Misconfigured
 
 _SECONDS = 3
 
@@ -17,5 +20,9 @@ def alive(port: str) -> bool:
         return False
 
 
-if __name__ == "__main__":
-    sys.exit(0 if alive(os.environ["DSR_HTTP_PORT"]) else 1)
+def health() -> None:
+    """Ask the service at DSR_HTTP_PORT of this machine whether its loops run; status 1 if not."""
+    if not (port := os.environ.get("DSR_HTTP_PORT")):
+        raise Misconfigured("DSR_HTTP_PORT is not set")
+    if not alive(port):
+        raise typer.Exit(1)

@@ -25,7 +25,7 @@ from shared.app import http as serving
 from shared.app.process_metrics import ProcessMetrics
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError, Misconfigured
+from shared.domain.errors import DsrError, Misconfigured, misread
 from shared.domain.events import Event, type_of
 from shared.domain.operations import ACCOMPANYING, Operation
 from shared.domain.rights import Right
@@ -118,8 +118,7 @@ class Service:
             configure()
             settings = Settings()
         except ValidationError as error:
-            wrong = sorted(f"{error.title}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            sys.exit(f"dsr-{self.name} cannot start; {'; '.join(wrong)}")
+            sys.exit(f"dsr-{self.name} cannot start; {misread(error)}")
         except Misconfigured as error:
             sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(error).split())}")
         telemetry.start_logging(settings.telemetry)

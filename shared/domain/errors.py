@@ -17,6 +17,8 @@ DsrError
 
 from typing import ClassVar
 
+from pydantic_core import ValidationError
+
 
 class DsrError(Exception):
     """Anything that the platform itself raises; the message never holds personal data."""
@@ -94,3 +96,9 @@ class Misconfigured(DsrError):
     """A setting or configuration file cannot be used; the message says which and what to change."""
 
     code: ClassVar[str] = "misconfigured"
+
+
+def misread(error: ValidationError) -> str:
+    """What is wrong with the environment, by the names of its variables: settings are titled by their prefix."""
+    faults = {f"{error.title}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()}
+    return "; ".join(sorted(faults))

@@ -92,11 +92,11 @@ def _phone(raw: str, region: str | None) -> str:
     if _E164.fullmatch(raw) and _is_valid(raw[1:]):
         return raw
     value = raw.strip()
-    scheme, colon, sleep_until_stopped = value.partition(":")
+    scheme, colon, rest = value.partition(":")
     if colon and scheme.lower() in {"sip", "sips"}:
-        value = unquote(sleep_until_stopped.partition("@")[0].partition(";")[0])
+        value = unquote(rest.partition("@")[0].partition(";")[0])
     elif colon and scheme.lower() == "tel":
-        value = unquote(sleep_until_stopped)
+        value = unquote(rest)
     elif "@" in value:
         value = value.partition("@")[0]
     value = without_extension(value)[0].partition(";")[0].strip()
@@ -162,10 +162,10 @@ def _is_valid(digits: str) -> bool:
 
 def _sip_uri(raw: str, _region: str | None) -> str:
     value = raw.strip().strip("<>")
-    scheme, colon, sleep_until_stopped = value.partition(":")
+    scheme, colon, rest = value.partition(":")
     if not colon or scheme.lower() not in {"sip", "sips"}:
-        sleep_until_stopped = value
-    user, at, host = sleep_until_stopped.partition("@")
+        rest = value
+    user, at, host = rest.partition("@")
     host = host.partition(";")[0].partition("?")[0].lower()
     user = unquote(user.partition(";")[0].partition(":")[0])
     if not at or not user or not re.fullmatch(r"(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", host):

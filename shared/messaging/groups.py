@@ -1,15 +1,9 @@
-"""How far the services have heard, and letting them hear again; for the drill in docs/operations.md.
+"""How far the services have heard, and letting them hear again; for the drill in docs/operations.md."""
 
-``python -m shared.messaging.groups behind`` says how many records each service has not heard yet.
-``python -m shared.messaging.groups rewind 2026-03-02T09:00:00+00:00`` lets stopped services hear again what came since.
-"""
-
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-import typer
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CommitFailedError
@@ -18,8 +12,6 @@ from shared.domain.errors import Misconfigured
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.runtime.access import access
 from shared.runtime.settings import KafkaSettings
-
-app = typer.Typer(help="How far the services have heard, and letting them hear again.", add_completion=False)
 
 
 async def behind(settings: KafkaSettings) -> dict[ServiceName, int]:
@@ -74,24 +66,3 @@ async def _group(
         yield consumer, places
     finally:
         await consumer.stop()
-
-
-@app.command("behind")
-def say_behind() -> None:
-    """Says how many records each service has not heard yet."""
-    for service, count in asyncio.run(behind(KafkaSettings())).items():
-        typer.echo(f"{service}: {count}")
-
-
-@app.command("rewind")
-def do_rewind(moment: str) -> None:
-    """Lets stopped services hear again what was written since that moment, given with its zone."""
-    since = datetime.fromisoformat(moment)
-    if since.tzinfo is None:
-        raise typer.BadParameter("a moment needs its zone: 2026-03-02T09:00:00+00:00")
-    for service, partitions in asyncio.run(rewind(KafkaSettings(), since)).items():
-        typer.echo(f"{service}: set back in {partitions} partitions")
-
-
-if __name__ == "__main__":
-    app()

@@ -12,7 +12,7 @@ from shared.storage.postgres import PostgresSettings
 class KafkaSettings(BaseSettings):
     """Where the broker is; ``DSR_KAFKA_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_KAFKA_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", frozen=True)
 
     bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
     batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
@@ -30,7 +30,7 @@ class KafkaSettings(BaseSettings):
 class HttpSettings(BaseSettings):
     """Where the service listens, for health and metrics, and for intake the API; ``DSR_HTTP_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_HTTP_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_HTTP_", title="DSR_HTTP_", frozen=True)
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(description="port to listen on")
@@ -44,15 +44,15 @@ class HttpSettings(BaseSettings):
 class VaultSettings(BaseSettings):
     """Where the keys are; ``DSR_VAULT_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_VAULT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_VAULT_", title="DSR_VAULT_", frozen=True)
 
-    keyring: Path = Field(description="JSON file of keys, made by `python -m shared.storage.keyring`")
+    keyring: Path = Field(description="JSON file of keys, made by `dsr key new`")
 
 
 class WorkSettings(BaseSettings):
     """How tasks are worked; ``DSR_WORK_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_WORK_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_WORK_", title="DSR_WORK_", frozen=True)
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
@@ -67,7 +67,7 @@ class WorkSettings(BaseSettings):
 class TelemetrySettings(BaseSettings):
     """Metrics, traces and logs; ``DSR_TELEMETRY_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", title="DSR_TELEMETRY_", frozen=True)
 
     otlp_endpoint: str | None = Field(
         default=None, description="base URL of an OTLP/HTTP collector; none: traces and metrics are not sent"
@@ -82,7 +82,7 @@ class TelemetrySettings(BaseSettings):
 class ProcessSettings(BaseSettings):
     """When a loop counts as dead, and how long an orderly end may take; ``DSR_PROCESS_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_PROCESS_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_PROCESS_", title="DSR_PROCESS_", frozen=True)
 
     still_seconds: float = Field(
         default=60.0, gt=0, description="a loop that has not gone round for so long fails the liveness probe"

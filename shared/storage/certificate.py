@@ -1,20 +1,16 @@
 """The certificate of a request: what was done, signed, so that anyone can check it offline (Art. 5(2)).
 
-``python -m shared.storage.certificate FILE [--key BASE64]`` says what holds. Without ``--key`` it checks against the
-key inside the file, which proves that nothing was changed since; with the company's published key it also proves who
-signed it.
+``dsr certificate verify FILE`` checks one.
 """
 
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
-import typer
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -122,33 +118,3 @@ def _bytes(text: str) -> bytes:
 
 def _canonical(value: Mapping[str, Any]) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def main(file: Path, key: Annotated[str, typer.Option(help="the company's published key, base64")] = "") -> None:
-    """Checks a certificate offline and says what holds."""
-    try:
-        trusted = _bytes(key) if key else None
-    except ValueError:
-        raise typer.BadParameter("the key must be base64, as the company publishes it") from None
-    certificate: dict[str, Any] = {}
-    try:
-        certificate = orjson.loads(file.read_bytes())
-        problems = verify(certificate, trusted)
-    except orjson.JSONDecodeError:
-        problems = [f"this is not a certificate of version {VERSION}: it is not JSON"]
-    except (OSError, ValueError) as error:
-        problems = [str(error)]
-    for problem in problems:
-        typer.echo(f"does not hold: {problem}")
-    if problems:
-        raise typer.Exit(1)
-    receipts = sum("signature" in orjson.loads(entry["detail"]) for entry in certificate["entries"])
-    request, count = certificate["request"], len(certificate["entries"])
-    typer.echo(f"holds: request {request['request_id']} ({request['right']}) closed as {request['outcome']}")
-    typer.echo(f"       {count} entries with their hashes, signed receipts: {receipts}, one signature over all")
-    if not key:
-        typer.echo(f"       signed with {certificate['public_key']}: compare it with what the company publishes")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,7 +1,7 @@
 """The keys of the platform: for sealing, for look-up by identity, for identity tokens, and for signing proofs.
 
-``python -m shared.storage.keyring FILE`` makes a new keyring; with ``--rotate`` it adds a sealing key to one and makes
-it the active one. In production the file is a mounted secret.
+``dsr key new FILE`` makes a new keyring, ``dsr key rotate FILE`` adds a sealing key to one and makes it the active one.
+In production the file is a mounted secret.
 """
 
 import hmac
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Self
 
-import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -115,7 +114,7 @@ def _read(path: Path) -> _File:
     try:
         return _File.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise Misconfigured(f"no keyring at {path}: make one with `python -m shared.storage.keyring {path}`") from None
+        raise Misconfigured(f"no keyring at {path}: make one with `dsr key new {path}`") from None
     except ValidationError as error:  # its message would show the secrets
         places = ", ".join(sorted({".".join(map(str, each["loc"])) or "the whole" for each in error.errors()}))
         raise Misconfigured(f"the keyring at {path} cannot be used ({places}): make a new one or restore it") from None
@@ -125,15 +124,3 @@ def _write(path: Path, file: _File) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(file.model_dump_json(indent=1))
-
-
-def main(file: Path, *, rotated: Annotated[bool, typer.Option("--rotate")] = False) -> None:
-    """Makes a keyring, or adds a key to one."""
-    if rotated:
-        typer.echo(f"new subjects are sealed with {rotate(file)}")
-    else:
-        create(file)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ _MIGRATION_LOCK = 7_215_001
 class PostgresSettings(BaseSettings):
     """Where the database is; ``DSR_POSTGRES_…``."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_POSTGRES_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DSR_POSTGRES_", title="DSR_POSTGRES_", frozen=True)
 
     dsn: str = Field(description="libpq URL of the database that holds the platform's own schemas")
     pool_size: int = Field(default=8, description="connections per process")
@@ -185,17 +184,3 @@ def migrations() -> Iterator[_Migration]:
                 yield _Migration(f"{service}/{kind}/{path.stem}", service, path.read_text())
         for path in sorted((ROOT / "services" / service / "sql").glob("[0-9]*.sql")):
             yield _Migration(f"{service}/{path.stem}", service, path.read_text())
-
-
-def main(arguments: list[str]) -> None:
-    """Migrates, or with ``wait`` waits until somebody has."""
-    dsn = PostgresSettings().dsn
-    if arguments == ["wait"]:
-        asyncio.run(wait_until_migrated(dsn))
-        return
-    for name in asyncio.run(migrate(dsn)):
-        print(name)  # noqa: T201
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

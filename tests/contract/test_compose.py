@@ -93,9 +93,9 @@ def test_prometheus_asks_every_service_by_its_name_with_the_token_that_it_was_gi
 
 
 def test_a_service_takes_the_token_from_its_file_and_its_name_from_the_command(tmp_path: Path) -> None:
-    """As the container would run it, with a python that says how it was called."""
+    """As the container would run it, with a command that says how it was called."""
     (tmp_path / "metrics").write_text("a token")
-    fake = tmp_path / "python"
+    fake = tmp_path / "dsr"
     fake.write_text('#!/bin/sh\necho "$DSR_TELEMETRY_PRIVACY_TOKEN|$*"\n')
     fake.chmod(0o755)
     service = SERVICES["deadline"]
@@ -104,7 +104,7 @@ def test_a_service_takes_the_token_from_its_file_and_its_name_from_the_command(t
     done = subprocess.run(
         [*entrypoint, *service["command"]], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == "a token|-m services deadline"
+    assert done.stdout.strip() == "a token|run deadline"
 
 
 def test_the_first_start_is_a_program_that_python_understands() -> None:

@@ -16,7 +16,7 @@ def test_it_ends_well_and_asks_for_nothing_but_python(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/called\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     ran = subprocess.run(
-        [sys.executable, "-m", "deploy.local.demo", "--exit"],
+        [sys.executable, "-m", "deploy.demo", "--exit"],
         cwd=ROOT,
         env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.defpath}"},
         capture_output=True,

@@ -4,7 +4,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.fixtures.live import Live, submit
+from tests.fixtures.live import Live
 
 VALID = {"level": "L2", "method": "signed_in_mfa"}
 SOMEBODY = {"email": "mistaken@example.com"}
@@ -129,7 +129,7 @@ async def test_without_a_valid_key_nothing_is_told_and_nothing_is_stored(live: L
 
 async def test_a_key_does_only_what_its_role_allows(live: Live) -> None:
     async with live.api() as client:
-        request_id = await submit(client, live.somebody().submission())
+        request_id = await client.submit(live.somebody().submission())
         decided = await client.post(f"/v1/requests/{request_id}/decision", json={"decision": "retry"})
     async with live.api(live.services.key("downstream:billing")) as system:
         submitted = await system.post("/v1/requests", json=live.somebody().submission())
@@ -154,7 +154,7 @@ async def test_a_replay_of_an_idempotency_key_gives_the_first_answer_and_stores_
 
 async def test_an_unknown_request_or_somebody_elses_is_not_found(live: Live) -> None:
     async with live.api() as client:
-        request_id = await submit(client, live.somebody().submission())
+        request_id = await client.submit(live.somebody().submission())
         unknown = await client.get("/v1/requests/00000000-0000-0000-0000-000000000000")
         nonsense = await client.get("/v1/requests/7")
     async with live.api(live.services.key("channel")) as somebody_else:

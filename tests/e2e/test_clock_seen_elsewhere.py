@@ -6,11 +6,11 @@ from pathlib import Path
 
 import asyncpg
 
-from deploy.local.company import Customer, Phone
+from deploy.demo.company import Customer, Phone
 from deploy.local.platform import Platform
 from shared.domain.clock import SystemClock
 from tests.fixtures import stores
-from tests.fixtures.live import PATIENCE, submit, until
+from tests.fixtures.live import PATIENCE
 from tests.fixtures.stack import stack
 from tests.fixtures.stores import SINCE, Subject
 from tests.fixtures.tryton import PASSWORD_ENV, Crm
@@ -53,22 +53,22 @@ async def test_a_request_in_progress_is_flagged_in_the_crm_until_its_answer_and_
         env = {**copied.env, PASSWORD_ENV: crm.tryton.password, "DSR_DEADLINE_ON_THE_WAY_SECONDS": "0"}
         async with stack(platform, copied.downstreams, env, run_folder / "flagged") as running:
             found_late = (SystemClock().now() - timedelta(days=9)).isoformat()
-            forgotten = await submit(
-                running.client, {**Subject(1).submission("access"), "assurance": None, "received_at": found_late}
+            forgotten = await running.client.submit(
+                {**Subject(1).submission("access"), "assurance": None, "received_at": found_late}
             )
             holding = await asyncpg.connect(copied.dsns["tickets"])
             try:
                 async with holding.transaction():  # the ticketing store keeps the request waiting
                     await holding.execute("LOCK TABLE ticket IN ACCESS EXCLUSIVE MODE")
-                    request = await submit(running.client, subject.submission("access"))
+                    request = await running.client.submit(subject.submission("access"))
                     await shows(crm, customer, {request})
-                    open_view = await until(running.client, request, "in_progress")
+                    open_view = await running.client.follow(request, "in_progress")
                     await shows(crm, neighbour, set())
             finally:
                 await holding.close()
-            closed_view = await until(running.client, request, "closed")
+            closed_view = await running.client.follow(request, "closed")
             await shows(crm, customer, set())
-            missed = await until(running.client, forgotten, lambda view: view["warning"] == "target_question_sent")
+            missed = await running.client.follow(forgotten, lambda view: view["warning"] == "target_question_sent")
 
     assert open_view["warning"] is None
     assert closed_view["outcome"] == "fulfilled"

@@ -18,11 +18,11 @@ import asyncpg
 import httpx
 import pytest
 
-from deploy.local.prometheus import Prometheus, QueryError
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
-from tests.fixtures.live import Live, submit, until
+from tests.fixtures.live import Live
 from tests.fixtures.observation import GRAFANA, Asked, asked
+from tests.fixtures.prometheus import Prometheus, QueryError
 from tests.fixtures.trouble import in_trouble, seen
 
 PATIENCE = 120
@@ -65,7 +65,7 @@ RIGHTLY_ZERO = {
 
 @pytest.fixture(scope="module")
 def prometheus(live: Live, run_folder: Path) -> Iterator[Prometheus]:
-    with Prometheus(run_folder / "prometheus", live.services) as started:
+    with Prometheus(run_folder / "prometheus", live.services.prometheus) as started:
         yield started
 
 
@@ -82,7 +82,7 @@ async def load(live: Live) -> AsyncIterator[Callable[[], bool]]:
                 submission["received_at"] = (SystemClock().now() - timedelta(hours=1)).isoformat()
                 if number % 4 == 3:
                     submission["assurance"] = None
-                await submit(client, submission)
+                await client.submit(submission)
                 await asyncio.sleep(0.2)  # a load, not a flood
 
     task = asyncio.create_task(submitting())
@@ -129,7 +129,7 @@ async def test_a_query_with_an_error_is_noticed(prometheus: Prometheus) -> None:
 async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prometheus) -> None:
     """But for those that other tests bring about on purpose."""
     async with live.api() as client:
-        await until(client, await submit(client, live.somebody().submission("access")), "closed")
+        await client.follow(await client.submit(live.somebody().submission("access")), "closed")
     firing = await asyncio.to_thread(
         prometheus.query, 'ALERTS{alertstate="firing",alertname!~"DsrTaskFailed|DsrDeadLetter|DsrOverdue"}'
     )
@@ -138,8 +138,8 @@ async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prome
 
 async def test_the_timeline_of_one_request_is_read_out_of_the_evidence(live: Live) -> None:
     async with live.api() as client:
-        request_id = await submit(client, live.somebody().submission("access"))
-        await until(client, request_id, "closed")
+        request_id = await client.submit(live.somebody().submission("access"))
+        await client.follow(request_id, "closed")
     queries = [each for each in asked() if each.source == "postgres"]
     assert queries
     connection = await asyncpg.connect(live.dsn)
@@ -159,7 +159,7 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
     async with live.api() as client, live.api(live.privacy) as officer:
         answer = await client.post("/v1/requests", json=live.somebody().submission("access"), headers=traced)
         request_id = answer.json()["request_id"]
-        await until(client, request_id, "closed")
+        await client.follow(request_id, "closed")
         connection = await asyncpg.connect(live.dsn)
         try:
             found = await connection.fetchval(trace_query.replace("${request_id:sqlstring}", f"'{request_id}'"))
@@ -180,7 +180,7 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
 
 async def test_only_the_privacy_team_sees_how_many_exactly(live: Live) -> None:
     async with httpx.AsyncClient(timeout=10) as client, live.api() as api:
-        await until(api, await submit(api, live.somebody().submission("access")), "closed")
+        await api.follow(await api.submit(live.somebody().submission("access")), "closed")
         url = live.services.url_of(ServiceName.INTAKE)
         nobody = await client.get(f"{url}/metrics/privacy")
         wrong = await client.get(f"{url}/metrics/privacy", headers={"Authorization": "Bearer guessed"})
@@ -195,7 +195,7 @@ async def test_only_the_privacy_team_sees_how_many_exactly(live: Live) -> None:
 
 async def test_no_label_says_who_and_no_label_grows_without_end(live: Live) -> None:
     async with live.api() as client:
-        await until(client, await submit(client, live.somebody().submission("access")), "closed")
+        await client.follow(await client.submit(live.somebody().submission("access")), "closed")
     token = {"Authorization": f"Bearer {live.services.metrics_token}"}
     async with httpx.AsyncClient(timeout=10, headers=token) as client:
         for name in ServiceName:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from deploy.local.platform import Platform
 from tests.fixtures import stores
-from tests.fixtures.live import submit, until
 from tests.fixtures.roundup import PASSWORD_ENV, Harness
 from tests.fixtures.stack import stack
 from tests.fixtures.stores import Subject
@@ -30,13 +29,13 @@ async def test_an_overdue_request_is_shown_as_such_and_has_one_ticket_until_it_i
         async with stack(platform, copied.downstreams, env, run_folder / "overdue") as running:
             forgotten = {**Subject(0).submission("access"), "assurance": None, "received_at": "2026-01-05T10:00:00Z"}
             in_time = {**Subject(1).submission("access"), "assurance": None}
-            late = await submit(running.client, forgotten)
-            early = await submit(running.client, in_time)
-            view = await until(running.client, late, lambda view: view["warning"] == "overdue_statutory")
-            await until(running.client, late, lambda _: bool(harness.tickets_about(late)))
-            other = await until(running.client, early, "awaiting_identity")
+            late = await running.client.submit(forgotten)
+            early = await running.client.submit(in_time)
+            view = await running.client.follow(late, lambda view: view["warning"] == "overdue_statutory")
+            await running.client.follow(late, lambda _: bool(harness.tickets_about(late)))
+            other = await running.client.follow(early, "awaiting_identity")
             (await running.client.post(f"/v1/requests/{late}/withdraw")).raise_for_status()
-            await until(running.client, late, lambda _: harness.is_resolved(harness.tickets_about(late)[0]))
+            await running.client.follow(late, lambda _: harness.is_resolved(harness.tickets_about(late)[0]))
 
     assert view["due_on"] == "2026-02-04"
     assert len(harness.tickets_about(late)) == 1

@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from deploy.demo.client import DsrClient
 from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
 from deploy.local.services import Servers, Services
@@ -26,7 +26,6 @@ from shared.storage import grants, keyring
 from shared.storage.postgres import migrate
 from tests.fixtures import stores
 from tests.fixtures.guarded import Guarded, guarded_broker
-from tests.fixtures.live import submit, until
 from tests.fixtures.stores import Subject
 
 TEAM = "billing"
@@ -136,13 +135,12 @@ async def team(broker: Guarded) -> AsyncIterator[None]:
 
 async def test_every_right_is_fulfilled_with_no_more_rights_than_the_manifests_give(confined: Confined) -> None:
     services = confined.services
-    headers = {"Authorization": f"Bearer {services.key('channel')}"}
-    async with team(confined.broker), httpx.AsyncClient(base_url=services.url, headers=headers, timeout=60) as client:
+    async with team(confined.broker), DsrClient(services.url, services.key("channel")) as client:
         ids = {
-            right: await submit(client, Subject(number).submission(right, **more))
+            right: await client.submit(Subject(number).submission(right, **more))
             for number, (right, more) in enumerate(SUBMISSIONS.items())
         }
-        views = {right: await until(client, request_id, "closed") for right, request_id in ids.items()}
+        views = {right: await client.follow(request_id, "closed") for right, request_id in ids.items()}
 
     assert {right: view["outcome"] for right, view in views.items()} == dict.fromkeys(SUBMISSIONS, "fulfilled")
     answered = {task["system"]: task["outcome"] for task in views["erasure"]["tasks"]}
@@ -151,11 +149,10 @@ async def test_every_right_is_fulfilled_with_no_more_rights_than_the_manifests_g
 
 async def test_a_request_that_comes_near_its_end_is_warned_of_with_these_rights(confined: Confined) -> None:
     services = confined.services
-    headers = {"Authorization": f"Bearer {services.key('channel')}"}
     late = {**Subject(len(SUBMISSIONS)).submission("access"), "assurance": None, "received_at": "2026-01-05T10:00:00Z"}
-    async with httpx.AsyncClient(base_url=services.url, headers=headers, timeout=60) as client:
-        request_id = await submit(client, late)
-        view = await until(client, request_id, lambda view: view["warning"] == "overdue_statutory")
+    async with DsrClient(services.url, services.key("channel")) as client:
+        request_id = await client.submit(late)
+        view = await client.follow(request_id, lambda view: view["warning"] == "overdue_statutory")
     assert (view["state"], view["warning"]) == ("awaiting_identity", "overdue_statutory")
 
 

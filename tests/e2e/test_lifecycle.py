@@ -2,18 +2,18 @@
 
 import asyncpg
 
-from tests.fixtures.live import Live, submit, until
+from tests.fixtures.live import Live
 
 
 async def test_a_request_waits_until_its_requester_is_identified_and_then_runs(live: Live) -> None:
     submission = {**live.somebody().submission("access"), "assurance": {"level": "L1", "method": "email_link"}}
     async with live.api() as client:
-        request_id = await submit(client, submission)
-        waiting = await until(client, request_id, "awaiting_identity")
+        request_id = await client.submit(submission)
+        waiting = await client.follow(request_id, "awaiting_identity")
         not_enough = await client.post(f"/v1/requests/{request_id}/verify", json={"assurance": submission["assurance"]})
         enough = {"assurance": {"level": "L2", "method": "two_contact_points"}}
         verified = await client.post(f"/v1/requests/{request_id}/verify", json=enough)
-        closed = await until(client, request_id, "closed")
+        closed = await client.follow(request_id, "closed")
         again = await client.post(f"/v1/requests/{request_id}/verify", json=enough)
 
     assert "sure that it comes from you" in str(waiting["answer"])
@@ -25,9 +25,9 @@ async def test_a_request_waits_until_its_requester_is_identified_and_then_runs(l
 async def test_a_request_that_is_withdrawn_before_it_began_touches_nothing(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        request_id = await submit(client, {**subject.submission(), "assurance": None})
+        request_id = await client.submit({**subject.submission(), "assurance": None})
         withdrawn = await client.post(f"/v1/requests/{request_id}/withdraw")
-        view = await until(client, request_id, "closed")
+        view = await client.follow(request_id, "closed")
         twice = await client.post(f"/v1/requests/{request_id}/withdraw")
 
     assert (withdrawn.status_code, view["outcome"]) == (200, "withdrawn")
@@ -41,13 +41,13 @@ async def test_a_store_that_lost_a_table_stops_the_request_until_a_person_decide
     async with live.api() as client, live.api(live.privacy) as officer:
         await connection.execute("ALTER TABLE ticket RENAME TO ticket_elsewhere")
         try:
-            request_id = await submit(client, subject.submission())
-            blocked = await until(client, request_id, "awaiting_decision")
+            request_id = await client.submit(subject.submission())
+            blocked = await client.follow(request_id, "awaiting_decision")
         finally:
             await connection.execute("ALTER TABLE ticket_elsewhere RENAME TO ticket")
             await connection.close()
         decided = await officer.post(f"/v1/requests/{request_id}/decision", json={"decision": "retry"})
-        closed = await until(client, request_id, "closed")
+        closed = await client.follow(request_id, "closed")
 
     failures = {task["system"]: task.get("failure") for task in blocked["tasks"]}
     assert failures == {"customers": None, "calls": None, "tickets": "table_missing"}
@@ -62,13 +62,13 @@ async def test_a_person_may_close_what_cannot_be_done_as_partially_fulfilled(liv
     async with live.api() as client, live.api(live.privacy) as officer:
         await connection.execute("ALTER TABLE customer RENAME TO customer_elsewhere")
         try:
-            request_id = await submit(client, subject.submission())
-            await until(client, request_id, "awaiting_decision")
+            request_id = await client.submit(subject.submission())
+            await client.follow(request_id, "awaiting_decision")
         finally:
             await connection.execute("ALTER TABLE customer_elsewhere RENAME TO customer")
             await connection.close()
         await officer.post(f"/v1/requests/{request_id}/decision", json={"decision": "close_partially"})
-        view = await until(client, request_id, "closed")
+        view = await client.follow(request_id, "closed")
 
     assert view["outcome"] == "partially_fulfilled"
     assert "customers" in str(view["answer"])

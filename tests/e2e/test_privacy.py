@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
 from deploy.local.platform import Platform
-from tests.fixtures.live import Live, submit, until
+from tests.fixtures.live import Live
 from tests.fixtures.stores import SINCE
 from tests.fixtures.traces_of import traces
 
@@ -29,7 +29,7 @@ async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_a
             somebody = live.somebody()
             submission = somebody.submission(right, **more)
             submission["subject"] = {**submission["subject"], "name": f"Ada Quillfeather {somebody.number}"}  # type: ignore[dict-item]
-            await until(client, await submit(client, submission), "closed")
+            await client.follow(await client.submit(submission), "closed")
             values += [somebody.email, somebody.phone, somebody.phone[1:], f"Ada Quillfeather {somebody.number}"]
         values += ["Augusta Ada Marlowe", "+493011111111", "typo@@example.com"]
         await client.post("/v1/requests", json={"right": "erasure", "subject": {"email": "typo@@example.com"}})

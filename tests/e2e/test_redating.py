@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 
 from deploy.local.paths import ROOT
-from tests.fixtures.live import PATIENCE, Live, submit, until
+from tests.fixtures.live import PATIENCE, Live
 
 _LOOK_EVERY = 0.02
 
@@ -29,7 +29,7 @@ async def timeline(client: httpx.AsyncClient, request_id: str, action: str) -> d
 async def redate(live: Live) -> str:
     """Runs the command as an officer does; returns what it prints."""
     env = {**os.environ, **live.services.env}
-    command = (sys.executable, "-m", "services.intake.redate")
+    command = (sys.executable, "-m", "services", "redate")
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=env, stdout=asyncio.subprocess.PIPE)
     printed, _ = await process.communicate()
     assert process.returncode == 0
@@ -39,10 +39,10 @@ async def redate(live: Live) -> str:
 async def test_a_corrected_receipt_moves_the_clock_and_the_warnings_follow(live: Live) -> None:
     submission = {**live.somebody().submission("access"), "assurance": None}
     async with live.api() as client, live.api(live.privacy) as officer:
-        request_id = await submit(client, submission)
+        request_id = await client.submit(submission)
         found = {"received_at": "2026-01-05T10:00:00Z", "reason": "The letter lay in the mailroom."}
         corrected = await officer.post(f"/v1/requests/{request_id}/receipt", json=found)
-        view = await until(client, request_id, lambda view: view["warning"] == "overdue_statutory")
+        view = await client.follow(request_id, lambda view: view["warning"] == "overdue_statutory")
         recomputed = await timeline(client, request_id, "deadline.recomputed")
 
     assert (corrected.status_code, corrected.json()["due_on"], view["due_on"]) == (200, "2026-02-04", "2026-02-04")
@@ -53,13 +53,13 @@ async def test_a_corrected_receipt_moves_the_clock_and_the_warnings_follow(live:
 async def test_a_request_that_a_customer_decides_about_is_forwarded_and_no_system_is_touched(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client, live.api(live.privacy) as officer:
-        request_id = await submit(client, subject.submission("erasure", role="processor"))
-        waiting = await until(client, request_id, "awaiting_decision")
+        request_id = await client.submit(subject.submission("erasure", role="processor"))
+        waiting = await client.follow(request_id, "awaiting_decision")
         await timeline(client, request_id, "deadline.computed")
         passed_on = {"controller": "Harbour Cranes Ltd", "may_be_named": True}
         forwarded = await officer.post(f"/v1/requests/{request_id}/forward", json=passed_on)
         stopped = await timeline(client, request_id, "deadline.stopped")
-        view = await until(client, request_id, "closed")
+        view = await client.follow(request_id, "closed")
         (letter,) = (await client.get(f"/v1/requests/{request_id}/letters")).raise_for_status().json()["letters"]
 
     assert (waiting["role"], forwarded.json()["state"], view["outcome"]) == ("processor", "closed", "forwarded")
@@ -72,7 +72,7 @@ async def test_a_request_that_a_customer_decides_about_is_forwarded_and_no_syste
 async def test_the_command_after_a_change_of_policy_redates_what_is_open_and_the_clock_hears_of_it(live: Live) -> None:
     connection = await asyncpg.connect(live.dsn)
     async with live.api() as client:
-        request_id = await submit(client, {**live.somebody().submission("access"), "assurance": None})
+        request_id = await client.submit({**live.somebody().submission("access"), "assurance": None})
         await timeline(client, request_id, "deadline.computed")
         try:
             await connection.execute(

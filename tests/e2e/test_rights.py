@@ -8,13 +8,13 @@ import zipfile
 import pytest
 
 from shared.storage import certificate
-from tests.fixtures.live import Live, submit, until
+from tests.fixtures.live import Live
 
 
 async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject_and_of_nobody_else(live: Live) -> None:
     subject, neighbour = live.somebody(), live.somebody()
     async with live.api() as client:
-        view = await until(client, await submit(client, subject.submission()), "closed")
+        view = await client.follow(await client.submit(subject.submission()), "closed")
 
     assert view["outcome"] == "fulfilled"
     assert {(t["system"], t["found"], t["changed"], t["remaining"]) for t in view["tasks"]} == {
@@ -36,7 +36,7 @@ async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(l
     }
     submission = {**live.somebody().submission(), "subject": stranger}
     async with live.api() as client:
-        view = await until(client, await submit(client, submission), "closed")
+        view = await client.follow(await client.submit(submission), "closed")
 
     assert view["outcome"] == "no_data"
     assert "hold no data about you" in view["answer"]
@@ -50,8 +50,8 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
 ) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        request_id = await submit(client, subject.submission(right))
-        view = await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission(right))
+        view = await client.follow(request_id, "closed")
         package = await client.get(f"/v1/requests/{request_id}/package")
 
     assert view["outcome"] == "fulfilled"
@@ -67,8 +67,8 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
 async def test_the_package_is_sealed_at_rest_and_for_nobody_else(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        request_id = await submit(client, subject.submission("access"))
-        await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission("access"))
+        await client.follow(request_id, "closed")
     async with live.api(live.services.key("channel")) as somebody_else:
         answer = await somebody_else.get(f"/v1/requests/{request_id}/package")
 
@@ -79,9 +79,7 @@ async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) ->
     subject = live.somebody()
     change = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
     async with live.api() as client:
-        view = await until(
-            client, await submit(client, subject.submission("rectification", changes=[change])), "closed"
-        )
+        view = await client.follow(await client.submit(subject.submission("rectification", changes=[change])), "closed")
 
     assert view["outcome"] == "fulfilled"
     assert await live.count("customers", "account_id = $1 AND city = 'Potsdam'", subject.account_id) == 1
@@ -90,8 +88,8 @@ async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) ->
 async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client, live.api(live.privacy) as officer:
-        request_id = await submit(client, subject.submission("restriction", ground="accuracy_contested"))
-        view = await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission("restriction", ground="accuracy_contested"))
+        view = await client.follow(request_id, "closed")
         restricted = await live.count("customers", "account_id = $1 AND restricted", subject.account_id)
         lifted = await officer.post(f"/v1/requests/{request_id}/lift")
 
@@ -109,8 +107,8 @@ async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
 async def test_an_objection_stops_marketing(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        view = await until(
-            client, await submit(client, subject.submission("objection", scope="direct_marketing")), "closed"
+        view = await client.follow(
+            await client.submit(subject.submission("objection", scope="direct_marketing")), "closed"
         )
 
     assert view["outcome"] == "fulfilled"
@@ -120,8 +118,8 @@ async def test_an_objection_stops_marketing(live: Live) -> None:
 async def test_a_closed_request_has_a_certificate_that_holds_and_any_change_breaks(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        request_id = await submit(client, subject.submission())
-        await until(client, request_id, "closed")
+        request_id = await client.submit(subject.submission())
+        await client.follow(request_id, "closed")
         certified = (await client.get(f"/v1/requests/{request_id}/certificate")).json()
 
     assert certificate.verify(certified) == []

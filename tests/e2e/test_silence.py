@@ -8,7 +8,7 @@ import asyncpg
 import httpx
 
 from shared.domain.clock import SystemClock
-from tests.fixtures.live import PATIENCE, Live, submit, until
+from tests.fixtures.live import PATIENCE, Live
 
 AGO = timedelta(days=20)
 
@@ -20,13 +20,13 @@ async def test_a_request_that_nobody_confirmed_is_closed_with_a_notice_and_fulfi
     received_at = SystemClock().now() - timedelta(days=29)
     submission = {**subject.submission(), "assurance": None, "received_at": received_at.isoformat()}
     async with live.api() as client, live.api(live.privacy) as officer:
-        request_id = await submit(client, submission)
+        request_id = await client.submit(submission)
         path = f"/v1/requests/{request_id}"
         asked = {"question": "identity", "text": "Is this you?", "condition_recorded": True}
         (await officer.post(f"{path}/question", json=asked)).raise_for_status()
         await _on_record(client, path, "deadline.question_sent")
         await _asked_long_ago(live.dsn, request_id)
-        silent = await until(client, request_id, "closed")
+        silent = await client.follow(request_id, "closed")
         await _on_record(client, path, "deadline.stopped")
         untouched = await live.count("calls", "caller = $1", subject.phone)
         kinds = [letter["kind"] for letter in (await client.get(f"{path}/letters")).json()["letters"]]
@@ -34,7 +34,7 @@ async def test_a_request_that_nobody_confirmed_is_closed_with_a_notice_and_fulfi
         proof = {"assurance": {"level": "L2", "method": "account"}}
         verified = await client.post(f"{path}/verify", json=proof)
         reopened = (await client.get(path)).json()
-        final = await until(client, request_id, lambda view: view["outcome"] == "fulfilled")
+        final = await client.follow(request_id, lambda view: view["outcome"] == "fulfilled")
         actions = await _on_record(client, path, "key.shredded")
         certificate = (await client.get(f"{path}/certificate")).json()
 

@@ -142,9 +142,9 @@ async def test_the_command_reads_every_chain_and_ends_with_1_if_one_does_not_hol
 
 
 async def command(dsn: str) -> tuple[int | None, list[str]]:
-    """Exit status and lines of ``python -m shared.storage.audit``."""
+    """Exit status and lines of ``dsr evidence verify``."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "shared.storage.audit"),
+        *(sys.executable, "-m", "services", "evidence", "verify"),
         cwd=ROOT,
         env={**os.environ, "DSR_POSTGRES_DSN": dsn},
         stdout=asyncio.subprocess.PIPE,

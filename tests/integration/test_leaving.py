@@ -54,7 +54,7 @@ async def door(database: str, broker: Kafka, tmp_path: Path, request: pytest.Fix
     port = free_port()
     child = Child(
         "intake",
-        [sys.executable, "-m", "services.intake"],
+        [sys.executable, "-m", "services", "run", "intake"],
         log=tmp_path / "intake.log",
         ready=answers(f"http://{HOST}:{port}/readyz"),
         cwd=ROOT,

@@ -93,7 +93,7 @@ async def process(
     port = free_port()
     child = Child(
         service,
-        [sys.executable, "-m", f"services.{service}"],
+        [sys.executable, "-m", "services", "run", service],
         log=folder / f"{service}.log",
         ready=answers(f"http://{HOST}:{port}/readyz"),
         cwd=ROOT,

@@ -51,8 +51,11 @@ class ProcessMetrics:
         self.folder = folder
         self.keyring = folder / "keyring.json"
         binaries = find_postgres()
+        command = folder / "dsr"
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m services "$@"\n')
+        command.chmod(0o755)
         self.environment = {
-            "PATH": f"{Path(sys.executable).parent}:{binaries.folder}:/usr/bin:/bin",
+            "PATH": f"{folder}:{binaries.folder}:/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder),
             "DSR_POSTGRES_DSN": dsn,
@@ -189,7 +192,7 @@ def group(broker: Kafka, service: ServiceName, *topics: Topic) -> AIOKafkaConsum
 
 def test_every_block_that_is_to_be_run_is_run_above() -> None:
     assert len(BLOCKS) == MOVED + 1
-    for number, telling in {AUDITED: "pg_dump", LOST: "DROP DATABASE", HEARD: "rewind", ROTATED: "--rotate"}.items():
+    for number, telling in {AUDITED: "pg_dump", LOST: "DROP DATABASE", HEARD: "rewind", ROTATED: "key rotate"}.items():
         assert telling in BLOCKS[number]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.local.prometheus_programs import complete, find_prometheus
 from tests.fixtures.observation import RULES, rules
+from tests.fixtures.prometheus import complete, find_prometheus
 
 ALERTS = [rule["alert"] for rule in rules() if "alert" in rule]
 TESTS = RULES.parent / "tests" / "alerts.yml"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from deploy.local.company import Company, Size, found
-from deploy.local.roundup import Roundup, people, tickets
-from deploy.local.roundup.records import Record
+from deploy.demo.company import Company, Size, found
+from deploy.demo.seed.tickets import Record, people, tickets
+from deploy.local.roundup import Roundup
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt
 from tests.fixtures.roundup import Harness, Notes, adapter_for, email, name, task

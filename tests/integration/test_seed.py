@@ -5,8 +5,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from deploy.demo.seed import kept, rows
 from deploy.local import postgres_databases as databases
-from deploy.local.seed import kept, rows
 
 _SCHEMA = """
 CREATE TABLE person (id serial PRIMARY KEY, name text NOT NULL, short text GENERATED ALWAYS AS (left(name, 1)) STORED);

@@ -62,7 +62,7 @@ async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator
     port = free_port()
     child = Child(
         "erasure",
-        [sys.executable, "-m", "services.erasure"],
+        [sys.executable, "-m", "services", "run", "erasure"],
         log=tmp_path / "erasure.log",
         ready=answers(f"http://{HOST}:{port}/readyz"),
         cwd=ROOT,
@@ -173,7 +173,7 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"DSR_HTTP_PORT": "http"}, "HttpSettings: port: Input should be a valid integer"),
+        ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT: Input should be a valid integer"),
         ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "no keyring at /nowhere/keyring.json: make one with"),
         ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
     ],
@@ -191,7 +191,7 @@ async def test_what_it_cannot_start_with_is_said_in_one_line(
         **change,
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.erasure"),
+        *(sys.executable, "-m", "services", "run", "erasure"),
         cwd=ROOT,
         env={**os.environ, **settings},
         stderr=asyncio.subprocess.PIPE,

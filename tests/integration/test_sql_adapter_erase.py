@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from deploy.local.cdr import CdrStore
+from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Unavailable
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.sql.examination import UNDATED_NUMBER

@@ -5,7 +5,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from deploy.local.cdr import CdrStore
+from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.cdr import CdrStore
+from deploy.demo.seed.cdr import CdrStore
 from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import SqlStore

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deploy.local.company import Phone
+from deploy.demo.company import Phone
 from shared.domain.errors import ForeignHit, Misconfigured, Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome

@@ -172,7 +172,7 @@ def test_a_certificate_of_another_version_is_not_judged(good: dict[str, Any], ke
 
 
 def run(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "shared.storage.certificate", str(file), *words]
+    command = [sys.executable, "-m", "services", "certificate", "verify", str(file), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -6,10 +6,10 @@ from itertools import islice, pairwise
 import phonenumbers
 import pytest
 
-from deploy.local.company import Company, Customer, Phone, Size, found
-from deploy.local.company.calls import ANONYMOUS, SPELLINGS
-from deploy.local.company.cast import Part
-from deploy.local.company.dates import AGEING, CALLS_FROM, CALLS_TO
+from deploy.demo.company import Company, Customer, Phone, Size, found
+from deploy.demo.company.calls import ANONYMOUS, SPELLINGS
+from deploy.demo.company.cast import Part
+from deploy.demo.company.dates import AGEING, CALLS_FROM, CALLS_TO
 from shared.domain.rights import Outcome, Right
 
 SMALL = Size(customers=900, calls=12_000, tickets=1_200)

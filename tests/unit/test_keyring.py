@@ -60,7 +60,7 @@ def test_every_key_is_another(path: Path) -> None:
 
 
 def test_a_missing_keyring_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match=r"python -m shared\.storage\.keyring"):
+    with pytest.raises(Misconfigured, match="dsr key new"):
         keyring.load(tmp_path / "none.json")
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from shared.domain.clock import SystemClock
 from shared.domain.operations import Operation
-from shared.downstreams.__main__ import report
 from shared.downstreams.bus.messages import TaskRequested, parse_reply
+from shared.downstreams.commands import lines_of, report
 from shared.downstreams.registry import Wiring
 from tests.unit.test_registry import publish
 
@@ -28,7 +28,7 @@ def test_the_three_tables_of_the_page_work_together(tmp_path: Path) -> None:
     (tmp_path / "orders.toml").write_text(dataset)
     (tmp_path / "downstreams.toml").write_text(orders + mailing + billing)
     wiring = Wiring({"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders"}, SystemClock(), publish, b"")
-    lines = report(tmp_path / "downstreams.toml", wiring)
+    lines = lines_of(report(tmp_path / "downstreams.toml", wiring))
     assert [line.split(":")[0] for line in lines] == [
         "orders  (sql)  searched by email",
         "mailing  (opendsr)  searched by email",

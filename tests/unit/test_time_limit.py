@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import typer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -251,7 +252,9 @@ def test_the_command_prints_one_line_per_mismatch_and_fails(tmp_path: Path, caps
     unreadable = {"id": "D99", "received": "2026-03-05T10:00:00+01:00", "zones": ["Mars/Base"], "expected": {}}
     path = tmp_path / "vectors.json"
     path.write_text(json.dumps([vector, unreadable]))
-    assert main(["--vectors", str(path)]) == 1
+    with pytest.raises(typer.Exit) as ended:
+        main(path)
+    assert ended.value.exit_code == 1
     assert capsys.readouterr().out.splitlines() == [
         "D01: commit_due: expected 2026-04-05, computed 2026-04-04",
         "D01: work_by: expected 2026-04-03, computed 2026-04-02",
@@ -263,9 +266,9 @@ def test_the_command_prints_one_line_per_mismatch_and_fails(tmp_path: Path, caps
 def test_a_file_that_holds_no_examples_is_an_error_of_its_own(tmp_path: Path, content: str) -> None:
     path = tmp_path / "vectors.json"
     path.write_text(content)
-    with pytest.raises(SystemExit) as ended:
-        main(["--vectors", str(path)])
-    assert ended.value.code == 2
+    with pytest.raises(typer.BadParameter) as ended:
+        main(path)
+    assert ended.value.exit_code == 2
 
 
 def test_the_command_says_in_one_line_that_nothing_is_wrong() -> None:

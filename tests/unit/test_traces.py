@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.company import Size, found
-from deploy.local.demo.traces import Seeker, signs
+from deploy.demo.company import Size, found
+from deploy.demo.traces import Seeker, signs
 
 LUCIA = {"lucía ferrer vidal", "lucia.ferrer@example.com", "34688886392", "346 888 863 92", "c100101", "198.18.0.101"}
 

@@ -1,6 +1,5 @@
 """The local ticketing system: Roundup, installed from its own lock, initialised once, copied ever after."""
 
-from deploy.local.roundup.records import people, tickets
 from deploy.local.roundup.server import Roundup
 
-__all__ = ["Roundup", "people", "tickets"]
+__all__ = ["Roundup"]

@@ -1,32 +1,34 @@
-"""The local ticketing system: Roundup behind gunicorn's sync workers on 127.0.0.1, as a user without rights."""
+"""The local ticketing system: Roundup behind gunicorn's sync workers on 127.0.0.1."""
 
 import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
+from deploy.local.progress import Progress
 from deploy.local.roundup.install import SECRETS, Installation, copy, prepare
-from deploy.local.roundup.records import Record
+from deploy.local.server import Server
 
 WORKERS = 4
 
 
-class Roundup:
+class Roundup(Server):
     """A tracker of its own in ``directory``, the same after a stop or a crash.
 
     ``user`` and ``password`` are the privacy team's, ``agent`` and ``agent_password`` those of an ordinary user.
-    ``database`` is the SQLite file, ``files`` the folder with the contents of messages and files. All methods block.
+    ``database`` is the SQLite file, ``files`` the folder with the contents of messages and files.
     """
 
+    title = "the ticketing system (Roundup)"
     user = "privacy"
     agent = "agent"
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, progress: Progress | None = None) -> None:
+        super().__init__(directory, progress)
         self.home = directory / "tracker"
         self.database = self.home / "db" / "db"
         self.files = self.home / "db" / "files"
@@ -35,67 +37,56 @@ class Roundup:
         self._port = free_port()
         self.url = f"http://{HOST}:{self._port}/"
         self._installation: Installation | None = None
-        self._child: Child | None = None
 
-    @property
-    def child(self) -> Child:
-        """The process, for those who want to kill it."""
-        if self._child is None:
-            installation = self._ready()
-            self._child = Child(
-                "roundup",
-                [
-                    *(installation.bin / "gunicorn", "--bind", f"{HOST}:{self._port}", "--workers", WORKERS),
-                    *("--worker-class", "sync", "--preload", "--limit-request-line", 0, "--no-control-socket"),
-                    *("--log-level", "warning", "wsgi:application"),
-                ],
-                log=self.directory / "roundup.log",
-                ready=answers(f"{self.url}@@file/style.css"),
-                env=installation.environment(self.home),
-                cwd=self.home,
-                account=installation.account,
-            )
-        return self._child
-
-    def start(self) -> None:
-        """Install and initialise what is missing, and serve; on the same port as before."""
-        self._ready()
+    def prepare(self) -> Child:
+        """Install and initialise what is missing."""
+        installation = self._ready()
         # The tracker refuses calls whose Origin is not its own address.
         config = self.home / "config.ini"
         config.write_text(re.sub(r"(?m)^web = .*$", f"web = {self.url}", config.read_text()))
-        self.child.start()
-
-    def stop(self) -> None:
-        """End it; the tracker stays."""
-        if self._child is not None:
-            self._child.stop()
+        return Child(
+            "roundup",
+            [
+                *(installation.bin / "gunicorn", "--bind", f"{HOST}:{self._port}", "--workers", WORKERS),
+                *("--worker-class", "sync", "--preload", "--limit-request-line", 0, "--no-control-socket"),
+                *("--log-level", "warning", "wsgi:application"),
+            ],
+            log=self.directory / "roundup.log",
+            ready=answers(f"{self.url}@@file/style.css"),
+            env=installation.environment(self.home),
+            cwd=self.home,
+        )
 
     def load(
-        self, records: Iterable[Record], *, keep: bool = False, loaded: Callable[[int], None] | None = None
+        self,
+        records: Iterable[Mapping[str, object]],
+        *,
+        keep: bool = False,
+        loaded: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Begin anew with these records, while the tracker does not run; ``tracker/load.py`` says what they look like.
+        """Begin anew with these records, while the tracker was not yet started; ``load.py`` says what they look like.
 
-        ``keep``: a later load of the same records restores a copy in a moment instead. ``loaded`` hears how many were
+        ``keep``: a later load of the same records restores a copy in a moment instead. ``loaded`` is told how many were
         taken.
         """
         installation = self._ready()
         lines = [json.dumps(record).encode() + b"\n" for record in records]
         kept = installation.fresh.parent / f"loaded-{hashlib.sha256(b''.join(lines)).hexdigest()[:16]}"
         if not kept.exists():
-            copy(installation.fresh, self.home, installation.account)
-            installation.feed(self.home, lines, loaded or (lambda _: None))
+            copy(installation.fresh, self.home)
+            installation.feed(self.home, lines, loaded)
             if keep:
                 with contextlib.suppress(OSError):  # somebody else has kept the same at the same moment
                     self.home.rename(kept)
         if kept.exists():
-            copy(kept, self.home, installation.account)
+            copy(kept, self.home)
         self._learn_passwords()
 
     def _ready(self) -> Installation:
         if self._installation is None:
             self._installation = prepare(self.directory)
             if not (self.home / SECRETS).exists():
-                copy(self._installation.fresh, self.home, self._installation.account)
+                copy(self._installation.fresh, self.home)
             self._learn_passwords()
         return self._installation
 

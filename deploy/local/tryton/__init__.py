@@ -1,6 +1,5 @@
-"""The local CRM: a real Tryton with the company's customers."""
+"""The local CRM: a real Tryton, with our module in it."""
 
-from deploy.local.tryton.seeding import seed
 from deploy.local.tryton.server import Tryton
 
-__all__ = ["Tryton", "seed"]
+__all__ = ["Tryton"]

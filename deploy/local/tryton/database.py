@@ -8,15 +8,15 @@ import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import asyncpg
-
 from deploy.local.paths import CACHE
 from deploy.local.postgres_binaries import find_postgres
-from deploy.local.postgres_databases import create, drop, named, wait_for
-from deploy.local.tryton.install import Installation, alone, environment
+from deploy.local.postgres_databases import create, drop, fetch, named, rename, wait_for
+from deploy.local.tryton.install import Installation, environment
+from deploy.local.venv import alone
 
 MODULES = ("party", "number_assignment")
 _PARTIAL = "tryton_template_partial"
+_EXISTS = "SELECT FROM pg_database WHERE datname = $1"
 
 
 class Template:
@@ -26,13 +26,14 @@ class Template:
         self._installation = installation
         self._postgres = postgres
         self._log = log
-        stem = CACHE / "tryton" / f"{installation.digest}-{wait_for(_major(postgres))}"
+        major = wait_for(fetch(postgres, "SELECT current_setting('server_version_num')::int / 10000"))[0][0]
+        stem = CACHE / "tryton" / f"{installation.digest}-{major}"
         self._dump = stem.with_suffix(".dump")
         self._secret = stem.with_suffix(".json")
 
     def copy(self, database: str) -> str:
         """Put a fresh copy in the place of the database; its DSN."""
-        with alone("database"):
+        with alone("tryton-database"):
             template = self._made()
             wait_for(drop(self._postgres, database))
             return wait_for(create(self._postgres, database, template=template))
@@ -48,10 +49,10 @@ class Template:
             self._initialise()
         mark = hashlib.sha256(self.password.encode()).hexdigest()[:8]
         name = f"tryton_template_{self._installation.digest}_{mark}"
-        if not wait_for(_exists(self._postgres, name)):
+        if not wait_for(fetch(self._postgres, _EXISTS, name)):
             dsn = self._empty()
             self._postgres_tool("pg_restore", dsn, "--no-owner", "--exit-on-error", str(self._dump))
-            wait_for(_rename(self._postgres, _PARTIAL, name))
+            wait_for(rename(self._postgres, _PARTIAL, name))
         return name
 
     def _initialise(self) -> None:
@@ -99,27 +100,3 @@ def server(dsn: str) -> str:
 def _write_private(file: Path, text: str) -> None:
     file.touch(mode=0o600)
     file.write_text(text)
-
-
-async def _major(dsn: str) -> int:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return connection.get_server_version().major
-    finally:
-        await connection.close()
-
-
-async def _exists(dsn: str, database: str) -> bool:
-    connection = await asyncpg.connect(dsn)
-    try:
-        return bool(await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", database))
-    finally:
-        await connection.close()
-
-
-async def _rename(dsn: str, old: str, new: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
-    finally:
-        await connection.close()

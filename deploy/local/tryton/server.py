@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
@@ -11,6 +11,7 @@ from deploy.local.ports import HOST, accepts, free_port
 from deploy.local.postgres_databases import wait_for
 from deploy.local.process import Child
 from deploy.local.progress import Progress
+from deploy.local.server import Server
 from deploy.local.tryton.database import Template, server
 from deploy.local.tryton.install import environment, install
 from shared.downstreams.tryton.rpc import TrytonRpc
@@ -20,21 +21,22 @@ _THREADS: Final = 4
 _APPLICATION: Final = "trytond.modules.number_assignment.application:application"
 
 
-class Tryton:
+class Tryton(Server):
     """A CRM of its own: log in ``directory``, a database of this name on the server of the DSN ``postgres``.
 
-    The first start lays a fresh database; later ones serve it again, on the same port. ``login`` and ``password`` are
+    The first start lays a fresh database; later ones serve it again. ``login`` and ``password`` are
     the privacy team's, ``key`` is their REST key; ``agent`` and ``agent_password`` belong to somebody who may look up
-    customers. ``dsn`` is where the CRM's own database is. All methods block.
+    customers. ``dsn`` is where the CRM's own database is.
     """
 
+    title = "the CRM (Tryton)"
     login = "privacy"
     agent = "agent"
 
     def __init__(
         self, directory: Path, postgres: str, *, database: str = "tryton", progress: Progress | None = None
     ) -> None:
-        self.directory = directory
+        super().__init__(directory, progress)
         self.database = database
         self.dsn = ""
         self.password = secrets.token_urlsafe(18)
@@ -42,51 +44,12 @@ class Tryton:
         self.key = ""
         self._admin_password = ""
         self._postgres = postgres
-        self._progress = progress or Progress()
         self._port = free_port()
-        self._child: Child | None = None
 
     @property
     def url(self) -> str:
         """Where it listens; the database's name comes after it."""
         return f"http://{HOST}:{self._port}"
-
-    @property
-    def child(self) -> Child:
-        """The server's process; made by the first ``start()``."""
-        if self._child is None:
-            raise RuntimeError("Tryton was never started")
-        return self._child
-
-    def start(self) -> None:
-        """Serve, and return when it answers; installs Tryton and makes its database first."""
-        with self._progress.step("Starting the CRM (Tryton)"):
-            if self._child is not None:
-                self._child.start()
-                return
-            self._child = self._prepare()
-            try:
-                self._child.start()
-                wait_for(self._add_people())
-            except BaseException:
-                self.stop()
-                raise
-
-    def stop(self) -> None:
-        """End it; the database stays."""
-        if self._child is not None:
-            self._child.stop()
-
-    def kill(self) -> None:
-        """Kill it as `kill -9` does."""
-        self.child.kill()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def client(self) -> httpx.AsyncClient:
         """A connection to it, for ``rpc``."""
@@ -97,7 +60,8 @@ class Tryton:
         login, password = ("admin", self._admin_password) if admin else (self.login, self.password)
         return TrytonRpc(client, self.database, login, password, _WORKERS * _THREADS)
 
-    def _prepare(self) -> Child:
+    def prepare(self) -> Child:
+        """Install Tryton and lay a fresh database."""
         self.directory.mkdir(parents=True, exist_ok=True)
         installation = install()
         log = self.directory / "tryton.log"
@@ -116,6 +80,10 @@ class Tryton:
             env={**environment(server(self.dsn), self.directory), "TRYTOND_DATABASE_NAMES": self.database},
             cwd=self.directory,
         )
+
+    def complete(self) -> None:
+        """Add the users that others log in as."""
+        wait_for(self._add_people())
 
     async def _add_people(self) -> None:
         async with self.client() as client:

@@ -33,9 +33,9 @@ class Found:
 class RoundupAdapter:
     """One Roundup tracker.
 
-    Its history keeps every former value in clear and REST cannot remove it: erasure needs the privacy routes of our
-    tracker (``deploy/local/roundup/tracker/interfaces.py``). In another tracker everything is overwritten all the same,
-    and the task is told as ``ResidueFound``.
+    Its history keeps every former value in clear and REST cannot remove it: erasure needs the privacy routes in
+    ``deploy/downstreams/roundup/tracker/interfaces.py``. In a tracker without them everything is overwritten all the
+    same, and the task is told as ``ResidueFound``.
     """
 
     def __init__(

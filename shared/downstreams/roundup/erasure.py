@@ -131,8 +131,8 @@ def judge(
         records = sum(map(len, plan.records.values()))
         raise ResidueFound(
             f"{records} records were overwritten, but the tracker keeps their former values in its history and has no "
-            "route to remove them: put deploy/local/roundup/tracker/interfaces.py into its home and try again, or "
-            "remove the rows of its journal tables by hand"
+            "route to remove them: put deploy/downstreams/roundup/tracker/interfaces.py into its home and try again, "
+            "or remove the rows of its journal tables by hand"
         )
     lines = sum(rows.get(classname, {}).get(one, 0) for classname, ids in plan.records.items() for one in ids)
     if lines:

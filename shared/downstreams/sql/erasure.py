@@ -108,15 +108,15 @@ class Erasure:
                 limit = self._settings.lock_seconds
             except _Strays as strays:
                 alone = [[batch[position]] for position in sorted(strays.positions)]
-                sleep_until_stopped = [task for position, task in enumerate(batch) if position not in strays.positions]
-                queue += [*alone, sleep_until_stopped] if sleep_until_stopped else alone
+                rest = [task for position, task in enumerate(batch) if position not in strays.positions]
+                queue += [*alone, rest] if rest else alone
             except ForeignHit as foreign:
                 self._results |= {task.task_id: foreign for task in batch}
             except _TooMany as many:
                 refused = {batch[position].task_id for position in many.positions}
                 self._refuse_too_many(refused)
-                if sleep_until_stopped := [task for task in batch if task.task_id not in refused]:
-                    queue.append(sleep_until_stopped)
+                if rest := [task for task in batch if task.task_id not in refused]:
+                    queue.append(rest)
             except _COLLIDED:
                 collisions += 1
                 if collisions > _COLLISIONS:

@@ -1,0 +1,120 @@
+"""``make demo``: found a company, start everything, ask for all six rights, look whether it was really done."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.demo import company
+from deploy.demo.board import Asked, Board
+from deploy.demo.bodies import body
+from deploy.demo.checks import Inspector
+from deploy.demo.client import DsrClient
+from deploy.demo.estate import Estate
+from deploy.demo.proof import Proof, collect, further
+from deploy.demo.report import Report
+from deploy.local.paths import LOCAL, ROOT
+from deploy.local.progress import Progress
+from deploy.local.services import Servers, Services
+from deploy.local.unprivileged import become_unprivileged
+
+HERE = LOCAL / "demo"
+ANSWERS = HERE / "answers"
+"""Where certificates and packages lie afterwards."""
+
+DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
+
+
+def main(
+    *, leave: Annotated[bool, typer.Option("--exit", help="end when all is done, and say how it went")] = False
+) -> None:
+    """Run the demonstration; without ``--exit`` everything stays up until Ctrl-C."""
+    become_unprivileged()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    console = Console(highlight=False)
+    try:
+        with _alone(HERE / "lock"):
+            failed = _run(console, leave=leave)
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        sys.stdout.flush()
+        # Not sys.exit: it would wait for threads that still install or load. What they started ends with us.
+        os._exit(130)
+    sys.exit(1 if failed else 0)
+
+
+def _run(console: Console, *, leave: bool) -> int:
+    """Start everything, show it, stop everything; how many findings do not hold."""
+    began = time.monotonic()
+    founded, progress = company.found(), Progress()
+    with ExitStack() as stack:
+        estate = stack.enter_context(Estate(HERE, founded, progress))
+        servers = Servers(estate.dsn, estate.platform.kafka_bootstrap)
+        services = Services(HERE / "services", servers, DOWNSTREAMS, estate.env)
+        stack.callback(services.stop)
+        with progress.step("Starting the five services"):
+            services.start()
+        inspector = Inspector(estate, founded, services.directory)
+        with progress.step("Noting what must not change"):
+            inspector.remember()
+        console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
+        shutil.rmtree(ANSWERS, ignore_errors=True)
+        ANSWERS.mkdir()
+        asked, proofs = asyncio.run(_ask(console, services, estate, founded))
+        with progress.step("Searching every system for who was erased"):
+            findings = list(inspector.inspect(asked, proofs))
+        report = Report(console)
+        for request in asked:
+            own = [finding for of, finding in findings if of is request]
+            report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)
+        report.findings([finding for of, finding in findings if of is None])
+        report.further(further(services, estate, proofs))
+        report.verdict(time.monotonic() - began)
+        if not leave:
+            console.print("Everything stays up until Ctrl-C.")
+            with suppress(KeyboardInterrupt):
+                signal.pause()
+            console.print("\nStopping …")
+        return report.failed
+
+
+async def _ask(
+    console: Console, services: Services, estate: Estate, founded: company.Company
+) -> tuple[Sequence[Asked], Mapping[str, Proof]]:
+    """Submit everybody's request, show how they advance, and download what came of them."""
+    async with DsrClient(services.url, await asyncio.to_thread(services.key, "privacy")) as client:
+        asked = [Asked(part, await client.submit(body(part))) for part in founded.cast]
+        await Board(console, client, estate.dsn).watch(asked)
+        return asked, await collect(client, asked, ANSWERS)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One demonstration at a time in a checkout: they would share databases."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("A demonstration runs in this folder already: end it with Ctrl-C first.")
+        yield
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    typer.run(main)

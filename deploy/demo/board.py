@@ -1,0 +1,118 @@
+"""The requests as they advance: one line each, one cell per downstream; plain lines where there is no terminal."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from deploy.demo import tasks
+from deploy.demo.client import DsrClient
+from deploy.demo.company import Part
+from deploy.demo.estate import SYSTEMS
+from deploy.demo.tasks import Progressed
+
+_PATIENCE = 180
+_LOOK_EVERY = 0.2
+_AT_REST = {"closed", "awaiting_decision", "awaiting_identity"}
+_COLOUR = {"closed": "green", "awaiting_decision": "red", "awaiting_identity": "yellow"}
+
+
+@dataclass
+class Asked:
+    """A request of the demonstration: who asked for what, and where it stands."""
+
+    part: Part
+    request_id: str
+    view: Mapping[str, Any] = field(default_factory=dict)
+    cells: Mapping[str, Progressed] = field(default_factory=dict)
+    seconds: float | None = None
+
+    @property
+    def state(self) -> str:
+        """Where it stands, with its outcome once it has one."""
+        state = str(self.view.get("state", "received"))
+        return (
+            f"{state}: {self.view['outcome']}".replace("_", " ")
+            if self.view.get("outcome")
+            else state.replace("_", " ")
+        )
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing more will happen by itself."""
+        return self.view.get("state") in _AT_REST
+
+
+class Board:
+    """Shows requests until all are at rest."""
+
+    def __init__(self, console: Console, client: DsrClient, dsn: str) -> None:
+        self._console = console
+        self._client = client
+        self._dsn = dsn
+
+    async def watch(self, asked: Sequence[Asked]) -> None:
+        """Look again and again, until all are at rest or patience is at its end."""
+        began = time.monotonic()
+        terminal = self._console.is_terminal
+        with Live(console=self._console, refresh_per_second=10) if terminal else nullcontext() as live:
+            while True:
+                going = await self._look(asked, began)
+                if live:
+                    live.update(self._table(asked))
+                if not going:
+                    return
+                await asyncio.sleep(_LOOK_EVERY)
+
+    async def _look(self, asked: Sequence[Asked], began: float) -> bool:
+        """Bring all up to date; whether to look again."""
+        before = [(request.state, _all_words(request)) for request in asked]
+        for request in asked:
+            if not request.at_rest:
+                request.view = await self._client.read(request.request_id)
+                request.seconds = time.monotonic() - began if request.at_rest else None
+        now = time.monotonic() - began
+        # Read after the states, so that what is closed is never shown with a task that still runs.
+        cells = await tasks.read(self._dsn)
+        for request, (state, words) in zip(asked, before, strict=True):
+            request.cells = cells.get(request.request_id, {})
+            if (state, words) != (request.state, _all_words(request)):
+                self._line(request, now)
+        return now < _PATIENCE and not all(request.at_rest for request in asked)
+
+    def _line(self, request: Asked, now: float) -> None:
+        if not self._console.is_terminal:
+            cells = "  ".join(f"{system}: {_words(request, system):16}" for system in SYSTEMS)
+            who = f"{request.part.right:13} {request.part.person.name:18}"
+            self._console.print(f"{now:6.1f} s  {who} {request.state:21} {cells}", markup=False, soft_wrap=True)
+
+    def _table(self, asked: Sequence[Asked]) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("right", "person", "state", *SYSTEMS, "due", ""):
+            table.add_column(column, no_wrap=True)
+        for request in asked:
+            colour = _COLOUR.get(str(request.view.get("state")), "cyan")
+            table.add_row(
+                request.part.right,
+                request.part.person.name,
+                f"[{colour}]{request.state}[/]",
+                *(_words(request, system) for system in SYSTEMS),
+                str(request.view.get("due_on", "")),
+                f"[dim]{request.seconds:.1f} s[/]" if request.seconds is not None else "",
+            )
+        return table
+
+
+def _all_words(request: Asked) -> Sequence[str]:
+    return [_words(request, system) for system in SYSTEMS]
+
+
+def _words(request: Asked, system: str) -> str:
+    cell = request.cells.get(system)
+    return cell.words if cell else "·"

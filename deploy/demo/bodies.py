@@ -1,0 +1,35 @@
+"""What each person of the demonstration sends to ``POST /v1/requests``: only what they would know themselves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deploy.demo.company import Part, Phone
+from shared.domain.rights import Right
+
+_SIGNED_IN = {"level": "L2", "method": "signed_in_mfa"}
+
+
+def body(part: Part) -> Mapping[str, Any]:
+    """The request as JSON; of several numbers only those given up, since the CRM knows today's."""
+    person = part.person
+    subject: dict[str, Any] = {"name": person.name, "email": person.emails[0].lower(), "country": person.country}
+    stated = [phone for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1]
+    if stated:
+        subject["phones"] = [_stated(phone) for phone in stated]
+    request: dict[str, Any] = {"right": part.right.value, "subject": subject, "assurance": _SIGNED_IN}
+    match part.right:
+        case Right.RECTIFICATION:
+            request["changes"] = [dict(part.change)]
+        case Right.RESTRICTION:
+            request["ground"] = "accuracy_contested"
+        case Right.OBJECTION:
+            request["scope"] = "direct_marketing"
+        case Right.ACCESS | Right.ERASURE | Right.PORTABILITY:
+            pass
+    return request
+
+
+def _stated(phone: Phone) -> Mapping[str, str]:
+    """A number with the time in which the person says that it was theirs."""
+    stated = {"number": phone.number, "since": phone.valid_from.isoformat()}
+    return stated if phone.valid_to is None else {**stated, "until": phone.valid_to.isoformat()}

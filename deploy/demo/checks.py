@@ -1,0 +1,198 @@
+"""What must be true when all requests are closed, looked up where the data lies and not where the product says so."""
+
+import asyncio
+import io
+import json
+import sqlite3
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import asyncpg
+
+from deploy.demo.board import Asked
+from deploy.demo.company import Company, Customer
+from deploy.demo.company.calls import device_address
+from deploy.demo.estate import CDR, CRM, TICKETING, Estate
+from deploy.demo.finding import Finding
+from deploy.demo.proof import Proof
+from deploy.demo.traces import Seeker, Traces, signs
+from shared.domain.rights import Outcome, Right
+
+_CALLS = """
+SELECT (SELECT count(*) FROM acc_cdrs
+         WHERE $1 IN (caller_e164, callee_e164, pai) AND start_time >= $2 AND start_time < $3)
+     + (SELECT count(*) FROM acc WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
+     + (SELECT count(*) FROM missed_calls WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
+"""
+
+
+Belongings = Mapping[str, tuple[int, int]]
+"""By customer code: so many call rows, and so many rows and files elsewhere, are theirs."""
+
+
+class Inspector:
+    """Looks into the three systems, the platform's own database, its broker and its logs."""
+
+    def __init__(self, estate: Estate, company: Company, logs: Path) -> None:
+        self._estate = estate
+        self._company = company
+        self._logs = logs
+        self._position = {customer.code: index for index, customer in enumerate(company.customers)}
+        erasures = [part for part in company.cast if part.right is Right.ERASURE]
+        self._people = [person for part in erasures for person in (part.person, *part.neighbours)]
+        self._before: Belongings = {}
+
+    def remember(self) -> None:
+        """Note what there is of those who will be erased, and of their neighbours, of whom nothing may change."""
+        self._before = self._belongings(self._seek(calls=False))
+
+    def inspect(self, asked: Sequence[Asked], proofs: Mapping[str, Proof]) -> Iterator[tuple[Asked | None, Finding]]:
+        """Every finding, with the request that it belongs to; ``proofs`` by request id."""
+        found = self._seek(calls=True)
+        now = self._belongings(found)
+        for request in asked:
+            yield request, _closed_as_expected(request)
+            match request.part.right:
+                case Right.ERASURE:
+                    yield from ((request, finding) for finding in self._erasure(request, found, now))
+                case Right.ACCESS | Right.PORTABILITY if request.part.expected is not Outcome.NO_DATA:
+                    yield request, self._package(request, proofs[request.request_id].package)
+                case Right.RECTIFICATION:
+                    yield request, self._corrected(request)
+                case Right.RESTRICTION:
+                    yield request, self._flagged(request, "restricted")
+                    yield request, self._hidden(request.part.person)
+                case Right.OBJECTION:
+                    yield request, self._flagged(request, "marketing_opt_out")
+                case _:
+                    pass
+        own = sorted({place for places in self._own_traces().values() for place in places})
+        words = "the platform's own tables, topics and logs hold no sign of anybody"
+        yield None, Finding(not own, words + (f": {', '.join(own)}" if own else ""))
+
+    def _erasure(self, request: Asked, found: Traces, now: Belongings) -> Iterator[Finding]:
+        person = request.part.person
+        places = found.get(person.code, Counter[str]())
+        where = ", ".join(f"{place} ({count})" for place, count in sorted(places.items()))
+        rows, others = self._before[person.code]
+        told = f"of {rows} call rows and {others} other rows and files, a dump of each system holds no sign"
+        yield Finding(bool(rows and others and not places), told + (f": {where}" if where else ""))
+        left, _ = now[person.code]
+        yield Finding(not left, f"no call is left of the periods in which numbers were theirs ({left})")
+        for neighbour in request.part.neighbours:
+            rows, others = self._before[neighbour.code]
+            told = f"{rows} call rows and {others} others of {neighbour.name} ({neighbour.code}) are untouched"
+            same = now[neighbour.code] == (rows, others)
+            yield Finding(same, told if same else f"{told}: now {now[neighbour.code]}")
+
+    def _package(self, request: Asked, package: bytes) -> Finding:
+        if not package:
+            return Finding(holds=False, words="there is no package")
+        with zipfile.ZipFile(io.BytesIO(package)) as archive:
+            text = "".join(archive.read(name).decode() for name in archive.namelist())
+            records = json.loads(archive.read("data.json"))["records"]
+        systems = {record["system"] for record in records}
+        others = {phone.number[1:] for other in request.part.neighbours for phone in other.phones}
+        hidden = not any(number in text for number in others)
+        words = f"{len(records)} records from {', '.join(sorted(systems))}"
+        if others:
+            words += ", and no number that was withheld"
+        return Finding(systems >= {CRM, CDR, TICKETING} and hidden, words)
+
+    def _corrected(self, request: Asked) -> Finding:
+        old, new = request.part.change["current"], request.part.change["asserted"]
+        query = "SELECT count(*) FROM party_contact_mechanism WHERE active AND lower(value) = $1"
+        crm = [self._fetch(self._estate.crm_dsn, query, value) for value in (old, new)]
+        tracker = [
+            self._ticketing("SELECT count(*) FROM _user WHERE lower(_address) = ?", value) for value in (old, new)
+        ]
+        return Finding(crm == [0, 1] and tracker == [0, 1], "CRM and ticketing show the new address alone")
+
+    def _flagged(self, request: Asked, flag: str) -> Finding:
+        code = request.part.person.code
+        crm = self._fetch(self._estate.crm_dsn, f"SELECT count(*) FROM party_party WHERE code = $1 AND {flag}", code)  # noqa: S608
+        tracker = self._ticketing(f"SELECT count(*) FROM _user WHERE _username = ? AND _{flag}", code)  # noqa: S608
+        return Finding((crm, tracker) == (1, 1), f"marked as {flag.replace('_', ' ')} in CRM and ticketing")
+
+    def _hidden(self, person: Customer) -> Finding:
+        """Whoever reads calls in their daily work sees none of a restricted person's (Art. 18)."""
+        store = self._estate.cdr
+        seen = self._calls_of(person, store.reader) if store else -1
+        kept = self._calls_of(person)
+        return Finding(seen == 0 < kept, f"{kept} call rows are kept, and an agent sees {seen} of them")
+
+    def _calls_of(self, person: Customer, dsn: str | None = None) -> int:
+        where = dsn or (self._estate.cdr.admin if self._estate.cdr else "")
+        return sum(
+            self._fetch(
+                where,
+                _CALLS,
+                phone.number,
+                phone.valid_from.replace(tzinfo=None),
+                (phone.valid_to or phone.valid_from.replace(year=9999)).replace(tzinfo=None),
+            )
+            for phone in person.phones
+        )
+
+    def _belongings(self, found: Traces) -> Belongings:
+        return {
+            person.code: (
+                self._calls_of(person),
+                sum(n for place, n in found.get(person.code, Counter[str]()).items() if not place.startswith(CDR)),
+            )
+            for person in self._people
+        }
+
+    def _signs(self, person: Customer) -> frozenset[str]:
+        return signs(person, self._company.customers, [device_address(self._position[person.code])])
+
+    def _seek(self, *, calls: bool) -> Traces:
+        seeker = Seeker({person.code: self._signs(person) for person in self._people})
+        found = [
+            (CRM, asyncio.run(seeker.in_postgres(self._estate.crm_dsn))),
+            (TICKETING, seeker.in_sqlite(self._estate.ticketing.database)),
+            (TICKETING, seeker.in_files(self._estate.ticketing.files)),
+        ]
+        if calls and self._estate.cdr:
+            found.append((CDR, asyncio.run(seeker.in_postgres(self._estate.cdr.admin))))
+        return _together(found)
+
+    def _own_traces(self) -> Traces:
+        people = [part.person for part in self._company.cast if part.person.code]
+        seeker = Seeker({person.code: self._signs(person) for person in people})
+        own = ("database", asyncio.run(seeker.in_postgres(self._estate.dsn)))
+        return _together([own, ("files", seeker.in_files(self._logs, *self._estate.own_files))])
+
+    def _ticketing(self, query: str, *values: str) -> int:
+        with closing(sqlite3.connect(self._estate.ticketing.database)) as connection:
+            return int(connection.execute(query, values).fetchone()[0])
+
+    @staticmethod
+    def _fetch(dsn: str, query: str, *values: object) -> int:
+        async def fetch() -> int:
+            connection = await asyncpg.connect(dsn)
+            try:
+                return int(await connection.fetchval(query, *values))
+            finally:
+                await connection.close()
+
+        return asyncio.run(fetch())
+
+
+def _closed_as_expected(request: Asked) -> Finding:
+    outcome, expected = request.view.get("outcome"), request.part.expected
+    words = f"closed as {expected.replace('_', ' ')}"
+    return Finding(outcome == expected, words if outcome == expected else f"{words}: it is {request.state}")
+
+
+def _together(found: Iterable[tuple[str, Traces]]) -> Traces:
+    """The traces of several systems, each place with the name of its system."""
+    together: dict[str, Counter[str]] = {}
+    for system, traces in found:
+        for who, places in traces.items():
+            for place, count in places.items():
+                together.setdefault(who, Counter())[f"{system}: {place}"] += count
+    return together

@@ -1,0 +1,62 @@
+"""The API as its users see it: submit a request, read it, follow it, download what came of it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+_LOOK_EVERY = 0.02
+
+
+class DsrClient(httpx.AsyncClient):
+    """Intake's API with one key; every method raises ``httpx.HTTPStatusError``, with the answer, when it is refused."""
+
+    def __init__(self, url: str, key: str, *, timeout: float = 60) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        super().__init__(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+
+    async def submit(self, submission: Mapping[str, Any]) -> str:
+        """Hand a request in; its id."""
+        answer = await self.post("/v1/requests", json=submission, headers={"Idempotency-Key": str(uuid4())})
+        return str(_good(answer).json()["request_id"])
+
+    async def read(self, request_id: str, part: str = "") -> dict[str, Any]:
+        """Where it stands, or a part of it: ``/timeline``, ``/letters``."""
+        return dict(_good(await self.get(f"/v1/requests/{request_id}{part}")).json())
+
+    async def follow(
+        self, request_id: str, until: str | Callable[[dict[str, Any]], bool], *, within: float = 60
+    ) -> dict[str, Any]:
+        """Where it stands once it is in that state, or as the condition says.
+
+        Raises:
+            TimeoutError: It is not so after ``within`` seconds; the message says where it stands.
+        """
+        reached = until if callable(until) else lambda view: view["state"] == until
+        view: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    view = await self.read(request_id)
+                    if reached(view):
+                        return view
+                    await asyncio.sleep(_LOOK_EVERY)  # the API has no push: following is asking again
+        except TimeoutError as error:
+            raise TimeoutError(f"the request still stands at {view}") from error
+
+    async def timeline(self, request_id: str) -> Sequence[Mapping[str, Any]]:
+        """What was done about it."""
+        return list((await self.read(request_id, "/timeline"))["entries"])
+
+    async def download(self, request_id: str, what: str) -> bytes:
+        """The ``certificate`` of a closed request, or the ``package`` of an access or portability request."""
+        return _good(await self.get(f"/v1/requests/{request_id}/{what}")).content
+
+
+def _good(answer: httpx.Response) -> httpx.Response:
+    if answer.is_error:
+        words = f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}"
+        raise httpx.HTTPStatusError(words, request=answer.request, response=answer)
+    return answer

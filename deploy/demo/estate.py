@@ -1,0 +1,127 @@
+"""The three downstream systems of the company, running, with the company in them."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from deploy.demo.company import Company
+from deploy.demo.seed import calls, crm, tickets
+from deploy.demo.seed.cdr import CdrStore
+from deploy.local import postgres_databases as databases
+from deploy.local.platform import Platform
+from deploy.local.progress import Progress
+from deploy.local.roundup import Roundup
+from deploy.local.tryton import Tryton
+from deploy.local.tryton.install import install
+
+CRM, CDR, TICKETING = "crm", "cdr", "ticketing"
+SYSTEMS = (CRM, CDR, TICKETING)
+"""As they are called in ``shared/policy/downstreams.toml``."""
+
+_DATABASE, _CRM_DATABASE, _CDR_DATABASE = "dsr_demo", "dsr_demo_crm", "dsr_demo_cdr"
+
+
+class Estate:
+    """PostgreSQL, Kafka, CRM, CDR store and ticketing: started side by side, stopped in reverse."""
+
+    def __init__(self, directory: Path, company: Company, progress: Progress) -> None:
+        self._directory = directory
+        self._company = company
+        self._progress = progress
+        # What an earlier demonstration said is no concern of this one.
+        shutil.rmtree(directory / "servers" / "kafka", ignore_errors=True)
+        self.platform = Platform(directory / "servers", progress)
+        self.ticketing = Roundup(directory / TICKETING, progress)
+        self.crm: Tryton | None = None
+        self.cdr: CdrStore | None = None
+        self.dsn = ""
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            # Installing the CRM needs no server, so it does not wait for one.
+            self._in_parallel(install, self._start_servers, self._start_ticketing)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @property
+    def crm_dsn(self) -> str:
+        """Where the CRM's database is."""
+        return self.crm.dsn if self.crm else ""
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """The variables that the downstreams file names."""
+        return {
+            "DSR_CRM_URL": self.crm.url if self.crm else "",
+            "DSR_CRM_DATABASE": _CRM_DATABASE,
+            "DSR_CRM_PASSWORD": self.crm.password if self.crm else "",
+            "DSR_CDR_DSN": self.cdr.privacy if self.cdr else "",
+            "DSR_TICKETING_URL": self.ticketing.url,
+            "DSR_TICKETING_PASSWORD": self.ticketing.password,
+        }
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Where no sign of anybody may stand: the topics, and what everybody logs."""
+        return (*(self._directory / "servers" / "kafka" / "data").rglob("*.log"), *self.logs.values())
+
+    @property
+    def logs(self) -> Mapping[str, Path]:
+        """What each of the systems has to say for itself."""
+        return {
+            CRM: self._directory / CRM / "tryton.log",
+            TICKETING: self._directory / TICKETING / "roundup.log",
+            "postgres": self._directory / "servers" / "postgres" / "postgres.log",
+            "kafka": self._directory / "servers" / "kafka" / "kafka.log",
+        }
+
+    def _start_servers(self) -> None:
+        self._open.enter_context(self.platform)
+        server = self.platform.postgres_dsn
+        if self.platform.postgres is None:
+            self._open.callback(self._leave_nothing)
+        databases.wait_for(databases.drop(server, _DATABASE))
+        self.dsn = databases.wait_for(databases.create(server, _DATABASE))
+        self._in_parallel(self._start_crm, self._fill_cdr)
+
+    def _leave_nothing(self) -> None:
+        """Drop what we made on a server that is not ours."""
+        server = self.platform.postgres_dsn
+        for name in (_DATABASE, _CRM_DATABASE, _CDR_DATABASE):
+            databases.wait_for(databases.drop(server, name))
+        databases.wait_for(calls.forget(server, _CDR_DATABASE))
+
+    def _start_crm(self) -> None:
+        self.crm = Tryton(
+            self._directory / CRM, self.platform.postgres_dsn, database=_CRM_DATABASE, progress=self._progress
+        )
+        self._open.enter_context(self.crm)
+        crm.fill(self.crm, self._company, self._progress)
+
+    def _fill_cdr(self) -> None:
+        self.cdr = calls.fill(self.platform.postgres_dsn, _CDR_DATABASE, self._company, self._progress)
+
+    def _start_ticketing(self) -> None:
+        tickets.fill(self.ticketing, self._company, self._progress)
+        self._open.enter_context(self.ticketing)
+
+    @staticmethod
+    def _in_parallel(*work: Callable[[], object]) -> None:
+        threads = ThreadPoolExecutor()
+        try:
+            for done in [threads.submit(each) for each in work]:
+                done.result()
+        except BaseException:
+            # Whoever presses Ctrl-C does not want to wait for an installation to end first.
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+        threads.shutdown()

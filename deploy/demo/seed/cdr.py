@@ -1,0 +1,134 @@
+"""The company's call records: a PostgreSQL database as Kamailio writes it, partitioned by month."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+
+from deploy.demo.company.model import Call
+from deploy.local import postgres_databases as databases
+
+ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy")
+_SQL = Path(__file__).parent / "cdr"
+_AT_A_TIME = 20_000
+_INDEXES = """
+SELECT indexrelid::regclass::text FROM pg_index
+WHERE indrelid IN ('acc_cdrs'::regclass, 'acc'::regclass, 'missed_calls'::regclass) AND NOT indisprimary
+"""
+"""Loading is faster without them; they are made again at its end."""
+_DOMAIN = "voice.example.com"
+_CDR = ("start_time", "end_time", "duration", "caller", "callee", "callid", "src_ip", "user_agent", "pai", "privacy")
+_TRANSACTION = (
+    *("method", "from_tag", "to_tag", "callid", "sip_code", "sip_reason", "time", "src_user", "src_domain", "src_ip"),
+    *("dst_ouser", "dst_user", "dst_domain", "src_pai", "privacy"),
+)
+
+Timed = tuple[Call, datetime, datetime]
+"""A call with its start and end as Kamailio writes them: UTC without zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class CdrStore:
+    """The database: ``admin`` owns it, ``switch`` writes, ``reader`` is analytics, ``privacy`` is our adapter."""
+
+    admin: str
+    switch: str
+    reader: str
+    privacy: str
+
+    async def seed(self, calls: Iterable[Call]) -> int:
+        """Fill the empty store with these calls, in order of their start; how many there are now."""
+        first = await asyncpg.connect(self.admin)
+        second = await asyncpg.connect(self.admin)
+        try:
+            for (index,) in await first.fetch(_INDEXES):
+                await first.execute(f"DROP INDEX {index}")
+            await first.execute("TRUNCATE acc_cdrs, acc, missed_calls, restricted_number RESTART IDENTITY")
+            count = 0
+            source = iter(calls)
+            while chunk := list(islice(source, _AT_A_TIME)):
+                count += len(chunk)
+                rows = [(call, _naive(call.start), _naive(call.end)) for call in chunk]
+                await first.execute("SELECT add_months_of_calls($1, $2)", rows[0][1], rows[-1][1])
+                await asyncio.gather(_copy(first, "acc_cdrs", _CDR, _cdrs(rows)), _accounting(second, rows))
+            await asyncio.gather(
+                _finish(first, "acc_cdrs"), _finish(second, "acc", "missed_calls", "restricted_number")
+            )
+        finally:
+            await first.close()
+            await second.close()
+        return count
+
+
+async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
+    """Make the database with its tables, roles and policies, once; ``dsn_admin`` may create databases and roles."""
+    admin = await databases.create(dsn_admin, name)
+    connection = await asyncpg.connect(admin)
+    try:
+        await connection.execute((_SQL / "roles.sql").read_text(encoding="utf-8"))
+        password = urlsplit(dsn_admin).password
+        if password is not None:
+            for role in ROLES:
+                secret = await connection.fetchval("SELECT quote_literal($1::text)", password)
+                await connection.execute(f"ALTER ROLE {role} PASSWORD {secret}")
+        if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
+            async with connection.transaction():
+                await connection.execute((_SQL / "schema.sql").read_text(encoding="utf-8"))
+    finally:
+        await connection.close()
+    switch, reader, privacy = (_as(admin, role) for role in ROLES)
+    return CdrStore(admin, switch, reader, privacy)
+
+
+def _as(dsn: str, role: str) -> str:
+    parts = urlsplit(dsn)
+    password = f":{quote(parts.password, safe='')}" if parts.password else ""
+    return urlunsplit(parts._replace(netloc=f"{role}{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+async def _finish(connection: asyncpg.Connection, *tables: str) -> None:
+    statements = (_SQL / "indexes.sql").read_text(encoding="utf-8").split(";")
+    for table in tables:
+        for statement in statements:
+            if f" ON {table} (" in statement:
+                await connection.execute(statement)
+        await connection.execute(f"VACUUM (ANALYZE) {table}")
+
+
+async def _copy(connection: asyncpg.Connection, table: str, columns: Sequence[str], rows: Iterable[Any]) -> None:
+    await connection.copy_records_to_table(table, records=rows, columns=columns)
+
+
+async def _accounting(connection: asyncpg.Connection, calls: Sequence[Timed]) -> None:
+    """Kamailio's transaction log: an answered INVITE goes to ``acc``, one that nobody took to ``missed_calls``."""
+    answered = [_transaction(call, start, "200", "OK") for call, start, _ in calls if call.answered_at is not None]
+    missed = [_transaction(call, start, "487", "Terminated") for call, start, _ in calls if call.answered_at is None]
+    await _copy(connection, "acc", _TRANSACTION, answered)
+    await _copy(connection, "missed_calls", _TRANSACTION, missed)
+
+
+def _cdrs(calls: Sequence[Timed]) -> Iterator[tuple[Any, ...]]:
+    for call, start, end in calls:
+        if call.answered_at is not None:
+            yield (
+                *(start, end, (call.end - call.answered_at).total_seconds(), call.caller, call.callee, call.callid),
+                *(call.src_ip, call.user_agent, call.pai, "id" if call.withheld else ""),
+            )
+
+
+def _transaction(call: Call, start: datetime, code: str, reason: str) -> tuple[Any, ...]:
+    tag = call.callid[:8]
+    return (
+        *("INVITE", f"f{tag}", f"t{tag}", call.callid, code, reason, start, call.caller, _DOMAIN, call.src_ip),
+        *(call.callee, call.callee, _DOMAIN, call.pai, "id" if call.withheld else ""),
+    )

@@ -1,0 +1,84 @@
+"""The company's customers in the CRM, hundreds with a call."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from deploy.demo.company import Company, Customer
+from deploy.demo.seed import kept, rows
+from deploy.local.progress import Progress, Step
+from deploy.local.tryton import Tryton
+from shared.downstreams.tryton.rpc import TrytonRpc, together
+
+_BATCH: Final = 200
+
+
+def fill(crm: Tryton, company: Company, progress: Progress) -> None:
+    """Bring the customers into a CRM that has just been started for the first time."""
+    asyncio.run(_fill(crm, company, progress))
+
+
+async def _fill(crm: Tryton, company: Company, progress: Progress) -> None:
+    place = kept.folder("crm")
+    if await rows.put_back(crm.dsn, place):
+        return
+    with progress.step("Entering the customers into the CRM", total=len(company.customers)) as step:
+        before = await rows.last_ids(crm.dsn)
+        await seed(crm, company.customers, step)
+        await rows.keep(crm.dsn, place, before)
+
+
+async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:
+    """Create a party for each customer, with contact mechanisms, assignment periods and address."""
+    async with tryton.client() as client:
+        rpc = tryton.rpc(client)
+        countries = await _countries(tryton, rpc, {customer.country for customer in customers})
+
+        async def create(batch: Sequence[Customer]) -> None:
+            await rpc.call("model.party.party.create", [_party(customer, countries) for customer in batch])
+            if step is not None:
+                step.advance(len(batch))
+
+        await together(*(create(customers[start : start + _BATCH]) for start in range(0, len(customers), _BATCH)))
+
+
+async def _countries(tryton: Tryton, rpc: TrytonRpc, codes: set[str]) -> dict[str, int]:
+    """The rows of the countries; only the administrator may add those that are missing."""
+    known = {row["code"]: row["id"] for row in await rpc.search_in("country.country", "code", codes, ("code",))}
+    if missing := sorted(codes - known.keys()):
+        async with tryton.client() as client:
+            admin = tryton.rpc(client, admin=True)
+            ids = await admin.call("model.country.country.create", [{"name": code, "code": code} for code in missing])
+        known |= dict(zip(missing, ids, strict=True))
+    return known
+
+
+def _party(customer: Customer, countries: dict[str, int]) -> dict[str, Any]:
+    emails = [{"type": "email", "value": email} for email in customer.emails]
+    phones = [
+        {"type": "phone", "value": p.number, "valid_from": moment(p.valid_from), "valid_to": moment(p.valid_to)}
+        for p in customer.phones
+    ]
+    address = {
+        "street_unstructured": customer.street,
+        "postal_code": customer.postal_code,
+        "city": customer.city,
+        "country": countries[customer.country],
+    }
+    return {
+        "code": customer.code,
+        "name": customer.name,
+        "marketing_opt_out": not customer.marketing_consent,
+        "addresses": [["create", [address]]],
+        "contact_mechanisms": [["create", emails + phones]],
+    }
+
+
+def moment(value: datetime | None) -> dict[str, Any] | None:
+    """A time as Tryton's JSON has it: UTC without a zone."""
+    if value is None:
+        return None
+    utc = value.astimezone(UTC)
+    parts = ("year", "month", "day", "hour", "minute", "second", "microsecond")
+    return {"__class__": "datetime", **{part: getattr(utc, part) for part in parts}}

@@ -1,0 +1,66 @@
+"""The company's customers and their tickets in the ticketing system."""
+
+import base64
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+
+from deploy.demo.company import Company, Customer, Ticket
+from deploy.local.progress import Progress
+from deploy.local.roundup import Roundup
+
+Record = Mapping[str, object]
+
+
+def fill(tracker: Roundup, company: Company, progress: Progress) -> None:
+    """Lay a tracker with people and tickets in the place of the one that is there; it must not run."""
+    shutil.rmtree(tracker.home, ignore_errors=True)
+    total = len(company.customers) + len(company.tickets)
+    with progress.step("Filling the ticketing system (Roundup)", total=total) as step:
+        records = chain(people(company.customers), tickets(company.tickets))
+        tracker.load(records, keep=True, loaded=step.reach)
+
+
+def people(customers: Iterable[Customer]) -> Iterator[Record]:
+    """A user of the tracker for each customer, who never signs in."""
+    for customer in customers:
+        current = [phone.number for phone in customer.phones if phone.valid_to is None]
+        yield {
+            "person": {
+                "username": customer.code,
+                "realname": customer.name,
+                "address": customer.emails[0],
+                "alternate_addresses": "\n".join(customer.emails[1:]) or None,
+                "phone": current[0] if current else None,
+                "marketing_opt_out": not customer.marketing_consent,
+            }
+        }
+
+
+def tickets(cases: Iterable[Ticket]) -> Iterator[Record]:
+    """The tickets with their messages and attachments; their requesters must have been loaded before."""
+    for case in cases:
+        yield {
+            "ticket": {
+                "requester": case.requester_code,
+                "title": case.title,
+                "status": case.status,
+                "created": f"{case.created_at:%Y-%m-%d.%H:%M:%S}",
+                "messages": [
+                    {
+                        "by": case.requester_code if message.author == "requester" else "agent",
+                        "date": f"{message.written_at:%Y-%m-%d.%H:%M:%S}",
+                        "content": message.text,
+                    }
+                    for message in case.messages
+                ],
+                "files": [
+                    {
+                        "name": attachment.file_name,
+                        "type": attachment.content_type,
+                        "content": base64.b64encode(attachment.content).decode(),
+                    }
+                    for attachment in case.attachments
+                ],
+            }
+        }

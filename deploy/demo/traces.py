@@ -1,0 +1,146 @@
+"""Looks for people where the data lies, past every adapter: in each row of each table and in each file."""
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+
+from deploy.demo.company import Customer
+from deploy.demo.company.countries import ascii_word
+from deploy.demo.company.tickets import spaced
+
+_TABLES = """
+SELECT format('%I.%I', n.nspname, c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^(pg_|information_schema)'
+ ORDER BY 1
+"""
+
+_STATEMENTS = 5_000
+_INSERTED = re.compile(r'INSERT INTO "?(\w+)')
+
+Traces = Mapping[str, Counter[str]]
+"""By customer code the number of rows or files that hold a sign of them, by table or file."""
+
+
+def signs(customer: Customer, everyone: Sequence[Customer], more: Iterable[str] = ()) -> frozenset[str]:
+    """What only this customer is known by: code, addresses, numbers in digits and groups, and a name nobody shares."""
+    others = [other for other in everyone if other.code != customer.code]
+    taken = {phone.number for other in others for phone in other.phones}
+    taken |= {email.lower() for other in others for email in other.emails}
+    found = {customer.code, *more}
+    found.update(email.lower() for email in customer.emails if email.lower() not in taken)
+    for phone in customer.phones:
+        if phone.number not in taken:
+            found |= {phone.number, spaced(phone.number)}
+    if customer.name not in {other.name for other in others}:
+        found |= {customer.name, ascii_word(customer.name).replace(".", "-")}
+    return frozenset(sign.lower().lstrip("+") for sign in found if sign)
+
+
+class Seeker:
+    """Counts the places that hold a sign, in one reading for many people."""
+
+    def __init__(self, wanted: Mapping[str, Iterable[str]]) -> None:
+        self._people = {sign: who for who, theirs in wanted.items() for sign in theirs}
+        alternatives = "|".join(re.escape(sign) for sign in sorted(self._people, key=len, reverse=True))
+        # Bounded, since one address or code may be a part of another: "ana.silva@…" is not "silva@…".
+        self._pattern = re.compile(rf"(?<![\w.])0*({alternatives})(?![\w@-])", re.IGNORECASE)
+        # What is left of a sign in upper or lower case when bytes are put in lower case: letters beyond ASCII stay.
+        self._raw = sorted({way.encode().lower() for sign in self._people for way in (sign, sign.upper())})
+
+    def who(self, text: str) -> set[str]:
+        """The people of whom the text holds a sign."""
+        return {self._people[match.group(1).lower()] for match in self._pattern.finditer(text)}
+
+    async def in_postgres(self, dsn: str) -> Traces:
+        """Rows of a database by table; every column of every table is looked at."""
+        found: dict[str, Counter[str]] = {}
+        connection = await asyncpg.connect(dsn)
+        try:
+            for (table,) in await connection.fetch(_TABLES):
+                lines = _Lines(self, found, table)
+                await connection.copy_from_query(f"SELECT * FROM {table}", output=lines.take)  # noqa: S608
+                lines.end()
+        finally:
+            await connection.close()
+        return found
+
+    def in_sqlite(self, database: Path) -> Traces:
+        """Statements of a SQLite database's dump, by table."""
+        found: dict[str, Counter[str]] = {}
+        with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+            dump = connection.iterdump()
+            # Many at a time; a statement may be longer than a line, so something else must stand between two.
+            while statements := "\0".join(islice(dump, _STATEMENTS)).encode():
+                for statement in self.of_interest(statements, b"\0"):
+                    inserted = _INSERTED.match(statement)
+                    self.count(found, inserted.group(1) if inserted else "schema", [statement])
+        return found
+
+    def in_files(self, *places: Path) -> Traces:
+        """Files, and those below folders; their names count too."""
+        found: dict[str, Counter[str]] = {}
+        files = {path for place in places for path in (place, *place.rglob("*")) if path.is_file()}
+        for path in sorted(files):
+            place = path.name
+            try:
+                content = f"{place}\n".encode() + path.read_bytes()
+            except FileNotFoundError:  # whose program has done with it, and removed it
+                continue
+            self.count(found, place, self.of_interest(content, b"\0\0\0"))
+        return found
+
+    def of_interest(self, text: bytes, separator: bytes) -> Iterator[str]:
+        """The pieces that may hold a sign: finding bytes is a hundred times faster than matching every piece."""
+        low = text.lower()
+        starts = set()
+        for sign in self._raw:
+            at = low.find(sign)
+            while at >= 0:
+                before = low.rfind(separator, 0, at)
+                starts.add(before + len(separator) if before >= 0 else 0)
+                at = low.find(sign, at + 1)
+        for start in sorted(starts):
+            end = text.find(separator, start)
+            yield text[start : end if end >= 0 else None].decode(errors="replace")
+
+    def count(self, found: dict[str, Counter[str]], place: str, texts: Iterable[str]) -> None:
+        """Add each person to the place for each of the texts that holds a sign of them."""
+        for text in texts:
+            for who in self.who(text):
+                found.setdefault(who, Counter())[place] += 1
+
+
+class _Lines:
+    """Gathers a stream of bytes, and has it searched in large pieces of whole lines."""
+
+    _ENOUGH = 4 * 1024 * 1024
+
+    def __init__(self, seeker: Seeker, found: dict[str, Counter[str]], place: str) -> None:
+        self._seeker = seeker
+        self._found = found
+        self._place = place
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    async def take(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > self._ENOUGH:
+            whole, _, rest = b"".join(self._parts).rpartition(b"\n")
+            self._search(whole)
+            self._parts, self._size = [rest], len(rest)
+
+    def end(self) -> None:
+        """Have searched what is left."""
+        self._search(b"".join(self._parts))
+
+    def _search(self, text: bytes) -> None:
+        self._seeker.count(self._found, self._place, self._seeker.of_interest(text, b"\n"))

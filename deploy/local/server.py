@@ -1,0 +1,71 @@
+"""What all servers of this machine have in common: prepared once, then started, stopped and killed at will."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Self
+
+from deploy.local.process import Child
+from deploy.local.progress import Progress
+
+
+class Server(ABC):
+    """A server as our child process; `directory` holds its data and its log, and the next start finds them again.
+
+    It keeps its port for the life of this object, so clients reconnect after `kill()` and `start()`. All methods block.
+    """
+
+    title: str
+    """How it is called while it starts."""
+
+    def __init__(self, directory: Path, progress: Progress | None = None) -> None:
+        self.directory = directory
+        self.progress = progress or Progress()
+        self._child: Child | None = None
+
+    @abstractmethod
+    def prepare(self) -> Child:
+        """Make what is missing on this machine; the process to run."""
+
+    def complete(self) -> None:  # noqa: B027  # most have nothing to do
+        """Do what only the running server allows, once after its first start."""
+
+    @property
+    def child(self) -> Child:
+        """The server's process; made by the first `start()`.
+
+        Raises:
+            RuntimeError: It was never started.
+        """
+        if self._child is None:
+            raise RuntimeError(f"{self.title} was never started")
+        return self._child
+
+    def start(self) -> None:
+        """Start the server and wait until it is ready; makes what is missing first."""
+        with self.progress.step(f"Starting {self.title}"):
+            if self._child is not None:
+                self._child.start()
+                return
+            self._child = self.prepare()
+            try:
+                self._child.start()
+                self.complete()
+            except BaseException:
+                self.stop()
+                raise
+
+    def stop(self) -> None:
+        """Stop the server cleanly, whoever is connected; its data stays."""
+        if self._child is not None:
+            self._child.stop()
+
+    def kill(self) -> None:
+        """Kill the server as `kill -9` does."""
+        self.child.kill()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

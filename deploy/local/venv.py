@@ -1,0 +1,51 @@
+"""Virtual environments of their own for what must not share ours, each made once from its lock."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.local.paths import CACHE, LOCAL
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Hold the lock of that name while the block runs: tests and a demonstration may make the same thing at once."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def locked_venv(name: str, lock: Path) -> Path:
+    """The folder of programs of the environment with exactly the packages of a lock; made where it is missing.
+
+    Raises:
+        subprocess.CalledProcessError: There is no `uv` beside the interpreter, or it could not install the packages.
+    """
+    venv = LOCAL / name / "venv"
+    stamp = venv / ".stamp"
+    wanted = f"{hashlib.sha256(lock.read_bytes()).hexdigest()} {sys.executable}\n"
+    with alone(f"{name}-venv"):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            _make(venv, lock)
+            stamp.write_text(wanted)
+    return venv / "bin"
+
+
+def _make(venv: Path, lock: Path) -> None:
+    # Where uv builds a package it leaves a lock in the folder for temporary files.
+    temporary = CACHE / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ, "PYTHONPYCACHEPREFIX": "", "TMPDIR": str(temporary)}
+    shutil.rmtree(venv, ignore_errors=True)
+    for words in (
+        ("venv", "--python", sys.executable, venv),
+        ("pip", "sync", "--compile-bytecode", "--python", venv / "bin" / "python", "--require-hashes", lock),
+    ):
+        subprocess.run([sys.executable, "-m", "uv", "--quiet", *words], check=True, env=environment)

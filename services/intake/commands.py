@@ -1,0 +1,56 @@
+"""Commands about API keys, and about requests that are open while the policy changes."""
+
+import asyncio
+from typing import Annotated
+
+import orjson
+import typer
+
+from services.intake import keys
+from services.intake.redate import redate as redate_open
+from shared.domain.clock import SystemClock
+from shared.domain.time_limit_policy import read_policy
+from shared.domain.topics import ServiceName
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.settings import VaultSettings
+from shared.storage import keyring
+from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.vault import Vault
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+api_key = typer.Typer(help="Who may call the API.")
+
+
+@api_key.command()
+def new(
+    role: Annotated[str, typer.Option(help="channel, privacy or downstream:<system>")], *, as_json: AsJson = False
+) -> None:
+    """Make an API key and print it, for the only time.
+
+    The role channel submits and follows its own requests, privacy sees and decides all, downstream:<system> fetches
+    the identities of its tasks.
+    """
+    if not keys.ROLE.fullmatch(role):
+        raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
+    made = asyncio.run(keys.create(PostgresSettings().dsn, role, SystemClock().now()))
+    typer.echo(orjson.dumps({"key": made, "key_id": made.split("_")[1], "role": role}) if as_json else made)
+
+
+@api_key.command()
+def revoke(key_id: str) -> None:
+    """Revoke an API key by its id, the part between the underscores; a service may believe it ten seconds longer."""
+    if not asyncio.run(keys.revoke(PostgresSettings().dsn, key_id, SystemClock().now())):
+        raise typer.BadParameter("no such key, or revoked before")
+
+
+def redate(*, as_json: AsJson = False) -> None:
+    """After a change of the policy or of the holidays, compute the dates of every open request anew."""
+    moved = asyncio.run(_redate())
+    typer.echo(orjson.dumps({"redated": moved}) if as_json else f"open requests redated: {moved}")
+
+
+async def _redate() -> int:
+    vault = Vault(keyring.load(VaultSettings().keyring))
+    async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
+        return await redate_open(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), read_policy())

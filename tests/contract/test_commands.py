@@ -1,0 +1,87 @@
+"""The command ``dsr``: complete in itself, quick to start, and one line where something is wrong."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from deploy.local.paths import ROOT
+from services import cli
+
+NAMED = re.compile(r"(?:^|(?<!-n)[`/ ])dsr ([a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
+COMMANDS: Any = typer.main.get_command(cli.app)
+
+
+def words() -> Iterator[str]:
+    """Every command with its words: ``key new``."""
+    for name in COMMANDS.list_commands(None):
+        command = COMMANDS.get_command(None, name)
+        yield from (f"{name} {sub}" for sub in command.commands) if hasattr(command, "commands") else (name,)
+
+
+@pytest.mark.parametrize("command", list(words()))
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(cli.app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert f"Usage: dsr {command}" in re.sub(r"\s+", " ", result.output).replace("root", "dsr")
+
+
+def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
+    known = set(words())
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/k8s/**/*.yaml")]
+    groups = {command.partition(" ")[0] for command in known if " " in command}
+    for page in pages:
+        for first, second in re.findall(
+            r"(?:^|(?<!-n)[`/ ])dsr ([a-z-]+)(?: ([a-z-]+))?", page.read_text(), re.MULTILINE
+        ):
+            assert (f"{first} {second}" if first in groups else first) in known, f"{page.name}: dsr {first} {second}"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("run erasure", "dsr-erasure cannot start; DSR_POSTGRES_DSN: Field required"),
+        ("migrate", "dsr: DSR_POSTGRES_DSN: Field required"),
+        ("evidence verify", "dsr: DSR_POSTGRES_DSN: Field required"),
+        ("api-key new --role privacy", "dsr: DSR_POSTGRES_DSN: Field required"),
+        ("redate", "dsr: DSR_VAULT_KEYRING: Field required"),
+        ("groups lag", "dsr: DSR_KAFKA_BOOTSTRAP: Field required"),
+        ("health", "dsr: DSR_HTTP_PORT is not set"),
+        ("key rotate none.json", "dsr: no keyring at none.json: make one with `dsr key new none.json`"),
+        ("key new pyproject.toml", "dsr: FileExistsError: [Errno 17] File exists: 'pyproject.toml'"),
+    ],
+)
+def test_what_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, command: str, said: str) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["dsr", *command.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == said
+
+
+def test_a_service_starts_without_what_belongs_to_the_others() -> None:
+    loaded = "import sys, services.cli; print(*sorted({'asyncpg', 'aiokafka', 'fastapi', 'httpx'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_the_script_finds_the_product_beside_its_environment_also_below_a_path_with_a_space(tmp_path: Path) -> None:
+    product = tmp_path / "a product"
+    bin_folder = product / ".venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    for package in ("shared", "services"):
+        (product / package).symlink_to(ROOT / package)
+    (bin_folder / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (bin_folder / "dsr").write_text((ROOT / "services" / "dsr").read_text())
+    for program in bin_folder.iterdir():
+        program.chmod(0o755)
+    complete = {"_DSR_COMPLETE": "complete_bash", "COMP_WORDS": "dsr ev", "COMP_CWORD": "1", "PATH": "/usr/bin:/bin"}
+    for script in (bin_folder / "dsr", Path("a product/.venv/bin/dsr")):
+        done = subprocess.run([script], cwd=tmp_path, env=complete, capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["evidence"]
