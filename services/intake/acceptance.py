@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake import assurance, idempotency
+from services.intake import assurance, idempotency, repository
 from services.intake.keys import Caller
+from services.intake.lifecycle import State
 from services.intake.problems import BadRequest, KeyReused
-from services.intake.request import Request, State
+from services.intake.request import Request, Transition
 from services.intake.submission import Submission, received_in_the_future
-from shared.domain.events import Event, RequestReceived, RequestVerified
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -24,23 +23,6 @@ from shared.storage.vault import SubjectData
 
 _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
-
-_COLUMNS = [
-    "request_id",
-    "subject_ref",
-    "right",
-    "state",
-    "scope",
-    "channel",
-    "key_id",
-    "received_at",
-    "accepted_at",
-    "due_on",
-    "zones",
-    "calendar",
-    "role",
-    "calc_version",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +53,12 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    request: Request
-    arrival: Arrival
+    received: Transition
     subject_row: tuple[object, ...]
-    events: tuple[Event, ...]
-    record: Mapping[str, JsonValue]
+
+    @property
+    def request(self) -> Request:
+        return self.received.request
 
 
 class Acceptance:
@@ -94,14 +77,14 @@ class Acceptance:
         Raises ``KeyReused``, ``BadRequest`` or ``MalformedIdentity``; nothing is stored then.
         """
         now = self._transactions.clock.now()
-        prepared = [self._prepare(submission, now) for submission in submissions]
+        prepared = [self._prepare(submission, envelope, now) for submission in submissions]
         answer: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(envelope, prepared, answer))
         if self._working is None or self._working.done():
             self._working = asyncio.create_task(self._work())
         return await answer
 
-    def _prepare(self, submission: Submission, now: datetime) -> _Prepared:
+    def _prepare(self, submission: Submission, envelope: Envelope, now: datetime) -> _Prepared:
         received_at = submission.received_at or now
         if received_in_the_future(received_at, now):
             raise BadRequest("received_at lies in the future; leave it out, or give the instant at which it arrived")
@@ -115,45 +98,22 @@ class Acceptance:
             state=State.RECEIVED,
             scope=scope,
             channel="api",
+            key_id=envelope.caller.key_id,
             received_at=received_at,
             accepted_at=now,
             due_on=due_on(arrival, submission.right, scope, self._policy, submission.role),
-            role=submission.role,
-        )
-        sure = assurance.suffices(submission.assurance, submission.right, self._required)
-        statement = SubjectData(
-            tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
-        )
-        received = RequestReceived(
-            request_id=request.request_id,
-            occurred_at=now,
-            right=request.right,
-            subject=request.subject_ref,
-            channel=request.channel,
-            received_at=received_at,
             zones=arrival.zones,
             calendar=self._policy.calendar_of(country),
-            scope=request.scope,
-            role=request.role,
-            due_on=request.due_on,
+            role=submission.role,
+            calc_version=calc_version(self._policy),
         )
-        ours = request.role == "controller"  # else whoever decides about the data finds out who asks
-        request = request.to(State.AWAITING_IDENTITY if ours and not sure else request.goes_on)
-        record: dict[str, JsonValue] = {
-            "right": request.right,
-            "role": request.role,
-            "state": request.state,
-            "due_on": request.due_on.isoformat(),
-        }
-        if submission.assurance:
-            record |= {"level": submission.assurance.level, "method": submission.assurance.method}
-        return _Prepared(
-            request,
-            arrival,
-            self._transactions.vault.new_subject(request.subject_ref, statement, now),
-            (received, verified(request, now)) if ours and sure else (received,),
-            record,
+        identified = assurance.suffices(submission.assurance, submission.right, self._required)
+        proof = submission.assurance.model_dump() if submission.assurance else {}
+        subject = SubjectData(
+            tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
         )
+        subject_row = self._transactions.vault.new_subject(request.subject_ref, subject, now)
+        return _Prepared(request.receive(proof, identified=identified), subject_row)
 
     async def _work(self) -> None:
         while self._waiting:
@@ -196,34 +156,14 @@ class Acceptance:
         if not everything:
             return
         await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
-        version = calc_version(self._policy)
-        rows = [
-            (
-                *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel),
-                *(envelope.caller.key_id, r.received_at, r.accepted_at, r.due_on, arrival.zones, arrival.calendar),
-                *(r.role, version),
-            )
-            for envelope, r, arrival in ((envelope, p.request, p.arrival) for envelope, p in everything)
-        ]
-        await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+        await repository.insert(tx.connection, [prepared.request for _, prepared in everything])
         for envelope, prepared in everything:
-            request_id = prepared.request.request_id
+            request_id, received = prepared.request.request_id, prepared.received
             tx.traces[request_id] = envelope.traceparent
-            tx.log_evidence(request_id, "request.received", prepared.record, envelope.caller.actor)
-            for event in prepared.events:
+            for action, detail in received.evidence:
+                tx.log_evidence(request_id, action, detail, envelope.caller.actor)
+            for event in received.published:
                 tx.publish(event)
-
-
-def verified(request: Request, now: datetime) -> RequestVerified:
-    """The requester is who they say: fulfilment may begin."""
-    return RequestVerified(
-        request_id=request.request_id,
-        occurred_at=now,
-        right=request.right,
-        subject=request.subject_ref,
-        scope=request.scope,
-        due_on=request.due_on,
-    )
 
 
 def _next_group(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:

@@ -8,20 +8,14 @@ import orjson
 from fastapi import APIRouter, FastAPI, Header, Request, Response
 from starlette.types import ASGIApp
 
-from services.intake import answer, correspondence, documents, problems, timeline
+from services.intake import answer, correspondence, documents, documents_out, problems
 from services.intake.acceptance import Acceptance
 from services.intake.assurance import required_levels
-from services.intake.casework import Casework
 from services.intake.counter import MANY, ONE, BeforeTheRoutes, Counter
-from services.intake.extensions import Extensions
-from services.intake.forwarding import Forwarding
 from services.intake.keys import Keys
 from services.intake.letters import Letters
 from services.intake.problems import NotReady
-from services.intake.questions import Questions
-from services.intake.receipts import Receipts
-from services.intake.register import Filed
-from services.intake.reopening import Reopening
+from services.intake.request import Request as StoredRequest
 from services.intake.submission import (
     Decision,
     ExtensionProposal,
@@ -31,6 +25,7 @@ from services.intake.submission import (
     ReceiptCorrection,
     Verification,
 )
+from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.domain.time_limit_policy import read_policy
 from shared.downstreams.bus import identity_token as claims
@@ -46,11 +41,7 @@ class Office:
     running: Running
     keys: Keys
     acceptance: Acceptance
-    casework: Casework
-    questions: Questions
-    extensions: Extensions
-    receipts: Receipts
-    forwarding: Forwarding
+    use_cases: UseCases
 
 
 def serve(running: Running, probes: APIRouter) -> ASGIApp:
@@ -64,16 +55,11 @@ def build(running: Running) -> FastAPI:
     """The API over a running service."""
     unit_of_work, required = running.unit_of_work, required_levels()
     policy, letters = read_policy(), Letters()
-    reopening = Reopening(policy, letters)
     office = Office(
         running,
         Keys(unit_of_work.pool),
         Acceptance(unit_of_work, policy, required),
-        Casework(unit_of_work, required, reopening),
-        Questions(unit_of_work, letters, reopening),
-        Extensions(unit_of_work, policy, letters),
-        Receipts(unit_of_work, policy),
-        Forwarding(unit_of_work, letters),
+        UseCases(unit_of_work, policy, letters, required),
     )
     app = FastAPI(
         title="Data subject requests", version="1", summary="GDPR Art. 15-18, 20, 21", responses=documents.PROBLEMS
@@ -105,79 +91,79 @@ def _submitting(app: FastAPI, office: Office) -> None:
 
 
 def _following(app: FastAPI, office: Office) -> None:
-    keys, casework = office.keys, office.casework
+    keys, use_cases = office.keys, office.use_cases
 
     @app.get("/v1/requests/{request_id}", response_model=documents.RequestView)
     async def read(request_id: UUID, authorization: Authorization = None) -> Response:
         """Where a request stands, what each system did in counts, and the answer in plain words."""
-        return _json(_view(await casework.read(request_id, await keys.caller(authorization))))
+        return _json(_view(await use_cases.read(request_id, await keys.caller(authorization))))
 
     @app.get("/v1/requests/{request_id}/timeline", response_model=documents.Timeline)
     async def read_timeline(request_id: UUID, authorization: Authorization = None) -> Response:
         """Everything that was done about a request, in order, as the evidence has it."""
-        await casework.read(request_id, await keys.caller(authorization))
-        entries = await timeline.entries(office.running.unit_of_work.pool, request_id)
+        await use_cases.read(request_id, await keys.caller(authorization))
+        entries = await documents_out.entries(office.running.unit_of_work.pool, request_id)
         return _json({"request_id": request_id, "entries": entries})
 
 
 def _deciding(app: FastAPI, office: Office) -> None:
-    keys, casework = office.keys, office.casework
+    keys, use_cases = office.keys, office.use_cases
 
     @app.post("/v1/requests/{request_id}/verify", response_model=documents.Moved)
     async def verify(request_id: UUID, body: Verification, authorization: Authorization = None) -> Response:
         """State how the requester proved who they are; work begins, or begins after all, if that is enough."""
         caller = await keys.caller(authorization)
-        return _moved(request_id, await casework.verify(request_id, body.assurance, caller))
+        return _moved(request_id, await use_cases.verify(request_id, body.assurance, caller))
 
     @app.post("/v1/requests/{request_id}/withdraw", response_model=documents.Moved)
     async def withdraw(request_id: UUID, authorization: Authorization = None) -> Response:
         """Withdraw a request; what was done already stays done."""
-        return _moved(request_id, await casework.withdraw(request_id, await keys.caller(authorization)))
+        return _moved(request_id, await use_cases.withdraw(request_id, await keys.caller(authorization)))
 
     @app.post("/v1/requests/{request_id}/decision", response_model=documents.Moved)
     async def decide(request_id: UUID, body: Decision, authorization: Authorization = None) -> Response:
         """Decide about a request whose downstream failed for good (privacy team)."""
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
-        return _moved(request_id, await casework.decide(request_id, body, caller))
+        return _moved(request_id, await use_cases.decide(request_id, body, caller))
 
     @app.post("/v1/requests/{request_id}/lift", response_model=documents.Moved)
     async def lift(request_id: UUID, authorization: Authorization = None) -> Response:
         """Lift a restriction of which the subject has been informed beforehand (privacy team)."""
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
-        return _moved(request_id, await casework.lift(request_id, caller))
+        return _moved(request_id, await use_cases.lift(request_id, caller))
 
     @app.post("/v1/requests/{request_id}/forward", response_model=documents.Moved)
     async def forward(request_id: UUID, body: Forwarded, authorization: Authorization = None) -> Response:
         """State that a request was passed on to the customer who decides about the data (privacy team)."""
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
-        return _moved(request_id, await office.forwarding.forward(request_id, body, caller))
+        return _moved(request_id, await use_cases.forward(request_id, body, caller))
 
 
 def _timing(app: FastAPI, office: Office) -> None:
-    keys = office.keys
+    keys, use_cases = office.keys, office.use_cases
 
     @app.post("/v1/requests/{request_id}/question", response_model=documents.Moved)
     async def ask(request_id: UUID, body: QuestionAsked, authorization: Authorization = None) -> Response:
         """Ask the requester who they are, or what they mean; work on what is clear goes on (privacy team)."""
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
-        return _moved(request_id, await office.questions.ask(request_id, body, caller))
+        return _moved(request_id, await use_cases.ask(request_id, body, caller))
 
     @app.post("/v1/requests/{request_id}/reply", response_model=documents.Moved)
     async def reply(request_id: UUID, body: QuestionReply, authorization: Authorization = None) -> Response:
         """Hand in what the requester answered to a question about what they mean; a late answer reopens the request."""
         caller = await keys.caller(authorization)
-        return _moved(request_id, await office.questions.hear(request_id, body, caller))
+        return _moved(request_id, await use_cases.answer(request_id, body, caller))
 
     @app.post("/v1/requests/{request_id}/receipt", response_model=documents.Extended)
     async def correct(request_id: UUID, body: ReceiptCorrection, authorization: Authorization = None) -> Response:
         """Correct when an open request reached the company; every date is counted anew (privacy team)."""
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
-        due_on = await office.receipts.correct(request_id, body, caller)
+        due_on = await use_cases.correct_arrival(request_id, body, caller)
         return _json({"request_id": request_id, "due_on": due_on})
 
     @app.post("/v1/requests/{request_id}/extension", response_model=documents.Moved)
@@ -185,35 +171,35 @@ def _timing(app: FastAPI, office: Office) -> None:
         """Propose to answer up to two months later (Art. 12(3)); somebody else must approve it (privacy team)."""
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
-        return _moved(request_id, await office.extensions.propose(request_id, body, caller))
+        return _moved(request_id, await use_cases.propose_extension(request_id, body, caller))
 
     @app.post("/v1/requests/{request_id}/extension/approval", response_model=documents.Extended)
     async def approve(request_id: UUID, authorization: Authorization = None) -> Response:
         """Approve an extension with another key than proposed it; the subject is told why and until when."""
         caller = await keys.caller(authorization)
         caller.must_be("privacy")
-        due_on = await office.extensions.approve(request_id, caller)
+        due_on = await use_cases.approve_extension(request_id, caller)
         return _json({"request_id": request_id, "due_on": due_on})
 
     @app.get("/v1/requests/{request_id}/letters", response_model=documents.LetterViews)
     async def read_letters(request_id: UUID, authorization: Authorization = None) -> Response:
         """Every letter that was written to the subject about this request."""
-        filed = await office.casework.read(request_id, await keys.caller(authorization))
-        letters = await correspondence.read(office.running.unit_of_work, filed)
+        request = await use_cases.read(request_id, await keys.caller(authorization))
+        letters = await correspondence.read(office.running.unit_of_work, request)
         return _json({"request_id": request_id, "letters": letters})
 
 
 def _handing_out(app: FastAPI, office: Office) -> None:
-    keys, casework, unit_of_work = office.keys, office.casework, office.running.unit_of_work
+    keys, use_cases, unit_of_work = office.keys, office.use_cases, office.running.unit_of_work
 
     @app.get("/v1/requests/{request_id}/package", responses=documents.PACKAGE, response_class=Response)
     async def download(request_id: UUID, authorization: Authorization = None) -> Response:
         """The package of an access or portability request: a ZIP of JSON and CSV."""
         caller = await keys.caller(authorization)
-        filed = await casework.read(request_id, caller)
-        if filed.package_id is None:
+        request = await use_cases.read(request_id, caller)
+        if request.package_id is None:
             raise NotReady("there is no package: the request is still open, or nothing was found")
-        content = await timeline.hand_out(unit_of_work, filed, caller)
+        content = await documents_out.hand_out(unit_of_work, request, caller)
         headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
         return Response(content, media_type="application/zip", headers=headers)
 
@@ -223,10 +209,10 @@ def _handing_out(app: FastAPI, office: Office) -> None:
 
         `dsr certificate verify FILE` checks it offline.
         """
-        filed = await casework.read(request_id, await keys.caller(authorization))
-        if filed.request.closed_at is None:
+        request = await use_cases.read(request_id, await keys.caller(authorization))
+        if request.closed_at is None:
             raise NotReady("a request gets its certificate when it is closed")
-        return _json(await timeline.certificate(unit_of_work, filed, _view(filed)))
+        return _json(await documents_out.certificate(unit_of_work, request, _view(request)))
 
     @app.get("/v1/tasks/identities", response_model=TaskIdentities)
     async def identities(
@@ -236,11 +222,10 @@ def _handing_out(app: FastAPI, office: Office) -> None:
         caller = await keys.caller(authorization)
         shown = claims.verify(claim, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
         caller.must_be(f"downstream:{shown.system}")
-        return _json((await timeline.identities(unit_of_work, shown)).model_dump(mode="json"))
+        return _json((await documents_out.identities(unit_of_work, shown)).model_dump(mode="json"))
 
 
-def _view(filed: Filed) -> dict[str, object]:
-    request = filed.request
+def _view(request: StoredRequest) -> dict[str, object]:
     return {
         "request_id": str(request.request_id),
         "right": request.right,
@@ -251,11 +236,11 @@ def _view(filed: Filed) -> dict[str, object]:
         "role": request.role,
         "received_at": request.received_at.isoformat(),
         "due_on": request.due_on.isoformat(),
-        "warning": filed.warning,
+        "warning": request.warning,
         "closed_at": request.closed_at.isoformat() if request.closed_at else None,
-        "answer": answer.answer(request, filed.tasks),
-        "tasks": filed.tasks or [],
-        "package": filed.package_id is not None,
+        "answer": answer.answer(request),
+        "tasks": [task.model_dump(mode="json", exclude_none=True) for task in request.tasks or ()],
+        "package": request.package_id is not None,
     }
 
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
+from services.intake.lifecycle import State
 from services.intake.problems import MEDIA_TYPE, Problem
-from services.intake.request import State
 from services.intake.submission import Batch, Submission
 from shared.domain.rights import Outcome, Right, Role
 

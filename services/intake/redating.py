@@ -1,32 +1,21 @@
-"""How the dates of an open request move: by a corrected arrival, or a changed policy or calendar (REQ-T3).
+"""How the dates of an open request move: by a corrected arrival, or a changed policy or calendar (REQ-T3)."""
 
-``python -m services.intake.redating``: after a change of the policy or of the holidays, compute what is open anew.
-"""
-
-import asyncio
 from collections.abc import Mapping
 from datetime import date
 from functools import partial
 from uuid import UUID
 
-import typer
 from pydantic import JsonValue
 
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
-from shared.domain.clock import SystemClock
 from shared.domain.time_limit import Arrival, calc_version, due_on, limits
-from shared.domain.time_limit_policy import TimeLimitPolicy, read_policy
-from shared.domain.topics import ServiceName
+from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.patience import retry_while_unavailable
-from shared.runtime.settings import VaultSettings
-from shared.storage import keyring
-from shared.storage.postgres import PostgresSettings, connect_pool
-from shared.storage.vault import Vault
 
 BATCH = 1_000
 """Requests of one transaction: more would keep those who answer requests waiting."""
@@ -55,11 +44,11 @@ def due_after(request: Request, arrival: Arrival, policy: TimeLimitPolicy) -> da
     return due_on(arrival, request.right, request.scope, policy, request.role)
 
 
-def by_arrival(
-    request: Request, arrival: Arrival, policy: TimeLimitPolicy, why: Mapping[str, JsonValue]
-) -> Transition:
+def by_arrival(request: Request, arrival: Arrival, policy: TimeLimitPolicy, why: Mapping[str, JsonValue]) -> Transition:
     """The request with its corrected arrival; ``why``: what the evidence says of it; pure."""
-    return request.redate("receipt_corrected", arrival, due_after(request, arrival, policy), calc_version(policy), **why)
+    return request.redate(
+        "receipt_corrected", arrival, due_after(request, arrival, policy), calc_version(policy), **why
+    )
 
 
 def by_policy(request: Request, policy: TimeLimitPolicy) -> Transition | None:
@@ -98,18 +87,3 @@ async def _redate_some(
                 redated += 1
         await requests.save()
     return redated, (rows[-1][0], rows[-1][1]) if len(rows) == batch else None
-
-
-async def _redate() -> int:
-    vault = Vault(keyring.load(VaultSettings().keyring))
-    async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
-        return await redate(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), read_policy())
-
-
-def main() -> None:
-    """Redates what is open by the policy and the holidays of this version, and prints how many requests moved."""
-    typer.echo(f"open requests redated: {asyncio.run(_redate())}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

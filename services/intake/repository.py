@@ -49,7 +49,7 @@ _CONVERTED = {
 }
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
-_READ = "SELECT " + ", ".join(f'"{column}"' for column in _COLUMNS) + " FROM request"
+_READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _fixed, _changing = attrgetter(*_FIXED), attrgetter(*_CHANGING)
 
 

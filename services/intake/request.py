@@ -175,14 +175,14 @@ class Request(StoredRequest):
         withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
         return withdrawn.then(_closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))
 
-    def forward(self, controller: str, at: datetime, **detail: JsonValue) -> Transition:
+    def forward(self, answered_by: str, at: datetime, **detail: JsonValue) -> Transition:
         """The customer who decides about the data has it (Art. 28(3)(e)); what was taken for ours may turn out theirs.
 
-        ``controller``: how the subject is told who answers.
+        ``answered_by``: how the subject is told who answers.
         """
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        told = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": controller}))
+        told = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
         return told.then(_closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
 
     def lift(self) -> Transition:

@@ -87,7 +87,7 @@ class StoredRequest:
     def awaits_answer_to(self, question_id: UUID) -> bool:
         """Whether that question is open, and nobody has been told yet that we go on without its answer."""
         asked = self.question is not None and self.question.question_id == question_id
-        return asked and not self.given_up and self.state is not State.CLOSED
+        return asked and not self.given_up and self.allows("give_up")
 
     def must_be_ours(self) -> None:
         """Raises ``IllegalTransition`` where a customer of ours decides: we do nothing on our own, and forward."""

@@ -12,7 +12,6 @@ from services.intake.extension import Extension, ExtensionFlaw, flaws
 from services.intake.keys import Caller
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
-from services.intake.metrics import EXTENSIONS_REFUSED
 from services.intake.problems import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.repository import Requests
 from services.intake.request import Request
@@ -30,7 +29,7 @@ from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from shared.runtime.metrics import REQUESTS
+from shared.runtime.metrics import EXTENSIONS_REFUSED, REQUESTS
 
 _PROPOSE = """
 INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
@@ -42,7 +41,9 @@ ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = e
 class UseCases:
     """Moves one request on, for a caller who may see it.
 
-    Every method raises ``NotFound`` for any other caller, and ``IllegalTransition`` where the lifecycle has no such step.
+    Raises:
+        NotFound: from every method, for any other caller.
+        IllegalTransition: from every method that moves the request, where the lifecycle has no such step.
     """
 
     def __init__(
@@ -73,9 +74,9 @@ class UseCases:
             if not assurance.suffices(proof, request.right, self._required):
                 needed = self._required[request.right]
                 raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
-            request = await requests.apply(request.verify(proof.model_dump(), requests.tx.now, self._policy))
-        REQUESTS.labels(request.right, "identity_verified").inc()
-        return request.state
+            verified = await requests.apply(request.verify(proof.model_dump(), requests.tx.now, self._policy))
+        REQUESTS.labels(verified.right, "identity_verified").inc()
+        return verified.state
 
     async def withdraw(self, request_id: UUID, caller: Caller) -> State:
         """The subject no longer wants it."""
@@ -203,9 +204,7 @@ class UseCases:
         """Raises ``ExtensionRefused`` with every flaw but those allowed."""
         request.must_be_ours()
         request.must_allow("extend")
-        found = flaws(
-            extension, limits(request.arrival, self._policy), self._policy, already_extended=request.extended
-        )
+        found = flaws(extension, limits(request.arrival, self._policy), self._policy, already_extended=request.extended)
         wrong = [flaw for flaw in found if flaw not in allowed]
         for flaw in wrong:
             EXTENSIONS_REFUSED.labels(flaw).inc()

@@ -13,7 +13,7 @@ import uvloop
 from fastapi import FastAPI, Request
 
 from services.intake.documents import Receipt
-from services.intake.request import State
+from services.intake.lifecycle import State
 from services.intake.submission import Submission
 
 
