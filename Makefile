@@ -43,13 +43,12 @@ lock: .venv/.stamp ## Resolve requirements.in into requirements.lock anew (UPGRA
 	    --no-header --no-annotate $(if $(UPGRADE),--upgrade,) deploy/k8s/tools.in --output-file deploy/k8s/tools.lock
 
 .PHONY: lint
-lint: .venv/.stamp ## Check style, formatting, types, import contracts, the Dockerfile and the manifests
+lint: .venv/.stamp ## Check style, formatting, types, import contracts and the Dockerfile
 	$(python) -m ruff check
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	.venv/bin/lint-imports --cache-dir .local/cache/import-linter
 	.venv/bin/hadolint Dockerfile
-	$(python) -m deploy.k8s_policy
 
 .PHONY: format
 format: .venv/.stamp ## Format the code and apply the safe fixes
@@ -78,15 +77,16 @@ bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/
 
 .PHONY: docs
 docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the code
-	$(python) -m deploy.documents
+	$(python) -m docs.generate
 
 .PHONY: dashboards
-dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/grafana/dashboards from the code
+dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/k8s/components/observability/dashboards from the code
 	$(python) -m deploy.grafana
 
 .PHONY: k8s
 k8s: .venv/.stamp ## Write what of deploy/k8s comes from the code, render all overlays into .local/k8s and check them
-	@$(python) -m deploy.k8s_render
+	@$(python) -m deploy.k8s.generate
+	@$(python) -m deploy.k8s.check
 
 .PHONY: clean
 clean: ## Remove everything that was made here

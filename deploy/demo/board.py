@@ -19,8 +19,12 @@ from deploy.demo.tasks import Progressed
 
 _PATIENCE = 180
 _LOOK_EVERY = 0.2
-_AT_REST = {"closed", "awaiting_decision", "awaiting_identity"}
-_COLOUR = {"closed": "green", "awaiting_decision": "red", "awaiting_identity": "yellow"}
+_COLOUR = {
+    "closed": "green",
+    "awaiting_decision": "red",
+    "awaiting_identity": "yellow",
+    "awaiting_clarification": "yellow",
+}
 
 
 @dataclass
@@ -46,7 +50,7 @@ class Asked:
     @property
     def at_rest(self) -> bool:
         """Whether nothing more will happen by itself."""
-        return self.view.get("state") in _AT_REST
+        return self.view.get("state") in _COLOUR
 
 
 class Board:

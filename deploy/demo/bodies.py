@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from deploy.demo.company import Part, Phone
-from shared.domain.rights import Right
+from shared.domain.rights import Outcome, Right
 
 _SIGNED_IN = {"level": "L2", "method": "signed_in_mfa"}
 
 
 def body(part: Part) -> Mapping[str, Any]:
-    """The request as JSON; of several numbers only those given up, since the CRM knows today's."""
+    """The request as JSON.
+
+    Whoever wants to be erased, and who was never a customer, states a number as well, of several only those given up:
+    the CRM knows today's. All others ask by e-mail alone, and their calls must be found all the same.
+    """
     person = part.person
     subject: dict[str, Any] = {"name": person.name, "email": person.emails[0].lower(), "country": person.country}
     stated = [phone for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1]
-    if stated:
+    if stated and (part.right is Right.ERASURE or part.expected is Outcome.NO_DATA):
         subject["phones"] = [_stated(phone) for phone in stated]
     request: dict[str, Any] = {"right": part.right.value, "subject": subject, "assurance": _SIGNED_IN}
     match part.right:

@@ -35,6 +35,8 @@ class Progressed:
         match self.state:
             case "done" if self.receipt.get("outcome") == "no_match":
                 return "– nothing"
+            case "done" if self.receipt.get("outcome") == "not_searched":
+                return "? not searched"
             case "done":
                 outcome = str(self.receipt.get("outcome"))
                 count = self.receipt.get("changed" if outcome in {"erased", "amended"} else "found", 0)

@@ -1,4 +1,4 @@
-"""``make dashboards``: writes deploy/grafana/dashboards/*.json from the code; a test keeps them from drifting."""
+"""``make dashboards``: writes the dashboards into the folder that the manifests read and that compose.yaml mounts."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from deploy.grafana import one_request, operations, sla
 
-FOLDER = Path(__file__).parent / "dashboards"
+FOLDER = Path(__file__).parents[1] / "k8s" / "components" / "observability" / "dashboards"
 DASHBOARDS = {"sla": sla.build, "operations": operations.build, "one-request": one_request.build}
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     """Writes all of them."""
     for name in DASHBOARDS:
         (FOLDER / f"{name}.json").write_text(text(name))
-        typer.echo(f"wrote deploy/grafana/dashboards/{name}.json")
+        typer.echo(f"wrote {(FOLDER / name).relative_to(Path.cwd())}.json")
 
 
 if __name__ == "__main__":

@@ -175,6 +175,14 @@ def build() -> Dashboard:
         )
         .with_panel(
             course(
+                "From acceptance to closure",
+                "How long requests are open with us, of those closed in the last 30 days.",
+                *(Query(_open_for(quantile), f"{{{{right}}}} p{quantile * 100:g}") for quantile in (0.5, 0.95)),
+                unit="s",
+            )
+        )
+        .with_panel(
+            course(
                 "Refused, partial, unidentified",
                 "Shares of what was decided; unidentified apart, of all answered.",
                 Query(_share("refused"), "refused, {{right}}"),
@@ -218,6 +226,13 @@ def build() -> Dashboard:
                 "asked later does not stop the statutory clock. Empty where none was sent.",
                 Query(_asked_in_time(), "{{question}}"),
                 unit="percentunit",
+            )
+        )
+        .with_panel(
+            course(
+                "Targets missed",
+                "Steps that the staff did not take in time, since the process started. Empty where none was missed.",
+                Query("sum by (target) (dsr_targets_missed_total)", "{{target}}"),
             )
         )
         .with_panel(
@@ -283,6 +298,10 @@ def _of_accepted(event: str) -> str:
     """A share of the last 30 days, whatever was restarted in them."""
     happened, accepted = (f'sum(increase(dsr_requests_total{{event="{e}"}}[30d]))' for e in (event, "accepted"))
     return f"{happened} / ({accepted} > 0)"
+
+
+def _open_for(quantile: float) -> str:
+    return f"histogram_quantile({quantile}, sum by (le, right) (increase(dsr_request_open_seconds_bucket[30d])))"
 
 
 def _asked_in_time() -> str:

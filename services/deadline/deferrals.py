@@ -14,7 +14,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.runtime.looking import run_periodically
+from shared.runtime.loops import run_periodically
 from shared.storage.postgres import Connection
 
 INCIDENT = timedelta(hours=24)

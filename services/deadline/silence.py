@@ -20,7 +20,7 @@ from shared.domain.time_limit import Arrival, receipt_date
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import run_periodically
+from shared.runtime.loops import run_periodically
 from shared.storage.postgres import Connection
 
 _OPEN = """

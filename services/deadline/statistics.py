@@ -2,7 +2,7 @@
 
 Definitions: ``docs/metrics.md``. Where we are a processor for the data, a request is counted apart and in nothing else.
 Each query reads an index that holds what it needs; a count that takes long is made less often
-(``shared/runtime/looking.py``).
+(``shared/runtime/loops.py``).
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from shared.domain.rights import Right
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.runtime import metrics
-from shared.runtime.looking import run_periodically
+from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import Ranks
 from shared.storage.postgres import Connection
 

@@ -20,11 +20,11 @@ from shared.domain.time_limit_policy import TargetName, TimeLimitPolicy
 from shared.domain.topics import ServiceName
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.store import NewFulfilment
-from shared.messaging.consumer import loop_of
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import sleep_until_stopped
+from shared.runtime.loops import sleep_until_stopped
 from shared.storage.postgres import AGAIN, AWAY
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Sweep:
 
         A step may have been taken and not be heard of yet, as after an outage: nothing is judged beyond what was heard.
         """
-        unheard = heartbeats.unheard_seconds(loop_of(ServiceName.DEADLINE))
+        unheard = heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
         if unheard == math.inf:
             return 0
         async with self._transactions.begin() as tx:

@@ -18,6 +18,18 @@ WHERE f.request_id = ANY($1) AND f.state <> 'cancelled' AND t.operation = 'erase
 ORDER BY f.subject_ref, t.system
 """
 
+# The request was answered, and a person may still have it tried again: from now on it is a deferred erasure.
+_UNDONE = """
+WITH undone AS (
+    UPDATE fulfilment f SET details = details || '{"deferred": true}'
+    WHERE request_id = ANY($1) AND state = 'blocked' AND operation = 'erase' AND NOT EXISTS (
+        SELECT 1 FROM fulfilment later WHERE later.request_id = f.request_id AND later.fulfilment_id > f.fulfilment_id)
+    RETURNING fulfilment_id, subject_ref
+)
+SELECT DISTINCT u.subject_ref, t.system FROM undone u JOIN task t USING (fulfilment_id)
+WHERE t.operation = 'erase' AND (t.state IN ('waiting', 'failed') OR t.state = 'done' AND t.receipt ? 'not_searched')
+ORDER BY u.subject_ref, t.system
+"""
 
 _RESUMABLE = "SELECT subject_ref FROM resumable WHERE subject_ref = ANY($1)"
 
@@ -36,7 +48,10 @@ async def keep_for_a_reply(tx: UnitOfWork, resumable: Mapping[UUID, bool]) -> No
 async def shred_unless_kept(
     tx: UnitOfWork, request_of: Mapping[UUID, UUID], whatever_is_kept: Collection[UUID] = frozenset()
 ) -> None:
-    """Destroys the keys of these subjects, each known by their request; one whose data a system keeps stays theirs.
+    """Destroys the keys of these subjects, each known by their request.
+
+    The key stays where a system keeps data, or where the erasure failed, could not search or was never begun: then it
+    can be tried again.
 
     ``whatever_is_kept``: those of them who want nothing erased any more, so that nothing has to be found again.
     """
@@ -51,8 +66,9 @@ async def shred_unless_kept(
 
 
 async def _kept(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """The systems that still keep something, by subject: those whose latest receipt says so."""
-    kept: dict[UUID, list[str]] = {}
-    for subject, system in await tx.connection.fetch(KEPT, requests):
-        kept.setdefault(subject, []).append(system)
-    return kept
+    """The systems that still hold something, by subject: the latest receipt says so, or the erasure is not done."""
+    kept: dict[UUID, set[str]] = {}
+    for query in (KEPT, _UNDONE):
+        for subject, system in await tx.connection.fetch(query, requests):
+            kept.setdefault(subject, set()).add(system)
+    return {subject: sorted(systems) for subject, systems in kept.items()}

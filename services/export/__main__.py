@@ -14,7 +14,7 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestVerified, handlers.begin, right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
-    service.on(events.RetryDecided, fulfilling.retry, right=right)
+    service.on(events.RetryDecided, handlers.retry, right=right)
     service.on(events.RequestWithdrawn, handlers.cancel, right=right)
 service.works(Operation.EXPORT, concludes=handlers.finish)
 

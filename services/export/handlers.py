@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 
 from services.export import package
-from shared.domain.events import RequestVerified, RequestWithdrawn
+from shared.domain.events import RequestVerified, RequestWithdrawn, RetryDecided
 from shared.domain.operations import Operation
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import store as fulfilment
@@ -18,6 +18,12 @@ async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; what yields identities is read first."""
     new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.EXPORT, e.due_on) for e in events]
     await fulfilment.open_all(tx, new_fulfilments)
+
+
+async def retry(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+    """Go on with what is blocked; what begins anew is collected anew."""
+    anew = await fulfilment.retry(tx, [event.request_id for event in events])
+    await tx.vault.drop_kind(tx.connection, [event.subject for event in events if event.request_id in anew], "records")
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from services.intake import deferrals
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from shared.domain.events import TaskReport
-from shared.domain.operations import TaskOutcome
+from shared.domain.operations import TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 
 _DONE = {
@@ -30,6 +31,12 @@ _ENDED = {
     Outcome.NO_DATA: "We searched every system and hold no data about you under the identities that you gave.",
     Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
+}
+
+
+_UNSEARCHED = {
+    Unsearched.NOTHING_TO_SEARCH_BY: "nothing that we know of you leads there",
+    Unsearched.NUMBER_WITHOUT_PERIOD: "we do not know from when to when a number was yours",
 }
 
 
@@ -60,9 +67,14 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
     tasks = request.tasks or ()
     told = {task.system: text for task in tasks if (text := _of_kept(task))}
-    other = sorted({task.system for task in tasks if task.ground or task.failure} - set(told))
-    yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
+    other = sorted({task.system for task in tasks if task.ground or deferrals.is_undone(task)} - set(told))
+    if other and not (request.package_id or any(task.changed for task in tasks)):
+        yield f"Nothing of what you asked for could be done in: {', '.join(other)}."
+    else:
+        yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
     yield from (told[system] for system in sorted(told))
+    for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
+        yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
 
 
 def _of_kept(task: TaskReport) -> str | None:

@@ -1,6 +1,6 @@
 """What the reports of a closed erasure say of data that had to be kept, and of its erasure later (Art. 17(3)); pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pydantic import JsonValue
 
@@ -13,28 +13,40 @@ def outcomes(tasks: Iterable[TaskReport]) -> dict[str, JsonValue]:
     return {report.system: report.outcome or report.failure for report in tasks}
 
 
+def unsearched(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether a system, or a part of it, could not be searched for the subject."""
+    return any(task.not_searched for task in tasks or ())
+
+
+def is_undone(task: TaskReport) -> bool:
+    """Whether a task failed, could not search everything, or was never begun."""
+    return not task.outcome or bool(task.failure or task.not_searched)
+
+
 def is_kept(task: TaskReport) -> bool:
     """Whether a system keeps data of the subject on a ground of the law."""
     return task.outcome == TaskOutcome.RETAINED
 
 
-def await_a_person(tasks: Iterable[TaskReport]) -> bool:
-    """Whether something kept waits for a person: its erasure failed, or nobody knows until when it is kept."""
-    return any(is_kept(task) and (task.failure or not task.until) for task in tasks)
+def await_a_person(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether an erasure waits for a person: it is not done, or nobody knows until when the data are kept."""
+    erasures = [task for task in tasks or () if task.operation == Operation.ERASE]
+    return any(is_undone(task) or (is_kept(task) and not task.until) for task in erasures)
 
 
-def updated(tasks: Iterable[TaskReport], deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
+def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
     """The reports of a request with those of its deferred erasures in the place of the first ones.
 
     What is erased now still says on what ground and until when it was kept; what failed is still kept.
     """
-    now = {report.system: report for report in deferred if report.operation == Operation.ERASE}
-    return tuple(_updated(task, now) for task in tasks)
+    now = {(report.system, report.operation): report for report in deferred}
+    told = {(task.system, task.operation): task for task in tasks or ()}
+    again = tuple(_updated(task, now.get((task.system, task.operation))) for task in tasks or ())
+    return again + tuple(report for place, report in now.items() if place not in told)
 
 
-def _updated(task: TaskReport, now: Mapping[str, TaskReport]) -> TaskReport:
-    report = now.get(task.system)
-    if report is None or task.operation != Operation.ERASE or not is_kept(task):
+def _updated(task: TaskReport, report: TaskReport | None) -> TaskReport:
+    if report is None or not (is_kept(task) or is_undone(task)):
         return task
     if report.outcome is None:
         return task.model_copy(update={"failure": report.failure})

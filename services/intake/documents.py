@@ -9,6 +9,7 @@ from pydantic import BaseModel, JsonValue
 from services.intake.lifecycle import State
 from services.intake.problems import MEDIA_TYPE, Problem
 from services.intake.submission import Batch, Submission
+from shared.domain.operations import Unsearched
 from shared.domain.rights import Outcome, Right, Role
 
 
@@ -34,7 +35,10 @@ class Moved(BaseModel):
 
 
 class TaskView(BaseModel):
-    """What one system did, in counts: found before, changed, remaining when looked at again."""
+    """What one system did, in counts: found before, changed, remaining when looked at again.
+
+    ``not_searched``: why it, or a part of it, could not be searched. Without outcome and failure it was not begun.
+    """
 
     task_id: UUID
     system: str
@@ -46,6 +50,7 @@ class TaskView(BaseModel):
     ground: str | None = None
     until: date | None = None
     failure: str | None = None
+    not_searched: Unsearched | None = None
 
 
 class RequestView(BaseModel):

@@ -1,6 +1,7 @@
 """What intake does with what it consumes; each event moves its request from the newest state within the batch."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from services.intake import correspondence
@@ -36,8 +37,16 @@ class Handlers:
         await self._move(events, tx, lambda request, event: request.complete(event, tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
-        """Put requests before a person whose downstreams failed for good."""
-        await self._move(events, tx, Request.block)
+        """Ask the requester by what else they are known where a system could not be searched; else ask a person."""
+        requests = await self._locked(events, tx)
+        for event in events:
+            request = requests[event.request_id]
+            if event.deferred or not request.may_be_asked(event.tasks):
+                await requests.apply(request.block(event))
+            else:
+                words = self._letters.standing(Question.CLARIFICATION)
+                await requests.ask(replace(request, tasks=event.tasks), Question.CLARIFICATION, words, recorded=False)
+        await requests.save()
 
     async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
         """Write reminders and last notices (Art. 12(4)), and close what cannot go on without an answer (REQ-T9)."""
@@ -65,7 +74,9 @@ class Handlers:
             request = await requests.apply(request.warn(_name(event)))
             late = not isinstance(event, TargetMissed) or event.target == ASKING
             if late and request.question is None and request.state is State.AWAITING_IDENTITY:
-                await requests.ask(request, Question.IDENTITY, self._letters.standing_question, recorded=False)
+                await requests.ask(
+                    request, Question.IDENTITY, self._letters.standing(Question.IDENTITY), recorded=False
+                )
         await requests.save()
 
     async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> Requests:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from shared.domain.errors import Misconfigured
+from shared.domain.time_limit_policy import Question
 
 LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
 
@@ -64,10 +65,9 @@ class Letters:
         """The reason of an extension, in words."""
         return str(self._templates["extension"]["reasons"][code])
 
-    @property
-    def standing_question(self) -> str:
-        """How somebody is asked who they are when nobody of the staff has asked in time."""
-        return str(self._templates["identity_question"]["standing"]).strip()
+    def standing(self, question: Question) -> str:
+        """How somebody is asked without a person: who they are, or by what else they are known."""
+        return str(self._templates[f"{question}_question"]["standing"]).strip()
 
     def controller(self, name: str | None) -> str:
         """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""

@@ -52,33 +52,35 @@ class Rule:
     events: tuple[type[Event], ...]
 
 
-def _rule(sources: frozenset[Standing], targets: frozenset[Standing], *events: type[Event]) -> Rule:
+def rule(sources: frozenset[Standing], targets: frozenset[Standing], *events: type[Event]) -> Rule:
+    """A row of the table."""
     return Rule(sources, targets, events)
 
 
-NEW, IDENTITY, MEANING, WORK, DECISION, _, FINAL = (frozenset[Standing]({state}) for state in State)
+NEW, IDENTITY, MEANING, WORK, PERSON, _, FINAL = (frozenset[Standing]({state}) for state in State)
 RESUMABLE: frozenset[Standing] = frozenset({"resumable"})
-OPEN, CLOSED = IDENTITY | MEANING | WORK | DECISION, FINAL | RESUMABLE
+BEGUN, CLOSED = MEANING | WORK | PERSON, FINAL | RESUMABLE
+OPEN = IDENTITY | BEGUN
 
 # fmt: off
 TRANSITIONS: Mapping[str, Rule] = {
-    # cause                  from                       to                           published
-    "receive":         _rule(NEW,                       IDENTITY | WORK | DECISION,  RequestReceived, RequestVerified),
-    "verify":          _rule(IDENTITY,                  WORK,                        QuestionAnswered, RequestVerified),
-    "ask_identity":    _rule(IDENTITY,                  IDENTITY,                    QuestionSent),
-    "ask_meaning":     _rule(WORK | DECISION,           MEANING,                     QuestionSent),
-    "answer":          _rule(WORK | MEANING | DECISION, WORK | DECISION | FINAL,     QuestionAnswered, RequestClosed),
-    "give_up":         _rule(OPEN,                      WORK | DECISION | RESUMABLE, RequestClosed),
-    "reopen":          _rule(RESUMABLE,                 WORK,                        RequestReopened, RequestVerified),
-    "complete":        _rule(WORK | MEANING,            MEANING | CLOSED,            RequestClosed),
-    "block":           _rule(WORK | MEANING,            DECISION),
-    "retry":           _rule(DECISION,                  WORK | MEANING,              RetryDecided),
-    "retry_deferred":  _rule(CLOSED,                    CLOSED,                      RetryDecided),
-    "close_partially": _rule(DECISION,                  CLOSED,                      RequestClosed),
-    "forward":         _rule(OPEN | RESUMABLE,          FINAL,                       RequestClosed),
-    "withdraw":        _rule(OPEN | RESUMABLE,          FINAL,                       RequestWithdrawn, RequestClosed),
-    "lift":            _rule(CLOSED,                    CLOSED,                      LiftDecided),
-    "extend":          _rule(OPEN,                      OPEN,                        RequestExtended),
-    "redate":          _rule(OPEN,                      OPEN,                        RequestRedated),
+    # cause                 from              to                         published, in this order
+    "receive":         rule(NEW,              IDENTITY | WORK | PERSON,  RequestReceived, RequestVerified),
+    "verify":          rule(IDENTITY,         WORK,                      QuestionAnswered, RequestVerified),
+    "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
+    "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
+    "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     QuestionAnswered, RetryDecided, RequestClosed),
+    "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, RequestClosed),
+    "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
+    "complete":        rule(WORK | MEANING,   MEANING | CLOSED,          RequestClosed),
+    "block":           rule(WORK | MEANING,   PERSON),
+    "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
+    "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
+    "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
+    "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
+    "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, RequestClosed),
+    "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
+    "extend":          rule(OPEN,             OPEN,                      RequestExtended),
+    "redate":          rule(OPEN,             OPEN,                      RequestRedated),
 }
 # fmt: on

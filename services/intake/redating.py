@@ -15,7 +15,7 @@ from shared.domain.time_limit import Arrival, calc_version, due_on, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.patience import retry_while_unavailable
+from shared.runtime.loops import retry_while_unavailable
 
 BATCH = 1_000
 """Requests of one transaction: more would keep those who answer requests waiting."""

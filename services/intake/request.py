@@ -96,12 +96,16 @@ class Request(StoredRequest):
         noted = request.noted("question.sent", question=asked, condition_recorded=recorded)
         return replace(noted, published=(sent,), letter=(letter, {"question": words}))
 
-    def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy) -> Transition:
-        """The requester has said what they mean: the request goes on, or closes with what was done meanwhile."""
+    def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool) -> Transition:
+        """The requester has said what they mean: the request goes on, or closes with what was done meanwhile.
+
+        Where a system could not be searched, it goes on by ``identities`` that came with the answer; else a person
+        decides.
+        """
         if (
             self.question is None
-            or not (self.resumable or self.allows("answer"))
             or self.outcome is Outcome.UNIDENTIFIED
+            or not (self.resumable or self.allows("answer"))
         ):
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
         if self.resumable:
@@ -111,7 +115,11 @@ class Request(StoredRequest):
             return answered.then(Transition(request))
         if self.finished is not None:
             return answered.then(_closed(request, "answer", self.finished, at))
-        return answered.then(Transition(request.moved("answer", self.next_state)))
+        if not self.unsearched:
+            return answered.then(Transition(request.moved("answer", self.next_state)))
+        if not identities:
+            return answered.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
+        return answered.then(_retried(request.moved("answer", State.IN_PROGRESS)))
 
     def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition:
         """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on."""
@@ -128,7 +136,8 @@ class Request(StoredRequest):
         if self.finished is not None:
             return given_up.then(_closed(request, "give_up", request.amount_to(self.finished), at))
         if self.state is State.AWAITING_CLARIFICATION:
-            return given_up.then(Transition(request.moved("give_up", self.next_state)))
+            state = State.AWAITING_DECISION if self.unsearched else self.next_state
+            return given_up.then(Transition(request.moved("give_up", state)))
         return given_up
 
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition:
@@ -153,21 +162,27 @@ class Request(StoredRequest):
         waiting = self.moved("block", State.AWAITING_DECISION, tasks=event.tasks)
         return waiting.noted("decision.needed", operation=event.operation)
 
-    def retry(self) -> Transition:
-        """The failed tasks are to be tried again; of a closed erasure, what is kept and waits for a person."""
-        retried = Transition(self, (events.RetryDecided.about(self),))
-        if self.state is State.CLOSED and deferrals.await_a_person(self.tasks or ()):
-            return retried.then(self.noted("decision.made", decision="retry", deferred=True))
-        self.must_be_ours()
-        waits = self.question is not None and not self.given_up
-        request = self.moved("retry", State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS)
-        return retried.then(request.noted("decision.made", decision="retry"))
+    def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
+        """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.
+
+        They are asked once, unless a person asks again.
+        """
+        fresh = self.state is State.IN_PROGRESS and self.question is None and not self.unsearched
+        return fresh and deferrals.unsearched(reports) and not any(report.failure for report in reports)
+
+    def retry(self, at: datetime) -> Transition:
+        """A person wants what is not done tried again; of a closed erasure, what waits for a person."""
+        if self.state is State.CLOSED and deferrals.await_a_person(self.tasks):
+            return self.noted("decision.made", decision="retry", deferred=True).then(_retried(self))
+        decided = _decided(self, "retry", at)
+        waits = decided.request.question is not None and not self.given_up
+        state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
+        return decided.then(_retried(decided.request.moved("retry", state)))
 
     def close_partially(self, at: datetime) -> Transition:
         """A person closes it with what was done."""
-        self.must_be_ours()
-        decided = self.noted("decision.made", decision="close_partially")
-        return decided.then(_closed(self, "close_partially", Outcome.PARTIALLY_FULFILLED, at))
+        decided = _decided(self, "close_partially", at)
+        return decided.then(_closed(decided.request, "close_partially", Outcome.PARTIALLY_FULFILLED, at))
 
     def withdraw(self, at: datetime) -> Transition:
         """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
@@ -257,6 +272,20 @@ def _answered(request: Request, received_at: datetime) -> Transition:
     return replace(request.noted("question.answered", received_at=received_at.isoformat()), published=(event,))
 
 
+def _decided(request: Request, decision: str, at: datetime) -> Transition:
+    """A person has decided; they need not wait for an answer by what else the requester is known."""
+    request.must_be_ours()
+    if request.state is not State.AWAITING_CLARIFICATION:
+        return request.noted("decision.made", decision=decision)
+    if not request.unsearched:
+        raise IllegalTransition(f"a request that is {request.state} does not wait for a decision")
+    return _answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision))
+
+
+def _retried(request: Request) -> Transition:
+    return Transition(request, (events.RetryDecided.about(request),))
+
+
 def _deferred(request: Request, action: str, tasks: Sequence[TaskReport]) -> Transition:
-    updated = replace(request, tasks=deferrals.updated(request.tasks or (), tasks))
+    updated = replace(request, tasks=deferrals.updated(request.tasks, tasks))
     return updated.noted(action, systems=deferrals.outcomes(tasks))

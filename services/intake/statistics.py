@@ -11,7 +11,7 @@ from services.intake.lifecycle import State
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.runtime import metrics
-from shared.runtime.looking import run_periodically
+from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import Ranks
 from shared.storage.postgres import Connection
 

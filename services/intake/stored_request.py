@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from services.intake import deferrals
 from services.intake.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import TaskReport
@@ -73,6 +74,11 @@ class StoredRequest:
             "due_on": self.due_on.isoformat(),
             "calc_version": self.calc_version,
         }
+
+    @property
+    def unsearched(self) -> bool:
+        """Whether a system, or a part of it, could not be searched for the subject."""
+        return deferrals.unsearched(self.tasks)
 
     @property
     def given_up(self) -> bool:

@@ -129,6 +129,9 @@ class QuestionAsked(_Strict):
 class QuestionReply(_Strict):
     """What the requester answered."""
 
+    subject: SubjectClaim | None = Field(
+        default=None, description="what else they are known by, where a system could not be searched"
+    )
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
     received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
 

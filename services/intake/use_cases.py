@@ -30,6 +30,7 @@ from shared.domain.time_limit import Arrival, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.metrics import EXTENSIONS_REFUSED, REQUESTS
+from shared.storage.vault import encode_identities
 
 _PROPOSE = """
 INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
@@ -84,10 +85,10 @@ class UseCases:
             return (await requests.apply(request.withdraw(requests.tx.now))).state
 
     async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
-        """A person decides about a request whose downstream failed: try again, or close it as partially fulfilled."""
+        """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
         async with self._held(request_id, caller) as (requests, request):
-            retry = decision.decision == "retry"
-            return (await requests.apply(request.retry() if retry else request.close_partially(requests.tx.now))).state
+            decide = request.retry if decision.decision == "retry" else request.close_partially
+            return (await requests.apply(decide(requests.tx.now))).state
 
     async def lift(self, request_id: UUID, caller: Caller) -> State:
         """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
@@ -114,14 +115,19 @@ class UseCases:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:
-            BadRequest: the answer is said to have come in the future.
+            BadRequest: it is said to have come in the future, or names identities that nobody has asked for.
         """
         async with self._held(request_id, caller) as (requests, request):
             tx, received_at = requests.tx, reply.received_at or requests.tx.now
-            answered = request.answer(received_at, tx.now, self._policy)
+            answered = request.answer(received_at, tx.now, self._policy, identities=reply.subject is not None)
             if received_in_the_future(received_at, tx.now):
                 raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
+            if reply.subject and not request.unsearched:
+                raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
             await correspondence.seal(tx, request.subject_ref, "reply", "requester", reply.text.encode())
+            if reply.subject:
+                known = encode_identities(reply.subject.identities())
+                await correspondence.seal(tx, request.subject_ref, "identities", "requester", known)
             return (await requests.apply(answered)).state
 
     async def correct_arrival(self, request_id: UUID, correction: ReceiptCorrection, caller: Caller) -> date:

@@ -38,8 +38,8 @@ def router(vitals: ProbeTargets) -> APIRouter:
 
     @routes.get("/healthz")
     async def alive() -> JSONResponse:
-        still = vitals.heartbeats.still()
-        return JSONResponse({"loops_standing_still": still}, status_code=503 if still else 200)
+        stalled = vitals.heartbeats.stalled()
+        return JSONResponse({"loops_standing_still": stalled}, status_code=503 if stalled else 200)
 
     @routes.get("/readyz")
     async def ready() -> JSONResponse:

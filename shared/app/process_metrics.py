@@ -10,7 +10,7 @@ from shared.fulfilment import queue as tasks
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import run_periodically
+from shared.runtime.loops import run_periodically
 from shared.storage.evidence import ChainVerifier
 from shared.storage.postgres import Connection
 

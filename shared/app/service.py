@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -36,17 +36,16 @@ from shared.fulfilment import store as fulfilment
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
-from shared.messaging.consumer import Consumer, loop_of
+from shared.messaging.consumer import Consumer
 from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
 from shared.messaging.outbox import Relay
 from shared.messaging.producer import KafkaProducer
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import otlp_metrics, telemetry
-from shared.runtime.access import access
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import cancelled_from_within, run_periodically
-from shared.runtime.settings import KafkaSettings, Settings
-from shared.runtime.wakeup import Wakeup
+from shared.runtime.loops import Wakeup, cancelled_from_within, run_periodically
+from shared.runtime.settings import Settings
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool
 from shared.storage.vault import Vault
@@ -135,7 +134,7 @@ class Service:
         async with AsyncExitStack() as stack:
             pool = await connect_pool(settings.postgres, self.name)
             stack.push_async_callback(close_pool, pool)
-            producer = KafkaProducer(settings.kafka.bootstrap, access(settings.kafka))
+            producer = KafkaProducer(settings.kafka)
             await producer.start()
             stack.push_async_callback(producer.stop)
             vault, clock = Vault(keyring.load(settings.vault.keyring)), SystemClock()
@@ -173,7 +172,7 @@ class Service:
         inner = {_name(loop): loop(running) for loop in self._loops}
         if self.subscriptions:
             dispatcher = Dispatcher(self.subscriptions, unit_of_work, running.tracing, running.heartbeats)
-            consumer = _consumer(settings.kafka, self.name, self.reads)
+            consumer = Consumer(settings.kafka, self.name, self.reads)
             inner[loop_of(self.name)] = consumer.run(
                 dispatcher.handle, running.stopping, running.heartbeats, dispatcher.wants
             )
@@ -192,13 +191,13 @@ class Service:
             asked = sorted({step.system for step in steps} & {*downstreams.on_the_bus})
             if asked:  # a service hears the replies of those whom it asks, and the broker lets it hear no others
                 replies = Replies(unit_of_work, running.heartbeats)
-                consumer = _consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
+                consumer = Consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
                 inner[loop_of(replies.group)] = consumer.run(replies.handle, running.stopping, running.heartbeats)
         inner["machine"] = ProcessMetrics(unit_of_work).run(running.stopping, running.heartbeats)
         if endpoint := settings.telemetry.otlp_endpoint:
             inner["metrics"] = otlp_metrics.send(self.name, endpoint, running.stopping, running.heartbeats)
         inner["http"] = self._serve(running, producer)
-        relay = Relay(unit_of_work.pool, self.name, producer, unit_of_work.relay_wakeup)
+        relay = Relay(unit_of_work.pool, self.name, producer.send, unit_of_work.relay_wakeup)
         return [
             self._drain(inner, running, working),
             run_until_late({"relay": relay.run(working, running.heartbeats)}, working, settings.process.outbox_seconds),
@@ -270,7 +269,3 @@ def _probes_alone(probes: APIRouter) -> FastAPI:
     app = FastAPI(openapi_url=None)
     app.include_router(probes)
     return app
-
-
-def _consumer(settings: KafkaSettings, group: str, heard: Sequence[str]) -> Consumer:
-    return Consumer(settings.bootstrap, group, heard, settings.batch_records, access(settings))

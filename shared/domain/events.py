@@ -57,7 +57,11 @@ class Event(BaseModel):
 
 
 class TaskReport(BaseModel):
-    """What one downstream did, in counts: never what it held."""
+    """What one downstream did, in counts: never what it held.
+
+    ``not_searched``: why it, or a part of it, could not be searched for the subject. Without outcome and failure it was
+    not begun.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -71,6 +75,7 @@ class TaskReport(BaseModel):
     ground: str | None = None
     until: date | None = None
     failure: str | None = None
+    not_searched: str | None = None
 
 
 class RequestReceived(Event):
@@ -209,7 +214,7 @@ class FulfilmentCompleted(Event):
 
 
 class FulfilmentBlocked(Event):
-    """At least one downstream failed for good; a person must decide what happens next.
+    """At least one downstream failed for good or could not be searched; somebody must say what happens next.
 
     ``deferred``: it is the erasure of what had to be kept at first.
     """

@@ -22,8 +22,12 @@ ACCOMPANYING = frozenset({Operation.ESCALATE, Operation.FLAG})
 """What goes along with a request and is no part of its answer: its failure stops nobody's request."""
 
 
+ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
+"""What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
+
+
 class TaskOutcome(StrEnum):
-    """What a downstream did, after looking again."""
+    """What a downstream did, after looking again; ``not_searched``: nothing that is known could be searched by."""
 
     LOCATED = "located"
     EXPORTED = "exported"
@@ -32,6 +36,14 @@ class TaskOutcome(StrEnum):
     ESCALATED = "escalated"
     NO_MATCH = "no_match"
     RETAINED = "retained"
+    NOT_SEARCHED = "not_searched"
+
+
+class Unsearched(StrEnum):
+    """Why a system, or a part of it, could not be searched for a subject: that is not the same as finding nothing."""
+
+    NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
+    NUMBER_WITHOUT_PERIOD = "number_without_period"
 
 
 @dataclass(frozen=True, slots=True)

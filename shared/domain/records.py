@@ -5,19 +5,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One record for the broker; ``key`` decides the partition and so the order."""
+    """A record for the broker or from it; ``key`` decides the partition and so the order."""
 
     topic: str
     key: bytes
     value: bytes
     headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumedRecord:
-    """A record as it came from the broker."""
-
-    topic: str
-    key: bytes
-    value: bytes
-    headers: dict[str, str]

@@ -3,6 +3,7 @@
 Every operation takes a sequence of tasks and returns one result for each, in the same order:
 
     Receipt      it was done and looked at again
+    NotSearched  nothing that is known of the subject can be searched by here, so nothing was done or found out
     Pending      the system works on it; ask again later
     Unavailable  it could not be reached or was busy: the engine retries with backoff
     Refused      it will never work as asked; a person must look (subclasses name why)
@@ -21,7 +22,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Receipt:
     """Proof of one task: counts in rows or objects, before and after.
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
-    ``identities`` and ``records`` are personal data: the engine puts them in the vault, never on the bus.
+    ``not_searched``: why a part could not be searched, where the rest was. ``identities`` and ``records`` are personal
+    data: the engine puts them in the vault, never on the bus.
     """
 
     task_id: UUID
@@ -79,8 +81,17 @@ class Receipt:
     ground: str | None = None
     until: date | None = None
     reference: str | None = None
+    not_searched: Unsearched | None = None
     identities: tuple[Identity, ...] = ()
     records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotSearched:
+    """The subject could not be searched for: who asks is asked for what would help, or a person decides."""
+
+    task_id: UUID
+    reason: Unsearched
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Pending:
     retry_in: timedelta
 
 
-Result = Receipt | Pending | Unavailable | Refused
+Result = Receipt | NotSearched | Pending | Unavailable | Refused
 Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 """Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash."""
 

@@ -1,4 +1,4 @@
-"""The order in which downstreams are worked: what yields identities is located first and erased last.
+"""The order in which downstreams are worked: what yields identities is located first, and erased last.
 
 Pure: works on what each system declares, not on what is found.
 """
@@ -23,16 +23,21 @@ class System:
 def stages(systems: Sequence[System], operation: Operation) -> Stages:
     """The stages of an operation over these systems; tasks of one stage may run side by side.
 
-    For ``erase``, systems that yield what another one needs are located first and erased after those others. For every
-    other operation such a system simply goes first: doing it yields the identities. A circle of systems that need one
-    another's identities is worked in one stage, each with what is known by then.
+    Systems that yield what another one needs are located first, so that what any of them yields reaches every other
+    system; then all do it, for ``erase`` each of those only after the ones that depend on it. Where nobody waits for
+    what another yields, nobody is located.
     """
-    layers = _layers(systems)
-    if operation is not Operation.ERASE:
-        return tuple(tuple(Step(system.name, operation) for system in layer) for layer in layers)
-    located = tuple(tuple(Step(s.name, Operation.LOCATE) for s in layer) for layer in layers[:-1])
-    erased = tuple(tuple(Step(s.name, operation) for s in layer) for layer in reversed(layers))
-    return located + erased
+    layers, last = _layers(systems)
+    # In a circle of systems that need one another's identities each learns of the others' in turn.
+    located = [layer for layer, in_a_circle in layers for _ in (layer if in_a_circle else [layer])]
+    groups = [last, *(layer for layer, _ in reversed(layers))]
+    worked = groups if operation is Operation.ERASE else [[each for group in groups for each in group]]
+    return tuple(
+        tuple(Step(system.name, verb) for system in layer)
+        for verb, order in ((Operation.LOCATE, located), (operation, worked))
+        for layer in order
+        if layer
+    )
 
 
 def only(planned: Stages, systems: frozenset[str], operation: Operation) -> Stages:
@@ -48,23 +53,16 @@ def only(planned: Stages, systems: frozenset[str], operation: Operation) -> Stag
     return tuple(stage for stage in kept if stage)
 
 
-def _layers(systems: Sequence[System]) -> list[list[System]]:
-    """Systems in the order of their needs; the last layer holds all whose yields nobody waits for."""
+def _layers(systems: Sequence[System]) -> tuple[list[tuple[list[System], bool]], list[System]]:
+    """Systems in the order of their needs, and whether they form a circle; then those whose yields nobody waits for."""
     waiting = list(systems)
-    layers: list[list[System]] = []
-    while True:
-        feeding = [
-            s for s in waiting if _feeds(s, waiting) and not any(_feeds_one(o, s) for o in waiting if o is not s)
-        ]
-        if not feeding:
-            return [*layers, waiting] if waiting else layers
-        layers.append(feeding)
-        waiting = [system for system in waiting if system not in feeding]
+    layers: list[tuple[list[System], bool]] = []
+    while feeding := [s for s in waiting if any(_feeds(s, other) for other in waiting if other is not s)]:
+        first = [s for s in feeding if not any(_feeds(other, s) for other in feeding if other is not s)]
+        layers.append((first or feeding, not first))
+        waiting = [system for system in waiting if system not in (first or feeding)]
+    return layers, waiting
 
 
-def _feeds(system: System, others: Sequence[System]) -> bool:
-    return any(_feeds_one(system, other) for other in others if other is not system)
-
-
-def _feeds_one(giver: System, taker: System) -> bool:
-    return bool(giver.yields & taker.needs) and not taker.yields >= giver.yields
+def _feeds(giver: System, taker: System) -> bool:
+    return bool(giver.yields & taker.needs)

@@ -9,7 +9,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 
 async def retry(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
-    """Try the failed tasks again, as a person decided."""
+    """Go on with what is blocked: a person decided so, or more is known of the subject now."""
     await fulfilment.retry(tx, [event.request_id for event in events])
 
 

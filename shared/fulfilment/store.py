@@ -11,10 +11,31 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
-from shared.domain.operations import ACCOMPANYING, Operation, TaskOutcome
+from shared.domain.operations import ACCOMPANYING, Operation, Stages, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.plan import only
 from shared.messaging.unit_of_work import UnitOfWork
+
+_UNSEARCHED = """
+SELECT f.fulfilment_id, f.request_id, f.operation, f.due_on, f.stages,
+       (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id) AS systems
+FROM fulfilment f
+WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
+    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.operation = f.operation
+                           AND t.receipt ? 'not_searched' AND t.state = 'done')
+ORDER BY f.fulfilment_id FOR UPDATE
+"""
+# What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
+_SUPERSEDED = """
+UPDATE task SET receipt = receipt - 'not_searched',
+                state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
+                             ELSE 'cancelled' END
+WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
+"""
+_ANEW = """
+UPDATE fulfilment SET state = 'open', stages = $2 + $3::int, stage = $2, open_tasks = $4, failed_tasks = 0
+WHERE fulfilment_id = $1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,58 +105,43 @@ async def open_all(tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> 
     """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
     fulfilments: list[tuple[object, ...]] = []
     tasks: list[tuple[object, ...]] = []
-    for new_fulfilment in new_fulfilments:
-        stages = tx.plans[new_fulfilment.operation]
-        if new_fulfilment.systems is not None:
-            stages = only(stages, new_fulfilment.systems, new_fulfilment.operation)
+    for new in new_fulfilments:
+        stages = tx.plans[new.operation]
+        if new.systems is not None:
+            stages = only(stages, new.systems, new.operation)
         if not stages:
-            raise Misconfigured(f"no downstream system can {new_fulfilment.operation}: declare one")
+            raise Misconfigured(f"no downstream system can {new.operation}: declare one")
         fulfilment_id = uuid7()
-        trace = tx.traces.get(new_fulfilment.request_id)
-        what = (
-            fulfilment_id,
-            new_fulfilment.request_id,
-            new_fulfilment.subject_ref,
-            new_fulfilment.right,
-            new_fulfilment.operation,
-        )
-        how = (
-            dict(new_fulfilment.details),
-            new_fulfilment.due_on,
-            len(stages),
-            0,
-            len(stages[0]),
-            0,
-            "open",
-            trace,
-            tx.now,
-        )
-        fulfilments.append(what + how)
-        for number, stage in enumerate(stages):
-            state = "waiting" if number else "ready"
-            tasks.extend(
-                (
-                    uuid7(),
-                    fulfilment_id,
-                    step.system,
-                    step.operation,
-                    number,
-                    new_fulfilment.due_on,
-                    state,
-                    0,
-                    tx.now,
-                    {},
-                )
-                for step in stage
+        fulfilments.append(
+            (
+                *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
+                *(new.due_on, len(stages), 0, len(stages[0]), 0, "open", tx.traces.get(new.request_id), tx.now),
             )
-        for step in stages[0]:
-            tx.wake(step.system, step.operation)
-        systems: JsonValue = [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
-        tx.log_evidence(
-            new_fulfilment.request_id, "fulfilment.opened", {"operation": new_fulfilment.operation, "stages": systems}
         )
+        tasks += _tasks(tx, fulfilment_id, stages, new.due_on)
+        tx.log_evidence(new.request_id, "fulfilment.opened", {"operation": new.operation, "stages": _named(stages)})
     await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
     await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+
+
+def _tasks(
+    tx: UnitOfWork, fulfilment_id: UUID, stages: Stages, due_on: date, first: int = 0
+) -> list[tuple[object, ...]]:
+    """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
+    for step in stages[0]:
+        tx.wake(step.system, step.operation)
+    return [
+        (
+            *(uuid7(), fulfilment_id, step.system, step.operation, first + number, due_on),
+            *("waiting" if number else "ready", 0, tx.now, {}),
+        )
+        for number, stage in enumerate(stages)
+        for step in stage
+    ]
+
+
+def _named(stages: Stages) -> JsonValue:
+    return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
 
 
 async def fan_in(
@@ -174,8 +180,23 @@ async def fan_in(
         await _complete(tx, complete, conclude)
 
 
-async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
-    """Makes the failed tasks of these requests ready again, as a person decided."""
+async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
+    """Goes on with what is blocked: what failed is tried again; where a system could not be searched, all begins anew.
+
+    More may be known of the subject by now, and what one system yields reaches every other: so everything is searched
+    again, by tasks of its own, and what was done before stays on the report. Returns the requests that begin anew.
+    """
+    unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
+    for fulfilment_id, request_id, operation, due_on, first, systems in unsearched:
+        planned = (tuple(step for step in stage if step.system in systems) for stage in tx.plans[Operation(operation)])
+        stages = tuple(stage for stage in planned if stage)
+        if not stages:
+            raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
+        await tx.connection.execute(_SUPERSEDED, fulfilment_id)
+        await tx.connection.execute(_ANEW, fulfilment_id, first, len(stages), len(stages[0]))
+        tasks = _tasks(tx, fulfilment_id, stages, due_on, first)
+        await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+        tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": _named(stages)})
     rows = await tx.connection.fetch(
         "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2"
         " FROM fulfilment f WHERE f.request_id = ANY($1) AND f.state = 'blocked'"
@@ -193,6 +214,7 @@ async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
     )
     for _, system, operation in rows:
         tx.wake(system, operation)
+    return {row[1] for row in unsearched}
 
 
 async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
@@ -259,7 +281,8 @@ async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Opera
 
 async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
     for blocked in await _end(tx, ids, "blocked"):
-        failures: JsonValue = {report.system: report.failure for report in blocked.reports if report.failure}
+        reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}
+        failures: JsonValue = {system: reason for system, reason in reasons.items() if reason}
         tx.log_evidence(
             blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures}
         )
@@ -286,7 +309,7 @@ async def _end(tx: UnitOfWork, ids: Sequence[UUID], state: str) -> list[Complete
     )
     tasks = await tx.connection.fetch(
         "SELECT fulfilment_id, task_id, system, operation, receipt, failure FROM task"
-        " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed') ORDER BY stage, system",
+        " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed', 'waiting') ORDER BY stage, system",
         ids,
     )
     reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}

@@ -19,23 +19,21 @@ from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Pending, Receipt, Result, Task
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
+from shared.downstreams.contract import NotSearched, Pending, Receipt, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment import task_metrics
 from shared.fulfilment.queue import Claim, Conclusion
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.runtime import metrics, retry, telemetry
+from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.patience import retry_while_unavailable
+from shared.runtime.loops import backoff, retry_while_unavailable
 from shared.runtime.settings import WorkSettings
 from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.vault import Sealing, SubjectData, encode_identities
 
 log = logging.getLogger(__name__)
-
-NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
 
 
 class Downstream(Protocol):
@@ -119,7 +117,7 @@ class Worker:
             elif statement is None:
                 results[claim.task_id] = KeyGone("the subject's key was shredded before this task was worked")
             elif self._downstream.needs and not any(i.type in self._downstream.needs for i in statement.identities):
-                results[claim.task_id] = Receipt(claim.task_id, TaskOutcome.NO_MATCH, ground=NOTHING_TO_SEARCH_BY)
+                results[claim.task_id] = NotSearched(claim.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
             else:
                 asked.append(self._task(claim, statement))
         if asked:
@@ -203,7 +201,8 @@ class Worker:
             for conclusion, _ in kept:
                 self._record(tx, conclusion)
                 if conclusion.state != "ready":
-                    concluded.setdefault(conclusion.claim.fulfilment_id, Counter())[conclusion.state] += 1
+                    stuck = conclusion.state == "failed" or "not_searched" in (conclusion.receipt or {})
+                    concluded.setdefault(conclusion.claim.fulfilment_id, Counter())["failed" if stuck else "done"] += 1
             if concluded:
                 await fulfilment.fan_in(tx, concluded, self._conclude)
         task_metrics.count(tx.service, self._step, (conclusion for conclusion, _ in kept), tx.now)
@@ -212,10 +211,14 @@ class Worker:
         match result:
             case Receipt():
                 return Conclusion(claim, "done", _counts(result), None, now)
+            case NotSearched(task_id, reason):
+                matters = reason if self._operation in ANSWERING else None
+                counts = _counts(Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters))
+                return Conclusion(claim, "done", counts, None, now)
             case Pending():
                 return Conclusion(claim, "ready", None, None, now + result.retry_in)
             case Unavailable():
-                pause = retry.pause(claim.attempt, self._settings)
+                pause = backoff(claim.attempt, self._settings)
                 return Conclusion(claim, "ready", None, result.code, now + pause)
             case Refused():
                 return Conclusion(claim, "failed", None, result.code, now)
@@ -293,4 +296,6 @@ def _counts(receipt: Receipt) -> dict[str, JsonValue]:
         counts["until"] = receipt.until.isoformat()
     if receipt.reference:
         counts["reference"] = receipt.reference
+    if receipt.not_searched:
+        counts["not_searched"] = receipt.not_searched
     return counts

@@ -7,13 +7,14 @@ from typing import Any
 
 from shared.domain.errors import DsrError
 from shared.domain.events import Event
-from shared.domain.records import ConsumedRecord
+from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.messaging import consumer, inbox
+from shared.messaging import inbox
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.patience import retry_while_unavailable
+from shared.runtime.loops import retry_while_unavailable
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    record: ConsumedRecord
+    record: Message
     event: Event
     handler: Handler
 
@@ -52,7 +53,7 @@ class Dispatcher:
         self._transactions = unit_of_work
         self._tracing = tracing
         self._heartbeats = heartbeats
-        self._loop = consumer.loop_of(unit_of_work.service)
+        self._loop = loop_of(unit_of_work.service)
         for kind in subscriptions:  # told at zero from the start: or the first dead letter would be no increase
             metrics.HEARD.labels(unit_of_work.service, kind, "dead_letter")
 
@@ -61,7 +62,7 @@ class Dispatcher:
         kind, right = _kind_and_right(headers)
         return (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS)
 
-    async def handle(self, records: Sequence[ConsumedRecord]) -> None:
+    async def handle(self, records: Sequence[Message]) -> None:
         """Handles a batch for good: repeats are absorbed, bad records set aside one by one, an outage is waited out."""
         try:
             await retry_while_unavailable(lambda: self._together(records), self._loop, self._heartbeats)
@@ -73,7 +74,7 @@ class Dispatcher:
             for record in records:
                 await self.handle([record])
 
-    async def _together(self, records: Sequence[ConsumedRecord]) -> None:
+    async def _together(self, records: Sequence[Message]) -> None:
         parsed = [self._parse(record) for record in records]
         async with self._transactions.begin() as tx:
             fresh = await inbox.fresh(tx.connection, [p.event.event_id for p in parsed], tx.now)
@@ -89,7 +90,7 @@ class Dispatcher:
         for p in new:
             metrics.HEARD.labels(self._transactions.service, p.record.headers["ce_type"], "handled").inc()
 
-    async def _set_aside(self, record: ConsumedRecord, error: Exception) -> None:
+    async def _set_aside(self, record: Message, error: Exception) -> None:
         """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
         service = self._transactions.service
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
@@ -98,7 +99,7 @@ class Dispatcher:
             tx.set_aside(record, reason)
         metrics.HEARD.labels(service, record.headers.get("ce_type", "unknown"), "dead_letter").inc()
 
-    def _parse(self, record: ConsumedRecord) -> _Parsed:
+    def _parse(self, record: Message) -> _Parsed:
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
         event, handler = self._wanted[kind.encode(), right.encode()]
         return _Parsed(record, event.model_validate_json(record.value), handler)

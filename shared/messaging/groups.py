@@ -10,7 +10,6 @@ from aiokafka.errors import CommitFailedError
 
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
-from shared.runtime.access import access
 from shared.runtime.settings import KafkaSettings
 
 
@@ -51,7 +50,7 @@ async def _group(
     settings: KafkaSettings, service: ServiceName
 ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
     """A look at a service's group from outside, with every partition that it hears."""
-    arguments = {"bootstrap_servers": settings.bootstrap, **access(settings)}
+    arguments = settings.client()
     admin = AIOKafkaAdminClient(**arguments)
     await admin.start()
     try:

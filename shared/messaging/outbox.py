@@ -10,10 +10,10 @@ import orjson
 from shared.domain.events import Event, type_of
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
-from shared.messaging.producer import BusAway, Producer
+from shared.messaging.producer import BusAway, Send
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.wakeup import Wakeup
+from shared.runtime.loops import Wakeup
 from shared.storage.postgres import AWAY, Connection
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,10 @@ async def insert(connection: Connection, messages: Sequence[Message]) -> None:
 class Relay:
     """Sends the outbox of one schema in order of position; only one relay per schema is at work at a time."""
 
-    def __init__(self, pool: asyncpg.Pool, service: ServiceName, producer: Producer, wakeup: Wakeup) -> None:
+    def __init__(self, pool: asyncpg.Pool, service: ServiceName, send: Send, wakeup: Wakeup) -> None:
         self._pool = pool
         self._service = service
-        self._producer = producer
+        self._send = send
         self._bell = wakeup
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
@@ -99,7 +99,7 @@ class Relay:
             "SELECT position, topic, key, value, headers FROM outbox ORDER BY position LIMIT $1", _BATCH
         )
         if rows:
-            await self._producer.send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
+            await self._send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
             await connection.execute("DELETE FROM outbox WHERE position = ANY($1)", [r[0] for r in rows])
             metrics.RELAYED.labels(self._service).inc(len(rows))
         return len(rows), rows[-1][0] if rows else 0

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -12,7 +11,7 @@ from aiokafka.partitioner import murmur2
 
 from shared.domain.errors import DsrError
 from shared.domain.records import Message
-from shared.runtime.access import Access
+from shared.runtime.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
@@ -21,24 +20,21 @@ _STOP_SECONDS = 5.0
 _BATCH_BYTES = 512 * 1024
 
 
+Send = Callable[[Sequence[Message]], Awaitable[None]]
+"""Sends messages in order and returns once the broker has all of them, or raises ``BusAway``."""
+
+
 class BusAway(DsrError):
     """The broker did not acknowledge in time; nothing is lost, the same is sent again later."""
 
     code = "bus_away"
 
 
-class Producer(Protocol):
-    """Sends messages; returns when the broker has all of them."""
-
-    async def send(self, messages: Sequence[Message]) -> None: ...
-
-
 class KafkaProducer:
     """An idempotent producer (``acks=all``) that is made anew after the broker was away."""
 
-    def __init__(self, bootstrap: str, access: Access | None = None) -> None:
-        self._bootstrap = bootstrap
-        self._access = access or {}
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._retired: set[asyncio.Task[None]] = set()
         self._connecting = asyncio.Lock()
@@ -89,20 +85,19 @@ class KafkaProducer:
 
     async def _connect(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **self._settings.client(),
             enable_idempotence=True,
             acks="all",
             max_batch_size=_BATCH_BYTES,
             max_request_size=4 * _BATCH_BYTES,
             request_timeout_ms=10_000,
             retry_backoff_ms=100,
-            **self._access,
         )
         try:
             await producer.start()
         except (KafkaError, OSError) as error:
             await producer.stop()
-            message = f"no broker at {self._bootstrap}: {type(error).__name__}"
+            message = f"no broker at {self._settings.bootstrap}: {type(error).__name__}"
             raise BusAway(message) from error
         return producer
 

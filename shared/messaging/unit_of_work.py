@@ -11,10 +11,10 @@ from shared.domain import topics
 from shared.domain.clock import Clock
 from shared.domain.events import Event
 from shared.domain.operations import Operation, Stages
-from shared.domain.records import ConsumedRecord, Message
+from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
-from shared.runtime.wakeup import Wakeup
+from shared.runtime.loops import Wakeup
 from shared.storage import evidence
 from shared.storage.postgres import Connection
 from shared.storage.vault import Vault
@@ -38,12 +38,15 @@ class UnitOfWork:
         self._messages: list[Message] = []
         self._entries: list[evidence.Entry] = []
 
-    def publish(self, event: Event) -> None:
-        """Says it on the bus, once this transaction has committed; it occurred at the instant of the transaction."""
-        event = event.model_copy(update={"occurred_at": self.now})
-        self._messages.append(outbox.message(event, self.service, self.traces.get(event.request_id)))
+    def publish(self, event: Event, trace: str | None = None) -> None:
+        """Publishes once this transaction has committed, at whose instant the event occurred.
 
-    def set_aside(self, record: ConsumedRecord, reason: str) -> None:
+        ``trace`` is the ``traceparent`` of a request that is not in hand.
+        """
+        event = event.model_copy(update={"occurred_at": self.now})
+        self._messages.append(outbox.message(event, self.service, trace or self.traces.get(event.request_id)))
+
+    def set_aside(self, record: Message, reason: str) -> None:
         """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
         why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": self.now.isoformat()}
         topic = topics.dead_letters(self.service)

@@ -28,7 +28,7 @@ from prometheus_client.samples import Sample
 from shared.domain.topics import ServiceName
 from shared.runtime.disclosure import everybody
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.looking import sleep_until_stopped
+from shared.runtime.loops import sleep_until_stopped
 
 EVERY_SECONDS = 15.0
 _STARTED = time.time_ns()

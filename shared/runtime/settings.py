@@ -1,11 +1,13 @@
 """Settings, read once from the environment when a service starts and passed down; one small group per concern."""
 
+import ssl
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.domain.errors import Misconfigured
 from shared.storage.postgres import PostgresSettings
 
 
@@ -25,6 +27,28 @@ class KafkaSettings(BaseSettings):
     username: str | None = Field(default=None, description="the service's own user at the broker")
     password: SecretStr | None = Field(default=None, description="that user's password")
     ca_file: Path | None = Field(default=None, description="PEM file of who signed the broker's certificate")
+
+    def client(self) -> dict[str, Any]:
+        """The arguments that every client of the broker takes alike: where it is, encryption and user.
+
+        Raises:
+            Misconfigured: half of what proves the user is missing.
+        """
+        arguments: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap,
+            "security_protocol": self.security_protocol,
+        }
+        if self.security_protocol.endswith("SSL"):
+            arguments["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
+        if self.security_protocol.startswith("SASL"):
+            if self.username is None or self.password is None:
+                raise Misconfigured(f"{self.security_protocol} needs DSR_KAFKA_USERNAME and DSR_KAFKA_PASSWORD")
+            arguments |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password.get_secret_value(),
+            }
+        return arguments
 
 
 class HttpSettings(BaseSettings):

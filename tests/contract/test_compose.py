@@ -18,7 +18,7 @@ from deploy.local.paths import ROOT
 from deploy.local.postgres_databases import wait_for
 from shared.domain.topics import ServiceName
 from shared.storage import grants
-from tests.fixtures.observation import GRAFANA
+from tests.fixtures.observation import DASHBOARDS, GRAFANA
 
 COMPOSE = ROOT / "compose.yaml"
 COMPOSED = yaml.safe_load(COMPOSE.read_text())
@@ -123,12 +123,12 @@ def test_grafana_finds_dashboards_and_the_sources_that_they_ask() -> None:
     mounts = dict(volume.split(":")[:2] for volume in grafana["volumes"])
     provisioning = GRAFANA / "provisioning"
     provider = yaml.safe_load((provisioning / "dashboards" / "dsr.yaml").read_text())["providers"][0]
-    assert mounts["./deploy/grafana/dashboards"] == provider["options"]["path"]
+    assert mounts[f"./{DASHBOARDS.relative_to(ROOT)}"] == provider["options"]["path"]
     assert mounts["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
     text = (provisioning / "datasources" / "dsr.yaml").read_text()
     assert set(re.findall(r"\$\{(\w+)\}", text)) <= set(grafana["environment"])
     sources = yaml.safe_load(text)["datasources"]
-    used = {(ref["uid"], ref["type"]) for ref in sources_of(*(GRAFANA / "dashboards").glob("*.json"))}
+    used = {(ref["uid"], ref["type"]) for ref in sources_of(*DASHBOARDS.glob("*.json"))}
     assert used
     assert used <= {(source["uid"], source["type"]) for source in sources}
     assert grafana["environment"]["DSR_GRAFANA_PROMETHEUS_URL"] == "http://prometheus:9090"

@@ -21,7 +21,7 @@ import pytest
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
 from tests.fixtures.live import Live
-from tests.fixtures.observation import GRAFANA, Asked, asked
+from tests.fixtures.observation import DASHBOARDS, Asked, asked
 from tests.fixtures.prometheus import Prometheus, QueryError
 from tests.fixtures.trouble import in_trouble, seen
 
@@ -152,7 +152,7 @@ async def test_the_timeline_of_one_request_is_read_out_of_the_evidence(live: Liv
 
 
 async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and_its_trace(live: Live) -> None:
-    page = json.loads((GRAFANA / "dashboards" / "one-request.json").read_text())
+    page = json.loads((DASHBOARDS / "one-request.json").read_text())
     (trace_query,) = [each["query"] for each in page["templating"]["list"] if each["name"] == "trace_id"]
     trace_id = secrets.token_hex(16)
     traced = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
@@ -174,7 +174,7 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
     assert links["Trace (tracing UI)"] == f"http://tracing/trace/{trace_id}"
     panes = json.loads(parse_qs(urlsplit(links["Trace (Tempo)"]).query)["panes"][0])
     assert panes["dsr"]["queries"][0]["query"] == trace_id
-    boards = {f"/d/{json.loads(path.read_text())['uid']}" for path in (GRAFANA / "dashboards").glob("*.json")}
+    boards = {f"/d/{json.loads(path.read_text())['uid']}" for path in DASHBOARDS.glob("*.json")}
     assert {url for url in links.values() if url.startswith("/d/")} <= boards
 
 

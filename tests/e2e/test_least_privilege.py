@@ -106,15 +106,14 @@ async def drop_roles(dsn: str, passwords: dict[ServiceName, str]) -> None:
 @asynccontextmanager
 async def team(broker: Guarded) -> AsyncIterator[None]:
     """A team with its own user that hears its tasks and answers that it knows nobody."""
-    access = broker.as_user(f"dsr-team-{TEAM}")
+    settings = broker.as_user(f"dsr-team-{TEAM}")
     consumer = AIOKafkaConsumer(
         topics.tasks(TEAM),
-        bootstrap_servers=broker.bootstrap,
         group_id=f"team-{TEAM}",
         auto_offset_reset="earliest",
-        **access,
+        **settings.client(),
     )
-    producer = KafkaProducer(broker.bootstrap, access)
+    producer = KafkaProducer(settings)
 
     async def answer() -> None:
         async for record in consumer:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from collections import Counter
 
 import pytest
 
@@ -31,6 +32,7 @@ async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject
 
 async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(live: Live) -> None:
     stranger = {
+        "account_id": "C9999999",
         "email": "stranger@example.com",
         "phones": [{"number": "+493099999999", "since": "2024-01-01T00:00:00Z"}],
     }
@@ -62,6 +64,26 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
     assert categories <= {record["category"] for record in everything["records"]}
     assert len(calls) == 50
     assert {call["caller"] for call in calls} == {subject.phone}
+
+
+async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_and_then_found(live: Live) -> None:
+    subject = live.somebody()
+    everything = subject.submission()["subject"]
+    async with live.api() as client:
+        asked = {**subject.submission("access"), "subject": {"account_id": subject.account_id}}
+        request_id = await client.submit(asked)
+        waiting = await client.follow(request_id, "awaiting_clarification")
+        answer = {"text": "These are mine.", "subject": everything}
+        (await client.post(f"/v1/requests/{request_id}/reply", json=answer)).raise_for_status()
+        view = await client.follow(request_id, "closed")
+        package = await client.get(f"/v1/requests/{request_id}/package")
+
+    lacking = {task["system"]: task.get("not_searched") for task in waiting["tasks"]}
+    assert lacking == {"customers": None, "calls": "nothing_to_search_by", "tickets": "nothing_to_search_by"}
+    assert view["outcome"] == "fulfilled"
+    with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
+        records = json.loads(archive.read("data.json"))["records"]
+    assert Counter(record["category"] for record in records) == {"account": 1, "call": 50, "ticket": 5}
 
 
 async def test_the_package_is_sealed_at_rest_and_for_nobody_else(live: Live) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
-from deploy import k8s_documents
+from deploy.k8s.generate.topics import declared
 from deploy.local.kafka import ADMIN
 from shared.domain import topics
 from shared.domain.records import Message
@@ -32,9 +32,9 @@ def full(guarded: Guarded) -> Guarded:
     """The same, with a record on every topic, put there by who may do all."""
 
     async def fill() -> None:
-        admin = KafkaProducer(guarded.bootstrap, guarded.as_user(ADMIN))
+        admin = KafkaProducer(guarded.as_user(ADMIN))
         await admin.start()
-        await admin.send([Message(topic, b"key", b"value") for topic in k8s_documents.declared([SYSTEM])])
+        await admin.send([Message(topic, b"key", b"value") for topic in declared([SYSTEM])])
         await admin.stop()
 
     asyncio.run(fill())
@@ -43,7 +43,7 @@ def full(guarded: Guarded) -> Guarded:
 
 @pytest.fixture
 async def producer(guarded: Guarded, request: pytest.FixtureRequest) -> AsyncIterator[KafkaProducer]:
-    made = KafkaProducer(guarded.bootstrap, guarded.as_user(f"dsr-{request.param}"))
+    made = KafkaProducer(guarded.as_user(f"dsr-{request.param}"))
     await made.start()
     yield made
     given_up = [task for task in asyncio.all_tasks() if "_retire" in repr(task.get_coro())]
@@ -55,10 +55,9 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
     """Whether that user can read the topic as a member of the group."""
     consumer: Any = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=guarded.bootstrap,
         group_id=group,
         auto_offset_reset="earliest",
-        **guarded.as_user(user),
+        **guarded.as_user(user).client(),
     )
     try:
         await consumer.start()
@@ -88,7 +87,7 @@ async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
 @pytest.mark.parametrize("service", ServiceName)
 async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Guarded, service: ServiceName) -> None:
     user = f"dsr-{service}"
-    heard = {topic for topic in k8s_documents.declared([SYSTEM]) if await hears(full, user, service, topic)}
+    heard = {topic for topic in declared([SYSTEM]) if await hears(full, user, service, topic)}
     expected: set[str] = {topic for topic, street in TOPIC_ACCESS.items() if service in street.readers}
     if service is ServiceName.ERASURE:  # who asks the team hears its answers, in a group of their own
         assert await hears(full, user, f"{service}-replies", topics.replies(SYSTEM))
@@ -98,7 +97,7 @@ async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Gu
 
 async def test_a_team_hears_its_tasks_and_nothing_else(full: Guarded) -> None:
     user, group = f"dsr-team-{SYSTEM}", f"team-{SYSTEM}"
-    heard = {topic for topic in k8s_documents.declared([SYSTEM]) if await hears(full, user, group, topic)}
+    heard = {topic for topic in declared([SYSTEM]) if await hears(full, user, group, topic)}
     assert heard == {topics.tasks(SYSTEM)}
 
 

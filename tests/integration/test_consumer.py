@@ -13,11 +13,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
-from shared.domain.records import ConsumedRecord, Message
+from shared.domain.records import Message
 from shared.messaging.admin import create_topics, declared
 from shared.messaging.consumer import Consumer, Handle
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import KafkaSettings
 from tests.fixtures.told import comes_to
 
 
@@ -25,7 +26,7 @@ class Listener:
     """Keeps what it heard, and says when it has heard enough."""
 
     def __init__(self, enough: int) -> None:
-        self.batches: list[list[ConsumedRecord]] = []
+        self.batches: list[list[Message]] = []
         self.done = asyncio.Event()
         self._enough = enough
 
@@ -34,7 +35,7 @@ class Listener:
         """Everything that was heard, in order."""
         return [record.value for batch in self.batches for record in batch]
 
-    async def handle(self, records: Sequence[ConsumedRecord]) -> None:
+    async def handle(self, records: Sequence[Message]) -> None:
         """Hears a batch."""
         self.batches.append(list(records))
         if len(set(self.values)) >= self._enough:
@@ -45,7 +46,9 @@ class Listener:
 async def consuming(bootstrap: str, group: str, topic: str, handle: Handle) -> AsyncIterator[None]:
     """A consumer at work; at the end it commits and leaves."""
     stopping = asyncio.Event()
-    task = asyncio.create_task(Consumer(bootstrap, group, [topic], 500).run(handle, stopping, Heartbeats()))
+    task = asyncio.create_task(
+        Consumer(KafkaSettings(bootstrap=bootstrap), group, [topic]).run(handle, stopping, Heartbeats())
+    )
     yield
     stopping.set()
     async with asyncio.timeout(30):
@@ -63,7 +66,7 @@ async def topic(kafka_bootstrap: str) -> str:
 @pytest.fixture
 async def producer(kafka_bootstrap: str) -> AsyncIterator[KafkaProducer]:
     """A producer that is closed afterwards."""
-    producer = KafkaProducer(kafka_bootstrap)
+    producer = KafkaProducer(KafkaSettings(bootstrap=kafka_bootstrap))
     yield producer
     await producer.stop()
 
@@ -93,7 +96,7 @@ async def test_the_lag_is_told_while_a_batch_is_stuck_and_ends_when_it_is_heard(
 ) -> None:
     listener, stuck, go_on = Listener(8), asyncio.Event(), asyncio.Event()
 
-    async def handle(records: Sequence[ConsumedRecord]) -> None:
+    async def handle(records: Sequence[Message]) -> None:
         stuck.set()
         await go_on.wait()
         await listener.handle(records)
@@ -127,12 +130,12 @@ async def test_a_batch_that_was_not_finished_is_heard_again(
     await producer.send(messages(topic, range(10)))
     begun, never = asyncio.Event(), asyncio.Event()
 
-    async def die_at_it(_records: Sequence[ConsumedRecord]) -> None:
+    async def die_at_it(_records: Sequence[Message]) -> None:
         begun.set()
         await never.wait()
 
     dying = asyncio.create_task(
-        Consumer(kafka_bootstrap, topic, [topic], 500).run(die_at_it, asyncio.Event(), Heartbeats())
+        Consumer(KafkaSettings(bootstrap=kafka_bootstrap), topic, [topic]).run(die_at_it, asyncio.Event(), Heartbeats())
     )
     async with asyncio.timeout(60):
         await begun.wait()
@@ -177,7 +180,7 @@ async def test_consuming_and_producing_go_on_when_a_killed_broker_is_back(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "aiokafka")
     await create_topics(broker.bootstrap, declared())
-    producer, listener = KafkaProducer(broker.bootstrap), Listener(200)
+    producer, listener = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap)), Listener(200)
     async with consuming(broker.bootstrap, "intake", "dsr.requests", listener.handle):
         await producer.send(messages("dsr.requests", range(100)))
         await asyncio.to_thread(broker.kill)

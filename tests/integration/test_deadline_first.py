@@ -21,8 +21,8 @@ from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment.store import Completed
 from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.loops import Wakeup
 from shared.runtime.settings import WorkSettings
-from shared.runtime.wakeup import Wakeup
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import SubjectData, Vault

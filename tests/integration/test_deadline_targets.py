@@ -28,7 +28,7 @@ from shared.domain.events import (
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
 from shared.domain.topics import ServiceName
-from shared.messaging.consumer import loop_of
+from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.metrics import PEOPLE
@@ -56,7 +56,7 @@ ALL = ["triage", "question_sent", "collection", "review"]
 def abreast() -> Heartbeats:
     """The pulse of a service that has heard everything."""
     heartbeats = Heartbeats()
-    heartbeats.heard(loop_of(ServiceName.DEADLINE), time.monotonic())
+    heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
     return heartbeats
 
 
@@ -234,7 +234,7 @@ async def test_nothing_is_judged_beyond_what_was_heard(
     await hear(harness, received())
     clock.at = ARRIVED + timedelta(days=5)
     never, behind = Heartbeats(), Heartbeats()
-    behind.heard(loop_of(ServiceName.DEADLINE), time.monotonic() - timedelta(days=2).total_seconds())
+    behind.consumed(loop_of(ServiceName.DEADLINE), time.monotonic() - timedelta(days=2).total_seconds())
     assert [await sweep_of(harness).judge(heartbeats) for heartbeats in (never, behind, abreast())] == [0, 0, 1]
     assert list((await missed(pool)).values()) == [["triage"]]
 

@@ -108,3 +108,17 @@ async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_
     decided = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert decided.status_code == 409
     assert (await intake.published())[-1]["type"] == "dsr.request.closed.v1"
+
+
+async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_is_told(intake: Intake) -> None:
+    path = await intake.submit(right="erasure")
+    undone = (report("crm", None, failure="residue_found"), report("billing", None))
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=undone))
+    await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"})
+    assert (await intake.view(path))["answer"] == "Nothing of what you asked for could be done in: billing, crm."
+    done = tuple(report(system, TaskOutcome.ERASED, found=1, changed=1) for system in ("crm", "billing"))
+    await completed(intake, path, done, deferred=True)
+    view = await intake.view(path)
+    assert (view["outcome"], view["answer"]) == ("partially_fulfilled", "Your request was fulfilled in part.")
+    assert {task["system"]: task["outcome"] for task in view["tasks"]} == {"crm": "erased", "billing": "erased"}
+    assert (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).status_code == 409

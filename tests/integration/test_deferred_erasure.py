@@ -11,12 +11,12 @@ from services.erasure import handlers, keys
 from shared.domain.errors import Misconfigured, ResidueFound
 from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.worker import Worker
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem
 
 AGAIN = date(2027, 1, 1)
 
@@ -150,11 +150,7 @@ async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_aga
     erasure = await Erasure.begin(await open_harness(billing))
     await erasure.work()
     await erasure.close()
-
-    async def leave_something(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        return [ResidueFound("one row") for _ in asked]
-
-    billing.answers[Operation.ERASE] = leave_something
+    billing.answers[Operation.ERASE] = refuse
     await erasure.release("billing")
     await erasure.work()
     told = (await said(erasure.harness))[-1]
@@ -164,6 +160,48 @@ async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_aga
         await fulfilment.retry(tx, [erasure.verified.request_id])
     await erasure.work()
     assert not await erasure.has_key()
+
+
+async def refuse(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+    return [ResidueFound("one row") for _ in asked]
+
+
+async def cannot_search(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+    return [NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY) for task in asked]
+
+
+@pytest.mark.parametrize("undone", [refuse, cannot_search])
+async def test_an_erasure_that_was_not_done_keeps_the_key_beyond_the_closure_and_can_be_tried_again(
+    open_harness: OpenHarness, undone: Answer
+) -> None:
+    crm, billing = ScriptedSystem("crm"), ScriptedSystem("billing")
+    crm.answers[Operation.ERASE] = undone
+    erasure = await Erasure.begin(await open_harness(crm, billing))
+    await erasure.work()
+    await erasure.close()
+    assert (await erasure.has_key(), await erasure.actions()) == (True, ["key.kept"])
+    for again in (False, True):
+        if again:
+            await erase_now(crm)
+        async with erasure.harness.unit_of_work.begin() as tx:
+            await fulfilment.retry(tx, [erasure.verified.request_id])
+        await erasure.work()
+        assert await erasure.has_key() is not again
+    told = [(each["type"], each["deferred"]) for each in await said(erasure.harness)]
+    assert told == [
+        ("dsr.fulfilment.blocked.v1", False),
+        ("dsr.fulfilment.blocked.v1", True),
+        ("dsr.fulfilment.completed.v1", True),
+    ]
+
+
+async def test_who_withdraws_what_was_not_done_wants_nothing_tried_again(open_harness: OpenHarness) -> None:
+    crm = ScriptedSystem("crm")
+    crm.answers[Operation.ERASE] = refuse
+    erasure = await Erasure.begin(await open_harness(crm))
+    await erasure.work()
+    await erasure.close(Outcome.WITHDRAWN)
+    assert (await erasure.has_key(), await erasure.actions()) == (False, ["key.shredded"])
 
 
 @pytest.mark.parametrize("withdrawn", [True, False])

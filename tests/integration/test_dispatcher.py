@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event, RequestVerified, RequestWithdrawn, type_of
-from shared.domain.records import ConsumedRecord
+from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
@@ -27,19 +27,19 @@ def verified(clock: SetClock, right: Right = Right.ERASURE) -> RequestVerified:
     return RequestVerified(request_id=uuid7(), occurred_at=clock.now(), right=right, subject=uuid7(), due_on=DUE)
 
 
-def as_sent(record: ConsumedRecord) -> list[tuple[str, bytes | None]]:
+def as_sent(record: Message) -> list[tuple[str, bytes | None]]:
     return [(name, value.encode()) for name, value in record.headers.items()]
 
 
-def heard(event: Event) -> ConsumedRecord:
+def heard(event: Event) -> Message:
     message = outbox.message(event, ServiceName.INTAKE, None)
-    return ConsumedRecord(message.topic, message.key, message.value, message.headers)
+    return Message(message.topic, message.key, message.value, message.headers)
 
 
-def spoiled(event: Event) -> ConsumedRecord:
+def spoiled(event: Event) -> Message:
     """The record of an event whose content is no longer one, and quotes a person."""
     record = heard(event)
-    return ConsumedRecord(record.topic, record.key, f'{{"request_id": "{PERSONAL}"}}'.encode(), record.headers)
+    return Message(record.topic, record.key, f'{{"request_id": "{PERSONAL}"}}'.encode(), record.headers)
 
 
 class Diary:
@@ -111,7 +111,7 @@ async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness,
 async def test_an_event_of_another_right_or_type_is_not_heard(open_harness: OpenHarness, clock: SetClock) -> None:
     listener = dispatcher(await open_harness(), (RequestVerified, Diary().begin))
     withdrawn = RequestWithdrawn(request_id=uuid7(), occurred_at=clock.now(), right=Right.ERASURE, subject=uuid7())
-    nobodys = ConsumedRecord("dsr.requests", b"", b"", {**heard(verified(clock)).headers, "ce_right": "oblivion"})
+    nobodys = Message("dsr.requests", b"", b"", {**heard(verified(clock)).headers, "ce_right": "oblivion"})
 
     assert listener.wants(as_sent(heard(verified(clock))))
     assert not listener.wants(as_sent(heard(verified(clock, Right.ACCESS))))

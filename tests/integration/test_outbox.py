@@ -15,8 +15,9 @@ from shared.domain.rights import Right
 from shared.messaging import outbox
 from shared.messaging.admin import create_topics
 from shared.messaging.outbox import Relay
-from shared.messaging.producer import BusAway, KafkaProducer, Producer
+from shared.messaging.producer import BusAway, KafkaProducer
 from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import KafkaSettings
 from tests.fixtures.engine import Harness, OpenHarness, read_topic
 from tests.fixtures.told import Count
 
@@ -43,10 +44,10 @@ class Ledger:
 
 
 @asynccontextmanager
-async def relaying(harness: Harness, producer: Producer) -> AsyncIterator[None]:
+async def relaying(harness: Harness, producer: KafkaProducer | Ledger) -> AsyncIterator[None]:
     """A relay at work; at the end it sends what is left."""
     stopping = asyncio.Event()
-    relay = Relay(harness.pool, harness.unit_of_work.service, producer, harness.unit_of_work.relay_wakeup)
+    relay = Relay(harness.pool, harness.unit_of_work.service, producer.send, harness.unit_of_work.relay_wakeup)
     task = asyncio.create_task(relay.run(stopping, Heartbeats()))
     yield
     stopping.set()
@@ -156,7 +157,7 @@ async def test_messages_bigger_than_a_batch_are_not_lost(open_harness: OpenHarne
     harness = await open_harness()
     topic = f"test.big.{uuid7().hex}"
     await create_topics(kafka_bootstrap, [topic], partitions=1)
-    producer = KafkaProducer(kafka_bootstrap)
+    producer = KafkaProducer(KafkaSettings(bootstrap=kafka_bootstrap))
     async with harness.unit_of_work.begin() as tx:
         big = [Message(topic, b"k", bytes([number]) * 700_000, {"n": str(number)}) for number in range(6)]
         await outbox.insert(tx.connection, big)
@@ -172,7 +173,7 @@ async def test_nothing_is_lost_or_put_out_of_order_when_the_broker_is_killed(
     harness = await open_harness()
     topic = "dsr.requests"
     await create_topics(broker.bootstrap, [topic], partitions=4)
-    producer = KafkaProducer(broker.bootstrap)
+    producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
     requests = [uuid7() for _ in range(10)]
     async with relaying(harness, producer):
         ids = await said(harness, requests * 10)

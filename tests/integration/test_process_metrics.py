@@ -10,7 +10,7 @@ from shared.app.process_metrics import ProcessMetrics
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.events import RequestWithdrawn
 from shared.domain.operations import Operation
-from shared.domain.records import ConsumedRecord
+from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.fulfilment import queue as tasks
@@ -53,7 +53,7 @@ async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_
     for headers in ({}, {"ce_time": "yesterday"}):
         await harness.pool.execute("DELETE FROM outbox")
         async with harness.unit_of_work.begin() as tx:
-            tx.set_aside(ConsumedRecord("dsr.requests", b"key", b"?", headers), "ValidationError")
+            tx.set_aside(Message("dsr.requests", b"key", b"?", headers), "ValidationError")
         clock.pass_by(seconds=20)
         await ProcessMetrics(harness.unit_of_work).look()
         assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (1, 20)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.records import ConsumedRecord
+from shared.domain.records import Message
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.replies import Replies
 from shared.runtime.liveness import Heartbeats
@@ -16,9 +16,9 @@ from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem
 TOPIC = "dsr.tasks.billing.replies"
 
 
-def reply(task_id: UUID, **fields: object) -> ConsumedRecord:
+def reply(task_id: UUID, **fields: object) -> Message:
     said = {"command_id": str(uuid7()), "task_id": str(task_id), "operation": "erase", "outcome": "erased"}
-    return ConsumedRecord(TOPIC, b"k", json.dumps({**said, "found": 2, "changed": 2, **fields}).encode(), {})
+    return Message(TOPIC, b"k", json.dumps({**said, "found": 2, "changed": 2, **fields}).encode(), {})
 
 
 async def asked(open_harness: OpenHarness) -> tuple[Harness, UUID]:
@@ -41,7 +41,7 @@ async def test_a_reply_that_cannot_be_kept_is_set_aside_alone_and_never_told_in_
 ) -> None:
     harness, task_id = await asked(open_harness)
     bad = [
-        ConsumedRecord(TOPIC, b"k", b"ada@example.org", {}),
+        Message(TOPIC, b"k", b"ada@example.org", {}),
         reply(task_id, remark="ada@example.org"),
         reply(task_id, found=2**70, changed=2**70),
     ]

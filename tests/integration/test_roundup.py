@@ -12,8 +12,8 @@ from uuid_utils.compat import uuid7
 from deploy.local.roundup import Roundup
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Receipt, Task
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.downstreams.contract import NotSearched, Receipt, Task
 from shared.downstreams.roundup import RoundupAdapter
 from tests.fixtures.roundup import Harness, Notes, adapter_for, email, name, phone, task
 
@@ -222,11 +222,14 @@ def test_the_privacy_routes_are_closed_to_ordinary_agents(harness: Harness, rout
     assert answer.status_code == FORBIDDEN
 
 
-async def test_a_name_alone_finds_nobody(harness: Harness, ticketing: RoundupAdapter, notes: Notes) -> None:
+async def test_by_a_name_alone_nobody_is_searched_for(
+    harness: Harness, ticketing: RoundupAdapter, notes: Notes
+) -> None:
     harness.person("Common Name", unique("common"))
-    (receipt,) = await ticketing.locate([task(Operation.LOCATE, name("Common Name"))], notes.save_progress)
-    assert isinstance(receipt, Receipt)
-    assert receipt.outcome is TaskOutcome.NO_MATCH
+    named = task(Operation.LOCATE, name("Common Name"))
+    assert await ticketing.locate([named], notes.save_progress) == [
+        NotSearched(named.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
+    ]
 
 
 async def test_a_wrong_password_is_refused_and_not_retried(harness: Harness, notes: Notes) -> None:

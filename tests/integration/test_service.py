@@ -28,6 +28,7 @@ from shared.downstreams.bus.messages import TaskReply, TaskRequested
 from shared.messaging import outbox
 from shared.messaging.admin import create_topics, declared
 from shared.messaging.producer import KafkaProducer
+from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
@@ -76,7 +77,7 @@ async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator
         },
     )
     await asyncio.to_thread(child.start)
-    producer = KafkaProducer(broker.bootstrap)
+    producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
     yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
     await producer.stop()
     await asyncio.to_thread(child.stop)

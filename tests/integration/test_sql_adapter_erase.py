@@ -10,8 +10,8 @@ from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Unavailable
-from shared.domain.operations import TaskOutcome
-from shared.downstreams.sql.examination import UNDATED_NUMBER
+from shared.domain.operations import TaskOutcome, Unsearched
+from shared.downstreams.contract import NotSearched
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,
@@ -111,8 +111,9 @@ async def test_a_number_without_its_period_finds_no_past_call_and_says_so(
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     async with opened(monkeypatch, cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA, since=None))], Notes().save_progress))[0])
-    assert (done.outcome, done.found, done.ground) == (TaskOutcome.NO_MATCH, 0, UNDATED_NUMBER)
+        undated = task(number(ANNA, since=None))
+        results = await adapter.erase([undated], Notes().save_progress)
+    assert results == [NotSearched(undated.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)]
     assert ANNA in await everything(cdr_store)
 
 

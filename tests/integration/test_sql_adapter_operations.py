@@ -8,7 +8,8 @@ import pytest
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.downstreams.contract import NotSearched
 from tests.fixtures.cdr import (
     ANNA,
     BORIS,
@@ -188,3 +189,44 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(
         await adapter.lift([subject], Notes().save_progress)
     assert (suppressed.outcome, suppressed.by_category) == (TaskOutcome.AMENDED, {"account": 1})
     assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]
+
+
+@pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
+@pytest.mark.parametrize("dated", [True, False])
+async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearched_is_said(
+    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch, operation: Operation, *, dated: bool
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS), call(CHIARA, BORIS)])
+    known = (number(ANNA), number(CHIARA, since=None)) if dated else (number(CHIARA, since=None),)
+    asked = task(*known, operation=operation)
+    async with opened(monkeypatch, cdr_store.privacy) as adapter:
+        (result,) = await getattr(adapter, operation.value)([asked], Notes().save_progress)
+    if dated:
+        assert receipt(result).not_searched is Unsearched.NUMBER_WITHOUT_PERIOD
+        assert receipt(result).found == (0 if operation is Operation.SUPPRESS else 2)
+    else:
+        assert result == NotSearched(asked.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
+    async with connected(cdr_store.admin) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM acc_cdrs WHERE caller = $1", CHIARA) == 1
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        ((EMAIL,), None),
+        ((Identity(IdentityType.ACCOUNT_ID, "C1"),), None),
+        ((EMAIL, number(CHIARA, since=None)), Unsearched.NUMBER_WITHOUT_PERIOD),
+        ((EMAIL, number(ANNA), number(ANNA, since=None)), None),
+        ((Identity(IdentityType.SIP_URI, "sip:anna@example.org"),), Unsearched.NOTHING_TO_SEARCH_BY),
+    ],
+    ids=["e-mail", "code", "undated number besides", "number dated by another system", "address that nobody has"],
+)
+async def test_a_store_is_searched_if_every_table_is_or_another_of_its_tables_leads_there(
+    customer_store: CustomerStore,
+    monkeypatch: pytest.MonkeyPatch,
+    known: tuple[Identity, ...],
+    reason: Unsearched | None,
+) -> None:
+    async with opened(monkeypatch, customer_store.dsn, customer_store.dataset) as adapter:
+        (result,) = await adapter.export([task(*known)], Notes().save_progress)
+    assert (result.reason if isinstance(result, NotSearched) else receipt(result).not_searched) is reason

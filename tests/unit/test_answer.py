@@ -26,7 +26,7 @@ def test_who_may_resume_reads_what_was_done_and_that_the_question_is_still_open(
 
 
 def test_what_a_system_kept_is_named_also_where_a_question_is_still_open() -> None:
-    known = {"task_id": RUNNING.request_id, "operation": "erase", "outcome": None}
+    known = {"task_id": RUNNING.request_id, "operation": "erase", "outcome": "amended", "changed": 1}
     tasks = (
         TaskReport.model_validate({**known, "system": "billing", "ground": "tax"}),
         TaskReport.model_validate({**known, "system": "crm"}),

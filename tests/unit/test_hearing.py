@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.events import Event, RequestWithdrawn
-from shared.domain.records import ConsumedRecord
+from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.messaging.dispatcher import Handler, Subscription, _Parsed, _runs, _wanted
 from shared.messaging.unit_of_work import UnitOfWork
@@ -30,7 +30,7 @@ def parsed(request: int, which: int) -> _Parsed:
     event = RequestWithdrawn(
         request_id=UUID(int=request), occurred_at=NOW, right=Right.ERASURE, subject=UUID(int=request)
     )
-    return _Parsed(ConsumedRecord("dsr.requests", b"", b"", {}), event, HANDLERS[which])
+    return _Parsed(Message("dsr.requests", b"", b"", {}), event, HANDLERS[which])
 
 
 batches = st.lists(st.builds(parsed, st.integers(0, 5), st.integers(0, 3)), max_size=60)

@@ -7,7 +7,7 @@ import pytest
 
 from services.intake.letters import KINDS, LETTERS, LetterKind, Letters
 from shared.domain.errors import Misconfigured
-from shared.domain.time_limit_policy import read_policy
+from shared.domain.time_limit_policy import Question, read_policy
 
 FIELDS = {
     "received_on": "05 March 2026",
@@ -68,7 +68,7 @@ def test_who_resumes_a_request_reads_by_when_it_is_due_now() -> None:
 
 
 def test_somebody_whom_nobody_has_asked_is_asked_how_they_can_prove_who_they_are() -> None:
-    assert "confirm your request" in Letters().standing_question
+    assert "confirm your request" in Letters().standing(Question.IDENTITY)
 
 
 def test_every_allowed_reason_has_words_and_no_other_has() -> None:

@@ -21,6 +21,7 @@ from tests.fixtures.requests import AT, POLICY, a_request, open_question
 
 QUESTION = uuid7()
 KEPT = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome=TaskOutcome.RETAINED)
+UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "nothing_to_search_by"})
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.CLOSED},
@@ -43,12 +44,13 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("verify", lambda r: r.verify({}, AT, POLICY)),
     ("ask_identity", lambda r: r.ask(Question.IDENTITY, QUESTION, "Who?", AT, recorded=True)),
     ("ask_meaning", lambda r: r.ask(Question.CLARIFICATION, QUESTION, "Which?", AT, recorded=True)),
-    ("answer", lambda r: r.answer(AT, AT, POLICY)),
+    ("answer", lambda r: r.answer(AT, AT, POLICY, identities=False)),
+    ("answer", lambda r: r.answer(AT, AT, POLICY, identities=True)),
     ("give_up", silent),
     ("complete", lambda r: r.complete(a(FulfilmentCompleted), AT)),
     ("block", lambda r: r.block(a(FulfilmentBlocked))),
-    ("retry", Request.retry),
-    ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry()),
+    ("retry", lambda r: r.retry(AT)),
+    ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
     ("close_partially", lambda r: r.close_partially(AT)),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
@@ -62,8 +64,13 @@ def every_request() -> Iterator[Request]:
     """Every request that there can be, and some more."""
     roles: tuple[Role, ...] = ("controller", "processor")
     questions = (None, open_question(QUESTION), open_question(QUESTION, last_notice_at=AT))
-    for state, role, question, finished in product(State, roles, questions, (None, Outcome.FULFILLED)):
-        request = a_request(state, role=role, question=question, finished=finished)
+    work: list[tuple[Outcome | None, tuple[TaskReport, ...] | None]] = [
+        (None, None),
+        (Outcome.FULFILLED, ()),
+        (None, (UNSEARCHED,)),
+    ]
+    for state, role, question, (finished, tasks) in product(State, roles, questions, work):
+        request = a_request(state, role=role, question=question, finished=finished, tasks=tasks)
         if state is not State.CLOSED:
             yield request
             continue
@@ -78,10 +85,12 @@ def standing(request: Request) -> Standing:
 
 
 def cause_of(named: str, request: Request) -> str:
-    """A late proof or answer reopens; what is tried again of an open request is no deferred erasure."""
+    """A late proof or answer reopens; what is tried again of a closed request is an erasure that was not done."""
     if named in {"verify", "answer"} and request.resumable:
         return "reopen"
-    return "retry" if named == "retry_deferred" and request.state is not State.CLOSED else named
+    if named in {"retry", "retry_deferred"}:
+        return "retry_deferred" if request.state is State.CLOSED else "retry"
+    return named
 
 
 def test_every_cause_moves_every_request_as_the_table_says_or_not_at_all() -> None:
@@ -124,7 +133,7 @@ def test_what_was_closed_for_want_of_an_answer_is_resumed_and_answered_once_more
     told = a_request(State.IN_PROGRESS, question=open_question(QUESTION, last_notice_at=AT))
     closed = told.complete(a(FulfilmentCompleted), AT).request
     assert (closed.outcome, closed.resumable) == (Outcome.PARTIALLY_FULFILLED, True)
-    reopened = closed.answer(AT, AT, POLICY).request
+    reopened = closed.answer(AT, AT, POLICY, identities=False).request
     assert (reopened.state, reopened.due_on, reopened.resumable) == (State.IN_PROGRESS, date(2026, 4, 4), False)
     assert (reopened.outcome, reopened.responded_at, reopened.closed_at, reopened.question) == (None,) * 4
     again = reopened.complete(a(FulfilmentCompleted), AT).request
@@ -137,4 +146,4 @@ def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by
     theirs = a_request(State.RECEIVED, role="processor").receive({}, identified=True).request
     assert theirs.state is State.AWAITING_DECISION
     with pytest.raises(IllegalTransition, match="forward"):
-        theirs.retry()
+        theirs.retry(AT)

@@ -1,5 +1,7 @@
 """The order of downstreams: what yields identities is located first and erased last."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,17 +48,29 @@ def test_a_chain_of_needs_is_walked_down_and_back_up() -> None:
 
 
 @pytest.mark.parametrize("operation", [o for o in Operation if o not in {Operation.ERASE, Operation.LOCATE}])
-def test_for_any_other_operation_what_yields_simply_goes_first(operation: Operation) -> None:
-    assert names([CDR, CRM], operation) == [{f"crm:{operation}"}, {f"cdr:{operation}"}]
+def test_for_any_other_operation_what_yields_is_located_first_and_then_all_go_side_by_side(
+    operation: Operation,
+) -> None:
+    assert names([CDR, CRM], operation) == [{"crm:locate"}, {f"crm:{operation}", f"cdr:{operation}"}]
 
 
-def test_systems_that_feed_nobody_are_worked_side_by_side() -> None:
-    assert names([CDR, TICKETING], Operation.ERASE) == [{"cdr:erase", "ticketing:erase"}]
+@pytest.mark.parametrize("operation", [Operation.ERASE, Operation.EXPORT, Operation.SUPPRESS])
+def test_systems_that_feed_nobody_are_worked_side_by_side_and_nobody_is_located(operation: Operation) -> None:
+    assert names([CDR, TICKETING], operation) == [{f"cdr:{operation}", f"ticketing:{operation}"}]
 
 
-def test_a_circle_of_needs_is_one_stage() -> None:
+def test_in_a_circle_of_needs_each_learns_what_the_others_yield_before_any_is_worked() -> None:
     one, other = system("one", {EMAIL}, {PHONE}), system("other", {PHONE}, {EMAIL})
-    assert names([one, other], Operation.ERASE) == [{"one:erase", "other:erase"}]
+    located = [{"one:locate", "other:locate"}] * 2
+    assert names([one, other], Operation.ERASE) == [*located, {"one:erase", "other:erase"}]
+
+
+def test_what_yields_no_more_than_another_is_located_for_it_all_the_same() -> None:
+    register = system("register", {PHONE}, {PHONE})
+    assert names([register, system("crm", {EMAIL}, {PHONE})], Operation.EXPORT) == [
+        {"crm:locate"},
+        {"register:export", "crm:export"},
+    ]
 
 
 def test_no_system_means_no_stage() -> None:
@@ -69,30 +83,44 @@ systems = st.lists(st.tuples(kinds, kinds), max_size=7).map(
 )
 
 
-@given(systems)
-def test_every_system_is_erased_exactly_once_and_located_before_it_at_most_once(declared: list[System]) -> None:
-    steps = [step for stage in stages(declared, Operation.ERASE) for step in stage]
-    erased = [step.system for step in steps if step.operation is Operation.ERASE]
-    located = [step.system for step in steps if step.operation is Operation.LOCATE]
-    assert sorted(erased) == sorted(each.name for each in declared)
-    assert len(set(located)) == len(located)
-    for name in located:
+@given(systems, st.sampled_from([Operation.ERASE, Operation.EXPORT]))
+def test_every_system_is_worked_exactly_once_and_located_before_that_or_not_at_all(
+    declared: list[System], operation: Operation
+) -> None:
+    planned = stages(declared, operation)
+    steps = [step for stage in planned for step in stage]
+    assert sorted(step.system for step in steps if step.operation is operation) == sorted(s.name for s in declared)
+    for name in {step.system for step in steps}:
         places = [step.operation for step in steps if step.system == name]
-        assert places == [Operation.LOCATE, Operation.ERASE]
+        assert places == [*[Operation.LOCATE] * (len(places) - 1), operation]
+        assert len(places) - 1 <= len(declared)
+    assert all(planned)
+
+
+@given(systems, st.sampled_from([Operation.ERASE, Operation.EXPORT]))
+def test_what_a_system_yields_is_known_before_any_other_that_needs_it_is_worked(
+    declared: list[System], operation: Operation
+) -> None:
+    planned = stages(declared, operation)
+    place = {step: number for number, stage in enumerate(planned) for step in stage if step.operation is operation}
+    located = {s.system: n for n, stage in enumerate(planned) for s in stage if s.operation is Operation.LOCATE}
+    for giver in declared:
+        for taker in declared:
+            if giver is not taker and giver.yields & taker.needs:
+                assert located[giver.name] < place[Step(taker.name, operation)]
 
 
 @given(systems)
-def test_who_is_found_through_a_located_system_is_erased_between_its_location_and_its_erasure(
+def test_what_others_are_found_through_is_erased_after_them_unless_they_need_one_another(
     declared: list[System],
 ) -> None:
-    place = {step: number for number, stage in enumerate(stages(declared, Operation.ERASE)) for step in stage}
+    planned = stages(declared, Operation.ERASE)
+    times = Counter(step.system for stage in planned for step in stage if step.operation is Operation.LOCATE)
+    place = {s.system: n for n, stage in enumerate(planned) for s in stage if s.operation is Operation.ERASE}
     for giver in declared:
-        located = place.get(Step(giver.name, Operation.LOCATE))
         for taker in declared:
-            adds = giver.yields & taker.needs and not taker.yields >= giver.yields
-            if located is not None and adds and taker is not giver:
-                erased = place[Step(taker.name, Operation.ERASE)]
-                assert located < erased < place[Step(giver.name, Operation.ERASE)]
+            if giver is not taker and giver.yields & taker.needs and times[giver.name] == 1:
+                assert place[taker.name] < place[giver.name]
 
 
 def test_some_systems_alone_are_erased_in_their_order_and_nobody_is_located_again() -> None:

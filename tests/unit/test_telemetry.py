@@ -58,9 +58,9 @@ def test_a_loop_that_stands_still_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     heartbeats.beat("consume")
     now[0] += 50
     heartbeats.beat("relay")
-    assert heartbeats.still() == []
+    assert heartbeats.stalled() == []
     now[0] += 20
-    assert heartbeats.still() == ["consume"]
+    assert heartbeats.stalled() == ["consume"]
 
 
 def test_whether_a_trace_is_sampled_is_one_bit_of_its_flags() -> None:

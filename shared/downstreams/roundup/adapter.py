@@ -10,8 +10,9 @@ import httpx
 from pydantic import JsonValue
 
 from shared.domain.errors import BlastRadius, Misconfigured, Refused, Unavailable
-from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.domain.identities import IdentityType
+from shared.domain.operations import TaskOutcome, Unsearched
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import Plan
@@ -28,6 +29,9 @@ class Found:
     task: Task
     people: Sequence[Person]
     ids: Sequence[str]
+
+
+_SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE}
 
 
 class RoundupAdapter:
@@ -229,6 +233,8 @@ class RoundupAdapter:
             if not isinstance(subject, Found):
                 return subject
             if not subject.ids:
+                if not any(i.type in _SEARCHED for i in task.identities):
+                    return NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
                 return Receipt(task.task_id, TaskOutcome.NO_MATCH)
             try:
                 return await tell(subject)

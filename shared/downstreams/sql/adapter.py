@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
+from shared.downstreams.sql.examination import covered
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.settings import SqlSettings
@@ -33,20 +34,21 @@ class SqlAdapter:
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
         async with self._store.session(reading=True) as session:
-            return await export(self.system, self.settings, session, tasks)
+            return covered(session.tables, tasks, await export(self.system, self.settings, session, tasks))
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            return await Erasure(self.system, self.settings, session, save_progress).run(tasks)
+            erasure = Erasure(self.system, self.settings, session, save_progress)
+            return covered(session.tables, tasks, await erasure.run(tasks))
 
     async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            return await self._amendment(session).rectify(tasks, save_progress)
+            return covered(session.tables, tasks, await self._amendment(session).rectify(tasks, save_progress))
 
     async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # setting a flag twice sets it once
         async with self._store.session() as session:
-            return await self._amendment(session).restrict(tasks)
+            return covered(session.tables, tasks, await self._amendment(session).restrict(tasks))
 
     async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
@@ -56,7 +58,7 @@ class SqlAdapter:
     async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
         async with self._store.session() as session:
-            return await self._amendment(session).suppress(tasks)
+            return covered(session.tables, tasks, await self._amendment(session).suppress(tasks))
 
     def _amendment(self, session: Session) -> Amendment:
         return Amendment(self.system, self.settings, session, self._store.dataset.restriction)

@@ -90,7 +90,7 @@ class Amendment:
             return await self._switch(task, switches, wanted=True)
         side, numbers = self._restriction, _numbers(task)
         if not numbers:
-            return examination.nothing_to_search(task)
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
         place = f"{quoted(self._settings.namespace)}.{quoted(side.table)}"
         await self._connection.executemany(

@@ -68,7 +68,7 @@ class Erasure:
             elif any(keys_of(task, table.table, table.relation) for table in self._tables):
                 searchable.append(task)
             else:
-                self._results[task.task_id] = examination.nothing_to_search(task)
+                self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
         refusals = await examination.refusals(self._connection, self._tables, searchable, self._settings)
         self._results |= refusals
         left = self._open(searchable)

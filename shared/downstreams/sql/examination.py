@@ -1,6 +1,7 @@
 """Looking without touching: what a subject has in a store, and why a task must not go on."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -9,21 +10,46 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import BlastRadius, ForeignHit, Refused
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Receipt, Result, Task
+from shared.domain.operations import Unsearched
+from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
 from shared.downstreams.sql.keys import Wanted, keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 
-UNDATED_NUMBER = "number_without_period"
-"""Ground of a receipt: a number alone proves nothing about the past (REQ-N1), so nothing was searched by it."""
+
+def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+    """The results with what could not be searched said of each: that is never the same as nothing found."""
+    said: list[Result] = []
+    for task, result in zip(tasks, results, strict=True):
+        reason = unsearched(task, tables) if isinstance(result, Receipt) else None
+        if reason is None or not isinstance(result, Receipt):
+            said.append(result)
+        elif any(keys_of(task, table.table, table.relation) for table in tables):
+            said.append(replace(result, not_searched=reason))
+        else:
+            said.append(NotSearched(task.task_id, reason))
+    return said
 
 
-def nothing_to_search(task: Task) -> Result:
-    """No identity of the task can be searched here: a number without its period finds nobody (REQ-N1, REQ-N2)."""
-    undated = any(i.type is IdentityType.PHONE and i.valid_from is None for i in task.identities)
-    return Receipt(task.task_id, TaskOutcome.NO_MATCH, ground=UNDATED_NUMBER if undated else None)
+def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
+    """Why a table could not be searched by everything that is known of the subject, or None if all could.
+
+    A number without its period finds nobody where rows have times (REQ-N1, REQ-N2). What a searched table yields
+    reaches the other tables of the same store.
+    """
+    known = {identity.type for identity in task.identities}
+    numbers = [identity for identity in task.identities if identity.type is IdentityType.PHONE]
+    dated = {number.value for number in numbers if number.valid_from is not None}
+    if any(number.value not in dated for number in numbers) and any(
+        table.table.occurred and IdentityType.PHONE in table.table.types for table in tables
+    ):
+        return Unsearched.NUMBER_WITHOUT_PERIOD
+    searched = (table.table for table in tables if known.intersection(table.table.types))
+    known |= {c.identity for table in searched for c in table.columns.values() if c.yields and c.identity is not None}
+    if any(table.table.types and not known.intersection(table.table.types) for table in tables):
+        return Unsearched.NOTHING_TO_SEARCH_BY
+    return None
 
 
 async def refusals(

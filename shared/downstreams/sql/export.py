@@ -38,18 +38,15 @@ async def export(system: str, settings: SqlSettings, session: Session, tasks: Se
                 records.setdefault(position, []).append(sheet.record(row, parties))
     for position, task in enumerate(tasks):
         if task.task_id not in results:
-            results[task.task_id] = _receipt(system, settings, task, records.get(position, []), session.tables)
+            results[task.task_id] = _receipt(system, settings, task, records.get(position, []))
     return [results[task.task_id] for task in tasks]
 
 
-def _receipt(
-    system: str, settings: SqlSettings, task: Task, found: Sequence[Record], tables: Sequence[Statements]
-) -> Result:
+def _receipt(system: str, settings: SqlSettings, task: Task, found: Sequence[Record]) -> Result:
     if len(found) > settings.max_rows:
         return BlastRadius(f"{system}: more than {settings.max_rows} rows; nothing was exported")
     if not found:
-        searched = any(keys_of(task, table.table, table.relation) for table in tables)
-        return Receipt(task.task_id, TaskOutcome.NO_MATCH) if searched else examination.nothing_to_search(task)
+        return Receipt(task.task_id, TaskOutcome.NO_MATCH)
     counts: dict[str, int] = {}
     for record in found:
         counts[record.category] = counts.get(record.category, 0) + 1

@@ -1,0 +1,199 @@
+"""Writes docs/asyncapi.yaml and docs/openapi.json from the code; a test keeps the committed ones from drifting."""
+
+import asyncio
+import inspect
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import typer
+import yaml
+from opentelemetry import trace
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from services.intake import api
+from shared.app.service import Running
+from shared.domain import topics
+from shared.domain.clock import SystemClock
+from shared.domain.events import EVENT_TYPES, Event
+from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
+from shared.downstreams.bus.messages import TaskReply, TaskRequested
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import Settings
+from shared.runtime.telemetry import Tracing
+from shared.storage import keyring
+from shared.storage.vault import Vault
+
+DOCS = Path(__file__).parent
+
+_STREETS = {
+    Topic.REQUESTS: "What happens to a request, as intake decides it.",
+    Topic.COMPLETIONS: "What came of the work on a request.",
+    Topic.DEADLINES: "Which time limit of a request comes near or has passed.",
+}
+_ABOUT = """\
+Events are facts in the past tense. They carry references, codes and counts, never personal data: not in values, keys,
+headers or topic names. The key of every record is the request id, so the records of one request stay in order. Headers
+follow the Kafka binding of CloudEvents 1.0 in binary content mode. A compatible change keeps the type; an incompatible
+one adds a type with the next version. A record can come twice: `ce_id` tells.
+"""
+
+
+def asyncapi() -> str:
+    """The contract of the bus, as AsyncAPI 3.0."""
+    messages: list[type[BaseModel]] = [*EVENT_TYPES.values(), TaskRequested, TaskReply]
+    _, schemas = models_json_schema(
+        [(message, "validation") for message in messages], ref_template="#/components/schemas/{model}"
+    )
+    document = {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Data subject requests: the bus", "version": "1", "description": " ".join(_ABOUT.split())},
+        "defaultContentType": "application/json",
+        "channels": _channels(),
+        "operations": _operations(),
+        "components": {
+            "messages": {
+                **{message.__name__: _message(message) for message in messages},
+                "DeadLetter": _DEAD_LETTER,
+            },
+            "schemas": {**schemas["$defs"], "EventHeaders": _headers(_EVENT), "TaskHeaders": _headers({})},
+        },
+    }
+    plain = json.loads(json.dumps(document))  # neither enums nor references within the file
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+def openapi() -> str:
+    """The contract of the API, as OpenAPI 3.1."""
+    return json.dumps(asyncio.run(_openapi()), indent=2, ensure_ascii=False) + "\n"
+
+
+async def _openapi() -> dict[str, Any]:
+    # Nothing connects: building the API asks for a running service, describing it asks nothing of that service.
+    with tempfile.TemporaryDirectory() as folder:
+        keyring.create(Path(folder, "keyring.json"))
+        vault = Vault(keyring.load(Path(folder, "keyring.json")))
+    pool: asyncpg.Pool = asyncpg.create_pool("postgresql://localhost", min_size=0)
+    unit_of_work = UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {})
+    settings = Settings.__new__(Settings)
+    running = Running(settings, unit_of_work, Tracing(trace.NoOpTracer()), Heartbeats(), asyncio.Event())
+    return api.build(running).openapi()
+
+
+def _channels() -> dict[str, Any]:
+    channels: dict[str, Any] = {
+        topic.name.lower(): {
+            "address": topic.value,
+            "description": description,
+            "messages": _references(event for event in EVENT_TYPES.values() if event.topic is topic),
+        }
+        for topic, description in _STREETS.items()
+    }
+    system = {"system": {"description": "The system's name in the downstreams file"}}
+    channels["tasks"] = {
+        "address": topics.tasks("{system}"),
+        "description": "Tasks for a team that erases its own store.",
+        "parameters": system,
+        "messages": _references([TaskRequested]),
+    }
+    channels["replies"] = {
+        "address": topics.replies("{system}"),
+        "description": "What that team answers.",
+        "parameters": system,
+        "messages": _references([TaskReply]),
+    }
+    channels["deadLetters"] = {
+        "address": topics.dead_letters("{service}"),  # type: ignore[arg-type]
+        "description": "Records that a service could not handle, as they came.",
+        "parameters": {"service": {"description": "Who could not handle it", "enum": list(ServiceName)}},
+        "messages": {"DeadLetter": {"$ref": "#/components/messages/DeadLetter"}},
+    }
+    for channel in channels.values():
+        channel["bindings"] = {"kafka": {"topicConfiguration": {"retention.ms": topics.RETENTION_MS}}}
+    return channels
+
+
+def _operations() -> dict[str, Any]:
+    operations = {}
+    for topic, street in TOPIC_ACCESS.items():
+        channel = {"$ref": f"#/channels/{topic.name.lower()}"}
+        for writer in sorted(street.writers):
+            operations[f"{writer}.says.{topic.name.lower()}"] = {"action": "send", "channel": channel}
+        for reader in sorted(street.readers):
+            operations[f"{reader}.hears.{topic.name.lower()}"] = {"action": "receive", "channel": channel}
+    operations["erasure.asks.teams"] = {
+        "action": "send",
+        "channel": {"$ref": "#/channels/tasks"},
+        "reply": {"channel": {"$ref": "#/channels/replies"}},
+    }
+    for service in ServiceName:
+        operations[f"{service}.sets.aside"] = {"action": "send", "channel": {"$ref": "#/channels/deadLetters"}}
+    return operations
+
+
+def _references(messages: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    return {message.__name__: {"$ref": f"#/components/messages/{message.__name__}"} for message in messages}
+
+
+def _message(message: type[BaseModel]) -> dict[str, Any]:
+    summary, _, description = inspect.cleandoc(message.__doc__ or "").partition("\n\n")
+    headers = "EventHeaders" if issubclass(message, Event) else "TaskHeaders"
+    return {
+        "name": message.model_fields["type"].default,
+        "title": message.__name__,
+        "summary": " ".join(summary.split()),
+        **({"description": description} if description else {}),
+        "headers": {"$ref": f"#/components/schemas/{headers}"},
+        "payload": {"$ref": f"#/components/schemas/{message.__name__}"},
+        "bindings": {"kafka": {"key": {"type": "string", "format": "uuid", "description": "The request id"}}},
+    }
+
+
+_CLOUD_EVENT: dict[str, Any] = {
+    "ce_specversion": {"type": "string", "const": "1.0"},
+    "ce_id": {"type": "string", "format": "uuid", "description": "The same for every repeat of the same record"},
+    "ce_type": {"type": "string"},
+    "ce_source": {"type": "string", "pattern": "^/dsr/[a-z]+$"},
+    "ce_time": {"type": "string", "format": "date-time"},
+    "content-type": {"type": "string", "const": "application/json"},
+}
+_EVENT = {"ce_right": {"type": "string", "description": "The right that the request is about"}}
+
+
+def _headers(more: Mapping[str, Any]) -> dict[str, Any]:
+    trace_context = {"traceparent": {"type": "string", "description": "W3C Trace Context"}}
+    required = {**_CLOUD_EVENT, **more}
+    return {"type": "object", "required": list(required), "properties": {**required, **trace_context}}
+
+
+_DEAD_LETTER = {
+    "name": "dead letter",
+    "title": "DeadLetter",
+    "summary": "A record that could not be handled, with its own key, value and headers, and these three more.",
+    "headers": {
+        "type": "object",
+        "required": ["dsr_reason", "dsr_topic", "dsr_set_aside_at"],
+        "properties": {
+            "dsr_reason": {"type": "string", "description": "The name of what it broke"},
+            "dsr_topic": {"type": "string", "description": "Where it was heard"},
+            "dsr_set_aside_at": {"type": "string", "format": "date-time", "description": "When it was set aside"},
+        },
+    },
+    "payload": {},
+}
+
+
+def main() -> None:
+    """Writes both documents."""
+    for name, content in {"asyncapi.yaml": asyncapi(), "openapi.json": openapi()}.items():
+        (DOCS / name).write_text(content)
+        typer.echo(f"wrote docs/{name}")
+
+
+if __name__ == "__main__":
+    main()

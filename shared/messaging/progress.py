@@ -1,0 +1,121 @@
+"""How far a consumer is: its lag, until when it has consumed everything, and whether aiokafka has stalled.
+
+One poll of its positions and of the ends of its partitions (offsets of the next record) every two seconds answers all
+three, also while a batch is in hand.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from shared.domain.errors import DsrError
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.metrics import LAG
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 2.0
+_UNANSWERED_SECONDS = 10.0
+_STALLED_POLLS = 15
+
+Offsets = Mapping[TopicPartition, int]
+
+
+def loop_of(group: str) -> str:
+    """What the loop of a consumer is called where it is watched."""
+    return f"consume:{group}"
+
+
+def lag_loop_of(group: str) -> str:
+    """What the loop is called that polls for it."""
+    return f"lag:{group}"
+
+
+class Stalled(DsrError):
+    """The consumer stands still though there are records for it, or its broker does not answer; make another."""
+
+    code = "stalled"
+
+
+class Progress:
+    """Judges one poll after the other."""
+
+    def __init__(self) -> None:
+        self.in_hand: Offsets = {}
+        """The first record of each partition that was fetched and is not handled yet."""
+        self._noted_at = 0.0
+        self._noted_ends: Offsets = {}
+        self._standing: dict[TopicPartition, tuple[int, int]] = {}
+
+    def stalled(self, positions: Offsets, ends: Offsets) -> bool:
+        """Whether a partition has stood at one place for too many polls though its end is ahead.
+
+        A poll while a batch is in hand says nothing: nobody fetches then.
+        """
+        if not self.in_hand:
+            before, self._standing = self._standing, {}
+            for place, position in positions.items():
+                if position < ends.get(place, 0):
+                    known, polls = before.get(place, (position, 0))
+                    self._standing[place] = (position, polls + 1 if known == position else 1)
+        return any(polls > _STALLED_POLLS for _, polls in self._standing.values())
+
+    def consumed_until(self, positions: Offsets, ends: Offsets, at: float) -> float | None:
+        """Until when everything was consumed, if that is later than at the poll before (a low watermark).
+
+        It notes the ends of one poll; once those are reached, what was on the bus ``at`` that time has been handled. So
+        it goes up also while there is always something new.
+        """
+        handled = {**positions, **self.in_hand}  # what lost its partition meanwhile is not in the ends
+        if ends and all(handled[place] >= end for place, end in ends.items()):
+            self._noted_at, self._noted_ends = at, ends
+            return at
+        if self._noted_ends.keys() != ends.keys():  # what another instance has consumed so far is not known here
+            self._noted_at, self._noted_ends = at, ends
+            return None
+        if not ends or any(handled[place] < end for place, end in self._noted_ends.items()):
+            return None
+        reached, self._noted_at, self._noted_ends = self._noted_at, at, ends
+        return reached
+
+
+async def keep_polling(
+    consumer: AIOKafkaConsumer, progress: Progress, group: str, topics: Sequence[str], heartbeats: Heartbeats
+) -> None:
+    """Polls for as long as the consumer lasts.
+
+    Raises:
+        Stalled: the consumer stands still, or the broker has not answered for ten seconds.
+    """
+    clock = asyncio.get_running_loop()
+    answered_at = clock.time()
+    while True:
+        heartbeats.beat(lag_loop_of(group))
+        at = time.monotonic()
+        try:
+            async with asyncio.timeout(_UNANSWERED_SECONDS):
+                places = list(consumer.assignment())
+                ends = await consumer.end_offsets(places) if places else {}
+                positions = {place: await consumer.position(place) for place in places}
+        except (KafkaError, TimeoutError) as error:  # the last figures stand; readiness says that the broker is away
+            log.info("lag of %s not known: %s", group, type(error).__name__)
+            if clock.time() - answered_at >= _UNANSWERED_SECONDS:
+                raise Stalled from error
+        else:
+            answered_at = clock.time()
+            lag: Counter[str] = Counter()
+            for place, end in ends.items():
+                lag[place.topic] += max(0, end - positions[place])
+            for topic in topics:
+                LAG.labels(group, topic).set(lag[topic])
+            if progress.stalled(positions, ends):
+                raise Stalled
+            if (until := progress.consumed_until(positions, ends, at)) is not None:
+                heartbeats.consumed(loop_of(group), until)
+        await asyncio.sleep(_EVERY_SECONDS)

@@ -1,0 +1,105 @@
+"""Loops: wait for an event or a time, do something again and again, outlive an outage of the database."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from shared.domain.errors import Unavailable
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.settings import WorkSettings
+from shared.storage.postgres import AGAIN, AWAY
+
+log = logging.getLogger(__name__)
+
+_SHARE = 20
+"""A periodic action takes at most one part in so many of the time."""
+_BEAT_SECONDS = 0.5
+
+T = TypeVar("T")
+
+
+class Wakeup:
+    """Wakes a loop of the same process when there is something to do; polling is only the safety net."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """Wakes whoever waits, now or next; twice before anybody has waited is the same as once."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Returns when woken, or after so many seconds."""
+        await wait(self._event, seconds)
+        self._event.clear()
+
+
+async def wait(event: asyncio.Event, seconds: float) -> bool:
+    """Waits for the event for at most so many seconds; returns whether it is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return event.is_set()
+
+
+async def run_periodically(
+    do: Callable[[], Awaitable[None]], name: str, every_seconds: float, stopping: asyncio.Event, heartbeats: Heartbeats
+) -> None:
+    """Does it until told to stop, and waits out a database that is away.
+
+    After a run of long the pause is twenty times as long, so that it never costs more than a twentieth of the time.
+    """
+    loop = asyncio.get_running_loop()
+    while not stopping.is_set():
+        heartbeats.beat(name)
+        began = loop.time()
+        try:
+            await do()
+        except (*AWAY, *AGAIN) as error:
+            log.info("%s waits for the database: %s", name, type(error).__name__)
+        await sleep_until_stopped(max(every_seconds, _SHARE * (loop.time() - began)), name, stopping, heartbeats)
+
+
+async def sleep_until_stopped(seconds: float, name: str, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
+    """Lets the time pass, unless told to stop; the loop ``name`` counts as alive meanwhile."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + seconds
+    while not stopping.is_set() and (left := ends - loop.time()) > 0:
+        heartbeats.beat(name)
+        await wait(stopping, min(left, _BEAT_SECONDS))
+
+
+async def retry_while_unavailable(do: Callable[[], Awaitable[T]], name: str, heartbeats: Heartbeats) -> T:
+    """Does it again and again while the database is away; the loop ``name`` counts as alive meanwhile."""
+    warned = False
+    while True:
+        heartbeats.beat(name)
+        try:
+            return await do()
+        except (*AWAY, Unavailable) as error:
+            if not warned:
+                log.warning("%s waits for the database: %s", name, type(error).__name__)
+            warned = True
+            await asyncio.sleep(_BEAT_SECONDS)  # an outage gives no event to await
+        except AGAIN:
+            log.info("%s met another transaction", name)
+
+
+def backoff(attempt: int, settings: WorkSettings) -> timedelta:
+    """Exponential backoff with full jitter after the attempt that just failed (first = 1), bounded above and below.
+
+    There is no last attempt: a request that waits too long is brought before a person by its deadline.
+    Source: "Exponential Backoff And Jitter", M. Brooker, 2015.
+    """
+    ceiling = min(settings.backoff_max_seconds, settings.backoff_seconds * 2 ** min(attempt - 1, 30))
+    return timedelta(seconds=max(settings.backoff_seconds / 2, random.uniform(0, ceiling)))  # noqa: S311  # no secret
+
+
+def cancelled_from_within() -> bool:
+    """Whether a ``CancelledError`` at hand is a library's own: nobody has asked this task to end."""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()

@@ -1,0 +1,24 @@
+"""What these tests may ask for besides: the manifests as a cluster would get them."""
+
+import pytest
+
+from deploy.k8s.check import OVERLAYS, Object, programs, render
+from deploy.k8s.schemas import Schemas, prepare
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Schemas:
+    """What every object must be like."""
+    return prepare(programs())
+
+
+@pytest.fixture(scope="session", params=OVERLAYS)
+def objects(request: pytest.FixtureRequest) -> list[Object]:
+    """The objects of each overlay in turn."""
+    return render(request.param)
+
+
+@pytest.fixture(scope="session")
+def production() -> list[Object]:
+    """The objects of the overlay that has everything."""
+    return render("production")

@@ -1,0 +1,211 @@
+"""An answer follows from what was searched: asked in whatever way, calls are found, or somebody says how to go on."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import orjson
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.export import handlers as export
+from shared.domain.events import RetryDecided
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.rights import Outcome, Right
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Record, Result, Task
+from shared.fulfilment import store as fulfilment
+from shared.fulfilment.store import NewFulfilment
+from shared.storage.vault import Sealing, encode_identities
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+
+EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
+SINCE = datetime(2024, 2, 5, tzinfo=UTC)
+ADDRESS, CODE = Identity(EMAIL, "ada@example.org"), Identity(ACCOUNT, "C1")
+OWN, DATED = Identity(PHONE, "+442079460000"), Identity(PHONE, "+442079460000", SINCE, source="crm")
+ELSEWHERE = Identity(PHONE, "+442079460999")
+STRANGER = Identity(EMAIL, "stranger@example.org")
+OPERATIONS = {
+    Right.ACCESS: Operation.EXPORT,
+    Right.PORTABILITY: Operation.EXPORT,
+    Right.ERASURE: Operation.ERASE,
+    Right.RECTIFICATION: Operation.RECTIFY,
+    Right.RESTRICTION: Operation.RESTRICT,
+    Right.OBJECTION: Operation.SUPPRESS,
+}
+NO_PERIOD, NOTHING = Unsearched.NUMBER_WITHOUT_PERIOD, Unsearched.NOTHING_TO_SEARCH_BY
+
+
+def crm() -> ScriptedSystem:
+    """Knows one customer by address, number and code, and since when the number is theirs."""
+    system = ScriptedSystem("crm", needs=frozenset({EMAIL, PHONE, ACCOUNT}), yields=frozenset({PHONE, ACCOUNT}))
+
+    async def locate(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+        known = [any(i.value in {ADDRESS.value, OWN.value, CODE.value} for i in task.identities) for task in asked]
+        return [
+            Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(DATED,))
+            if one
+            else Receipt(task.task_id, TaskOutcome.NO_MATCH)
+            for task, one in zip(asked, known, strict=True)
+        ]
+
+    system.answers[Operation.LOCATE] = locate
+    return system
+
+
+def cdr() -> ScriptedSystem:
+    """Two calls of every number, to be found by number and period alone."""
+    system = ScriptedSystem("cdr", needs=frozenset({PHONE}))
+
+    def search(task: Task) -> Result:
+        numbers = [identity for identity in task.identities if identity.type is PHONE]
+        dated = {number.value for number in numbers if number.valid_from}
+        reason = None if all(number.value in dated for number in numbers) else NO_PERIOD
+        if not dated and reason:
+            return NotSearched(task.task_id, reason)
+        records = (
+            (Record("call", "cdr", {"of": " ".join(sorted(dated))}),) if task.operation is Operation.EXPORT else ()
+        )
+        outcome = {Operation.EXPORT: TaskOutcome.EXPORTED, Operation.ERASE: TaskOutcome.ERASED}.get(task.operation)
+        return Receipt(task.task_id, outcome or TaskOutcome.AMENDED, 2, 2, not_searched=reason, records=records)
+
+    async def answer(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+        return [search(task) for task in asked]
+
+    system.answers |= dict.fromkeys(OPERATIONS.values(), answer)
+    return system
+
+
+async def ask(harness: Harness, right: Right, *identities: Identity) -> NewFulfilment:
+    new = NewFulfilment(uuid7(), await harness.subject(*identities), right, OPERATIONS[right], DUE)
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilment.open_all(tx, [new])
+    return new
+
+
+async def work(harness: Harness) -> None:
+    """Works whatever is ready, until nothing is."""
+    steps = [(system, operation) for system in harness.systems for operation in Operation]
+    able = [step for step in steps if step[1] not in {Operation.ESCALATE, Operation.FLAG}]
+    while any([await harness.worker(system, operation).work() for system, operation in able]):
+        pass
+
+
+async def blocked(harness: Harness) -> Mapping[UUID, Mapping[str, Mapping[str, object]]]:
+    """By request and system what was said of a blocked fulfilment."""
+    rows = await harness.pool.fetch("SELECT convert_from(value, 'UTF8')::jsonb FROM outbox ORDER BY position")
+    said = [row[0] for row in rows if row[0]["type"] == "dsr.fulfilment.blocked.v1"]
+    return {UUID(one["request_id"]): {task["system"]: task for task in one["tasks"]} for one in said}
+
+
+@pytest.mark.parametrize(
+    "known", [(ADDRESS,), (CODE,), (OWN,), (ADDRESS, OWN)], ids=["e-mail", "code", "undated", "both"]
+)
+async def test_whatever_right_a_customer_asks_for_their_calls_are_found_by_what_the_register_knows(
+    open_harness: OpenHarness, known: tuple[Identity, ...]
+) -> None:
+    calls = cdr()
+    harness = await open_harness(crm(), calls)
+    asked = [await ask(harness, right, *known) for right in Right]
+    await work(harness)
+    assert {task.request_id for task in calls.asked if DATED in task.identities} == {one.request_id for one in asked}
+    assert [done.outcome for done in harness.completed] == [Outcome.FULFILLED] * len(Right)
+
+
+@pytest.mark.parametrize(
+    ("known", "reason", "found"),
+    [
+        ((STRANGER,), NOTHING, 0),
+        ((ELSEWHERE,), NO_PERIOD, 0),
+        ((STRANGER, ELSEWHERE), NO_PERIOD, 0),
+        ((ADDRESS, ELSEWHERE), NO_PERIOD, 2),
+        ((DATED, ELSEWHERE), NO_PERIOD, 2),
+    ],
+    ids=["stranger's e-mail", "undated", "stranger's e-mail, undated", "e-mail, undated", "one of two"],
+)
+async def test_whatever_right_is_asked_for_what_could_not_be_searched_is_neither_fulfilled_nor_no_data(
+    open_harness: OpenHarness, known: tuple[Identity, ...], reason: Unsearched, found: int
+) -> None:
+    harness = await open_harness(crm(), cdr())
+    asked = [await ask(harness, right, *known) for right in Right]
+    await work(harness)
+    said = await blocked(harness)
+    assert harness.completed == []
+    assert set(said) == {one.request_id for one in asked}
+    for systems in said.values():
+        assert (systems["cdr"]["not_searched"], systems["cdr"]["found"]) == (reason, found)
+        assert (systems["cdr"]["outcome"] == TaskOutcome.NOT_SEARCHED) is (found == 0)
+
+
+async def test_what_must_not_be_lost_is_not_erased_before_everything_could_be_searched(
+    open_harness: OpenHarness,
+) -> None:
+    party = crm()
+    harness = await open_harness(party, cdr())
+    asked = await ask(harness, Right.ERASURE, STRANGER)
+    await work(harness)
+    assert await harness.states(asked.request_id) == {"crm:locate": "done", "cdr:erase": "done", "crm:erase": "waiting"}
+    report = (await blocked(harness))[asked.request_id]["crm"]
+    assert (report["operation"], report["outcome"], report["failure"]) == ("erase", None, None)
+
+
+async def test_once_more_is_known_every_system_is_searched_again_and_what_was_done_stays_told(
+    open_harness: OpenHarness,
+) -> None:
+    calls, tickets = cdr(), ScriptedSystem("tickets")
+    harness = await open_harness(crm(), calls, tickets)
+    asked = await ask(harness, Right.ERASURE, STRANGER)
+    await work(harness)
+    async with harness.unit_of_work.begin() as tx:
+        told = Sealing(asked.subject_ref, "identities", "requester", encode_identities([CODE]))
+        await tx.vault.seal(tx.connection, [told], tx.now)
+        assert await fulfilment.retry(tx, [asked.request_id]) == {asked.request_id}
+    await work(harness)
+    [done] = harness.completed
+    assert [(report.system, report.operation, report.not_searched) for report in done.reports] == [
+        ("crm", "locate", None),
+        ("tickets", "erase", None),
+        ("crm", "locate", None),
+        ("cdr", "erase", None),
+        ("tickets", "erase", None),
+        ("crm", "erase", None),
+    ]
+    assert done.outcome is Outcome.FULFILLED
+    assert [DATED in task.identities for task in calls.asked] == [True]
+    assert await harness.actions(asked.request_id) == [
+        "fulfilment.opened",
+        *["task.concluded"] * 3,
+        "fulfilment.blocked",
+        "fulfilment.begun_anew",
+        *["task.concluded"] * 4,
+    ]
+
+
+async def test_a_copy_that_begins_anew_holds_everything_once(open_harness: OpenHarness) -> None:
+    harness = await open_harness(crm(), cdr())
+    asked = await ask(harness, Right.ACCESS, DATED, ELSEWHERE)
+    await work(harness)
+    async with harness.unit_of_work.begin() as tx:
+        dated = encode_identities([Identity(PHONE, ELSEWHERE.value, SINCE)])
+        await tx.vault.seal(tx.connection, [Sealing(asked.subject_ref, "identities", "requester", dated)], tx.now)
+        decided = RetryDecided(
+            request_id=asked.request_id, occurred_at=tx.now, right=asked.right, subject=asked.subject_ref
+        )
+        await export.retry([decided], tx)
+    await work(harness)
+    async with harness.unit_of_work.begin() as tx:
+        pieces = await tx.vault.open_kind(tx.connection, asked.subject_ref, "records")
+    assert [record[2] for _, _, content in pieces for record in orjson.loads(content)] == [
+        {"of": f"{OWN.value} {ELSEWHERE.value}"}
+    ]
+
+
+async def test_a_system_that_still_cannot_be_searched_blocks_again(open_harness: OpenHarness) -> None:
+    harness = await open_harness(crm(), cdr())
+    asked = await ask(harness, Right.OBJECTION, STRANGER)
+    for _ in range(2):
+        await work(harness)
+        assert await harness.fulfilment_state(asked.request_id) == "blocked"
+        async with harness.unit_of_work.begin() as tx:
+            await fulfilment.retry(tx, [asked.request_id])
+    assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"] * 2
