@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from deploy.local.paths import ROOT
 from services import cli
 
-NAMED = re.compile(r"(?:^|(?<!-n)[`/ ])dsr ([a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
+NAMED = re.compile(r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
 COMMANDS: Any = typer.main.get_command(cli.app)
 
 
@@ -38,7 +38,7 @@ def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
     groups = {command.partition(" ")[0] for command in known if " " in command}
     for page in pages:
         for first, second in re.findall(
-            r"(?:^|(?<!-n)[`/ ])dsr ([a-z-]+)(?: ([a-z-]+))?", page.read_text(), re.MULTILINE
+            r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+)(?: ([a-z-]+))?", page.read_text(), re.MULTILINE
         ):
             assert (f"{first} {second}" if first in groups else first) in known, f"{page.name}: dsr {first} {second}"
 

@@ -7,13 +7,12 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from shared.domain.clock import Clock
-from shared.domain.errors import Refused, Unavailable
-from shared.downstreams.http_client import continue_trace
+from shared.domain.errors import Refused
+from shared.downstreams.http_client import HttpClient, connect
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.signature import ProcessorCertificate
 from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read
 
-_BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
 _RESULTS: TypeAdapter[list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]] = TypeAdapter(
     list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]
@@ -42,17 +41,18 @@ class Processor:
         )
         self._base = httpx.URL(str(settings.url).rstrip("/") + "/")
         self._credentials = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._client = httpx.AsyncClient(
+        self._connection = connect(
             timeout=settings.timeout_s,
             limits=httpx.Limits(max_connections=settings.parallel),
             headers={"Accept": "application/json"},
             transport=transport,
-            event_hooks={"request": [continue_trace]},
         )
+        sign_in = f"check the token in {settings.token_env or 'token_env'}"
+        self._client = HttpClient(system, self._connection, sign_in=sign_in)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._connection.aclose()
 
     async def discover(self) -> None:
         """Refuse, before anybody's identity is sent, a processor that cannot do what we will ask of it."""
@@ -110,23 +110,10 @@ class Processor:
         self, method: str, address: str, *, json: JsonValue = None, credentials: bool = True
     ) -> httpx.Response:
         headers = self._credentials if credentials else {}
-        try:
-            return await self._client.request(method, self._base.join(address), json=json, headers=headers)
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise Unavailable(f"{self._system} could not be reached ({type(error).__name__})") from None
+        return await self._client.send(method, self._base.join(address), json=json, headers=headers)
 
     def _expect(self, answer: httpx.Response, expected: HTTPStatus) -> httpx.Response:
-        code = answer.status_code
-        if code == expected:
-            return answer
-        if code >= HTTPStatus.INTERNAL_SERVER_ERROR or code in _BUSY:
-            raise Unavailable(f"{self._system} answered {code}")
-        if code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            raise Refused(
-                f"{self._system} answered {code}: check the token in {self._settings.token_env or 'token_env'}"
-            )
-        # The answer's own words are not repeated: they may quote the identities.
-        raise Refused(f"{self._system} answered {code} where {expected.value} was expected")
+        return self._client.expect(answer, f"where {expected.value} was expected", {expected})
 
     def _signed(self, answer: httpx.Response) -> httpx.Response:
         if self._certificate is not None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import httpx
 
 from shared.domain.errors import Refused, Unavailable
-from shared.downstreams.http_client import continue_trace
+from shared.downstreams.http_client import HttpClient, connect
 from shared.downstreams.roundup.settings import RoundupSettings
 
 Item = Mapping[str, Any]
@@ -18,9 +18,6 @@ _CONFLICTS = 5
 _NOT_FOUND = 404
 _CONFLICT = 409
 _CHANGED_MEANWHILE = 412
-_TOO_MANY = 429
-_SERVER = 500
-_SIGN_IN = frozenset({401, 403})
 
 
 class Tracker:
@@ -36,7 +33,7 @@ class Tracker:
         self._system = system
         self._turn = asyncio.Semaphore(settings.parallel)
         url = httpx.URL(str(settings.url))
-        self._http = httpx.AsyncClient(
+        self._connection = connect(
             base_url=url.join("rest/"),
             auth=(settings.user, password),
             headers={
@@ -46,12 +43,13 @@ class Tracker:
             },
             timeout=settings.timeout_s,
             transport=transport,
-            event_hooks={"request": [continue_trace]},
         )
+        sign_in = "the user must have the role Privacy and the password that the settings name"
+        self._http = HttpClient(system, self._connection, sign_in=sign_in)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._connection.aclose()
 
     async def search(self, classname: str, fields: str, **where: object) -> Sequence[Item]:
         """The items, other than retired ones, that match all of ``where``; the tracker's own idea of a match."""
@@ -159,20 +157,13 @@ class Tracker:
         may: tuple[int, ...] = (),
     ) -> httpx.Response:
         async with self._turn:
-            try:
-                answer = await self._http.request(method, path, json=body, headers=headers)
-            except (httpx.TransportError, httpx.TimeoutException) as error:
-                raise Unavailable(f"{self._system} does not answer: {type(error).__name__}") from None
-        status = answer.status_code
-        if answer.is_success or status in may:
+            answer = await self._http.send(method, path, json=body, headers=headers)
+        if answer.status_code in may:
             return answer
-        what = f"{self._system} answered {status} to {method} {path.partition('?')[0]}"
         # An unforeseen error inside Roundup (a locked database, for example) comes as a 400 that says nothing.
-        if status >= _SERVER or status == _TOO_MANY or b"An error occurred" in answer.content:
-            raise Unavailable(what)
-        if status in _SIGN_IN:
-            raise Refused(f"{what}: the user must have the role Privacy and the password that the settings name")
-        raise Refused(what)
+        if answer.is_client_error and b"An error occurred" in answer.content:
+            raise Unavailable(f"{self._system} failed at {method} {path.partition('?')[0]}")
+        return self._http.expect(answer, f"to {method} {path.partition('?')[0]}")
 
 
 def _data(answer: httpx.Response) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from shared.downstreams.sql.keys import Wanted
+from shared.downstreams.sql.keys import Coverage, Wanted
 from shared.downstreams.sql.statements import Statements
 
 Row = asyncpg.Record
@@ -16,47 +16,57 @@ Row = asyncpg.Record
 class Attribution:
     """Rows per task (by position), and the tasks that need a statement of their own.
 
-    ``strays``: a value of theirs also found rows outside their period, which belong to somebody else.
+    ``strays``: a value of theirs also found rows outside their period, which belong to somebody else; ``mixed``: those
+    of them with a group of rows of which only some are theirs. ``parties``: how often a party of a row was found, over
+    all rows.
     """
 
     rows: Counter[int] = field(default_factory=Counter)
     strays: set[int] = field(default_factory=set)
     mixed: set[int] = field(default_factory=set)
     parties: int = 0
-    """How often a party of a row was found, over all rows."""
 
 
 def attribute(groups: Iterable[Row], statements: Statements, wanted: Wanted) -> Attribution:
-    """Count groups of rows (values found by, number, first and last time) for the tasks that own them."""
+    """Count groups of rows (values found by, number, first and last time) for the tasks that own them.
+
+    Task 0 had +34600000001 until 1 March, task 1 has it since 1 April::
+
+        value          rows  first    last
+        +34600000001   3     3 Jan    9 Feb     inside 0, outside 1: three rows of task 0
+        +34600000001   2     10 Feb   5 March   straddles 0, outside 1: mixed and a stray, 0 is asked for alone
+        +34600000001   1     8 March  8 March   outside both: somebody else's row, both are strays
+
+    A group that is wholly one task's makes no stray of another task that shares the value, unless rows are blanked by
+    party: then the other party of the row may be nobody's here.
+    """
     result = Attribution()
     columns = tuple(statements.table.searched.values())
     owners = [wanted.owners[column.identity] if column.identity else {} for column in columns]
     by_party = statements.table.erase == "blank"
     for group in groups:
         n, first, last = group[len(columns)], group[len(columns) + 1], group[len(columns) + 2]
-        claims: dict[int, bool | None] = {}
-        disputed: set[int] = set()
+        found: dict[int, Coverage] = {}
         parties = set()
-        for value, own, column in zip(group, owners, columns, strict=False):
-            if value is None:
-                continue
+        searched = zip(group, owners, columns, strict=False)
+        for value, own, column in (each for each in searched if each[0] is not None):
             parties.add(column.party)
-            held = [(position, key.holds(first, last)) for position, key in own.get(value, ())]
-            for position, holds in held:
-                claims[position] = claims.get(position, False) or holds
-            # A row of which another task owns one party still has the other party, who may be nobody's here.
-            if by_party and not any(holds for _, holds in held):
-                disputed.update(position for position, _ in held)
-        rightful = any(claims.values())
+            covered = [(position, key.covers(first, last)) for position, key in own.get(value, ())]
+            for position, coverage in covered:
+                found[position] = max(coverage, found.get(position, Coverage.OUTSIDE))
+            if by_party and all(coverage is not Coverage.INSIDE for _, coverage in covered):
+                result.strays.update(position for position, _ in covered)
         result.parties += n * len(parties)
-        result.strays |= disputed
-        for position, holds in claims.items():
-            if holds:
-                result.rows[position] += n
-            elif holds is None:
-                result.mixed.add(position)
-            if holds is None or not (holds or rightful):
-                result.strays.add(position)
+        owned = Coverage.INSIDE in found.values()
+        for position, coverage in found.items():
+            match coverage:
+                case Coverage.INSIDE:
+                    result.rows[position] += n
+                case Coverage.STRADDLES:
+                    result.mixed.add(position)
+                    result.strays.add(position)
+                case Coverage.OUTSIDE if not owned:
+                    result.strays.add(position)
     return result
 
 
@@ -70,6 +80,6 @@ def owners_of(row: Row, start: int, statements: Statements, wanted: Wanted) -> d
         if value is None or column.identity is None:
             continue
         for position, key in wanted.owners[column.identity].get(value, ()):
-            if key.holds(at, at):
+            if key.covers(at, at) is Coverage.INSIDE:
                 owners.setdefault(position, set()).add(column.party)
     return owners

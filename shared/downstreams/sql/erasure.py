@@ -6,8 +6,9 @@ commits. After a crash PostgreSQL itself says whether that transaction took effe
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import assert_never
 from uuid import UUID
 
 import asyncpg
@@ -32,19 +33,40 @@ _COLLIDED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.
 _COLLISIONS = 5
 
 
-class _SetAside(Exception):
-    """Some tasks of a batch cannot go with the others; nothing of the batch was done."""
+@dataclass(frozen=True, slots=True)
+class _Erased:
+    """Rows of each task of the batch, by category, that were removed; nothing was committed where there are none."""
 
-    def __init__(self, positions: Iterable[int]) -> None:
-        self.positions = frozenset(positions)
-
-
-class _Strays(_SetAside):
-    """They need statements of their own: a number of theirs was somebody else's before or after."""
+    found: Sequence[Counter[str]]
 
 
-class _TooMany(_SetAside):
-    """They would touch more rows than one request may."""
+@dataclass(frozen=True, slots=True)
+class _Strays:
+    """Tasks that need statements of their own: a number of theirs was somebody else's before or after."""
+
+    positions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _TooMany:
+    """Tasks that would touch more rows than one request may."""
+
+    positions: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Collided:
+    """Another transaction was in the way."""
+
+    error: asyncpg.PostgresError
+
+
+class _TimedOut:
+    """The batch would hold its locks for longer than it may."""
+
+
+_Attempt = _Erased | _Strays | _TooMany | ForeignHit | _Collided | _TimedOut
+"""What a transaction came to; only ``_Erased`` has changed anything."""
 
 
 class Erasure:
@@ -103,31 +125,33 @@ class Erasure:
         limit, collisions = self._settings.lock_seconds, 0
         while queue:
             batch = queue.pop()
-            try:
-                await self._transaction(batch, limit)
-                limit = self._settings.lock_seconds
-            except _Strays as strays:
-                alone = [[batch[position]] for position in sorted(strays.positions)]
-                rest = [task for position, task in enumerate(batch) if position not in strays.positions]
-                queue += [*alone, rest] if rest else alone
-            except ForeignHit as foreign:
-                self._results |= {task.task_id: foreign for task in batch}
-            except _TooMany as many:
-                refused = {batch[position].task_id for position in many.positions}
-                self._refuse_too_many(refused)
-                if rest := [task for task in batch if task.task_id not in refused]:
-                    queue.append(rest)
-            except _COLLIDED:
-                collisions += 1
-                if collisions > _COLLISIONS:
-                    raise
-                queue.append(batch)
-            except asyncpg.QueryCanceledError:
-                half = len(batch) // 2
-                parts = [batch[:half], batch[half:]] if half else await self._windows(batch[0])
-                limit = self._settings.lock_seconds if parts else self._settings.timeout_seconds
-                queue += parts or [batch]
-            queue = [part for part in queue if part[0].task_id not in self._results]
+            match await self._attempt(batch, limit):
+                case _Erased(found):
+                    limit = self._settings.lock_seconds
+                    for task, counts in zip(batch, found, strict=True):
+                        self._done[task.task_id] += counts
+                case _Strays(positions):
+                    alone = [[batch[position]] for position in sorted(positions)]
+                    rest = [task for position, task in enumerate(batch) if position not in positions]
+                    queue += [*alone, rest]
+                case _TooMany(positions):
+                    self._refuse_too_many(batch[position].task_id for position in positions)
+                    queue.append(self._open(batch))
+                case ForeignHit() as foreign:
+                    self._results |= {task.task_id: foreign for task in batch}
+                case _Collided(error):
+                    collisions += 1
+                    if collisions > _COLLISIONS:
+                        raise error
+                    queue.append(batch)
+                case _TimedOut():
+                    half = len(batch) // 2
+                    parts = [batch[:half], batch[half:]] if half else await self._windows(batch[0])
+                    limit = self._settings.lock_seconds if parts else self._settings.timeout_seconds
+                    queue += parts or [batch]
+                case never:
+                    assert_never(never)
+            queue = [part for part in queue if part and part[0].task_id not in self._results]
 
     def _refuse_too_many(self, task_ids: Iterable[UUID]) -> None:
         for task_id in task_ids:
@@ -135,44 +159,54 @@ class Erasure:
                 f"{self._system}: more than {self._settings.max_rows} rows; nothing was done"
             )
 
-    async def _transaction(self, batch: Sequence[Task], limit: float) -> None:
+    async def _attempt(self, batch: Sequence[Task], limit: float) -> _Attempt:
+        """One transaction over a batch; whatever it comes to but ``_Erased`` has left the store as it was."""
         blanks = any(table.table.erase == "blank" for table in self._tables)
         # What is counted first and blanked then must be the same rows; a single DELETE counts by itself.
         transaction = self._connection.transaction(isolation="repeatable_read" if blanks else "read_committed")
         await transaction.start()
         try:
-            # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
-            limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
-            begun = await self._connection.fetchrow(_BEGUN, *limits)
-            assert begun is not None  # noqa: S101 - SELECT without FROM has one row
-            found: list[Counter[str]] = [Counter() for _ in batch]
-            for table in self._tables:
-                keys = [keys_of(task, table.table, table.relation) for task in batch]
-                rows = await self._of_one(table, keys[0]) if len(batch) == 1 else await self._of_many(table, keys)
-                for position, n in rows.items():
-                    found[position][table.table.category] += n
-            self._limit_rows(found)
-            notes = {
-                task.task_id: progress.noted(self._done[task.task_id], counts, begun["xid"])
-                for task, counts in zip(batch, found, strict=True)
-                if counts.total()
-            }
-            if notes:
-                await self._save_progress(notes)
-        except BaseException:
-            if not self._connection.is_closed():
+            try:
+                attempt = await self._erase(batch, limit)
+            except BaseException:
+                if not self._connection.is_closed():
+                    await transaction.rollback()
+                raise
+            if isinstance(attempt, _Erased) and any(counts.total() for counts in attempt.found):
+                await transaction.commit()
+            else:
                 await transaction.rollback()
-            raise
-        if not notes:
-            await transaction.rollback()
-            return
-        await transaction.commit()
-        for task, counts in zip(batch, found, strict=True):
-            self._done[task.task_id] += counts
+        except _COLLIDED as error:
+            return _Collided(error)
+        except asyncpg.QueryCanceledError:
+            return _TimedOut()
+        except ForeignHit as foreign:
+            return foreign
+        return attempt
 
-    def _limit_rows(self, found: Sequence[Counter[str]]) -> None:
+    async def _erase(self, batch: Sequence[Task], limit: float) -> _Erased | _Strays | _TooMany:
+        # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
+        limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
+        begun = await self._connection.fetchrow(_BEGUN, *limits)
+        assert begun is not None  # noqa: S101 - SELECT without FROM has one row
+        found: list[Counter[str]] = [Counter() for _ in batch]
+        for table in self._tables:
+            keys = [keys_of(task, table.table, table.relation) for task in batch]
+            rows = await self._of_one(table, keys[0]) if len(batch) == 1 else await self._of_many(table, keys)
+            if isinstance(rows, _Strays):
+                return rows
+            for position, n in rows.items():
+                found[position][table.table.category] += n
         if too_many := {i for i, counts in enumerate(found) if counts.total() > self._settings.max_rows}:
-            raise _TooMany(too_many)
+            return _TooMany(frozenset(too_many))
+        notes = {
+            task.task_id: progress.noted(self._done[task.task_id], counts, begun["xid"])
+            for task, counts in zip(batch, found, strict=True)
+            if counts.total()
+        }
+        if notes:
+            await self._save_progress(notes)
+        return _Erased(found)
 
     async def _of_one(self, table: Statements, keys: Sequence[Key]) -> Mapping[int, int]:
         if not keys:
@@ -180,7 +214,7 @@ class Erasure:
         tags = [await self._connection.execute(sql, *arguments) for sql, arguments in table.erase_one(keys)]
         return {0: sum(map(_rows, tags))}
 
-    async def _of_many(self, table: Statements, keys: Sequence[Sequence[Key]]) -> Mapping[int, int]:
+    async def _of_many(self, table: Statements, keys: Sequence[Sequence[Key]]) -> Mapping[int, int] | _Strays:
         asked = wanted(enumerate(keys), table.table)
         if not asked:
             return {}
@@ -188,7 +222,7 @@ class Erasure:
         groups = await self._connection.fetch(table.count if blanks else table.delete, *asked.arrays)
         whose = attribute(groups, table, asked)
         if whose.strays:
-            raise _Strays(whose.strays)
+            return _Strays(frozenset(whose.strays))
         if blanks and whose.parties:
             tags = [await self._connection.execute(sql, *asked.arrays) for sql in table.blank]
             if sum(map(_rows, tags)) > whose.parties:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 from zoneinfo import ZoneInfo
 
 from shared.domain.identities import Identity, IdentityType
@@ -15,6 +16,17 @@ _UTC = ZoneInfo("UTC")
 _SECOND = timedelta(seconds=1)
 
 
+class Coverage(IntEnum):
+    """How many of some rows are the subject's, so that of several answers the greatest holds."""
+
+    OUTSIDE = 0
+    """None."""
+    STRADDLES = 1
+    """Some: they must be counted one by one."""
+    INSIDE = 2
+    """All."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound."""
@@ -24,17 +36,17 @@ class Key:
     since: datetime | None = None
     until: datetime | None = None
 
-    def holds(self, first: datetime | None, last: datetime | None) -> bool | None:
-        """Whether rows from ``first`` to ``last`` are the subject's: all, none, or (``None``) some of them."""
+    def covers(self, first: datetime | None, last: datetime | None) -> Coverage:
+        """How much of the rows from ``first`` to ``last`` lies in the period; a row without a time lies in none."""
         if self.since is None and self.until is None:
-            return True
+            return Coverage.INSIDE
         if first is None or last is None:
-            return False if first is last else None
+            return Coverage.OUTSIDE if first is last else Coverage.STRADDLES
         if (self.since is None or self.since <= first) and (self.until is None or last < self.until):
-            return True
+            return Coverage.INSIDE
         if (self.since is not None and last < self.since) or (self.until is not None and first >= self.until):
-            return False
-        return None
+            return Coverage.OUTSIDE
+        return Coverage.STRADDLES
 
 
 def keys_of(task: Task, table: Table, relation: Relation) -> tuple[Key, ...]:

@@ -9,7 +9,7 @@ import httpx
 from shared.domain.errors import Misconfigured, Refused
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.http_client import continue_trace
+from shared.downstreams.http_client import connect
 from shared.downstreams.tryton.amendment import set_flag
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
@@ -33,12 +33,8 @@ class TrytonAdapter:
     ) -> None:
         if settings.password_env not in environment:
             raise Misconfigured(f"{system}: set {settings.password_env} to the password of {settings.login}")
-        self._client = httpx.AsyncClient(
-            base_url=settings.url,
-            timeout=settings.timeout_seconds,
-            transport=transport,
-            trust_env=False,
-            event_hooks={"request": [continue_trace]},
+        self._client = connect(
+            base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
         )
         self._rpc = TrytonRpc(
             self._client, settings.database, settings.login, environment[settings.password_env], settings.concurrency

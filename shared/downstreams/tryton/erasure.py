@@ -16,8 +16,9 @@ from pydantic import JsonValue
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.tryton.party import CONTACT, IDENTIFIER, PARTY, Party, load
+from shared.downstreams.tryton.party import Party
 from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc, together
+from shared.downstreams.tryton.search import CONTACT, IDENTIFIER, PARTY, load
 from shared.downstreams.tryton.subjects import Subjects
 
 

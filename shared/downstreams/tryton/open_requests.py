@@ -7,8 +7,8 @@ from uuid import UUID
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.tryton.party import PARTY
 from shared.downstreams.tryton.rpc import TrytonRpc
+from shared.downstreams.tryton.search import PARTY
 from shared.downstreams.tryton.subjects import Subjects
 
 _COUNT: Final = "shown_with"

@@ -14,6 +14,7 @@ that is still assigned. A former holder is nobody's match. Whatever is left over
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
@@ -21,49 +22,62 @@ from shared.downstreams.tryton.party import Contact, Party
 
 
 def proven(system: str, identities: Sequence[Identity], hits: Iterable[Party]) -> tuple[Party, ...]:
-    """The parties that are the subject's; raises ``ForeignHit`` where the hits could be somebody else's."""
+    """The parties that are the subject's.
+
+    Raises:
+        ForeignHit: the hits could be somebody else's.
+    """
     codes = {i.value for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source in {"requester", system}}
     certain = {i.value for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source == system}
-    seen = [_Seen(party, identities) for party in hits]
-    if by_code := [s for s in seen if s.party.code in codes]:
-        if any(s.contradicted and s.party.code not in certain for s in by_code):
+    compared = [_compare(party, identities) for party in hits]
+    by_code = [c for c in compared if c.party.code in codes]
+    doubtful = [c for c in by_code if c.contradicted and c.party.code not in certain]
+    holders = [c for c in compared if c.agrees]
+    full_holders = [c for c in holders if c.agrees_in_all]
+    match by_code, doubtful, holders, full_holders:
+        case [_, *_], [], _, _:
+            return tuple(c.party for c in by_code)
+        case [_, *_], _, _, _:
             raise ForeignHit("the customer number belongs to a party with other addresses and numbers")
-        return tuple(s.party for s in by_code)
-    holders = [s for s in seen if s.agrees]
-    if not holders:
-        return ()
-    if codes:
-        raise ForeignHit("no party has the customer number, and another holds an address or number of the subject's")
-    if len(holders) > 1:
-        holders = [s for s in holders if s.agrees_in_all]
-    if len(holders) != 1:
-        raise ForeignHit("several parties hold an address or number of the subject's, and none holds all alone")
-    if not holders[0].email and holders[0].email_differs:
-        raise ForeignHit("a party with other e-mail addresses holds a number of the subject's")
-    return (holders[0].party,)
+        case [], _, [], _:
+            return ()
+        case [], _, _, _ if codes:
+            raise ForeignHit("no party has the customer number, and another holds an address or number of theirs")
+        case ([], _, [only], _) | ([], _, _, [only]):
+            if not only.email and only.email_differs:
+                raise ForeignHit("a party with other e-mail addresses holds a number of the subject's")
+            return (only.party,)
+        case _:
+            raise ForeignHit("several parties hold an address or number of the subject's, and none holds all alone")
 
 
-class _Seen:
-    """A party beside the subject's identities."""
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A party beside the subject's identities: whether it holds one of each kind, or only others of that kind."""
 
-    def __init__(self, party: Party, identities: Sequence[Identity]) -> None:
-        self.party = party
-        emails = [i for i in identities if i.type is IdentityType.EMAIL]
-        phones = [i for i in identities if i.type is IdentityType.PHONE]
-        held = {
-            kind: [c for c in party.contacts if c.type is kind] for kind in (IdentityType.EMAIL, IdentityType.PHONE)
-        }
-        self.email = _any_holds(held[IdentityType.EMAIL], emails)
-        self.phone = _any_holds(held[IdentityType.PHONE], phones)
-        self.email_differs = bool(emails and held[IdentityType.EMAIL]) and not self.email
-        self._phone_differs = bool(phones and held[IdentityType.PHONE]) and not self.phone
-        self.agrees = self.email or self.phone
-        self.agrees_in_all = self.agrees and (self.email or not emails) and (self.phone or not phones)
-        self.contradicted = not self.agrees and (self.email_differs or self._phone_differs)
+    party: Party
+    email: bool
+    email_differs: bool
+    agrees: bool
+    agrees_in_all: bool
+    contradicted: bool
 
 
-def _any_holds(contacts: Sequence[Contact], identities: Sequence[Identity]) -> bool:
-    return any(_holds(contact, identity) for contact in contacts for identity in identities)
+def _compare(party: Party, identities: Sequence[Identity]) -> _Compared:
+    kinds = (IdentityType.EMAIL, IdentityType.PHONE)
+    wanted = {kind: [i for i in identities if i.type is kind] for kind in kinds}
+    held = {kind: [c for c in party.contacts if c.type is kind] for kind in kinds}
+    same = {kind: any(_holds(c, i) for c in held[kind] for i in wanted[kind]) for kind in kinds}
+    differs = {kind: bool(wanted[kind] and held[kind]) and not same[kind] for kind in kinds}
+    agrees = any(same.values())
+    return _Compared(
+        party=party,
+        email=same[IdentityType.EMAIL],
+        email_differs=differs[IdentityType.EMAIL],
+        agrees=agrees,
+        agrees_in_all=agrees and all(same[kind] or not wanted[kind] for kind in kinds),
+        contradicted=not agrees and any(differs.values()),
+    )
 
 
 def _holds(contact: Contact, identity: Identity) -> bool:

@@ -10,8 +10,9 @@ from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.tryton.party import ADDRESS, CONTACT, PARTY, Address, Contact, Party, load, spelled
+from shared.downstreams.tryton.party import Address, Contact, Party, spelled
 from shared.downstreams.tryton.rpc import TrytonRpc, together
+from shared.downstreams.tryton.search import ADDRESS, CONTACT, PARTY, load
 from shared.downstreams.tryton.subjects import Subjects
 
 _CONTACTS: Final = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import httpx
 
 from shared.domain.errors import Refused, Unavailable
+from shared.downstreams.http_client import SIGN_IN, HttpClient
 
 CHUNK: Final = 500
 EVEN_INACTIVE: Final = {"active_test": False}
@@ -27,7 +28,7 @@ class TrytonRpc:
     """One user's access to one Tryton database; at most ``concurrency`` calls at a time."""
 
     def __init__(self, client: httpx.AsyncClient, database: str, login: str, password: str, concurrency: int) -> None:
-        self._client = client
+        self._client = HttpClient("the CRM", client, sign_in="check login and password", refused=CrmRefused)
         self._path = f"/{database}/rpc/"
         self._login = login
         self._password = password
@@ -36,13 +37,18 @@ class TrytonRpc:
         self._authorization: str | None = None
 
     async def call(self, method: str, *params: Any) -> Any:
-        """What the method returns; raises ``Unavailable`` or ``CrmRefused``."""
+        """What the method returns.
+
+        Raises:
+            Unavailable: the CRM is away or busy, or another transaction was in the way.
+            CrmRefused: the CRM will not do it.
+        """
         async with self._turns:
             used = await self._signed_in(None)
             response = await self._post(method, [*params, EVEN_INACTIVE], used)
-            if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            if response.status_code in SIGN_IN:
                 response = await self._post(method, [*params, EVEN_INACTIVE], await self._signed_in(used))
-        return _answer(response, method)
+        return self._answer(response, method)
 
     async def search(self, model: str, domain: Sequence[Any], fields: Sequence[str]) -> list[dict[str, Any]]:
         """Rows of the model, deactivated ones too, in the order of their ids."""
@@ -75,21 +81,29 @@ class TrytonRpc:
         async with self._signing_in:
             if self._authorization is None or self._authorization == ended:
                 response = await self._post("common.db.login", [self._login, {"password": self._password}, "en"], None)
-                if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-                    raise CrmRefused("the CRM does not let the privacy user in: check login and password")
-                user, session = _answer(response, "common.db.login")[:2]
+                user, session = self._answer(response, "common.db.login")[:2]
                 token = b64encode(f"{self._login}:{user}:{session}".encode()).decode()
                 self._authorization = f"Session {token}"
             return self._authorization
 
     async def _post(self, method: str, params: list[Any], authorization: str | None) -> httpx.Response:
         headers = {} if authorization is None else {"Authorization": authorization}
+        body = {"id": 0, "method": method, "params": params}
+        return await self._client.send("POST", self._path, json=body, headers=headers)
+
+    def _answer(self, response: httpx.Response, method: str) -> Any:
         try:
-            return await self._client.post(
-                self._path, json={"id": 0, "method": method, "params": params}, headers=headers
-            )
-        except httpx.TransportError as error:
-            raise Unavailable(f"the CRM could not be reached: {type(error).__name__}") from None
+            body = self._client.expect(response, f"to {method}").json()
+        except ValueError:
+            raise Unavailable(f"the CRM answered {method} with something that is not JSON") from None
+        if "error" not in body:
+            return body.get("result")
+        match body["error"]:
+            case ["UserError" | "UserWarning", [str(text), *_]]:
+                raise CrmRefused(f"the CRM refused {method}: {reason_of(text)}")
+            case _:
+                # a conflict with another transaction, or a failure of its own: what it says may hold a customer's data
+                raise Unavailable(f"the CRM failed at {method}")
 
 
 async def together(*calls: Coroutine[Any, Any, Result]) -> list[Result]:
@@ -100,25 +114,6 @@ async def together(*calls: Coroutine[Any, Any, Result]) -> list[Result]:
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
-
-
-def _answer(response: httpx.Response, method: str) -> Any:
-    if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-        raise Unavailable(f"the CRM answered {response.status_code} to {method}")
-    if not response.is_success:
-        raise CrmRefused(f"the CRM answered {response.status_code} to {method}")
-    try:
-        body = response.json()
-    except ValueError:
-        raise Unavailable(f"the CRM answered {method} with something that is not JSON") from None
-    if "error" not in body:
-        return body.get("result")
-    match body["error"]:
-        case ["UserError" | "UserWarning", [str(text), *_]]:
-            raise CrmRefused(f"the CRM refused {method}: {reason_of(text)}")
-        case _:
-            # a conflict with another transaction, or a failure of Tryton's own: what it says may hold a customer's data
-            raise Unavailable(f"the CRM failed at {method}")
 
 
 def reason_of(text: str) -> str:

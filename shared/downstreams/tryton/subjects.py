@@ -7,9 +7,10 @@ from uuid import UUID
 from shared.domain.errors import BlastRadius, ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.contract import Task
-from shared.downstreams.tryton.party import Party, find
+from shared.downstreams.tryton.party import Party
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import TrytonRpc
+from shared.downstreams.tryton.search import find
 from shared.downstreams.tryton.settings import TrytonSettings
 
 Key = tuple[IdentityType, str]

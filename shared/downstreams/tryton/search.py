@@ -1,0 +1,137 @@
+"""How customers are found in the CRM and read."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from shared.domain.errors import ForeignHit
+from shared.domain.identities import Identity, IdentityType
+from shared.downstreams.tryton.party import Address, Contact, Party, spelled
+from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc, together
+
+PARTY: Final = "party.party"
+CONTACT: Final = "party.contact_mechanism"
+ADDRESS: Final = "party.address"
+IDENTIFIER: Final = "party.identifier"
+ADDRESS_FIELDS: Final = (
+    *("party_name", "attn", "street_unstructured", "street_name", "building_name", "building_number", "unit_number"),
+    *("floor_number", "room_number", "post_box", "private_bag", "post_office", "postal_code", "city"),
+)
+
+
+async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
+    """The parties that hold any of the identities, deactivated ones too.
+
+    E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers and codes are compared
+    exactly: a hit that nobody asked for means that the search ignores its filter, and nothing it says can be used.
+    """
+    wanted = {kind: set[str]() for kind in IdentityType}
+    for identity in identities:
+        wanted[identity.type].add(identity.value)
+    emails, phones, codes = (wanted[t] for t in (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID))
+    shown = ("party", "type", "value", "value_compact")
+    by_code, by_compact, by_value, *by_email = await together(
+        rpc.search_in(PARTY, "code", codes, ("code",)),
+        rpc.search_in(CONTACT, "value_compact", phones, shown),
+        rpc.search_in(CONTACT, "value", phones, shown),
+        *(rpc.search(CONTACT, domain, shown) for domain in _emails(sorted(emails))),
+    )
+    ids = {row["id"] for row in by_code}
+    if any(row["code"] not in codes for row in by_code):
+        raise ForeignHit("the CRM's search by customer number returned other customers")
+    for row in (*by_compact, *by_value):
+        if not phones & {spelled(IdentityType.PHONE, row[field] or "") for field in ("value", "value_compact")}:
+            raise ForeignHit("the CRM's search by number returned other numbers")
+        ids.add(row["party"])
+    for row in (row for chunk in by_email for row in chunk):
+        if emails & {spelled(IdentityType.EMAIL, row[field] or "") for field in ("value", "value_compact")}:
+            ids.add(row["party"])
+    return list((await load(rpc, await _with_duplicates(rpc, ids))).values())
+
+
+async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
+    """The parties of these ids with all that belongs to them; one that was deleted is not among them."""
+    wanted = set(ids)
+    lines = (*ADDRESS_FIELDS, "party", "active", "street", "country.name")
+    contact = ("party", "type", "value", "value_compact", "active", "valid_from", "valid_to")
+    parties, contacts, addresses, identifiers = await together(
+        rpc.search_in(
+            PARTY, "id", wanted, ("code", "name", "active", "restricted", "marketing_opt_out", "replaced_by")
+        ),
+        rpc.search_in(CONTACT, "party", wanted, contact),
+        rpc.search_in(ADDRESS, "party", wanted, lines),
+        rpc.search_in(IDENTIFIER, "party", wanted, ("party", "type", "code")),
+    )
+    held: dict[int, tuple[list[Contact], list[Address], list[tuple[int, str, str]]]] = {i: ([], [], []) for i in wanted}
+    for row in contacts:
+        held[row["party"]][0].append(_contact(row))
+    for row in addresses:
+        held[row["party"]][1].append(_address(row))
+    for row in identifiers:
+        held[row["party"]][2].append((row["id"], row["type"] or "", row["code"] or ""))
+    return {row["id"]: _party(row, *held[row["id"]]) for row in parties}
+
+
+async def _with_duplicates(rpc: TrytonRpc, ids: Iterable[int]) -> set[int]:
+    """The parties, those that were merged into them, and those that they were merged into."""
+    known, fresh = set[int](), set(ids)
+    while fresh:
+        known |= fresh
+        into, merged = await together(
+            rpc.search_in(PARTY, "id", fresh, ("replaced_by",)), rpc.search_in(PARTY, "replaced_by", fresh, ("id",))
+        )
+        fresh = ({row["replaced_by"] for row in into} | {row["id"] for row in merged}) - known - {None}
+    return known
+
+
+def _emails(emails: list[str]) -> Iterable[list[Any]]:
+    for start in range(0, len(emails), CHUNK):
+        chunk = emails[start : start + CHUNK]
+        patterns = [e.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for e in chunk]
+        yield [["OR", ["value", "in", chunk], *(["value_compact", "ilike", pattern] for pattern in patterns)]]
+
+
+def _party(
+    row: dict[str, Any], contacts: list[Contact], addresses: list[Address], identifiers: list[tuple[int, str, str]]
+) -> Party:
+    return Party(
+        id=row["id"],
+        code=row["code"] or "",
+        name=row["name"] or "",
+        active=row["active"],
+        restricted=bool(row["restricted"]),
+        marketing_opt_out=bool(row["marketing_opt_out"]),
+        replaced_by=row["replaced_by"],
+        contacts=tuple(contacts),
+        addresses=tuple(addresses),
+        identifiers=tuple(identifiers),
+    )
+
+
+def _contact(row: dict[str, Any]) -> Contact:
+    return Contact(
+        id=row["id"],
+        kind=row["type"],
+        value=row["value"] or "",
+        compact=row["value_compact"] or "",
+        active=row["active"],
+        valid_from=_moment(row["valid_from"]),
+        valid_to=_moment(row["valid_to"]),
+    )
+
+
+def _address(row: dict[str, Any]) -> Address:
+    country = (row.get("country.") or {}).get("name") or ""
+    lines = {field: row[field] for field in ADDRESS_FIELDS if row[field]}
+    return Address(
+        row["id"], row["active"], row["street"] or "", country, lines | ({"country": country} if country else {})
+    )
+
+
+def _moment(value: dict[str, int] | None) -> datetime | None:
+    if value is None:
+        return None
+    seconds = datetime(
+        value["year"], value["month"], value["day"], value["hour"], value["minute"], value["second"], tzinfo=UTC
+    )
+    return seconds.replace(microsecond=value["microsecond"])
