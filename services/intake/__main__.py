@@ -1,6 +1,7 @@
 """Intake: the only door, and the only owner of a request's lifecycle."""
 
-from services.intake import api, statistics
+from services.intake import statistics
+from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
 from shared.app.service import Service
@@ -25,7 +26,7 @@ def configure() -> None:
     service.on(QuestionUnanswered, handlers.unanswered)
     for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
         service.on(milestone, handlers.warn)
-    service.serves(api.serve)
+    service.serves(app.build)
     service.also(statistics.count_again_and_again)
 
 

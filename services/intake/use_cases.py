@@ -8,21 +8,21 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import assurance, correspondence, redating, repository
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.extension import Extension, ExtensionFlaw, flaws
-from services.intake.keys import Caller
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
-from services.intake.problems import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.repository import Requests
 from services.intake.request import Request
-from services.intake.submission import (
+from services.intake.schemas import (
+    ArrivalCorrection,
     Assurance,
     Decision,
     ExtensionProposal,
     Forwarded,
     QuestionAsked,
     QuestionReply,
-    ReceiptCorrection,
     received_in_the_future,
 )
 from shared.domain.rights import Right
@@ -130,7 +130,7 @@ class UseCases:
                 await correspondence.seal(tx, request.subject_ref, "identities", "requester", known)
             return (await requests.apply(answered)).state
 
-    async def correct_arrival(self, request_id: UUID, correction: ReceiptCorrection, caller: Caller) -> date:
+    async def correct_arrival(self, request_id: UUID, correction: ArrivalCorrection, caller: Caller) -> date:
         """Every date is counted anew from when and where the request really came; returns when it is due now.
 
         Raises:
@@ -194,7 +194,7 @@ class UseCases:
             yield requests, _visible(requests.get(request_id), caller)
             await requests.save()
 
-    def _arrival(self, request: Request, correction: ReceiptCorrection, requests: Requests) -> Arrival:
+    def _arrival(self, request: Request, correction: ArrivalCorrection, requests: Requests) -> Arrival:
         received_at, country = correction.received_at, correction.country
         if received_in_the_future(received_at, requests.tx.now):
             raise BadRequest("received_at lies in the future; give the instant at which it arrived")
