@@ -157,7 +157,7 @@ def _request(row: asyncpg.Record) -> Request:
         "zones": tuple(values["zones"].split(",")),
         "outcome": values["outcome"] and Outcome(values["outcome"]),
         "finished": values["finished"] and Outcome(values["finished"]),
-        "tasks": values["tasks"] and tuple(TaskReport.model_validate(task) for task in values["tasks"]),
+        "tasks": values["tasks"] and tuple(TaskReport.model_validate({"outcome": None, **t}) for t in values["tasks"]),
         "question": OpenQuestion(question_id, asked_at, last_notice_at) if question_id else None,
     }
     return Request(**values)
