@@ -31,18 +31,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """As root, go on as another user: PostgreSQL refuses root."""
     if os.geteuid() == 0:
         config.pluginmanager.getplugin("capturemanager").stop_global_capturing()
-        become_unprivileged("setuid", "setgid")
+        become_unprivileged("setuid", "setgid", "kill")  # without a container engine an image is built by root
 
 
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
     """Where the tests run in several processes, one kind of tests stays in one: they share what they have started."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.removeprefix("tests/").partition("/")[0]
+        folder, _, test = nodeid.removeprefix("tests/").partition("/")
+        return test.partition("::")[0] if folder == "deploy" else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
-    """Tells the plugin which tests belong together."""
+    """Tells the plugin which tests belong together; those of tests/deploy share little but their file."""
     return ByKind(config, log)
 
 

@@ -13,9 +13,8 @@ from shared.domain.events import (
     QuestionUnanswered,
     TargetMissed,
 )
-from shared.domain.topics import Topic
 
-service = Service("intake", reads=[Topic.COMPLETIONS, Topic.DEADLINES], writes=Topic.REQUESTS)
+service = Service("intake")
 
 
 def configure() -> None:

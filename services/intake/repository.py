@@ -1,6 +1,6 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Self
 from uuid import UUID
@@ -148,6 +148,10 @@ def _json(tasks: Sequence[TaskReport]) -> bytes:
     return orjson.dumps([report.model_dump(mode="json", exclude_none=True) for report in tasks])
 
 
+def _report(stored: Mapping[str, object]) -> TaskReport:
+    return TaskReport.model_validate({"outcome": None, **stored})
+
+
 def _request(row: asyncpg.Record) -> Request:
     values: dict[str, Any] = dict(row)
     question_id, asked_at, last_notice_at = (values.pop(name) for name in ("question_id", "asked_at", "last_notice_at"))
@@ -157,7 +161,7 @@ def _request(row: asyncpg.Record) -> Request:
         "zones": tuple(values["zones"].split(",")),
         "outcome": values["outcome"] and Outcome(values["outcome"]),
         "finished": values["finished"] and Outcome(values["finished"]),
-        "tasks": values["tasks"] and tuple(TaskReport.model_validate({"outcome": None, **t}) for t in values["tasks"]),
+        "tasks": None if row["tasks"] is None else tuple(map(_report, row["tasks"])),
         "question": OpenQuestion(question_id, asked_at, last_notice_at) if question_id else None,
     }
     return Request(**values)

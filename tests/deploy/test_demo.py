@@ -1,29 +1,70 @@
-"""The demonstration as the README says to run it."""
+"""The demonstration, watched by a Prometheus: it ends well, asks for nothing but Python, and no alert is left."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import pytest
+
+from deploy.demo.__main__ import HERE
 from deploy.local.paths import ROOT
+from tests.fixtures.prometheus import Prometheus
 
+READY, DONE = "Ready after", "Everything stays up until Ctrl-C."
 BESIDE = ("apt-get", "dpkg-deb", "prometheus", "promtool", "docker", "podman", "mvn")
 """Programs that a machine may lack, or have in another version than ours."""
 
 
-def test_it_ends_well_and_asks_for_nothing_but_python(tmp_path: Path) -> None:
+class Watched(NamedTuple):
+    """What a run of the demonstration left behind."""
+
+    status: int
+    said: str
+    called: str
+    alerts: list[str]
+
+
+@pytest.fixture(scope="module")
+def watched(run_folder: Path) -> Watched:
+    """The demonstration, run to its end."""
+    programs = run_folder / "programs"
+    programs.mkdir()
     for name in BESIDE:
-        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/called\nexit 1\n")
-        (tmp_path / name).chmod(0o755)
-    ran = subprocess.run(
-        [sys.executable, "-m", "deploy.demo", "--exit"],
-        cwd=ROOT,
-        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.defpath}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "All is as it should be." in ran.stdout
-    assert "Traceback" not in ran.stderr
-    assert not (tmp_path / "called").exists()
+        (programs / name).write_text(f"#!/bin/sh\necho {name} >> {programs}/called\nexit 1\n")
+        (programs / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.defpath}", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "deploy.demo"]
+    said, alerts = "", []
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        prometheus = Prometheus(run_folder / "prometheus-demo", HERE / "services" / "prometheus.json")
+        for line in demo.stdout:
+            said += line
+            if line.startswith(READY):
+                prometheus.start()
+            if line.startswith(DONE):
+                alerts = [f"{each['metric']}" for each in prometheus.query("ALERTS")]
+                assert prometheus.query('count(up{job="dsr"} == 1) == 5')
+                demo.send_signal(signal.SIGINT)
+        prometheus.stop()
+    called = programs / "called"
+    return Watched(demo.returncode, said, called.read_text() if called.exists() else "", alerts)
+
+
+def test_it_ends_well(watched: Watched) -> None:
+    assert watched.status == 0, watched.said
+    assert "All is as it should be." in watched.said
+    assert "Traceback" not in watched.said
+
+
+def test_it_asks_for_nothing_but_python(watched: Watched) -> None:
+    assert watched.called == ""
+
+
+def test_it_leaves_no_alert_that_fires_or_is_pending(watched: Watched) -> None:
+    assert watched.alerts == []

@@ -43,7 +43,9 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     request = await services.use_cases.read(request_id, caller)
     if request.closed_at is None:
         raise NotReady("a request gets its certificate when it is closed")
-    return await documents_out.certificate(services.unit_of_work, request, view(request).model_dump(mode="json"))
+    return await documents_out.certificate(
+        services.unit_of_work, request, view(request).model_dump(mode="json", exclude_unset=True)
+    )
 
 
 @router.get("/v1/tasks/identities", responses=documented(Shredded))

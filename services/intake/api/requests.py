@@ -16,7 +16,7 @@ from shared.domain.errors import Shredded
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
 
 
-@router.get("")
+@router.get("", response_model_exclude_unset=True)
 async def read(request_id: UUID, caller: AnyCaller, services: UseServices) -> RequestView:
     """Where a request stands, what each system did in counts, and the answer in plain words."""
     return view(await services.use_cases.read(request_id, caller))

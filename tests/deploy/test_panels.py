@@ -1,0 +1,118 @@
+"""The dashboards on a real Prometheus: every panel's query has an answer while the services are under load."""
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.domain.clock import SystemClock
+from tests.fixtures.live import Live
+from tests.fixtures.observation import Asked, asked
+from tests.fixtures.prometheus import Prometheus, QueryError
+from tests.fixtures.trouble import in_trouble, seen
+
+PATIENCE = 120
+ASKED: tuple[tuple[str, dict[str, object]], ...] = (
+    ("erasure", {}),
+    ("access", {}),
+    ("portability", {}),
+    ("restriction", {"ground": "unlawful"}),
+    ("objection", {"scope": "direct_marketing"}),
+)
+WINDOW = "30s"
+QUERIES = [each for each in asked() if each.source == "prometheus"]
+RIGHTLY_ZERO = {
+    "Deferred erasures": "no store here has to keep anything; tests/integration/test_deferrals.py lets one keep some",
+    "Evidence broken": "nobody has changed the evidence; tests/integration/test_machine.py does",
+    "Extensions": "no promised day came after an extension; tests/integration/test_statistics.py lets one come",
+    "Lag": "everybody keeps up; tests/integration/test_consumer.py holds a batch up",
+    "Not yet heard": "the same",
+    "Outbox": "whoever looks every two seconds finds it empty; tests/integration/test_machine.py fills it",
+    "Outbox age": "the same",
+    "Oldest in an outbox": "the same",
+    "Tasks ready": "tasks are done at once; tests/integration/test_machine.py leaves some",
+    "Oldest ready task": "the same",
+    "What it may be waiting for": "the same",
+    "Database connections in use": "a connection is busy for milliseconds; it is never more than its share",
+    "Loop lag": "a machine that is not busy comes in time; tests/integration/test_machine.py keeps one busy",
+}
+"""Panels that may show nothing but zero on a machine that is well, and who has them show more."""
+
+
+@pytest.fixture(scope="module")
+def prometheus(live: Live, run_folder: Path) -> Iterator[Prometheus]:
+    with Prometheus(run_folder / "prometheus", live.services.prometheus) as started:
+        yield started
+
+
+@asynccontextmanager
+async def load(live: Live) -> AsyncIterator[Callable[[], bool]]:
+    """Requests of every right, one after the other, and some that wait for an identity."""
+
+    async def submitting() -> None:
+        async with live.api() as client:
+            people = [live.somebody() for _ in range(5)]
+            for number in itertools.count():
+                right, more = ASKED[number % len(ASKED)]
+                submission = people[number % len(people)].submission(right, **more)
+                submission["received_at"] = (SystemClock().now() - timedelta(hours=1)).isoformat()
+                if number % 4 == 3:
+                    submission["assurance"] = None
+                await client.submit(submission)
+                await asyncio.sleep(0.2)  # a load, not a flood
+
+    task = asyncio.create_task(submitting())
+    try:
+        yield lambda: not task.done()
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_every_panel_has_an_answer_under_load_and_shows_more_than_zero(
+    live: Live, prometheus: Prometheus
+) -> None:
+    assert len(QUERIES) > 40
+    assert RIGHTLY_ZERO.keys() <= {each.panel for each in QUERIES}
+    unanswered, zero = set(QUERIES), {each.panel for each in QUERIES} - RIGHTLY_ZERO.keys()
+    deadline = time.monotonic() + PATIENCE
+    await seen(prometheus, 'count(up{job="dsr"} == 1) == 5')  # counters are seen at zero before they count
+    async with in_trouble(live, prometheus), load(live) as still_loading:
+        while (unanswered or zero) and still_loading() and time.monotonic() < deadline:
+            for each in [each for each in QUERIES if each in unanswered or each.panel in zero]:
+                if found := await asyncio.to_thread(values, prometheus, each):
+                    unanswered.discard(each)
+                    zero -= {each.panel} if any(found) else set()
+            await asyncio.sleep(1)  # Prometheus scrapes once a second and tells nobody
+    assert not [f"{each.dashboard}: {each.panel}: {each.query}" for each in unanswered]
+    assert not zero
+
+
+def values(prometheus: Prometheus, each: Asked) -> list[float]:
+    """The numbers that the query gives over the last minutes; an error of the query is raised."""
+    series = prometheus.query_range(each.query.replace("$__rate_interval", WINDOW), seconds=120)
+    numbers = (float(value) for one in series for _, value in one["values"])
+    return [number for number in numbers if not math.isnan(number)]
+
+
+async def test_a_query_with_an_error_is_noticed(prometheus: Prometheus) -> None:
+    with pytest.raises(QueryError):
+        await asyncio.to_thread(prometheus.query_range, "sum(dsr_requests_open", 10)
+
+
+async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prometheus) -> None:
+    """But for those that other tests bring about on purpose."""
+    async with live.api() as client:
+        await client.follow(await client.submit(live.somebody().submission("access")), "closed")
+    firing = await asyncio.to_thread(
+        prometheus.query, 'ALERTS{alertstate="firing",alertname!~"DsrTaskFailed|DsrDeadLetter|DsrOverdue"}'
+    )
+    assert firing == []
