@@ -62,6 +62,7 @@ def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
 def test_what_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, command: str, said: str) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["dsr", *command.split()])
+    monkeypatch.delitem(sys.modules, "services.erasure.__main__", raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == said
