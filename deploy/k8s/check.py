@@ -38,11 +38,17 @@ def kustomize(overlay: Path) -> str:
 
 
 def render(overlay: str) -> list[Object]:
-    """The objects of an overlay, which also stand in .local/k8s then."""
-    text = kustomize(K8S / "overlays" / overlay)
-    RENDERED.mkdir(parents=True, exist_ok=True)
-    (RENDERED / f"{overlay}.yaml").write_text(text)
-    return [each for each in yaml.safe_load_all(text) if each]
+    """The objects of an overlay."""
+    return [each for each in yaml.safe_load_all(kustomize(K8S / "overlays" / overlay)) if each]
+
+
+def rendered(folder: Path) -> list[Path]:
+    """Every overlay as a file of the folder, by its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{overlay}.yaml" for overlay in OVERLAYS]
+    for file in files:
+        file.write_text(kustomize(K8S / "overlays" / file.stem))
+    return files
 
 
 def faults(objects: Iterable[Object], schemas: Schemas) -> Iterator[str]:
@@ -80,11 +86,12 @@ def main() -> None:
     """Renders and checks; the status says whether all is well."""
     schemas = prepare(programs())
     wrong = []
-    for overlay in OVERLAYS:
-        objects = render(overlay)
-        wrong += [f"{overlay}: {fault}" for fault in faults(objects, schemas)]
-        typer.echo(f"rendered {len(objects)} objects into .local/k8s/{overlay}.yaml")
-    said = checkov([RENDERED / f"{overlay}.yaml" for overlay in OVERLAYS], "--config-file", str(CHECKOV))
+    files = rendered(RENDERED)
+    for file in files:
+        objects = [each for each in yaml.safe_load_all(file.read_text()) if each]
+        wrong += [f"{file.stem}: {fault}" for fault in faults(objects, schemas)]
+        typer.echo(f"rendered {len(objects)} objects into .local/k8s/{file.name}")
+    said = checkov(files, "--config-file", str(CHECKOV))
     wrong += [said.stdout + said.stderr] if said.returncode else []
     sys.exit("\n".join(wrong) or None)
 

@@ -12,7 +12,7 @@ from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_ports
 from deploy.local.postgres_databases import wait_for
 from deploy.local.process import Child
-from services.intake import keys
+from services.intake import auth
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
@@ -87,7 +87,7 @@ class Services:
 
     def key(self, role: str) -> str:
         """A new API key with that role."""
-        return wait_for(keys.create(self._servers.postgres_dsn, role, SystemClock().now()))
+        return wait_for(auth.create(self._servers.postgres_dsn, role, SystemClock().now()))
 
     def start(self) -> None:
         """Starts all five side by side and waits until each is ready."""

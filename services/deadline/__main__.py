@@ -9,9 +9,8 @@ from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
-from shared.domain.topics import Topic
 
-service = Service("deadline", reads=[Topic.REQUESTS, Topic.COMPLETIONS], writes=Topic.DEADLINES)
+service = Service("deadline")
 
 
 def configure() -> None:

@@ -5,10 +5,9 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.domain.topics import Topic
 from shared.fulfilment import handlers as fulfilling
 
-service = Service("erasure", reads=[Topic.REQUESTS, Topic.DEADLINES], writes=Topic.COMPLETIONS)
+service = Service("erasure")
 
 service.on(events.RequestVerified, handlers.begin, right=Right.ERASURE)
 service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)

@@ -5,10 +5,9 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.domain.topics import Topic
 from shared.fulfilment import handlers as fulfilling
 
-service = Service("export", reads=[Topic.REQUESTS], writes=Topic.COMPLETIONS)
+service = Service("export")
 
 for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestVerified, handlers.begin, right=right)

@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from services.intake import api, handlers, silence, statistics
+from services.intake import handlers, silence, statistics
+from services.intake.api import app
 from services.intake.letters import Letters
 from shared.app.service import Service
 from shared.domain.events import (
@@ -13,9 +14,8 @@ from shared.domain.events import (
     QuestionUnanswered,
     TargetMissed,
 )
-from shared.domain.topics import Topic
 
-service = Service("intake", reads=[Topic.COMPLETIONS, Topic.DEADLINES], writes=Topic.REQUESTS)
+service = Service("intake")
 
 
 def configure() -> None:
@@ -30,7 +30,7 @@ def configure() -> None:
     service.on(TargetMissed, partial(silence.ask_at_last, letters=letters))
     service.on(DeadlineApproaching, partial(silence.ask_at_last, letters=letters))
     service.on(DeadlineOverdue, partial(silence.ask_at_last, letters=letters))
-    service.serves(api.serve)
+    service.serves(app.build)
     service.also(statistics.count_again_and_again)
 
 

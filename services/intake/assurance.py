@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.intake.submission import Assurance
+from services.intake.schemas import Assurance
 from shared.domain.errors import Misconfigured
 from shared.domain.rights import Right
 

@@ -6,15 +6,14 @@ from datetime import datetime
 from uuid import UUID
 
 from services.intake import assurance, deferrals, register
-from services.intake.acceptance import verified
-from services.intake.keys import Caller
-from services.intake.problems import BadRequest, NotFound
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, NotFound
 from services.intake.register import Filed
 from services.intake.reopening import Reopening
 from services.intake.request import Request, State
-from services.intake.submission import Assurance, Decision
+from services.intake.schemas import Assurance, Decision
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import LiftDecided, RequestWithdrawn, RetryDecided
+from shared.domain.events import LiftDecided, RequestVerified, RequestWithdrawn, RetryDecided
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import REQUESTS
@@ -59,7 +58,7 @@ class Casework:
             else:
                 moved = replace(filed, request=request.to(State.IN_PROGRESS), question=None)
                 register.answered(tx, filed, caller.actor)
-                tx.publish(verified(moved.request, tx.now))
+                tx.publish(RequestVerified.about(moved.request))
             await register.write(tx, [moved])
         REQUESTS.labels(request.right, "identity_verified").inc()
         return moved.request.state

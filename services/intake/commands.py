@@ -6,7 +6,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from services.intake import keys
+from services.intake import auth
 from services.intake.redate import redate as redate_open
 from shared.domain.clock import SystemClock
 from shared.domain.time_limit_policy import read_policy
@@ -31,16 +31,16 @@ def new(
     The role channel submits and follows its own requests, privacy sees and decides all, downstream:<system> fetches
     the identities of its tasks.
     """
-    if not keys.ROLE.fullmatch(role):
+    if not auth.ROLE.fullmatch(role):
         raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
-    made = asyncio.run(keys.create(PostgresSettings().dsn, role, SystemClock().now()))
+    made = asyncio.run(auth.create(PostgresSettings().dsn, role, SystemClock().now()))
     typer.echo(orjson.dumps({"key": made, "key_id": made.split("_")[1], "role": role}) if as_json else made)
 
 
 @api_key.command()
 def revoke(key_id: str) -> None:
     """Revoke an API key by its id, the part between the underscores; a service may believe it ten seconds longer."""
-    if not asyncio.run(keys.revoke(PostgresSettings().dsn, key_id, SystemClock().now())):
+    if not asyncio.run(auth.revoke(PostgresSettings().dsn, key_id, SystemClock().now())):
         raise typer.BadParameter("no such key, or revoked before")
 
 

@@ -5,14 +5,14 @@ from datetime import date
 from uuid import UUID
 
 from services.intake import correspondence, register
+from services.intake.auth import Caller
 from services.intake.casework import Casework
+from services.intake.errors import ExtensionRefused, NotReady
 from services.intake.extension import Extension, ExtensionFlaw, flaws
-from services.intake.keys import Caller
 from services.intake.letters import Letters
-from services.intake.problems import ExtensionRefused, NotReady
 from services.intake.register import Filed
 from services.intake.request import State
-from services.intake.submission import ExtensionProposal
+from services.intake.schemas import ExtensionProposal
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import RequestExtended
 from shared.domain.time_limit import Arrival, limits

@@ -6,11 +6,11 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import correspondence, register
+from services.intake.auth import Caller
 from services.intake.casework import Casework
-from services.intake.keys import Caller
 from services.intake.letters import Letters
 from services.intake.request import State
-from services.intake.submission import Forwarded
+from services.intake.schemas import Forwarded
 from shared.domain.errors import IllegalTransition
 from shared.domain.rights import Outcome
 from shared.messaging.unit_of_work import UnitOfWorkFactory

@@ -3,65 +3,32 @@
 What was sent is never quoted back.
 """
 
-import orjson
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
-from services.intake.keys import Forbidden, Unauthorised
+import orjson
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from services.intake.errors import (
+    BadRequest,
+    ExtensionRefused,
+    Forbidden,
+    IdempotencyKeyReused,
+    NotFound,
+    NotReady,
+    TooLarge,
+    Unauthorised,
+)
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import ClaimExpired, ClaimForged, ClaimMalformed
 from shared.storage.postgres import AWAY
 
-
-class Problem(BaseModel):
-    """Problem details (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[dict[str, str]] = []
-
-
-class NotFound(DsrError):
-    """There is nothing here for this key; check the id, and whether this key submitted it."""
-
-    code = "not_found"
-
-
-class KeyReused(DsrError):
-    """The idempotency key was used before with another body; use a new key for a new request."""
-
-    code = "idempotency_key_reused"
-
-
-class TooLarge(DsrError):
-    """More was sent than is accepted at once."""
-
-    code = "too_large"
-
-
-class NotReady(DsrError):
-    """It does not exist yet; ask again when the request is closed."""
-
-    code = "not_ready"
-
-
-class ExtensionRefused(DsrError):
-    """The time limit cannot be extended in this way; the dates stay as they were."""
-
-    code = "extension_refused"
-
-
-class BadRequest(DsrError):
-    """The request cannot be understood."""
-
-    code = "bad_request"
-
-
+MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[DsrError], int] = {
     BadRequest: 400,
     Unauthorised: 401,
@@ -75,69 +42,87 @@ STATUS: dict[type[DsrError], int] = {
     ExtensionRefused: 409,
     Shredded: 410,
     TooLarge: 413,
-    KeyReused: 422,
+    IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
 }
-MEDIA_TYPE = "application/problem+json"
+_ALWAYS = {
+    422: "The request is not valid; `errors` says what to change.",
+    503: "Nothing was stored; try again.",
+}
 
 
-def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem."""
+class FieldError(BaseModel):
+    """What is wrong with one field."""
 
-    async def ours(_request: Request, error: Exception) -> Response:
-        known = answer(error)
-        if known is None:
-            raise error
-        return known
-
-    for kind in (DsrError, ValidationError, RequestValidationError, HTTPException, *AWAY):
-        app.add_exception_handler(kind, ours)
-
-    @app.exception_handler(Exception)
-    async def not_ours(_request: Request, _error: Exception) -> Response:
-        return unforeseen()
+    field: str
+    message: str
 
 
-def unforeseen() -> Response:
-    """The problem for an error that nobody foresaw."""
-    return problem(500, "unforeseen", "Something went wrong on our side.", "it is in our log; try again later")
+class Problem(BaseModel):
+    """Problem details (RFC 9457)."""
+
+    type: str = Field(examples=["urn:dsr:problem:not_found"])
+    title: str
+    status: int
+    detail: str = Field(description="what to do about it; never quotes what was sent")
+    errors: list[FieldError] = []
 
 
-def answer(error: Exception) -> Response | None:
-    """The problem that an error is for whoever called; None for one that nobody foresaw."""
+async def respond(_request: Request, error: Exception) -> Response:
+    """The problem that an error is for whoever called; an unforeseen one is raised again, and logged, by the server."""
     match error:
         case DsrError():
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-            return problem(status, error.code, _first_sentence(error), str(error))
-        case ValidationError():
-            return problem(422, "invalid", "The request is not valid.", "see errors for what to change", _errors(error))
+            return _response(status, error.code, _title(type(error)), str(error))
         case RequestValidationError():
-            errors = [{"field": ".".join(map(str, e["loc"])), "message": e["msg"]} for e in error.errors()]
-            return problem(422, "invalid", "The request is not valid.", "see errors for what to change", errors)
-        case HTTPException():
-            return problem(error.status_code, "http", str(error.detail), str(error.detail))
-        case _ if isinstance(error, AWAY):
-            sorry = problem(
-                503, "unavailable", "The platform cannot store anything now.", "nothing was stored; try again"
+            return _response(
+                422, "invalid", "The request is not valid.", "see errors for what to change", error.errors()
             )
-            sorry.headers["Retry-After"] = "2"
-            return sorry
+        case HTTPException():
+            return _response(error.status_code, "http", str(error.detail), str(error.detail))
+        case ClientDisconnect():
+            return Response(status_code=400)  # nobody is there to read it
+        case _ if isinstance(error, AWAY):
+            title = "The platform cannot store anything now."
+            return _response(503, "unavailable", title, "nothing was stored; try again", headers={"Retry-After": "2"})
         case _:
-            return None
+            title = "Something went wrong on our side."
+            return _response(500, "unforeseen", title, "it is in our log; try again later")
 
 
-def problem(status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None) -> Response:
-    """A problem as a response."""
-    body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail}
-    return Response(orjson.dumps({**body, "errors": errors or []}), status, media_type=MEDIA_TYPE)
+HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
+    (DsrError, RequestValidationError, HTTPException, ClientDisconnect, *AWAY, Exception), respond
+)
+"""The exception handlers of the API, by the class of the error."""
 
 
-def _errors(error: ValidationError) -> list[dict[str, str]]:
-    return [
-        {"field": ".".join(map(str, e["loc"])), "message": e["msg"]}
-        for e in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
+def documented(*errors: type[DsrError]) -> dict[int | str, dict[str, Any]]:
+    """What the API's document says of the problems of an operation, by status."""
+    titles: dict[int | str, list[str]] = {}
+    for error in errors:
+        status = STATUS[error]
+        titles.setdefault(status, [_ALWAYS[status]] if status in _ALWAYS else []).append(_title(error))
+    return {status: {"model": Problem, "description": " ".join(said)} for status, said in titles.items()}
 
 
-def _first_sentence(error: DsrError) -> str:
-    return (type(error).__doc__ or error.code).split(";", 1)[0].split(". ", 1)[0].strip().rstrip(".") + "."
+def _response(
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    errors: Sequence[Any] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    wrong = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in errors]
+    body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
+    return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+
+
+def _title(error: type[DsrError]) -> str:
+    return (error.__doc__ or error.code).split(";", 1)[0].split(". ", 1)[0].strip().rstrip(".") + "."
+
+
+EVERYWHERE = documented(Unauthorised, Forbidden) | {
+    status: {"model": Problem, "description": said} for status, said in _ALWAYS.items()
+}
+"""The problems that every operation may have."""

@@ -7,14 +7,14 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake import correspondence, deferrals, register
+from services.intake.auth import Caller
 from services.intake.casework import Casework, retry_decided
-from services.intake.keys import Caller
+from services.intake.errors import BadRequest
 from services.intake.letters import Kind, Letters
-from services.intake.problems import BadRequest
 from services.intake.register import Filed, OpenQuestion
 from services.intake.reopening import Reopening
 from services.intake.request import State
-from services.intake.submission import QuestionAsked, QuestionReply, received_in_the_future
+from services.intake.schemas import QuestionAsked, QuestionReply, received_in_the_future
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import QuestionSent
 from shared.domain.time_limit_policy import Question

@@ -6,12 +6,12 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import correspondence, dates
+from services.intake.auth import Caller
 from services.intake.casework import Casework
-from services.intake.keys import Caller
-from services.intake.problems import BadRequest
+from services.intake.errors import BadRequest
 from services.intake.register import Filed
 from services.intake.request import State
-from services.intake.submission import ReceiptCorrection, received_in_the_future
+from services.intake.schemas import ArrivalCorrection, received_in_the_future
 from shared.domain.errors import IllegalTransition
 from shared.domain.time_limit import Arrival, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -25,7 +25,7 @@ class Receipts:
         self._transactions = unit_of_work
         self._policy = policy
 
-    async def correct(self, request_id: UUID, correction: ReceiptCorrection, caller: Caller) -> date:
+    async def correct(self, request_id: UUID, correction: ArrivalCorrection, caller: Caller) -> date:
         """Every date is counted anew from when and where the request really came; returns when it is due now."""
         async with self._transactions.begin() as tx:
             filed = await Casework.hold(tx, request_id, caller)
@@ -39,7 +39,7 @@ class Receipts:
             await dates.move(tx, [moved], "receipt_corrected", self._policy, caller.actor, why)
         return moved.due_on
 
-    def _arrival(self, filed: Filed, correction: ReceiptCorrection, now: datetime) -> Arrival:
+    def _arrival(self, filed: Filed, correction: ArrivalCorrection, now: datetime) -> Arrival:
         """The receipt as it really was; raises what is wrong with the correction."""
         request, known = filed.request, dates.arrival_of(filed)
         if request.state in {State.RESPONDED, State.CLOSED}:

@@ -4,11 +4,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.intake import correspondence
-from services.intake.acceptance import verified
 from services.intake.letters import Letters
 from services.intake.register import Filed
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import RequestReopened
+from shared.domain.events import RequestReopened, RequestVerified
 from shared.domain.suspension import resumed_due
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
@@ -49,6 +48,6 @@ class Reopening:
                 due_on=due_on,
             )
         )
-        tx.publish(verified(request, tx.now))
+        tx.publish(RequestVerified.about(request))
         REQUESTS.labels(request.right, "reopened").inc()
         return replace(filed, request=request, question=None, finished=None, warning=None, resumed=True)

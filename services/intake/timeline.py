@@ -5,8 +5,8 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from services.intake.keys import Caller
-from services.intake.problems import NotFound
+from services.intake.auth import Caller
+from services.intake.errors import NotFound
 from services.intake.register import Filed
 from shared.domain.errors import Shredded
 from shared.downstreams.bus.identity_token import Claim

@@ -1,17 +1,28 @@
-"""The door of a service: an HTTP server that leaves without slamming it.
+"""The HTTP server of a service, and its probes and metrics.
 
-At SIGTERM readiness fails at once, but for a while the door stays open and every answer says ``Connection: close``, so
-that a client's next request comes on another connection, to another instance. Then nobody is let in any more, and what
-is under way is answered.
+``/healthz``: its loops go round (not: its neighbours are well); a process too busy to answer fails it by not answering.
+``/readyz``: broker and database answer, and the service is not about to stop.
+``/metrics``: for any Prometheus, requests in steps of five; ``/metrics/privacy``: for the privacy team's, exactly.
+
+At SIGTERM readiness fails at once, but for a while connections are still accepted and every answer says ``Connection:
+close``, so that a client's next request comes on another connection, to another instance. Then none is accepted any
+more, and what is under way is answered.
 """
 
 import asyncio
-from collections.abc import Iterator
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.runtime.disclosure import text_for_everybody, text_for_privacy
+from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import HttpSettings
 
 _KEEP_SECONDS = 90
@@ -39,8 +50,46 @@ async def serve(app: ASGIApp, http: HttpSettings, answer_seconds: float, stoppin
         await asyncio.wait((serving, told), return_when=asyncio.FIRST_COMPLETED)
         if told.cancel():
             return
-        await asyncio.sleep(http.linger_seconds)  # no load balancer tells us when it has heard
+        await asyncio.sleep(http.linger_seconds)  # no load balancer tells us when it has noticed
         server.should_exit = True
+
+
+def probes(
+    heartbeats: Heartbeats,
+    stopping: asyncio.Event,
+    needed: Mapping[str, Callable[[], Awaitable[bool]]],
+    privacy_token: SecretStr | None,
+) -> APIRouter:
+    """The routes of every service; it is ready when each of the servers that it needs, by name, is reachable."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/healthz")
+    async def alive() -> JSONResponse:
+        stalled = heartbeats.stalled()
+        return JSONResponse({"loops_standing_still": stalled}, status_code=503 if stalled else 200)
+
+    @routes.get("/readyz")
+    async def ready() -> JSONResponse:
+        if stopping.is_set():
+            return JSONResponse({"leaving": True}, status_code=503)
+        reached = dict(zip(needed, await asyncio.gather(*(reachable() for reachable in needed.values())), strict=True))
+        return JSONResponse(reached, status_code=200 if all(reached.values()) else 503)
+
+    @routes.get("/metrics")
+    async def metrics() -> Response:
+        return Response(text_for_everybody(), media_type=CONTENT_TYPE_LATEST)
+
+    if privacy_token:
+        wanted = f"Bearer {privacy_token.get_secret_value()}".encode()
+
+        @routes.get("/metrics/privacy")
+        async def exact_metrics(request: Request) -> Response:
+            given = request.headers.get("authorization", "").encode()
+            if not secrets.compare_digest(given, wanted):
+                return Response(status_code=401)
+            return Response(text_for_privacy(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
 
 
 def _connection_close_when_stopping(app: ASGIApp, stopping: asyncio.Event) -> ASGIApp:
@@ -60,5 +109,5 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing: the service's own handler drains everything, the server included."""
+        """Nothing: the service's own handler stops everything, the server included."""
         yield

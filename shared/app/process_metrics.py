@@ -1,4 +1,4 @@
-"""What a service tells of itself every few seconds: outbox, tasks, connections, its own haste, its evidence."""
+"""What a service measures of itself every few seconds: outbox, tasks, connections, event-loop lag, evidence."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,38 +10,36 @@ from shared.fulfilment import queue as tasks
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import run_periodically
+from shared.runtime.loops import run_periodically, wait
 from shared.storage.evidence import ChainVerifier
 from shared.storage.postgres import Connection
 
 _EVERY_SECONDS = 2.0
-_HASTE_SECONDS = 0.5
+_LAG_SECONDS = 0.5
 
 
 class ProcessMetrics:
     """Measures one process; whatever it asks the database has a bound."""
 
     def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
-        self._office = unit_of_work
+        self._unit_of_work = unit_of_work
         self._service = unit_of_work.service
         self._verifier = ChainVerifier(unit_of_work.service)
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Measures until told to stop."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(run_periodically(self.look, "machine", _EVERY_SECONDS, stopping, heartbeats))
-            group.create_task(self._event_loop_lag(stopping))
+        await run_periodically(self.look, "machine", _EVERY_SECONDS, stopping, heartbeats)
 
     async def look(self) -> None:
         """Measures once."""
-        pool = self._office.pool
+        pool = self._unit_of_work.pool
         idle = pool.get_idle_size()
         metrics.POOL.labels(self._service, "idle").set(idle)
         metrics.POOL.labels(self._service, "busy").set(pool.get_size() - idle)
         metrics.POOL_LIMIT.labels(self._service).set(pool.get_max_size())
         async with pool.acquire() as connection:
             await self._outbox(connection)
-            if self._office.wakeups:
+            if self._unit_of_work.wakeups:
                 await self._tasks(connection)
             checked = await self._verifier.step(connection)
         metrics.EVIDENCE_CHECKED.labels(self._service).inc(checked)
@@ -60,7 +58,7 @@ class ProcessMetrics:
 
     async def _tasks(self, connection: Connection) -> None:
         failed = await tasks.failed(connection)
-        for step in self._office.wakeups:
+        for step in self._unit_of_work.wakeups:
             ready, oldest = await tasks.backlog(connection, step)
             age = self._seconds_since(tasks.opened_at(oldest)) if oldest else 0.0
             metrics.TASKS_READY.labels(self._service, *step).set(ready)
@@ -68,18 +66,15 @@ class ProcessMetrics:
             metrics.TASKS_FAILED.labels(self._service, *step).set(failed.get(step, 0))
 
     def _seconds_since(self, then: datetime) -> float:
-        return max(0.0, (self._office.clock.now() - then).total_seconds())
+        return max(0.0, (self._unit_of_work.clock.now() - then).total_seconds())
 
-    async def _event_loop_lag(self, stopping: asyncio.Event) -> None:
-        """How much later than wanted this process comes round: the most of the last rounds."""
+    async def event_loop_lag(self, stopping: asyncio.Event) -> None:
+        """Measures until told to stop how much later than wanted this process comes round."""
         loop = asyncio.get_running_loop()
-        while not stopping.is_set():
-            wanted = loop.time() + _HASTE_SECONDS
-            try:
-                async with asyncio.timeout_at(wanted):
-                    await stopping.wait()
-            except TimeoutError:
-                metrics.LOOP_LAG.labels(self._service).set(loop.time() - wanted)
+        wanted = loop.time() + _LAG_SECONDS
+        while not await wait(stopping, wanted - loop.time()):
+            metrics.LOOP_LAG.labels(self._service).set(loop.time() - wanted)
+            wanted = loop.time() + _LAG_SECONDS
 
 
 def _put_there_at(headers: Mapping[str, str]) -> datetime:

@@ -13,23 +13,24 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 import uvloop
 from fastapi import APIRouter, FastAPI
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from shared.app import health
-from shared.app import http as serving
+from shared.app import http
 from shared.app.process_metrics import ProcessMetrics
+from shared.app.supervisor import supervise
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError, Misconfigured, misread
+from shared.domain.errors import Misconfigured, misread
 from shared.domain.events import Event, type_of
 from shared.domain.operations import ACCOMPANYING, Operation
 from shared.domain.rights import Right
-from shared.domain.topics import ServiceName, Topic
+from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import store as fulfilment
@@ -42,12 +43,12 @@ from shared.messaging.outbox import Relay
 from shared.messaging.producer import KafkaProducer
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from shared.runtime import otlp_metrics, telemetry
+from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import Wakeup, cancelled_from_within, run_periodically
+from shared.runtime.loops import Wakeup, run_periodically
 from shared.runtime.settings import Settings
 from shared.storage import keyring
-from shared.storage.postgres import close_pool, connect_pool
+from shared.storage.postgres import close_pool, connect_pool, reachable
 from shared.storage.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -73,19 +74,11 @@ _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
 
 
-class LoopEnded(DsrError):
-    """A loop came to its end while the service was to go on; the process ends, and whoever runs it starts it anew."""
-
-    code: ClassVar[str] = "loop_ended"
-
-
 class Service:
     """What a service hears, does and says; ``run()`` makes it so until SIGTERM."""
 
-    def __init__(self, name: str, *, reads: list[Topic], writes: Topic) -> None:
+    def __init__(self, name: str) -> None:
         self.name = ServiceName(name)
-        self.reads = reads
-        self.writes = writes
         self.subscriptions: dict[str, list[Subscription]] = {}
         self.conclusions: dict[Operation, fulfilment.Conclude] = {}
         self._loops: list[Loop] = []
@@ -142,7 +135,6 @@ class Service:
             if self.conclusions:
                 wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
                 downstreams = Downstreams.load(settings.work.downstreams, wiring)
-                await downstreams.open()
                 stack.push_async_callback(downstreams.close)
             plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
             for operation, stages in plans.items():
@@ -172,7 +164,7 @@ class Service:
         inner = {_name(loop): loop(running) for loop in self._loops}
         if self.subscriptions:
             dispatcher = Dispatcher(self.subscriptions, unit_of_work, running.tracing, running.heartbeats)
-            consumer = Consumer(settings.kafka, self.name, self.reads)
+            consumer = Consumer(settings.kafka, self.name, topics.read_by(self.name))
             inner[loop_of(self.name)] = consumer.run(
                 dispatcher.handle, running.stopping, running.heartbeats, dispatcher.wants
             )
@@ -193,33 +185,33 @@ class Service:
                 replies = Replies(unit_of_work, running.heartbeats)
                 consumer = Consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
                 inner[loop_of(replies.group)] = consumer.run(replies.handle, running.stopping, running.heartbeats)
-        inner["machine"] = ProcessMetrics(unit_of_work).run(running.stopping, running.heartbeats)
-        if endpoint := settings.telemetry.otlp_endpoint:
-            inner["metrics"] = otlp_metrics.send(self.name, endpoint, running.stopping, running.heartbeats)
+        measured = ProcessMetrics(unit_of_work)
+        inner["machine"] = measured.run(running.stopping, running.heartbeats)
+        inner["event loop lag"] = measured.event_loop_lag(running.stopping)
         inner["http"] = self._serve(running, producer)
         relay = Relay(unit_of_work.pool, self.name, producer.send, unit_of_work.relay_wakeup)
         return [
             self._drain(inner, running, working),
-            run_until_late({"relay": relay.run(working, running.heartbeats)}, working, settings.process.outbox_seconds),
+            supervise({"relay": relay.run(working, running.heartbeats)}, working, settings.process.outbox_seconds),
         ]
 
     async def _drain(self, loops: Mapping[str, Awaitable[None]], running: Running, working: asyncio.Event) -> None:
         settings = running.settings
-        await run_until_late(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
+        await supervise(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
         working.set()
         running.unit_of_work.relay_wakeup.wake()
 
     async def _serve(self, running: Running, producer: KafkaProducer) -> None:
-        vitals = health.ProbeTargets(
-            running.heartbeats,
-            running.unit_of_work.pool,
-            producer,
-            running.stopping,
-            running.settings.telemetry.privacy_token,
-        )
-        probes = health.router(vitals)
-        app = self._api(running, probes) if self._api else _probes_alone(probes)
-        await serving.serve(app, running.settings.http, running.settings.process.drain_seconds, running.stopping)
+        settings = running.settings
+        database = partial(reachable, running.unit_of_work.pool)
+        needed: dict[str, Callable[[], Awaitable[bool]]] = {"database": database, "broker": producer.reachable}
+        probes = http.probes(running.heartbeats, running.stopping, needed, settings.telemetry.privacy_token)
+        if self._api:
+            app = self._api(running, probes)
+        else:
+            app = FastAPI(openapi_url=None)
+            app.include_router(probes)
+        await http.serve(app, settings.http, settings.process.drain_seconds, running.stopping)
 
     async def _housekeeping(self, running: Running) -> None:
         """Takes back tasks from workers that have gone silent, and forgets what can no longer be delivered twice."""
@@ -235,37 +227,6 @@ class Service:
         await run_periodically(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.heartbeats)
 
 
-async def run_until_late(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Event, seconds: float) -> None:
-    """Runs the loops; once they are told to stop they have so many seconds, then they are cut short."""
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(_to_the_end(name, each, stopping), name=name) for name, each in loops.items()]
-        await stopping.wait()
-        _, late = await asyncio.wait(running, timeout=seconds)
-        if late:
-            names = sorted({task.get_name() for task in late})
-            log.warning("given up after %g s, others will do it: %s", seconds, ", ".join(names))
-        for task in late:
-            task.cancel()
-
-
-async def _to_the_end(name: str, loop: Awaitable[None], stopping: asyncio.Event) -> None:
-    """Runs a loop; raises ``LoopEnded`` if it returns, or a library cancels it, before the service is to stop."""
-    try:
-        await loop
-    except asyncio.CancelledError:
-        if not cancelled_from_within():
-            raise
-    if not stopping.is_set():
-        log.critical("%s has ended though nobody told it to stop: the process ends too", name)
-        raise LoopEnded(name)
-
-
 def _name(loop: Loop) -> str:
     function = getattr(loop, "func", loop)  # of a partial
     return f"{function.__module__}.{function.__qualname__}"
-
-
-def _probes_alone(probes: APIRouter) -> FastAPI:
-    app = FastAPI(openapi_url=None)
-    app.include_router(probes)
-    return app

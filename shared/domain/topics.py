@@ -40,6 +40,12 @@ TOPIC_ACCESS: dict[Topic, TopicAccess] = {
     ),
 }
 
+
+def read_by(service: ServiceName) -> list[Topic]:
+    """The topics that a service reads."""
+    return [topic for topic, access in TOPIC_ACCESS.items() if service in access.readers]
+
+
 PARTITIONS = 4
 """Partitions per topic on a single machine; a cluster declares its own in ``deploy/k8s``."""
 

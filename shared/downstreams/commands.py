@@ -13,8 +13,9 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation
 from shared.domain.records import Message
+from shared.downstreams.contract import CAN
 from shared.downstreams.declarations import read
-from shared.downstreams.registry import Downstreams, Wiring, protocol_for
+from shared.downstreams.registry import Downstreams, Wiring
 
 downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")
 
@@ -41,7 +42,7 @@ def report(path: Path, wiring: Wiring) -> dict[str, Any]:
         if declared.enabled:
             adapter = loaded.get(name).adapter
             systems[name]["needs"] = sorted(declared.system.needs)
-            systems[name]["operations"] = [each for each in Operation if isinstance(adapter, protocol_for(each))]
+            systems[name]["operations"] = [each for each in Operation if isinstance(adapter, CAN[each][0])]
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in loaded.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages}
 

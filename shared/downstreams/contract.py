@@ -15,7 +15,7 @@ A repeat of a task id must have no second effect and give the same counts as the
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -102,6 +102,7 @@ class Pending:
     retry_in: timedelta
 
 
+Found = TypeVar("Found")
 Result = Receipt | NotSearched | Pending | Unavailable | Refused
 Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 """Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash."""
@@ -130,15 +131,12 @@ class Erasable(Protocol):
 
 @runtime_checkable
 class Amendable(Protocol):
-    """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
+    """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21).
 
-    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+    The tasks of one call have the same operation: ``rectify``, ``restrict``, ``lift`` or ``suppress``.
+    """
 
-    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
-
-    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
 @runtime_checkable
@@ -153,3 +151,32 @@ class Flaggable(Protocol):
     """Can show, with the subject's contact, that a request of theirs is open; taking that away needs no identities."""
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+
+
+CAN: Mapping[Operation, tuple[type, str]] = {
+    Operation.LOCATE: (Locatable, "locate"),
+    Operation.EXPORT: (Exportable, "export"),
+    Operation.ERASE: (Erasable, "erase"),
+    **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), (Amendable, "amend")),
+    Operation.ESCALATE: (Escalatable, "escalate"),
+    Operation.FLAG: (Flaggable, "flag"),
+}
+"""The protocol that an adapter must follow to be asked for an operation, and the method that is called."""
+
+
+def per_task(
+    tasks: Sequence[Task],
+    found: Mapping[UUID, Sequence[Found] | Refused],
+    decide: Callable[[Task, Sequence[Found]], Result],
+) -> list[Result]:
+    """One result for each task: its refusal, ``no_match`` where nothing was found, else what ``decide`` says."""
+    results: list[Result] = []
+    for task in tasks:
+        match found[task.task_id]:
+            case Refused() as refused:
+                results.append(refused)
+            case [] | ():
+                results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
+            case theirs:
+                results.append(decide(task, theirs))
+    return results

@@ -11,7 +11,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
-from shared.downstreams.contract import Amendable, Erasable, Escalatable, Exportable, Flaggable, Locatable
+from shared.downstreams.contract import CAN, Locatable
 from shared.downstreams.declarations import Declaration, read
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.plan import System, stages
@@ -22,8 +22,6 @@ from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
 class Adapter(Protocol):
     """What every adapter has besides the operations of its system."""
-
-    async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -64,10 +62,6 @@ class Downstreams:
         declared = [each for each in read(path, wiring.environment) if each.enabled]
         return cls({each.system.name: _downstream(path, each, wiring) for each in declared})
 
-    async def open(self) -> None:
-        """Open all adapters; a system that is away delays only its own tasks, so no adapter connects yet."""
-        await asyncio.gather(*(downstream.adapter.open() for downstream in self._downstreams.values()))
-
     async def close(self) -> None:
         """Close all adapters."""
         await asyncio.gather(*(downstream.adapter.close() for downstream in self._downstreams.values()))
@@ -87,31 +81,12 @@ class Downstreams:
 
     def stages(self, operation: Operation) -> Stages:
         """The order in which the systems that can do it are worked."""
-        return stages(self.that_are(protocol_for(operation)), operation)
+        return stages(self.that_are(CAN[operation][0]), operation)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:
         """The systems that answer on ``dsr.tasks.<system>.replies``."""
         return tuple(each.system for each in self._downstreams.values() if isinstance(each.adapter, BusAdapter))
-
-
-def protocol_for(operation: Operation) -> type:
-    """The protocol that an adapter must follow to be asked for this operation."""
-    match operation:
-        case Operation.LOCATE:
-            return Locatable
-        case Operation.EXPORT:
-            return Exportable
-        case Operation.ERASE:
-            return Erasable
-        case Operation.RECTIFY | Operation.RESTRICT | Operation.LIFT | Operation.SUPPRESS:
-            return Amendable
-        case Operation.ESCALATE:
-            return Escalatable
-        case Operation.FLAG:
-            return Flaggable
-        case _:
-            assert_never(operation)
 
 
 def _downstream(path: Path, declared: Declaration, wiring: Wiring) -> Downstream:
@@ -132,7 +107,7 @@ def _adapter(declared: Declaration, wiring: Wiring) -> Adapter:
     name, environment = declared.system.name, wiring.environment
     match declared.settings:
         case SqlSettings() as settings:
-            return SqlAdapter(name, settings)
+            return SqlAdapter(name, settings, environment=environment)
         case TrytonSettings() as settings:
             return TrytonAdapter(name, settings, environment=environment)
         case RoundupSettings() as settings:

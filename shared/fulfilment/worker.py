@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from shared.domain.errors import KeyGone, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import NotSearched, Pending, Receipt, Result, Task
+from shared.downstreams.contract import CAN, NotSearched, Pending, Receipt, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment import task_metrics
@@ -75,7 +75,7 @@ class Worker:
         self._settings = settings
         self._tracing = tracing
         self._lease = timedelta(seconds=settings.lease_seconds)
-        self._call = getattr(downstream.adapter, operation.value)
+        self._call = getattr(downstream.adapter, CAN[operation][1])
         self._bell = unit_of_work.wakeups[self._step]
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()

@@ -1,10 +1,13 @@
-"""Hearing a batch of records: one transaction for all; if a record breaks it, one each; only that one is set aside."""
+"""Dispatching a batch of records to handlers: one transaction for all; only a record that breaks it is set aside."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from shared.domain import topics
 from shared.domain.errors import DsrError
 from shared.domain.events import Event
 from shared.domain.records import Message
@@ -38,8 +41,49 @@ class _Parsed:
     handler: Handler
 
 
-class Dispatcher:
-    """Hands records to the handlers of one service."""
+class BatchDispatcher(ABC):
+    """Applies a batch of records for good: in one transaction, or one each if a record breaks that one.
+
+    A record that breaks its own becomes a dead letter, and an outage of the database is waited out.
+    """
+
+    def __init__(self, unit_of_work: UnitOfWorkFactory, group: str, heartbeats: Heartbeats) -> None:
+        self.group = group
+        self._unit_of_work = unit_of_work
+        self._heartbeats = heartbeats
+
+    @abstractmethod
+    async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
+        """What the records bring about, in order."""
+
+    def describe(self, error: Exception) -> str:
+        """What to log of an error, without what could quote a person's data."""
+        return telemetry.where(error)
+
+    async def handle(self, records: Sequence[Message]) -> None:
+        """Handles the batch; returns when it is done for good."""
+        loop = loop_of(self.group)
+        try:
+            await retry_while_unavailable(partial(self._together, records), loop, self._heartbeats)
+        except Exception as error:  # noqa: BLE001  # whatever it is, only the record that caused it is set aside
+            if len(records) == 1:
+                await retry_while_unavailable(partial(self._set_aside, records[0], error), loop, self._heartbeats)
+                return
+            for record in records:
+                await self.handle([record])
+
+    async def _together(self, records: Sequence[Message]) -> None:
+        async with self._unit_of_work.begin() as tx:
+            await self.apply(records, tx)
+
+    async def _set_aside(self, record: Message, error: Exception) -> None:
+        log.error("record of %s set aside: %s", record.topic, self.describe(error))
+        async with self._unit_of_work.begin() as tx:
+            tx.send(dead_letter(record, error.code if isinstance(error, DsrError) else type(error).__name__, tx))
+
+
+class Dispatcher(BatchDispatcher):
+    """Hands events to the handlers of one service; a repeat of one has no effect."""
 
     def __init__(
         self,
@@ -48,13 +92,11 @@ class Dispatcher:
         tracing: telemetry.Tracing,
         heartbeats: Heartbeats,
     ) -> None:
+        super().__init__(unit_of_work, unit_of_work.service, heartbeats)
         self._types = {kind.encode() for kind in subscriptions}
         self._wanted = _wanted(subscriptions)
-        self._transactions = unit_of_work
         self._tracing = tracing
-        self._heartbeats = heartbeats
-        self._loop = loop_of(unit_of_work.service)
-        for kind in subscriptions:  # told at zero from the start: or the first dead letter would be no increase
+        for kind in subscriptions:  # at zero from the start, so that `rate()` sees the first one
             metrics.HEARD.labels(unit_of_work.service, kind, "dead_letter")
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
@@ -62,47 +104,39 @@ class Dispatcher:
         kind, right = _kind_and_right(headers)
         return (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS)
 
-    async def handle(self, records: Sequence[Message]) -> None:
-        """Handles a batch for good: repeats are absorbed, bad records set aside one by one, an outage is waited out."""
-        try:
-            await retry_while_unavailable(lambda: self._together(records), self._loop, self._heartbeats)
-        except Exception as error:  # noqa: BLE001  # whatever it is, only the record that caused it is set aside
-            if len(records) == 1:
-                cause = error
-                await retry_while_unavailable(lambda: self._set_aside(records[0], cause), self._loop, self._heartbeats)
-                return
-            for record in records:
-                await self.handle([record])
-
-    async def _together(self, records: Sequence[Message]) -> None:
+    async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
+        """Calls the handlers for what was not consumed before."""
         parsed = [self._parse(record) for record in records]
-        async with self._transactions.begin() as tx:
-            fresh = await inbox.fresh(tx.connection, [p.event.event_id for p in parsed], tx.now)
-            new: list[_Parsed] = []
-            for p in parsed:
-                if p.event.event_id in fresh:
-                    fresh.remove(p.event.event_id)
-                    new.append(p)
-            with self._tracing.each("handle", [p.record.headers.get("traceparent") for p in new]) as traces:
-                tx.traces.update({p.event.request_id: trace for p, trace in zip(new, traces, strict=True)})
-                for handler, events in _runs(new):
-                    await handler(events, tx)
-        for p in new:
-            metrics.HEARD.labels(self._transactions.service, p.record.headers["ce_type"], "handled").inc()
+        fresh = await inbox.fresh(tx.connection, [p.event.event_id for p in parsed], tx.now)
+        new: list[_Parsed] = []
+        for p in parsed:
+            if p.event.event_id in fresh:
+                fresh.remove(p.event.event_id)
+                new.append(p)
+        with self._tracing.each("handle", [p.record.headers.get("traceparent") for p in new]) as traces:
+            tx.traces.update({p.event.request_id: trace for p, trace in zip(new, traces, strict=True)})
+            for handler, events in _runs(new):
+                await handler(events, tx)
+        tx.after_commit(partial(self._count, [p.record.headers["ce_type"] for p in new]))
+
+    def _count(self, kinds: Sequence[str], result: str = "handled") -> None:
+        for kind in kinds:
+            metrics.HEARD.labels(self._unit_of_work.service, kind, result).inc()
 
     async def _set_aside(self, record: Message, error: Exception) -> None:
-        """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
-        service = self._transactions.service
-        reason = error.code if isinstance(error, DsrError) else type(error).__name__
-        log.error("record of %s set aside: %s", record.topic, telemetry.where(error))
-        async with self._transactions.begin() as tx:
-            tx.set_aside(record, reason)
-        metrics.HEARD.labels(service, record.headers.get("ce_type", "unknown"), "dead_letter").inc()
+        await super()._set_aside(record, error)
+        self._count([record.headers.get("ce_type", "unknown")], "dead_letter")
 
     def _parse(self, record: Message) -> _Parsed:
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
         event, handler = self._wanted[kind.encode(), right.encode()]
         return _Parsed(record, event.model_validate_json(record.value), handler)
+
+
+def dead_letter(record: Message, reason: str, tx: UnitOfWork) -> Message:
+    """A record that could not be handled, as it came, with the name of what it broke."""
+    why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
+    return Message(topics.dead_letters(tx.service), record.key, record.value, {**record.headers, **why})
 
 
 _RIGHTS = frozenset(right.encode() for right in Right)
@@ -146,7 +180,11 @@ def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes,
 
 
 def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handler, list[Event]]]:
-    """Groups events by handler, few groups, without ever putting two events of one request out of order."""
+    """Groups events by handler, few groups, without ever putting two events of one request out of order.
+
+    Of verified(A), verified(B), closed(A) it makes two calls, begin([A, B]) and close([A]); were there another
+    verified(A) behind, it would need a third: begin([A]).
+    """
     runs: list[tuple[Handler, list[Event]]] = []
     latest_of_handler: dict[Handler, int] = {}
     latest_of_request: dict[object, int] = {}

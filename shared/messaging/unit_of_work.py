@@ -1,13 +1,12 @@
 """One unit of work: state, inbox, outbox and evidence change together or not at all."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
 from pydantic import JsonValue
 
-from shared.domain import topics
 from shared.domain.clock import Clock
 from shared.domain.events import Event
 from shared.domain.operations import Operation, Stages
@@ -34,9 +33,11 @@ class UnitOfWork:
         self.vault = unit_of_work.vault
         self.plans = unit_of_work.plans
         self.traces: dict[UUID, str | None] = {}
+        self._relay = unit_of_work.relay_wakeup
         self.woken: set[tuple[str, str]] = set()
         self._messages: list[Message] = []
         self._entries: list[evidence.Entry] = []
+        self._afterwards: dict[Callable[[], None], None] = {}
 
     def publish(self, event: Event, trace: str | None = None) -> None:
         """Publishes once this transaction has committed, at whose instant the event occurred.
@@ -44,13 +45,11 @@ class UnitOfWork:
         ``trace`` is the ``traceparent`` of a request that is not in hand.
         """
         event = event.model_copy(update={"occurred_at": self.now})
-        self._messages.append(outbox.message(event, self.service, trace or self.traces.get(event.request_id)))
+        self.send(outbox.message(event, self.service, trace or self.traces.get(event.request_id)))
 
-    def set_aside(self, record: Message, reason: str) -> None:
-        """Puts a record that cannot be handled among the dead letters, as it came, with the name of what it broke."""
-        why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": self.now.isoformat()}
-        topic = topics.dead_letters(self.service)
-        self._messages.append(Message(topic, record.key, record.value, {**record.headers, **why}))
+    def send(self, message: Message) -> None:
+        """Sends it to the broker once this transaction has committed."""
+        self._messages.append(message)
 
     def log_evidence(
         self, request_id: UUID, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
@@ -62,13 +61,18 @@ class UnitOfWork:
         """Wakes whoever works these tasks, once this transaction has committed."""
         self.woken.add((system, operation))
 
-    async def flush(self) -> bool:
-        """Writes what was published and recorded; returns whether the relay has anything new."""
+    def after_commit(self, do: Callable[[], None]) -> None:
+        """Does it once this transaction has committed, and once however often it was asked for."""
+        self._afterwards[do] = None
+
+    async def flush(self) -> list[Callable[[], None]]:
+        """Writes what was published and recorded; returns what is to be done after the commit."""
         if self._messages:
             await outbox.insert(self.connection, self._messages)
+            self.after_commit(self._relay.wake)
         if self._entries:
             await evidence.append(self.connection, self.service, self.now, self._entries)
-        return bool(self._messages)
+        return list(self._afterwards)
 
 
 class UnitOfWorkFactory:
@@ -92,8 +96,8 @@ class UnitOfWorkFactory:
             async with connection.transaction():
                 tx = UnitOfWork(connection, self)
                 yield tx
-                published = await tx.flush()
-            if published:
-                self.relay_wakeup.wake()
+                afterwards = await tx.flush()
+            for do in afterwards:
+                do()
             for worker in tx.woken & self.wakeups.keys():
                 self.wakeups[worker].wake()

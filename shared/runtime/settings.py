@@ -94,7 +94,7 @@ class TelemetrySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", title="DSR_TELEMETRY_", frozen=True)
 
     otlp_endpoint: str | None = Field(
-        default=None, description="base URL of an OTLP/HTTP collector; none: traces and metrics are not sent"
+        default=None, description="base URL of an OTLP/HTTP collector; none: traces are not sent"
     )
     sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
     privacy_token: SecretStr | None = Field(

@@ -117,6 +117,7 @@ def _span_context(parent: str | None) -> SpanContext:
     return trace.get_current_span(_context(parent)).get_span_context()
 
 
-def _header(span: Span) -> str:
-    context = span.get_span_context()
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+def _header(span: Span) -> str | None:
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier, trace.set_span_in_context(span))
+    return carrier.get("traceparent")

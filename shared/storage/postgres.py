@@ -79,6 +79,16 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
     )
 
 
+async def reachable(pool: asyncpg.Pool) -> bool:
+    """Whether the database answers within two seconds."""
+    try:
+        async with asyncio.timeout(2):
+            await pool.fetchval("SELECT 1")
+    except AWAY:
+        return False
+    return True
+
+
 async def close_pool(pool: asyncpg.Pool) -> None:
     """Closes a pool in order, or at once if the database does not answer any more."""
     try:

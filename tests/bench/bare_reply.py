@@ -12,9 +12,8 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI, Request
 
-from services.intake.documents import Receipt
 from services.intake.request import State
-from services.intake.submission import Submission
+from services.intake.schemas import Submission, SubmissionAccepted
 
 
 def application(kind: str) -> FastAPI:
@@ -24,9 +23,9 @@ def application(kind: str) -> FastAPI:
     if kind == "declared":
 
         @app.post("/v1/requests", status_code=201)
-        async def submit(body: Submission) -> Receipt:
+        async def submit(body: Submission) -> SubmissionAccepted:
             due_on = body.received_at.date() if body.received_at else date(2026, 1, 1)
-            return Receipt(request_id=uuid4(), state=State.IN_PROGRESS, due_on=due_on)
+            return SubmissionAccepted(request_id=uuid4(), state=State.IN_PROGRESS, due_on=due_on)
 
     else:
 

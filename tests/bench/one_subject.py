@@ -1,6 +1,5 @@
 """One subject with 20,000 calls: the whole erase task, counting, noting and verifying, beside the plain statement."""
 
-import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -104,9 +103,8 @@ async def _by_adapter(ground: Ground, copied: Stores) -> float:
         )
         for who in (_NOBODY, _SUBJECT)
     )
-    os.environ[_DSN] = copied.dsns["calls"]
-    adapter = SqlAdapter("calls", SqlSettings(dsn_env=_DSN, dataset=dataset))
-    await adapter.open()
+    settings = SqlSettings(dsn_env=_DSN, dataset=dataset)
+    adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]})
     try:
         await adapter.erase([nobody], save_progress)
         started = time.monotonic()

@@ -89,7 +89,6 @@ async def opendsr() -> AsyncIterator[OpenDsrStand]:
     clock = FixedClock()
     system = MailingSystem([], clock)
     adapter = opendsr_adapter(system, clock)
-    await adapter.open()
     yield OpenDsrStand(adapter, system)
     await adapter.close()
 

@@ -37,14 +37,18 @@ def test_every_service_is_scaled_by_what_it_hears_and_by_its_tasks_and_deadlines
 def test_a_service_declares_what_its_user_may_hear_and_say() -> None:
     users = generated("components/kafka/users.yaml")
     for name in ServiceName:
-        service: Service = importlib.import_module(f"services.{name}.__main__").service
+        main = importlib.import_module(f"services.{name}.__main__")
+        getattr(main, "configure", lambda: None)()
+        service: Service = main.service
         acls = users[f"dsr-{name}"]["authorization"]["acls"]
         allowed = {
             operation: {a["resource"]["name"] for a in acls if operation in a["operations"]}
             for operation in ("Read", "Write")
         }
-        assert allowed["Read"] == {*service.reads, name}
-        assert allowed["Write"] == {service.writes, topics.dead_letters(name)}
+        subscribed = {each.event.topic for several in service.subscriptions.values() for each in several}
+        writes = {topic for topic, access in TOPIC_ACCESS.items() if name in access.writers}
+        assert allowed["Read"] == {*subscribed, name} == {*topics.read_by(name), name}
+        assert allowed["Write"] == {*writes, topics.dead_letters(name)}
 
 
 def test_no_access_rule_has_a_wildcard_and_every_topic_named_is_declared() -> None:

@@ -17,9 +17,7 @@ from tests.fixtures.stores import Subject
 PATIENCE = 60
 
 
-async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store_and_metrics_go_the_same_way(
-    run_folder: Path,
-) -> None:
+async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(run_folder: Path) -> None:
     trace_id = secrets.token_hex(16)
     with collecting() as collector, Platform(run_folder / "trace" / "platform") as platform:
         seeded = await stores.seed(platform, "seed", 1)
@@ -40,14 +38,8 @@ async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store_
                 ("dsr-deadline", "handle"),
             }
             seen = await asyncio.to_thread(collector.wait_for, wanted, trace_id, PATIENCE)
-            metrics = {
-                ("dsr-erasure", "dsr_task_seconds"),
-                *((f"dsr-{name}", "dsr_outbox_messages") for name in ServiceName),
-            }
-            measured = await asyncio.to_thread(collector.wait_for_metrics, metrics, PATIENCE)
 
     assert wanted <= seen
-    assert measured == metrics
 
 
 async def test_readiness_goes_with_the_broker_or_the_database_and_liveness_stays(run_folder: Path) -> None:

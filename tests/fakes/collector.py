@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector that keeps what it is sent: OTLP over HTTP, spans and the names of metrics."""
+"""An OpenTelemetry collector that keeps the spans it is sent by OTLP over HTTP."""
 
 import gzip
 import threading
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
@@ -28,7 +27,6 @@ class Collector:
 
     url: str = ""
     spans: list[SeenSpan] = field(default_factory=list)
-    metrics: set[tuple[str, str]] = field(default_factory=set)
     arrived: threading.Condition = field(default_factory=threading.Condition)
 
     def wait_for(self, wanted: set[tuple[str, str]], trace_id: str, within: float) -> set[tuple[str, str]]:
@@ -40,12 +38,6 @@ class Collector:
         with self.arrived:
             self.arrived.wait_for(lambda: wanted <= seen(), within)
             return seen()
-
-    def wait_for_metrics(self, wanted: set[tuple[str, str]], within: float) -> set[tuple[str, str]]:
-        """Waits until metrics of these (service, name) have come with a value; returns those that have."""
-        with self.arrived:
-            self.arrived.wait_for(lambda: wanted <= self.metrics, within)
-            return wanted & self.metrics
 
 
 @contextmanager
@@ -59,10 +51,7 @@ def collecting() -> Iterator[Collector]:
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             with collector.arrived:
-                if self.path == "/v1/metrics":
-                    collector.metrics.update(_metrics(ExportMetricsServiceRequest.FromString(body)))
-                else:
-                    collector.spans += _spans(ExportTraceServiceRequest.FromString(body))
+                collector.spans += _spans(ExportTraceServiceRequest.FromString(body))
                 collector.arrived.notify_all()
             self.send_response(200)
             self.send_header("content-length", "0")
@@ -91,12 +80,3 @@ def _spans(exported: ExportTraceServiceRequest) -> Iterator[SeenSpan]:
                 yield SeenSpan(
                     named["service.name"], span.name, span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
                 )
-
-
-def _metrics(exported: ExportMetricsServiceRequest) -> Iterator[tuple[str, str]]:
-    for resource in exported.resource_metrics:
-        named = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
-        for scope in resource.scope_metrics:
-            for metric in scope.metrics:
-                if metric.sum.data_points or metric.gauge.data_points or metric.histogram.data_points:
-                    yield named["service.name"], metric.name

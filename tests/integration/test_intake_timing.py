@@ -11,8 +11,9 @@ import asyncpg
 import httpx
 import pytest
 
-from services.intake import api, handlers
-from services.intake.keys import create
+from services.intake import handlers
+from services.intake.api import app
+from services.intake.auth import create
 from shared.app.service import Running
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, FulfilmentCompleted, TargetMissed
 from shared.domain.operations import Operation
@@ -62,7 +63,7 @@ async def door(database: str, clock: SetClock, keys: Keyring) -> AsyncIterator[D
     async with await connect_pool(PostgresSettings(dsn=database), ServiceName.INTAKE) as pool:
         harness = UnitOfWorkFactory(pool, ServiceName.INTAKE, clock, Vault(keys), {})
         running = Running(Settings.__new__(Settings), harness, TRACING, Heartbeats(), asyncio.Event())
-        transport = httpx.ASGITransport(api.build(running))
+        transport = httpx.ASGITransport(app.build(running))
         clients = []
         for role in ("channel", "privacy", "privacy"):
             key = await create(database, role, clock.now())

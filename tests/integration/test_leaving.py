@@ -15,7 +15,7 @@ from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
-from services.intake import keys
+from services.intake import auth
 from shared.domain.clock import SystemClock
 from shared.messaging.admin import create_topics, declared
 from shared.storage import keyring
@@ -69,7 +69,7 @@ async def door(database: str, broker: Kafka, tmp_path: Path, request: pytest.Fix
         },
     )
     await asyncio.to_thread(child.start)
-    yield Door(child, port, await keys.create(database, "channel", SystemClock().now()))
+    yield Door(child, port, await auth.create(database, "channel", SystemClock().now()))
     await asyncio.to_thread(child.stop)
 
 

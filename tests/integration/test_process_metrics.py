@@ -15,7 +15,7 @@ from shared.domain.rights import Right
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import store as fulfilment
-from shared.runtime.liveness import Heartbeats
+from shared.messaging.dispatcher import dead_letter
 from shared.runtime.metrics import LOOP_LAG
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.told import Count
@@ -53,7 +53,7 @@ async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_
     for headers in ({}, {"ce_time": "yesterday"}):
         await harness.pool.execute("DELETE FROM outbox")
         async with harness.unit_of_work.begin() as tx:
-            tx.set_aside(Message("dsr.requests", b"key", b"?", headers), "ValidationError")
+            tx.send(dead_letter(Message("dsr.requests", b"key", b"?", headers), "ValidationError", tx))
         clock.pass_by(seconds=20)
         await ProcessMetrics(harness.unit_of_work).look()
         assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (1, 20)
@@ -148,7 +148,7 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
 
 async def test_a_process_that_is_busy_tells_how_late_it_came(open_harness: OpenHarness) -> None:
     harness, stopping = await open_harness(), asyncio.Event()
-    measuring = asyncio.create_task(ProcessMetrics(harness.unit_of_work).run(stopping, Heartbeats()))
+    measuring = asyncio.create_task(ProcessMetrics(harness.unit_of_work).event_loop_lag(stopping))
     await asyncio.sleep(0)  # it says when it wants to come round again
     await asyncio.sleep(0)
     LOOP_LAG.labels("erasure").set(-1)

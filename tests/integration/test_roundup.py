@@ -111,8 +111,8 @@ async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_l
     assert [harness.seen_by_agent(*part) for part in parts] == [OK] * 4
     restriction = task(Operation.RESTRICT, email(address), details={"ground": "accuracy"})
     receipts = [
-        *await ticketing.restrict([restriction], notes.save_progress),
-        *await ticketing.restrict([restriction], notes.save_progress),
+        *await ticketing.amend([restriction], notes.save_progress),
+        *await ticketing.amend([restriction], notes.save_progress),
     ]
     assert (
         receipts[0]
@@ -122,14 +122,14 @@ async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_l
     assert [harness.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
     listed = harness.http.get("issue", auth=(harness.roundup.agent, harness.roundup.agent_password)).json()
     assert ticket not in [item["id"] for item in listed["data"]["collection"]]
-    await ticketing.lift([task(Operation.LIFT, email(address))], notes.save_progress)
+    await ticketing.amend([task(Operation.LIFT, email(address))], notes.save_progress)
     assert [harness.seen_by_agent(*part) for part in parts] == [OK] * 4
 
 
 async def test_an_objection_stops_marketing(harness: Harness, ticketing: RoundupAdapter, notes: Notes) -> None:
     address = unique("spam")
     user = harness.person("No Spam", address)
-    (receipt,) = await ticketing.suppress([task(Operation.SUPPRESS, email(address))], notes.save_progress)
+    (receipt,) = await ticketing.amend([task(Operation.SUPPRESS, email(address))], notes.save_progress)
     assert isinstance(receipt, Receipt)
     assert receipt.outcome is TaskOutcome.AMENDED
     assert harness.get("user", user)["marketing_opt_out"]
@@ -145,13 +145,13 @@ async def test_a_rectified_address_can_be_repeated_although_the_old_one_finds_no
         {"field": "name", "current": "Joan Mas", "asserted": "Joana Mas"},
     ]
     first = task(Operation.RECTIFY, email(wrong), details={"changes": changes})
-    (receipt,) = await ticketing.rectify([first], notes.save_progress)
+    (receipt,) = await ticketing.amend([first], notes.save_progress)
     repeat = Task(
         *(first.task_id, first.request_id, first.subject_ref, first.system, first.operation, first.identities),
         first.details,
         progress=notes[first.task_id],
     )
-    (repeated,) = await ticketing.rectify([repeat], notes.save_progress)
+    (repeated,) = await ticketing.amend([repeat], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
     assert repeated == receipt
     assert (harness.get("user", user)["address"], harness.get("user", user)["realname"]) == (right, "Joana Mas")
@@ -163,7 +163,7 @@ async def test_a_field_that_ticketing_does_not_hold_is_refused(
     address = unique("street")
     harness.person("Some Body", address)
     details: dict[str, JsonValue] = {"changes": [{"field": "street", "current": "a", "asserted": "b"}]}
-    (result,) = await ticketing.rectify([task(Operation.RECTIFY, email(address), details=details)], notes.save_progress)
+    (result,) = await ticketing.amend([task(Operation.RECTIFY, email(address), details=details)], notes.save_progress)
     assert isinstance(result, Refused)
 
 
@@ -207,7 +207,7 @@ async def test_a_change_by_somebody_else_in_between_is_not_overwritten_blindly_b
             return await super().handle_async_request(request)
 
     adapter = adapter_for(harness.roundup, Meanwhile())
-    (receipt,) = await adapter.restrict([task(Operation.RESTRICT, email(address))], notes.save_progress)
+    (receipt,) = await adapter.amend([task(Operation.RESTRICT, email(address))], notes.save_progress)
     await adapter.close()
     assert isinstance(receipt, Receipt), receipt
     assert harness.get("user", user)["organisation"] == "Somebody else's change"

@@ -33,16 +33,13 @@ def statements(table: Statements) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("subjects", [1, 10_000])
-async def test_no_statement_reads_a_table_from_end_to_end(
-    cdr_store: CdrStore, monkeypatch: pytest.MonkeyPatch, subjects: int
-) -> None:
+async def test_no_statement_reads_a_table_from_end_to_end(cdr_store: CdrStore, subjects: int) -> None:
     numbers = [f"+3469{i:07d}" for i in range(subjects)]
     some = [f"+3469{i:07d}" for i in range(2_000)]
     pairs = list(zip(some, reversed(some), strict=True))
     await cdr_store.seed([call(a, b) for a, b in pairs] + [call(a, b, missed=True) for a, b in pairs])
-    monkeypatch.setenv("DSR_STORE_DSN", cdr_store.privacy)
-    store = SqlStore("cdr", SqlSettings(dsn_env="DSR_STORE_DSN", dataset="kamailio"))
-    await store.open()
+    settings = SqlSettings(dsn_env="DSR_STORE_DSN", dataset="kamailio")
+    store = SqlStore("cdr", settings, {"DSR_STORE_DSN": cdr_store.privacy})
     try:
         async with store.session() as session:
             for table in (table for table in session.tables if table.name != "restricted_number"):

@@ -18,27 +18,25 @@ async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restricti
     customer = await crm.add()
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
     restrict = task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy")
-    (receipt,) = await crm_adapter.restrict([restrict], Notes().save_progress)
+    (receipt,) = await crm_adapter.amend([restrict], Notes().save_progress)
     assert receipt == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
-    assert await crm_adapter.restrict([restrict], Notes().save_progress) == [receipt]
-    await crm_adapter.lift([task(Operation.LIFT, email(customer.emails[0]))], Notes().save_progress)
+    assert await crm_adapter.amend([restrict], Notes().save_progress) == [receipt]
+    await crm_adapter.amend([task(Operation.LIFT, email(customer.emails[0]))], Notes().save_progress)
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
 
 
 async def test_a_former_customer_can_be_restricted_too(crm: Crm, crm_adapter: TrytonAdapter) -> None:
     customer = await crm.add()
     await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)
-    (receipt,) = await crm_adapter.restrict(
-        [task(Operation.RESTRICT, email(customer.emails[0]))], Notes().save_progress
-    )
+    (receipt,) = await crm_adapter.amend([task(Operation.RESTRICT, email(customer.emails[0]))], Notes().save_progress)
     assert isinstance(receipt, Receipt)
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
 
 
 async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
     customer, other = await crm.add_many(2)
-    await crm_adapter.suppress([task(Operation.SUPPRESS, email(customer.emails[0]))], Notes().save_progress)
+    await crm_adapter.amend([task(Operation.SUPPRESS, email(customer.emails[0]))], Notes().save_progress)
     rows = await crm.sql(
         "SELECT code, marketing_opt_out FROM party_party WHERE code = ANY($1)", [customer.code, other.code]
     )
@@ -99,7 +97,7 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
         ("address.postal_code", None, "50668"),
         ("address.city", customer.city, "Köln"),
     )
-    (receipt,) = await crm_adapter.rectify([rectify], notes.save_progress)
+    (receipt,) = await crm_adapter.amend([rectify], notes.save_progress)
     assert receipt == Receipt(
         rectify.task_id,
         TaskOutcome.AMENDED,
@@ -113,7 +111,7 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
     assert {"customer_number": customer.code, "name": "Ada Feldspat"} in held
     assert {"street": "Am Ufer 5", "postal_code": "50668", "city": "Köln", "country": "DE"} in held
     assert [data["value"] for data in held if "value" in data] == [new, "+49 1511 2345675"]
-    assert await crm_adapter.rectify([notes.again(rectify)], notes.save_progress) == [receipt]
+    assert await crm_adapter.amend([notes.again(rectify)], notes.save_progress) == [receipt]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +131,7 @@ async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
     customer = await crm.add()
     before = await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code)
     rectify = _rectify(customer.emails[0], ("address.postal_code", None, "1"), (field, current, asserted))
-    (result,) = await crm_adapter.rectify([rectify], Notes().save_progress)
+    (result,) = await crm_adapter.amend([rectify], Notes().save_progress)
     assert isinstance(result, Refused)
     assert customer.name not in str(result)
     assert await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code) == before
@@ -142,9 +140,7 @@ async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
 
 
 async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm_adapter: TrytonAdapter) -> None:
-    (result,) = await crm_adapter.rectify(
-        [_rectify("nobody@post.example", ("name", None, "Ada"))], Notes().save_progress
-    )
+    (result,) = await crm_adapter.amend([_rectify("nobody@post.example", ("name", None, "Ada"))], Notes().save_progress)
     assert isinstance(result, Receipt)
     assert result.outcome is TaskOutcome.NO_MATCH
 

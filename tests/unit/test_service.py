@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from shared.app.service import LoopEnded, run_until_late
+from shared.app.supervisor import LoopEnded, supervise
 from shared.domain.errors import Misconfigured
 
 
@@ -34,7 +34,7 @@ async def test_a_loop_that_ends_while_nobody_is_stopping_ends_the_others_and_is_
     never = asyncio.Event()
     with pytest.raises(ExceptionGroup) as raised:
         async with asyncio.timeout(10):
-            await run_until_late({"consume:intake": ends(), "relay": waits(never)}, never, 1)
+            await supervise({"consume:intake": ends(), "relay": waits(never)}, never, 1)
     assert [type(error) for error in raised.value.exceptions] == [LoopEnded]
     assert [
         record.getMessage().partition(" ")[0] for record in caplog.records if record.levelno == logging.CRITICAL
@@ -45,7 +45,7 @@ async def test_a_loop_that_ends_while_nobody_is_stopping_ends_the_others_and_is_
 async def test_a_loop_may_end_once_the_service_is_stopping(ends: Callable[[], Awaitable[None]]) -> None:
     stopping = asyncio.Event()
     stopping.set()
-    await run_until_late({"consume:intake": ends()}, stopping, 10)
+    await supervise({"consume:intake": ends()}, stopping, 10)
 
 
 @pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "read_policy")])

@@ -129,9 +129,6 @@ class BusAdapter:
         self._claim_key = claim_key
         self._clock = clock
 
-    async def open(self) -> None:
-        """Nothing to open: the producer belongs to the service."""
-
     async def close(self) -> None:
         """Nothing to close either."""
 

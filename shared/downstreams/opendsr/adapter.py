@@ -52,9 +52,6 @@ class OpenDsrAdapter:
         self._turn = asyncio.Semaphore(settings.parallel)
         self._discovered = False
 
-    async def open(self) -> None:
-        """Nothing yet: a processor that is away when we start delays only its own tasks."""
-
     async def close(self) -> None:
         """Close the connections."""
         await self._processor.close()

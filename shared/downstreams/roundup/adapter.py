@@ -56,9 +56,6 @@ class RoundupAdapter:
         self._settings = settings
         self._tracker = Tracker(system, settings, environment[settings.password_env], transport)
 
-    async def open(self) -> None:
-        """Nothing yet: a tracker that is away when we start delays only its own tasks."""
-
     async def close(self) -> None:
         """Close the connections."""
         await self._tracker.close()
@@ -125,22 +122,6 @@ class RoundupAdapter:
 
         return await self._conclude(tasks, found, tell)
 
-    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Correct name, e-mail address or number."""
-        return await self._amend(tasks, save_progress)
-
-    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Mark the subject, whom ordinary users of the tracker then no longer see."""
-        return await self._amend(tasks, save_progress)
-
-    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Take that mark away."""
-        return await self._amend(tasks, save_progress)
-
-    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        """Mark that the subject wants no marketing."""
-        return await self._amend(tasks, save_progress)
-
     async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Put each request before the privacy team: one ticket, commented as it worsens."""
         del save_progress
@@ -152,7 +133,8 @@ class RoundupAdapter:
                 results.append(failure)
         return results
 
-    async def _amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Correct name, e-mail address or number; set and take away the marks that ordinary users of it obey."""
         found = await self._find(tasks)
         # A corrected address no longer finds the subject: a repeat must know who they were.
         new = {key: one for key, one in found.items() if isinstance(one, Found) and one.ids and not one.task.progress}

@@ -1,7 +1,8 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
@@ -9,19 +10,16 @@ from shared.downstreams.sql.examination import covered
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.store import Session, SqlStore
+from shared.downstreams.sql.store import SqlStore
 
 
 class SqlAdapter:
     """Locatable, Exportable, Erasable and Amendable for any PostgreSQL store with a declared dataset."""
 
-    def __init__(self, system: str, settings: SqlSettings) -> None:
+    def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
         self.system = system
         self.settings = settings
-        self._store = SqlStore(system, settings)
-
-    async def open(self) -> None:
-        await self._store.open()
+        self._store = SqlStore(system, settings, environment)
 
     async def close(self) -> None:
         await self._store.close()
@@ -41,24 +39,9 @@ class SqlAdapter:
             erasure = Erasure(self.system, self.settings, session, save_progress)
             return covered(session.tables, tasks, await erasure.run(tasks))
 
-    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            return covered(session.tables, tasks, await self._amendment(session).rectify(tasks, save_progress))
-
-    async def restrict(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress  # setting a flag twice sets it once
-        async with self._store.session() as session:
-            return covered(session.tables, tasks, await self._amendment(session).restrict(tasks))
-
-    async def lift(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress
-        async with self._store.session() as session:
-            return await self._amendment(session).lift(tasks)
-
-    async def suppress(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress
-        async with self._store.session() as session:
-            return covered(session.tables, tasks, await self._amendment(session).suppress(tasks))
-
-    def _amendment(self, session: Session) -> Amendment:
-        return Amendment(self.system, self.settings, session, self._store.dataset.restriction)
+            amendment = Amendment(self.system, self.settings, session, self._store.dataset.restriction)
+            results = await amendment.run(tasks, save_progress)
+            # Lifting takes away what this request put there: nobody is searched for.
+            return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

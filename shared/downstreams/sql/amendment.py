@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import BlastRadius, Refused, ResidueFound
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.dataset import SideTable, Switch
@@ -29,21 +29,23 @@ class Amendment:
         self._tables = session.tables
         self._restriction = restriction
 
-    async def rectify(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
-        refused = await self._refused(tasks)
-        return [refused.get(task.task_id) or await self._rectify(task, save_progress) for task in tasks]
+    async def run(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
+        lifts = tasks[0].operation is Operation.LIFT
+        refused = {} if lifts else await self._refused(tasks)
+        return [refused.get(task.task_id) or await self._one(task, save_progress) for task in tasks]
 
-    async def restrict(self, tasks: Sequence[Task]) -> list[Result]:
-        refused = await self._refused(tasks)
-        return [refused.get(task.task_id) or await self._restrict(task) for task in tasks]
-
-    async def lift(self, tasks: Sequence[Task]) -> list[Result]:
-        return [await self._lift(task) for task in tasks]
-
-    async def suppress(self, tasks: Sequence[Task]) -> list[Result]:
-        refused = await self._refused(tasks)
-        switches = {table.name: table.table.marketing for table in self._tables}
-        return [refused.get(t.task_id) or await self._switch(t, switches, wanted=True) for t in tasks]
+    async def _one(self, task: Task, save_progress: Checkpoint) -> Result:
+        match task.operation:
+            case Operation.RECTIFY:
+                return await self._rectify(task, save_progress)
+            case Operation.RESTRICT:
+                return await self._restrict(task)
+            case Operation.LIFT:
+                return await self._lift(task)
+            case Operation.SUPPRESS:
+                return await self._switch(task, {t.name: t.table.marketing for t in self._tables}, wanted=True)
+            case other:
+                raise ValueError(f"{other} is no change in place")
 
     async def _refused(self, tasks: Sequence[Task]) -> Mapping[UUID, Refused]:
         return await examination.refusals(self._connection, self._tables, tasks, self._settings)

@@ -1,7 +1,7 @@
 """The connection to one SQL store, and its declared tables as they are today."""
 
-import os
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -41,27 +41,16 @@ class Session:
 class SqlStore:
     """One SQL store that holds personal data as its dataset declares."""
 
-    def __init__(self, system: str, settings: SqlSettings) -> None:
+    def __init__(self, system: str, settings: SqlSettings, environment: Mapping[str, str]) -> None:
+        if not environment.get(settings.dsn_env):
+            raise Misconfigured(f"{system}: set {settings.dsn_env} to the store's connection string")
+        self._dsn = environment[settings.dsn_env]
         self.system = system
         self.settings = settings
         self.dataset = Dataset.load(settings.dataset)
         self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
         self._statements: dict[str, Statements] = {}
-
-    async def open(self) -> None:
-        """Get ready; a store that is away now is found to be away when a task needs it."""
-        dsn = os.environ.get(self.settings.dsn_env)
-        if not dsn:
-            raise Misconfigured(f"{self.system}: set {self.settings.dsn_env} to the store's connection string")
-        self._pool = await asyncpg.create_pool(
-            dsn,
-            min_size=0,
-            max_size=self.settings.connections,
-            command_timeout=self.settings.timeout_seconds,
-            timeout=self.settings.timeout_seconds,
-            server_settings=_PLANNER,
-            reset=_nothing_to_reset,
-        )
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -71,15 +60,29 @@ class SqlStore:
     @asynccontextmanager
     async def session(self, *, reading: bool = False) -> AsyncIterator[Session]:
         """A connection whose tables were looked at just now; ``reading`` is stricter about unclassified columns."""
-        if self._pool is None:
-            raise Misconfigured(f"{self.system} was not opened")
         with translated(self.system):
-            async with self._pool.acquire() as connection:
+            pool = await self._connections()
+            async with pool.acquire() as connection:
                 relations = await describe(connection, self.settings.namespace, self.dataset)
                 tables = tuple(self._stated(name, relations[name]) for name in self.dataset.tables)
                 for table in tables:
                     refuse_unmapped(table.table, table.name, table.relation, reading=reading)
                 yield Session(connection, tables)
+
+    async def _connections(self) -> asyncpg.Pool:
+        """The pool, made at its first use: a store that is away when a service starts delays only its own tasks."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._dsn,
+                    min_size=0,
+                    max_size=self.settings.connections,
+                    command_timeout=self.settings.timeout_seconds,
+                    timeout=self.settings.timeout_seconds,
+                    server_settings=_PLANNER,
+                    reset=_nothing_to_reset,
+                )
+            return self._pool
 
     def _stated(self, name: str, relation: Relation) -> Statements:
         known = self._statements.get(name)

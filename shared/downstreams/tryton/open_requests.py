@@ -21,14 +21,14 @@ async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_p
 
     An id is found by itself when it is taken away: by then the subject's key may be shredded, and the party erased.
     """
-    new_fulfilment = [task for task in tasks if task.details.get("open")]
-    closing = [task for task in tasks if not task.details.get("open")]
-    found = await subjects.of(new_fulfilment) if new_fulfilment else {}
+    to_open = [task for task in tasks if task.details.get("open")]
+    to_close = [task for task in tasks if not task.details.get("open")]
+    found = await subjects.of(to_open) if to_open else {}
     ids = sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
     present = {row["id"]: _ids(row) for row in await rpc.search_in(PARTY, "id", ids, (_FIELD,))}
     wanted = {party: set(requests) for party, requests in present.items()}
     results: dict[UUID, Result] = {}
-    for task in new_fulfilment:
+    for task in to_open:
         parties = found[task.task_id]
         if isinstance(parties, Refused):
             results[task.task_id] = parties
@@ -37,13 +37,13 @@ async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_p
             wanted.setdefault(party.id, set()).add(str(task.request_id))
         results[task.task_id] = _receipt(task, len(parties))
     await _write(rpc, present, wanted)
-    marked = await _marked(rpc, [str(task.request_id) for task in closing])
-    answered = {str(task.request_id) for task in closing}
-    counts = {task.task_id: _counted(task, marked) for task in closing}
-    if new := {t.task_id: {_COUNT: counts[t.task_id]} for t in closing if _COUNT not in t.progress}:
+    marked = await _marked(rpc, [str(task.request_id) for task in to_close])
+    answered = {str(task.request_id) for task in to_close}
+    counts = {task.task_id: _counted(task, marked) for task in to_close}
+    if new := {t.task_id: {_COUNT: counts[t.task_id]} for t in to_close if _COUNT not in t.progress}:
         await save_progress(new)
     await _write(rpc, marked, {party: requests - answered for party, requests in marked.items()})
-    for task in closing:
+    for task in to_close:
         results[task.task_id] = _receipt(task, counts[task.task_id])
     return [results[task.task_id] for task in tasks]
 

@@ -1,0 +1,86 @@
+"""The application: FastAPI's routes, and before them the two that are submitted to."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from services.intake.api import decisions, handing_out, requests, submissions, timing
+from services.intake.api.dependencies import Services
+from services.intake.assurance import required_levels
+from services.intake.auth import ApiKeys
+from services.intake.casework import Casework
+from services.intake.extensions import Extensions
+from services.intake.forwarding import Forwarding
+from services.intake.letters import Letters
+from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
+from services.intake.questions import Questions
+from services.intake.receipts import Receipts
+from services.intake.reopening import Reopening
+from services.intake.submission import Submissions
+from shared.app.service import Running
+from shared.domain.time_limit_policy import read_policy
+
+_TAGS = {
+    "submission": "Open requests.",
+    "requests": "Follow a request.",
+    "decisions": "Say who asks, and what becomes of it.",
+    "timing": "Questions, their answers and extensions, which move the due date.",
+    "results": "Packages, certificates, and whom a task is about.",
+}
+
+
+class Api(FastAPI):
+    """FastAPI, with problem details in its document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document of the API; FastAPI takes every answer to have the media type of the route's success."""
+        if self.openapi_schema:
+            return self.openapi_schema
+        document = super().openapi()
+        for operation in (operation for path in document["paths"].values() for operation in path.values()):
+            for status, answer in operation["responses"].items():
+                if status >= "4":
+                    answer["content"] = {MEDIA_TYPE: answer["content"].popitem()[1]}
+        return document
+
+
+def describe() -> Api:
+    """The API with all its routes, without the services that they work with."""
+    api = Api(
+        title="Data subject requests",
+        version="1",
+        summary="GDPR Art. 15-18, 20, 21",
+        openapi_tags=[{"name": name, "description": description} for name, description in _TAGS.items()],
+        responses=EVERYWHERE,
+        exception_handlers=HANDLERS,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for module in (submissions, requests, decisions, timing, handing_out):
+        api.include_router(module.router)
+    return api
+
+
+def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
+    """The API over a running service, and its probes."""
+    unit_of_work, required = running.unit_of_work, required_levels()
+    policy, letters = read_policy(), Letters()
+    reopening = Reopening(policy, letters)
+    api = describe()
+    if probes:
+        api.include_router(probes)
+    app = Starlette(routes=[*submissions.direct(), Mount("", api)], exception_handlers=HANDLERS)
+    app.state.services = api.state.services = Services(
+        unit_of_work,
+        running.tracing,
+        ApiKeys(unit_of_work.pool),
+        Submissions(unit_of_work, policy, required),
+        Casework(unit_of_work, required, reopening),
+        Questions(unit_of_work, letters, reopening),
+        Extensions(unit_of_work, policy, letters),
+        Receipts(unit_of_work, policy),
+        Forwarding(unit_of_work, letters),
+    )
+    return app

@@ -1,0 +1,59 @@
+"""What leaves the platform: packages, certificates, and the identities of a task."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Response
+
+from services.intake import timeline
+from services.intake.api.dependencies import AnyCaller, UseServices
+from services.intake.api.requests import view
+from services.intake.errors import NotFound, NotReady
+from services.intake.problems import documented
+from shared.domain.errors import Shredded
+from shared.downstreams.bus import identity_token
+from shared.downstreams.bus.messages import TaskIdentities
+
+router = APIRouter(tags=["results"])
+
+
+class Zip(Response):
+    """A ZIP archive that no cache keeps."""
+
+    media_type = "application/zip"
+
+
+@router.get("/v1/requests/{request_id}/package", response_class=Zip, responses=documented(NotFound, NotReady, Shredded))
+async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -> Zip:
+    """The package of an access or portability request: a ZIP of JSON and CSV."""
+    filed = await services.casework.read(request_id, caller)
+    if filed.package_id is None:
+        raise NotReady("there is no package: the request is still open, or nothing was found")
+    content = await timeline.hand_out(services.unit_of_work, filed, caller)
+    headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
+    return Zip(content, headers=headers)
+
+
+@router.get("/v1/requests/{request_id}/certificate", responses=documented(NotFound, NotReady))
+async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) -> dict[str, object]:
+    """The certificate of a closed request: its evidence, signed.
+
+    `dsr certificate verify FILE` checks it offline.
+    """
+    filed = await services.casework.read(request_id, caller)
+    if filed.request.closed_at is None:
+        raise NotReady("a request gets its certificate when it is closed")
+    return await timeline.certificate(services.unit_of_work, filed, view(filed).model_dump(mode="json"))
+
+
+@router.get("/v1/tasks/identities", responses=documented(Shredded))
+async def identities(
+    token: Annotated[str, Header(alias=identity_token.CLAIM_HEADER, description="`claim` of the task, as it came")],
+    caller: AnyCaller,
+    services: UseServices,
+) -> TaskIdentities:
+    """Whom a task on the bus is about, for the system that it was sent to."""
+    unit_of_work = services.unit_of_work
+    claim = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
+    caller.must_be(f"downstream:{claim.system}")
+    return await timeline.identities(unit_of_work, claim)

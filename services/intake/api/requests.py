@@ -1,0 +1,60 @@
+"""Following a request: where it stands, and everything that was done about it."""
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from services.intake import correspondence, timeline
+from services.intake.answer import answer
+from services.intake.api.dependencies import AnyCaller, UseServices
+from services.intake.errors import NotFound
+from services.intake.problems import documented
+from services.intake.register import Filed
+from services.intake.schemas import LetterList, LetterView, RequestView, Timeline, TimelineEntry
+from shared.domain.errors import Shredded
+from shared.domain.events import TaskReport
+
+router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
+
+
+@router.get("")
+async def read(request_id: UUID, caller: AnyCaller, services: UseServices) -> RequestView:
+    """Where a request stands, what each system did in counts, and the answer in plain words."""
+    return view(await services.casework.read(request_id, caller))
+
+
+@router.get("/timeline")
+async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServices) -> Timeline:
+    """Everything that was done about a request, in order, as the evidence has it."""
+    await services.casework.read(request_id, caller)
+    entries = await timeline.entries(services.unit_of_work.pool, request_id)
+    return Timeline(request_id=request_id, entries=[TimelineEntry.model_validate(entry) for entry in entries])
+
+
+@router.get("/letters", responses=documented(Shredded))
+async def read_letters(request_id: UUID, caller: AnyCaller, services: UseServices) -> LetterList:
+    """Every letter that was written to the subject about this request."""
+    filed = await services.casework.read(request_id, caller)
+    letters = await correspondence.read(services.unit_of_work, filed)
+    return LetterList(request_id=request_id, letters=[LetterView.model_validate(letter) for letter in letters])
+
+
+def view(filed: Filed) -> RequestView:
+    """A request as the API shows it."""
+    request = filed.request
+    return RequestView(
+        request_id=request.request_id,
+        right=request.right,
+        state=request.state,
+        outcome=request.outcome,
+        resumable=request.resumable,
+        scope=request.scope,
+        role=request.role,
+        received_at=request.received_at,
+        due_on=request.due_on,
+        warning=filed.warning,
+        closed_at=request.closed_at,
+        answer=answer(request, filed.tasks, package=filed.package_id is not None),
+        tasks=[TaskReport.model_validate({"outcome": None} | task) for task in filed.tasks or ()],
+        package=filed.package_id is not None,
+    )

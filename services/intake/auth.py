@@ -1,0 +1,101 @@
+"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role.
+
+``dsr api-key new --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits and follows its own requests,
+``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from services.intake.errors import Forbidden, Unauthorised
+
+ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
+_TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_CACHE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose API key it was."""
+
+    key_id: str
+    role: str
+
+    @property
+    def actor(self) -> str:
+        """How the evidence names this caller."""
+        return f"key:{self.key_id}"
+
+    def must_be(self, *roles: str) -> None:
+        """Raises ``Forbidden`` unless the key has one of these roles."""
+        if self.role not in roles:
+            raise Forbidden(f"this needs a key with the role {' or '.join(roles)}")
+
+
+class ApiKeys:
+    """Finds callers by their API keys; rows are cached for ten seconds, so a revoked key stops working soon."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._cache: dict[str, tuple[float, bytes, str]] = {}
+
+    async def caller(self, token: str | None) -> Caller:
+        """Whose API key this bearer token is.
+
+        Raises:
+            Unauthorised: it is none, is unknown or was revoked
+        """
+        match = _TOKEN.fullmatch(token or "")
+        if match is None:
+            raise Unauthorised("send `Authorization: Bearer dsr_…` with an API key of this platform")
+        key_id, secret = match.groups()
+        now = asyncio.get_running_loop().time()  # read once per turn of the loop, not once per call
+        cached = self._cache.get(key_id)
+        if cached is None or cached[0] < now:
+            if cached:
+                self._cache[key_id] = (now + _CACHE_SECONDS, *cached[1:])  # others need not ask while we do
+            row = await self._pool.fetchrow(
+                "SELECT hash, role FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
+            )
+            cached = (now + _CACHE_SECONDS, row[0], row[1]) if row else None
+            if cached:
+                self._cache[key_id] = cached
+            else:
+                self._cache.pop(key_id, None)
+        if cached is None or not hmac.compare_digest(cached[1], _hash(secret)):
+            raise Unauthorised("the API key is unknown or was revoked")
+        return Caller(key_id, cached[2])
+
+
+async def create(dsn: str, role: str, now: datetime) -> str:
+    """Makes a key with that role and returns it, for the only time."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    insert = "INSERT INTO intake.api_key (key_id, hash, role, created_at) VALUES ($1, $2, $3, $4)"
+    await _execute(dsn, insert, key_id, _hash(secret), role, now)
+    return f"dsr_{key_id}_{secret}"
+
+
+async def revoke(dsn: str, key_id: str, now: datetime) -> bool:
+    """Revokes a key by its id; returns whether there was one to revoke."""
+    update = "UPDATE intake.api_key SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL"
+    return await _execute(dsn, update, key_id, now) == "UPDATE 1"
+
+
+def _hash(secret: str) -> bytes:
+    """What is stored of a key: its secret is 256 random bits, so one round of SHA-256 is enough."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+async def _execute(dsn: str, statement: str, *arguments: object) -> str:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return str(await connection.execute(statement, *arguments))
+    finally:
+        await connection.close()

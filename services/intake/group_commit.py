@@ -1,0 +1,226 @@
+"""Storing submissions durably: whoever submits while a commit is under way shares the next one."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake.auth import Caller
+from services.intake.errors import IdempotencyKeyReused
+from services.intake.request import Request, State
+from shared.domain.events import Event
+from shared.domain.time_limit import Arrival
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.metrics import REQUESTS
+
+_LARGEST_GROUP = 1_000
+"""Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
+
+_COLUMNS = [
+    "request_id",
+    "subject_ref",
+    "right",
+    "state",
+    "scope",
+    "channel",
+    "key_id",
+    "received_at",
+    "accepted_at",
+    "due_on",
+    "zones",
+    "calendar",
+    "role",
+    "calc_version",
+]
+_CLAIM = """
+INSERT INTO idempotency (key_id, idempotency_key, body_hash, request_ids, accepted_at)
+SELECT c.key_id, c.idempotency_key, c.body_hash, c.request_ids, $5
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (key_id, idempotency_key, body_hash, request_ids)
+ON CONFLICT DO NOTHING RETURNING key_id, idempotency_key
+"""
+_CLAIMED = """
+SELECT i.key_id, i.idempotency_key, i.body_hash, i.request_ids
+FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (key_id, idempotency_key) USING (key_id, idempotency_key)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """One use of an idempotency key: by which API key, with which body (SHA-256)."""
+
+    key_id: str
+    value: str
+    body_hash: bytes
+
+    @property
+    def unique(self) -> tuple[str, str]:
+        """What no other submission may have."""
+        return self.key_id, self.value
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionContext:
+    """What came with a submission: who sent it, under which idempotency key if any, and its trace."""
+
+    caller: Caller
+    idempotency_key: IdempotencyKey | None
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """A request that is ready to be stored: with its subject sealed, its events, and what the evidence says of it."""
+
+    request: Request
+    arrival: Arrival
+    calc_version: str
+    subject_row: tuple[object, ...]
+    events: tuple[Event, ...]
+    evidence: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that is stored: its id, where it stands and by when it is due."""
+
+    request_id: UUID
+    state: str
+    due_on: date
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    context: SubmissionContext
+    prepared: Sequence[PreparedRequest]
+    accepted: "asyncio.Future[list[Accepted]]"
+
+
+class GroupCommit:
+    """Commits what was submitted since the last commit began, in one transaction."""
+
+    def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
+        self._unit_of_work = unit_of_work
+        self._waiting: list[_Submission] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def store(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
+        """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
+
+        Raises:
+            IdempotencyKeyReused: the key came before with another body
+        """
+        accepted: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Submission(context, prepared, accepted))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await accepted
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group, self._waiting = _next_group(self._waiting)
+            answers: Sequence[list[Accepted] | Exception]
+            try:
+                answers = await self._commit(group)
+            except Exception as error:  # noqa: BLE001  # every caller must hear of it, whatever it is
+                answers = [error] * len(group)
+            for submission, answer in zip(group, answers, strict=True):
+                if submission.accepted.done():
+                    continue
+                if isinstance(answer, Exception):
+                    submission.accepted.set_exception(answer)
+                else:
+                    submission.accepted.set_result(answer)
+
+    async def _commit(self, group: Sequence[_Submission]) -> list[list[Accepted] | Exception]:
+        async with self._unit_of_work.begin() as tx:
+            replays = await _claim_keys(tx, group)
+            fresh = [each for each in group if each.context.idempotency_key not in replays]
+            await _insert(tx, fresh)
+        for request in (prepared.request for each in fresh for prepared in each.prepared):
+            REQUESTS.labels(request.right, "accepted").inc()
+            if request.state is State.AWAITING_IDENTITY:
+                REQUESTS.labels(request.right, "identity_needed").inc()
+        return [
+            replays[key]
+            if (key := each.context.idempotency_key) in replays
+            else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in each.prepared]
+            for each in group
+        ]
+
+
+def _next_group(waiting: Sequence[_Submission]) -> tuple[list[_Submission], list[_Submission]]:
+    """Those to commit now and those to commit after: each idempotency key once, and no more than the largest group."""
+    now: list[_Submission] = []
+    later: list[_Submission] = []
+    taken: set[tuple[str, str]] = set()
+    size = 0
+    for each in waiting:
+        key = each.context.idempotency_key and each.context.idempotency_key.unique
+        if key in taken or (now and size + len(each.prepared) > _LARGEST_GROUP):
+            later.append(each)
+        else:
+            now.append(each)
+            size += len(each.prepared)
+        if key:
+            taken.add(key)
+    return now, later
+
+
+async def _claim_keys(
+    tx: UnitOfWork, group: Sequence[_Submission]
+) -> dict[IdempotencyKey | None, list[Accepted] | Exception]:
+    """Takes the idempotency keys of a group; returns the answer for each that was taken before."""
+    ids = {
+        key: [p.request.request_id for p in each.prepared] for each in group if (key := each.context.idempotency_key)
+    }
+    if not ids:
+        return {}
+    packed = [b"".join(request_id.bytes for request_id in of_one) for of_one in ids.values()]
+    columns = [k.key_id for k in ids], [k.value for k in ids], [k.body_hash for k in ids], packed
+    claimed = {(row[0], row[1]) for row in await tx.connection.fetch(_CLAIM, *columns, tx.now)}
+    replayed = [key for key in ids if key.unique not in claimed]
+    if not replayed:
+        return {}
+    rows = await tx.connection.fetch(_CLAIMED, [k.key_id for k in replayed], [k.value for k in replayed])
+    first = {(row[0], row[1]): (row[2], _unpacked(row[3])) for row in rows}
+    every = [request_id for _, request_ids in first.values() for request_id in request_ids]
+    query = "SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)"
+    accepted = {
+        row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)
+    }
+    reused = "this idempotency key was used before with another body; nothing was stored"
+    return {
+        key: [accepted[request_id] for request_id in first[key.unique][1]]
+        if key.body_hash == first[key.unique][0]
+        else IdempotencyKeyReused(reused)
+        for key in replayed
+    }
+
+
+async def _insert(tx: UnitOfWork, submissions: Sequence[_Submission]) -> None:
+    everything = [(each.context, prepared) for each in submissions for prepared in each.prepared]
+    if not everything:
+        return
+    await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
+    rows = [
+        (
+            *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel, context.caller.key_id),
+            *(r.received_at, r.accepted_at, r.due_on, p.arrival.zones, p.arrival.calendar, r.role, p.calc_version),
+        )
+        for context, p, r in ((context, p, p.request) for context, p in everything)
+    ]
+    await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+    for context, prepared in everything:
+        request_id = prepared.request.request_id
+        tx.traces[request_id] = context.traceparent
+        tx.log_evidence(request_id, "request.received", prepared.evidence, context.caller.actor)
+        for event in prepared.events:
+            tx.publish(event)
+
+
+def _unpacked(ids: bytes) -> list[UUID]:
+    return [UUID(bytes=ids[start : start + 16]) for start in range(0, len(ids), 16)]

@@ -1,0 +1,302 @@
+"""Bodies and answers of the API: every value is checked and normalised, and nothing undeclared is accepted."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from services.intake.request import State
+from shared.domain.events import TaskReport
+from shared.domain.identities import Identity, IdentityType, normalise
+from shared.domain.rights import Outcome, Right, Role
+from shared.domain.time_limit_policy import Question
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+Instant = Annotated[
+    datetime, PlainSerializer(datetime.isoformat), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""Shown with its offset, as `+00:00`."""
+Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class PhoneNumber(_Strict):
+    """A number of the subject's, and in which time it was theirs."""
+
+    number: Line = Field(description="E.164, or the national form of `region`")
+    region: Country | None = Field(default=None, description="ISO 3166 country in which `number` is dialled")
+    since: AwareDatetime | None = Field(
+        default=None,
+        description="From when the number was the subject's. Numbers change hands: without it, call records, and what"
+        " else bears a time, are not searched by this number, since they may be about somebody else.",
+    )
+    until: AwareDatetime | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
+
+
+class DataSubject(_Strict):
+    """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
+
+    name: Line | None = None
+    email: Line | None = None
+    phones: Annotated[tuple[PhoneNumber, ...], Field(max_length=50)] = ()
+    account_id: Line | None = None
+    sip_uri: Line | None = None
+    country: Country | None = Field(
+        default=None, description="where the subject lives, ISO 3166; decides zones and holidays"
+    )
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not (self.email or self.phones or self.account_id or self.sip_uri):
+            message = "give at least one of email, phones, account_id, sip_uri: a name alone finds nobody for certain"
+            raise ValueError(message)
+        return self
+
+    def identities(self) -> Iterator[Identity]:
+        """Each identity in its one spelling.
+
+        Raises:
+            MalformedIdentity: a value cannot be one of its type
+        """
+        for kind, value in (
+            (IdentityType.EMAIL, self.email),
+            (IdentityType.ACCOUNT_ID, self.account_id),
+            (IdentityType.SIP_URI, self.sip_uri),
+            (IdentityType.NAME, self.name),
+        ):
+            if value:
+                yield Identity(kind, normalise(kind, value, None))
+        for phone in self.phones:
+            number = normalise(IdentityType.PHONE, phone.number, phone.region)
+            yield Identity(IdentityType.PHONE, number, phone.since, phone.until)
+
+
+class Change(_Strict):
+    """A value that is wrong and what it should be (Art. 16)."""
+
+    field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)] = Field(
+        description="`name`, `email`, `phone`, `address.street`, `address.postal_code`, `address.city`, or another name"
+        " that a dataset gives its column by `rectifies`. A system corrects what it holds of these; where one refuses a"
+        " field, a person decides."
+    )
+    current: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
+        default=None, description="the value to replace; needed where a system holds several, as of `phone`"
+    )
+    asserted: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
+
+
+class Assurance(_Strict):
+    """How sure the channel is that the requester is the subject, and how it came to be."""
+
+    level: Literal["L0", "L1", "L2", "L3"] = Field(
+        description="`L0`: an identifier, and nothing more. `L1`: control of one contact point of record. `L2`: signed"
+        " in with a second factor, or control of two contact points. `L3`: a person has looked, where `L2` cannot be"
+        " had and much harm could be done. A request with less than the policy requires for its right waits in"
+        " `awaiting_identity`."
+    )
+    method: Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")] = Field(examples=["signed_in_mfa"])
+
+
+class Submission(_Strict):
+    """One data subject request."""
+
+    right: Right
+    subject: DataSubject
+    changes: Annotated[tuple[Change, ...], Field(max_length=50)] = Field(
+        default=(), description="of a rectification, and only there: what is to be corrected"
+    )
+    ground: Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"] | None = Field(
+        default=None, description="of a restriction, and only there: its ground (Art. 18(1))"
+    )
+    scope: Literal["direct_marketing", "legitimate_interests"] | None = Field(
+        default=None, description="of an objection, and only there: to what (Art. 21)"
+    )
+    received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
+    assurance: Assurance | None = Field(default=None, description="`L0`, if left out")
+    role: Role = Field(
+        default="controller",
+        description="what we are for the data; processor: a customer of ours decides, and we only forward",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_right(self) -> Self:
+        if (self.right is Right.RECTIFICATION) != bool(self.changes):
+            message = "changes belong to a rectification, and a rectification needs at least one"
+            raise ValueError(message)
+        if (self.right is Right.RESTRICTION) != (self.ground is not None):
+            message = "a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one"
+            raise ValueError(message)
+        if (self.right is Right.OBJECTION) != (self.scope is not None):
+            message = "a scope (Art. 21) belongs to an objection, and an objection needs one"
+            raise ValueError(message)
+        return self
+
+
+class Batch(_Strict):
+    """Up to 1,000 requests, accepted together or not at all."""
+
+    requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=1000)]
+
+
+class Verification(_Strict):
+    """What the requester has proved since."""
+
+    assurance: Assurance
+
+
+class QuestionAsked(_Strict):
+    """What the requester is asked."""
+
+    question: Question
+    text: Text
+    condition_recorded: bool = Field(
+        default=False, description="reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file"
+    )
+
+
+class QuestionReply(_Strict):
+    """What the requester answered."""
+
+    subject: DataSubject | None = Field(
+        default=None, description="what else they are known by, where a system could not be searched"
+    )
+    text: Text
+    received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
+
+
+class ArrivalCorrection(_Strict):
+    """When a request really reached the company, and how that came to light."""
+
+    received_at: AwareDatetime
+    country: Country | None = Field(
+        default=None, description="where the subject lives, ISO 3166; as it was, if left out"
+    )
+    reason: Text
+
+
+class Forwarded(_Strict):
+    """To whom a request was passed on."""
+
+    controller: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
+        description="the customer who decides about the data, as their contract names them"
+    )
+    may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
+
+
+class ExtensionProposal(_Strict):
+    """Why a request needs more time, and until when."""
+
+    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
+    explanation: Annotated[str, StringConstraints(max_length=4000)]
+    new_due: date
+
+
+class Decision(_Strict):
+    """What a person decided about a request whose downstream failed."""
+
+    decision: Literal["retry", "close_partially"]
+
+
+class StateView(BaseModel):
+    """Where the request stands now."""
+
+    request_id: UUID
+    state: State
+
+
+class DueDate(BaseModel):
+    """By when the request must be answered now."""
+
+    request_id: UUID
+    due_on: date
+
+
+class SubmissionAccepted(StateView):
+    """A request is stored: where it stands, and by when it must be answered."""
+
+    due_on: date
+
+
+class BatchAccepted(BaseModel):
+    """All requests of a batch are stored, in the order given."""
+
+    requests: list[SubmissionAccepted]
+
+
+class RequestView(BaseModel):
+    """Where a request stands, what each system did in counts, and the answer in plain words."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    request_id: UUID
+    right: Right
+    state: State
+    outcome: Outcome | None
+    resumable: bool = Field(description="closed for want of an answer, which may still come at any time")
+    scope: str | None
+    role: Role
+    received_at: Instant
+    due_on: date
+    warning: str | None
+    closed_at: Instant | None
+    answer: str
+    tasks: list[TaskReport]
+    package: bool = Field(description="there is a package to download")
+
+
+class TimelineEntry(BaseModel):
+    """One thing that was done."""
+
+    at: Instant
+    service: str
+    actor: str
+    action: str
+    detail: dict[str, JsonValue]
+
+
+class Timeline(BaseModel):
+    """Everything that was done about a request, oldest first."""
+
+    request_id: UUID
+    entries: list[TimelineEntry]
+
+
+class LetterView(BaseModel):
+    """A letter to the subject."""
+
+    letter_id: UUID
+    kind: str
+    written_at: Instant
+    subject: str
+    body: str
+
+
+class LetterList(BaseModel):
+    """Every letter of a request, the oldest first."""
+
+    request_id: UUID
+    letters: list[LetterView]
+
+
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def received_in_the_future(received_at: datetime, now: datetime) -> bool:
+    """Whether a stated arrival lies further ahead than a channel's clock may be wrong."""
+    return received_at > now + _CLOCK_TOLERANCE
