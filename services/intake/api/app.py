@@ -71,8 +71,7 @@ def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
     api = describe()
     if probes:
         api.include_router(probes)
-    app = Starlette(routes=[*submissions.direct(), Mount("", api)], exception_handlers=HANDLERS)
-    app.state.services = api.state.services = Services(
+    services = api.state.services = Services(
         unit_of_work,
         running.tracing,
         ApiKeys(unit_of_work.pool),
@@ -83,4 +82,4 @@ def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
         Receipts(unit_of_work, policy),
         Forwarding(unit_of_work, letters),
     )
-    return app
+    return Starlette(routes=[*submissions.direct(services), Mount("", api)], exception_handlers=HANDLERS)
