@@ -7,7 +7,7 @@ import orjson
 import typer
 
 from services.intake import auth
-from services.intake.redate import redate as redate_open
+from services.intake.redating import redate as redate_open
 from shared.domain.clock import SystemClock
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName

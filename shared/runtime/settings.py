@@ -19,7 +19,7 @@ class KafkaSettings(BaseSettings):
     bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
     batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="how the broker is spoken to; anything but one machine wants SASL_SSL"
+        default="PLAINTEXT", description="protocol of the broker; anything but one machine wants SASL_SSL"
     )
     sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         default="SCRAM-SHA-512", description="how the password is proved without being sent"
@@ -61,7 +61,7 @@ class HttpSettings(BaseSettings):
     linger_seconds: float = Field(
         default=10.0,
         ge=0,
-        description="how long after SIGTERM the door stays open, until no load balancer sends anybody any more",
+        description="how long after SIGTERM connections are still accepted, until load balancers have noticed",
     )
 
 

@@ -285,7 +285,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(regi
     await filed("awaiting_decision", 2)
     for approved_at in (NOW - timedelta(days=2), NOW - timedelta(days=40), None):
         await register.execute(
-            "INSERT INTO extension VALUES ($1, 'VOLUME', $1, '2026-08-01', 'a', $2, 'b', $3)", uuid7(), NOW, approved_at
+            "INSERT INTO extension VALUES ($1, 'VOLUME', $1, '2026-08-01', 'a', 'b', $2)", uuid7(), approved_at
         )
     async with register.acquire() as connection:
         await intake.count(connection, NOW)

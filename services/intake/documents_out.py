@@ -7,7 +7,7 @@ import orjson
 
 from services.intake.auth import Caller
 from services.intake.errors import NotFound
-from services.intake.register import Filed
+from services.intake.request import Request
 from shared.domain.errors import Shredded
 from shared.downstreams.bus.identity_token import Claim
 from shared.downstreams.bus.messages import TaskIdentities
@@ -30,15 +30,19 @@ async def entries(connection: asyncpg.Pool, request_id: UUID) -> list[dict[str, 
     ]
 
 
-async def certificate(unit_of_work: UnitOfWorkFactory, filed: Filed, view: dict[str, object]) -> dict[str, object]:
+async def certificate(unit_of_work: UnitOfWorkFactory, request: Request, view: dict[str, object]) -> dict[str, object]:
     """The signed certificate of a closed request."""
-    rows = await unit_of_work.pool.fetch(_ENTRIES, filed.request.request_id)
+    rows = await unit_of_work.pool.fetch(_ENTRIES, request.request_id)
     return certified(view, rows, unit_of_work.vault.keyring)
 
 
-async def hand_out(unit_of_work: UnitOfWorkFactory, filed: Filed, caller: Caller) -> bytes:
-    """The package, opened; the download is put on record with it."""
-    request_id, package_id = filed.request.request_id, filed.package_id
+async def hand_out(unit_of_work: UnitOfWorkFactory, request: Request, caller: Caller) -> bytes:
+    """The package, opened; the download is put on record with it.
+
+    Raises:
+        NotFound: it is no longer kept.
+    """
+    request_id, package_id = request.request_id, request.package_id
     async with unit_of_work.begin() as tx:
         content = await tx.vault.open_one(tx.connection, package_id) if package_id else None
         if content is None:
@@ -48,7 +52,11 @@ async def hand_out(unit_of_work: UnitOfWorkFactory, filed: Filed, caller: Caller
 
 
 async def identities(unit_of_work: UnitOfWorkFactory, claim: Claim) -> TaskIdentities:
-    """Whom the task of a claim is about; raises ``Shredded`` if the subject's key is gone."""
+    """Whom the task of a claim is about.
+
+    Raises:
+        Shredded: the subject's key is gone.
+    """
     async with unit_of_work.pool.acquire() as connection:
         known = await unit_of_work.vault.subject_data(connection, [claim.subject_ref])
     if claim.subject_ref not in known:
