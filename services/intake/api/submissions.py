@@ -1,7 +1,7 @@
 """Submitting requests, one or up to a thousand at once.
 
 FastAPI describes these routes and does not handle them: its routing and its resolution of dependencies would cost a
-quarter of the rate at which requests are accepted (docs/decisions/0016).
+quarter of the rate at which requests are accepted (docs/decisions/0017).
 """
 
 import hashlib
@@ -20,10 +20,11 @@ from starlette.types import Receive, Scope, Send
 
 from services.intake.api.dependencies import Services, caller
 from services.intake.api.examples import EXAMPLES
+from services.intake.api.views import BatchAccepted, SubmissionAccepted
 from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge
 from services.intake.group_commit import IdempotencyKey, SubmissionContext
 from services.intake.problems import documented
-from services.intake.schemas import Batch, BatchAccepted, Submission, SubmissionAccepted
+from services.intake.schemas import Batch, Submission
 from shared.domain.identities import MalformedIdentity
 
 MAX_BODY = 4 * 1024 * 1024
