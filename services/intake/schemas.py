@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.domain.identities import Identity, IdentityType, normalise
+from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.time_limit_policy import Question
 
@@ -68,20 +69,6 @@ class DataSubject(_Strict):
         for phone in self.phones:
             number = normalise(IdentityType.PHONE, phone.number, phone.region)
             yield Identity(IdentityType.PHONE, number, phone.since, phone.until)
-
-
-class Change(_Strict):
-    """A value that is wrong and what it should be (Art. 16)."""
-
-    field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)] = Field(
-        description="`name`, `email`, `phone`, `address.street`, `address.postal_code`, `address.city`, or another name"
-        " that a dataset gives its column by `rectifies`. A system corrects what it holds of these; where one refuses a"
-        " field, a person decides."
-    )
-    current: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
-        default=None, description="the value to replace; needed where a system holds several, as of `phone`"
-    )
-    asserted: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Assurance(_Strict):

@@ -16,7 +16,7 @@ from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
 from services.intake.submission import Submissions
 from services.intake.use_cases import UseCases
 from shared.app.service import Running
-from shared.domain.time_limit_policy import read_policy
+from shared.runtime.settings import PolicySettings
 
 _TAGS = {
     "submission": "Open requests.",
@@ -61,7 +61,7 @@ def describe() -> Api:
 def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
     """The API over a running service, and its probes."""
     unit_of_work, required = running.unit_of_work, required_levels()
-    policy = read_policy()
+    policy = PolicySettings().read_time_limits()
     api = describe()
     if probes:
         api.include_router(probes)

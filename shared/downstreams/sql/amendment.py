@@ -59,13 +59,13 @@ class Amendment:
         counts = Counter({str(c): n for c, n in _mapping(task.progress.get("amended")).items() if isinstance(n, int)})
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
         async with self._connection.transaction():
-            for change in _changes(task):
+            for change in task.changes:
                 for table, keys in self._keys(task):
-                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change["field"]):
-                        current = {} if change.get("current") is None else {column: change["current"]}
-                        statement, arguments = table.update_one(keys, {column: change["asserted"]}, current)
+                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
+                        current = {} if change.current is None else {column: change.current}
+                        statement, arguments = table.update_one(keys, {column: change.asserted}, current)
                         rows = [tuple(row) for row in await self._connection.fetch(statement, *arguments)]
-                        changed.append((table, column, change["asserted"], rows))
+                        changed.append((table, column, change.asserted, rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
             if len(touched) > self._settings.max_rows:
                 raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to correct")
@@ -159,9 +159,3 @@ def _numbers(task: Task) -> list[tuple[str, Any, Any]]:
 
 def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
     return value if isinstance(value, dict) else {}
-
-
-def _changes(task: Task) -> list[dict[str, str]]:
-    changes = task.details.get("changes")
-    usable = [c for c in changes if isinstance(c, dict)] if isinstance(changes, list) else []
-    return [{k: str(v) for k, v in c.items() if v is not None} for c in usable if "field" in c and c.get("asserted")]

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.deadline import metrics as deadline_metrics
 from services.deadline import statistics
 from services.intake import statistics as intake
 from shared.domain.time_limit_policy import read_policy
@@ -20,10 +21,10 @@ POLICY = read_policy()
 ZONE = POLICY.commitment.controller_zone
 
 CLOCK = """
-INSERT INTO clock (request_id, subject_ref, "right", received_at, zones, calendar, due_on, due_at, work_by,
+INSERT INTO clock (request_id, subject_ref, "right", role, received_at, zones, calendar, due_on, due_at, work_by,
                    statutory_due_on, statutory_due_at, calc_version, responded_at, outcome, timeliness)
-VALUES ($1, $1, $2, $3, '{UTC}', 'DE', $4::timestamptz::date, $4, '2026-01-01', $5::timestamptz::date, $5, 'v',
-        $6, $7, $8)
+VALUES ($1, $1, $2, 'controller', $3, 'UTC', 'DE', $4::timestamptz::date, $4, '2026-01-01', $5::timestamptz::date, $5,
+        'v', $6, $7, $8)
 """
 REQUEST = """
 INSERT INTO request (request_id, subject_ref, "right", state, outcome, channel, key_id, received_at, accepted_at,
@@ -141,8 +142,7 @@ async def test_extensions_are_counted_of_what_fell_due_as_first_promised(clocks:
         await opened(clocks, "access", 40, due_in)
     await clocks.execute("UPDATE clock SET extended = true WHERE due_at > $1", NOW)  # promised for June, then later
     await clocks.execute(
-        "INSERT INTO clock_before SELECT request_id, $1, 'extended', $1::timestamptz::date - 3, work_by, due_on, 'v'"
-        " FROM clock WHERE extended",
+        "INSERT INTO clock_before SELECT request_id, 'extended', $1::timestamptz::date - 3 FROM clock WHERE extended",
         NOW - timedelta(days=5),
     )
     await count(clocks)
@@ -223,7 +223,7 @@ async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure
     assert value("dsr_requests_answered_by_regime", regime="EU", timeliness="late_commitment") == 0
     outcomes = {
         sample.labels["outcome"]
-        for family in metrics.ANSWERED.collect()
+        for family in deadline_metrics.ANSWERED.collect()
         for sample in family.samples
         if sample.labels["right"] == "access"
     }
