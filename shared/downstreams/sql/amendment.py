@@ -35,17 +35,20 @@ class Amendment:
         return [refused.get(task.task_id) or await self._one(task, save_progress) for task in tasks]
 
     async def _one(self, task: Task, save_progress: Checkpoint) -> Result:
-        match task.operation:
-            case Operation.RECTIFY:
-                return await self._rectify(task, save_progress)
-            case Operation.RESTRICT:
-                return await self._restrict(task)
-            case Operation.LIFT:
-                return await self._lift(task)
-            case Operation.SUPPRESS:
-                return await self._switch(task, {t.name: t.table.marketing for t in self._tables}, wanted=True)
-            case other:
-                raise ValueError(f"{other} is no change in place")
+        try:
+            match task.operation:
+                case Operation.RECTIFY:
+                    return await self._rectify(task, save_progress)
+                case Operation.RESTRICT:
+                    return await self._restrict(task)
+                case Operation.LIFT:
+                    return await self._lift(task)
+                case Operation.SUPPRESS:
+                    return await self._switch(task, {t.name: t.table.marketing for t in self._tables}, wanted=True)
+                case other:
+                    raise ValueError(f"{other} is no change in place")
+        except BlastRadius as refused:  # it has rolled back this task alone
+            return refused
 
     async def _refused(self, tasks: Sequence[Task]) -> Mapping[UUID, Refused]:
         return await examination.refusals(self._connection, self._tables, tasks, self._settings)
@@ -67,8 +70,8 @@ class Amendment:
                         rows = [tuple(row) for row in await self._connection.fetch(statement, *arguments)]
                         changed.append((table, column, change["asserted"], rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
-            if len(touched) > self._settings.max_rows:
-                raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to correct")
+            if excess := self._settings.excess(rows=len(touched)):
+                raise excess
             if touched and "amended" not in task.progress:
                 category = {table.name: table.table.category for table, *_ in changed}
                 counts = Counter(category[name] for name, _ in touched)
@@ -135,8 +138,8 @@ class Amendment:
                     value = switch.value if wanted else not switch.value
                     statement, arguments = table.update_one(keys, {switch.column: value})
                     counts[table.table.category] += len(await self._connection.fetch(statement, *arguments))
-            if counts.total() > self._settings.max_rows:
-                raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to change")
+            if excess := self._settings.excess(rows=counts.total()):
+                raise excess
         for table, keys in self._keys(task):
             if switch := switches[table.name]:
                 value = switch.value if wanted else not switch.value

@@ -51,7 +51,7 @@ class _Strays:
 class _TooMany:
     """Tasks that would touch more rows than one request may."""
 
-    positions: frozenset[int]
+    refusals: Mapping[int, BlastRadius]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,8 @@ class Erasure:
                     alone = [[batch[position]] for position in sorted(positions)]
                     rest = [task for position, task in enumerate(batch) if position not in positions]
                     queue += [*alone, rest]
-                case _TooMany(positions):
-                    self._refuse_too_many(batch[position].task_id for position in positions)
+                case _TooMany(refusals):
+                    self._results |= {batch[position].task_id: refusal for position, refusal in refusals.items()}
                     queue.append(self._open(batch))
                 case ForeignHit() as foreign:
                     self._results |= {task.task_id: foreign for task in batch}
@@ -152,12 +152,6 @@ class Erasure:
                 case never:
                     assert_never(never)
             queue = [part for part in queue if part and part[0].task_id not in self._results]
-
-    def _refuse_too_many(self, task_ids: Iterable[UUID]) -> None:
-        for task_id in task_ids:
-            self._results[task_id] = BlastRadius(
-                f"{self._system}: more than {self._settings.max_rows} rows; nothing was done"
-            )
 
     async def _attempt(self, batch: Sequence[Task], limit: float) -> _Attempt:
         """One transaction over a batch; whatever it comes to but ``_Erased`` has left the store as it was."""
@@ -197,8 +191,9 @@ class Erasure:
                 return rows
             for position, n in rows.items():
                 found[position][table.table.category] += n
-        if too_many := {i for i, counts in enumerate(found) if counts.total() > self._settings.max_rows}:
-            return _TooMany(frozenset(too_many))
+        excess = {i: self._settings.excess(rows=counts.total()) for i, counts in enumerate(found)}
+        if too_many := {i: refusal for i, refusal in excess.items() if refusal is not None}:
+            return _TooMany(too_many)
         notes = {
             task.task_id: progress.noted(self._done[task.task_id], counts, begun["xid"])
             for task, counts in zip(batch, found, strict=True)
@@ -235,8 +230,8 @@ class Erasure:
     async def _windows(self, task: Task) -> list[Sequence[Task]]:
         """One subject with too many rows for one transaction: the same task, half of its time at a time."""
         first, last, rows = await examination.extent(self._connection, self._tables, task)
-        if rows > self._settings.max_rows:
-            self._refuse_too_many([task.task_id])
+        if excess := self._settings.excess(rows=rows):
+            self._results[task.task_id] = excess
             return []
         if first is None or last is None or last - first < _SHORTEST_WINDOW:
             return []

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
@@ -73,10 +73,8 @@ async def refusals(
                 for position in owners_of(row, 1, table, asked):
                     people.setdefault(position, set()).add(str(row[0]))
     for position, found in people.items():
-        if len(found) > settings.max_people:
-            refused[tasks[position].task_id] = BlastRadius(
-                f"{len(found)} people are found, {settings.max_people} allowed; nothing was done"
-            )
+        if excess := settings.excess(people=len(found)):
+            refused[tasks[position].task_id] = excess
     return refused
 
 
