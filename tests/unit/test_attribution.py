@@ -41,7 +41,7 @@ def test_rows_count_for_the_holder_of_their_time(
 ) -> None:
     until, since = Key(IdentityType.PHONE, NUMBER, None, day("01-10")), Key(IdentityType.PHONE, NUMBER, day("03-01"))
     later = [Key(IdentityType.PHONE, NUMBER, day("11-01"))] if held_twice else []  # in which order makes no difference
-    asked = wanted([(0, [until, *later]), (1, [*later, since])], TABLE)
+    asked = wanted([[until, *later], [*later, since]], TABLE)
     statements = Statements("public", "call", TABLE, Relation("r", {}, frozenset()))
     found = attribute([(NUMBER, 7, day(first), day(last))], statements, asked)  # type: ignore[list-item]
     assert (found.rows, found.strays, found.mixed) == (rows, strays, mixed)

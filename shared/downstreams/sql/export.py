@@ -13,7 +13,6 @@ from shared.downstreams.contract import Receipt, Record, Result, Task, per_task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import Row, owners_of
 from shared.downstreams.sql.dataset import Column, Table
-from shared.downstreams.sql.keys import keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -24,9 +23,9 @@ WITHHELD = "withheld"
 async def export(system: str, settings: SqlSettings, session: Session, tasks: Sequence[Task]) -> list[Result]:
     """Every row of every subject: one query per table for all of them, split by subject."""
     records: list[list[Record]] = [[] for _ in tasks]
-    refused = await examination.refusals(session.connection, session.tables, tasks, settings)
+    refused = await examination.refusals(session, tasks, settings)
     for table in session.tables:
-        asked = wanted((keys_of(task, table.table, table.relation) for task in tasks), table.table)
+        asked = table.wanted(tasks)
         if not asked:
             continue
         columns = tuple(table.table.columns)
