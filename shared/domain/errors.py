@@ -1,18 +1,31 @@
 """The failures of the platform, by name.
 
 DsrError
-├── Unavailable            try again later: the system is away, slow or busy
-├── Refused                final: a person must look
-│   ├── TableMissing       a declared table is not there
-│   ├── ColumnUnmapped     a table has a column that nobody classified
-│   ├── ForeignHit         the search returned people who are not the subject
-│   ├── ResidueFound       the system said yes, and the data is still there
-│   ├── BlastRadius        more people or rows than one request may touch
-│   └── KeyGone            the subject's key was shredded before the task was worked
-├── IllegalTransition      a request cannot go from this state to that one
-├── Shredded               the key is gone, and what it sealed with it
-├── UnknownKey             sealed under a key that this keyring does not hold
-└── Misconfigured          the configuration cannot be used; says what to change
+├── Unavailable               try again later: the system is away, slow or busy
+├── Refused                   final: a person must look
+│   ├── TableMissing          a declared table is not there
+│   ├── ColumnUnmapped        a table has a column that nobody classified
+│   ├── ForeignHit            the search returned people who are not the subject
+│   ├── ResidueFound          the system said yes, and the data is still there
+│   ├── BlastRadius           more people or rows than one request may touch
+│   ├── KeyGone               the subject's key was shredded before the task was worked
+│   ├── CrmRefused            the CRM refused, and said why
+│   ├── DatasetOutdated       a dataset no longer describes its store
+│   ├── MalformedReply        a team's reply cannot be read
+│   ├── SignatureWrong        an OpenDSR answer is not signed by its processor
+│   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw
+├── LeaseLost                 another worker has taken the task over
+├── BusAway                   the broker did not acknowledge in time; sent again later
+├── Stalled                   a consumer stands still; a new one takes its place
+├── LoopEnded                 a loop ended though nobody told it to; the process ends
+├── IllegalTransition         a request cannot go from this state to that one
+├── MalformedIdentity         what somebody is said to be known by cannot be right
+├── ClaimMalformed, ClaimForged, ClaimExpired      an identity token opens nothing
+├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, ExtensionRefused
+│                             what intake answers to a client that must change or repeat its request
+├── Shredded                  the key is gone, and what it sealed with it
+├── UnknownKey                sealed under a key that this keyring does not hold
+└── Misconfigured             the configuration cannot be used; says what to change
 """
 
 from typing import ClassVar

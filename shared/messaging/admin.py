@@ -23,7 +23,11 @@ def declared(bus_systems: Sequence[str] = ()) -> list[str]:
 
 
 async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS) -> None:
-    """Creates those that are missing, with the retention that the code declares; raises what the broker answers."""
+    """Creates those that are missing, with the retention that the code declares.
+
+    Raises:
+        KafkaError: what the broker answers.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:

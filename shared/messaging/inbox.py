@@ -1,4 +1,4 @@
-"""What was heard: inserted first, in the handlers' own transaction, so a repeat has no effect."""
+"""What was consumed: inserted first, in the handlers' own transaction, so that a repeat has no effect."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from shared.storage.postgres import Connection
 
 
 async def fresh(connection: Connection, event_ids: Sequence[UUID], now: datetime) -> set[UUID]:
-    """Marks these events as heard and returns those that had not been heard before."""
+    """Marks these events as consumed; returns those that had not been consumed before."""
     rows = await connection.fetch(
         "INSERT INTO inbox (event_id, heard_at) SELECT id, $2 FROM unnest($1::uuid[]) AS id"
         " ON CONFLICT DO NOTHING RETURNING event_id",

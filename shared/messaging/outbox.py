@@ -1,4 +1,4 @@
-"""What is yet to be said: written with the state it tells of, sent in order by one relay, deleted after the ack."""
+"""What is yet to be published: written with the change it speaks of, sent in order, deleted once acknowledged."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ class Relay:
         self._pool = pool
         self._service = service
         self._send = send
-        self._bell = wakeup
+        self._wakeup = wakeup
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
@@ -69,7 +69,7 @@ class Relay:
             heartbeats.beat("relay")
             if last:
                 return
-            await self._bell.wait(1.0)
+            await self._wakeup.wait(1.0)
 
     async def _lead(self, connection: Connection) -> bool:
         return bool(
@@ -82,13 +82,13 @@ class Relay:
             while True:
                 heartbeats.beat("relay")
                 if stopping.is_set() and end is None:
-                    # what others of this service still add is for their relay to send
+                    # what other instances still add is for their relay to send
                     end = await connection.fetchval("SELECT coalesce(max(position), 0) FROM outbox")
                 sent, last = await self._send_some(connection)
                 if end is not None and (not sent or last >= end):
                     return
                 if sent < _BATCH:
-                    await self._bell.wait(_POLL_SECONDS)
+                    await self._wakeup.wait(_POLL_SECONDS)
         finally:
             if not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock_all()")

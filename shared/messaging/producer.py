@@ -21,7 +21,7 @@ _BATCH_BYTES = 512 * 1024
 
 
 Send = Callable[[Sequence[Message]], Awaitable[None]]
-"""Sends messages in order and returns once the broker has all of them, or raises ``BusAway``."""
+"""Sends messages in order; returns once the broker has all of them, or raises ``BusAway``."""
 
 
 class BusAway(DsrError):
@@ -40,7 +40,11 @@ class KafkaProducer:
         self._connecting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Connects; raises ``BusAway`` if no broker answers."""
+        """Connects.
+
+        Raises:
+            BusAway: no broker answers.
+        """
         await self._connected()
 
     async def stop(self) -> None:
@@ -57,7 +61,11 @@ class KafkaProducer:
         await asyncio.gather(*self._retired, return_exceptions=True)
 
     async def send(self, messages: Sequence[Message]) -> None:
-        """Sends all, in order per key, and waits for the acknowledgements; raises ``BusAway``."""
+        """Sends all, in order per key, and waits for the acknowledgements.
+
+        Raises:
+            BusAway: the broker did not acknowledge in time; some may have been sent.
+        """
         try:
             producer = await self._connected()
             async with asyncio.timeout(_SEND_SECONDS):

@@ -20,20 +20,20 @@ from shared.storage.vault import Vault
 
 
 class UnitOfWork:
-    """What a handler works with: the database, the time, what to publish and what to put on record.
+    """What a handler works with: the database, the time, what to publish and what to log as evidence.
 
     ``now`` is the same instant for everything in it. ``traces`` holds the ``traceparent`` of each request in hand, so
     that what is published continues its trace.
     """
 
-    def __init__(self, connection: Connection, unit_of_work: "UnitOfWorkFactory") -> None:
+    def __init__(self, connection: Connection, factory: "UnitOfWorkFactory") -> None:
         self.connection = connection
-        self.service = unit_of_work.service
-        self.now = unit_of_work.clock.now()
-        self.vault = unit_of_work.vault
-        self.plans = unit_of_work.plans
+        self.service = factory.service
+        self.now = factory.clock.now()
+        self.vault = factory.vault
+        self.plans = factory.plans
         self.traces: dict[UUID, str | None] = {}
-        self._relay = unit_of_work.relay_wakeup
+        self._relay = factory.relay_wakeup
         self.woken: set[tuple[str, str]] = set()
         self._messages: list[Message] = []
         self._entries: list[evidence.Entry] = []
@@ -54,7 +54,7 @@ class UnitOfWork:
     def log_evidence(
         self, request_id: UUID, action: str, detail: Mapping[str, JsonValue], actor: str | None = None
     ) -> None:
-        """Puts it on record; ``actor`` is the service unless a person or a key did it."""
+        """Adds to the evidence of the request; ``actor`` is the service unless a person or a key did it."""
         self._entries.append(evidence.Entry(request_id, actor or f"service:{self.service}", action, detail))
 
     def wake(self, system: str, operation: str) -> None:
@@ -76,7 +76,7 @@ class UnitOfWork:
 
 
 class UnitOfWorkFactory:
-    """Opens transactions for one service; wakes its relay and desks after those that gave them something to do."""
+    """Opens units of work for one service; wakes its relay and workers after those that gave them something to do."""
 
     def __init__(
         self, pool: asyncpg.Pool, service: ServiceName, clock: Clock, vault: Vault, plans: Mapping[Operation, Stages]

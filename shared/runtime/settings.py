@@ -4,11 +4,15 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.errors import Misconfigured
+from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 from shared.storage.postgres import PostgresSettings
+
+OLD_TIME_LIMITS = "DSR_DEADLINE_POLICY"
+"""What ``DSR_POLICY_TIME_LIMITS`` was called: it is still read."""
 
 
 class KafkaSettings(BaseSettings):
@@ -19,7 +23,7 @@ class KafkaSettings(BaseSettings):
     bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
     batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        default="PLAINTEXT", description="how the broker is spoken to; anything but one machine wants SASL_SSL"
+        default="PLAINTEXT", description="protocol of the broker; anything but one machine wants SASL_SSL"
     )
     sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
         default="SCRAM-SHA-512", description="how the password is proved without being sent"
@@ -61,7 +65,7 @@ class HttpSettings(BaseSettings):
     linger_seconds: float = Field(
         default=10.0,
         ge=0,
-        description="how long after SIGTERM the door stays open, until no load balancer sends anybody any more",
+        description="how long after SIGTERM connections are still accepted, until load balancers have noticed",
     )
 
 
@@ -86,6 +90,22 @@ class WorkSettings(BaseSettings):
         default=0.5, description="first pause after an unavailable system; doubles each time"
     )
     backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
+
+
+class PolicySettings(BaseSettings):
+    """What the company has decided, as data that counsel signs off; ``DSR_POLICY_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_POLICY_", frozen=True)
+
+    time_limits: Path = Field(  # type: ignore[pydantic-alias]  # both names are known
+        default=TIME_LIMITS,
+        validation_alias=AliasChoices("DSR_POLICY_TIME_LIMITS", OLD_TIME_LIMITS),
+        description="TOML file of the policy of time limits",
+    )
+
+    def read_time_limits(self) -> TimeLimitPolicy:
+        """The policy of time limits; raises ``Misconfigured`` and says what to change."""
+        return read_policy(self.time_limits)
 
 
 class TelemetrySettings(BaseSettings):

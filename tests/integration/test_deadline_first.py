@@ -9,13 +9,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers as amendment
-from services.deadline import company
+from services.deadline import notifications
+from services.deadline.transitions import start
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from shared.domain.events import RequestVerified
+from shared.domain.events import RequestReceived, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Step, TaskOutcome
 from shared.domain.rights import Right
+from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment.store import Completed
@@ -27,6 +29,7 @@ from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import TRACING, SetClock
+from tests.fixtures.events import a
 
 OTHERS, BATCH = 10_000, 200
 Begin = Callable[[Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
@@ -56,6 +59,12 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Nothing follows in this test."""
 
 
+async def flag(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+    """What the sweep of deadline does with requests that are still open after a while."""
+    policy = read_policy()
+    await notifications.flag(tx, [start(a(RequestReceived, event), policy, None) for event in events])
+
+
 @pytest.mark.parametrize(
     ("service", "begin", "right", "operation"),
     [
@@ -65,7 +74,7 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
         (ServiceName.AMENDMENT, amendment.begin, Right.RECTIFICATION, Operation.RECTIFY),
         (ServiceName.AMENDMENT, amendment.begin, Right.RESTRICTION, Operation.RESTRICT),
         (ServiceName.AMENDMENT, amendment.begin, Right.OBJECTION, Operation.SUPPRESS),
-        (ServiceName.DEADLINE, company.flag, Right.ACCESS, Operation.FLAG),
+        (ServiceName.DEADLINE, flag, Right.ACCESS, Operation.FLAG),
     ],
 )
 async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
