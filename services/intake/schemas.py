@@ -20,6 +20,7 @@ from pydantic import (
 from services.intake.lifecycle import State
 from shared.domain.events import TaskReport
 from shared.domain.identities import Identity, IdentityType, normalise
+from shared.domain.operations import Change
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
 
@@ -85,20 +86,6 @@ class DataSubject(_Strict):
         for phone in self.phones:
             number = normalise(IdentityType.PHONE, phone.number, phone.region)
             yield Identity(IdentityType.PHONE, number, phone.since, phone.until)
-
-
-class Change(_Strict):
-    """A value that is wrong and what it should be (Art. 16)."""
-
-    field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)] = Field(
-        description="`name`, `email`, `phone`, `address.street`, `address.postal_code`, `address.city`, or another name"
-        " that a dataset gives its column by `rectifies`. A system corrects what it holds of these; where one refuses a"
-        " field, a person decides."
-    )
-    current: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
-        default=None, description="the value to replace; needed where a system holds several, as of `phone`"
-    )
-    asserted: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Assurance(_Strict):

@@ -67,8 +67,6 @@ class Submissions:
         )
         identified = assurance.suffices(submission.assurance, submission.right, self._required)
         proof = submission.assurance.model_dump() if submission.assurance else {}
-        subject = SubjectData(
-            tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
-        )
+        subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
         row = self._vault.new_subject(request.subject_ref, subject, now)
         return PreparedRequest(request.receive(proof, identified=identified), row)

@@ -142,7 +142,7 @@ class RoundupAdapter:
             await save_progress({key: {"people": list(one.ids)} for key, one in new.items()})
 
         async def tell(one: Found) -> Result:
-            await amendment.amend(self._tracker, one.task.operation, one.task.details, one.ids)
+            await amendment.amend(self._tracker, one.task, one.ids)
             count = len(one.ids)
             return Receipt(
                 one.task.task_id, TaskOutcome.AMENDED, found=count, changed=count, by_category={"account": count}

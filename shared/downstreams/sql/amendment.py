@@ -55,13 +55,13 @@ class Amendment:
         counts = progress.counter(task.progress.get("amended"))
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
         async with self._connection.transaction():
-            for change in _changes(task):
+            for change in task.changes:
                 for table, keys in self._keys(task):
-                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change["field"]):
-                        current = {} if change.get("current") is None else {column: change["current"]}
-                        update = table.update_one(keys, {column: change["asserted"]}, current)
+                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
+                        current = {} if change.current is None else {column: change.current}
+                        update = table.update_one(keys, {column: change.asserted}, current)
                         rows = [tuple(row) for row in await self._connection.fetch(*update)]
-                        changed.append((table, column, change["asserted"], rows))
+                        changed.append((table, column, change.asserted, rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
             if excess := self._settings.excess(rows=len(touched)):
                 raise excess
@@ -137,9 +137,3 @@ class Amendment:
 def _numbers(task: Task) -> list[tuple[str, Any, Any]]:
     dated = (i for i in task.identities if i.type is IdentityType.PHONE and i.valid_from is not None)
     return list(dict.fromkeys((i.value, i.valid_from, i.valid_to) for i in dated))
-
-
-def _changes(task: Task) -> list[dict[str, str]]:
-    changes = task.details.get("changes")
-    usable = [c for c in changes if isinstance(c, dict)] if isinstance(changes, list) else []
-    return [{k: str(v) for k, v in c.items() if v is not None} for c in usable if "field" in c and c.get("asserted")]
