@@ -15,7 +15,7 @@ A repeat of a task id must have no second effect and give the same counts as the
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
@@ -91,6 +91,12 @@ class Receipt:
         """What may be told of it: the counts, and nothing of whom or what it found."""
         counts = {name: getattr(self, name) for name in TaskReport.model_fields if hasattr(self, name)}
         return TaskReport(system=system, operation=operation, **counts)
+
+    @classmethod
+    def counted(cls, task: Task, outcome: TaskOutcome, counts: Mapping[str, int]) -> Self:
+        """All that was found, by category, was changed; ``no_match`` where that is nothing."""
+        n = sum(counts.values())
+        return cls(task.task_id, outcome if n else TaskOutcome.NO_MATCH, found=n, changed=n, by_category=dict(counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +214,15 @@ Found = TypeVar("Found")
 
 def per_task(
     tasks: Sequence[Task],
-    found: Mapping[UUID, Sequence[Found] | Refused],
+    found: Mapping[UUID, Sequence[Found] | Unavailable | Refused],
     decide: Callable[[Task, Sequence[Found]], Result],
 ) -> list[Result]:
-    """One result for each task: its refusal, ``no_match`` where nothing was found, else what ``decide`` says."""
+    """One result for each task: its failure, ``no_match`` where nothing was found, else what ``decide`` says."""
     results: list[Result] = []
     for task in tasks:
         match found[task.task_id]:
-            case Refused() as refused:
-                results.append(refused)
+            case Unavailable() | Refused() as failure:
+                results.append(failure)
             case [] | ():
                 results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
             case theirs:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from shared.domain.clock import Clock
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
+from shared.domain.toml_file import read_toml
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
 from shared.downstreams.contract import Adapter, Downstream, Locatable
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
@@ -108,14 +108,9 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:
     Raises:
         Misconfigured: names the file, the table and the key, and says what to write instead.
     """
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise Misconfigured(
-            f"{path}: cannot be read ({error.strerror}); point DSR_WORK_DOWNSTREAMS at a file"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(f"{path}: not TOML: {error}") from None
+    if not path.is_file():
+        raise Misconfigured(f"{path} is not there; point DSR_WORK_DOWNSTREAMS at a file")
+    tables = read_toml(path, dict[str, Any])
     if not tables:
         raise Misconfigured(f"{path}: declares no system; write a table for each, such as [crm]")
     return tuple(_declared(path, name, table, environment) for name, table in tables.items())
