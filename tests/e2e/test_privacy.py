@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 
-import asyncpg
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
+from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
 from tests.fixtures.live import Live
 from tests.fixtures.stores import SINCE
 from tests.fixtures.traces_of import traces
+
+_TABLES = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
 
 
 async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_at_rest(
@@ -75,19 +77,8 @@ def _logs(live: Live) -> Iterator[tuple[str, bytes]]:
 
 async def _tables(dsn: str) -> list[tuple[str, bytes]]:
     """Every row of every table, as text."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        tables = await connection.fetch(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        )
-        return [
-            (
-                f"table {schema}.{table}",
-                "\n".join(
-                    row[0] for row in await connection.fetch(f'SELECT t::text FROM "{schema}"."{table}" t')
-                ).encode(),
-            )
-            for schema, table in tables
-        ]
-    finally:
-        await connection.close()
+    heaps = []
+    for schema, table in await databases.fetch(dsn, _TABLES):
+        rows = await databases.fetch(dsn, f'SELECT t::text FROM "{schema}"."{table}" t')
+        heaps.append((f"table {schema}.{table}", "\n".join(row[0] for row in rows).encode()))
+    return heaps
