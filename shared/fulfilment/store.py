@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
-from shared.domain.operations import ACCOMPANYING, Operation, Stages, TaskOutcome
+from shared.domain.operations import NOTIFICATIONS, Operation, Stages, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.plan import only
 from shared.fulfilment.queue import TaskState
@@ -59,7 +59,11 @@ class FulfilmentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewFulfilment:
-    """A request for which work may begin, on all systems or on some; ``details`` never holds personal data."""
+    """A request for which work may begin, on all systems or on some.
+
+    ``details`` never holds personal data. ``searches``: false for what tells of the request alone, so that nobody is to
+    be searched for, and the subject's key may be gone.
+    """
 
     request_id: UUID
     subject_ref: UUID
@@ -68,6 +72,7 @@ class NewFulfilment:
     due_on: date
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     systems: frozenset[str] | None = None
+    searches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,7 @@ async def open_all(tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> 
         fulfilments.append(
             (
                 *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
-                *(new.due_on, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
+                *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
             )
         )
         tasks += _tasks(tx, fulfilment_id, stages, new.due_on)
@@ -137,7 +142,7 @@ async def open_all(tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> 
 def _tasks(
     tx: UnitOfWork, fulfilment_id: UUID, stages: Stages, due_on: date, first: int = 0
 ) -> list[tuple[object, ...]]:
-    """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
+    """One row per task, numbered from stage ``first`` on; those of the first stage are ready."""
     for step in stages[0]:
         tx.wake(step.system, step.operation)
     return [
@@ -257,7 +262,7 @@ async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
         tx.log_evidence(
             blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures}
         )
-        if blocked.operation in ACCOMPANYING:
+        if blocked.operation in NOTIFICATIONS:
             continue  # what only goes along with a request does not stop it
         tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))
 
@@ -284,18 +289,10 @@ async def _end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> l
     ]
 
 
-_FULFILMENT = [
-    "fulfilment_id",
-    "request_id",
-    "subject_ref",
-    "right",
-    "operation",
-    "details",
-    "due_on",
-    "state",
-    "traceparent",
-    "opened_at",
-]
+_FULFILMENT = (
+    *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
+    *("due_on", "searches", "state", "traceparent", "opened_at"),
+)
 _TASK = (
     *("task_id", "fulfilment_id", "system", "operation", "stage"),
     *("due_on", "state", "attempt", "not_before", "progress"),
