@@ -53,4 +53,4 @@ def redate(*, as_json: AsJson = False) -> None:
 async def _redate() -> int:
     vault = Vault(keyring.load(VaultSettings().keyring))
     async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
-        return await redate_open(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), read_policy())
+        return await redate_open(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault), read_policy())

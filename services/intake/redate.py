@@ -64,7 +64,7 @@ async def _some(
 async def _redate() -> int:
     vault = Vault(keyring.load(VaultSettings().keyring))
     async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
-        return await redate(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), read_policy())
+        return await redate(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault), read_policy())
 
 
 def main() -> None:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from shared.domain.events import RequestExtended, RequestRedated, RequestWithdrawn, RetryDecided
 from shared.fulfilment import rescheduling
 from shared.fulfilment import store as fulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def retry(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Go on with what is blocked: a person decided so, or more is known of the subject now."""
-    await fulfilment.retry(tx, [event.request_id for event in events])
+    await fulfilments.retry(tx, [event.request_id for event in events])
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:

@@ -22,9 +22,10 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import CAN, NotSearched, Pending, Receipt, Result, Task
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
 from shared.fulfilment import task_metrics
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion
+from shared.fulfilment.store import Conclude
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
@@ -63,7 +64,8 @@ class Worker:
         downstream: Downstream,
         operation: Operation,
         unit_of_work: UnitOfWorkFactory,
-        conclude: Mapping[Operation, fulfilment.Conclude],
+        fulfilments: Fulfilments,
+        conclude: Mapping[Operation, Conclude],
         settings: WorkSettings,
         tracing: telemetry.Tracing,
     ) -> None:
@@ -71,12 +73,13 @@ class Worker:
         self._operation = operation
         self._step = (downstream.system, operation.value)
         self._transactions = unit_of_work
+        self._fulfilments = fulfilments
         self._conclude = conclude
         self._settings = settings
         self._tracing = tracing
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._call = getattr(downstream.adapter, CAN[operation][1])
-        self._bell = unit_of_work.wakeups[self._step]
+        self._wakeup = fulfilments.wakeup(self._step)
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
 
@@ -85,7 +88,7 @@ class Worker:
         self._heartbeats = heartbeats
         while not stopping.is_set():
             if not await self.work():
-                await self._bell.wait(self._settings.poll_seconds)
+                await self._wakeup.wait(self._settings.poll_seconds)
 
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
@@ -204,7 +207,7 @@ class Worker:
                     stuck = conclusion.state == "failed" or "not_searched" in (conclusion.receipt or {})
                     concluded.setdefault(conclusion.claim.fulfilment_id, Counter())["failed" if stuck else "done"] += 1
             if concluded:
-                await fulfilment.fan_in(tx, concluded, self._conclude)
+                await self._fulfilments.fan_in(tx, concluded, self._conclude)
         task_metrics.count(tx.service, self._step, (conclusion for conclusion, _ in kept), tx.now)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:

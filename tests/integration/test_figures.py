@@ -38,7 +38,7 @@ async def test_a_service_tells_when_it_last_counted(
     at = SetClock()
     at.pass_by(days=7)
     async with await connect_pool(PostgresSettings(dsn=database, pool_size=2), service) as pool:
-        unit_of_work = UnitOfWorkFactory(pool, service, at, harness.vault, {})
+        unit_of_work = UnitOfWorkFactory(pool, service, at, harness.vault)
         running = Running(Settings.__new__(Settings), unit_of_work, TRACING, Heartbeats(), asyncio.Event())
         task = asyncio.ensure_future(counting(running))
         assert await comes_to(at.now().timestamp(), "dsr_figures_timestamp_seconds", service=service)

@@ -61,7 +61,7 @@ class Door:
 @pytest.fixture
 async def door(database: str, clock: SetClock, keys: Keyring) -> AsyncIterator[Door]:
     async with await connect_pool(PostgresSettings(dsn=database), ServiceName.INTAKE) as pool:
-        harness = UnitOfWorkFactory(pool, ServiceName.INTAKE, clock, Vault(keys), {})
+        harness = UnitOfWorkFactory(pool, ServiceName.INTAKE, clock, Vault(keys))
         running = Running(Settings.__new__(Settings), harness, TRACING, Heartbeats(), asyncio.Event())
         transport = httpx.ASGITransport(app.build(running))
         clients = []
