@@ -1,15 +1,18 @@
 """What deadline does with what it hears; each handler gets a batch and leaves commit and retry to the engine."""
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from services.deadline import clocks, company, deferrals, questions, steps, targets
-from services.deadline.clocks import Started, Stopped, Stopping
-from services.deadline.milestones import Clock, next_at, schedule
-from services.deadline.recomputation import recompute, running
-from services.deadline.targets import Step
+from pydantic import JsonValue
+
+from services.deadline import deferrals, notifications, repository, transitions
+from services.deadline.clock import AskedQuestion, Clock, Step, notices_of
+from shared.app.service import Service
 from shared.domain.events import (
+    Event,
+    FulfilmentBlocked,
     FulfilmentCompleted,
     QuestionAnswered,
     QuestionSent,
@@ -19,140 +22,175 @@ from shared.domain.events import (
     RequestRedated,
     RequestReopened,
     RequestVerified,
+    RetryDecided,
 )
-from shared.domain.rights import Outcome, Right, Role
-from shared.domain.suspension import asked_in_time, not_counted
-from shared.domain.time_limit import Arrival, Timeliness, due_at, due_on, limits, timeliness
-from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.domain.suspension import Suspension, asked_in_time, not_counted
+from shared.domain.time_limit import Timeliness
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.rescheduling import reschedule
 from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def start(events: Sequence[RequestReceived], tx: UnitOfWork, *, policy: TimeLimitPolicy) -> None:
-    """Compute the dates of a request, once, and start its clock."""
-    started = [compute(event, policy, tx.traces.get(event.request_id)) for event in events]
-    await clocks.start(tx.connection, started)
-    for each in started:
-        tx.log_evidence(
-            each.request_id,
-            "deadline.computed",
-            {
-                "due_on": each.clock.due_on.isoformat(),
-                "work_by": each.work_by.isoformat(),
-                "statutory_due_on": each.clock.statutory_due_on.isoformat(),
-                "calc_version": each.calc_version,
-            },
+class Deadlines:
+    """The handlers, by one policy."""
+
+    def __init__(self, policy: TimeLimitPolicy, fulfilments: Fulfilments) -> None:
+        self._policy = policy
+        self._fulfilments = fulfilments
+        self._zone = ZoneInfo(policy.commitment.controller_zone)
+
+    def subscribe(self, service: Service) -> None:
+        """Says which event is handled how."""
+        service.on(RequestReceived, self.received)
+        service.on(RequestVerified, self.verified)
+        service.on(QuestionSent, self.asked)
+        service.on(QuestionAnswered, self.answered)
+        service.on(RequestExtended, self.extended)
+        service.on(RequestRedated, self.redated)
+        service.on(RequestClosed, self.closed)
+        service.on(RequestReopened, self.reopened)
+        service.on(FulfilmentCompleted, self.fulfilled)
+        service.on(FulfilmentBlocked, self.blocked, right=Right.ERASURE)
+        service.on(RetryDecided, self.retried, right=Right.ERASURE)
+
+    async def received(self, events: Sequence[RequestReceived], tx: UnitOfWork) -> None:
+        """Computes the dates of a request, once, and starts its clock."""
+        clocks = [transitions.start(event, self._policy, tx.traces.get(event.request_id)) for event in events]
+        await repository.insert(tx.connection, clocks)
+        for clock in clocks:
+            computed = clock.dates | {"calc_version": clock.calc_version}
+            del computed["received_at"]
+            tx.log_evidence(clock.request_id, "deadline.computed", computed)
+
+    async def verified(self, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+        """The request is triaged, and whoever talks to the subject may know of it, if it stays open for a while."""
+        await repository.take(tx.connection, Step.TRIAGED, _requests(events))
+        if self._fulfilments.plans[Operation.FLAG]:
+            held = await repository.hold(tx.connection, _requests(events))
+            flagged = [transitions.verify(clock, tx.now, self._policy) for clock in held]
+            await repository.save(tx.connection, flagged, "flag_at", "next_milestone_at")
+
+    async def asked(self, events: Sequence[QuestionSent], tx: UnitOfWork) -> None:
+        """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""
+        await repository.take(tx.connection, Step.TRIAGED, _requests(events))
+        held = {clock.request_id: clock for clock in await repository.hold(tx.connection, _requests(events))}
+        asked = []
+        for event in events:
+            suspension = Suspension(Question(event.question), event.asked_at, None, event.condition_recorded)
+            question = AskedQuestion(event.question_id, event.request_id, suspension)
+            if clock := held.get(event.request_id):
+                reason = not_counted(suspension, clock.arrival, self._policy.regime_of(clock.calendar), self._policy)
+                detail: dict[str, JsonValue] = {"question": event.question, "not_counted": reason}
+                tx.log_evidence(event.request_id, "deadline.question_sent", detail)
+                question = replace(question, in_time=asked_in_time(event.asked_at, clock.arrival, self._policy))
+                held[event.request_id] = replace(clock, questions=(*clock.questions, question))
+            asked.append(question)
+        await repository.insert_questions(tx.connection, asked)
+        await self._move(tx, "question_sent", self._recounted(held.values()))
+
+    async def answered(self, events: Sequence[QuestionAnswered], tx: UnitOfWork) -> None:
+        """An answer closes a suspension: the statutory limit moves by the whole days between the two."""
+        await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events})
+        held = await repository.hold(tx.connection, _requests(events))
+        await self._move(tx, "question_answered", self._recounted(held))
+        for clock in held:
+            tx.log_evidence(clock.request_id, "deadline.question_answered", {})
+
+    async def extended(self, events: Sequence[RequestExtended], tx: UnitOfWork) -> None:
+        """Two persons have extended the time limit: from now on the new day counts, and two further months by law."""
+        event_of = {event.request_id: event for event in events}
+        held = await repository.hold(tx.connection, list(event_of))
+        moves = [(clock, transitions.extend(clock, event_of[clock.request_id], self._policy)) for clock in held]
+        await self._move(tx, "extended", moves)
+        for clock in held:
+            tx.log_evidence(clock.request_id, "deadline.extended", {"reason": event_of[clock.request_id].reason})
+
+    async def redated(self, events: Sequence[RequestRedated], tx: UnitOfWork) -> None:
+        """The receipt was corrected, or the policy or a calendar has changed: every date is computed anew."""
+        for cause in dict.fromkeys(event.cause for event in events):
+            event_of = {event.request_id: event for event in events if event.cause == cause}
+            held = await repository.hold(tx.connection, list(event_of))
+            moves = [(clock, transitions.redate(clock, event_of[clock.request_id], self._policy)) for clock in held]
+            await self._move(tx, cause, moves)
+
+    async def closed(self, events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
+        """Stops the clock of an answered request, says so if it was late, and warns nobody of it any more."""
+        event_of = {event.request_id: event for event in events}
+        responded_at = {event.request_id: event.responded_at for event in events}
+        ended = await repository.end_questions(tx.connection, responded_at)
+        held = await repository.hold(tx.connection, list(event_of))
+        asked = [clock for clock in held if clock.request_id in ended]
+        moved = await self._move(tx, "closed_with_a_question", self._recounted(asked))
+        stopped = []
+        for clock in [*moved, *(clock for clock in held if clock.request_id not in ended)]:
+            event = event_of[clock.request_id]
+            done = transitions.stop(clock, event, self._policy)
+            day, _ = transitions.judged_by(clock, event.outcome, self._policy)
+            how = {"timeliness": done.timeliness}
+            tx.log_evidence(clock.request_id, "deadline.stopped", {**how, "due_on": day.isoformat()})
+            if done.timeliness is not Timeliness.ON_TIME:
+                tx.log_evidence(clock.request_id, "deadline.missed", {**how})
+            stopped.append(done)
+        if stopped:
+            await repository.save(tx.connection, stopped)
+            await notifications.release(self._fulfilments, tx, stopped, event_of)
+        await deferrals.drop(tx, {event.request_id: event.outcome for event in events})
+
+    async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
+        """An answer came after the last notice: the clock runs again, until the day that the subject was told."""
+        event_of = {event.request_id: event for event in events}
+        await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events}, late=True)
+        held = await repository.hold(tx.connection, list(event_of), stopped=True)
+        moves = [(clock, transitions.resume(clock, event_of[clock.request_id], self._policy)) for clock in held]
+        for clock in await self._move(tx, "reopened", moves):
+            tx.log_evidence(clock.request_id, "deadline.reopened", {"due_on": clock.due_on.isoformat()})
+
+    async def fulfilled(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
+        """Every downstream has done its part of the request; what one of them had to keep is kept in mind."""
+        await repository.take(tx.connection, Step.COLLECTED, _requests(events))
+        await deferrals.track(events, tx, self._zone)
+
+    async def blocked(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
+        """A person must decide; what others had to keep is kept in mind."""
+        await deferrals.track(events, tx, self._zone)
+
+    async def retried(self, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+        """A person has decided: what is held without a day may go now."""
+        await deferrals.let_go(tx, _requests(events))
+
+    def _recounted(self, held: Iterable[Clock]) -> list[tuple[Clock, Clock]]:
+        return [(clock, transitions.recount(clock, self._policy)) for clock in held]
+
+    async def _move(self, tx: UnitOfWork, cause: str, moves: Sequence[tuple[Clock, Clock]]) -> list[Clock]:
+        """Stores clocks that were changed, from old to new, and puts on record which dates moved; returns the new ones.
+
+        The work on those requests follows their due dates.
+        """
+        after = [new for _, new in moves]
+        moved = [(old, new) for old, new in moves if old.dates != new.dates]
+        await repository.keep_before(tx.connection, [old for old, _ in moved], cause)
+        await repository.save(tx.connection, after)
+        await repository.save_notices(
+            tx.connection,
+            [
+                replace(question, next_notice_at=notices_of(question, clock, self._policy)[0].at)
+                for clock in after
+                for question in clock.questions
+                if question.suspension.answered_at is None and question.last_notice_at is None
+            ],
         )
-
-
-async def verified(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """The request is triaged, and whoever talks to the subject may know of it."""
-    await steps.take(tx.connection, Step.TRIAGED, events)
-    await company.flag(events, tx)
-
-
-async def collected(events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
-    """Every downstream has done its part of the request."""
-    await steps.take(tx.connection, Step.COLLECTED, events)
-
-
-async def asked(events: Sequence[QuestionSent], tx: UnitOfWork, *, policy: TimeLimitPolicy) -> None:
-    """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""
-    await steps.take(tx.connection, Step.TRIAGED, events)
-    in_time: dict[UUID, bool] = {}
-    for dated in await running(tx.connection, [event.request_id for event in events]):
-        regime = policy.regime_of(dated.calendar)
-        for event in (event for event in events if event.request_id == dated.request_id):
-            suspension = questions.suspension(event)
-            reason = not_counted(suspension, dated.arrival, regime, policy)
+        for old, new in moved:
+            dates: dict[str, JsonValue] = {"before": {**old.dates}, "after": {**new.dates}}
             tx.log_evidence(
-                dated.request_id, "deadline.question_sent", {"question": event.question, "not_counted": reason}
+                new.request_id, "deadline.recomputed", {"cause": cause, **dates, "calc_version": new.calc_version}
             )
-            in_time[event.question_id] = asked_in_time(event.asked_at, dated.arrival, policy)
-    await questions.ask(tx.connection, events, in_time)
-    await recompute(tx, [event.request_id for event in events], "question_sent", policy)
+        if moved:
+            await reschedule(tx, {new.request_id: new.due_on for _, new in moved})
+        return after
 
 
-async def answered(events: Sequence[QuestionAnswered], tx: UnitOfWork, *, policy: TimeLimitPolicy) -> None:
-    """An answer closes a suspension: the statutory limit moves by the whole days between the two."""
-    await questions.answer(tx.connection, events)
-    for request_id in await recompute(tx, [event.request_id for event in events], "question_answered", policy):
-        tx.log_evidence(request_id, "deadline.question_answered", {})
-
-
-async def extend(events: Sequence[RequestExtended], tx: UnitOfWork, *, policy: TimeLimitPolicy) -> None:
-    """Two persons have extended the time limit: from now on the new day counts, and two further months by law."""
-    extended_to = {event.request_id: event.due_on for event in events}
-    moved = await recompute(tx, list(extended_to), "extended", policy, extended_to)
-    reason_of = {event.request_id: event.reason for event in events}
-    for request_id in moved:
-        tx.log_evidence(request_id, "deadline.extended", {"reason": reason_of[request_id]})
-
-
-async def redate(events: Sequence[RequestRedated], tx: UnitOfWork, *, policy: TimeLimitPolicy) -> None:
-    """The receipt was corrected, or the policy or a calendar has changed: every date is computed anew."""
-    for cause in dict.fromkeys(event.cause for event in events):
-        redated = {event.request_id: event for event in events if event.cause == cause}
-        await recompute(tx, list(redated), cause, policy, redated=redated)
-
-
-async def stop(events: Sequence[RequestClosed], tx: UnitOfWork, *, policy: TimeLimitPolicy) -> None:
-    """Stop the clock of an answered request, say so if it was late, and warn nobody of it any more."""
-    event_of = {event.request_id: event for event in events}
-    if unanswered := await questions.end(tx.connection, events):
-        await recompute(tx, unanswered, "closed_with_a_question", policy)
-    stopped, answers = [], []
-    for clock in await clocks.running(tx.connection, list(event_of)):
-        event = event_of[clock.request_id]
-        day, end = _due(clock, event, policy)
-        how = timeliness(event.responded_at, end, clock.statutory_due_at)
-        answers.append(clock)
-        stopped.append(Stopped(clock.request_id, event.responded_at, event.outcome, how))
-        tx.log_evidence(clock.request_id, "deadline.stopped", {"timeliness": how, "due_on": day.isoformat()})
-        if how is not Timeliness.ON_TIME:
-            tx.log_evidence(clock.request_id, "deadline.missed", {"timeliness": how})
-    if stopped:
-        await clocks.stop(tx.connection, stopped)
-        await company.release(tx, answers, event_of)
-    await deferrals.drop(tx.connection, {event.request_id: event.outcome for event in events})
-
-
-async def reopen(events: Sequence[RequestReopened], tx: UnitOfWork, *, policy: TimeLimitPolicy) -> None:
-    """An answer came after the last notice: the clock runs again, until the day that the subject was told."""
-    due_on_of = {event.request_id: event.due_on for event in events}
-    await clocks.resume(tx.connection, {event.request_id: event.answered_at for event in events})
-    await questions.answer_late(tx.connection, events)
-    for request_id in await recompute(tx, list(due_on_of), "reopened", policy, resumed_to=due_on_of):
-        tx.log_evidence(request_id, "deadline.reopened", {"due_on": due_on_of[request_id].isoformat()})
-
-
-def _due(clock: Stopping, event: RequestClosed, policy: TimeLimitPolicy) -> tuple[date, datetime]:
-    """By when the request was due; what was taken for ours and passed on, by when it was to be passed on."""
-    if event.outcome != Outcome.FORWARDED or clock.role == "processor":
-        return clock.due_on, clock.due_at
-    what: tuple[Right, str | None, TimeLimitPolicy, Role] = (clock.right, clock.scope, policy, "processor")
-    return due_on(clock.arrival, *what), due_at(clock.arrival, *what)
-
-
-def compute(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Started:
-    """The clock of a request: the commitment, or a shorter limit of our own for what it is, and the law's."""
-    arrival = Arrival(event.received_at, event.zones, event.calendar)
-    found = limits(arrival, policy)
-    what = (event.right, event.scope, policy, event.role)
-    day, end = due_on(arrival, *what), due_at(arrival, *what)
-    # What was found late is not judged before it was known.
-    first_target_at = targets.first_at(arrival, end, policy)
-    clock = Clock(event.received_at, event.zones, day, end, found.statutory_due, found.statutory_due_instant)
-    return Started(
-        request_id=event.request_id,
-        subject_ref=event.subject,
-        right=event.right,
-        calendar=event.calendar,
-        clock=clock,
-        work_by=min(found.work_by, day),
-        calc_version=found.calc_version,
-        next_milestone_at=next_at(schedule(clock, policy.milestones.approaching_days), None),
-        next_target_at=first_target_at and max(first_target_at, event.occurred_at),
-        traceparent=traceparent,
-        role=event.role,
-        scope=event.scope,
-    )
+def _requests(events: Sequence[Event]) -> list[UUID]:
+    return [event.request_id for event in events]

@@ -1,21 +1,16 @@
 """Settings of the deadline service's own; ``DSR_DEADLINE_…``."""
 
-from pathlib import Path
-
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.domain.time_limit_policy import TIME_LIMITS
-
 
 class DeadlineSettings(BaseSettings):
-    """Which policy holds, and how often the clocks are looked at."""
+    """How often the clocks are looked at, and when what is said daily is written."""
 
     model_config = SettingsConfigDict(env_prefix="DSR_DEADLINE_", title="DSR_DEADLINE_", frozen=True)
 
-    policy: Path = Field(default=TIME_LIMITS, description="TOML file of what the company has decided about time limits")
     sweep_seconds: float = Field(default=1.0, gt=0, description="how often to look for milestones that have come")
-    batch: int = Field(default=1_000, gt=0, description="requests told of in one transaction")
+    batch: int = Field(default=1_000, gt=0, description="rows of one transaction")
     digest_hour: int = Field(
         default=7,
         ge=0,

@@ -1,4 +1,4 @@
-"""The figures by which a privacy officer runs the shop, counted from the clocks every few seconds.
+"""The figures of the privacy officer, counted from the clocks every few seconds.
 
 Definitions: ``docs/metrics.md``. Where we are a processor for the data, a request is counted apart and in nothing else.
 Each query reads an index that holds what it needs; a count that takes long is made less often
@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from services.deadline import metrics
 from services.deadline.deferrals import INCIDENT
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
-from shared.runtime import metrics
 from shared.runtime.loops import run_periodically
-from shared.runtime.metrics import Ranks
+from shared.runtime.metrics import FIGURES_AT, Ranks
 from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
@@ -102,15 +102,15 @@ FROM deferral WHERE state <> 'done' GROUP BY 1, 2
 """
 
 
-async def count_again_and_again(running: Running, policy: TimeLimitPolicy) -> None:
-    """Counts until told to stop."""
+async def run(running: Running, policy: TimeLimitPolicy) -> None:
+    """Counts for as long as the service runs."""
 
     async def look() -> None:
         unit_of_work = running.unit_of_work
         now = unit_of_work.clock.now()
         async with unit_of_work.pool.acquire() as connection:
             await count(connection, now, policy)
-        metrics.FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
+        FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
 
     await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
@@ -129,11 +129,11 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     asked = await connection.fetch(ASKED, now - PERIOD)
     deferred = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
     by_calendar = [row for row in opened if row["calendar"] is not None]
-    _tell_open([row for row in opened if row["calendar"] is None])
-    _tell_regimes(by_calendar, [row for row in answered if row["calendar"] is not None], policy)
-    _tell_extended(fell_due)
-    _tell_processor(to_forward, forwarded)
-    _tell_questions(asked)
+    _set_open([row for row in opened if row["calendar"] is None])
+    _set_regimes(by_calendar, [row for row in answered if row["calendar"] is not None], policy)
+    _set_extended(fell_due)
+    _set_processor(to_forward, forwarded)
+    _set_questions(asked)
     metrics.SUSPENSION.put(
         {kind: Ranks(number, ranked[0], ranked[1], total) for kind, number, ranked, total in suspended}
     )
@@ -141,7 +141,7 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     for *labels, calendar, number in answered:
         if calendar is None:
             metrics.ANSWERED.labels(*labels).set(number)
-    _tell_deferred(deferred)
+    _set_deferred(deferred)
     metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
 
 
@@ -150,7 +150,7 @@ def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
     return [datetime.combine(today - timedelta(days=days), time(), zone) for days in _NOT_OLDER]
 
 
-def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
+def _set_open(rows: Iterable[asyncpg.Record]) -> None:
     """Sets every cell, also those in which nobody is: a panel shows zero and not nothing."""
     for right, age in product(Right, AGES):
         metrics.OPEN.labels(right, age).set(0)
@@ -172,9 +172,7 @@ def _tell_open(rows: Iterable[asyncpg.Record]) -> None:
         metrics.OVERDUE.labels(right, clock).set(count)
 
 
-def _tell_regimes(
-    opened: Iterable[asyncpg.Record], answered: Iterable[asyncpg.Record], policy: TimeLimitPolicy
-) -> None:
+def _set_regimes(opened: Iterable[asyncpg.Record], answered: Iterable[asyncpg.Record], policy: TimeLimitPolicy) -> None:
     """Apart from right and age, whose cells would otherwise be too small to be told outside the privacy team."""
     regimes = ("EU", *sorted({*policy.suspension.regimes.values()} - {"EU"}))
     still = Counter(dict.fromkeys(product(regimes, Timeliness), 0))
@@ -191,14 +189,14 @@ def _tell_regimes(
         metrics.ANSWERED_BY_REGIME.labels(*labels).set(done[labels])
 
 
-def _tell_questions(rows: Iterable[asyncpg.Record]) -> None:
+def _set_questions(rows: Iterable[asyncpg.Record]) -> None:
     for question, in_time in product(Question, ("yes", "no")):
         metrics.QUESTIONS.labels(question, in_time).set(0)
     for question, in_time, number in rows:
         metrics.QUESTIONS.labels(question, in_time).set(number)
 
 
-def _tell_extended(rows: Iterable[asyncpg.Record]) -> None:
+def _set_extended(rows: Iterable[asyncpg.Record]) -> None:
     reached, extended = Counter(dict.fromkeys(Right, 0)), Counter(dict.fromkeys(Right, 0))
     for right, number, of_these in rows:
         reached[Right(right)] += number
@@ -208,7 +206,7 @@ def _tell_extended(rows: Iterable[asyncpg.Record]) -> None:
         metrics.EXTENDED.labels(right).set(extended[right])
 
 
-def _tell_processor(to_forward: asyncpg.Record, forwarded: asyncpg.Record) -> None:
+def _set_processor(to_forward: asyncpg.Record, forwarded: asyncpg.Record) -> None:
     number, in_time, percentiles = forwarded
     for answer, still, done in zip(("yes", "no"), to_forward, (in_time, number - in_time), strict=True):
         metrics.PROCESSOR_OPEN.labels(answer).set(still)
@@ -216,7 +214,7 @@ def _tell_processor(to_forward: asyncpg.Record, forwarded: asyncpg.Record) -> No
     metrics.PROCESSOR_DAYS.put({"": Ranks(number, *percentiles)} if number else {})
 
 
-def _tell_deferred(rows: Iterable[asyncpg.Record]) -> None:
+def _set_deferred(rows: Iterable[asyncpg.Record]) -> None:
     """Sets every state of each system that keeps something, so that what is no longer late is told as zero."""
     counted = {(system, state): number for system, state, number in rows}
     metrics.DEFERRED.clear()

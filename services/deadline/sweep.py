@@ -1,28 +1,45 @@
-"""The sweep: finds the requests that have come to a milestone, says so, and brings in a person when the end is near."""
+"""The sweep: finds what is due, says it once, and brings in a person where one is named.
+
+Milestones, targets, questions and deferrals are four sources of one loop. Each reads the rows that are due, decides
+what is to be said of them and writes how far it was said, in one transaction; instances at once share the rows.
+"""
 
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from services.deadline import clocks, daily_page, digest, watch
-from services.deadline.clocks import Running
-from services.deadline.milestones import Approaching, Milestone, due, escalates, next_at, prompts, schedule
+from services.deadline import metrics, notifications, repository
+from services.deadline.clock import (
+    FLAG,
+    LAST_NOTICE,
+    AskedQuestion,
+    Clock,
+    Due,
+    due_by,
+    latest_for_each,
+    milestones_of,
+    missed_targets,
+    next_at,
+    notices_of,
+    targets_of,
+)
+from services.deadline.deferrals import INCIDENT
 from services.deadline.settings import DeadlineSettings
-from shared.app import service
-from shared.domain.events import DeadlineApproaching, DeadlineOverdue
-from shared.domain.operations import Operation
-from shared.domain.time_limit_policy import TargetName, TimeLimitPolicy
+from shared.app.service import Running
+from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, RetentionEnded, TargetMissed
+from shared.domain.time_limit import receipt_date
+from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
-from shared.fulfilment import store as fulfilment
-from shared.fulfilment.store import NewFulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import sleep_until_stopped
 from shared.storage.postgres import AGAIN, AWAY
@@ -30,118 +47,193 @@ from shared.storage.postgres import AGAIN, AWAY
 log = logging.getLogger(__name__)
 
 
-class Sweep:
-    """Looks at the clocks, a batch in a transaction; several instances at once share the work."""
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many rows were looked at, the targets that were missed, and of what people are to be told."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
+    rows: int
+    missed: Sequence[str] = ()
+    warned: Sequence[tuple[Clock, Due]] = ()
+    flagged: Sequence[Clock] = ()
+
+
+Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]]
+"""Says what was due by an instant, of up to so many rows; those in the hands of another instance are left."""
+
+
+async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
+    """Says everything that has come; of what came at once, as after downtime, only the gravest opens a ticket."""
+    moved, flagged, warned = [], [], []
+    clocks = await repository.due_clocks(tx.connection, repository.DUE_MILESTONES, until, limit)
+    for clock in clocks:
+        dues = milestones_of(clock, policy)
+        fresh = due_by(dues, clock.notified_until, until)
+        notified_until = fresh[-1].at if fresh else clock.notified_until
+        said = [due for due in fresh if due.name != FLAG]
+        flag_at = clock.flag_at if len(said) == len(fresh) else None
+        next_milestone_at = next_at(dues, notified_until)
+        moved.append(
+            replace(clock, notified_until=notified_until, flag_at=flag_at, next_milestone_at=next_milestone_at)
+        )
+        tx.traces[clock.request_id] = clock.traceparent
+        if len(said) < len(fresh):
+            flagged.append(clock)
+        for due in said:
+            _say_milestone(tx, clock, due)
+        if said and said[-1].level:
+            warned.append((clock, said[-1]))
+    await repository.save(tx.connection, moved, "notified_until", "flag_at", "next_milestone_at")
+    return Swept(len(clocks), warned=warned, flagged=flagged)
+
+
+async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
+    """Says which of the staff's targets have passed without their step."""
+    moved, missed, warned = [], [], []
+    clocks = await repository.due_clocks(tx.connection, repository.DUE_TARGETS, until, limit)
+    known = await repository.steps_and_misses(tx.connection, clocks)
+    for clock in clocks:
+        dues = targets_of(clock, policy)
+        missing = missed_targets(dues, *known[clock.request_id], until)
+        moved.append(replace(clock, next_target_at=next_at(dues, until)))
+        missed += [(clock, due) for due in missing]
+        tx.traces[clock.request_id] = clock.traceparent
+        for due in missing:
+            _say_target(tx, clock, due)
+        if tx.now < clock.due_at:  # an overdue request is a graver matter, and said as such
+            warned += [(clock, due) for due in latest_for_each(missing)]
+    await repository.save(tx.connection, moved, "next_target_at")
+    await repository.miss(tx.connection, missed)
+    return Swept(len(clocks), [due.name for _, due in missed], warned)
+
+
+async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
+    """Nobody is left in silence (Art. 12(4)): says of each question only the latest notice that matters."""
+    moved = []
+    found = await repository.due_questions(tx.connection, until, limit)
+    for clock, question in found:
+        dues = notices_of(question, clock, policy)
+        after = next_at(dues, until)
+        fresh = due_by(dues, None, until)
+        if not fresh:
+            moved.append(replace(question, next_notice_at=after))
+            continue
+        tx.traces[clock.request_id] = clock.traceparent
+        _say_notice(tx, clock, question, fresh[-1], ZoneInfo(policy.commitment.controller_zone))
+        if fresh[-1].name == LAST_NOTICE:
+            moved.append(replace(question, last_notice_at=tx.now, next_notice_at=None))
+        else:
+            moved.append(replace(question, reminded_until=fresh[-1].at, next_notice_at=after))
+    await repository.save_notices(tx.connection, moved)
+    return Swept(len(found))
+
+
+async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
+    """Says of each request which systems may keep no longer what they had to keep of its subject."""
+    zone = ZoneInfo(policy.commitment.controller_zone)
+    found = await repository.due_deferrals(tx.connection, until, limit)
+    found_of = groupby(sorted(found, key=lambda each: each[0].request_id), key=lambda each: each[0].request_id)
+    for request_id, group in found_of:
+        kept = list(group)
+        clock, systems, due_at = kept[0][0], sorted(system for _, system, _ in kept), min(each[2] for each in kept)
+        due_on = due_at.astimezone(zone).date()
+        detail: dict[str, JsonValue] = {"systems": [*systems], "due_on": due_on.isoformat()}
+        tx.traces[request_id] = clock.traceparent
+        tx.log_evidence(request_id, "erasure.due", detail | {"late": due_at + INCIDENT < tx.now})
+        tx.publish(RetentionEnded.about(clock, systems=tuple(systems), due_on=due_on))
+    places = [(clock.request_id, system) for clock, system, _ in found]
+    await repository.set_deferrals(tx.connection, places, "released")
+    return Swept(len(found))
+
+
+SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals)
+
+
+async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings, fulfilments: Fulfilments) -> None:
+    """Sweeps for as long as the service runs."""
+    await Sweep(running.unit_of_work, policy, settings, fulfilments, running.heartbeats).run(running.stopping)
+
+
+class Sweep:
+    """Sweeps every source again and again, a batch in a transaction."""
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        policy: TimeLimitPolicy,
+        settings: DeadlineSettings,
+        fulfilments: Fulfilments,
+        heartbeats: Heartbeats,
+    ) -> None:
         self._transactions = unit_of_work
         self._policy = policy
-        self._rules = policy.milestones
-        self._zone = ZoneInfo(policy.commitment.controller_zone)
         self._settings = settings
+        self._fulfilments = fulfilments
+        self._heartbeats = heartbeats
 
-    async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
+    async def run(self, stopping: asyncio.Event) -> None:
         """Sweeps until told to stop; after an outage it catches up batch by batch, without a pause."""
         while not stopping.is_set():
-            heartbeats.beat("sweep")
             try:
-                looked_at = await self.tick(), await self.judge(heartbeats)
-                if self._settings.batch in looked_at:
+                if self._settings.batch in [await self.tick(source) for source in SOURCES]:
                     continue
-                await self.report()
-                await self.page()
+                for kind in notifications.DAILY:
+                    await self.say_daily(kind)
             except (*AWAY, *AGAIN) as error:
                 log.warning("sweep waits for the database: %s", type(error).__name__)
-            await sleep_until_stopped(self._settings.sweep_seconds, "sweep", stopping, heartbeats)
+            await sleep_until_stopped(self._settings.sweep_seconds, "sweep", stopping, self._heartbeats)
 
-    async def tick(self) -> int:
-        """Tells one batch of what has come by now; returns how many requests it looked at."""
-        async with self._transactions.begin() as tx:
-            come = await clocks.come(tx.connection, tx.now, self._settings.batch)
-            moved, new_fulfilments = [], []
-            for running in come:
-                milestones = schedule(running.clock, self._rules.approaching_days)
-                fresh = due(milestones, running.told_until, tx.now)
-                told_until = fresh[-1].at if fresh else running.told_until
-                moved.append((running.request_id, told_until, next_at(milestones, told_until)))
-                _tell(tx, running, fresh)
-                if fresh and (new_fulfilment := self._escalation(running, fresh[-1])):
-                    new_fulfilments.append(new_fulfilment)
-            if moved:
-                await clocks.told(tx.connection, moved)
-            if new_fulfilments and tx.plans[Operation.ESCALATE]:
-                await fulfilment.open_all(tx, new_fulfilments)
-        return len(come)
+    async def tick(self, source: Source) -> int:
+        """Says what is due of one batch; returns how many rows it looked at.
 
-    async def judge(self, heartbeats: Heartbeats) -> int:
-        """Judges one batch of the staff's targets that have passed; returns how many requests it looked at.
-
-        A step may have been taken and not be heard of yet, as after an outage: nothing is judged beyond what was heard.
+        A step may have been taken and not be heard of yet, as after an outage: no target is judged beyond what was
+        heard.
         """
-        unheard = heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
-        if unheard == math.inf:
-            return 0
+        self._heartbeats.beat("sweep")
+        behind = timedelta(0)
+        if source is targets:
+            unheard = self._heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
+            if unheard == math.inf:
+                return 0
+            behind = timedelta(seconds=unheard + self._settings.on_the_way_seconds)
         async with self._transactions.begin() as tx:
-            until = tx.now - timedelta(seconds=unheard + self._settings.on_the_way_seconds)
-            judged = await watch.judge(tx, until, self._settings.batch, self._policy)
-        for target in judged.missed:
+            swept = await source(tx, tx.now - behind, self._settings.batch, self._policy)
+            await notifications.escalate(self._fulfilments, tx, swept.warned)
+            await notifications.flag(self._fulfilments, tx, swept.flagged)
+        for target in swept.missed:
             metrics.TARGETS_MISSED.labels(target).inc()
-        return judged.looked_at
+        return swept.rows
 
-    async def page(self) -> bool:
-        """Writes the daily page when its hour has come and there is something to say; returns whether it did."""
+    async def say_daily(self, kind: str) -> bool:
+        """Writes the digest or the daily alert when its hour has come; returns whether it did, which is once a day."""
         async with self._transactions.begin() as tx:
-            return await daily_page.write(tx, self._zone, self._settings.digest_hour, self._rules)
-
-    async def report(self) -> bool:
-        """Writes the daily digest when its hour has come; returns whether it did, which is once a day."""
-        async with self._transactions.begin() as tx:
-            return await digest.write(tx, self._zone, self._settings.digest_hour)
-
-    def _escalation(self, running: Running, milestone: Milestone) -> NewFulfilment | None:
-        """A warning for the privacy team; after downtime only the gravest of those that came meanwhile."""
-        due_on = running.clock.due_on
-        details: dict[str, JsonValue] = {"level": milestone.level, "due_on": due_on.isoformat()}
-        prompt = self._policy.prompt
-        if prompt and not running.extended and prompts(milestone, prompt):
-            details |= {"level": TargetName.EXTEND_OR_ANSWER, "escalate_to": [prompt.escalate_to]}
-        elif not escalates(milestone, self._rules.escalate_days):
-            return None
-        return NewFulfilment(
-            running.request_id, running.subject_ref, running.right, Operation.ESCALATE, due_on, details
-        )
+            hour = self._settings.digest_hour
+            return await notifications.say_daily(self._fulfilments, tx, kind, hour, self._policy)
 
 
-def _tell(tx: UnitOfWork, running: Running, fresh: list[Milestone]) -> None:
-    tx.traces[running.request_id] = running.traceparent
-    for milestone in fresh:
-        detail: Mapping[str, JsonValue]
-        if isinstance(milestone, Approaching):
-            detail = {"days_left": milestone.days_left, "due_on": running.clock.due_on.isoformat()}
-            tx.log_evidence(running.request_id, "deadline.approaching", detail)
-            tx.publish(
-                DeadlineApproaching(
-                    request_id=running.request_id,
-                    occurred_at=tx.now,
-                    right=running.right,
-                    due_on=running.clock.due_on,
-                    days_left=milestone.days_left,
-                )
-            )
-        else:
-            detail = {"clock": milestone.clock, "due_on": milestone.due_on.isoformat()}
-            tx.log_evidence(running.request_id, "deadline.overdue", detail)
-            tx.publish(
-                DeadlineOverdue(
-                    request_id=running.request_id,
-                    occurred_at=tx.now,
-                    right=running.right,
-                    due_on=milestone.due_on,
-                    clock=milestone.clock,
-                )
-            )
+def _say_milestone(tx: UnitOfWork, clock: Clock, due: Due) -> None:
+    day: dict[str, JsonValue] = {"due_on": due.day.isoformat()}
+    if due.days_left is not None:
+        tx.log_evidence(clock.request_id, "deadline.approaching", {"days_left": due.days_left, **day})
+        tx.publish(DeadlineApproaching.about(clock, due_on=due.day, days_left=due.days_left))
+    else:
+        ended = due.name.removeprefix("overdue_")
+        tx.log_evidence(clock.request_id, "deadline.overdue", {"clock": ended, **day})
+        tx.publish(DeadlineOverdue.about(clock, due_on=due.day, clock=ended))
 
 
-async def run_periodically(around: service.Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
-    """Look at the clocks for as long as the service runs."""
-    await Sweep(around.unit_of_work, policy, settings).run(around.stopping, around.heartbeats)
+def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:
+    (escalate_to,) = due.escalate_to
+    detail = {"target": due.name, "target_on": due.day.isoformat(), "escalate_to": escalate_to}
+    tx.log_evidence(clock.request_id, "deadline.target_missed", detail)
+    tx.publish(TargetMissed.about(clock, target=due.name, target_on=due.day, escalate_to=escalate_to))
+
+
+def _say_notice(tx: UnitOfWork, clock: Clock, question: AskedQuestion, due: Due, zone: ZoneInfo) -> None:
+    asked, open_since = question.suspension.question, receipt_date(question.suspension.asked_at, clock.zones)
+    days_open = (tx.now.astimezone(zone).date() - open_since).days
+    detail: dict[str, JsonValue] = {"question": asked, "notice": due.name, "days_open": days_open}
+    tx.log_evidence(clock.request_id, "deadline.question_unanswered", detail)
+    event = QuestionUnanswered.about(
+        clock, question_id=question.question_id, question=asked.value, notice=due.name, days_open=days_open
+    )
+    tx.publish(event)

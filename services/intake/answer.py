@@ -1,10 +1,13 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from services.intake import deferrals
-from services.intake.request import Request, State
-from shared.domain.operations import Unsearched
+from services.intake.letters import letter_date
+from services.intake.lifecycle import State
+from services.intake.stored_request import StoredRequest
+from shared.domain.events import TaskReport
+from shared.domain.operations import TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 
 _DONE = {
@@ -37,14 +40,10 @@ _UNSEARCHED = {
 }
 
 
-def answer(request: Request, tasks: Sequence[dict[str, object]] | None, *, package: bool = False) -> str:
-    """Where the request stands or how it ended, with what could not be done if there is anything.
-
-    ``package``: there is one to download.
-    """
+def answer(request: StoredRequest) -> str:
+    """Where the request stands or how it ended, with what could not be done if there is anything."""
     if request.resumable:
-        done = _done_without_reply(request, tasks, package=package)
-        return f"{done} Our question to you is still open: answer it at any time, and we go on."
+        return f"{_done_without_reply(request)} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:
         case None:
             return _waiting(request)
@@ -53,33 +52,49 @@ def answer(request: Request, tasks: Sequence[dict[str, object]] | None, *, packa
         case Outcome.NO_DATA | Outcome.WITHDRAWN | Outcome.FORWARDED:
             return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
-            return " ".join(_in_part("Your request was fulfilled in part", tasks or (), package=package))
+            return " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
 
 
-def _done_without_reply(request: Request, tasks: Sequence[Mapping[str, object]] | None, *, package: bool) -> str:
+def _done_without_reply(request: StoredRequest) -> str:
     if request.outcome is Outcome.UNIDENTIFIED:
         return "We could not make sure that your request comes from you, and have done nothing."
-    return " ".join(_in_part("We have done what was clear in your request", tasks or (), package=package))
+    return " ".join(_in_part("We have done what was clear in your request", request))
 
 
-def _in_part(done: str, tasks: Sequence[Mapping[str, object]], *, package: bool) -> Iterator[str]:
+def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
-    told = {str(task["system"]): text for task in tasks if (text := deferrals.sentence(task))}
-    lacking = {str(task["system"]) for task in tasks if task.get("ground") or deferrals.is_undone(task)}
-    other = sorted(lacking - set(told))
-    if other and not (package or any(task.get("changed") for task in tasks)):
+    tasks = request.tasks or ()
+    told = {task.system: text for task in tasks if (text := _of_kept(task))}
+    other = sorted({task.system for task in tasks if task.ground or deferrals.is_undone(task)} - set(told))
+    if other and not (request.package_id or any(task.changed for task in tasks)):
         yield f"Nothing of what you asked for could be done in: {', '.join(other)}."
     else:
         yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
     yield from (told[system] for system in sorted(told))
-    for system, reason in sorted({(str(t["system"]), str(t["not_searched"])) for t in tasks if t.get("not_searched")}):
+    for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
         yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
 
 
-def _waiting(request: Request) -> str:
-    by = f"{request.due_on:%d %B %Y}"
+def _of_kept(task: TaskReport) -> str | None:
+    """What a subject is told of one system that keeps data, or kept it until it was erased; None if it kept nothing."""
+    ground = (task.ground or "").replace("_", " ")
+    until = f" until {letter_date(task.until)}" if task.until else ""
+    match task.outcome:
+        case TaskOutcome.RETAINED:
+            then = "after that day" if until else "as soon as that no longer applies"
+            return f"Kept in {task.system}{until} because of: {ground}; it is to be erased {then}."
+        case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
+            return f"What {task.system} had to keep{until} because of: {ground}, has been erased."
+        case TaskOutcome.ERASED if ground:
+            return f"What {task.system} had to keep because of: {ground}, has been erased."
+        case _:
+            return None
+
+
+def _waiting(request: StoredRequest) -> str:
+    by = letter_date(request.due_on)
     if request.role == "processor":
         return f"{_NOT_OURS} We will pass your request on to them by {by}."
     return f"{_WAITING[request.state]} You will hear from us by {by}."

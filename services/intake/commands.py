@@ -7,12 +7,11 @@ import orjson
 import typer
 
 from services.intake import auth
-from services.intake.redate import redate as redate_open
+from services.intake.redating import redate as redate_open
 from shared.domain.clock import SystemClock
-from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from shared.runtime.settings import VaultSettings
+from shared.runtime.settings import PolicySettings, VaultSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
@@ -53,4 +52,6 @@ def redate(*, as_json: AsJson = False) -> None:
 async def _redate() -> int:
     vault = Vault(keyring.load(VaultSettings().keyring))
     async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
-        return await redate_open(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault), read_policy())
+        return await redate_open(
+            UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault), PolicySettings().read_time_limits()
+        )

@@ -1,23 +1,28 @@
 """Letters to the subject: sealed in the vault, put on record, and read by whoever may read the request."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import orjson
 from uuid_utils.compat import uuid7
 
-from services.intake.letters import Kind, Letters
-from services.intake.register import Filed
+from services.intake.letters import LetterKind, Letters, letter_date
+from services.intake.stored_request import StoredRequest
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.vault import Sealing
 
 
-async def write(tx: UnitOfWork, letters: Letters, filed: Filed, kind: Kind, fields: Mapping[str, str]) -> UUID:
-    """Writes a letter and keeps it; raises ``Shredded`` if the subject's key is gone."""
-    request = filed.request
-    known = {"received_on": f"{request.received_at:%d %B %Y}", "reference": str(request.request_id), **fields}
-    letter = letters.write(kind, filed.calendar.partition("-")[0], known)
+async def write(
+    tx: UnitOfWork, letters: Letters, request: StoredRequest, kind: LetterKind, fields: Mapping[str, str | date]
+) -> None:
+    """Writes a letter and keeps it.
+
+    Raises:
+        Shredded: the subject's key is gone.
+    """
+    known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
+    letter = letters.write(kind, request.calendar.partition("-")[0], known)
     content = orjson.dumps({"subject": letter.subject, "body": letter.body})
     letter_id = await seal(tx, request.subject_ref, "letter", kind, content)
     await tx.connection.execute(
@@ -25,7 +30,6 @@ async def write(tx: UnitOfWork, letters: Letters, filed: Filed, kind: Kind, fiel
         *(letter_id, request.request_id, kind, tx.now),
     )
     tx.log_evidence(request.request_id, "letter.written", {"letter_id": str(letter_id), "kind": kind})
-    return letter_id
 
 
 async def seal(
@@ -37,19 +41,31 @@ async def seal(
     return sealing.sealed_id
 
 
-async def read(unit_of_work: UnitOfWorkFactory, filed: Filed) -> list[dict[str, object]]:
-    """Every letter of a request, the oldest first; raises ``Shredded`` when they can no longer be read."""
-    request_id = filed.request.request_id
+async def words_of(tx: UnitOfWork, request: StoredRequest) -> str:
+    """The words of the question that is open; where they were not kept on their own, the day of its letter."""
+    if request.question is None:
+        return ""
+    sealed = await tx.vault.open_one(tx.connection, request.question.question_id)
+    return sealed.decode() if sealed else f"(see our letter of {letter_date(request.question.asked_at)})"
+
+
+async def read(unit_of_work: UnitOfWorkFactory, request: StoredRequest) -> list[dict[str, object]]:
+    """Every letter of a request, the oldest first.
+
+    Raises:
+        Shredded: they can no longer be read.
+    """
     async with unit_of_work.pool.acquire() as connection:
         rows: list[tuple[UUID, str, datetime]] = [
             (row[0], row[1], row[2])
             for row in await connection.fetch(
-                "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id", request_id
+                "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id",
+                request.request_id,
             )
         ]
         if not rows:
             return []
-        opened = await unit_of_work.vault.open_kind(connection, filed.request.subject_ref, "letter")
+        opened = await unit_of_work.vault.open_kind(connection, request.subject_ref, "letter")
     words = {letter_id: content for letter_id, _, content in opened}
     return [
         {"letter_id": str(letter_id), "kind": kind, "written_at": at, **orjson.loads(words[letter_id])}

@@ -1,40 +1,22 @@
 """Storing submissions durably: whoever submits while a commit is under way shares the next one."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from pydantic import JsonValue
-
+from services.intake import repository
 from services.intake.auth import Caller
 from services.intake.errors import IdempotencyKeyReused
-from services.intake.request import Request, State
-from shared.domain.events import Event
-from shared.domain.time_limit import Arrival
+from services.intake.lifecycle import State
+from services.intake.request import Request, Transition
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.metrics import REQUESTS
 
 _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
 
-_COLUMNS = [
-    "request_id",
-    "subject_ref",
-    "right",
-    "state",
-    "scope",
-    "channel",
-    "key_id",
-    "received_at",
-    "accepted_at",
-    "due_on",
-    "zones",
-    "calendar",
-    "role",
-    "calc_version",
-]
 _CLAIM = """
 INSERT INTO idempotency (key_id, idempotency_key, body_hash, request_ids, accepted_at)
 SELECT c.key_id, c.idempotency_key, c.body_hash, c.request_ids, $5
@@ -72,14 +54,15 @@ class SubmissionContext:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that is ready to be stored: with its subject sealed, its events, and what the evidence says of it."""
+    """A request that is ready to be stored, and its sealed subject."""
 
-    request: Request
-    arrival: Arrival
-    calc_version: str
+    received: Transition
     subject_row: tuple[object, ...]
-    events: tuple[Event, ...]
-    evidence: Mapping[str, JsonValue]
+
+    @property
+    def request(self) -> Request:
+        """The request as it is stored."""
+        return self.received.request
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,19 +189,13 @@ async def _insert(tx: UnitOfWork, submissions: Sequence[_Submission]) -> None:
     if not everything:
         return
     await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
-    rows = [
-        (
-            *(r.request_id, r.subject_ref, r.right, r.state, r.scope, r.channel, context.caller.key_id),
-            *(r.received_at, r.accepted_at, r.due_on, p.arrival.zones, p.arrival.calendar, r.role, p.calc_version),
-        )
-        for context, p, r in ((context, p, p.request) for context, p in everything)
-    ]
-    await tx.connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+    await repository.insert(tx.connection, [prepared.request for _, prepared in everything])
     for context, prepared in everything:
-        request_id = prepared.request.request_id
+        request_id, received = prepared.request.request_id, prepared.received
         tx.traces[request_id] = context.traceparent
-        tx.log_evidence(request_id, "request.received", prepared.evidence, context.caller.actor)
-        for event in prepared.events:
+        for action, detail in received.evidence:
+            tx.log_evidence(request_id, action, detail, context.caller.actor)
+        for event in received.published:
             tx.publish(event)
 
 

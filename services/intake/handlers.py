@@ -1,101 +1,99 @@
-"""What intake does with what it hears: close a request, or put it before a person."""
+"""What intake does with what it consumes; each event moves its request from the newest state within the batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from services.intake import deferrals, questions, register
+from services.intake import correspondence
 from services.intake.letters import Letters
-from services.intake.questions import Asking
-from services.intake.register import Filed
-from services.intake.request import State
+from services.intake.lifecycle import State
+from services.intake.repository import Requests
+from services.intake.request import Request, Transition
 from shared.domain.events import (
     DeadlineApproaching,
     DeadlineOverdue,
+    Event,
     FulfilmentBlocked,
     FulfilmentCompleted,
+    QuestionUnanswered,
     TargetMissed,
 )
-from shared.domain.operations import Operation
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 
-
-async def complete(events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
-    """Every downstream has done its part: the subject has their answer, and the request is closed."""
-    held = await register.hold(tx, [event.request_id for event in events])
-    moved: list[Filed] = []
-    for event in events:
-        filed = held[event.request_id]
-        if event.operation == Operation.LIFT:
-            tx.log_evidence(event.request_id, "restriction.lift_completed", {"outcome": event.outcome})
-        elif event.deferred:
-            tx.log_evidence(
-                event.request_id, "erasure.deferred_completed", {"systems": deferrals.outcomes(event.tasks)}
-            )
-            held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
-            moved.append(held[event.request_id])
-        elif filed.request.state is State.IN_PROGRESS:
-            closed = register.close(tx, filed, filed.comes_to(event.outcome))
-            moved.append(
-                replace(filed, request=closed, package_id=event.package_id, tasks=register.reports(event.tasks))
-            )
-        elif filed.request.state is State.AWAITING_CLARIFICATION:
-            tx.log_evidence(event.request_id, "completion.waits_for_reply", {"outcome": event.outcome})
-            tasks = register.reports(event.tasks)
-            moved.append(replace(filed, finished=event.outcome, package_id=event.package_id, tasks=tasks))
-        else:
-            tx.log_evidence(
-                event.request_id, "completion.late", {"state": filed.request.state, "outcome": event.outcome}
-            )
-    await register.write(tx, moved)
+E = TypeVar("E", bound=Event)
+ASKING = "question_sent"
+"""The target of the staff by which a question should have been sent."""
 
 
-async def blocked(events: Sequence[FulfilmentBlocked], tx: UnitOfWork, *, letters: Letters) -> None:
-    """Nothing is called done that is not: the requester is asked by what else they are known, or a person decides.
+class Handlers:
+    """One method per cause that the other services publish."""
 
-    They are asked where nothing failed and a system could not be searched; once, unless a person asks again.
-    """
-    held = await register.hold(tx, [event.request_id for event in events])
-    moved: list[Filed] = []
-    for event in events:
-        filed = held[event.request_id]
-        if event.deferred:
-            tx.log_evidence(event.request_id, "erasure.deferred_blocked", {"systems": deferrals.outcomes(event.tasks)})
-            held[event.request_id] = replace(filed, tasks=deferrals.retold(filed.tasks, event.tasks))
-            moved.append(held[event.request_id])
-        elif _may_be_asked(filed, event):
-            asking = Asking(Question.CLARIFICATION, letters.standing(Question.CLARIFICATION), condition_recorded=False)
-            request = filed.request.to(State.AWAITING_CLARIFICATION)
-            waiting_for = replace(filed, request=request, tasks=register.reports(event.tasks))
-            moved.append(await questions.send(tx, letters, waiting_for, asking))
-        elif filed.request.state in {State.IN_PROGRESS, State.AWAITING_CLARIFICATION}:
-            waiting = filed.request.to(State.AWAITING_DECISION)
-            tx.log_evidence(event.request_id, "decision.needed", {"operation": event.operation})
-            moved.append(replace(filed, request=waiting, tasks=register.reports(event.tasks)))
-        else:
-            tx.log_evidence(event.request_id, "completion.late", {"state": filed.request.state, "blocked": True})
-    await register.write(tx, moved)
+    def __init__(self, letters: Letters) -> None:
+        self._letters = letters
+
+    async def complete(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
+        """Close requests whose downstreams have all done their part."""
+        await self._move(events, tx, lambda request, event: request.complete(event, tx.now))
+
+    async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
+        """Ask the requester by what else they are known where a system could not be searched; else ask a person."""
+        requests = await self._locked(events, tx)
+        for event in events:
+            request = requests[event.request_id]
+            if event.deferred or not request.may_be_asked(event.tasks):
+                await requests.apply(request.block(event))
+            else:
+                words = self._letters.standing(Question.CLARIFICATION)
+                await requests.ask(replace(request, tasks=event.tasks), Question.CLARIFICATION, words, recorded=False)
+        await requests.save()
+
+    async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
+        """Write reminders and last notices (Art. 12(4)), and close what cannot go on without an answer (REQ-T9)."""
+        requests = await self._locked(events, tx)
+        for event in events:
+            request = requests[event.request_id]
+            open_still = request.awaits_answer_to(event.question_id)
+            words = await correspondence.words_of(tx, request) if open_still else ""
+            await requests.apply(request.unanswered(event, words, tx.now))
+        await requests.save()
+
+    async def warn(
+        self, events: Sequence[TargetMissed | DeadlineApproaching | DeadlineOverdue], tx: UnitOfWork
+    ) -> None:
+        """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.
+
+        Without a question nothing would follow. A request that is due before the target of asking would end has no such
+        target: the warnings of its own limit take its place.
+        """
+        requests = await self._locked(events, tx)
+        for event in events:
+            request = requests.get(event.request_id)
+            if request is None:
+                continue
+            request = await requests.apply(request.warn(_name(event)))
+            late = not isinstance(event, TargetMissed) or event.target == ASKING
+            if late and request.question is None and request.state is State.AWAITING_IDENTITY:
+                await requests.ask(
+                    request, Question.IDENTITY, self._letters.standing(Question.IDENTITY), recorded=False
+                )
+        await requests.save()
+
+    async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> Requests:
+        return await Requests.locked(tx, self._letters, [event.request_id for event in events])
+
+    async def _move(self, events: Sequence[E], tx: UnitOfWork, cause: Callable[[Request, E], Transition]) -> None:
+        requests = await self._locked(events, tx)
+        for event in events:
+            await requests.apply(cause(requests[event.request_id], event))
+        await requests.save()
 
 
-def _may_be_asked(filed: Filed, event: FulfilmentBlocked) -> bool:
-    fresh = filed.request.state is State.IN_PROGRESS and filed.question is None
-    only_unsearched = not any(report.failure for report in event.tasks) and any(r.not_searched for r in event.tasks)
-    return fresh and only_unsearched and not deferrals.unsearched(filed.tasks)
-
-
-async def warn(events: Sequence[DeadlineApproaching | DeadlineOverdue], tx: UnitOfWork) -> None:
-    """Show with an open request that its deadline comes near or has passed."""
-    await register.warn(tx, {event.request_id: _name(event) for event in events})
-
-
-async def warn_of_target(events: Sequence[TargetMissed], tx: UnitOfWork) -> None:
-    """Show with an open request that a target of the staff has passed, unless its deadline is warned of already."""
-    await register.warn_of_target(tx, {event.request_id: event.target for event in events})
-
-
-def _name(event: DeadlineApproaching | DeadlineOverdue) -> str:
+def _name(event: TargetMissed | DeadlineApproaching | DeadlineOverdue) -> str:
     match event:
         case DeadlineApproaching():
             return f"due_in_{event.days_left}_days"
         case DeadlineOverdue():
             return f"overdue_{event.clock}"
+        case TargetMissed():
+            return f"target_{event.target}"

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,7 +12,7 @@ from shared.domain.time_limit_policy import Question
 
 LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
 
-Kind = Literal[
+LetterKind = Literal[
     "extension",
     "identity_question",
     "clarification_question",
@@ -21,7 +22,12 @@ Kind = Literal[
     "reopened",
     "forwarded",
 ]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
+
+
+def letter_date(day: date) -> str:
+    """A day as the subject reads it; of an instant, the day in UTC."""
+    return f"{day:%d %B %Y}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +47,19 @@ class Letters:
         except (OSError, tomllib.TOMLDecodeError) as wrong:
             raise Misconfigured(f"the letters in {folder.name} cannot be used: {wrong}") from wrong
 
-    def write(self, kind: Kind, country: str, fields: Mapping[str, str]) -> Letter:
+    def write(self, kind: LetterKind, country: str, fields: Mapping[str, str | date]) -> Letter:
         """The letter of that kind, ending with where to complain in that country (ISO 3166).
 
-        What people wrote stands in it as they wrote it. Raises ``KeyError`` for a field that is not given.
+        What people wrote stands in it as they wrote it, and days as ``letter_date`` says them.
+
+        Raises:
+            KeyError: a field of the template is not given.
         """
         template, remedies = self._templates[kind], self._templates["remedies"]
         authorities = remedies["authority"]
         remedy = remedies["text"].format(authority=authorities.get(country, authorities["elsewhere"]))
-        return Letter(template["subject"], f"{template['body'].format_map(fields).strip()}\n\n{remedy.strip()}\n")
+        words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
+        return Letter(template["subject"], f"{template['body'].format_map(words).strip()}\n\n{remedy.strip()}\n")
 
     def reason(self, code: str) -> str:
         """The reason of an extension, in words."""

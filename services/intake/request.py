@@ -1,100 +1,291 @@
-"""The lifecycle of a request: which states there are, and which may follow which.
+"""The request as an aggregate: each cause of ``services.intake.lifecycle`` is a method; pure, no clock, no database.
 
-``received`` → ``awaiting_identity`` | ``awaiting_clarification`` → ``in_progress`` → ``awaiting_decision`` (only where
-a person must decide) → ``responded`` (the clock stops) → ``closed``. What the requester means may also be asked
-while work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What was
-closed for want of an answer is *resumable*: a late answer reopens it. Pure: no clock, no database.
+A method returns a ``Transition``, or raises ``IllegalTransition`` where the lifecycle has no such step. What arrives
+too late on the bus is no error: it is a transition that changes nothing and is named in the evidence.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
+from pydantic import JsonValue
+
+from services.intake import deferrals
+from services.intake.letters import LetterKind
+from services.intake.lifecycle import State
+from services.intake.stored_request import OpenQuestion, StoredRequest
+from shared.domain import events
 from shared.domain.errors import IllegalTransition
-from shared.domain.rights import Outcome, Right, Role
+from shared.domain.events import Event, TaskReport
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome, Right
+from shared.domain.suspension import resumed_due
+from shared.domain.time_limit import Arrival
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 
-
-class State(StrEnum):
-    """Where a request stands."""
-
-    RECEIVED = "received"
-    AWAITING_IDENTITY = "awaiting_identity"
-    AWAITING_CLARIFICATION = "awaiting_clarification"
-    IN_PROGRESS = "in_progress"
-    AWAITING_DECISION = "awaiting_decision"
-    RESPONDED = "responded"
-    CLOSED = "closed"
-
-
-FOLLOWS: dict[State, frozenset[State]] = {
-    State.RECEIVED: frozenset(
-        {
-            State.AWAITING_IDENTITY,
-            State.AWAITING_CLARIFICATION,
-            State.IN_PROGRESS,
-            State.AWAITING_DECISION,
-            State.RESPONDED,
-        }
-    ),
-    State.AWAITING_IDENTITY: frozenset({State.IN_PROGRESS, State.RESPONDED}),
-    State.AWAITING_CLARIFICATION: frozenset({State.IN_PROGRESS, State.AWAITING_DECISION, State.RESPONDED}),
-    State.IN_PROGRESS: frozenset({State.AWAITING_CLARIFICATION, State.AWAITING_DECISION, State.RESPONDED}),
-    State.AWAITING_DECISION: frozenset({State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.RESPONDED}),
-    State.RESPONDED: frozenset({State.CLOSED}),
-    State.CLOSED: frozenset(),
+Evidence = tuple[str, Mapping[str, JsonValue]]
+Letter = tuple[LetterKind, Mapping[str, str | date]]
+Redating = Literal["receipt_corrected", "policy_changed"]
+_ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
+    Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY, "identity_question"),
+    Question.CLARIFICATION: ("ask_meaning", State.AWAITING_CLARIFICATION, "clarification_question"),
 }
-RESUMES = frozenset({State.IN_PROGRESS, State.RESPONDED})
-"""What may follow a closure for want of an answer: the answer, or that the subject no longer wants it."""
+_LAST_NOTICE: Mapping[Question, LetterKind] = {
+    Question.IDENTITY: "identity_last_notice",
+    Question.CLARIFICATION: "clarification_last_notice",
+}
+_IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One data subject request, by reference; who it is about is in the vault."""
+class Transition:
+    """The request as it is from now on, and what follows: events, evidence, and a letter to the subject."""
 
-    request_id: UUID
-    subject_ref: UUID
-    right: Right
-    state: State
-    scope: str | None
-    channel: str
-    received_at: datetime
-    accepted_at: datetime
-    due_on: date
-    outcome: Outcome | None = None
-    responded_at: datetime | None = None
-    closed_at: datetime | None = None
-    resumable: bool = False
-    role: Role = "controller"
+    request: "Request"
+    published: tuple[Event, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    letter: Letter | None = None
 
-    @property
-    def lacks_identity(self) -> bool:
-        """Whether it waits for proof of who asks, or was closed without."""
-        return self.state is State.AWAITING_IDENTITY or self.outcome is Outcome.UNIDENTIFIED
+    def then(self, after: "Transition") -> "Transition":
+        """Both, one after the other."""
+        published, evidence = (*self.published, *after.published), (*self.evidence, *after.evidence)
+        return Transition(after.request, published, evidence, after.letter or self.letter)
 
-    @property
-    def goes_on(self) -> State:
-        """The state in which it goes on once nothing more is asked: a person forwards what is not ours to answer."""
-        return State.IN_PROGRESS if self.role == "controller" else State.AWAITING_DECISION
 
-    def must_be_ours(self) -> None:
-        """Raises ``IllegalTransition`` where a customer of ours decides: we do nothing on our own, and forward."""
-        if self.role == "processor":
-            raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
+@dataclass(frozen=True, slots=True)
+class Request(StoredRequest):
+    """A data subject request, and what moves it."""
 
-    def to(self, state: State) -> "Request":
-        """The same request in its next state; raises ``IllegalTransition`` if that state may not follow."""
-        if state not in (RESUMES if self.resumable else FOLLOWS[self.state]):
-            message = f"a request that is {self.state} cannot become {state}"
-            raise IllegalTransition(message)
-        return replace(self, state=state, resumable=False)
+    def noted(self, action: str, **detail: JsonValue) -> Transition:
+        """The request as it is, with one entry of evidence."""
+        return Transition(self, (), ((action, detail),))
 
-    def answered(self, outcome: Outcome, at: datetime, *, resumable: bool = False) -> "Request":
-        """The subject has their answer: the clock stops, and the request closes with its outcome."""
-        closed = self.to(State.RESPONDED).to(State.CLOSED)
-        return replace(closed, outcome=outcome, responded_at=at, closed_at=at, resumable=resumable)
+    def receive(self, proof: Mapping[str, str], *, identified: bool) -> Transition:
+        """Somebody has asked; ``proof``: the level and method of assurance that the channel states."""
+        ours = self.role == "controller"  # else whoever decides about the data finds out who asks
+        request = self.moved("receive", State.AWAITING_IDENTITY if ours and not identified else self.next_state)
+        detail = {"right": self.right, "role": self.role, "state": request.state, "due_on": self.due_on.isoformat()}
+        received = Transition(
+            request, (events.RequestReceived.about(self),), (("request.received", detail | {**proof}),)
+        )
+        return received.then(_verified(request)) if ours and identified else received
 
-    def reopened(self, due_on: date) -> "Request":
-        """A late answer came: work begins, as if the request had not been closed, and is due on another day."""
-        running = self.to(State.IN_PROGRESS)
-        return replace(running, outcome=None, responded_at=None, closed_at=None, due_on=due_on)
+    def verify(self, proof: Mapping[str, str], at: datetime, policy: TimeLimitPolicy) -> Transition:
+        """The requester has proved who they are; proof that comes after the last notice reopens the request."""
+        self.must_be_ours()
+        proved = self.noted("identity.verified", **proof)
+        if self.outcome is Outcome.UNIDENTIFIED:
+            return proved.then(_reopened(self, at, policy))
+        request = self.moved("verify", State.IN_PROGRESS, question=None)
+        return proved.then(_answered(self, at)).then(_verified(request))
+
+    def ask(self, asked: Question, question_id: UUID, words: str, at: datetime, *, recorded: bool) -> Transition:
+        """A question is sent, one at a time; a clarification never stops work that has begun (REQ-T10).
+
+        ``recorded``: reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file.
+        """
+        if self.question is not None:
+            raise IllegalTransition("a question is open already; wait for its answer")
+        cause, state, letter = _ASKED[asked]
+        request = self.moved(cause, state, question=OpenQuestion(question_id, at))
+        sent = events.QuestionSent.about(
+            self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
+        )
+        noted = request.noted("question.sent", question=asked, condition_recorded=recorded)
+        return replace(noted, published=(sent,), letter=(letter, {"question": words}))
+
+    def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool) -> Transition:
+        """The requester has said what they mean: the request goes on, or closes with what was done meanwhile.
+
+        Where a system could not be searched, it goes on by ``identities`` that came with the answer; else a person
+        decides.
+        """
+        if (
+            self.question is None
+            or self.outcome is Outcome.UNIDENTIFIED
+            or not (self.resumable or self.allows("answer"))
+        ):
+            raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
+        if self.resumable:
+            return _reopened(self, received_at, policy)
+        answered, request = _answered(self, received_at), replace(self, question=None)
+        if self.state is not State.AWAITING_CLARIFICATION:
+            return answered.then(Transition(request))
+        if self.finished is not None:
+            return answered.then(_closed(request, "answer", self.finished, at))
+        if not self.unsearched:
+            return answered.then(Transition(request.moved("answer", self.next_state)))
+        if not identities:
+            return answered.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
+        return answered.then(_retried(request.moved("answer", State.IN_PROGRESS)))
+
+    def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition:
+        """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on."""
+        question, asked = self.question, Question(event.question)
+        if question is None or not self.awaits_answer_to(event.question_id):
+            return self.noted("question.notice_late", notice=event.notice, state=self.state)
+        told: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
+        if event.notice == "reminder":
+            return Transition(self, letter=("question_reminder", told))
+        request = replace(self, question=replace(question, last_notice_at=at))
+        given_up = replace(request.noted("question.given_up", question=asked), letter=(_LAST_NOTICE[asked], told))
+        if asked is Question.IDENTITY:
+            return given_up.then(_closed(request, "give_up", Outcome.UNIDENTIFIED, at))
+        if self.finished is not None:
+            return given_up.then(_closed(request, "give_up", request.amount_to(self.finished), at))
+        if self.state is State.AWAITING_CLARIFICATION:
+            state = State.AWAITING_DECISION if self.unsearched else self.next_state
+            return given_up.then(Transition(request.moved("give_up", state)))
+        return given_up
+
+    def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition:
+        """Every downstream has done its part: the subject has their answer, unless a question is still open."""
+        if event.operation == Operation.LIFT:
+            return self.noted("restriction.lift_completed", outcome=event.outcome)
+        if event.deferred:
+            return _deferred(self, "erasure.deferred_completed", event.tasks)
+        if not self.allows("complete"):
+            return self.noted("completion.late", state=self.state, outcome=event.outcome)
+        done = replace(self, tasks=event.tasks, package_id=event.package_id or self.package_id)
+        if self.state is State.AWAITING_CLARIFICATION:
+            return replace(done, finished=event.outcome).noted("completion.waits_for_reply", outcome=event.outcome)
+        return _closed(done, "complete", self.amount_to(event.outcome), at)
+
+    def block(self, event: events.FulfilmentBlocked) -> Transition:
+        """A downstream failed for good: a person must decide; nothing is called done that is not."""
+        if event.deferred:
+            return _deferred(self, "erasure.deferred_blocked", event.tasks)
+        if not self.allows("block"):
+            return self.noted("completion.late", state=self.state, blocked=True)
+        waiting = self.moved("block", State.AWAITING_DECISION, tasks=event.tasks)
+        return waiting.noted("decision.needed", operation=event.operation)
+
+    def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
+        """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.
+
+        They are asked once, unless a person asks again.
+        """
+        fresh = self.state is State.IN_PROGRESS and self.question is None and not self.unsearched
+        return fresh and deferrals.unsearched(reports) and not any(report.failure for report in reports)
+
+    def retry(self, at: datetime) -> Transition:
+        """A person wants what is not done tried again; of a closed erasure, what waits for a person."""
+        if self.state is State.CLOSED and deferrals.await_a_person(self.tasks):
+            return self.noted("decision.made", decision="retry", deferred=True).then(_retried(self))
+        decided = _decided(self, "retry", at)
+        waits = decided.request.question is not None and not self.given_up
+        state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
+        return decided.then(_retried(decided.request.moved("retry", state)))
+
+    def close_partially(self, at: datetime) -> Transition:
+        """A person closes it with what was done."""
+        decided = _decided(self, "close_partially", at)
+        return decided.then(_closed(decided.request, "close_partially", Outcome.PARTIALLY_FULFILLED, at))
+
+    def withdraw(self, at: datetime) -> Transition:
+        """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
+        # Before the closure: an erasure must stop working before the key that it works with is shredded.
+        withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
+        return withdrawn.then(_closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))
+
+    def forward(self, answered_by: str, at: datetime, **detail: JsonValue) -> Transition:
+        """The customer who decides about the data has it (Art. 28(3)(e)); what was taken for ours may turn out theirs.
+
+        ``answered_by``: how the subject is told who answers.
+        """
+        if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
+            raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
+        told = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
+        return told.then(_closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
+
+    def lift(self) -> Transition:
+        """A restriction is to be lifted, and the subject has been told beforehand (Art. 18(3))."""
+        if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
+            raise IllegalTransition("only a restriction that is in force can be lifted")
+        decided = Transition(self, (events.LiftDecided.about(self),))
+        return decided.then(self.noted("restriction.lift_decided", subject_informed=True))
+
+    def extend(self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str) -> Transition:
+        """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
+        request = self.moved("extend", self.state, due_on=due_on, extended=True)
+        event = events.RequestExtended.about(request, reason=reason, told_at=at)
+        detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
+        letter: Letter = ("extension", {**words, "new_due": due_on})
+        return Transition(request, (event,), (("extension.approved", detail),), letter)
+
+    def redate(
+        self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
+    ) -> Transition:
+        """Another arrival or due date holds; a warning of a date that has moved away is no longer true."""
+        arrived = {"received_at": arrival.received_at, "zones": arrival.zones, "calendar": arrival.calendar or ""}
+        warning = None if due_on > self.due_on else self.warning
+        moved = self.moved("redate", self.state, due_on=due_on, calc_version=calc_version, warning=warning, **arrived)
+        noted = moved.noted("request.redated", cause=cause, before=self.dates, after=moved.dates, **why)
+        return replace(noted, published=(events.RequestRedated.about(moved, cause=cause),))
+
+    def warn(self, warning: str) -> Transition:
+        """While open, it shows its latest milestone; a missed target of the staff hides no warning of the limit."""
+        graver = warning.startswith("target_") and not (self.warning or "target_").startswith("target_")
+        return Transition(self if graver or self.state is State.CLOSED else replace(self, warning=warning))
+
+
+def _verified(request: Request) -> Transition:
+    return Transition(request, (events.RequestVerified.about(request),))
+
+
+def _closed(request: Request, cause: str, outcome: Outcome, at: datetime) -> Transition:
+    """The subject has their answer, and the clock stops.
+
+    Whoever was told that they may resume it at any time may do so, however it ended; not if they withdrew it, nor if a
+    customer of ours is to answer.
+    """
+    resumable = request.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
+    closed = replace(
+        request.moved(cause, State.CLOSED), outcome=outcome, responded_at=at, closed_at=at, resumable=resumable
+    )
+    detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
+    noted = closed.noted("request.closed", right=request.right, outcome=outcome, **detail)
+    return replace(noted, published=(events.RequestClosed.about(closed),))
+
+
+def _reopened(request: Request, answered_at: datetime, policy: TimeLimitPolicy) -> Transition:
+    """Work begins, as if it had not been closed, with the time that was left when the question was sent (REQ-T9)."""
+    question = request.question
+    if question is None:
+        raise IllegalTransition(f"a request that is {request.state} without an open question cannot be resumed")
+    due_on = resumed_due(question.asked_at, answered_at, request.zones, request.due_on, policy)
+    nothing = dict.fromkeys(("outcome", "responded_at", "closed_at", "question", "finished", "warning"))
+    resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, **nothing)
+    event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
+    noted = resumed.noted("request.reopened", due_on=due_on.isoformat(), received_at=answered_at.isoformat())
+    letter: Letter = ("reopened", {"answered_on": answered_at, "new_due": due_on})
+    return replace(noted, published=(event,), letter=letter).then(_verified(resumed))
+
+
+def _answered(request: Request, received_at: datetime) -> Transition:
+    """That the open question has its answer, if one is open; the request is left as it is."""
+    if request.question is None:
+        return Transition(request)
+    event = events.QuestionAnswered.about(request, question_id=request.question.question_id, answered_at=received_at)
+    return replace(request.noted("question.answered", received_at=received_at.isoformat()), published=(event,))
+
+
+def _decided(request: Request, decision: str, at: datetime) -> Transition:
+    """A person has decided; they need not wait for an answer by what else the requester is known."""
+    request.must_be_ours()
+    if request.state is not State.AWAITING_CLARIFICATION:
+        return request.noted("decision.made", decision=decision)
+    if not request.unsearched:
+        raise IllegalTransition(f"a request that is {request.state} does not wait for a decision")
+    return _answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision))
+
+
+def _retried(request: Request) -> Transition:
+    return Transition(request, (events.RetryDecided.about(request),))
+
+
+def _deferred(request: Request, action: str, tasks: Sequence[TaskReport]) -> Transition:
+    updated = replace(request, tasks=deferrals.updated(request.tasks, tasks))
+    return updated.noted(action, systems=deferrals.outcomes(tasks))

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from services.intake.request import State
+from services.intake.lifecycle import State
 from shared.domain.events import TaskReport
 from shared.domain.identities import Identity, IdentityType, normalise
 from shared.domain.rights import Outcome, Right, Role

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import product
 from uuid import UUID
 
-from services.intake.request import State
+from services.intake.lifecycle import State
 from shared.app.service import Running
 from shared.domain.rights import Right
 from shared.runtime import metrics

@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake import assurance
 from services.intake.errors import BadRequest
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
-from services.intake.request import Request, State
+from services.intake.lifecycle import State
+from services.intake.request import Request
 from services.intake.schemas import Submission, received_in_the_future
-from shared.domain.events import RequestReceived, RequestVerified
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -39,9 +38,11 @@ class Submissions:
             IdempotencyKeyReused: the key came before with another body
         """
         now = self._clock.now()
-        return await self._commits.store([self._prepare(submission, now) for submission in submissions], context)
+        return await self._commits.store(
+            [self._prepare(submission, context, now) for submission in submissions], context
+        )
 
-    def _prepare(self, submission: Submission, now: datetime) -> PreparedRequest:
+    def _prepare(self, submission: Submission, context: SubmissionContext, now: datetime) -> PreparedRequest:
         received_at = submission.received_at or now
         if received_in_the_future(received_at, now):
             raise BadRequest("received_at lies in the future; leave it out, or give the instant at which it arrived")
@@ -55,26 +56,19 @@ class Submissions:
             state=State.RECEIVED,
             scope=scope,
             channel="api",
+            key_id=context.caller.key_id,
             received_at=received_at,
             accepted_at=now,
             due_on=due_on(arrival, submission.right, scope, self._policy, submission.role),
+            zones=arrival.zones,
+            calendar=arrival.calendar or "",
             role=submission.role,
+            calc_version=self._calc_version,
         )
-        received = RequestReceived.about(request, zones=arrival.zones, calendar=arrival.calendar)
-        ours = request.role == "controller"  # else whoever decides about the data finds out who asks
         identified = assurance.suffices(submission.assurance, submission.right, self._required)
-        request = request.to(State.AWAITING_IDENTITY if ours and not identified else request.goes_on)
-        evidence: dict[str, JsonValue] = {
-            "right": request.right,
-            "role": request.role,
-            "state": request.state,
-            "due_on": request.due_on.isoformat(),
-        }
-        if submission.assurance:
-            evidence |= submission.assurance.model_dump()
+        proof = submission.assurance.model_dump() if submission.assurance else {}
         subject = SubjectData(
             tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
         )
         row = self._vault.new_subject(request.subject_ref, subject, now)
-        events = (received, RequestVerified.about(request)) if ours and identified else (received,)
-        return PreparedRequest(request, arrival, self._calc_version, row, events, evidence)
+        return PreparedRequest(request.receive(proof, identified=identified), row)

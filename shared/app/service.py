@@ -47,7 +47,7 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
-from shared.runtime.settings import Settings
+from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool, reachable
 from shared.storage.vault import Vault
@@ -116,6 +116,8 @@ class Service:
         except Misconfigured as error:
             sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(error).split())}")
         telemetry.start_logging(settings.telemetry)
+        if OLD_TIME_LIMITS in os.environ:
+            log.warning("%s is the old name of DSR_POLICY_TIME_LIMITS: set that one instead", OLD_TIME_LIMITS)
         gc.freeze()  # what is loaded by now stays
         gc.set_threshold(_COLLECT_EVERY)
         try:

@@ -5,7 +5,6 @@ weekends, holidays and suspensions, and only says how bad a miss is.
 """
 
 from calendar import monthrange
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -165,13 +164,6 @@ def calc_version(policy: TimeLimitPolicy) -> str:
     return f"rules-{RULES_VERSION}/policy-{policy.version}/holidays-{HOLIDAYS_VERSION}"
 
 
-def classify(responded_at: datetime, found: Limits, *, extended: bool) -> Timeliness:
-    """How timely an answer was; ``extended`` only if the extension was valid."""
-    if extended:
-        return timeliness(responded_at, found.commit_due_extended_instant, found.statutory_due_extended_instant)
-    return timeliness(responded_at, found.commit_due_instant, found.statutory_due_instant)
-
-
 def timeliness(responded_at: datetime, commit_due_at: datetime, statutory_due_at: datetime) -> Timeliness:
     """How timely an answer was, by the exclusive ends of both clocks."""
     if responded_at < commit_due_at:
@@ -215,8 +207,3 @@ def due_at(
     commit = end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones)
     shorter = policy.override_for(right, scope, role)
     return commit if shorter is None else min(commit, target(shorter, arrival, policy).instant)
-
-
-def earliest(targets: Iterable[Target]) -> Target | None:
-    """The limit that ends first, if there is any."""
-    return min(targets, key=lambda each: each.instant, default=None)

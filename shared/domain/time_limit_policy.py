@@ -23,8 +23,6 @@ class Question(StrEnum):
 class TargetName(StrEnum):
     """By when the staff want to have taken a step; a name that is not here is refused when the policy is read."""
 
-    ACKNOWLEDGEMENT = "acknowledgement"
-    ACKNOWLEDGEMENT_ALERT = "acknowledgement_alert"
     TRIAGE = "triage"
     QUESTION_SENT = "question_sent"
     COLLECTION = "collection"
@@ -50,6 +48,7 @@ class Milestones(_Data):
 
     approaching_days: tuple[PositiveInt, ...]
     escalate_days: NonNegativeInt
+    flag_after_minutes: NonNegativeInt
     daily_page_days: NonNegativeInt
     daily_page_to: tuple[str, ...] = Field(min_length=1)
 

@@ -4,11 +4,15 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.errors import Misconfigured
+from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 from shared.storage.postgres import PostgresSettings
+
+OLD_TIME_LIMITS = "DSR_DEADLINE_POLICY"
+"""What ``DSR_POLICY_TIME_LIMITS`` was called: it is still read."""
 
 
 class KafkaSettings(BaseSettings):
@@ -86,6 +90,22 @@ class WorkSettings(BaseSettings):
         default=0.5, description="first pause after an unavailable system; doubles each time"
     )
     backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
+
+
+class PolicySettings(BaseSettings):
+    """What the company has decided, as data that counsel signs off; ``DSR_POLICY_…``."""
+
+    model_config = SettingsConfigDict(env_prefix="DSR_POLICY_", frozen=True)
+
+    time_limits: Path = Field(  # type: ignore[pydantic-alias]  # both names are known
+        default=TIME_LIMITS,
+        validation_alias=AliasChoices("DSR_POLICY_TIME_LIMITS", OLD_TIME_LIMITS),
+        description="TOML file of the policy of time limits",
+    )
+
+    def read_time_limits(self) -> TimeLimitPolicy:
+        """The policy of time limits; raises ``Misconfigured`` and says what to change."""
+        return read_policy(self.time_limits)
 
 
 class TelemetrySettings(BaseSettings):

@@ -54,9 +54,7 @@ def verify_evidence(*, as_json: AsJson = False) -> None:
     """Read every chain from its beginning; status 1 if an entry was changed or is missing."""
     broken = asyncio.run(log.verify(PostgresSettings().dsn))
     if as_json:
-        typer.echo(
-            orjson.dumps([{"chain": chain, "holds": not seq, "broken_at": seq} for chain, seq in broken.items()])
-        )
+        typer.echo(orjson.dumps({chain: {"holds": not seq, "broken_at": seq} for chain, seq in broken.items()}))
     else:
         for chain, seq in broken.items():
             typer.echo(f"does not hold: {chain}, from entry {seq} on" if seq else f"holds: {chain}")

@@ -12,7 +12,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI, Request
 
-from services.intake.request import State
+from services.intake.lifecycle import State
 from services.intake.schemas import Submission, SubmissionAccepted
 
 

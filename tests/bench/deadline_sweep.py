@@ -4,22 +4,25 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from uuid_utils.compat import uuid7
 
 from deploy.local import postgres_databases as databases
-from services.deadline import clocks, handlers
+from services.deadline import repository, transitions
+from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
-from services.deadline.sweep import Sweep
+from services.deadline.sweep import Sweep, milestones
 from shared.domain.events import RequestReceived
 from shared.domain.operations import Operation, Stages, Step
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool, migrate
 from shared.storage.vault import Vault
@@ -27,16 +30,17 @@ from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
 
 OPEN, DUE, EVENTS, BATCH = 1_000_000, 10_000, 20_000, 1_000
-ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)
+ARRIVED, DUE_ON = datetime(2026, 3, 5, 9, tzinfo=UTC), date(2026, 4, 4)
 _TICKETING: Stages = ((Step("ticketing", Operation.ESCALATE),),)
+FULFILMENTS = Fulfilments({Operation.ESCALATE: _TICKETING, Operation.FLAG: ()})
 _MILESTONES = 5
 
 # Everybody else arrived ten days later: open, and nothing of theirs has come.
 _FILL = """
-INSERT INTO clock (request_id, subject_ref, "right", received_at, zones, calendar, due_on, due_at, work_by,
+INSERT INTO clock (request_id, subject_ref, "right", role, received_at, zones, calendar, due_on, due_at, work_by,
                    statutory_due_on, statutory_due_at, calc_version, next_milestone_at)
-SELECT gen_random_uuid(), subject_ref, "right", received_at, zones, calendar, due_on + 60, due_at + interval '60 days',
-       work_by, statutory_due_on + 60, statutory_due_at + interval '60 days', calc_version,
+SELECT gen_random_uuid(), subject_ref, "right", role, received_at, zones, calendar, due_on + 60,
+       due_at + interval '60 days', work_by, statutory_due_on + 60, statutory_due_at + interval '60 days', calc_version,
        next_milestone_at + interval '60 days'
 FROM (SELECT * FROM clock LIMIT 1) one, generate_series(1, $1)
 """
@@ -99,9 +103,9 @@ async def _swept(ground: Ground, count: int) -> tuple[float, float]:
         await harness.pool.execute("VACUUM ANALYZE clock", timeout=600)
         await ground.checkpoint()
         harness.clock = _At(ARRIVED + timedelta(days=50))
-        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH))
+        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH), FULFILMENTS, Heartbeats())
         before, started, told = _resident(), time.perf_counter(), 0
-        while found := await sweep.tick():
+        while found := await sweep.tick(milestones):
             told += found
         seconds, grown = time.perf_counter() - started, _resident() - before
         must("requests told of", told, DUE)
@@ -124,20 +128,20 @@ async def _copied(ground: Ground) -> float:
     """Rows per second of the same table by COPY alone."""
     async with _office(ground) as harness:
         policy = read_policy()
-        started = [handlers.compute(event, policy, None) for event in _arrivals(EVENTS)]
+        started = [transitions.start(event, policy, None) for event in _arrivals(EVENTS)]
         begun = time.perf_counter()
         for first in range(0, EVENTS, BATCH):
             async with harness.pool.acquire() as connection, connection.transaction():
-                await clocks.start(connection, started[first : first + BATCH])
+                await repository.insert(connection, started[first : first + BATCH])
         seconds = time.perf_counter() - begun
     return EVENTS / seconds
 
 
 async def _hear(harness: UnitOfWorkFactory, events: Sequence[RequestReceived]) -> None:
-    policy = read_policy()
+    deadlines = Deadlines(read_policy(), FULFILMENTS)
     for first in range(0, len(events), BATCH):
         async with harness.begin() as tx:
-            await handlers.start(events[first : first + BATCH], tx, policy=policy)
+            await deadlines.received(events[first : first + BATCH], tx)
 
 
 def _arrivals(count: int) -> list[RequestReceived]:
@@ -151,7 +155,7 @@ def _arrivals(count: int) -> list[RequestReceived]:
             received_at=ARRIVED,
             zones=("America/New_York", "Europe/Berlin"),
             calendar="DE",
-            due_on=ARRIVED.date(),
+            due_on=DUE_ON,
         )
         for _ in range(count)
     ]
@@ -168,8 +172,7 @@ async def _office(ground: Ground) -> AsyncIterator[UnitOfWorkFactory]:
         wake.parent.mkdir(parents=True, exist_ok=True)
         keyring.create(wake)
         async with await connect_pool(PostgresSettings(dsn=dsn, pool_size=2), ServiceName.DEADLINE) as pool:
-            plans = {Operation.ESCALATE: _TICKETING, Operation.FLAG: ()}
-            yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(wake)), plans)
+            yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(wake)))
     finally:
         await databases.drop(server, name)
 

@@ -1,5 +1,6 @@
 """The command ``dsr``: complete in itself, quick to start, and one line where something is wrong."""
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from deploy.local.paths import ROOT
 from services import cli
 
 NAMED = re.compile(r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
+VECTORS = ROOT / "tests" / "fixtures" / "deadline-vectors.json"
 COMMANDS: Any = typer.main.get_command(cli.app)
 
 
@@ -60,9 +62,27 @@ def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
 def test_what_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, command: str, said: str) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", ["dsr", *command.split()])
+    monkeypatch.delitem(sys.modules, "services.erasure.__main__", raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == said
+
+
+def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
+    def told(*words: str | Path) -> Any:
+        return json.loads(CliRunner().invoke(cli.app, [*map(str, words), "--json"]).stdout)
+
+    ring, nothing = tmp_path / "keyring.json", tmp_path / "certificate.json"
+    CliRunner().invoke(cli.app, ["key", "new", str(ring)])
+    nothing.write_text("{}")
+    (tmp_path / "downstreams.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
+    assert told("key", "rotate", ring) == {"active": "k2"}
+    assert told("certificate", "verify", nothing)["holds"] is False
+    assert told("time-limit", "--vectors", VECTORS) == {"examples": 18, "mismatches": []}
+    assert told("downstreams", "check", tmp_path / "downstreams.toml") == {
+        "systems": {"billing": {"adapter": "bus", "enabled": True, "needs": ["email"], "operations": ["erase"]}},
+        "erasure": [["erase billing"]],
+    }
 
 
 def test_a_service_starts_without_what_belongs_to_the_others() -> None:

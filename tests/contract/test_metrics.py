@@ -8,16 +8,16 @@ import pytest
 from deploy.local.paths import ROOT
 from tests.fixtures.observation import METRICS
 
-DECLARED = ROOT / "shared" / "runtime" / "metrics.py"
+DECLARED = [ROOT / "shared" / "runtime" / "metrics.py", *sorted(ROOT.glob("services/*/metrics.py"))]
 PRODUCT = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
-TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))]
+TESTS = [path for folder in ("unit", "integration") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]
 _SUFFIXES = ("", "_count", "_sum")
 
 
 def variables() -> dict[str, str]:
-    """The variable of shared/runtime/metrics.py that holds each metric."""
+    """The variable that holds each metric."""
     found = {}
-    for node in ast.parse(DECLARED.read_text()).body:
+    for node in (node for path in DECLARED for node in ast.parse(path.read_text()).body):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:
             name, (target,) = node.value.args[0], node.targets
             if isinstance(name, ast.Constant) and isinstance(target, ast.Name):
@@ -30,7 +30,7 @@ def used(tree: ast.Module) -> Iterator[str]:
     imported = {
         alias.asname or alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "shared.runtime.metrics"
+        if isinstance(node, ast.ImportFrom) and str(node.module).endswith(".metrics")
         for alias in node.names
     }
     for node in ast.walk(tree):
@@ -50,7 +50,7 @@ def asserted(tree: ast.Module) -> Iterator[str]:
             )
 
 
-USED = {name for path in PRODUCT if path != DECLARED for name in used(ast.parse(path.read_text()))}
+USED = {name for path in PRODUCT if path not in DECLARED for name in used(ast.parse(path.read_text()))}
 ASSERTED = {text for path in TESTS for text in asserted(ast.parse(path.read_text()))}
 
 

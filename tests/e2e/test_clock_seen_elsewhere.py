@@ -1,6 +1,7 @@
 """What people see of a request that is open: its flag in the CRM until the answer, and a target that was missed."""
 
 import asyncio
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import asyncpg
 from deploy.demo.company import Customer, Phone
 from deploy.local.platform import Platform
 from shared.domain.clock import SystemClock
+from shared.domain.time_limit_policy import TIME_LIMITS
 from tests.fixtures import stores
 from tests.fixtures.live import PATIENCE
 from tests.fixtures.stack import stack
@@ -50,7 +52,14 @@ async def test_a_request_in_progress_is_flagged_in_the_crm_until_its_answer_and_
         named = {"url": crm.tryton.url, "database": crm.tryton.database, "login": crm.tryton.login}
         with copied.downstreams.open("a") as file:
             file.write(CRM.format(**named, password_env=PASSWORD_ENV))
-        env = {**copied.env, PASSWORD_ENV: crm.tryton.password, "DSR_DEADLINE_ON_THE_WAY_SECONDS": "0"}
+        at_once = run_folder / "flagged" / "time_limits.toml"
+        at_once.write_text(re.sub(r"flag_after_minutes = \d+", "flag_after_minutes = 0", TIME_LIMITS.read_text()))
+        env = {
+            **copied.env,
+            PASSWORD_ENV: crm.tryton.password,
+            "DSR_DEADLINE_ON_THE_WAY_SECONDS": "0",
+            "DSR_POLICY_TIME_LIMITS": str(at_once),
+        }
         async with stack(platform, copied.downstreams, env, run_folder / "flagged") as running:
             found_late = (SystemClock().now() - timedelta(days=9)).isoformat()
             forgotten = await running.client.submit(

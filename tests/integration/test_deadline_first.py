@@ -9,27 +9,30 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers as amendment
-from services.deadline import company
+from services.deadline import notifications
+from services.deadline.transitions import start
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from shared.domain.events import RequestVerified
+from shared.domain.events import RequestReceived, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Step, TaskOutcome
 from shared.domain.rights import Right
+from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
 from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.runtime.loops import Wakeup
 from shared.runtime.settings import WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import TRACING, SetClock
+from tests.fixtures.events import a
 
 OTHERS, BATCH = 10_000, 200
-Begin = Callable[[Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
+Begin = Callable[[Fulfilments, Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
 
 
 @dataclass
@@ -56,6 +59,12 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Nothing follows in this test."""
 
 
+async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+    """What the sweep of deadline does with requests that are still open after a while."""
+    policy = read_policy()
+    await notifications.flag(fulfilments, tx, [start(a(RequestReceived, event), policy, None) for event in events])
+
+
 @pytest.mark.parametrize(
     ("service", "begin", "right", "operation"),
     [
@@ -65,7 +74,7 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
         (ServiceName.AMENDMENT, amendment.begin, Right.RECTIFICATION, Operation.RECTIFY),
         (ServiceName.AMENDMENT, amendment.begin, Right.RESTRICTION, Operation.RESTRICT),
         (ServiceName.AMENDMENT, amendment.begin, Right.OBJECTION, Operation.SUPPRESS),
-        (ServiceName.DEADLINE, company.flag, Right.ACCESS, Operation.FLAG),
+        (ServiceName.DEADLINE, flag, Right.ACCESS, Operation.FLAG),
     ],
 )
 async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
@@ -79,8 +88,8 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
 ) -> None:
     store = Store()
     async with await connect_pool(PostgresSettings(dsn=database), service) as pool:
-        harness = UnitOfWorkFactory(pool, service, clock, Vault(keys), {operation: ((Step("store", operation),),)})
-        harness.wakeups["store", operation.value] = Wakeup()
+        harness = UnitOfWorkFactory(pool, service, clock, Vault(keys))
+        fulfilments = Fulfilments({operation: ((Step("store", operation),),)})
         subject = uuid7()
         known = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
         today = clock.now().date()
@@ -96,9 +105,9 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
             await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(subject, known, tx.now)])
         for batch in (others[:5_000], others[5_000:], [urgent]):
             async with harness.begin() as tx:
-                await begin(batch, tx)
+                await begin(fulfilments, batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
-        worker = Worker(store, operation, harness, dict.fromkeys(Operation, _nothing), settings, TRACING)
+        worker = Worker(store, operation, harness, fulfilments, dict.fromkeys(Operation, _nothing), settings, TRACING)
         assert await worker.work() == BATCH
     assert store.asked[0] == urgent.request_id
     assert store.asked[1:] == [event.request_id for event in others[: BATCH - 1]]

@@ -1,6 +1,7 @@
 """Evidence: append-only, and whatever is changed, removed or put elsewhere is found."""
 
 import asyncio
+import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -136,15 +137,18 @@ async def test_the_command_reads_every_chain_and_ends_with_1_if_one_does_not_hol
     assert await command(database) == (0, ["holds: erasure", "holds: export"])
     await tampered(erasure, "UPDATE evidence.entry SET action = 'x' WHERE chain = 'export' AND seq = 3")
     assert await command(database) == (1, ["holds: erasure", "does not hold: export, from entry 3 on"])
+    status, (line,) = await command(database, "--json")
+    found = {"erasure": {"holds": True, "broken_at": None}, "export": {"holds": False, "broken_at": 3}}
+    assert (status, json.loads(line)) == (1, found)
     await tampered(erasure, "DELETE FROM evidence.head WHERE chain = 'erasure'")
     status, _ = await command(database)
     assert status == 1
 
 
-async def command(dsn: str) -> tuple[int | None, list[str]]:
+async def command(dsn: str, *words: str) -> tuple[int | None, list[str]]:
     """Exit status and lines of ``dsr evidence verify``."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services", "evidence", "verify"),
+        *(sys.executable, "-m", "services", "evidence", "verify", *words),
         cwd=ROOT,
         env={**os.environ, "DSR_POSTGRES_DSN": dsn},
         stdout=asyncio.subprocess.PIPE,

@@ -3,18 +3,16 @@
 import json
 from datetime import date, timedelta
 
-import httpx
 import pytest
 
-from services.intake.redate import redate
+from services.intake.redating import redate
 from shared.domain.time_limit import calc_version
 from shared.domain.time_limit_policy import TimeLimitPolicy, read_policy
 from tests.fixtures.engine import SetClock
-from tests.integration.test_intake_timing import PROPOSAL, SECRET, Door, door
+from tests.fixtures.intake import PROOF, PROPOSAL, Intake
 
-__all__ = ["door"]
 POLICY = read_policy()
-FOUND = {"received_at": "2026-02-20T09:00:00+01:00", "reason": SECRET}  # entered on 2 March
+FOUND = {"received_at": "2026-02-20T09:00:00+01:00", "reason": PROPOSAL["explanation"]}  # entered on 2 March
 THEIRS = {"role": "processor", "assurance": None}
 CUSTOMER = "Harbour Cranes Ltd"
 
@@ -24,29 +22,21 @@ def promising(days: int) -> TimeLimitPolicy:
     return POLICY.model_copy(update={"commitment": commitment, "version": f"test-{days}"})
 
 
-async def view(door: Door, path: str) -> dict[str, object]:
-    body: dict[str, object] = (await door.channel.get(path)).json()
-    return body
-
-
-async def recorded(door: Door, action: str) -> list[dict[str, object]]:
-    rows = await door.harness.pool.fetch("SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action)
+async def recorded(intake: Intake, action: str) -> list[dict[str, object]]:
+    rows = await intake.unit_of_work.pool.fetch(
+        "SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action
+    )
     return [json.loads(row[0]) for row in rows]
 
 
-async def extend(door: Door, path: str) -> None:
-    (await door.officer.post(f"{path}/extension", json=PROPOSAL)).raise_for_status()
-    (await door.colleague.post(f"{path}/extension/approval")).raise_for_status()
-
-
-async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(door: Door) -> None:
-    path = await door.submit()
-    await door.harness.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
-    corrected = await door.officer.post(f"{path}/receipt", json={**FOUND, "country": "FR"})
-    after = await view(door, path)
+async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(intake: Intake) -> None:
+    path = await intake.submit()
+    await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'due_in_3_days'")
+    corrected = await intake.officer.post(f"{path}/receipt", json={**FOUND, "country": "FR"})
+    after = await intake.view(path)
     assert (corrected.status_code, corrected.json()["due_on"], after["due_on"]) == (200, "2026-03-20", "2026-03-20")
     assert (after["received_at"], after["warning"]) == ("2026-02-20T08:00:00+00:00", "due_in_3_days")
-    [entry] = await recorded(door, "request.redated")
+    [entry] = await recorded(intake, "request.redated")
     before, now = entry["before"], entry["after"]
     assert isinstance(before, dict)
     assert isinstance(now, dict)
@@ -56,8 +46,8 @@ async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(doo
         "DE",
     )
     assert (now["due_on"], now["calendar"], now["calc_version"]) == ("2026-03-20", "FR", calc_version(POLICY))
-    assert SECRET not in json.dumps(entry)
-    event = (await door.said())[-1]
+    assert PROPOSAL["explanation"] not in json.dumps(entry)
+    event = (await intake.published())[-1]
     assert (event["type"], event["cause"], event["due_on"]) == (
         "dsr.request.redated.v1",
         "receipt_corrected",
@@ -66,11 +56,11 @@ async def test_a_corrected_receipt_moves_the_due_date_and_both_are_on_record(doo
     assert (event["zones"], event["calendar"]) == (["America/New_York", "Europe/Paris"], "FR")
 
 
-async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(door: Door) -> None:
-    path = await door.submit(received_at="2026-02-02T09:00:00+01:00")
-    await door.harness.pool.execute("UPDATE request SET warning = 'overdue_commitment'")
-    (await door.officer.post(f"{path}/receipt", json=FOUND)).raise_for_status()
-    after = await view(door, path)
+async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(intake: Intake) -> None:
+    path = await intake.submit(received_at="2026-02-02T09:00:00+01:00")
+    await intake.unit_of_work.pool.execute("UPDATE request SET warning = 'overdue_commitment'")
+    (await intake.officer.post(f"{path}/receipt", json=FOUND)).raise_for_status()
+    after = await intake.view(path)
     assert (after["due_on"], after["warning"]) == ("2026-03-20", None)
 
 
@@ -85,27 +75,30 @@ async def test_a_warning_goes_when_the_date_that_it_was_of_has_moved_away(door: 
     ],
 )
 async def test_a_correction_that_cannot_be_is_refused_and_nothing_moves(
-    door: Door, changed: dict[str, str], status: int, words: str
+    intake: Intake, changed: dict[str, str], status: int, words: str
 ) -> None:
-    path = await door.submit()
-    refused = await door.officer.post(f"{path}/receipt", json={**FOUND, **changed})
+    path = await intake.submit()
+    refused = await intake.officer.post(f"{path}/receipt", json={**FOUND, **changed})
     assert (refused.status_code, words in refused.json()["detail"]) == (status, True)
-    assert (await view(door, path))["due_on"] == "2026-04-01"
-    assert [event["type"] for event in await door.said()] == ["dsr.request.received.v1", "dsr.request.verified.v1"]
+    assert (await intake.view(path))["due_on"] == "2026-04-01"
+    assert [event["type"] for event in await intake.published()] == [
+        "dsr.request.received.v1",
+        "dsr.request.verified.v1",
+    ]
 
 
-async def test_a_request_was_not_received_after_it_was_entered(door: Door, clock: SetClock) -> None:
-    path = await door.submit()
+async def test_a_request_was_not_received_after_it_was_entered(intake: Intake, clock: SetClock) -> None:
+    path = await intake.submit()
     clock.pass_by(days=3)
-    refused = await door.officer.post(f"{path}/receipt", json={**FOUND, "received_at": "2026-03-04T09:00:00+01:00"})
+    refused = await intake.officer.post(f"{path}/receipt", json={**FOUND, "received_at": "2026-03-04T09:00:00+01:00"})
     assert (refused.status_code, "entered here" in refused.json()["detail"]) == (400, True)
 
 
-async def test_a_channel_corrects_nothing_and_what_is_answered_keeps_its_receipt(door: Door) -> None:
-    path = await door.submit()
-    by_a_channel = await door.channel.post(f"{path}/receipt", json=FOUND)
-    (await door.channel.post(f"{path}/withdraw")).raise_for_status()
-    too_late = await door.officer.post(f"{path}/receipt", json=FOUND)
+async def test_a_channel_corrects_nothing_and_what_is_answered_keeps_its_receipt(intake: Intake) -> None:
+    path = await intake.submit()
+    by_a_channel = await intake.channel.post(f"{path}/receipt", json=FOUND)
+    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    too_late = await intake.officer.post(f"{path}/receipt", json=FOUND)
     assert (by_a_channel.status_code, too_late.status_code) == (403, 409)
 
 
@@ -114,102 +107,101 @@ async def test_a_channel_corrects_nothing_and_what_is_answered_keeps_its_receipt
     [("2026-02-28T09:00:00+01:00", "2026-05-28", True), ("2026-01-20T09:00:00+01:00", "2026-04-19", False)],
 )
 async def test_an_extension_stays_within_what_the_law_allows_and_whether_it_was_told_in_time_is_on_record(
-    door: Door, received_at: str, due_on: str, *, in_time: bool
+    intake: Intake, received_at: str, due_on: str, *, in_time: bool
 ) -> None:
-    path = await door.submit()
-    await extend(door, path)
-    corrected = await door.officer.post(f"{path}/receipt", json={**FOUND, "received_at": received_at})
-    [entry] = await recorded(door, "request.redated")
+    path = await intake.submit()
+    await intake.extend(path)
+    corrected = await intake.officer.post(f"{path}/receipt", json={**FOUND, "received_at": received_at})
+    [entry] = await recorded(intake, "request.redated")
     assert (corrected.json()["due_on"], entry["extension_told_in_time"]) == (due_on, in_time)
 
 
-async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_later(door: Door) -> None:
-    plain, answered, extended = [await door.submit() for _ in range(3)]
-    (await door.channel.post(f"{answered}/withdraw")).raise_for_status()
-    await extend(door, extended)
-    said = len(await door.said())
-    assert await redate(door.harness, POLICY, batch=1) == 0
-    assert [await redate(door.harness, promising(25), batch=1) for _ in range(2)] == [2, 0]
-    assert [(await view(door, path))["due_on"] for path in (plain, answered, extended)] == [
+async def test_a_changed_policy_redates_what_is_open_once_and_makes_no_promise_later(intake: Intake) -> None:
+    plain, answered, extended = [await intake.submit() for _ in range(3)]
+    (await intake.channel.post(f"{answered}/withdraw")).raise_for_status()
+    await intake.extend(extended)
+    said = len(await intake.published())
+    assert await redate(intake.unit_of_work, POLICY, batch=1) == 0
+    assert [await redate(intake.unit_of_work, promising(25), batch=1) for _ in range(2)] == [2, 0]
+    assert [(await intake.view(path))["due_on"] for path in (plain, answered, extended)] == [
         "2026-03-27",
         "2026-04-01",
         "2026-05-27",
     ]
-    assert [await redate(door.harness, POLICY) for _ in range(2)] == [
+    assert [await redate(intake.unit_of_work, POLICY) for _ in range(2)] == [
         2,
         0,
     ]  # back again: nobody gets less than promised
-    assert (await view(door, plain))["due_on"] == "2026-03-27"
-    events = (await door.said())[said:]
+    assert (await intake.view(plain))["due_on"] == "2026-03-27"
+    events = (await intake.published())[said:]
     assert [(event["type"], event["cause"]) for event in events] == [("dsr.request.redated.v1", "policy_changed")] * 4
     assert {event["due_on"] for event in events} == {"2026-03-27", "2026-05-27"}
 
 
-async def test_what_was_stored_before_versions_were_kept_gets_one_with_the_first_run(door: Door) -> None:
-    await door.submit()
-    await door.harness.pool.execute("UPDATE request SET calc_version = ''")
-    assert [await redate(door.harness, POLICY) for _ in range(2)] == [1, 0]
-    assert await door.harness.pool.fetchval("SELECT calc_version FROM request") == calc_version(POLICY)
+async def test_what_was_stored_before_versions_were_kept_gets_one_with_the_first_run(intake: Intake) -> None:
+    await intake.submit()
+    await intake.unit_of_work.pool.execute("UPDATE request SET calc_version = ''")
+    assert [await redate(intake.unit_of_work, POLICY) for _ in range(2)] == [1, 0]
+    assert await intake.unit_of_work.pool.fetchval("SELECT calc_version FROM request") == calc_version(POLICY)
 
 
-async def test_what_a_customer_decides_about_waits_and_nothing_of_ours_begins(door: Door) -> None:
-    path = await door.submit(**THEIRS)
-    waiting = await view(door, path)
-    proof = {"assurance": {"level": "L2", "method": "account"}}
+async def test_what_a_customer_decides_about_waits_and_nothing_of_ours_begins(intake: Intake) -> None:
+    path = await intake.submit(**THEIRS)
+    waiting = await intake.view(path)
     tried = [
-        await door.channel.post(f"{path}/verify", json=proof),
-        await door.officer.post(f"{path}/decision", json={"decision": "retry"}),
-        await door.officer.post(f"{path}/extension", json=PROPOSAL),
+        await intake.channel.post(f"{path}/verify", json=PROOF),
+        await intake.officer.post(f"{path}/decision", json={"decision": "retry"}),
+        await intake.officer.post(f"{path}/extension", json=PROPOSAL),
     ]
     assert (waiting["state"], waiting["role"], waiting["due_on"]) == ("awaiting_decision", "processor", "2026-03-04")
     assert "data that we process for a customer" in str(waiting["answer"])
     assert [(one.status_code, "forward" in one.json()["detail"]) for one in tried] == [(409, True)] * 3
-    [received] = await door.said()
+    [received] = await intake.published()
     assert (received["type"], received["role"]) == ("dsr.request.received.v1", "processor")
 
 
 @pytest.mark.parametrize(("may_be_named", "named"), [(True, True), (False, False)])
 async def test_forwarding_closes_the_request_and_the_subject_reads_who_answers(
-    door: Door, *, may_be_named: bool, named: bool
+    intake: Intake, *, may_be_named: bool, named: bool
 ) -> None:
-    path = await door.submit(**THEIRS)
+    path = await intake.submit(**THEIRS)
     body = {"controller": CUSTOMER, "may_be_named": may_be_named}
-    by_a_channel = await door.channel.post(f"{path}/forward", json=body)
-    forwarded = await door.officer.post(f"{path}/forward", json=body)
-    twice = await door.officer.post(f"{path}/forward", json=body)
-    after = await view(door, path)
-    (letter,) = (await door.channel.get(f"{path}/letters")).json()["letters"]
+    by_a_channel = await intake.channel.post(f"{path}/forward", json=body)
+    forwarded = await intake.officer.post(f"{path}/forward", json=body)
+    twice = await intake.officer.post(f"{path}/forward", json=body)
+    after = await intake.view(path)
+    (letter,) = (await intake.channel.get(f"{path}/letters")).json()["letters"]
     assert (by_a_channel.status_code, forwarded.json()["state"], twice.status_code) == (403, "closed", 409)
     assert (after["outcome"], "they will answer you" in str(after["answer"])) == ("forwarded", True)
     assert (letter["kind"], CUSTOMER in letter["body"]) == ("forwarded", named)
     assert "will answer you" in letter["body"]
-    closed = (await door.said())[-1]
+    closed = (await intake.published())[-1]
     assert (closed["type"], closed["outcome"]) == ("dsr.request.closed.v1", "forwarded")
-    [entry] = await recorded(door, "request.forwarded")
+    [entry] = await recorded(intake, "request.forwarded")
     assert entry["named_to_subject"] is may_be_named
     assert CUSTOMER not in json.dumps(entry)
-    timeline = (await door.channel.get(f"{path}/timeline")).json()["entries"]
+    timeline = (await intake.channel.get(f"{path}/timeline")).json()["entries"]
     assert [each["action"] for each in timeline] == [
         *("request.received", "letter.written", "request.forwarded", "request.closed"),
     ]
 
 
-async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_and_not_after(door: Door) -> None:
-    waiting, begun = await door.submit(assurance=None), await door.submit()
+async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_and_not_after(intake: Intake) -> None:
+    waiting, begun = await intake.submit(assurance=None), await intake.submit()
     body = {"controller": CUSTOMER}
-    answers: list[httpx.Response] = [await door.officer.post(f"{path}/forward", json=body) for path in (waiting, begun)]
-    assert [answer.status_code for answer in answers] == [200, 409]
-    after = await view(door, waiting)
+    answers = [(await intake.officer.post(f"{path}/forward", json=body)).status_code for path in (waiting, begun)]
+    assert answers == [200, 409]
+    after = await intake.view(waiting)
     assert (after["role"], after["outcome"]) == ("processor", "forwarded")
-    assert (await view(door, begun))["state"] == "in_progress"
+    assert (await intake.view(begun))["state"] == "in_progress"
 
 
-async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_forwarded(door: Door) -> None:
-    path = await door.submit(**THEIRS)
+async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_forwarded(intake: Intake) -> None:
+    path = await intake.submit(**THEIRS)
     asked = {"question": "clarification", "text": "Which company did you speak to?"}
-    waiting = await door.officer.post(f"{path}/question", json=asked)
-    replied = await door.channel.post(f"{path}/reply", json={"text": CUSTOMER})
-    forwarded = await door.officer.post(f"{path}/forward", json={"controller": CUSTOMER})
+    waiting = await intake.officer.post(f"{path}/question", json=asked)
+    replied = await intake.channel.post(f"{path}/reply", json={"text": CUSTOMER})
+    forwarded = await intake.officer.post(f"{path}/forward", json={"controller": CUSTOMER})
     assert [one.json()["state"] for one in (waiting, replied, forwarded)] == [
         "awaiting_clarification",
         "awaiting_decision",
@@ -217,8 +209,8 @@ async def test_the_person_is_asked_which_company_they_dealt_with_and_then_it_is_
     ]
 
 
-async def test_a_corrected_receipt_counts_the_two_working_days_anew(door: Door) -> None:
-    path = await door.submit(**THEIRS)
-    corrected = await door.officer.post(f"{path}/receipt", json=FOUND)
+async def test_a_corrected_receipt_counts_the_two_working_days_anew(intake: Intake) -> None:
+    path = await intake.submit(**THEIRS)
+    corrected = await intake.officer.post(f"{path}/receipt", json=FOUND)
     received_on = date(2026, 2, 20)
     assert corrected.json()["due_on"] == (received_on + timedelta(days=4)).isoformat()  # over a weekend

@@ -73,8 +73,6 @@ LOOPS: Mapping[ServiceName, set[str]] = {
             "sweep",
             "statistics",
             "ticketing:escalate",
-            "silence",
-            "deferrals",
         ),
     },
 }
@@ -144,7 +142,7 @@ async def test_every_loop_of_a_service_has_a_pulse(
 @pytest.mark.parametrize(
     ("service", "table", "still"),
     [
-        (ServiceName.DEADLINE, "deadline.clock", {"sweep", "statistics", "silence", "deferrals"}),
+        (ServiceName.DEADLINE, "deadline.clock", {"sweep", "statistics"}),
         (ServiceName.ERASURE, "erasure.outbox", {"relay", "machine"}),
         (
             ServiceName.ERASURE,

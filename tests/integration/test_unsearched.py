@@ -1,22 +1,17 @@
 """What intake does where a system could not be searched: ask who can help, else let a person decide; then say it."""
 
 from typing import Any
-from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake import handlers
-from services.intake.letters import Letters
 from shared.domain.events import FulfilmentBlocked, TaskReport
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.domain.rights import Right
 from tests.fixtures.engine import SetClock
-from tests.fixtures.silent_requests import LAST, actions, hear, id_of, letters, types, view
-from tests.integration.test_intake_timing import Door, door
+from tests.fixtures.events import a
+from tests.fixtures.intake import LAST, Intake, id_of
 
-__all__ = ["door"]
 MORE = {"text": "My number is in the form.", "subject": {"phones": [{"number": "+442079460000"}], "account_id": "C1"}}
 LITTLE = {"text": "I have had no number."}
 
@@ -29,113 +24,108 @@ UNSEARCHED = report("cdr", outcome=TaskOutcome.NOT_SEARCHED, not_searched=Unsear
 COPIED = report("ticketing", outcome=TaskOutcome.EXPORTED, found=5)
 
 
-async def blocked(door: Door, path: str, *tasks: TaskReport, operation: Operation = Operation.EXPORT) -> None:
-    event = FulfilmentBlocked(
-        request_id=UUID(id_of(path)),
-        occurred_at=door.harness.clock.now(),
-        right=Right.ACCESS if operation is Operation.EXPORT else Right.ERASURE,
-        operation=operation,
-        tasks=tasks or (COPIED, UNSEARCHED),
-    )
-    async with door.harness.begin() as tx:
-        await handlers.blocked([event], tx, letters=Letters())
+async def blocked(intake: Intake, path: str, *tasks: TaskReport, operation: Operation = Operation.EXPORT) -> None:
+    reports = tasks or (COPIED, UNSEARCHED)
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=operation, tasks=reports))
 
 
 @pytest.fixture
-async def asked(door: Door) -> str:
+async def asked(intake: Intake) -> str:
     """A request of which one system could not be searched."""
-    path = await door.submit()
-    await blocked(door, path)
+    path = await intake.submit()
+    await blocked(intake, path)
     return path
 
 
-async def test_who_asks_is_asked_by_what_else_they_are_known(door: Door, asked: str) -> None:
-    shown = await view(door, asked)
-    (letter,) = await letters(door, asked)
+async def test_who_asks_is_asked_by_what_else_they_are_known(intake: Intake, asked: str) -> None:
+    shown = await intake.view(asked)
+    (letter,) = await intake.letters(asked)
     assert (shown["state"], shown["outcome"]) == ("awaiting_clarification", None)
     assert [task.get("not_searched") for task in shown["tasks"]] == [None, "nothing_to_search_by"]
     assert letter["kind"] == "clarification_question"
     assert "from when to when" in letter["body"]
-    assert await types(door) == ["received", "verified", "question_sent"]
+    assert await intake.types() == ["received", "verified", "question_sent"]
 
 
-async def test_what_they_answer_is_known_of_them_and_the_work_goes_on_by_it(door: Door, asked: str) -> None:
-    answered = await door.channel.post(f"{asked}/reply", json=MORE)
+async def test_what_they_answer_is_known_of_them_and_the_work_goes_on_by_it(intake: Intake, asked: str) -> None:
+    answered = await intake.channel.post(f"{asked}/reply", json=MORE)
     assert answered.json()["state"] == "in_progress"
-    assert (await types(door))[-2:] == ["question_answered", "retry_decided"]
-    async with door.harness.begin() as tx:
+    assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
+    async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
         known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities
     assert set(known[1:]) == {Identity(IdentityType.ACCOUNT_ID, "C1"), Identity(IdentityType.PHONE, "+442079460000")}
 
 
-async def test_an_answer_that_names_nothing_is_read_by_a_person(door: Door, asked: str) -> None:
-    answered = await door.channel.post(f"{asked}/reply", json=LITTLE)
+async def test_an_answer_that_names_nothing_is_read_by_a_person(intake: Intake, asked: str) -> None:
+    answered = await intake.channel.post(f"{asked}/reply", json=LITTLE)
     assert answered.json()["state"] == "awaiting_decision"
-    assert (await types(door))[-1] == "question_answered"
+    assert (await intake.types())[-1] == "question_answered"
 
 
 async def test_without_an_answer_a_person_decides_after_the_last_notice(
-    door: Door, asked: str, clock: SetClock
+    intake: Intake, asked: str, clock: SetClock
 ) -> None:
-    question_id = str((await door.said())[-1]["question_id"])
+    question_id = str((await intake.published())[-1]["question_id"])
     clock.at = LAST
-    await hear(door, asked, question_id, "last_notice", "clarification")
-    assert (await view(door, asked))["state"] == "awaiting_decision"
+    await intake.unanswered(asked, question_id, "last_notice", "clarification")
+    assert (await intake.view(asked))["state"] == "awaiting_decision"
 
 
-async def test_nobody_is_asked_twice_without_a_person(door: Door, asked: str) -> None:
-    await door.channel.post(f"{asked}/reply", json=MORE)
-    await blocked(door, asked)
-    assert (await view(door, asked))["state"] == "awaiting_decision"
-    assert len(await letters(door, asked)) == 1
+async def test_nobody_is_asked_twice_without_a_person(intake: Intake, asked: str) -> None:
+    await intake.channel.post(f"{asked}/reply", json=MORE)
+    await blocked(intake, asked)
+    assert (await intake.view(asked))["state"] == "awaiting_decision"
+    assert len(await intake.letters(asked)) == 1
 
 
 @pytest.mark.parametrize("role", ["failed", "asked by a person already"])
-async def test_where_more_than_an_answer_is_needed_a_person_decides(door: Door, role: str) -> None:
-    path = await door.submit()
+async def test_where_more_than_an_answer_is_needed_a_person_decides(intake: Intake, role: str) -> None:
+    path = await intake.submit()
     if role == "failed":
-        await blocked(door, path, UNSEARCHED, report("crm", failure="residue_found"))
+        await blocked(intake, path, UNSEARCHED, report("crm", failure="residue_found"))
     else:
-        await door.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
-        await blocked(door, path)
-    assert (await view(door, path))["state"] == "awaiting_decision"
+        await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
+        await blocked(intake, path)
+    assert (await intake.view(path))["state"] == "awaiting_decision"
 
 
 async def test_a_person_need_not_wait_for_the_answer_and_the_subject_reads_what_was_not_searched(
-    door: Door, asked: str
+    intake: Intake, asked: str
 ) -> None:
-    decided = await door.officer.post(f"{asked}/decision", json={"decision": "close_partially"})
-    shown = await view(door, asked)
+    decided = await intake.officer.post(f"{asked}/decision", json={"decision": "close_partially"})
+    shown = await intake.view(asked)
     assert (decided.status_code, shown["outcome"]) == (200, "partially_fulfilled")
     assert shown["answer"] == (
         "Nothing of what you asked for could be done in: cdr."
         " We could not search cdr completely: nothing that we know of you leads there."
     )
-    assert (await actions(door, asked))[-3:] == ["question.answered", "decision.made", "request.closed"]
+    assert (await intake.actions(asked))[-3:] == ["question.answered", "decision.made", "request.closed"]
 
 
-async def test_a_person_may_have_it_tried_again_at_once(door: Door, asked: str) -> None:
-    decided = await door.officer.post(f"{asked}/decision", json={"decision": "retry"})
+async def test_a_person_may_have_it_tried_again_at_once(intake: Intake, asked: str) -> None:
+    decided = await intake.officer.post(f"{asked}/decision", json={"decision": "retry"})
     assert decided.json()["state"] == "in_progress"
-    assert (await types(door))[-2:] == ["question_answered", "retry_decided"]
+    assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
 
 
-async def test_identities_are_no_answer_to_another_question(door: Door) -> None:
-    path = await door.submit()
-    await door.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
-    refused = await door.channel.post(f"{path}/reply", json=MORE)
-    assert (refused.status_code, (await view(door, path))["state"]) == (400, "awaiting_clarification")
+async def test_identities_are_no_answer_to_another_question(intake: Intake) -> None:
+    path = await intake.submit()
+    await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
+    refused = await intake.channel.post(f"{path}/reply", json=MORE)
+    assert (refused.status_code, (await intake.view(path))["state"]) == (400, "awaiting_clarification")
 
 
-async def test_an_erasure_that_failed_is_told_as_it_is_and_may_be_tried_again_after_it_was_closed(door: Door) -> None:
-    path = await door.submit(right="erasure")
+async def test_an_erasure_that_failed_is_told_as_it_is_and_may_be_tried_again_after_it_was_closed(
+    intake: Intake,
+) -> None:
+    path = await intake.submit(right="erasure")
     lost = report("crm", Operation.LOCATE, failure="residue_found")
     waiting = report("crm", Operation.ERASE), report("cdr", Operation.ERASE)
-    await blocked(door, path, lost, *waiting, operation=Operation.ERASE)
-    await door.officer.post(f"{path}/decision", json={"decision": "close_partially"})
-    told = (await view(door, path))["answer"]
-    again = await door.officer.post(f"{path}/decision", json={"decision": "retry"})
+    await blocked(intake, path, lost, *waiting, operation=Operation.ERASE)
+    await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"})
+    told = (await intake.view(path))["answer"]
+    again = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert told == "Nothing of what you asked for could be done in: cdr, crm."
     assert (again.status_code, again.json()["state"]) == (200, "closed")
-    assert (await types(door))[-1] == "retry_decided"
+    assert (await intake.types())[-1] == "retry_decided"

@@ -1,16 +1,18 @@
 """What the subject is told when a request ended with a question open."""
 
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import date
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from services.intake.answer import answer
-from services.intake.request import Request, State
-from shared.domain.rights import Outcome, Right
+from services.intake.lifecycle import State
+from shared.domain.events import TaskReport
+from shared.domain.rights import Outcome
+from tests.fixtures.requests import AT, a_request
 
-AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
-RUNNING = Request(uuid7(), uuid7(), Right.ERASURE, State.IN_PROGRESS, None, "api", AT, AT, date(2026, 4, 1))
+RUNNING = a_request(State.IN_PROGRESS)
+RESUMABLE = replace(RUNNING, state=State.CLOSED, closed_at=AT, resumable=True)
 
 
 @pytest.mark.parametrize(
@@ -18,17 +20,21 @@ RUNNING = Request(uuid7(), uuid7(), Right.ERASURE, State.IN_PROGRESS, None, "api
     [(Outcome.UNIDENTIFIED, "have done nothing"), (Outcome.PARTIALLY_FULFILLED, "what was clear in your request.")],
 )
 def test_who_may_resume_reads_what_was_done_and_that_the_question_is_still_open(outcome: Outcome, done: str) -> None:
-    told = answer(RUNNING.answered(outcome, AT, resumable=True), [])
+    told = answer(replace(RESUMABLE, outcome=outcome))
     assert done in told
     assert "answer it at any time" in told
 
 
 def test_what_a_system_kept_is_named_also_where_a_question_is_still_open() -> None:
-    tasks: list[dict[str, object]] = [{"system": "billing", "ground": "tax"}, {"system": "crm"}]
-    told = answer(RUNNING.answered(Outcome.PARTIALLY_FULFILLED, AT, resumable=True), tasks)
+    known = {"task_id": RUNNING.request_id, "operation": "erase", "outcome": "amended", "changed": 1}
+    tasks = (
+        TaskReport.model_validate({**known, "system": "billing", "ground": "tax"}),
+        TaskReport.model_validate({**known, "system": "crm"}),
+    )
+    told = answer(replace(RESUMABLE, outcome=Outcome.PARTIALLY_FULFILLED, tasks=tasks))
     assert "in: billing." in told
 
 
 def test_a_request_that_was_resumed_is_in_progress_and_due_on_its_new_day() -> None:
-    resumed = RUNNING.answered(Outcome.UNIDENTIFIED, AT, resumable=True).reopened(date(2026, 5, 19))
-    assert answer(resumed, []) == "We are working on your request. You will hear from us by 19 May 2026."
+    resumed = replace(RUNNING, due_on=date(2026, 5, 19))
+    assert answer(resumed) == "We are working on your request. You will hear from us by 19 May 2026."

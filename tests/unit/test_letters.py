@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.intake.letters import KINDS, LETTERS, Kind, Letters
+from services.intake.letters import KINDS, LETTERS, LetterKind, Letters
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit_policy import Question, read_policy
 
@@ -28,7 +28,7 @@ FIELDS = {
     [("DE", "Bundesbeauftragte"), ("GB", "Information Commissioner"), ("LV", "edpb.europa.eu")],
 )
 def test_every_letter_names_the_authority_of_the_country_and_the_judicial_remedy(
-    kind: Kind, country: str, authority: str
+    kind: LetterKind, country: str, authority: str
 ) -> None:
     letter = Letters().write(kind, country, FIELDS)
     for words in (authority, "complaint", "judicial remedy", "05 March 2026", "019c0000"):
@@ -44,7 +44,7 @@ def test_an_extension_says_until_when_and_why_in_the_words_that_were_written() -
 
 
 @pytest.mark.parametrize("kind", ["question_reminder", "identity_last_notice", "clarification_last_notice"])
-def test_who_has_not_answered_reads_the_question_again_and_when_it_was_sent(kind: Kind) -> None:
+def test_who_has_not_answered_reads_the_question_again_and_when_it_was_sent(kind: LetterKind) -> None:
     body = Letters().write(kind, "DE", FIELDS).body
     assert "Which {number} is yours?" in body
     assert "06 March 2026" in body
@@ -54,7 +54,7 @@ def test_who_has_not_answered_reads_the_question_again_and_when_it_was_sent(kind
     ("kind", "done"), [("identity_last_notice", "no action"), ("clarification_last_notice", "the part of your request")]
 )
 def test_a_last_notice_says_what_is_done_why_not_more_and_that_one_may_resume_at_any_time(
-    kind: Kind, done: str
+    kind: LetterKind, done: str
 ) -> None:
     body = " ".join(Letters().write(kind, "DE", FIELDS).body.split())
     for words in (done, "We have had no answer", "You may resume it at any time", "in the same way"):

@@ -4,9 +4,11 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 
+from shared.app.service import Service
 from shared.app.supervisor import LoopEnded, supervise
 from shared.domain.errors import Misconfigured
 
@@ -48,7 +50,7 @@ async def test_a_loop_may_end_once_the_service_is_stopping(ends: Callable[[], Aw
     await supervise({"consume:intake": ends()}, stopping, 10)
 
 
-@pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "read_policy")])
+@pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "Deadlines")])
 def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     name: str, read: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,3 +63,14 @@ def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     with pytest.raises(SystemExit) as ended:
         main.service.run(main.configure)
     assert ended.value.code == f"dsr-{name} cannot start; the policy cannot be used: days is not a number"
+
+
+def test_the_old_name_of_a_setting_is_read_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DSR_DEADLINE_POLICY", "time_limits.toml")
+    monkeypatch.setattr("shared.app.service.Settings", lambda: SimpleNamespace(telemetry=None))
+    monkeypatch.setattr("shared.runtime.telemetry.start_logging", lambda _: None)
+    monkeypatch.setattr("uvloop.run", lambda loops: loops.close())
+    Service("erasure").run()
+    assert "DSR_DEADLINE_POLICY is the old name of DSR_POLICY_TIME_LIMITS" in caplog.text

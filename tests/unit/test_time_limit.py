@@ -20,15 +20,14 @@ from shared.domain.time_limit import (
     Limits,
     Timeliness,
     add_months,
-    classify,
     commit_due,
     due_at,
     due_on,
-    earliest,
     end_of,
     limits,
     receipt_date,
     target,
+    timeliness,
 )
 from shared.domain.time_limit_policy import Span, TargetName, read_policy
 
@@ -163,13 +162,15 @@ def test_an_unknown_calendar_rolls_nothing_and_raises_nothing(name: str | None) 
 
 def test_an_answer_is_on_time_until_the_commitment_ends_and_a_breach_once_the_statutory_limit_has() -> None:
     found = limits(arrived("2026-03-05T10:00:00+01:00"), POLICY)
-    assert classify(found.commit_due_instant - TICK, found, extended=False) is Timeliness.ON_TIME
-    assert classify(found.commit_due_instant, found, extended=False) is Timeliness.LATE_COMMITMENT
-    assert classify(found.statutory_due_instant - TICK, found, extended=False) is Timeliness.LATE_COMMITMENT
-    assert classify(found.statutory_due_instant, found, extended=False) is Timeliness.BREACH
-    assert classify(found.statutory_due_instant, found, extended=True) is Timeliness.ON_TIME
-    assert classify(found.commit_due_extended_instant, found, extended=True) is Timeliness.LATE_COMMITMENT
-    assert classify(found.statutory_due_extended_instant, found, extended=True) is Timeliness.BREACH
+    plain, extended = (
+        (found.commit_due_instant, found.statutory_due_instant),
+        (found.commit_due_extended_instant, found.statutory_due_extended_instant),
+    )
+    for commitment, statutory in (plain, extended):
+        assert timeliness(commitment - TICK, commitment, statutory) is Timeliness.ON_TIME
+        assert timeliness(commitment, commitment, statutory) is Timeliness.LATE_COMMITMENT
+        assert timeliness(statutory - TICK, commitment, statutory) is Timeliness.LATE_COMMITMENT
+        assert timeliness(statutory, commitment, statutory) is Timeliness.BREACH
 
 
 def test_an_objection_to_direct_marketing_takes_effect_within_48_elapsed_hours() -> None:
@@ -212,8 +213,6 @@ def test_targets_of_the_staff_count_days_from_receipt_or_back_from_the_end() -> 
     found = {name: target(span, arrival, POLICY) for name, span in POLICY.targets.items()}
     assert found[TargetName.COLLECTION].day == date(2026, 3, 15)
     assert found[TargetName.EXTEND_OR_ANSWER].day == date(2026, 3, 28)
-    assert earliest(found.values()) == found[TargetName.ACKNOWLEDGEMENT]
-    assert earliest([]) is None
 
 
 def test_a_span_of_our_own_has_exactly_one_measure() -> None:

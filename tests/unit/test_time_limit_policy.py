@@ -9,6 +9,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
 from shared.domain.working_days import calendar
+from shared.runtime.settings import PolicySettings
 
 SHIPPED = TIME_LIMITS.read_text()
 
@@ -45,6 +46,8 @@ def test_a_request_for_which_we_are_the_processor_is_due_by_its_own_limit_whatev
         ('default_country = "DE"', 'default_country = "ZZ"', "default_country"),
         ("reminder_days", "reminders", "reminder_days"),
         ("triage = {", "triaged = {", "targets.triaged"),
+        ("triage = {", "acknowledgement = {", "targets.acknowledgement"),
+        ("flag_after_minutes = 15", "flag_after_minutes = -1", "flag_after_minutes"),
         ("days_before_due = 7", "days_before_due = 6", "extend_or_answer needs a days_before_due"),
         ('daily_page_to = ["dpo", "executive"]', "daily_page_to = []", "daily_page_to"),
         ("version =", "version", "version"),
@@ -62,3 +65,22 @@ def test_a_policy_that_cannot_be_used_says_what_to_change(tmp_path: Path, old: s
 def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"none\.toml"):
         read_policy(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("variables", "read"),
+    [
+        ({}, TIME_LIMITS),
+        ({"DSR_DEADLINE_POLICY": "old.toml"}, Path("old.toml")),
+        ({"DSR_POLICY_TIME_LIMITS": "new.toml"}, Path("new.toml")),
+        ({"DSR_DEADLINE_POLICY": "old.toml", "DSR_POLICY_TIME_LIMITS": "new.toml"}, Path("new.toml")),
+    ],
+)
+def test_one_variable_names_the_policy_of_every_service_and_its_old_name_is_still_read(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], read: Path
+) -> None:
+    for name in ("DSR_DEADLINE_POLICY", "DSR_POLICY_TIME_LIMITS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert PolicySettings().time_limits == read

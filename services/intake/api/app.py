@@ -11,17 +11,12 @@ from services.intake.api import decisions, handing_out, requests, submissions, t
 from services.intake.api.dependencies import Services
 from services.intake.assurance import required_levels
 from services.intake.auth import ApiKeys
-from services.intake.casework import Casework
-from services.intake.extensions import Extensions
-from services.intake.forwarding import Forwarding
 from services.intake.letters import Letters
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
-from services.intake.questions import Questions
-from services.intake.receipts import Receipts
-from services.intake.reopening import Reopening
 from services.intake.submission import Submissions
+from services.intake.use_cases import UseCases
 from shared.app.service import Running
-from shared.domain.time_limit_policy import read_policy
+from shared.runtime.settings import PolicySettings
 
 _TAGS = {
     "submission": "Open requests.",
@@ -66,8 +61,7 @@ def describe() -> Api:
 def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
     """The API over a running service, and its probes."""
     unit_of_work, required = running.unit_of_work, required_levels()
-    policy, letters = read_policy(), Letters()
-    reopening = Reopening(policy, letters)
+    policy = PolicySettings().read_time_limits()
     api = describe()
     if probes:
         api.include_router(probes)
@@ -77,10 +71,6 @@ def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
         running.tracing,
         ApiKeys(unit_of_work.pool),
         Submissions(unit_of_work, policy, required),
-        Casework(unit_of_work, required, reopening),
-        Questions(unit_of_work, letters, reopening),
-        Extensions(unit_of_work, policy, letters),
-        Receipts(unit_of_work, policy),
-        Forwarding(unit_of_work, letters),
+        UseCases(unit_of_work, policy, Letters(), required),
     )
     return app

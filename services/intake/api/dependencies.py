@@ -7,12 +7,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.intake.auth import ApiKeys, Caller
-from services.intake.casework import Casework
-from services.intake.extensions import Extensions
-from services.intake.forwarding import Forwarding
-from services.intake.questions import Questions
-from services.intake.receipts import Receipts
 from services.intake.submission import Submissions
+from services.intake.use_cases import UseCases
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.telemetry import Tracing
 
@@ -33,11 +29,7 @@ class Services:
     tracing: Tracing
     api_keys: ApiKeys
     submissions: Submissions
-    casework: Casework
-    questions: Questions
-    extensions: Extensions
-    receipts: Receipts
-    forwarding: Forwarding
+    use_cases: UseCases
 
 
 async def _services(request: Request) -> Services:

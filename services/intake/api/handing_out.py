@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
 
-from services.intake import timeline
+from services.intake import documents_out
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.requests import view
 from services.intake.errors import NotFound, NotReady
@@ -26,10 +26,10 @@ class Zip(Response):
 @router.get("/v1/requests/{request_id}/package", response_class=Zip, responses=documented(NotFound, NotReady, Shredded))
 async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -> Zip:
     """The package of an access or portability request: a ZIP of JSON and CSV."""
-    filed = await services.casework.read(request_id, caller)
-    if filed.package_id is None:
+    request = await services.use_cases.read(request_id, caller)
+    if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
-    content = await timeline.hand_out(services.unit_of_work, filed, caller)
+    content = await documents_out.hand_out(services.unit_of_work, request, caller)
     headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
     return Zip(content, headers=headers)
 
@@ -40,10 +40,12 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
 
     `dsr certificate verify FILE` checks it offline.
     """
-    filed = await services.casework.read(request_id, caller)
-    if filed.request.closed_at is None:
+    request = await services.use_cases.read(request_id, caller)
+    if request.closed_at is None:
         raise NotReady("a request gets its certificate when it is closed")
-    return await timeline.certificate(services.unit_of_work, filed, view(filed).model_dump(mode="json"))
+    return await documents_out.certificate(
+        services.unit_of_work, request, view(request).model_dump(mode="json", exclude_unset=True)
+    )
 
 
 @router.get("/v1/tasks/identities", responses=documented(Shredded))
@@ -56,4 +58,4 @@ async def identities(
     unit_of_work = services.unit_of_work
     claim = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
     caller.must_be(f"downstream:{claim.system}")
-    return await timeline.identities(unit_of_work, claim)
+    return await documents_out.identities(unit_of_work, claim)

@@ -4,44 +4,42 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from services.intake import correspondence, timeline
+from services.intake import correspondence, documents_out
 from services.intake.answer import answer
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.errors import NotFound
 from services.intake.problems import documented
-from services.intake.register import Filed
+from services.intake.request import Request
 from services.intake.schemas import LetterList, LetterView, RequestView, Timeline, TimelineEntry
 from shared.domain.errors import Shredded
-from shared.domain.events import TaskReport
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
 
 
-@router.get("")
+@router.get("", response_model_exclude_unset=True)
 async def read(request_id: UUID, caller: AnyCaller, services: UseServices) -> RequestView:
     """Where a request stands, what each system did in counts, and the answer in plain words."""
-    return view(await services.casework.read(request_id, caller))
+    return view(await services.use_cases.read(request_id, caller))
 
 
 @router.get("/timeline")
 async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServices) -> Timeline:
     """Everything that was done about a request, in order, as the evidence has it."""
-    await services.casework.read(request_id, caller)
-    entries = await timeline.entries(services.unit_of_work.pool, request_id)
+    await services.use_cases.read(request_id, caller)
+    entries = await documents_out.entries(services.unit_of_work.pool, request_id)
     return Timeline(request_id=request_id, entries=[TimelineEntry.model_validate(entry) for entry in entries])
 
 
 @router.get("/letters", responses=documented(Shredded))
 async def read_letters(request_id: UUID, caller: AnyCaller, services: UseServices) -> LetterList:
     """Every letter that was written to the subject about this request."""
-    filed = await services.casework.read(request_id, caller)
-    letters = await correspondence.read(services.unit_of_work, filed)
+    request = await services.use_cases.read(request_id, caller)
+    letters = await correspondence.read(services.unit_of_work, request)
     return LetterList(request_id=request_id, letters=[LetterView.model_validate(letter) for letter in letters])
 
 
-def view(filed: Filed) -> RequestView:
+def view(request: Request) -> RequestView:
     """A request as the API shows it."""
-    request = filed.request
     return RequestView(
         request_id=request.request_id,
         right=request.right,
@@ -52,9 +50,9 @@ def view(filed: Filed) -> RequestView:
         role=request.role,
         received_at=request.received_at,
         due_on=request.due_on,
-        warning=filed.warning,
+        warning=request.warning,
         closed_at=request.closed_at,
-        answer=answer(request, filed.tasks, package=filed.package_id is not None),
-        tasks=[TaskReport.model_validate({"outcome": None} | task) for task in filed.tasks or ()],
-        package=filed.package_id is not None,
+        answer=answer(request),
+        tasks=[*(request.tasks or ())],
+        package=request.package_id is not None,
     )

@@ -1,36 +1,69 @@
 -- A request and where it stands; who it is about is in the vault only.
 CREATE TABLE request (
-    request_id   uuid PRIMARY KEY,
-    subject_ref  uuid        NOT NULL,
-    "right"      text        NOT NULL,
-    state        text        NOT NULL,
-    outcome      text,
-    scope        text,
-    channel      text        NOT NULL,
-    key_id       text        NOT NULL,      -- the API key that submitted it
-    received_at  timestamptz NOT NULL,
-    accepted_at  timestamptz NOT NULL,
-    due_on       date        NOT NULL,
-    responded_at timestamptz,
-    closed_at    timestamptz,
-    package_id   uuid,
-    tasks        jsonb,                     -- what the downstreams reported, in counts
-    warning      text                       -- the latest milestone of its deadline, if one has come
+    request_id     uuid PRIMARY KEY,         -- a UUIDv7: in the order of acceptance
+    subject_ref    uuid        NOT NULL,
+    "right"        text        NOT NULL,
+    scope          text,
+    channel        text        NOT NULL,
+    key_id         text        NOT NULL,     -- the API key that submitted it
+    accepted_at    timestamptz NOT NULL,
+    state          text        NOT NULL,
+    received_at    timestamptz NOT NULL,     -- with the zones of controller and subject: its arrival
+    zones          text        NOT NULL DEFAULT '',     -- separated by commas
+    calendar       text        NOT NULL DEFAULT '',
+    role           text        NOT NULL DEFAULT 'controller', -- what we are for the data
+    due_on         date        NOT NULL,
+    calc_version   text        NOT NULL DEFAULT '',     -- rules, policy and holidays that it was computed with
+    outcome        text,
+    responded_at   timestamptz,
+    closed_at      timestamptz,
+    package_id     uuid,
+    tasks          jsonb,                    -- what the downstreams reported, in counts
+    warning        text,                     -- the latest milestone of its deadline, if one has come
+    extended       boolean     NOT NULL DEFAULT false,
+    finished       text,                     -- outcome of the work that ended while a question was open
+    question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
+    asked_at       timestamptz,
+    last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
+    resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
+    resumed        boolean     NOT NULL DEFAULT false   -- a late answer has: its due date follows from that
 ) WITH (fillfactor = 70);
 CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
+CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
+CREATE INDEX request_waiting ON request (state, "right")
+    WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
+
+CREATE TABLE extension (
+    request_id  uuid PRIMARY KEY,            -- once: a further extension is none (REQ-T5)
+    reason      text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    new_due     date        NOT NULL,
+    proposed_by text        NOT NULL,
+    approved_by text,
+    approved_at timestamptz
+);
+CREATE INDEX extension_approved ON extension (approved_at) WHERE approved_at IS NOT NULL;
+
+CREATE TABLE letter (
+    letter_id  uuid PRIMARY KEY,             -- its text is in the vault under this id
+    request_id uuid        NOT NULL,
+    kind       text        NOT NULL,
+    written_at timestamptz NOT NULL
+);
+CREATE INDEX letter_request ON letter (request_id);
 
 CREATE TABLE idempotency (
     key_id          text        NOT NULL,
     idempotency_key text        NOT NULL,
     body_hash       bytea       NOT NULL,
-    request_ids     bytea       NOT NULL,      -- 16 bytes each
+    request_ids     bytea       NOT NULL,    -- 16 bytes each
     accepted_at     timestamptz NOT NULL,
     PRIMARY KEY (key_id, idempotency_key)
 );
 
 CREATE TABLE api_key (
     key_id     text PRIMARY KEY,
-    hash       bytea       NOT NULL,        -- SHA-256 of a 256-bit random secret
+    hash       bytea       NOT NULL,         -- SHA-256 of a 256-bit random secret
     role       text        NOT NULL,
     created_at timestamptz NOT NULL,
     revoked_at timestamptz

@@ -1,0 +1,43 @@
+"""What deadline alone counts of requests; definitions: ``docs/metrics.md``."""
+
+from functools import partial
+
+from prometheus_client import Counter, Gauge
+
+from shared.runtime.metrics import PEOPLE, Percentiles
+
+_gauge = partial(Gauge, registry=PEOPLE)
+
+OPEN = _gauge("dsr_requests_open", "Open requests by age in days since receipt", ["right", "age"])
+DAYS_LEFT = _gauge("dsr_requests_open_by_days_left", "Open requests by days until they are due", ["days"])
+DUE_SOON = _gauge("dsr_requests_due_soon", "Open requests that are due within seven days", ["right"])
+OVERDUE = _gauge("dsr_requests_overdue", "Open requests whose day is over", ["right", "clock"])
+ANSWERED = _gauge(
+    "dsr_requests_answered",
+    "Requests answered in the last 30 days",
+    ["right", "outcome", "timeliness", "extended"],
+)
+OPEN_BY_REGIME = _gauge(
+    "dsr_requests_open_by_regime",
+    "Open requests by law, as timely as an answer would be now",
+    ["regime", "timeliness"],
+)
+ANSWERED_BY_REGIME = _gauge(
+    "dsr_requests_answered_by_regime",
+    "Requests answered in the last 30 days, by law",
+    ["regime", "timeliness"],
+)
+QUESTIONS = _gauge("dsr_questions_asked", "Questions sent in the last 30 days", ["question", "in_time"])
+PROCESSOR_OPEN = _gauge("dsr_processor_requests_open", "Requests that we have yet to pass on", ["in_time"])
+PROCESSOR_FORWARDED = _gauge("dsr_processor_forwarded", "Requests passed on in the last 30 days", ["in_time"])
+REACHED_DUE = _gauge("dsr_requests_reached_due", "Requests whose commitment ended in the last 30 days", ["right"])
+EXTENDED = _gauge("dsr_requests_extended", "Of those, how many were extended", ["right"])
+TARGETS_MISSED = Counter(
+    "dsr_targets_missed_total", "Targets that passed without their step", ["target"], registry=PEOPLE
+)
+DEFERRED = _gauge(
+    "dsr_erasures_deferred", "What a system had to keep of a subject, until it is erased", ["system", "state"]
+)
+TIME_TO_RESPOND = Percentiles("dsr_time_to_respond_days", "From receipt to the answer, last 30 days", "right")
+SUSPENSION = Percentiles("dsr_suspension_days", "From a question to its answer, last 30 days", "question")
+PROCESSOR_DAYS = Percentiles("dsr_processor_forwarding_days", "From receipt to passing on, last 30 days")

@@ -1,0 +1,86 @@
+"""The lifecycle of a request on one page: what may move it, from where to where, and what is then published.
+
+Each cause is a method of ``services.intake.request.Request`` of that name (``ask_…``: ``ask``; ``give_up``: the last
+notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
+work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What was closed
+without an answer to its question is *resumable*: a late answer reopens it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from shared.domain.events import (
+    Event,
+    LiftDecided,
+    QuestionAnswered,
+    QuestionSent,
+    RequestClosed,
+    RequestExtended,
+    RequestReceived,
+    RequestRedated,
+    RequestReopened,
+    RequestVerified,
+    RequestWithdrawn,
+    RetryDecided,
+)
+
+
+class State(StrEnum):
+    """Where a request stands."""
+
+    RECEIVED = "received"
+    AWAITING_IDENTITY = "awaiting_identity"
+    AWAITING_CLARIFICATION = "awaiting_clarification"
+    IN_PROGRESS = "in_progress"
+    AWAITING_DECISION = "awaiting_decision"
+    RESPONDED = "responded"
+    CLOSED = "closed"
+
+
+Standing = State | Literal["resumable"]
+"""A state, or closed in such a way that the subject may resume it at any time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """From where a cause may move a request, to where, and which events it may publish, in this order."""
+
+    sources: frozenset[Standing]
+    targets: frozenset[Standing]
+    events: tuple[type[Event], ...]
+
+
+def rule(sources: frozenset[Standing], targets: frozenset[Standing], *events: type[Event]) -> Rule:
+    """A row of the table."""
+    return Rule(sources, targets, events)
+
+
+NEW, IDENTITY, MEANING, WORK, PERSON, _, FINAL = (frozenset[Standing]({state}) for state in State)
+RESUMABLE: frozenset[Standing] = frozenset({"resumable"})
+BEGUN, CLOSED = MEANING | WORK | PERSON, FINAL | RESUMABLE
+OPEN = IDENTITY | BEGUN
+
+# fmt: off
+TRANSITIONS: Mapping[str, Rule] = {
+    # cause                 from              to                         published, in this order
+    "receive":         rule(NEW,              IDENTITY | WORK | PERSON,  RequestReceived, RequestVerified),
+    "verify":          rule(IDENTITY,         WORK,                      QuestionAnswered, RequestVerified),
+    "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
+    "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
+    "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     QuestionAnswered, RetryDecided, RequestClosed),
+    "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, RequestClosed),
+    "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
+    "complete":        rule(WORK | MEANING,   MEANING | CLOSED,          RequestClosed),
+    "block":           rule(WORK | MEANING,   PERSON),
+    "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
+    "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
+    "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
+    "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
+    "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, RequestClosed),
+    "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
+    "extend":          rule(OPEN,             OPEN,                      RequestExtended),
+    "redate":          rule(OPEN,             OPEN,                      RequestRedated),
+}
+# fmt: on

@@ -1,0 +1,167 @@
+"""The table of requests: the one place that reads and writes it, in single statements."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Self
+from uuid import UUID
+
+import asyncpg
+import orjson
+from uuid_utils.compat import uuid7
+
+from services.intake import correspondence
+from services.intake.letters import Letters
+from services.intake.lifecycle import State
+from services.intake.request import Request, Transition
+from services.intake.stored_request import OpenQuestion
+from shared.domain.events import RequestClosed, RequestReopened, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit_policy import Question
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.metrics import CLOSED, OPEN_SECONDS, REQUESTS
+from shared.storage.postgres import Connection, update_rows
+
+_FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at")
+_CHANGING = {
+    "state": "text",
+    "received_at": "timestamptz",
+    "due_on": "date",
+    "calendar": "text",
+    "role": "text",
+    "calc_version": "text",
+    "outcome": "text",
+    "responded_at": "timestamptz",
+    "closed_at": "timestamptz",
+    "resumable": "boolean",
+    "resumed": "boolean",
+    "extended": "boolean",
+    "finished": "text",
+    "package_id": "uuid",
+    "warning": "text",
+}
+"""Stored as the request has them: column and SQL type. A new column is a line here and a field of the request."""
+_CONVERTED = {
+    "zones": "text",
+    "tasks": "jsonb",
+    "question_id": "uuid",
+    "asked_at": "timestamptz",
+    "last_notice_at": "timestamptz",
+}
+"""Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
+_COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
+_READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
+_fixed, _changing = attrgetter(*_FIXED), attrgetter(*_CHANGING)
+
+
+async def read(connection: Connection, request_id: UUID) -> Request | None:
+    """The request with that id, if there is one."""
+    row = await connection.fetchrow(f"{_READ} WHERE request_id = $1", request_id)
+    return _request(row) if row else None
+
+
+async def insert(connection: Connection, requests: Sequence[Request]) -> None:
+    """Stores new requests."""
+    rows = [(*_fixed(request), *_changing(request), *_converted(request)) for request in requests]
+    await connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+
+
+class Requests:
+    """The requests that one unit of work holds: each moves from its newest state, and all are written once."""
+
+    def __init__(self, tx: UnitOfWork, letters: Letters, held: dict[UUID, Request], actor: str | None) -> None:
+        self.tx = tx
+        self._letters = letters
+        self._held = held
+        self._actor = actor
+        self._changed: set[UUID] = set()
+
+    @classmethod
+    async def locked(
+        cls, tx: UnitOfWork, letters: Letters, request_ids: Iterable[UUID], actor: str | None = None
+    ) -> Self:
+        """These requests, locked in one order until the unit of work ends; ids that nobody knows are left out."""
+        known = f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id FOR UPDATE"
+        rows = await tx.connection.fetch(known, list(set(request_ids)))
+        return cls(tx, letters, {row["request_id"]: _request(row) for row in rows}, actor)
+
+    def __getitem__(self, request_id: UUID) -> Request:
+        return self._held[request_id]
+
+    def get(self, request_id: UUID) -> Request | None:
+        """The request as it is now, if it is held."""
+        return self._held.get(request_id)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter([*self._held.values()])
+
+    async def apply(self, transition: Transition) -> Request:
+        """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state.
+
+        Raises:
+            Shredded: a letter is to be written, and the subject's key is gone.
+        """
+        request = transition.request
+        if transition.letter:
+            await correspondence.write(self.tx, self._letters, request, *transition.letter)
+        for action, detail in transition.evidence:
+            self.tx.log_evidence(request.request_id, action, detail, self._actor)
+        for event in transition.published:
+            self.tx.publish(event)
+            match event:
+                case RequestClosed():
+                    CLOSED.labels(event.right, event.outcome).inc()
+                    OPEN_SECONDS.labels(event.right).observe((self.tx.now - request.accepted_at).total_seconds())
+                    if event.outcome is Outcome.UNIDENTIFIED:
+                        REQUESTS.labels(event.right, "identity_abandoned").inc()
+                case RequestReopened():
+                    REQUESTS.labels(event.right, "reopened").inc()
+        if request is not self._held[request.request_id]:
+            self._held[request.request_id] = request
+            self._changed.add(request.request_id)
+        return request
+
+    async def ask(self, request: Request, asked: Question, words: str, *, recorded: bool) -> Request:
+        """Sends a question: its words are kept on their own too, since reminders quote them."""
+        question_id = uuid7()
+        transition = request.ask(asked, question_id, words, self.tx.now, recorded=recorded)
+        await correspondence.seal(self.tx, request.subject_ref, "question", asked, words.encode(), question_id)
+        return await self.apply(transition)
+
+    async def save(self) -> None:
+        """Writes every request that has changed."""
+        changed = [self._held[request_id] for request_id in sorted(self._changed)]
+        rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
+        await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
+
+
+def _converted(request: Request) -> tuple[object, ...]:
+    asked = request.question
+    return (
+        ",".join(request.zones),
+        # a fragment and no list: of a list, the driver would make a dimension of the array
+        None if request.tasks is None else orjson.Fragment(_json(request.tasks)),
+        *((asked.question_id, asked.asked_at, asked.last_notice_at) if asked else (None, None, None)),
+    )
+
+
+def _json(tasks: Sequence[TaskReport]) -> bytes:
+    return orjson.dumps([report.model_dump(mode="json", exclude_none=True) for report in tasks])
+
+
+def _report(stored: Mapping[str, object]) -> TaskReport:
+    return TaskReport.model_validate({"outcome": None, **stored})
+
+
+def _request(row: asyncpg.Record) -> Request:
+    values: dict[str, Any] = dict(row)
+    question_id, asked_at, last_notice_at = (values.pop(name) for name in ("question_id", "asked_at", "last_notice_at"))
+    values |= {
+        "right": Right(values["right"]),
+        "state": State(values["state"]),
+        "zones": tuple(values["zones"].split(",")),
+        "outcome": values["outcome"] and Outcome(values["outcome"]),
+        "finished": values["finished"] and Outcome(values["finished"]),
+        "tasks": None if row["tasks"] is None else tuple(map(_report, row["tasks"])),
+        "question": OpenQuestion(question_id, asked_at, last_notice_at) if question_id else None,
+    }
+    return Request(**values)

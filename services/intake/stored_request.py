@@ -1,0 +1,119 @@
+"""A request as it is stored, and what follows from how it stands; pure."""
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake import deferrals
+from services.intake.lifecycle import TRANSITIONS, State
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import TaskReport
+from shared.domain.rights import Outcome, Right, Role
+from shared.domain.time_limit import Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion:
+    """A question to the requester that has no answer; ``last_notice_at``: they were told that we go on without."""
+
+    question_id: UUID
+    asked_at: datetime
+    last_notice_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """One data subject request, by reference; who it is about is in the vault.
+
+    ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
+    work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
+    that. ``tasks``: what the downstreams reported, in counts.
+    """
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    state: State
+    scope: str | None
+    channel: str
+    key_id: str
+    received_at: datetime
+    accepted_at: datetime
+    due_on: date
+    zones: tuple[str, ...]
+    calendar: str
+    role: Role = "controller"
+    calc_version: str = ""
+    outcome: Outcome | None = None
+    responded_at: datetime | None = None
+    closed_at: datetime | None = None
+    resumable: bool = False
+    resumed: bool = False
+    extended: bool = False
+    finished: Outcome | None = None
+    package_id: UUID | None = None
+    warning: str | None = None
+    tasks: tuple[TaskReport, ...] | None = None
+    question: OpenQuestion | None = None
+
+    @property
+    def arrival(self) -> Arrival:
+        """When and where it arrived."""
+        return Arrival(self.received_at, self.zones, self.calendar)
+
+    @property
+    def dates(self) -> dict[str, JsonValue]:
+        """When and where it arrived, until when it is due, and by which rules: as the evidence has it."""
+        return {
+            "received_at": self.received_at.isoformat(),
+            "zones": [*self.zones],
+            "calendar": self.calendar,
+            "due_on": self.due_on.isoformat(),
+            "calc_version": self.calc_version,
+        }
+
+    @property
+    def unsearched(self) -> bool:
+        """Whether a system, or a part of it, could not be searched for the subject."""
+        return deferrals.unsearched(self.tasks)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
+        return self.question is not None and self.question.last_notice_at is not None
+
+    @property
+    def next_state(self) -> State:
+        """The state in which it goes on once nothing more is asked: a person forwards what is not ours to answer."""
+        return State.IN_PROGRESS if self.role == "controller" else State.AWAITING_DECISION
+
+    def awaits_answer_to(self, question_id: UUID) -> bool:
+        """Whether that question is open, and nobody has been told yet that we go on without its answer."""
+        asked = self.question is not None and self.question.question_id == question_id
+        return asked and not self.given_up and self.allows("give_up")
+
+    def must_be_ours(self) -> None:
+        """Raises ``IllegalTransition`` where a customer of ours decides: we do nothing on our own, and forward."""
+        if self.role == "processor":
+            raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
+
+    def amount_to(self, work: Outcome) -> Outcome:
+        """What finished work amounts to: a part of the whole, where a question stays without an answer."""
+        return Outcome.PARTIALLY_FULFILLED if self.given_up else work
+
+    def allows(self, cause: str) -> bool:
+        """Whether that cause can move a request that stands where this one does."""
+        return ("resumable" if self.resumable else self.state) in TRANSITIONS[cause].sources
+
+    def must_allow(self, cause: str) -> None:
+        """Raises ``IllegalTransition`` where that cause moves nothing."""
+        if not self.allows(cause):
+            raise IllegalTransition(f"a request that is {self.state} does not allow: {cause.replace('_', ' ')}")
+
+    def moved(self, cause: str, state: State, **changes: Any) -> Self:
+        """The request in another state, with what else has changed; raises ``IllegalTransition``."""
+        self.must_allow(cause)
+        return replace(self, state=state, resumable=False, **changes)

@@ -1,0 +1,224 @@
+"""What people do with a request after it was submitted, one unit of work each: the API calls nothing else."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import date
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake import assurance, correspondence, redating, repository
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
+from services.intake.extension import Extension, ExtensionFlaw, flaws
+from services.intake.letters import Letters
+from services.intake.lifecycle import State
+from services.intake.repository import Requests
+from services.intake.request import Request
+from services.intake.schemas import (
+    ArrivalCorrection,
+    Assurance,
+    Decision,
+    ExtensionProposal,
+    Forwarded,
+    QuestionAsked,
+    QuestionReply,
+    received_in_the_future,
+)
+from shared.domain.rights import Right
+from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.metrics import EXTENSIONS_REFUSED, REQUESTS
+from shared.storage.vault import encode_identities
+
+_PROPOSE = """
+INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = excluded.explanation,
+                                       new_due = excluded.new_due, proposed_by = excluded.proposed_by
+"""
+
+
+class UseCases:
+    """Moves one request on, for a caller who may see it.
+
+    Raises:
+        NotFound: from every method, for any other caller.
+        IllegalTransition: from every method that moves the request, where the lifecycle has no such step.
+    """
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        policy: TimeLimitPolicy,
+        letters: Letters,
+        required: Mapping[Right, str],
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._policy = policy
+        self._letters = letters
+        self._required = required
+
+    async def read(self, request_id: UUID, caller: Caller) -> Request:
+        """The request, for the key that submitted it and for the privacy team."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            return _visible(await repository.read(connection, request_id), caller)
+
+    async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
+        """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
+
+        Raises:
+            BadRequest: that much proof is not enough for this right.
+        """
+        async with self._held(request_id, caller) as (requests, request):
+            request.must_be_ours()
+            if not assurance.suffices(proof, request.right, self._required):
+                needed = self._required[request.right]
+                raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
+            verified = await requests.apply(request.verify(proof.model_dump(), requests.tx.now, self._policy))
+        REQUESTS.labels(verified.right, "identity_verified").inc()
+        return verified.state
+
+    async def withdraw(self, request_id: UUID, caller: Caller) -> State:
+        """The subject no longer wants it."""
+        async with self._held(request_id, caller) as (requests, request):
+            return (await requests.apply(request.withdraw(requests.tx.now))).state
+
+    async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
+        """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
+        async with self._held(request_id, caller) as (requests, request):
+            decide = request.retry if decision.decision == "retry" else request.close_partially
+            return (await requests.apply(decide(requests.tx.now))).state
+
+    async def lift(self, request_id: UUID, caller: Caller) -> State:
+        """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
+        async with self._held(request_id, caller) as (requests, request):
+            return (await requests.apply(request.lift())).state
+
+    async def forward(self, request_id: UUID, forwarded: Forwarded, caller: Caller) -> State:
+        """A customer of ours decides about the data and has the request; the subject is told who will answer."""
+        async with self._held(request_id, caller) as (requests, request):
+            name = forwarded.controller
+            told = self._letters.controller(name if forwarded.may_be_named else None)
+            words = requests.tx, request.subject_ref, "controller", "forwarding", name.encode()
+            place = await correspondence.seal(*words)
+            detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
+            return (await requests.apply(request.forward(told, requests.tx.now, **detail))).state
+
+    async def ask(self, request_id: UUID, asked: QuestionAsked, caller: Caller) -> State:
+        """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
+        async with self._held(request_id, caller) as (requests, request):
+            recorded = asked.condition_recorded
+            return (await requests.ask(request, asked.question, asked.text, recorded=recorded)).state
+
+    async def answer(self, request_id: UUID, reply: QuestionReply, caller: Caller) -> State:
+        """The requester has answered a clarification; an answer that comes too late reopens the request.
+
+        Raises:
+            BadRequest: it is said to have come in the future, or names identities that nobody has asked for.
+        """
+        async with self._held(request_id, caller) as (requests, request):
+            tx, received_at = requests.tx, reply.received_at or requests.tx.now
+            answered = request.answer(received_at, tx.now, self._policy, identities=reply.subject is not None)
+            if received_in_the_future(received_at, tx.now):
+                raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
+            if reply.subject and not request.unsearched:
+                raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
+            await correspondence.seal(tx, request.subject_ref, "reply", "requester", reply.text.encode())
+            if reply.subject:
+                known = encode_identities(reply.subject.identities())
+                await correspondence.seal(tx, request.subject_ref, "identities", "requester", known)
+            return (await requests.apply(answered)).state
+
+    async def correct_arrival(self, request_id: UUID, correction: ArrivalCorrection, caller: Caller) -> date:
+        """Every date is counted anew from when and where the request really came; returns when it is due now.
+
+        Raises:
+            BadRequest: it cannot have come then, or that is what is on file.
+        """
+        async with self._held(request_id, caller) as (requests, request):
+            request.must_allow("redate")
+            arrival = self._arrival(request, correction, requests)
+            words = requests.tx, request.subject_ref, "explanation", "receipt", correction.reason.encode()
+            why: dict[str, JsonValue] = {"reason": str(await correspondence.seal(*words))}
+            if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
+                approved = "SELECT approved_at FROM extension WHERE request_id = $1"
+                told_at = await requests.tx.connection.fetchval(approved, request_id)
+                why["extension_told_in_time"] = told_at < limits(arrival, self._policy).commit_due_instant
+            return (await requests.apply(redating.by_arrival(request, arrival, self._policy, why))).due_on
+
+    async def propose_extension(self, request_id: UUID, proposal: ExtensionProposal, caller: Caller) -> State:
+        """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
+
+        Raises:
+            ExtensionRefused: with everything that is wrong with it.
+        """
+        async with self._held(request_id, caller) as (requests, request):
+            reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
+            extension = Extension(requests.tx.now, reason, explanation, new_due, caller.key_id, approved_by=None)
+            self._judge(request, extension, ExtensionFlaw.NOT_APPROVED)
+            words = requests.tx, request.subject_ref, "explanation", "extension", explanation.strip().encode()
+            place = await correspondence.seal(*words)
+            row = (request_id, reason, place, new_due, caller.key_id)
+            await requests.tx.connection.execute(_PROPOSE, *row)
+            proposed = request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
+            return (await requests.apply(proposed)).state
+
+    async def approve_extension(self, request_id: UUID, caller: Caller) -> date:
+        """Another person agrees: the new date holds, and the subject is told why and until when; that date.
+
+        Raises:
+            NotReady: nobody has proposed one.
+            ExtensionRefused: with everything that is wrong with it by now.
+        """
+        async with self._held(request_id, caller) as (requests, request):
+            tx = requests.tx
+            row = await tx.connection.fetchrow(
+                "UPDATE extension SET approved_by = $2, approved_at = $3 WHERE request_id = $1"
+                " RETURNING reason, explanation, new_due, proposed_by",
+                *(request_id, caller.key_id, tx.now),
+            )
+            if row is None:
+                raise NotReady("nobody has proposed an extension of this request")
+            reason, place, new_due, proposed_by = row
+            explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
+            self._judge(request, Extension(tx.now, reason, explanation, new_due, proposed_by, caller.key_id))
+            words = {"reason": self._letters.reason(reason), "explanation": explanation}
+            return (await requests.apply(request.extend(new_due, reason, words, tx.now, proposed_by))).due_on
+
+    @asynccontextmanager
+    async def _held(self, request_id: UUID, caller: Caller) -> AsyncIterator[tuple[Requests, Request]]:
+        """The request, locked; written when the block ends."""
+        async with self._unit_of_work.begin() as tx:
+            requests = await Requests.locked(tx, self._letters, [request_id], caller.actor)
+            yield requests, _visible(requests.get(request_id), caller)
+            await requests.save()
+
+    def _arrival(self, request: Request, correction: ArrivalCorrection, requests: Requests) -> Arrival:
+        received_at, country = correction.received_at, correction.country
+        if received_in_the_future(received_at, requests.tx.now):
+            raise BadRequest("received_at lies in the future; give the instant at which it arrived")
+        if received_in_the_future(received_at, request.accepted_at):
+            raise BadRequest("received_at lies after the request was entered here; it was here by then")
+        zones = self._policy.zones_of(country) if country else request.zones
+        arrival = Arrival(received_at, zones, self._policy.calendar_of(country) if country else request.calendar)
+        if arrival == request.arrival:
+            raise BadRequest("nothing would change: this is the arrival that is on file")
+        return arrival
+
+    def _judge(self, request: Request, extension: Extension, *allowed: ExtensionFlaw) -> None:
+        """Raises ``ExtensionRefused`` with every flaw but those allowed."""
+        request.must_be_ours()
+        request.must_allow("extend")
+        found = flaws(extension, limits(request.arrival, self._policy), self._policy, already_extended=request.extended)
+        wrong = [flaw for flaw in found if flaw not in allowed]
+        for flaw in wrong:
+            EXTENSIONS_REFUSED.labels(flaw).inc()
+        if wrong:
+            raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")
+
+
+def _visible(request: Request | None, caller: Caller) -> Request:
+    if request is None or (caller.role != "privacy" and request.key_id != caller.key_id):
+        raise NotFound("no such request for this key")
+    return request

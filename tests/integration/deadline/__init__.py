@@ -1,0 +1,1 @@
+"""Parts of the product against real servers."""

@@ -1,0 +1,207 @@
+"""The deadline service on a database of the test's own: it hears events, time passes, and what came of it is read."""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from pydantic import TypeAdapter
+from uuid_utils.compat import uuid7
+
+from services.deadline.handlers import Deadlines
+from services.deadline.settings import DeadlineSettings
+from services.deadline.sweep import Source, Sweep, milestones
+from shared.app.service import Service
+from shared.domain import events
+from shared.domain.events import Event, RequestClosed, RequestReceived, type_of
+from shared.domain.operations import Operation, Stages, Step
+from shared.domain.rights import Outcome
+from shared.domain.time_limit import Arrival, due_on
+from shared.domain.time_limit_policy import read_policy
+from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.messaging.progress import loop_of
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.liveness import Heartbeats
+from shared.storage.keyring import Keyring
+from shared.storage.postgres import PostgresSettings, connect_pool
+from shared.storage.vault import Vault
+from tests.fixtures.engine import SetClock
+from tests.fixtures.events import a
+
+POLICY = read_policy()
+ARRIVED = datetime(2026, 3, 5, 9, tzinfo=UTC)  # due Saturday 4 April, by law Tuesday 7 April
+PLANS: dict[Operation, Stages] = {
+    Operation.ESCALATE: ((Step("ticketing", Operation.ESCALATE),),),
+    Operation.FLAG: ((Step("crm", Operation.FLAG),),),
+}
+
+
+class Harness:
+    """One instance of the service; ``said()``, ``tickets()``, ``clock()`` and ``evidence()`` are what came of it."""
+
+    def __init__(self, unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments, clock: SetClock) -> None:
+        self.unit_of_work = unit_of_work
+        self.fulfilments = fulfilments
+        self.pool = unit_of_work.pool
+        self.time = clock
+        self._service = Service("deadline")
+        Deadlines(POLICY, fulfilments).subscribe(self._service)
+
+    @property
+    def now(self) -> datetime:
+        """The time that was set."""
+        return self.time.at
+
+    def at(self, instant: datetime | None = None, **since_arrival: float) -> None:
+        """Sets the time: to an instant, or to so much after ``ARRIVED``."""
+        self.time.at = instant or ARRIVED + timedelta(**since_arrival)
+
+    async def hears(self, *heard: Event) -> None:
+        """Handles events in one transaction, those of one type together."""
+        async with self.unit_of_work.begin() as tx:
+            for kind, group in groupby(heard, key=type):
+                batch = list(group)
+                for subscription in self._service.subscriptions[type_of(kind)]:
+                    if not subscription.rights or batch[0].right in subscription.rights:
+                        await subscription.handler(batch, tx)
+
+    async def receives(self, **said: Any) -> RequestReceived:
+        """Hears of one request."""
+        (event,) = await self.receives_many(1, **said)
+        return event
+
+    async def receives_many(self, number: int, **said: Any) -> list[RequestReceived]:
+        """Hears of so many requests; each is due when intake would say that it is."""
+        usual: dict[str, Any] = {"occurred_at": ARRIVED, "received_at": ARRIVED, "calendar": "DE-BE"}
+        known = usual | {"zones": ("Europe/Berlin", "America/New_York")} | said
+        arrival = Arrival(known["received_at"], known["zones"], known["calendar"])
+        heard = [a(RequestReceived, **known) for _ in range(number)]
+        day = due_on(arrival, heard[0].right, heard[0].scope, POLICY, heard[0].role)
+        heard = [event.model_copy(update={"due_on": day}) for event in heard]
+        await self.hears(*heard)
+        return heard
+
+    async def verifies(self, *requests: RequestReceived) -> None:
+        """Hears that it is proven who asks."""
+        await self.hears(*(a(events.RequestVerified, request) for request in requests))
+
+    async def asks(self, request: RequestReceived, days: float = 1, **said: Any) -> events.QuestionSent:
+        """Hears of a question to the requester, so many days after ``ARRIVED``."""
+        at = ARRIVED + timedelta(days=days)
+        question = a(events.QuestionSent, request, question_id=uuid7(), **{"asked_at": at, "occurred_at": at} | said)
+        await self.hears(question)
+        return question
+
+    async def answers(self, question: events.QuestionSent, at: datetime) -> None:
+        """Hears of the answer to a question."""
+        await self.hears(a(events.QuestionAnswered, question, answered_at=at))
+
+    async def closes(
+        self, *requests: RequestReceived, days: float = 0, outcome: Outcome = Outcome.FULFILLED, **said: Any
+    ) -> None:
+        """Hears that requests were answered, so many days after ``ARRIVED``."""
+        what = {"responded_at": ARRIVED + timedelta(days=days), "outcome": outcome} | said
+        await self.hears(*(a(RequestClosed, request, **what) for request in requests))
+
+    async def extends(self, request: RequestReceived, day: date) -> None:
+        """Hears that two persons have extended the time limit to that day."""
+        await self.hears(a(events.RequestExtended, request, due_on=day))
+
+    async def redates(self, request: RequestReceived, day: date, **said: Any) -> None:
+        """Hears that the receipt was corrected, or the policy has changed."""
+        what = {"cause": "receipt_corrected", "due_on": day} | said
+        await self.hears(a(events.RequestRedated, request, **what))
+
+    async def reopens(self, request: RequestReceived, question: events.QuestionSent, at: datetime, day: date) -> None:
+        """Hears that an answer came after the closure."""
+        event = a(events.RequestReopened, request, question_id=question.question_id, answered_at=at, due_on=day)
+        await self.hears(event)
+
+    def sweep(self, batch: int = 1_000, heartbeats: Heartbeats | None = None) -> Sweep:
+        """A sweep; by default everything was heard that is on the bus."""
+        if heartbeats is None:
+            heartbeats = Heartbeats()
+            heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
+        return Sweep(self.unit_of_work, POLICY, DeadlineSettings(batch=batch), self.fulfilments, heartbeats)
+
+    async def sweeps(self, source: Source = milestones, batch: int = 1_000) -> int:
+        """Sweeps a source until nothing is due; returns how many rows were looked at."""
+        sweep, looked_at = self.sweep(batch), 0
+        while found := await sweep.tick(source):
+            looked_at += found
+        return looked_at
+
+    async def said(self) -> dict[UUID, list[str]]:
+        """What was said of each request, in few words."""
+        found: dict[UUID, list[str]] = defaultdict(list)
+        for row in await self.pool.fetch("SELECT value FROM outbox ORDER BY position"):
+            event = TypeAdapter(events.AnyEvent).validate_json(row["value"])
+            found[event.request_id].append(_words(event))
+        return dict(found)
+
+    async def details(self, operation: Operation = Operation.ESCALATE) -> list[dict[str, Any]]:
+        """The details of what waits to be worked, in the order in which it was opened."""
+        rows = await self.pool.fetch(
+            "SELECT f.details FROM fulfilment f JOIN task t USING (fulfilment_id)"
+            " WHERE t.operation = $1 AND t.state = 'ready' ORDER BY f.opened_at, f.details ->> 'level', t.task_id",
+            operation,
+        )
+        return [row[0] for row in rows]
+
+    async def tickets(self) -> list[str]:
+        """The levels of the tickets that wait to be opened."""
+        return [details["level"] for details in await self.details()]
+
+    async def clock(self, request: RequestReceived) -> asyncpg.Record:
+        """The row of a request's clock."""
+        row = await self.pool.fetchrow("SELECT * FROM clock WHERE request_id = $1", request.request_id)
+        assert row is not None
+        return row
+
+    async def evidence(self, action: str) -> list[dict[str, Any]]:
+        """The details of what is on record under an action."""
+        rows = await self.pool.fetch("SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action)
+        return [json.loads(row[0]) for row in rows]
+
+
+def _words(event: Event) -> str:
+    match event:
+        case events.DeadlineApproaching():
+            return f"approaching {event.days_left}"
+        case events.DeadlineOverdue():
+            return f"overdue {event.clock}"
+        case events.TargetMissed():
+            return event.target
+        case events.QuestionUnanswered():
+            return f"{event.notice} {event.days_open}"
+        case events.RetentionEnded():
+            return f"{'+'.join(event.systems)} {event.due_on}"
+    return type_of(type(event))
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    """The time of the test."""
+    clock = SetClock()
+    clock.at = ARRIVED
+    return clock
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections of the service."""
+    async with await connect_pool(PostgresSettings(dsn=database, pool_size=4), ServiceName.DEADLINE) as pool:
+        yield pool
+
+
+@pytest.fixture
+def deadline(pool: asyncpg.Pool, clock: SetClock, keys: Keyring) -> Harness:
+    """The service, with a system for tickets and a CRM."""
+    return Harness(UnitOfWorkFactory(pool, ServiceName.DEADLINE, clock, Vault(keys)), Fulfilments(PLANS), clock)

@@ -1,0 +1,180 @@
+"""Deferred erasures: what a system had to keep is released once its day is over and the request answered."""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.deadline import statistics
+from services.deadline.deferrals import over
+from services.deadline.sweep import deferrals
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided, TaskReport
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Outcome, Right
+from shared.runtime import disclosure, metrics
+from tests.fixtures.events import a
+from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
+
+ZONE = ZoneInfo(POLICY.commitment.controller_zone)
+UNTIL = date(2026, 9, 30)
+OVER = over(UNTIL, ZONE)
+
+
+def report(outcome: TaskOutcome | None, system: str, **said: object) -> TaskReport:
+    what = {"task_id": uuid7(), "system": system, "operation": Operation.ERASE, "outcome": outcome}
+    return TaskReport.model_validate(what | said)
+
+
+def kept(system: str = "billing", until: date | None = UNTIL) -> TaskReport:
+    return report(TaskOutcome.RETAINED, system, ground="tax_law", until=until, found=3, remaining=3)
+
+
+def erased(system: str = "billing") -> TaskReport:
+    return report(TaskOutcome.ERASED, system, found=3, changed=3)
+
+
+async def tells(deadline: Harness, request: RequestReceived, *reports: TaskReport) -> None:
+    await deadline.hears(a(FulfilmentCompleted, request, operation=Operation.ERASE, tasks=reports))
+
+
+async def erasure(deadline: Harness, *reports: TaskReport) -> RequestReceived:
+    """An erasure that was answered although these tasks kept something."""
+    request = await deadline.receives(right=Right.ERASURE)
+    await tells(deadline, request, *reports)
+    await deadline.closes(request, days=1)
+    return request
+
+
+async def states(deadline: Harness) -> dict[str, str]:
+    return {row[0]: row[1] for row in await deadline.pool.fetch("SELECT system, state FROM deferral ORDER BY system")}
+
+
+@pytest.mark.parametrize(
+    ("until", "zone", "instant"),
+    [
+        (date(2026, 9, 30), "Europe/Berlin", datetime(2026, 9, 30, 22, tzinfo=UTC)),
+        (date(2026, 12, 31), "America/New_York", datetime(2027, 1, 1, 5, tzinfo=UTC)),
+        (date(2028, 2, 28), "UTC", datetime(2028, 2, 29, tzinfo=UTC)),
+    ],
+)
+def test_a_day_is_kept_to_its_end_where_the_controller_is(until: date, zone: str, instant: datetime) -> None:
+    assert over(until, ZoneInfo(zone)) == instant
+
+
+async def test_what_was_kept_is_released_when_its_day_is_over_and_not_a_moment_before(deadline: Harness) -> None:
+    request = await erasure(deadline, kept("billing"), kept("archive"), erased("crm"))
+    deadline.at(OVER - timedelta(microseconds=1))
+    assert await deadline.sweeps(deferrals) == 0
+    deadline.at(OVER)
+    assert await deadline.sweeps(deferrals) == 2
+    assert await deadline.said() == {request.request_id: ["archive+billing 2026-10-01"]}
+    value = await deadline.pool.fetchval("SELECT convert_from(value, 'UTF8')::json ->> 'subject' FROM outbox")
+    assert value == str(request.subject)
+    assert await deadline.evidence("erasure.deferred") == [
+        {"system": system, "ground": "tax_law", "until": "2026-09-30", "state": "scheduled"}
+        for system in ("billing", "archive")
+    ]
+
+
+async def test_after_three_days_of_downtime_it_is_marked_late(deadline: Harness) -> None:
+    await erasure(deadline, kept())
+    deadline.at(OVER + timedelta(days=3))
+    await deadline.sweeps(deferrals)
+    due = {"systems": ["billing"], "due_on": "2026-10-01", "late": True}
+    assert await deadline.evidence("erasure.due") == [due]
+
+
+async def test_nothing_is_released_before_the_request_is_answered(deadline: Harness) -> None:
+    request = await deadline.receives(right=Right.ERASURE)
+    await deadline.pool.execute("DELETE FROM clock")
+    await tells(deadline, request, kept(until=date(2026, 3, 1)))  # heard before the request itself
+    await deadline.hears(request)
+    assert await deadline.sweeps(deferrals) == 0
+    await deadline.closes(request)
+    assert await deadline.sweeps(deferrals) == 1
+    assert len(await deadline.said()) == 1
+
+
+async def test_what_was_kept_beside_a_failure_is_known_although_a_person_closes_the_request(deadline: Harness) -> None:
+    request, retained = await deadline.receives(right=Right.ERASURE), kept()
+    failed = report(None, "crm", failure="refused")
+    await deadline.hears(a(FulfilmentBlocked, request, operation=Operation.ERASE, tasks=(retained, failed)))
+    await tells(deadline, request, retained, erased("crm"))
+    await deadline.closes(request)
+    assert await states(deadline) == {"billing": "scheduled"}
+    assert len(await deadline.evidence("erasure.deferred")) == 1
+
+
+async def test_what_is_erased_later_is_done_and_what_is_kept_again_is_scheduled_anew(deadline: Harness) -> None:
+    request = await erasure(deadline, first := kept("billing"), kept("archive"))
+    deadline.at(OVER)
+    await deadline.sweeps(deferrals)
+    await tells(deadline, request, erased("billing"), kept("archive", UNTIL + timedelta(days=365)))
+    assert await states(deadline) == {"archive": "scheduled", "billing": "done"}
+    await tells(deadline, request, first)  # an old report says nothing new
+    assert await states(deadline) == {"archive": "scheduled", "billing": "done"}
+    assert await deadline.evidence("erasure.executed") == [{"system": "billing", "outcome": "erased"}]
+    deadline.at(OVER + timedelta(days=365))
+    assert await deadline.sweeps(deferrals) == 1
+
+
+async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_then_held(deadline: Harness) -> None:
+    deadline.at(OVER)
+    request = await erasure(deadline, kept())
+    assert await deadline.sweeps(deferrals) == 1
+    await tells(deadline, request, kept())
+    assert await deadline.sweeps(deferrals) == 0
+    assert await states(deadline) == {"billing": "held"}
+
+
+async def test_what_is_held_waits_for_a_person_and_for_the_answer(deadline: Harness) -> None:
+    request = await deadline.receives(right=Right.ERASURE)
+    await tells(deadline, request, kept(until=None))
+    await deadline.hears(a(RetryDecided, request))
+    await deadline.closes(request)
+    deadline.at(days=9_000)
+    assert await deadline.sweeps(deferrals) == 0
+    assert await states(deadline) == {"billing": "held"}
+    await deadline.hears(a(RetryDecided, request))
+    assert await deadline.sweeps(deferrals) == 1
+    assert await deadline.evidence("erasure.let_go") == [{"system": "billing"}]
+
+
+@pytest.mark.parametrize("heard_first", [True, False])
+async def test_a_withdrawn_request_erases_nothing_later(deadline: Harness, *, heard_first: bool) -> None:
+    request = await deadline.receives(right=Right.ERASURE)
+    if heard_first:
+        await tells(deadline, request, kept())
+    await deadline.closes(request, outcome=Outcome.WITHDRAWN)
+    if not heard_first:
+        await tells(deadline, request, kept())
+    assert await states(deadline) == {}
+
+
+async def test_deferred_erasures_are_counted_by_system_and_state_and_hidden_where_they_are_few(
+    deadline: Harness,
+) -> None:
+    today = ARRIVED.astimezone(ZONE).date()
+    for days, number in {31: 5, 29: 1, -1: 2, -2: 3}.items():
+        for _ in range(number):
+            await erasure(deadline, kept(until=today + timedelta(days=days)))
+    await erasure(deadline, kept("archive", until=None))
+    await tells(deadline, await erasure(deadline, kept("archive")), erased("archive"))
+    async with deadline.pool.acquire() as connection:
+        await statistics.count(connection, ARRIVED, POLICY)
+    exact = {
+        (system, state): metrics.PEOPLE.get_sample_value("dsr_erasures_deferred", {"system": system, "state": state})
+        for system in ("billing", "archive")
+        for state in statistics.DEFERRED_STATES
+    }
+    assert {place: number for place, number in exact.items() if number} == {
+        ("billing", "scheduled"): 5,
+        ("billing", "due_in_30_days"): 1,
+        ("billing", "due"): 2,
+        ("billing", "late"): 3,
+        ("archive", "held"): 1,
+    }
+    public = disclosure.everybody()
+    assert public.get_sample_value("dsr_erasures_deferred", {"system": "billing", "state": "scheduled"}) == 5
+    assert public.get_sample_value("dsr_erasures_deferred", {"system": "billing", "state": "late"}) is None

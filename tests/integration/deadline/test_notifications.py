@@ -1,0 +1,219 @@
+"""What people see elsewhere of open requests: tickets, the flag in the CRM, the digest and the daily alert."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.deadline import notifications, repository
+from services.deadline.sweep import SOURCES
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.fulfilment import queue as tasks
+from shared.fulfilment.store import Completed
+from shared.runtime.liveness import Heartbeats
+from tests.integration.deadline.conftest import ARRIVED, Harness
+
+LEASE = timedelta(seconds=30)
+
+
+async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.Claim:
+    async with deadline.pool.acquire() as connection:
+        (claimed,) = await tasks.claim(connection, (system, operation), 1, deadline.now, LEASE)
+    return claimed
+
+
+async def flagged(deadline: Harness, claimed: tasks.Claim) -> None:
+    """A worker has set the flag."""
+    done = Completed(
+        *(claimed.fulfilment_id, claimed.request_id, claimed.subject_ref, Right(claimed.right), Operation.FLAG),
+        claimed.details,
+        reports=(),
+    )
+    async with deadline.unit_of_work.begin() as tx:
+        conclusion = tasks.Conclusion(claimed, "done", {"outcome": "no_match"}, None, deadline.now)
+        await tasks.conclude(tx.connection, [conclusion], deadline.now)
+        await notifications.flagged(deadline.fulfilments, [done], tx)
+
+
+async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(deadline: Harness) -> None:
+    done = Completed(
+        uuid7(), uuid7(), uuid7(), Right.ACCESS, Operation.ESCALATE, {"level": "overdue_commitment"}, reports=()
+    )
+    async with deadline.unit_of_work.begin() as tx:
+        await notifications.escalated(deadline.fulfilments, [done], tx)
+    assert await deadline.evidence("deadline.escalated") == [{"level": "overdue_commitment", "systems": []}]
+
+
+async def test_a_ticket_that_may_exist_is_resolved_with_the_answer(deadline: Harness) -> None:
+    warned, quiet = await deadline.receives_many(2)
+    deadline.at(days=28)
+    await deadline.sweeps()
+    await deadline.closes(quiet, days=28)  # its warning is withdrawn before anybody saw it
+    assert (await claim(deadline, "ticketing", Operation.ESCALATE)).request_id == warned.request_id
+    await deadline.closes(warned, days=28)
+    assert await deadline.details() == [{"level": "resolved", "outcome": "fulfilled"}]
+
+
+async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_answer(deadline: Harness) -> None:
+    requests = await deadline.receives_many(2)
+    await deadline.verifies(*requests)
+    deadline.at(minutes=15)
+    await deadline.sweeps()
+    assert await deadline.details(Operation.FLAG) == [{"open": True}] * 2
+    claimed = await claim(deadline, "crm", Operation.FLAG)
+    await deadline.closes(*requests)
+    assert await deadline.details(Operation.FLAG) == [{"open": False}]  # the other one was never begun
+    assert claimed.request_id in {request.request_id for request in requests}
+
+
+async def test_a_flag_is_for_what_is_still_open_after_a_quarter_of_an_hour(deadline: Harness) -> None:
+    quick, slow, not_proven = await deadline.receives_many(3)
+    await deadline.verifies(quick, slow)
+    deadline.at(minutes=14)
+    assert await deadline.sweeps() == 0
+    await deadline.closes(quick)
+    deadline.at(minutes=15)
+    assert await deadline.sweeps() == 1
+    rows = await deadline.pool.fetch("SELECT request_id, due_on FROM fulfilment")
+    assert [tuple(row) for row in rows] == [(slow.request_id, slow.due_on)]
+    deadline.at(days=20)
+    assert await deadline.sweeps() == 0  # once, and nothing else has come
+    assert await deadline.said() == {}
+    assert (await deadline.clock(not_proven))["flag_at"] is None
+
+
+async def test_a_flag_is_set_once_whatever_becomes_of_the_dates(deadline: Harness) -> None:
+    event = await deadline.receives()
+    deadline.at(days=28)
+    await deadline.sweeps()
+    await deadline.verifies(event)
+    deadline.at(days=28, minutes=15)
+    await deadline.sweeps()
+    await deadline.redates(event, ARRIVED.date(), received_at=ARRIVED - timedelta(days=20))
+    await deadline.sweeps()
+    assert await deadline.details(Operation.FLAG) == [{"open": True}]
+    assert await deadline.tickets() == ["approaching_3d", "overdue_statutory"]
+
+
+async def test_a_flag_that_another_worker_was_setting_meanwhile_is_taken_away_once_more(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.verifies(event)
+    deadline.at(minutes=15)
+    await deadline.sweeps()
+    await claim(deadline, "crm", Operation.FLAG)
+    await deadline.closes(event)
+    await flagged(deadline, await claim(deadline, "crm", Operation.FLAG))
+    assert await deadline.details(Operation.FLAG) == [{"open": False}]
+
+
+async def test_the_digest_counts_by_right_once_a_day_however_long_the_service_was_away(deadline: Harness) -> None:
+    await deadline.receives(received_at=ARRIVED - timedelta(days=25))
+    await deadline.receives(received_at=ARRIVED - timedelta(days=40), right=Right.ERASURE)
+    _, done = await deadline.receives_many(2)
+    await deadline.closes(done)
+    sweep = deadline.sweep()
+    deadline.at(datetime(2026, 3, 5, 10, tzinfo=UTC))  # five in the morning in New York
+    assert not await sweep.say_daily("digest")
+    deadline.at(datetime(2026, 3, 5, 12, tzinfo=UTC))
+    assert [await sweep.say_daily("digest") for _ in range(3)] == [True, False, False]
+    deadline.at(datetime(2026, 3, 10, 12, tzinfo=UTC))
+    assert [await sweep.say_daily("digest") for _ in range(2)] == [True, False]
+    first, second = await deadline.details()
+    assert first["level"] == "digest"
+    assert first["lines"][0] == "access: 2 open, 1 due in 7 days, 0 overdue"
+    assert first["lines"][2] == "erasure: 1 open, 0 due in 7 days, 1 overdue"
+    assert first["lines"][-1] == "all: 3 open, 1 due in 7 days, 1 overdue"
+    assert len(first["lines"]) == len(Right) + 1
+    assert first != second
+
+
+def morning(days: int) -> datetime:
+    """Eight in the morning in New York, so many days after the receipt."""
+    return ARRIVED.replace(hour=13) + timedelta(days=days)
+
+
+async def alerts(deadline: Harness) -> list[list[str]]:
+    found = await deadline.details()
+    assert all((each["level"], each["escalate_to"]) == ("daily_page", ["dpo", "executive"]) for each in found)
+    return [each["lines"] for each in found]
+
+
+async def test_the_daily_alert_is_sent_once_a_day_while_a_request_is_nearly_due_or_overdue(deadline: Harness) -> None:
+    event = await deadline.receives()
+    await deadline.receives(received_at=ARRIVED + timedelta(days=9))
+    sent = []
+    for day in (26, 27, 28, 33):
+        deadline.at(morning(day))
+        sent.append([await deadline.sweep().say_daily("daily_page") for _ in range(2)])
+    assert sent == [[False, False], [True, False], [True, False], [True, False]]
+    assert await alerts(deadline) == [
+        *[[f"{event.request_id}: due on 2026-04-04"]] * 2,
+        [f"{event.request_id}: was due on 2026-04-04"],
+    ]
+    await deadline.closes(event, days=33)
+    deadline.at(morning(34))
+    assert not await deadline.sweep().say_daily("daily_page")
+
+
+async def test_the_daily_alert_waits_for_its_hour_and_two_instances_send_one(deadline: Harness) -> None:
+    await deadline.receives()
+    deadline.at(morning(28).replace(hour=10))
+    assert not await deadline.sweep().say_daily("daily_page")
+    deadline.at(morning(28))
+    sent = await asyncio.gather(*(deadline.sweep().say_daily("daily_page") for _ in range(4)))
+    assert sorted(sent) == [False, False, False, True]
+    assert len(await alerts(deadline)) == 1
+
+
+async def test_the_daily_alert_lists_the_longest_due_and_counts_the_others(deadline: Harness) -> None:
+    await deadline.receives_many(notifications.LISTED + 6)
+    longest = await deadline.receives(received_at=ARRIVED - timedelta(days=3))
+    deadline.at(morning(28))
+    assert await deadline.sweep().say_daily("daily_page")
+    (lines,) = await alerts(deadline)
+    assert len(lines) == notifications.LISTED + 1
+    assert lines[0] == f"{longest.request_id}: was due on 2026-04-01"
+    assert lines[-1] == "and 7 more"
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (repository.OPEN_BY_RIGHT, (ARRIVED, ARRIVED + notifications.SOON)),
+        (repository.NEAREST, (["access"], ARRIVED, ARRIVED.date(), ARRIVED, 100)),
+        (repository.NUMBER_DUE, (["access"], ARRIVED, ARRIVED.date())),
+    ],
+)
+async def test_what_is_said_daily_reads_what_is_open_and_not_what_was_answered(
+    deadline: Harness, query: str, values: tuple[Any, ...]
+) -> None:
+    await deadline.receives_many(100)
+    await deadline.pool.execute("UPDATE clock SET responded_at = received_at")
+    await deadline.receives()
+    await deadline.pool.execute("VACUUM ANALYZE clock")
+    plan = await deadline.pool.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *values)
+    text = plan if isinstance(plan, str) else json.dumps(plan)
+    assert "clock_open" in text
+    assert "Seq Scan" not in text
+
+
+async def test_a_sweep_writes_what_is_said_daily_when_nothing_else_is_due(
+    deadline: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deadline.receives()
+    deadline.at(morning(28))
+    stopping, heartbeats, beats = asyncio.Event(), Heartbeats(), []
+
+    def beat(loop: str) -> None:
+        beats.append(loop)
+        if len(beats) > len(SOURCES):  # it rests
+            stopping.set()
+
+    monkeypatch.setattr(heartbeats, "beat", beat)
+    async with asyncio.timeout(10):
+        await deadline.sweep(heartbeats=heartbeats).run(stopping)
+    assert sorted(await deadline.tickets()) == ["approaching_3d", "daily_page", "digest"]

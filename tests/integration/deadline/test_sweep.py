@@ -1,0 +1,178 @@
+"""What each source of the sweep promises: a thing is said once, in batches, shared by instances, at its cost alone."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.deadline import repository
+from services.deadline.sweep import Source, deferrals, milestones, questions, targets
+from shared.domain.events import FulfilmentCompleted, QuestionSent, RequestReceived, TaskReport
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Right
+from shared.runtime.liveness import Heartbeats
+from tests.fixtures.events import a
+from tests.integration.deadline.conftest import ARRIVED, Harness
+
+# 300 rows like the one that is there, due sixty days later.
+FILL = """
+INSERT INTO {table} SELECT (jsonb_populate_record(t, jsonb_build_object({key}, '{due}', t.{due} + interval '60 d'))).*
+FROM {table} t, generate_series(1, 300) n
+"""
+
+
+async def received(deadline: Harness, number: int) -> list[RequestReceived]:
+    return await deadline.receives_many(number)
+
+
+async def asked(deadline: Harness, number: int) -> list[RequestReceived]:
+    requests = await deadline.receives_many(number)
+    at = ARRIVED + timedelta(days=1)
+    await deadline.hears(*(a(QuestionSent, each, question_id=uuid7(), asked_at=at) for each in requests))
+    return requests
+
+
+async def kept(deadline: Harness, number: int) -> list[RequestReceived]:
+    requests = await deadline.receives_many(number, right=Right.ERASURE)
+    report: dict[str, Any] = {"system": "billing", "operation": Operation.ERASE, "outcome": TaskOutcome.RETAINED}
+    await deadline.hears(
+        *(
+            a(
+                FulfilmentCompleted,
+                each,
+                operation=Operation.ERASE,
+                tasks=[TaskReport(task_id=uuid7(), until=date(2026, 4, 23), **report)],
+            )
+            for each in requests
+        )
+    )
+    await deadline.closes(*requests)
+    return requests
+
+
+@dataclass(frozen=True)
+class Case:
+    """A source; how rows of it come to be; when the first is due, when all; and what is said of each row then."""
+
+    sweep: Source
+    prepare: Callable[[Harness, int], Awaitable[list[RequestReceived]]]
+    first_at: datetime
+    said_first: list[str]
+    said: list[str]
+    query: str
+    index: str
+    table: str
+    key: str
+    due: str
+
+
+FIVE = ["approaching 7", "approaching 3", "approaching 1", "overdue commitment", "overdue statutory"]
+FOUR = ["triage", "question_sent", "collection", "review"]
+LATE = ARRIVED + timedelta(days=50)
+RELEASED = ["billing 2026-04-24"]
+REQUEST, QUESTION = "'request_id', gen_random_uuid()", "'question_id', gen_random_uuid()"
+CASES = [
+    Case(
+        *(milestones, received, datetime(2026, 3, 27, 23, tzinfo=UTC), FIVE[:1], FIVE),
+        *(repository.DUE_MILESTONES, "clock_next_milestone", "clock", REQUEST, "next_milestone_at"),
+    ),
+    Case(
+        *(targets, received, datetime(2026, 3, 9, 23, 5, tzinfo=UTC), FOUR[:1], FOUR),
+        *(repository.DUE_TARGETS, "clock_next_target", "clock", REQUEST, "next_target_at"),
+    ),
+    Case(
+        *(questions, asked, datetime(2026, 3, 13, 4, tzinfo=UTC), ["reminder 7"], ["last_notice 49"]),
+        *(repository.DUE_QUESTIONS, "question_next_notice", "question", QUESTION, "next_notice_at"),
+    ),
+    Case(
+        *(deferrals, kept, datetime(2026, 4, 24, 4, tzinfo=UTC), RELEASED, RELEASED),
+        *(repository.DUE_DEFERRALS, "deferral_due", "deferral", "'system', 'system ' || n", "due_at"),
+    ),
+]
+every_source = pytest.mark.parametrize("case", CASES, ids=lambda case: case.sweep.__name__)
+
+
+@every_source
+async def test_after_weeks_of_downtime_everything_is_said_once(deadline: Harness, case: Case) -> None:
+    requests = await case.prepare(deadline, 5)
+    deadline.at(LATE)
+    assert await deadline.sweeps(case.sweep) == 5
+    assert await deadline.sweeps(case.sweep) == 0
+    assert await deadline.said() == {request.request_id: case.said for request in requests}
+
+
+@every_source
+async def test_a_clock_that_jumps_back_says_nothing_again(deadline: Harness, case: Case) -> None:
+    (request,) = await case.prepare(deadline, 1)
+    for now in (case.first_at, ARRIVED, case.first_at, case.first_at + timedelta(minutes=1)):
+        deadline.at(now)
+        await deadline.sweeps(case.sweep)
+    assert await deadline.said() == {request.request_id: case.said_first}
+
+
+@every_source
+async def test_two_instances_at_once_share_the_rows(deadline: Harness, case: Case) -> None:
+    requests = await case.prepare(deadline, 60)
+    deadline.at(LATE)
+    looked_at = await asyncio.gather(*(deadline.sweeps(case.sweep, batch=5) for _ in range(2)))
+    assert min(looked_at) > 0
+    assert sum(looked_at) == 60
+    assert await deadline.said() == {request.request_id: case.said for request in requests}
+
+
+@every_source
+async def test_a_batch_is_never_larger_than_the_settings_say(deadline: Harness, case: Case) -> None:
+    await case.prepare(deadline, 5)
+    deadline.at(LATE)
+    sweep = deadline.sweep(batch=2)
+    assert [await sweep.tick(case.sweep) for _ in range(4)] == [2, 2, 1, 0]
+
+
+@every_source
+async def test_a_sweep_that_breaks_off_has_said_nothing_and_the_next_says_all(deadline: Harness, case: Case) -> None:
+    (request,) = await case.prepare(deadline, 1)
+    deadline.at(LATE)
+    await deadline.pool.execute("ALTER TABLE outbox RENAME TO outbox_away")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await deadline.sweep().tick(case.sweep)
+    await deadline.pool.execute("ALTER TABLE outbox_away RENAME TO outbox")
+    await deadline.sweeps(case.sweep)
+    assert await deadline.said() == {request.request_id: case.said}
+
+
+@every_source
+async def test_a_sweep_reads_what_is_due_and_not_what_is_open(deadline: Harness, case: Case) -> None:
+    await case.prepare(deadline, 1)
+    await deadline.pool.execute(FILL.format(table=case.table, key=case.key, due=case.due))
+    await deadline.pool.execute(f"VACUUM ANALYZE {case.table}")
+    plan = await deadline.pool.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {case.query}", case.first_at, 1_000)
+    text = plan if isinstance(plan, str) else json.dumps(plan)
+    assert case.index in text
+    assert "Seq Scan" not in text
+    assert not re.search(r'"Rows Removed by Filter": [1-9]', text)
+    deadline.at(case.first_at)
+    assert await deadline.sweeps(case.sweep) == 1
+
+
+async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    await asked(deadline, 3)
+    deadline.at(days=22)
+    stopping, heartbeats, beats = asyncio.Event(), Heartbeats(), []
+
+    def beat(loop: str) -> None:
+        beats.append(loop)
+        if len(beats) == 8:  # four sources, twice
+            stopping.set()
+
+    monkeypatch.setattr(heartbeats, "beat", beat)
+    async with asyncio.timeout(10):
+        await deadline.sweep(batch=1, heartbeats=heartbeats).run(stopping)
+    assert beats == ["sweep"] * 8
+    assert len(await deadline.said()) == 2
