@@ -34,7 +34,7 @@ from services.deadline.deferrals import INCIDENT
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, RetentionEnded, TargetMissed
-from shared.domain.time_limit import receipt_date
+from shared.domain.time_limit import arrival_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
 from shared.fulfilment.fulfilments import Fulfilments
@@ -229,7 +229,7 @@ def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:
 
 
 def _say_notice(tx: UnitOfWork, clock: Clock, question: AskedQuestion, due: Due, zone: ZoneInfo) -> None:
-    asked, open_since = question.suspension.question, receipt_date(question.suspension.asked_at, clock.zones)
+    asked, open_since = question.suspension.question, arrival_date(question.suspension.asked_at, clock.zones)
     days_open = (tx.now.astimezone(zone).date() - open_since).days
     detail: dict[str, JsonValue] = {"question": asked, "notice": due.name, "days_open": days_open}
     tx.log_evidence(clock.request_id, "deadline.question_unanswered", detail)

@@ -11,16 +11,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import ClassVar, Protocol, assert_never
+from typing import ClassVar, assert_never
 from uuid import UUID
 
 import orjson
 from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable
-from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import CAN, NotSearched, Pending, Receipt, Result, Task
+from shared.downstreams.contract import Downstream, NotSearched, Pending, Receipt, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import task_metrics
 from shared.fulfilment.fulfilments import Fulfilments
@@ -35,19 +34,6 @@ from shared.storage.postgres import AGAIN, AWAY
 from shared.storage.vault import Sealing, SubjectData, encode_identities
 
 log = logging.getLogger(__name__)
-
-
-class Downstream(Protocol):
-    """The adapter that a desk calls, and what its system needs to be searched by."""
-
-    @property
-    def system(self) -> str: ...
-
-    @property
-    def needs(self) -> frozenset[IdentityType]: ...
-
-    @property
-    def adapter(self) -> object: ...
 
 
 class UnforeseenError(Refused):
@@ -71,14 +57,14 @@ class Worker:
     ) -> None:
         self._downstream = downstream
         self._operation = operation
-        self._step = (downstream.system, operation.value)
+        self._step = (downstream.name, operation.value)
         self._transactions = unit_of_work
         self._fulfilments = fulfilments
         self._conclude = conclude
         self._settings = settings
         self._tracing = tracing
         self._lease = timedelta(seconds=settings.lease_seconds)
-        self._call = getattr(downstream.adapter, CAN[operation][1])
+        self._call = downstream.operate(operation)
         self._wakeup = fulfilments.wakeup(self._step)
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
@@ -130,17 +116,15 @@ class Worker:
         return [results[claim.task_id] for claim in claims]
 
     def _task(self, claim: Claim, statement: SubjectData) -> Task:
-        details: dict[str, JsonValue] = {**claim.details, "right": claim.right}
-        if statement.changes:
-            details["changes"] = [dict(change) for change in statement.changes]
         return Task(
             task_id=claim.task_id,
             request_id=claim.request_id,
             subject_ref=claim.subject_ref,
-            system=self._downstream.system,
+            system=self._downstream.name,
             operation=self._operation,
             identities=statement.identities,
-            details=details,
+            changes=statement.changes,
+            details={**claim.details, "right": claim.right},
             attempt=claim.attempt,
             progress=claim.progress,
             due_on=claim.due_on,

@@ -65,12 +65,11 @@ def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
     api = describe()
     if probes:
         api.include_router(probes)
-    app = Starlette(routes=[*submissions.direct(), Mount("", api)], exception_handlers=HANDLERS)
-    app.state.services = api.state.services = Services(
+    services = api.state.services = Services(
         unit_of_work,
         running.tracing,
         ApiKeys(unit_of_work.pool),
         Submissions(unit_of_work, policy, required),
         UseCases(unit_of_work, policy, Letters(), required),
     )
-    return app
+    return Starlette(routes=[*submissions.direct(services), Mount("", api)], exception_handlers=HANDLERS)

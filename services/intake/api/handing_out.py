@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Response
 
 from services.intake import documents_out
 from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.api.requests import view
+from services.intake.api.views import view
 from services.intake.errors import NotFound, NotReady
 from services.intake.problems import documented
 from shared.domain.errors import Shredded

@@ -130,7 +130,7 @@ class BusAdapter:
         self._clock = clock
 
     async def close(self) -> None:
-        """Nothing to close either."""
+        """Nothing to close: the producer belongs to the service."""
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Take each task one step further by the replies that have come."""

@@ -11,7 +11,7 @@ import httpx
 from pydantic import JsonValue
 
 from shared.domain.clock import Clock
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.errors import ForeignHit, Refused, ResidueFound, Unavailable
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.downstreams.opendsr.processor import Processor
@@ -122,8 +122,8 @@ class OpenDsrAdapter:
             return found
         if found == 0:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        if found > self._settings.max_rows:
-            raise BlastRadius(f"{self._system} holds {found} results, more than max_rows = {self._settings.max_rows}")
+        if excess := self._settings.excess(rows=found):
+            return excess
         erasure = await self._ask(task, RequestType.ERASURE, "erase", submitted)
         if isinstance(erasure, Pending):
             return erasure

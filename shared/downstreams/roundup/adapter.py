@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, Misconfigured, Refused, Unavailable
+from shared.domain.errors import Misconfigured, Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
@@ -142,7 +142,7 @@ class RoundupAdapter:
             await save_progress({key: {"people": list(one.ids)} for key, one in new.items()})
 
         async def tell(one: Found) -> Result:
-            await amendment.amend(self._tracker, one.task.operation, one.task.details, one.ids)
+            await amendment.amend(self._tracker, one.task, one.ids)
             count = len(one.ids)
             return Receipt(
                 one.task.task_id, TaskOutcome.AMENDED, found=count, changed=count, by_category={"account": count}
@@ -166,12 +166,8 @@ class RoundupAdapter:
             except Refused as failure:
                 found[task.task_id] = failure
                 continue
-            if len(people) > self._settings.max_people:
-                found[task.task_id] = BlastRadius(
-                    f"{self._system}: {len(people)} users, more than max_people = {self._settings.max_people}"
-                )
-                continue
-            found[task.task_id] = Found(task, people, noted or [person.id for person in people])
+            excess = self._settings.excess(people=len(people))
+            found[task.task_id] = excess or Found(task, people, noted or [person.id for person in people])
         return found
 
     async def _records(self, found: Mapping[UUID, Found | Failure]) -> Mapping[UUID, Records]:
@@ -192,11 +188,8 @@ class RoundupAdapter:
         new = {key: plans[key].lacking(some) for key, some in records.items()}
         failures: dict[UUID, Failure] = {}
         for key, some in records.items():
-            rows = sum(map(len, some.values()))
-            if rows > self._settings.max_rows:
-                failures[key] = BlastRadius(
-                    f"{self._system}: {rows} records, more than max_rows = {self._settings.max_rows}"
-                )
+            if excess := self._settings.excess(rows=sum(map(len, some.values()))):
+                failures[key] = excess
         grown = {key: some for key, some in new.items() if key not in failures and any(some.values())}
         rows_before = await erasure.history(self._tracker, grown.values()) or {}
         plans |= {key: plans[key].plus(some, rows_before) for key, some in grown.items()}
