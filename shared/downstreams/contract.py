@@ -21,6 +21,7 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue
 
 from shared.domain.errors import Refused, Unavailable
+from shared.domain.events import TaskReport
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 
@@ -85,6 +86,11 @@ class Receipt:
     not_searched: Unsearched | None = None
     identities: tuple[Identity, ...] = ()
     records: tuple[Record, ...] = ()
+
+    def report(self, system: str, operation: Operation) -> TaskReport:
+        """What may be told of it: the counts, and nothing of whom or what it found."""
+        counts = {name: getattr(self, name) for name in TaskReport.model_fields if hasattr(self, name)}
+        return TaskReport(system=system, operation=operation, **counts)
 
     @classmethod
     def counted(cls, task: Task, outcome: TaskOutcome, counts: Mapping[str, int]) -> Self:

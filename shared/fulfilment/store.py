@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
+from enum import StrEnum
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -11,6 +12,15 @@ from shared.domain.events import FulfilmentCompleted, TaskReport
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
+
+
+class FulfilmentState(StrEnum):
+    """Where a fulfilment stands; one that is ``BLOCKED`` waits for somebody to say how it goes on."""
+
+    OPEN = "open"
+    BLOCKED = "blocked"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +58,9 @@ class Completed:
         """What the receipts amount to."""
         return outcome_of(self.reports)
 
-    def event(self, now: datetime, package_id: UUID | None = None) -> FulfilmentCompleted:
+    def event(self, package_id: UUID | None = None) -> FulfilmentCompleted:
         """What to say of it on the bus."""
-        return FulfilmentCompleted(
-            request_id=self.request_id,
-            occurred_at=now,
-            right=self.right,
-            operation=self.operation,
-            outcome=self.outcome,
-            tasks=self.reports,
-            package_id=package_id,
-            deferred=self.deferred,
-        )
+        return FulfilmentCompleted.about(self, tasks=self.reports, package_id=package_id)
 
 
 Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
@@ -114,7 +115,7 @@ async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation
     return {row[0] for row in rows}
 
 
-async def end(tx: UnitOfWork, ids: Sequence[UUID], state: str) -> list[Completed]:
+async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
     """Ends fulfilments in that state; returns what is known of their tasks."""
     rows = await tx.connection.fetch(
         "UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1)"
@@ -129,10 +130,8 @@ async def end(tx: UnitOfWork, ids: Sequence[UUID], state: str) -> list[Completed
     )
     reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}
     for fulfilment_id, task_id, system, operation, receipt, failure in tasks:
-        counts = receipt or {"outcome": None}
-        reports[fulfilment_id].append(
-            TaskReport(task_id=task_id, system=system, operation=operation, failure=failure, **counts)
-        )
+        undone = {"task_id": task_id, "system": system, "operation": operation, "outcome": None, "failure": failure}
+        reports[fulfilment_id].append(TaskReport.model_validate(receipt or undone))
     return [
         Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
         for row in rows
