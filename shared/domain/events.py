@@ -4,6 +4,7 @@ A compatible change keeps the type; an incompatible one adds a class with the ne
 event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Annotated, ClassVar, Literal, Protocol, Self, get_args
@@ -76,6 +77,8 @@ class TaskReport(BaseModel):
     until: date | None = None
     failure: str | None = None
     not_searched: str | None = None
+    by_category: Mapping[str, int] = {}
+    reference: str | None = None
 
 
 class RequestReceived(Event):

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Header, Response
 from services.intake import documents_out
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import view
-from services.intake.errors import NotFound, NotReady
+from services.intake.errors import NotFound, NotReady, Unauthorised
 from services.intake.problems import documented
 from shared.domain.errors import Shredded
 from shared.downstreams.bus import identity_token
+from shared.downstreams.bus.identity_token import ClaimExpired, ClaimForged, ClaimMalformed
 from shared.downstreams.bus.messages import TaskIdentities
 
 router = APIRouter(tags=["results"])
@@ -48,7 +49,10 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     )
 
 
-@router.get("/v1/tasks/identities", responses=documented(Shredded))
+@router.get(
+    "/v1/tasks/identities",
+    responses=documented(Unauthorised, ClaimMalformed, ClaimForged, ClaimExpired, Shredded),
+)
 async def identities(
     token: Annotated[str, Header(alias=identity_token.CLAIM_HEADER, description="`claim` of the task, as it came")],
     caller: AnyCaller,

@@ -97,17 +97,13 @@ def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int) -> Rece
 
 
 def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask:
-    command = command_id(task.task_id, operation, _round(task))
+    command = command_id(task.task_id, operation, task.round)
     stored = task.progress.get(progress_key(operation))
     if stored is not None:
         reply = TaskReply.model_validate(stored, strict=False)
         if reply.command_id == command:
             return reply
     return Ask(operation, command)
-
-
-def _round(task: Task) -> int:
-    return cast("int", task.progress.get("round", 0))
 
 
 def _refusal(task: Task, reply: TaskReply) -> Refused:
@@ -139,7 +135,7 @@ class BusAdapter:
         for task, step in zip(tasks, steps, strict=True):
             match step:
                 case Failed(found=found):
-                    notes[task.task_id] = {"round": _round(task) + 1, "found": found}
+                    notes[task.task_id] = {"round": task.round + 1, "found": found}
                 case Ask(command=command):
                     notes[task.task_id] = {"asked": {"command": str(command), "times": _times_asked(task, command) + 1}}
                 case Receipt():
