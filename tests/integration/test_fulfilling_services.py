@@ -12,7 +12,6 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.plan import stages
 from shared.fulfilment.store import Completed
 from shared.storage.vault import Sealing
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
@@ -37,10 +36,7 @@ async def rows(harness: Harness, statement: str) -> list[tuple[object, ...]]:
 
 
 async def in_amendment(open_harness: OpenHarness) -> Harness:
-    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
-    systems = [system.declared for system in harness.systems.values()]
-    harness.unit_of_work.plans = {operation: stages(systems, operation) for operation in Operation}
-    return harness
+    return await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
 
 
 async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else(open_harness: OpenHarness) -> None:
@@ -114,7 +110,7 @@ async def test_a_withdrawn_export_drops_what_was_collected(open_harness: OpenHar
     event = await verified(harness, Right.ACCESS)
     withdrawn = a(RequestWithdrawn, about=event)
     async with harness.unit_of_work.begin() as tx:
-        await export.begin([event], tx)
+        await export.begin(harness.fulfilments, [event], tx)
         await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", b"[]")], tx.now)
     async with harness.unit_of_work.begin() as tx:
         await export.cancel([withdrawn], tx)
@@ -129,7 +125,7 @@ async def test_an_objection_is_in_force_in_our_own_list_at_once_and_by_fingerpri
     event = await verified(harness, Right.OBJECTION, EMAIL, PHONE, NAME, scope="direct_marketing")
     again = await verified(harness, Right.OBJECTION, EMAIL)
     async with harness.unit_of_work.begin() as tx:
-        await amendment.begin([event, again], tx)
+        await amendment.begin(harness.fulfilments, [event, again], tx)
     fingerprint = harness.unit_of_work.vault.keyring.fingerprint
     listed = {tuple(row) for row in await harness.pool.fetch("SELECT fingerprint, channel FROM suppression")}
     assert listed == {(fingerprint(EMAIL), "email"), (fingerprint(PHONE), "phone")}
@@ -145,13 +141,13 @@ async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
     harness = await in_amendment(open_harness)
     event = await verified(harness, Right.RESTRICTION, scope="accuracy_contested")
     async with harness.unit_of_work.begin() as tx:
-        await amendment.begin([event], tx)
+        await amendment.begin(harness.fulfilments, [event], tx)
         await amendment.finish([done(event, Operation.RESTRICT)], tx)
     assert await rows(harness, "SELECT request_id, lifted_at FROM restriction") == [(event.request_id, None)]
     clock.pass_by(days=10)
     decided = a(LiftDecided, about=event, due_on=DUE)
     async with harness.unit_of_work.begin() as tx:
-        await amendment.lift([decided], tx)
+        await amendment.lift(harness.fulfilments, [decided], tx)
         await amendment.finish([done(event, Operation.LIFT)], tx)
     assert await rows(harness, "SELECT lifted_at FROM restriction") == [(clock.now(),)]
     actions = await harness.actions(event.request_id)

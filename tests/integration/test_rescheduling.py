@@ -103,7 +103,7 @@ async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHa
     assert await harness.fulfilment_state(request) == "blocked"
     await hear(harness, redated(request))
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.retry(tx, [request])
+        await harness.fulfilments.retry(tx, [request])
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
