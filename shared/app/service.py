@@ -33,8 +33,9 @@ from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.replies import Replies
+from shared.fulfilment.store import Conclude
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
 from shared.messaging.consumer import Consumer
@@ -45,7 +46,7 @@ from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import Wakeup, run_periodically
+from shared.runtime.loops import run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool, reachable
@@ -80,7 +81,8 @@ class Service:
     def __init__(self, name: str) -> None:
         self.name = ServiceName(name)
         self.subscriptions: dict[str, list[Subscription]] = {}
-        self.conclusions: dict[Operation, fulfilment.Conclude] = {}
+        self.fulfilments = Fulfilments()
+        self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
         self._api: Api | None = None
 
@@ -89,7 +91,7 @@ class Service:
         rights = frozenset({right}) if right else frozenset()
         self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, rights))
 
-    def works(self, operation: Operation, *, concludes: fulfilment.Conclude) -> None:
+    def works(self, operation: Operation, *, concludes: Conclude) -> None:
         """Works the tasks of that operation; ``concludes`` is told of fulfilments whose every task is done."""
         self.conclusions[operation] = concludes
 
@@ -138,12 +140,12 @@ class Service:
                 wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
                 downstreams = Downstreams.load(settings.work.downstreams, wiring)
                 stack.push_async_callback(downstreams.close)
-            plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
-            for operation, stages in plans.items():
+                self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
+            for operation, stages in self.fulfilments.plans.items():
                 if not stages and operation not in ACCOMPANYING:  # without ticketing, warnings are events only
                     message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
                     raise Misconfigured(message)
-            unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault, plans)
+            unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault)
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
             running = Running(
@@ -161,8 +163,7 @@ class Service:
     ) -> list[Coroutine[Any, Any, None]]:
         unit_of_work, settings = running.unit_of_work, running.settings
         working = asyncio.Event()  # set when nothing can come into the outbox any more
-        steps = {step for stages in unit_of_work.plans.values() for stage in stages for step in stage}
-        unit_of_work.wakeups.update({(step.system, step.operation.value): Wakeup() for step in steps})
+        steps = self.fulfilments.steps
         inner = {_name(loop): loop(running) for loop in self._loops}
         if self.subscriptions:
             dispatcher = Dispatcher(self.subscriptions, unit_of_work, running.tracing, running.heartbeats)
@@ -171,23 +172,24 @@ class Service:
                 dispatcher.handle, running.stopping, running.heartbeats, dispatcher.wants
             )
         if downstreams:
-            for step in steps:
+            for system, operation in steps:
                 worker = Worker(
-                    downstreams.get(step.system),
-                    step.operation,
+                    downstreams.get(system),
+                    Operation(operation),
                     unit_of_work,
+                    self.fulfilments,
                     self.conclusions,
                     settings.work,
                     running.tracing,
                 )
-                inner[f"{step.system}:{step.operation}"] = worker.run(running.stopping, running.heartbeats)
+                inner[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
             inner["housekeeping"] = self._housekeeping(running)
-            asked = sorted({step.system for step in steps} & {*downstreams.on_the_bus})
+            asked = sorted({system for system, _ in steps} & {*downstreams.on_the_bus})
             if asked:  # a service hears the replies of those whom it asks, and the broker lets it hear no others
-                replies = Replies(unit_of_work, running.heartbeats)
+                replies = Replies(unit_of_work, self.fulfilments, running.heartbeats)
                 consumer = Consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
                 inner[loop_of(replies.group)] = consumer.run(replies.handle, running.stopping, running.heartbeats)
-        measured = ProcessMetrics(unit_of_work)
+        measured = ProcessMetrics(unit_of_work, steps)
         inner["machine"] = measured.run(running.stopping, running.heartbeats)
         inner["event loop lag"] = measured.event_loop_lag(running.stopping)
         inner["http"] = self._serve(running, producer)
@@ -222,8 +224,8 @@ class Service:
         async def look() -> None:
             async with unit_of_work.pool.acquire() as connection:
                 now = unit_of_work.clock.now()
-                for worker in await tasks.reap(connection, now) & unit_of_work.wakeups.keys():
-                    unit_of_work.wakeups[worker].wake()
+                for step in await tasks.reap(connection, now):
+                    self.fulfilments.wakeup(step).wake()
                 await inbox.forget(connection, now - inbox.KEEP)
 
         await run_periodically(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.heartbeats)

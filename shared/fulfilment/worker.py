@@ -18,9 +18,10 @@ from shared.domain.errors import KeyGone, Refused, Unavailable
 from shared.domain.operations import Operation, Unsearched
 from shared.downstreams.contract import Downstream, NotSearched, Result, Task
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
 from shared.fulfilment.conclusion import Conclusions
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim
+from shared.fulfilment.store import Conclude
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
@@ -46,7 +47,8 @@ class Worker:
         downstream: Downstream,
         operation: Operation,
         unit_of_work: UnitOfWorkFactory,
-        conclude: Mapping[Operation, fulfilment.Conclude],
+        fulfilments: Fulfilments,
+        conclude: Mapping[Operation, Conclude],
         settings: WorkSettings,
         tracing: telemetry.Tracing,
     ) -> None:
@@ -54,12 +56,12 @@ class Worker:
         self._operation = operation
         self._step = (downstream.name, operation.value)
         self._unit_of_work = unit_of_work
-        self._conclusions = Conclusions(downstream.name, operation, unit_of_work, conclude, settings)
+        self._conclusions = Conclusions(downstream.name, operation, unit_of_work, fulfilments, conclude, settings)
         self._settings = settings
         self._tracing = tracing
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._operate = downstream.operate(operation)
-        self._wakeup = unit_of_work.wakeups[self._step]
+        self._wakeup = fulfilments.wakeup(self._step)
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
 

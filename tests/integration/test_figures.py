@@ -45,7 +45,7 @@ async def test_a_service_tells_when_it_last_counted(
 ) -> None:
     clock.pass_by(days=7)
     async with await connect_pool(PostgresSettings(dsn=database, pool_size=2), service) as pool:
-        unit_of_work = UnitOfWorkFactory(pool, service, clock, Vault(keys), {})
+        unit_of_work = UnitOfWorkFactory(pool, service, clock, Vault(keys))
         running = Running(Settings.__new__(Settings), unit_of_work, TRACING, Heartbeats(), asyncio.Event())
         task = asyncio.ensure_future(counting(running))
         assert await comes_to(clock.now().timestamp(), "dsr_figures_timestamp_seconds", service=service)

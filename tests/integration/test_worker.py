@@ -15,7 +15,6 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
 from shared.runtime.liveness import Heartbeats
 from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.worker_harness import CRM, claimed, opened
@@ -51,7 +50,7 @@ async def test_what_is_due_tomorrow_is_claimed_before_ten_thousand_others(
     crowd = [await harness.new_fulfilment()] * 10_000
     urgent = await harness.new_fulfilment(due_on=DUE - timedelta(days=30))
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.open_all(tx, [*crowd, urgent])
+        await harness.fulfilments.open_all(tx, [*crowd, urgent])
     [first] = await claimed(harness, clock, limit=1)
     assert first.request_id == urgent.request_id
 

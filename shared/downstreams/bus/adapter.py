@@ -1,4 +1,4 @@
-"""Systems of teams who erase their own store: they hear tasks on a topic, fetch the identities with a claim, reply."""
+"""Systems of teams who erase their own store: they hear tasks on a topic, fetch the identities with a token, reply."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from shared.domain.errors import BlastRadius, DsrError, Refused, ResidueFound, U
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.records import Message
 from shared.domain.topics import tasks as tasks_topic
-from shared.downstreams.bus.identity_token import Claim, mint
+from shared.downstreams.bus.identity_token import IdentityToken, issue
 from shared.downstreams.bus.messages import (
     BusOperation,
     ReplyOutcome,
@@ -36,7 +36,7 @@ class BusSettings(BaseModel):
 
     adapter: Literal["bus"] = "bus"
     max_rows: int = Field(default=100_000, gt=0, description="a team that finds more rows than this erases nothing")
-    claim_hours: int = Field(default=72, gt=0, description="how long a claim opens the identities")
+    claim_hours: int = Field(default=72, gt=0, description="how long a token opens the identities")
     ask_again_s: float = Field(default=5, gt=0, description="first pause before a task is sent again; doubles")
     ask_again_max_s: float = Field(default=21_600, gt=0, description="longest such pause")
 
@@ -115,14 +115,14 @@ def _refusal(task: Task, reply: TaskReply) -> Refused:
 class BusAdapter:
     """Erases through a team's own service: sends the task, hears the reply, has it look again, and believes only that.
 
-    A task that is not answered is sent again with the same command id and a fresh claim; the team absorbs the repeat.
+    A task that is not answered is sent again with the same command id and a fresh token; the team absorbs the repeat.
     """
 
-    def __init__(self, system: str, settings: BusSettings, *, publish: Publish, claim_key: bytes, clock: Clock) -> None:
+    def __init__(self, system: str, settings: BusSettings, *, publish: Publish, token_key: bytes, clock: Clock) -> None:
         self._system = system
         self._settings = settings
         self._publish = publish
-        self._claim_key = claim_key
+        self._token_key = token_key
         self._clock = clock
 
     async def close(self) -> None:
@@ -176,7 +176,7 @@ class BusAdapter:
             operation=ask.operation,
             due_on=task.due_on,
             max_rows=self._settings.max_rows,
-            claim=mint(Claim(task.task_id, self._system, task.subject_ref, expires_at), self._claim_key),
+            claim=issue(IdentityToken(task.task_id, self._system, task.subject_ref, expires_at), self._token_key, now),
         )
         headers = {
             "ce_specversion": "1.0",
