@@ -124,7 +124,7 @@ class Requests:
         """Sends a question: its words are kept on their own too, since reminders quote them."""
         question_id = uuid7()
         transition = request.ask(asked, question_id, words, self.tx.now, recorded=recorded)
-        await correspondence.seal(self.tx, request.subject_ref, "question", asked, words.encode(), question_id)
+        await correspondence.seal(self.tx, request, "question", asked, words.encode(), question_id)
         return await self.apply(transition)
 
     async def save(self) -> None:

@@ -17,6 +17,7 @@ from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Record
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import Sealing, encode_identities
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.events import a
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)
@@ -187,9 +188,7 @@ async def test_a_copy_that_begins_anew_holds_everything_once(open_harness: OpenH
     async with harness.unit_of_work.begin() as tx:
         dated = encode_identities([Identity(PHONE, ELSEWHERE.value, SINCE)])
         await tx.vault.seal(tx.connection, [Sealing(asked.subject_ref, "identities", "requester", dated)], tx.now)
-        decided = RetryDecided(
-            request_id=asked.request_id, occurred_at=tx.now, right=asked.right, subject=asked.subject_ref
-        )
+        decided = a(RetryDecided, about=asked.request_id, right=asked.right, subject=asked.subject_ref)
         await export.retry(harness.fulfilments, [decided], tx)
     await work(harness)
     async with harness.unit_of_work.begin() as tx:

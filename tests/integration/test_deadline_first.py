@@ -92,9 +92,7 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
         today = clock.now().date()
 
         def verified(due_on: date) -> RequestVerified:
-            return RequestVerified(
-                request_id=uuid7(), occurred_at=clock.now(), right=right, subject=subject, due_on=due_on
-            )
+            return a(RequestVerified, right=right, subject=subject, due_on=due_on)
 
         others = [verified(today + timedelta(days=28)) for _ in range(OTHERS)]
         urgent = verified(today + timedelta(days=1))

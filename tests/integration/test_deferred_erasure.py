@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from services.erasure import handlers, keys
 from shared.domain.errors import Misconfigured, ResidueFound
@@ -16,6 +15,7 @@ from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment.worker import Worker
 from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.events import a
 
 AGAIN = date(2027, 1, 1)
 
@@ -32,13 +32,7 @@ class Erasure:
 
     @classmethod
     async def begin(cls, harness: Harness) -> "Erasure":
-        verified = RequestVerified(
-            request_id=uuid7(),
-            occurred_at=harness.unit_of_work.clock.now(),
-            right=Right.ERASURE,
-            subject=await harness.subject(),
-            due_on=DUE,
-        )
+        verified = a(RequestVerified, right=Right.ERASURE, subject=await harness.subject(), due_on=DUE)
         async with harness.unit_of_work.begin() as tx:
             await handlers.begin(harness.fulfilments, [verified], tx)
         return cls(harness, verified)

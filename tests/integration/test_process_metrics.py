@@ -17,6 +17,7 @@ from shared.fulfilment import queue as tasks
 from shared.messaging.dispatcher import dead_letter
 from shared.runtime.metrics import LOOP_LAG
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.events import a
 from tests.fixtures.told import Count
 
 STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
@@ -35,7 +36,7 @@ async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness
     subject = await harness.subject()
     for _ in range(3):
         async with harness.unit_of_work.begin() as tx:
-            tx.publish(RequestWithdrawn(request_id=subject, occurred_at=tx.now, right=Right.ERASURE, subject=subject))
+            tx.publish(a(RequestWithdrawn, about=subject, right=Right.ERASURE, subject=subject))
         clock.pass_by(seconds=20)
     await machine.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (3, 60)
