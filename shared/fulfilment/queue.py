@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.errors import DsrError
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.storage.postgres import Connection
 
 
@@ -128,7 +128,7 @@ async def save_progress(
         raise LeaseLost(message)
 
 
-async def hear_reply(
+async def store_reply(
     connection: Connection, system: str, task_id: UUID, progress: Mapping[str, JsonValue], now: datetime
 ) -> tuple[str, str] | None:
     """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation)."""

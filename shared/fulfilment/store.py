@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.events import FulfilmentCompleted, TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.events import FulfilmentCompleted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 

@@ -12,8 +12,7 @@ from services.intake import repository
 from services.intake import statistics as intake_statistics
 from services.intake.lifecycle import State
 from shared.app.service import Loop, Running
-from shared.domain.events import TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
