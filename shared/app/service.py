@@ -27,7 +27,7 @@ from shared.domain import topics
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured, misread
 from shared.domain.events import Event, type_of
-from shared.domain.operations import ACCOMPANYING, Operation
+from shared.domain.operations import NOTIFICATIONS, Operation
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
@@ -141,7 +141,7 @@ class Service:
                 stack.push_async_callback(downstreams.close)
                 self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
             for operation, stages in self.fulfilments.plans.items():
-                if not stages and operation not in ACCOMPANYING:  # without ticketing, warnings are events only
+                if not stages and operation not in NOTIFICATIONS:  # without ticketing, warnings are events only
                     message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
                     raise Misconfigured(message)
             unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault)

@@ -21,9 +21,8 @@ class Operation(StrEnum):
     FLAG = "flag"
 
 
-ACCOMPANYING = frozenset({Operation.ESCALATE, Operation.FLAG})
-"""What goes along with a request and is no part of its answer: its failure stops nobody's request."""
-
+NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
+"""What only tells people of a request and is no part of its answer: its failure stops nobody's request."""
 
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
 """What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""

@@ -36,7 +36,7 @@ SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
 FROM due, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.due_on,
-          f.request_id, f.subject_ref, f."right", f.details, f.traceparent
+          f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent
 """
 
 # A reply that came while the task was in hand has set its not_before: then it is due again at once.
@@ -75,6 +75,7 @@ class Claim:
     request_id: UUID
     subject_ref: UUID
     right: str
+    searches: bool
     details: Mapping[str, JsonValue]
     traceparent: str | None
 
