@@ -13,6 +13,7 @@ import typer
 
 from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
+from deploy.local.unprivileged import become_unprivileged
 from tests.bench import (
     closed_erasures,
     closed_erasures_http,
@@ -45,6 +46,7 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="how often each arm is measured")] = 5,
 ) -> None:
     """Measures, prints the table, and ends with 1 if a figure is void."""
+    become_unprivileged()
     if unknown := set(names or ()) - FIGURES.keys():
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     directory = LOCAL / "bench"
