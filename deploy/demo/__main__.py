@@ -1,15 +1,13 @@
 """``make demo``: found a company, start everything, ask for all six rights, look whether it was really done."""
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Annotated
 
@@ -28,11 +26,13 @@ from deploy.local.paths import LOCAL, ROOT
 from deploy.local.progress import Progress
 from deploy.local.services import Servers, Services
 from deploy.local.unprivileged import become_unprivileged
+from deploy.local.venv import alone
 
 HERE = LOCAL / "demo"
 ANSWERS = HERE / "answers"
 """Where certificates and packages lie afterwards."""
 
+BUSY = "A demonstration runs in this folder already: end it with Ctrl-C first."
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 
 
@@ -45,7 +45,7 @@ def main(
         signal.signal(number, _interrupt)
     console = Console(highlight=False)
     try:
-        with _alone(HERE / "lock"):
+        with alone("demo", busy=BUSY):
             failed = _run(console, leave=leave)
     except KeyboardInterrupt:
         console.print("\nStopped.")
@@ -98,18 +98,6 @@ async def _ask(
         asked = [Asked(part, await client.submit(body(part))) for part in founded.cast]
         await Board(console, client, estate.dsn).watch(asked)
         return asked, await collect(client, asked, ANSWERS)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One demonstration at a time in a checkout: they would share databases."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            sys.exit("A demonstration runs in this folder already: end it with Ctrl-C first.")
-        yield
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

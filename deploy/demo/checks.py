@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-import asyncpg
-
 from deploy.demo.board import Asked
 from deploy.demo.company import Company, Customer
 from deploy.demo.company.calls import device_address
@@ -19,6 +17,7 @@ from deploy.demo.estate import CDR, CRM, TICKETING, Estate
 from deploy.demo.finding import Finding
 from deploy.demo.proof import Proof
 from deploy.demo.traces import Seeker, Traces, signs
+from deploy.local import postgres_databases as databases
 from shared.domain.rights import Outcome, Right
 
 _CALLS = """
@@ -172,14 +171,7 @@ class Inspector:
 
     @staticmethod
     def _fetch(dsn: str, query: str, *values: object) -> int:
-        async def fetch() -> int:
-            connection = await asyncpg.connect(dsn)
-            try:
-                return int(await connection.fetchval(query, *values))
-            finally:
-                await connection.close()
-
-        return asyncio.run(fetch())
+        return int(databases.wait_for(databases.fetch(dsn, query, *values))[0][0])
 
 
 def _closed_as_expected(request: Asked) -> Finding:

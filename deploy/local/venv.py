@@ -14,11 +14,18 @@ from deploy.local.paths import CACHE, LOCAL
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Hold the lock of that name while the block runs: tests and a demonstration may make the same thing at once."""
+def alone(name: str, *, busy: str | None = None) -> Iterator[None]:
+    """Hold the lock of that name while the block runs: several runs in a checkout may make the same thing at once.
+
+    Raises:
+        SystemExit: Somebody else holds it, and there is a message ``busy`` for that; without one we wait for them.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / f"{name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            sys.exit(busy)
         yield
 
 

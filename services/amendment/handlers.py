@@ -49,4 +49,4 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Every downstream was changed and looked at again: keep the register of restrictions, and say so."""
     await registers.keep_restrictions(tx, completed)
     for done in completed:
-        tx.publish(done.event(tx.now))
+        tx.publish(done.event())

@@ -29,7 +29,7 @@ from shared.domain.rights import Right
 from shared.domain.suspension import Suspension, asked_in_time, not_counted
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
-from shared.fulfilment.rescheduling import reschedule
+from shared.fulfilment.handlers import move_due_dates
 from shared.messaging.unit_of_work import UnitOfWork
 
 
@@ -186,7 +186,7 @@ class Deadlines:
                 new.request_id, "deadline.recomputed", {"cause": cause, **dates, "calc_version": new.calc_version}
             )
         if moved:
-            await reschedule(tx, {new.request_id: new.due_on for _, new in moved})
+            await move_due_dates(tx, {new.request_id: new.due_on for _, new in moved})
         return after
 
 

@@ -34,7 +34,7 @@ from services.deadline.deferrals import INCIDENT
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Running
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionUnanswered, RetentionEnded, TargetMissed
-from shared.domain.time_limit import receipt_date
+from shared.domain.time_limit import arrival_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
 from shared.messaging.progress import loop_of
@@ -209,11 +209,11 @@ def _say_milestone(tx: UnitOfWork, clock: Clock, due: Due) -> None:
     day: dict[str, JsonValue] = {"due_on": due.day.isoformat()}
     if due.days_left is not None:
         tx.log_evidence(clock.request_id, "deadline.approaching", {"days_left": due.days_left, **day})
-        tx.publish(DeadlineApproaching.about(clock, due_on=due.day, days_left=due.days_left))
+        tx.publish(DeadlineApproaching.about(clock, occurred_at=tx.now, due_on=due.day, days_left=due.days_left))
     else:
         ended = due.name.removeprefix("overdue_")
         tx.log_evidence(clock.request_id, "deadline.overdue", {"clock": ended, **day})
-        tx.publish(DeadlineOverdue.about(clock, due_on=due.day, clock=ended))
+        tx.publish(DeadlineOverdue.about(clock, occurred_at=tx.now, due_on=due.day, clock=ended))
 
 
 def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:
@@ -224,7 +224,7 @@ def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:
 
 
 def _say_notice(tx: UnitOfWork, clock: Clock, question: AskedQuestion, due: Due, zone: ZoneInfo) -> None:
-    asked, open_since = question.suspension.question, receipt_date(question.suspension.asked_at, clock.zones)
+    asked, open_since = question.suspension.question, arrival_date(question.suspension.asked_at, clock.zones)
     days_open = (tx.now.astimezone(zone).date() - open_since).days
     detail: dict[str, JsonValue] = {"question": asked, "notice": due.name, "days_open": days_open}
     tx.log_evidence(clock.request_id, "deadline.question_unanswered", detail)

@@ -18,7 +18,7 @@ Vector = Mapping[str, Any]
 def figures(found: Limits) -> dict[str, str]:
     """The limits by the names that the examples use, as text."""
     dates = {
-        "receipt_date": found.receipt_date,
+        "receipt_date": found.arrival_date,
         "d30": found.end_of_days,
         "month1": found.end_of_month,
         "commit_due": found.commit_due,

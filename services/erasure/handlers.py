@@ -33,7 +33,7 @@ async def release(events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Every downstream was emptied and looked at again: say so; with the last deferred erasure the key goes too."""
     for done in completed:
-        tx.publish(done.event(tx.now))
+        tx.publish(done.event())
     if request_of := {done.subject_ref: done.request_id for done in completed if done.deferred}:
         await keys.shred_unless_kept(tx, request_of)
 

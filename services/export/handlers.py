@@ -39,7 +39,7 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
         await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")
         found = package.read([(source, content) for _, source, content in pieces], done.right)
         if not found:
-            tx.publish(done.event(tx.now))
+            tx.publish(done.event())
             continue
         content = await asyncio.to_thread(package.build, found, done.right, tx.now)
         sealing = Sealing(done.subject_ref, "package", "export", content)
@@ -48,4 +48,4 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
         tx.log_evidence(
             done.request_id, "package.built", {"bytes": len(content), "sha256": digest, "records": len(found)}
         )
-        tx.publish(done.event(tx.now, sealing.sealed_id))
+        tx.publish(done.event(sealing.sealed_id))

@@ -26,7 +26,7 @@ def configure() -> None:
     for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
         service.on(milestone, handlers.warn)
     service.serves(app.build)
-    service.also(statistics.count_again_and_again)
+    service.also(statistics.run)
 
 
 if __name__ == "__main__":

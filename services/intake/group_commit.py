@@ -10,9 +10,9 @@ from services.intake import repository
 from services.intake.auth import Caller
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.lifecycle import State
+from services.intake.metrics import REQUESTS
 from services.intake.request import Request, Transition
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.runtime.metrics import REQUESTS
 
 _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""

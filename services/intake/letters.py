@@ -1,14 +1,13 @@
 """The words of a letter to the subject: a template of the policy filled in, with the authority and the remedy; pure."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from shared.domain.errors import Misconfigured
 from shared.domain.time_limit_policy import Question
+from shared.domain.toml_file import read_toml
 
 LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
 
@@ -42,10 +41,7 @@ class Letters:
     """The templates of a folder, read once."""
 
     def __init__(self, folder: Path = LETTERS) -> None:
-        try:
-            self._templates = {kind: _read(folder / f"{kind}.toml") for kind in (*KINDS, "remedies")}
-        except (OSError, tomllib.TOMLDecodeError) as wrong:
-            raise Misconfigured(f"the letters in {folder.name} cannot be used: {wrong}") from wrong
+        self._templates = {kind: read_toml(folder / f"{kind}.toml", dict[str, Any]) for kind in (*KINDS, "remedies")}
 
     def write(self, kind: LetterKind, country: str, fields: Mapping[str, str | date]) -> Letter:
         """The letter of that kind, ending with where to complain in that country (ISO 3166).
@@ -72,7 +68,3 @@ class Letters:
     def controller(self, name: str | None) -> str:
         """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
         return name or str(self._templates["forwarded"]["unnamed"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ from shared.domain.events import (
     RequestWithdrawn,
     RetryDecided,
 )
+from shared.domain.rights import Role
 
 
 class State(StrEnum):
@@ -61,6 +62,14 @@ NEW, IDENTITY, MEANING, WORK, PERSON, _, FINAL = (frozenset[Standing]({state}) f
 RESUMABLE: frozenset[Standing] = frozenset({"resumable"})
 BEGUN, CLOSED = MEANING | WORK | PERSON, FINAL | RESUMABLE
 OPEN = IDENTITY | BEGUN
+
+
+def first_state(role: Role, *, identified: bool) -> State:
+    """Where a request begins: where a customer of ours decides, they find out who asks, and a person forwards it."""
+    if role == "processor":
+        return State.AWAITING_DECISION
+    return State.IN_PROGRESS if identified else State.AWAITING_IDENTITY
+
 
 # fmt: off
 TRANSITIONS: Mapping[str, Rule] = {

@@ -12,13 +12,13 @@ from uuid_utils.compat import uuid7
 from services.intake import correspondence
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
+from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.stored_request import OpenQuestion
 from shared.domain.events import RequestClosed, RequestReopened, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.runtime.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from shared.storage.postgres import Connection, update_rows
 
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at")

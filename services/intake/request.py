@@ -62,15 +62,13 @@ class Request(StoredRequest):
         """The request as it is, with one entry of evidence."""
         return Transition(self, (), ((action, detail),))
 
-    def receive(self, proof: Mapping[str, str], *, identified: bool) -> Transition:
+    def receive(self, proof: Mapping[str, str]) -> Transition:
         """Somebody has asked; ``proof``: the level and method of assurance that the channel states."""
-        ours = self.role == "controller"  # else whoever decides about the data finds out who asks
-        request = self.moved("receive", State.AWAITING_IDENTITY if ours and not identified else self.next_state)
-        detail = {"right": self.right, "role": self.role, "state": request.state, "due_on": self.due_on.isoformat()}
-        received = Transition(
-            request, (events.RequestReceived.about(self),), (("request.received", detail | {**proof}),)
-        )
-        return received.then(_verified(request)) if ours and identified else received
+        published: tuple[Event, ...] = (events.RequestReceived.about(self),)
+        if self.state is State.IN_PROGRESS:
+            published = (*published, events.RequestVerified.about(self))
+        detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
+        return Transition(self, published, (("request.received", {**detail, **proof}),))
 
     def verify(self, proof: Mapping[str, str], at: datetime, policy: TimeLimitPolicy) -> Transition:
         """The requester has proved who they are; proof that comes after the last notice reopens the request."""

@@ -1,34 +1,18 @@
-"""Bodies and answers of the API: every value is checked and normalised, and nothing undeclared is accepted."""
+"""Bodies of the API: every value is checked and normalised, and nothing undeclared is accepted."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
-from uuid import UUID
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    StringConstraints,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from services.intake.lifecycle import State
-from shared.domain.events import TaskReport
 from shared.domain.identities import Identity, IdentityType, normalise
-from shared.domain.rights import Outcome, Right, Role
+from shared.domain.operations import Change
+from shared.domain.rights import Right, Role
 from shared.domain.time_limit_policy import Question
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
-Instant = Annotated[
-    datetime, PlainSerializer(datetime.isoformat), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-"""Shown with its offset, as `+00:00`."""
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
 
 
@@ -85,20 +69,6 @@ class DataSubject(_Strict):
         for phone in self.phones:
             number = normalise(IdentityType.PHONE, phone.number, phone.region)
             yield Identity(IdentityType.PHONE, number, phone.since, phone.until)
-
-
-class Change(_Strict):
-    """A value that is wrong and what it should be (Art. 16)."""
-
-    field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)] = Field(
-        description="`name`, `email`, `phone`, `address.street`, `address.postal_code`, `address.city`, or another name"
-        " that a dataset gives its column by `rectifies`. A system corrects what it holds of these; where one refuses a"
-        " field, a person decides."
-    )
-    current: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
-        default=None, description="the value to replace; needed where a system holds several, as of `phone`"
-    )
-    asserted: Annotated[str, StringConstraints(min_length=1, max_length=2000)]
 
 
 class Assurance(_Strict):
@@ -211,87 +181,6 @@ class Decision(_Strict):
     """What a person decided about a request whose downstream failed."""
 
     decision: Literal["retry", "close_partially"]
-
-
-class StateView(BaseModel):
-    """Where the request stands now."""
-
-    request_id: UUID
-    state: State
-
-
-class DueDate(BaseModel):
-    """By when the request must be answered now."""
-
-    request_id: UUID
-    due_on: date
-
-
-class SubmissionAccepted(StateView):
-    """A request is stored: where it stands, and by when it must be answered."""
-
-    due_on: date
-
-
-class BatchAccepted(BaseModel):
-    """All requests of a batch are stored, in the order given."""
-
-    requests: list[SubmissionAccepted]
-
-
-class RequestView(BaseModel):
-    """Where a request stands, what each system did in counts, and the answer in plain words."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    request_id: UUID
-    right: Right
-    state: State
-    outcome: Outcome | None
-    resumable: bool = Field(description="closed for want of an answer, which may still come at any time")
-    scope: str | None
-    role: Role
-    received_at: Instant
-    due_on: date
-    warning: str | None
-    closed_at: Instant | None
-    answer: str
-    tasks: list[TaskReport]
-    package: bool = Field(description="there is a package to download")
-
-
-class TimelineEntry(BaseModel):
-    """One thing that was done."""
-
-    at: Instant
-    service: str
-    actor: str
-    action: str
-    detail: dict[str, JsonValue]
-
-
-class Timeline(BaseModel):
-    """Everything that was done about a request, oldest first."""
-
-    request_id: UUID
-    entries: list[TimelineEntry]
-
-
-class LetterView(BaseModel):
-    """A letter to the subject."""
-
-    letter_id: UUID
-    kind: str
-    written_at: Instant
-    subject: str
-    body: str
-
-
-class LetterList(BaseModel):
-    """Every letter of a request, the oldest first."""
-
-    request_id: UUID
-    letters: list[LetterView]
 
 
 _CLOCK_TOLERANCE = timedelta(minutes=5)

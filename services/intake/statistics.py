@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from itertools import product
 from uuid import UUID
 
+from services.intake import metrics
 from services.intake.lifecycle import State
 from shared.app.service import Running
 from shared.domain.rights import Right
-from shared.runtime import metrics
 from shared.runtime.loops import run_periodically
-from shared.runtime.metrics import Ranks
+from shared.runtime.metrics import FIGURES_AT, Ranks
 from shared.storage.postgres import Connection
 
 PERIOD = timedelta(days=30)
@@ -47,8 +47,8 @@ FROM request WHERE request_id >= $1 GROUP BY 1
 _EXTENSIONS = "SELECT reason, count(*) FROM extension WHERE approved_at > $1 GROUP BY 1"
 
 
-async def count_again_and_again(running: Running) -> None:
-    """Counts until told to stop."""
+async def run(running: Running) -> None:
+    """Counts for as long as the service runs."""
     for right, event in product(Right, ("accepted", "identity_needed", "identity_verified")):
         metrics.REQUESTS.labels(right, event)  # at zero from the start: or the first of each would be no increase
 
@@ -57,7 +57,7 @@ async def count_again_and_again(running: Running) -> None:
         now = unit_of_work.clock.now()
         async with unit_of_work.pool.acquire() as connection:
             await count(connection, now)
-        metrics.FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
+        FIGURES_AT.labels(unit_of_work.service).set(now.timestamp())
 
     await run_periodically(look, "statistics", _EVERY_SECONDS, running.stopping, running.heartbeats)
 

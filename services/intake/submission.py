@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 from services.intake import assurance
 from services.intake.errors import BadRequest
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
-from services.intake.lifecycle import State
+from services.intake.lifecycle import first_state
 from services.intake.request import Request
 from services.intake.schemas import Submission, received_in_the_future
 from shared.domain.rights import Right
@@ -49,11 +49,12 @@ class Submissions:
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
         scope = submission.ground or submission.scope
+        identified = assurance.suffices(submission.assurance, submission.right, self._required)
         request = Request(
             request_id=uuid7(),
             subject_ref=uuid7(),
             right=submission.right,
-            state=State.RECEIVED,
+            state=first_state(submission.role, identified=identified),
             scope=scope,
             channel="api",
             key_id=context.caller.key_id,
@@ -65,10 +66,7 @@ class Submissions:
             role=submission.role,
             calc_version=self._calc_version,
         )
-        identified = assurance.suffices(submission.assurance, submission.right, self._required)
         proof = submission.assurance.model_dump() if submission.assurance else {}
-        subject = SubjectData(
-            tuple(submission.subject.identities()), tuple(change.model_dump() for change in submission.changes)
-        )
+        subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
         row = self._vault.new_subject(request.subject_ref, subject, now)
-        return PreparedRequest(request.receive(proof, identified=identified), row)
+        return PreparedRequest(request.receive(proof), row)

@@ -13,6 +13,7 @@ from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotRe
 from services.intake.extension import Extension, ExtensionFlaw, flaws
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
+from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request
 from services.intake.schemas import (
@@ -29,7 +30,6 @@ from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from shared.runtime.metrics import EXTENSIONS_REFUSED, REQUESTS
 from shared.storage.vault import encode_identities
 
 _PROPOSE = """

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 
 class Operation(StrEnum):
@@ -44,6 +47,22 @@ class Unsearched(StrEnum):
 
     NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
     NUMBER_WITHOUT_PERIOD = "number_without_period"
+
+
+class Change(BaseModel):
+    """A value that is wrong and what it should be (Art. 16)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    field: Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=64)] = Field(
+        description="`name`, `email`, `phone`, `address.street`, `address.postal_code`, `address.city`, or another name"
+        " that a dataset gives its column by `rectifies`. A system corrects what it holds of these; where one refuses a"
+        " field, a person decides."
+    )
+    current: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)] | None = Field(
+        default=None, description="the value to replace; needed where a system holds several, as of `phone`"
+    )
+    asserted: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 
-from shared.domain.time_limit import Arrival, commit_due, receipt_date, zone_infos
+from shared.domain.time_limit import Arrival, arrival_date, commit_due, zone_infos
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.domain.working_days import calendar
 
@@ -52,7 +52,7 @@ def not_counted(suspension: Suspension, arrival: Arrival, regime: str, policy: T
 
 def asked_in_time(asked_at: datetime, arrival: Arrival, policy: TimeLimitPolicy) -> bool:
     """Whether a question was sent without undue delay: within so many working days of the receipt (REQ-T8)."""
-    received_on = receipt_date(arrival.received_at, arrival.zones)
+    received_on = arrival_date(arrival.received_at, arrival.zones)
     latest = calendar(arrival.calendar).add_working_days(received_on, policy.suspension.window_working_days)
     return max(asked_at.astimezone(zone).date() for zone in zone_infos(arrival.zones)) <= latest
 
@@ -80,7 +80,7 @@ def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimi
     nobody is asked and given up on in one day: a question that comes too late for that waits as long as for a reminder.
     """
     rules = policy.suspension
-    asked_on = receipt_date(asked_at, arrival.zones)
+    asked_on = arrival_date(asked_at, arrival.zones)
     due_on = max(due_on, commit_due(arrival.received_at, arrival.zones, policy))
     last = calendar(arrival.calendar).add_working_days(due_on, -rules.last_notice_working_days)
     if last <= asked_on:
@@ -96,8 +96,8 @@ def resumed_due(
 
     ``due_on``: the end of the commitment before the request was closed.
     """
-    left = max(due_on - receipt_date(asked_at, zones), timedelta(0))
-    return min(receipt_date(answered_at, zones) + left, commit_due(answered_at, zones, policy))
+    left = max(due_on - arrival_date(asked_at, zones), timedelta(0))
+    return min(arrival_date(answered_at, zones) + left, commit_due(answered_at, zones, policy))
 
 
 def _days_covered(periods: Sequence[tuple[date, date]]) -> int:

@@ -46,7 +46,7 @@ class Limits:
     Computed once and stored with ``calc_version``; only an explicit event computes them anew.
     """
 
-    receipt_date: date
+    arrival_date: date
     end_of_days: date
     end_of_month: date
     commit_due: date
@@ -83,7 +83,7 @@ def zone_infos(zones: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
         raise ValueError("a time zone of the receipt is not known") from unknown
 
 
-def receipt_date(received_at: datetime, zones: tuple[str, ...]) -> date:
+def arrival_date(received_at: datetime, zones: tuple[str, ...]) -> date:
     """The earliest local date of the receipt: the day of the event, which is not counted (Art. 3(1))."""
     if received_at.tzinfo is None:
         raise ValueError("a receipt must say its offset from UTC")
@@ -104,7 +104,7 @@ def commitment(received_on: date, days: int) -> date:
 
 def commit_due(received_at: datetime, zones: tuple[str, ...], policy: TimeLimitPolicy) -> date:
     """The day by which the privacy notice promises an answer; cheap enough to be asked for every request."""
-    return commitment(receipt_date(received_at, zones), policy.commitment.days)
+    return commitment(arrival_date(received_at, zones), policy.commitment.days)
 
 
 @lru_cache(maxsize=8192)
@@ -119,7 +119,7 @@ def end_of(day: date, zones: tuple[str, ...]) -> datetime:
 
 def limits(arrival: Arrival, policy: TimeLimitPolicy) -> Limits:
     """Both clocks of a request, plain and extended; what arrives on one day under one calendar is computed once."""
-    received_on = receipt_date(arrival.received_at, arrival.zones)
+    received_on = arrival_date(arrival.received_at, arrival.zones)
     given = (policy.commitment.days, policy.commitment.staff_calendar, calc_version(policy))
     return _limits(received_on, arrival.zones, arrival.calendar, arrival.paused_days, *given)
 
@@ -141,7 +141,7 @@ def _limits(
     paused = timedelta(days=paused_days)
     statutory, statutory_extended = holidays.roll_forward(month + paused), holidays.roll_forward(three_months + paused)
     return Limits(
-        receipt_date=received_on,
+        arrival_date=received_on,
         end_of_days=received_on + timedelta(days=days),
         end_of_month=month,
         commit_due=commit,
@@ -175,8 +175,8 @@ def target(span: Span, arrival: Arrival, policy: TimeLimitPolicy) -> Target:
     """When a limit of our own ends: hours are elapsed hours, days are local dates that end in the easternmost zone."""
     if span.hours is not None:
         instant = arrival.received_at.astimezone(UTC) + timedelta(hours=span.hours)
-        return Target(receipt_date(instant, arrival.zones), instant, span.escalate_to)
-    received_on = receipt_date(arrival.received_at, arrival.zones)
+        return Target(arrival_date(instant, arrival.zones), instant, span.escalate_to)
+    received_on = arrival_date(arrival.received_at, arrival.zones)
     return _target(span, received_on, arrival.zones, arrival.calendar, policy.commitment.days)
 
 

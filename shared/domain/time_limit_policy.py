@@ -1,14 +1,13 @@
 """What the company has decided about time limits, read from data that counsel signs off (shared/policy)."""
 
-import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-from shared.domain.errors import Misconfigured
 from shared.domain.rights import Right, Role
+from shared.domain.toml_file import read_toml
 
 TIME_LIMITS = Path(__file__).parents[1] / "policy" / "time_limits.toml"
 
@@ -152,8 +151,9 @@ class TimeLimitPolicy(_Data):
 
 
 def read_policy(path: Path = TIME_LIMITS) -> TimeLimitPolicy:
-    """Read the policy once, when the service starts; raises ``Misconfigured`` and says what to change."""
-    try:
-        return TimeLimitPolicy.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as wrong:
-        raise Misconfigured(f"time limits in {path.name} cannot be used: {wrong}") from wrong
+    """Read the policy once, when the service starts.
+
+    Raises:
+        Misconfigured: the file cannot be used; says what to change.
+    """
+    return read_toml(path, TimeLimitPolicy)

@@ -13,9 +13,7 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation
 from shared.domain.records import Message
-from shared.downstreams.contract import CAN
-from shared.downstreams.declarations import read
-from shared.downstreams.registry import Downstreams, Wiring
+from shared.downstreams.registry import Downstreams, Wiring, read
 
 downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")
 
@@ -37,12 +35,11 @@ def report(path: Path, wiring: Wiring) -> dict[str, Any]:
     asyncio.run(loaded.close())
     systems: dict[str, Any] = {}
     for declared in read(path, wiring.environment):
-        name = declared.system.name
-        systems[name] = {"adapter": declared.settings.adapter, "enabled": declared.enabled}
+        name = declared.name
+        systems[name] = {"adapter": getattr(declared.settings, "adapter", None), "enabled": declared.enabled}
         if declared.enabled:
-            adapter = loaded.get(name).adapter
-            systems[name]["needs"] = sorted(declared.system.needs)
-            systems[name]["operations"] = [each for each in Operation if isinstance(adapter, CAN[each][0])]
+            systems[name]["needs"] = sorted(declared.needs)
+            systems[name]["operations"] = [each for each in Operation if loaded.get(name).can(each)]
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in loaded.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages}
 

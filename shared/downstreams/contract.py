@@ -15,26 +15,27 @@ A repeat of a task id must have no second effect and give the same counts as the
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from shared.domain.errors import Refused, Unavailable
-from shared.domain.identities import Identity
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.events import TaskReport
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One operation on one system for one request.
 
-    ``identities`` are the subject's own, opened from the vault; ``details`` is what the operation needs besides
-    (for ``rectify``: ``{"changes": [{"field", "current", "asserted"}]}``; for ``restrict``: ``{"ground"}``; for
-    ``escalate``: ``{"level", "due_on", "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a
-    target was missed, ``lines`` if it is about many requests, and for the level ``resolved`` the ``outcome``; for
-    ``flag``: ``{"open"}``). ``progress`` is what earlier attempts noted about this task. ``subject_ref`` points at the
-    subject in the vault; ``due_on`` is the day by which the request must be answered.
+    ``identities`` are the subject's own, and ``changes`` what they want corrected, opened from the vault; ``details``
+    is what the operation needs besides (for ``restrict``: ``{"ground"}``; for ``escalate``: ``{"level", "due_on",
+    "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a target was missed, ``lines`` if it is
+    about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress`` is
+    what earlier attempts noted about this task. ``subject_ref`` points at the subject in the vault; ``due_on`` is the
+    day by which the request must be answered.
     """
 
     task_id: UUID
@@ -47,6 +48,13 @@ class Task:
     attempt: int = 1
     progress: Mapping[str, JsonValue] = field(default_factory=dict)
     due_on: date | None = None
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def round(self) -> int:
+        """How often it was tried anew by a person after a refusal; what is then sent must not be taken for a repeat."""
+        noted = self.progress.get("round")
+        return noted if isinstance(noted, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,18 @@ class Receipt:
     identities: tuple[Identity, ...] = ()
     records: tuple[Record, ...] = ()
 
+    def report(self, system: str, operation: Operation) -> TaskReport:
+        """What may be told of it: the counts, and nothing of whom or what it found."""
+        counts = {name: getattr(self, name) for name in TaskReport.model_fields if hasattr(self, name)}
+        return TaskReport(system=system, operation=operation, **counts)
+
+    @classmethod
+    def counted(cls, task: Task, outcome: TaskOutcome, counts: Mapping[str, int]) -> Self:
+        """All that was found, by category, was changed; ``no_match`` where that is nothing."""
+        found = {category: rows for category, rows in counts.items() if rows}
+        n = sum(found.values())
+        return cls(task.task_id, outcome if n else TaskOutcome.NO_MATCH, found=n, changed=n, by_category=found)
+
 
 @dataclass(frozen=True, slots=True)
 class NotSearched:
@@ -102,7 +122,6 @@ class Pending:
     retry_in: timedelta
 
 
-Found = TypeVar("Found")
 Result = Receipt | NotSearched | Pending | Unavailable | Refused
 Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 """Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash."""
@@ -133,7 +152,7 @@ class Erasable(Protocol):
 class Amendable(Protocol):
     """Can change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21).
 
-    The tasks of one call have the same operation: ``rectify``, ``restrict``, ``lift`` or ``suppress``.
+    All tasks of one call have the same operation.
     """
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
@@ -153,6 +172,15 @@ class Flaggable(Protocol):
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
+class Adapter(Protocol):
+    """What every adapter has besides the operations of its system; it connects at its first use."""
+
+    async def close(self) -> None: ...
+
+
+Operate = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
+"""One operation of an adapter."""
+
 CAN: Mapping[Operation, tuple[type, str]] = {
     Operation.LOCATE: (Locatable, "locate"),
     Operation.EXPORT: (Exportable, "export"),
@@ -164,18 +192,45 @@ CAN: Mapping[Operation, tuple[type, str]] = {
 """The protocol that an adapter must follow to be asked for an operation, and the method that is called."""
 
 
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
+
+    ``enabled``: false where it is declared and not worked with yet; then it has no adapter.
+    """
+
+    name: str
+    needs: frozenset[IdentityType]
+    yields: frozenset[IdentityType] = frozenset()
+    settings: BaseModel | None = None
+    adapter: Adapter | None = None
+    enabled: bool = True
+
+    def can(self, operation: Operation) -> bool:
+        """Whether its adapter has that operation."""
+        return isinstance(self.adapter, CAN[operation][0])
+
+    def operate(self, operation: Operation) -> Operate:
+        """The adapter's method for that operation."""
+        method: Operate = getattr(self.adapter, CAN[operation][1])
+        return method
+
+
+Found = TypeVar("Found")
+
+
 def per_task(
     tasks: Sequence[Task],
-    found: Mapping[UUID, Sequence[Found] | Refused],
-    decide: Callable[[Task, Sequence[Found]], Result],
+    found: Mapping[UUID, Found | NotSearched | Unavailable | Refused],
+    decide: Callable[[Task, Found], Result],
 ) -> list[Result]:
-    """One result for each task: its refusal, ``no_match`` where nothing was found, else what ``decide`` says."""
+    """One result for each task: its failure, ``no_match`` where nothing was found, else what ``decide`` says."""
     results: list[Result] = []
     for task in tasks:
         match found[task.task_id]:
-            case Refused() as refused:
-                results.append(refused)
-            case [] | ():
+            case NotSearched() | Unavailable() | Refused() as failure:
+                results.append(failure)
+            case theirs if not theirs:
                 results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
             case theirs:
                 results.append(decide(task, theirs))

@@ -4,23 +4,13 @@ Pure: works on what each system declares, not on what is found.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from shared.domain.errors import Misconfigured
-from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages, Step
+from shared.downstreams.contract import Downstream
 
 
-@dataclass(frozen=True, slots=True)
-class System:
-    """What a downstream declares: it ``needs`` any one of these identity types to be searched, and ``yields`` those."""
-
-    name: str
-    needs: frozenset[IdentityType]
-    yields: frozenset[IdentityType]
-
-
-def stages(systems: Sequence[System], operation: Operation) -> Stages:
+def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:
     """The stages of an operation over these systems; tasks of one stage may run side by side.
 
     Systems that yield what another one needs are located first, so that what any of them yields reaches every other
@@ -53,10 +43,10 @@ def only(planned: Stages, systems: frozenset[str], operation: Operation) -> Stag
     return tuple(stage for stage in kept if stage)
 
 
-def _layers(systems: Sequence[System]) -> tuple[list[tuple[list[System], bool]], list[System]]:
+def _layers(systems: Sequence[Downstream]) -> tuple[list[tuple[list[Downstream], bool]], list[Downstream]]:
     """Systems in the order of their needs, and whether they form a circle; then those whose yields nobody waits for."""
     waiting = list(systems)
-    layers: list[tuple[list[System], bool]] = []
+    layers: list[tuple[list[Downstream], bool]] = []
     while feeding := [s for s in waiting if any(_feeds(s, other) for other in waiting if other is not s)]:
         first = [s for s in feeding if not any(_feeds(other, s) for other in feeding if other is not s)]
         layers.append((first or feeding, not first))
@@ -64,5 +54,5 @@ def _layers(systems: Sequence[System]) -> tuple[list[tuple[list[System], bool]],
     return layers, waiting
 
 
-def _feeds(giver: System, taker: System) -> bool:
+def _feeds(giver: Downstream, taker: Downstream) -> bool:
     return bool(giver.yields & taker.needs)

@@ -1,29 +1,47 @@
-"""The systems that a process works with: built from the downstreams file, found by name and by what they can do."""
+"""The downstreams file, one table per system, and the systems built from it; a mistake says where and what to write."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol, Self, assert_never
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from shared.domain.clock import Clock
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
+from shared.domain.toml_file import read_toml
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
-from shared.downstreams.contract import CAN, Locatable
-from shared.downstreams.declarations import Declaration, read
+from shared.downstreams.contract import Adapter, Downstream, Locatable
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
-from shared.downstreams.plan import System, stages
+from shared.downstreams.plan import stages
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.sql import SqlAdapter, SqlSettings
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
+AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | BusSettings
+_KINDS: Mapping[str, type[BaseModel]] = {cls.model_fields["adapter"].default: cls for cls in get_args(AdapterSettings)}
+_NAME = r"[a-z][a-z0-9-]*"
 
-class Adapter(Protocol):
-    """What every adapter has besides the operations of its system."""
 
-    async def close(self) -> None: ...
+class _Table(BaseModel):
+    """What every table says, and the rest of it by its ``adapter``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    needs: frozenset[IdentityType] = Field(min_length=1, description="identity types, any of which it is searched by")
+    yields: frozenset[IdentityType] = Field(default=frozenset(), description="identity types that it knows besides")
+    enabled: bool = Field(default=True, description="false: read and checked, and not worked with yet")
+    settings: Annotated[AdapterSettings, Field(discriminator="adapter")]
+
+
+_SEARCHED = {name: info for name, info in _Table.model_fields.items() if name != "settings"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,78 +51,140 @@ class Wiring:
     environment: Mapping[str, str] = field(repr=False)
     clock: Clock
     publish: Publish
-    claim_key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Downstream:
-    """One system: what it needs to be searched by, and the adapter that reaches it."""
-
-    system: str
-    needs: frozenset[IdentityType]
-    yields: frozenset[IdentityType]
-    adapter: Adapter
+    token_key: bytes = field(repr=False)
 
 
 class Downstreams:
-    """All systems of the downstreams file."""
+    """All systems of the downstreams file that are in use."""
 
     def __init__(self, downstreams: Mapping[str, Downstream]) -> None:
         self._downstreams = downstreams
 
     @classmethod
     def load(cls, path: Path, wiring: Wiring) -> Self:
-        """Build an adapter for every system of the file.
+        """Build an adapter for every system of the file; none connects before a task needs it.
 
         Raises:
             Misconfigured: the file cannot be used, or a secret that it names is not in the environment.
         """
         declared = [each for each in read(path, wiring.environment) if each.enabled]
-        return cls({each.system.name: _downstream(path, each, wiring) for each in declared})
+        return cls({each.name: _connected(f"{path}: [{each.name}]", each, wiring) for each in declared})
 
     async def close(self) -> None:
         """Close all adapters."""
-        await asyncio.gather(*(downstream.adapter.close() for downstream in self._downstreams.values()))
+        await asyncio.gather(*(each.adapter.close() for each in self._downstreams.values() if each.adapter))
 
-    def get(self, system: str) -> Downstream:
-        """The system of that name; raises ``Misconfigured``."""
+    def get(self, name: str) -> Downstream:
+        """The system of that name.
+
+        Raises:
+            Misconfigured: there is none.
+        """
         try:
-            return self._downstreams[system]
+            return self._downstreams[name]
         except KeyError:
             known = ", ".join(self._downstreams)
-            raise Misconfigured(f"no downstream {system!r}: the downstreams file declares {known}") from None
+            raise Misconfigured(f"no downstream {name!r}: the downstreams file declares {known}") from None
 
-    def that_are(self, protocol: type) -> tuple[System, ...]:
-        """The systems whose adapter has this power: ``that_are(Erasable)``."""
-        able = (each for each in self._downstreams.values() if isinstance(each.adapter, protocol))
-        return tuple(System(each.system, each.needs, each.yields) for each in able)
+    def that_can(self, operation: Operation) -> tuple[Downstream, ...]:
+        """The systems whose adapter has that operation."""
+        return tuple(each for each in self._downstreams.values() if each.can(operation))
 
     def stages(self, operation: Operation) -> Stages:
         """The order in which the systems that can do it are worked."""
-        return stages(self.that_are(CAN[operation][0]), operation)
+        return stages(self.that_can(operation), operation)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:
         """The systems that answer on ``dsr.tasks.<system>.replies``."""
-        return tuple(each.system for each in self._downstreams.values() if isinstance(each.adapter, BusAdapter))
+        return tuple(each.name for each in self._downstreams.values() if isinstance(each.adapter, BusAdapter))
 
 
-def _downstream(path: Path, declared: Declaration, wiring: Wiring) -> Downstream:
-    system = declared.system
-    where = f"{path}: [{system.name}]"
-    for key, name in declared.settings:
+def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:
+    """All systems of a downstreams file, in its order and without adapters; paths in it are relative to its folder.
+
+    A value ``"${NAME}"`` is taken from the environment: an address may differ where the file is the same.
+
+    Raises:
+        Misconfigured: names the file, the table and the key, and says what to write instead.
+    """
+    if not path.is_file():
+        raise Misconfigured(f"{path} is not there; point DSR_WORK_DOWNSTREAMS at a file")
+    tables = read_toml(path, dict[str, Any])
+    if not tables:
+        raise Misconfigured(f"{path}: declares no system; write a table for each, such as [crm]")
+    return tuple(_declared(path, name, table, environment) for name, table in tables.items())
+
+
+def _declared(path: Path, name: str, table: object, environment: Mapping[str, str]) -> Downstream:
+    where = f"{path}: [{name}]"
+    if not isinstance(table, dict):
+        raise Misconfigured(f"{where} is not a table; write [{name}] above the keys of a system")
+    if not re.fullmatch(_NAME, name):
+        raise Misconfigured(f"{where}: a system's name is part of a topic's; use small letters, digits and hyphens")
+    filled = {key: _filled(f"{where}: {key}", value, environment) for key, value in table.items()}
+    own = {key: value for key, value in filled.items() if key not in _SEARCHED}
+    try:
+        said = _Table.model_validate({**{key: filled[key] for key in filled.keys() - own.keys()}, "settings": own})
+    except ValidationError as error:
+        wrong = [_what_to_write(item, own.get("adapter")) for item in error.errors(include_url=False)]
+        raise Misconfigured("; ".join(f"{where}: {each}" for each in wrong)) from None
+    return Downstream(name, said.needs, said.yields, _anchored(said.settings, path.parent), None, said.enabled)
+
+
+def _filled(where: str, value: object, environment: Mapping[str, str]) -> object:
+    reference = re.fullmatch(r"\$\{(\w+)\}", value) if isinstance(value, str) else None
+    if reference is None:
+        return value
+    if not environment.get(reference[1]):
+        raise Misconfigured(f"{where} takes its value from {reference[1]}, which is not set; export {reference[1]}")
+    return environment[reference[1]]
+
+
+def _what_to_write(item: ErrorDetails, kind: Any) -> str:
+    fields: Mapping[str, FieldInfo] = {**_SEARCHED, **(_KINDS[kind].model_fields if kind in _KINDS else {})}
+    location: Sequence[int | str] = item["loc"][2:] if item["loc"][0] == "settings" else item["loc"]
+    key, message = ".".join(map(str, location)), item["msg"].removeprefix("Value error, ")
+    match item["type"]:
+        case "union_tag_not_found" | "union_tag_invalid":
+            given = "is missing" if kind is None else f"{kind!r} is not known"
+            return f"adapter {given}; write one of {_quoted(_KINDS)}"
+        case "missing":
+            described = fields[key].description if key in fields else None
+            return f"{key} is missing; write {key} = …" + (f" ({described})" if described else "")
+        case "extra_forbidden":
+            close = get_close_matches(key, fields, n=1)
+            remedy = f"write {close[0]}" if close else f"the keys are {', '.join(fields)}"
+            return f"{key} is not a key here; {remedy}"
+        case _:
+            return f"{key}: {message}" if key else message
+
+
+def _anchored(settings: AdapterSettings, folder: Path) -> AdapterSettings:
+    paths: dict[str, Path | str] = {name: folder / value for name, value in settings if isinstance(value, Path)}
+    if isinstance(settings, SqlSettings) and settings.dataset.endswith(".toml"):
+        paths["dataset"] = str(folder / settings.dataset)
+    return settings.model_copy(update=paths)
+
+
+def _quoted(words: Iterable[str]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
+    for key, name in declared.settings or ():
         if key.endswith("_env") and name is not None and not wiring.environment.get(name):
             raise Misconfigured(
                 f"{where}: {key} names {name}, which is not set; export {name} before the service starts"
             )
     adapter = _adapter(declared, wiring)
-    if system.yields and not isinstance(adapter, Locatable):
+    if declared.yields and not isinstance(adapter, Locatable):
         raise Misconfigured(f"{where}: yields needs a system that can be searched, and this kind cannot; leave it out")
-    return Downstream(system.name, system.needs, system.yields, adapter)
+    return replace(declared, adapter=adapter)
 
 
-def _adapter(declared: Declaration, wiring: Wiring) -> Adapter:
-    name, environment = declared.system.name, wiring.environment
+def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
+    name, environment = declared.name, wiring.environment
     match declared.settings:
         case SqlSettings() as settings:
             return SqlAdapter(name, settings, environment=environment)
@@ -115,6 +195,6 @@ def _adapter(declared: Declaration, wiring: Wiring) -> Adapter:
         case OpenDsrSettings() as settings:
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
         case BusSettings() as settings:
-            return BusAdapter(name, settings, publish=wiring.publish, claim_key=wiring.claim_key, clock=wiring.clock)
+            return BusAdapter(name, settings, publish=wiring.publish, token_key=wiring.token_key, clock=wiring.clock)
         case _:
-            assert_never(declared.settings)
+            raise Misconfigured(f"{name}: no adapter has settings of this kind")

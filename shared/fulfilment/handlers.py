@@ -1,11 +1,29 @@
 """What every service that fulfils does alike with what it hears of a request in its hands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
+from uuid import UUID
 
 from shared.domain.events import RequestExtended, RequestRedated, RequestWithdrawn, RetryDecided
-from shared.fulfilment import rescheduling
 from shared.fulfilment import store as fulfilment
 from shared.messaging.unit_of_work import UnitOfWork
+
+# What a worker is concluding is locked already, and its fulfilment comes next: the same order here, or two such
+# transactions would wait for one another.
+_IN_HAND = """
+SELECT 1 FROM task t JOIN fulfilment f USING (fulfilment_id)
+WHERE f.request_id = ANY($1) AND t.state = 'leased' ORDER BY t.task_id FOR UPDATE OF t
+"""
+_FULFILMENTS = """
+UPDATE fulfilment f SET due_on = m.due_on FROM unnest($1::uuid[], $2::date[]) AS m (request_id, due_on)
+WHERE f.request_id = m.request_id AND f.state IN ('open', 'blocked') AND f.due_on <> m.due_on
+RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on
+"""
+_TASKS = """
+UPDATE task t SET due_on = f.due_on FROM fulfilment f
+WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
+  AND t.state IN ('waiting', 'ready', 'leased', 'failed')
+"""
 
 
 async def retry(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
@@ -20,4 +38,16 @@ async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
 
 async def reschedule(events: Sequence[RequestExtended | RequestRedated], tx: UnitOfWork) -> None:
     """The due date has moved, and what is not done moves with it; the last event of a request counts."""
-    await rescheduling.reschedule(tx, {event.request_id: event.due_on for event in events})
+    await move_due_dates(tx, {event.request_id: event.due_on for event in events})
+
+
+async def move_due_dates(tx: UnitOfWork, due_on: Mapping[UUID, date]) -> None:
+    """Moves what is open of these requests to their new due dates; what is done, and who works on it, stays."""
+    requests = list(due_on)
+    await tx.connection.execute(_IN_HAND, requests)
+    moved = await tx.connection.fetch(_FULFILMENTS, requests, list(due_on.values()))
+    if not moved:
+        return
+    await tx.connection.execute(_TASKS, [row[0] for row in moved])
+    for _, request_id, operation, day in moved:
+        tx.log_evidence(request_id, "fulfilment.rescheduled", {"operation": operation, "due_on": day.isoformat()})

@@ -3,15 +3,26 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from enum import StrEnum
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from shared.domain.errors import DsrError
+from shared.domain.events import TaskReport
 from shared.storage.postgres import Connection
 
-State = Literal["ready", "done", "failed"]
+
+class TaskState(StrEnum):
+    """Where a task stands; it is claimed when ``READY`` and its time has come, and then ``LEASED``."""
+
+    WAITING = "waiting"  # for an earlier stage
+    READY = "ready"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"  # a person must look
+    CANCELLED = "cancelled"
+
 
 _CLAIM = """
 WITH due AS (
@@ -70,11 +81,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What became of a claimed task; ``ready`` means: again, not before ``not_before``."""
+    """What became of a claimed task; ``READY`` means: again, not before ``not_before``."""
 
     claim: Claim
-    state: State
-    receipt: Mapping[str, JsonValue] | None
+    state: TaskState
+    report: TaskReport | None
     failure: str | None
     not_before: datetime
 
@@ -84,7 +95,7 @@ async def claim(
 ) -> list[Claim]:
     """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here."""
     rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, now + lease)
-    leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == "leased"]
+    leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == TaskState.LEASED]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
 
@@ -138,7 +149,7 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
         [c.claim.task_id for c in conclusions],
         [c.claim.attempt for c in conclusions],
         [c.state for c in conclusions],
-        [c.receipt for c in conclusions],
+        [c.report.model_dump(mode="json", exclude_none=True) if c.report else None for c in conclusions],
         [c.failure for c in conclusions],
         [c.not_before for c in conclusions],
         now,

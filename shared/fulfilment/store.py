@@ -1,9 +1,9 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, their receipts become one outcome."""
 
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
+from enum import StrEnum
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -14,16 +14,16 @@ from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRep
 from shared.domain.operations import ACCOMPANYING, Operation, Stages, TaskOutcome
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.plan import only
+from shared.fulfilment.queue import TaskState
 from shared.messaging.unit_of_work import UnitOfWork
 
 _UNSEARCHED = """
-SELECT f.fulfilment_id, f.request_id, f.operation, f.due_on, f.stages,
-       (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id) AS systems
-FROM fulfilment f
+UPDATE fulfilment f SET state = 'open'
 WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
-    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.operation = f.operation
-                           AND t.receipt ? 'not_searched' AND t.state = 'done')
-ORDER BY f.fulfilment_id FOR UPDATE
+    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
+RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
+          (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id)
 """
 # What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
 _SUPERSEDED = """
@@ -32,10 +32,29 @@ UPDATE task SET receipt = receipt - 'not_searched',
                              ELSE 'cancelled' END
 WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
 """
-_ANEW = """
-UPDATE fulfilment SET state = 'open', stages = $2 + $3::int, stage = $2, open_tasks = $4, failed_tasks = 0
-WHERE fulfilment_id = $1
+# Counted under the lock of the fulfilment, so that of two workers who conclude its last tasks one sees that all are.
+_STANDING = """
+SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
+       count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched') AS stuck,
+       count(*) FILTER (WHERE t.state = 'waiting') AS waiting
+FROM fulfilment f JOIN task t USING (fulfilment_id)
+WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' GROUP BY f.fulfilment_id
 """
+_READY = """
+UPDATE task t SET state = 'ready', failure = NULL, not_before = $2
+FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = ANY($1) AND state = $3 GROUP BY 1) next
+WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
+RETURNING t.system, t.operation
+"""
+
+
+class FulfilmentState(StrEnum):
+    """Where a fulfilment stands; one that is ``BLOCKED`` waits for somebody to say how it goes on."""
+
+    OPEN = "open"
+    BLOCKED = "blocked"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +92,9 @@ class Completed:
         """What the receipts amount to."""
         return outcome_of(self.reports)
 
-    def event(self, now: datetime, package_id: UUID | None = None) -> FulfilmentCompleted:
+    def event(self, package_id: UUID | None = None) -> FulfilmentCompleted:
         """What to say of it on the bus."""
-        return FulfilmentCompleted(
-            request_id=self.request_id,
-            occurred_at=now,
-            right=self.right,
-            operation=self.operation,
-            outcome=self.outcome,
-            tasks=self.reports,
-            package_id=package_id,
-            deferred=self.deferred,
-        )
+        return FulfilmentCompleted.about(self, tasks=self.reports, package_id=package_id)
 
 
 Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
@@ -115,7 +125,7 @@ async def open_all(tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> 
         fulfilments.append(
             (
                 *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
-                *(new.due_on, len(stages), 0, len(stages[0]), 0, "open", tx.traces.get(new.request_id), tx.now),
+                *(new.due_on, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
             )
         )
         tasks += _tasks(tx, fulfilment_id, stages, new.due_on)
@@ -133,7 +143,7 @@ def _tasks(
     return [
         (
             *(uuid7(), fulfilment_id, step.system, step.operation, first + number, due_on),
-            *("waiting" if number else "ready", 0, tx.now, {}),
+            *(TaskState.WAITING if number else TaskState.READY, 0, tx.now, {}),
         )
         for number, stage in enumerate(stages)
         for step in stage
@@ -144,38 +154,21 @@ def _named(stages: Stages) -> JsonValue:
     return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
 
 
-async def fan_in(
-    tx: UnitOfWork, concluded: Mapping[UUID, Counter[str]], conclude: Mapping[Operation, Conclude]
-) -> None:
-    """Counts concluded tasks (``done``/``failed`` per fulfilment) and moves on whatever has none left in its stage."""
-    ids = sorted(concluded)
+async def fan_in(tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
+    """Moves on those of these fulfilments that have nothing left in their stage: blocked, to the next, or complete."""
     await tx.connection.execute(
-        "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", ids
+        "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", list(ids)
     )
-    ended = await tx.connection.fetch(
-        "UPDATE fulfilment f"
-        " SET open_tasks = f.open_tasks - c.done - c.failed, failed_tasks = f.failed_tasks + c.failed"
-        " FROM unnest($1::uuid[], $2::int[], $3::int[]) AS c (fulfilment_id, done, failed)"
-        " WHERE f.fulfilment_id = c.fulfilment_id AND f.state = 'open'"
-        " RETURNING f.fulfilment_id, f.open_tasks, f.failed_tasks, f.stage, f.stages",
-        ids,
-        [concluded[i]["done"] for i in ids],
-        [concluded[i]["failed"] for i in ids],
-    )
-    blocked, onward, complete = [], [], []
-    for fulfilment_id, open_tasks, failed_tasks, stage, stages in ended:
-        if open_tasks:
-            continue
-        if failed_tasks:
-            blocked.append(fulfilment_id)
-        elif stage + 1 < stages:
-            onward.append(fulfilment_id)
-        else:
-            complete.append(fulfilment_id)
+    blocked: list[UUID] = []
+    onward: list[UUID] = []
+    complete: list[UUID] = []
+    for fulfilment_id, still_open, stuck, waiting in await tx.connection.fetch(_STANDING, list(ids)):
+        if not still_open:
+            (blocked if stuck else onward if waiting else complete).append(fulfilment_id)
     if blocked:
         await _block(tx, blocked)
     if onward:
-        await _next_stage(tx, onward)
+        await _make_ready(tx, onward, TaskState.WAITING)
     if complete:
         await _complete(tx, complete, conclude)
 
@@ -185,6 +178,9 @@ async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
 
     More may be known of the subject by now, and what one system yields reaches every other: so everything is searched
     again, by tasks of its own, and what was done before stays on the report. Returns the requests that begin anew.
+
+    Raises:
+        Misconfigured: none of the systems is declared any more.
     """
     unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
     for fulfilment_id, request_id, operation, due_on, first, systems in unsearched:
@@ -193,28 +189,21 @@ async def retry(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
         if not stages:
             raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
         await tx.connection.execute(_SUPERSEDED, fulfilment_id)
-        await tx.connection.execute(_ANEW, fulfilment_id, first, len(stages), len(stages[0]))
         tasks = _tasks(tx, fulfilment_id, stages, due_on, first)
         await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
         tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": _named(stages)})
-    rows = await tx.connection.fetch(
-        "UPDATE task t SET state = 'ready', failure = NULL, not_before = $2"
-        " FROM fulfilment f WHERE f.request_id = ANY($1) AND f.state = 'blocked'"
-        " AND t.fulfilment_id = f.fulfilment_id AND t.state = 'failed'"
-        " RETURNING t.fulfilment_id, t.system, t.operation",
+    failed = await tx.connection.fetch(
+        "UPDATE fulfilment SET state = 'open' WHERE request_id = ANY($1) AND state = 'blocked' RETURNING fulfilment_id",
         requests,
-        tx.now,
     )
-    again = Counter(row[0] for row in rows)
-    await tx.connection.execute(
-        "UPDATE fulfilment f SET state = 'open', open_tasks = a.n, failed_tasks = 0"
-        " FROM unnest($1::uuid[], $2::int[]) AS a (fulfilment_id, n) WHERE f.fulfilment_id = a.fulfilment_id",
-        list(again),
-        list(again.values()),
-    )
-    for _, system, operation in rows:
-        tx.wake(system, operation)
+    await _make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
     return {row[1] for row in unsearched}
+
+
+async def _make_ready(tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> None:
+    """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage."""
+    for system, operation in set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state))):
+        tx.wake(system, operation)
 
 
 async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
@@ -255,32 +244,14 @@ async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation
     return {row[0] for row in rows}
 
 
-async def _next_stage(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
-    rows = await tx.connection.fetch(
-        "UPDATE task t SET state = 'ready' FROM fulfilment f WHERE f.fulfilment_id = ANY($1)"
-        " AND t.fulfilment_id = f.fulfilment_id AND t.stage = f.stage + 1 AND t.state = 'waiting'"
-        " RETURNING t.fulfilment_id, t.system, t.operation",
-        ids,
-    )
-    ready = Counter(row[0] for row in rows)
-    await tx.connection.execute(
-        "UPDATE fulfilment f SET stage = f.stage + 1, open_tasks = r.n"
-        " FROM unnest($1::uuid[], $2::int[]) AS r (fulfilment_id, n) WHERE f.fulfilment_id = r.fulfilment_id",
-        list(ready),
-        list(ready.values()),
-    )
-    for _, system, operation in rows:
-        tx.wake(system, operation)
-
-
 async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Operation, Conclude]) -> None:
-    done = await _end(tx, ids, "complete")
+    done = await _end(tx, ids, FulfilmentState.COMPLETE)
     for operation in {completed.operation for completed in done}:
         await conclude[operation]([completed for completed in done if completed.operation is operation], tx)
 
 
 async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
-    for blocked in await _end(tx, ids, "blocked"):
+    for blocked in await _end(tx, ids, FulfilmentState.BLOCKED):
         reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}
         failures: JsonValue = {system: reason for system, reason in reasons.items() if reason}
         tx.log_evidence(
@@ -288,19 +259,10 @@ async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
         )
         if blocked.operation in ACCOMPANYING:
             continue  # what only goes along with a request does not stop it
-        tx.publish(
-            FulfilmentBlocked(
-                request_id=blocked.request_id,
-                occurred_at=tx.now,
-                right=blocked.right,
-                operation=blocked.operation,
-                tasks=blocked.reports,
-                deferred=blocked.deferred,
-            )
-        )
+        tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))
 
 
-async def _end(tx: UnitOfWork, ids: Sequence[UUID], state: str) -> list[Completed]:
+async def _end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:
     rows = await tx.connection.fetch(
         "UPDATE fulfilment SET state = $2 WHERE fulfilment_id = ANY($1)"
         ' RETURNING fulfilment_id, request_id, subject_ref, "right", operation, details',
@@ -314,10 +276,8 @@ async def _end(tx: UnitOfWork, ids: Sequence[UUID], state: str) -> list[Complete
     )
     reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}
     for fulfilment_id, task_id, system, operation, receipt, failure in tasks:
-        counts = receipt or {"outcome": None}
-        reports[fulfilment_id].append(
-            TaskReport(task_id=task_id, system=system, operation=operation, failure=failure, **counts)
-        )
+        undone = {"task_id": task_id, "system": system, "operation": operation, "outcome": None, "failure": failure}
+        reports[fulfilment_id].append(TaskReport.model_validate(receipt or undone))
     return [
         Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
         for row in rows
@@ -332,10 +292,6 @@ _FULFILMENT = [
     "operation",
     "details",
     "due_on",
-    "stages",
-    "stage",
-    "open_tasks",
-    "failed_tasks",
     "state",
     "traceparent",
     "opened_at",

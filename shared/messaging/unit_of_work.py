@@ -44,7 +44,8 @@ class UnitOfWork:
 
         ``trace`` is the ``traceparent`` of a request that is not in hand.
         """
-        event = event.model_copy(update={"occurred_at": self.now})
+        if event.occurred_at != self.now:
+            event = event.model_copy(update={"occurred_at": self.now})
         self.send(outbox.message(event, self.service, trace or self.traces.get(event.request_id)))
 
     def send(self, message: Message) -> None:

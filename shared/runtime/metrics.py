@@ -47,23 +47,6 @@ EVIDENCE_BROKEN = Gauge("dsr_evidence_broken", "1 if an entry of the chain of ev
 EVIDENCE_CHECKED = Counter("dsr_evidence_checked_total", "Entries of evidence that were checked again", ["service"])
 FIGURES_AT = Gauge("dsr_figures_timestamp_seconds", "When this service last counted requests", ["service"])
 
-REQUESTS = Counter("dsr_requests_total", "Requests, by what happened to them", ["right", "event"], registry=PEOPLE)
-CLOSED = Counter("dsr_requests_closed_total", "Requests closed, by outcome", ["right", "outcome"], registry=PEOPLE)
-OPEN_SECONDS = Histogram(
-    "dsr_request_open_seconds",
-    "From accepted to closed",
-    ["right"],
-    buckets=(0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400, 604800, 2592000),
-    registry=PEOPLE,
-)
-WAITING = Gauge("dsr_requests_waiting", "Open requests that wait for a person", ["right", "state"], registry=PEOPLE)
-EXTENSIONS = Gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"], registry=PEOPLE)
-EXTENSIONS_REFUSED = Counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"], registry=PEOPLE)
-COVERED = Gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"], registry=PEOPLE)
-WORKED = Gauge(
-    "dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"], registry=PEOPLE
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -97,7 +80,3 @@ class Percentiles(Collector):
             if ranks.total is not None:
                 family.add_sample(f"{self._name}_sum", labels, ranks.total)
         yield family
-
-
-TIME_TO_CLOSE = Percentiles("dsr_time_to_close_days", "From receipt to closure, last 30 days", "right")
-DETECTION_LAG = Percentiles("dsr_detection_lag_days", "From receipt to acceptance, last 30 days", "channel")

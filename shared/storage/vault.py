@@ -1,18 +1,18 @@
 """Personal data at rest: AES-256-GCM under one key per subject, itself wrapped; shred the key, and all is gone."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 
@@ -25,7 +25,7 @@ class SubjectData:
     """What is known of a subject: their identities, and for a rectification the changes that they ask for."""
 
     identities: tuple[Identity, ...] = ()
-    changes: tuple[Mapping[str, JsonValue], ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ def _encode(data: SubjectData) -> bytes:
         ]
         for i in data.identities
     ]
-    return orjson.dumps([identities, list(data.changes)])
+    return orjson.dumps([identities, [change.model_dump() for change in data.changes]])
 
 
 def _decode(content: bytes) -> SubjectData:
@@ -222,5 +222,5 @@ def _decode(content: bytes) -> SubjectData:
             )
             for kind, value, start, end, source in identities
         ),
-        tuple(changes),
+        tuple(Change.model_validate(change) for change in changes),
     )

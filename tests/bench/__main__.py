@@ -1,11 +1,8 @@
 """``python -m tests.bench [NAME ...]``: measures the product beside its limits, into ``.local/bench/latest.json``."""
 
 import asyncio
-import fcntl
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import asyncpg
@@ -14,6 +11,7 @@ import typer
 from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
+from deploy.local.venv import alone
 from tests.bench import (
     closed_erasures,
     closed_erasures_http,
@@ -26,6 +24,7 @@ from tests.bench import (
 from tests.bench.figures import Row, report, show
 from tests.bench.ground import Ground, Void
 
+BUSY = "Another bench runs in this folder: the two would measure each other."
 Measure = Callable[[Ground], Awaitable[list[Row]]]
 
 FIGURES: dict[str, Measure] = {
@@ -50,7 +49,7 @@ def main(
     if unknown := set(names or ()) - FIGURES.keys():
         raise typer.BadParameter(f"no figure {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     directory = LOCAL / "bench"
-    with _alone(directory / "lock"):
+    with alone("bench", busy=BUSY):
         shutil.rmtree(directory / "run", ignore_errors=True)
         # A server of its own: what an existing one also has to do would be measured with it.
         platform = Platform(directory / "run" / "platform", existing=ExistingServers(postgres_dsn=None))
@@ -60,19 +59,6 @@ def main(
             rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
     show(rows)
     raise typer.Exit(1 if void else 0)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Refuses to begin while another bench of this checkout is under way: the two would measure each other."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            typer.echo("another bench is running in this checkout; wait until it has ended", err=True)
-            raise typer.Exit(2) from None
-        yield
 
 
 async def _measure(ground: Ground, names: list[str]) -> tuple[list[Row], list[str]]:

@@ -12,8 +12,9 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI, Request
 
+from services.intake.api.views import SubmissionAccepted
 from services.intake.lifecycle import State
-from services.intake.schemas import Submission, SubmissionAccepted
+from services.intake.schemas import Submission
 
 
 def application(kind: str) -> FastAPI:

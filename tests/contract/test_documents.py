@@ -9,7 +9,9 @@ import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from docs import generate
+from services.intake.schemas import Submission
 from shared.domain.events import EVENT_TYPES
+from shared.domain.rights import Right
 from shared.domain.topics import TOPIC_ACCESS
 from shared.messaging.admin import declared
 
@@ -35,11 +37,32 @@ def test_the_api_document_is_valid_openapi(api: dict[str, Any]) -> None:
     assert list(OpenAPIV31SpecValidator(api).iter_errors()) == []
 
 
-def test_every_operation_of_the_api_says_what_it_does_and_has_a_name_of_its_own(api: dict[str, Any]) -> None:
+def test_a_client_made_from_the_api_document_can_authenticate_and_knows_every_problem(api: dict[str, Any]) -> None:
     operations = [operation for path in api["paths"].values() for operation in path.values()]
-    assert all(operation.get("description") for operation in operations)
+    assert all(operation["description"] and operation["tags"] for operation in operations)
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
+    (scheme,) = api["components"]["securitySchemes"].items()
+    assert (scheme[1]["type"], scheme[1]["scheme"]) == ("http", "bearer")
+    for operation in operations:
+        assert operation["security"] == [{scheme[0]: []}]
+        assert not [p for p in operation.get("parameters", ()) if p["name"].lower() == "authorization"]
+        assert {"401", "403", "422", "503"} <= set(operation["responses"])
+        for status, answer in operation["responses"].items():
+            problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            assert (answer["content"] == problem) is (status >= "4")
+
+
+def test_the_api_document_shows_a_submission_for_each_right_and_what_a_replay_gets(api: dict[str, Any]) -> None:
+    submit = api["paths"]["/v1/requests"]["post"]
+    examples = submit["requestBody"]["content"]["application/json"]["examples"]
+    assert [*examples] == [*Right]
+    for example in examples.values():
+        assert [*Submission.model_validate(example["value"]).subject.identities()]
+    assert submit["responses"]["200"]["content"] == submit["responses"]["201"]["content"]
+    described = json.dumps(api["components"]["schemas"])
+    for what in ("`L3`: a person", "Numbers change hands", "`address.postal_code`"):
+        assert what in described
 
 
 @pytest.mark.parametrize("document", ["bus", "api"])

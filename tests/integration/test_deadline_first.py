@@ -19,7 +19,7 @@ from shared.domain.operations import Operation, Step, TaskOutcome
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Downstream, Receipt, Result, Task
 from shared.fulfilment.store import Completed
 from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -39,20 +39,17 @@ Begin = Callable[[Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
 class Store:
     """A downstream that notes what it was asked, in order."""
 
-    system: str = "store"
-    needs: frozenset[IdentityType] = frozenset()
     asked: list[UUID] = field(default_factory=list)
 
-    @property
-    def adapter(self) -> "Store":
-        return self
+    async def close(self) -> None:
+        """Nothing to close."""
 
     async def _do(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
         self.asked += [task.request_id for task in tasks]
         return [Receipt(task.task_id, TaskOutcome.AMENDED, found=1, changed=1) for task in tasks]
 
-    erase = export = rectify = restrict = suppress = flag = _do
+    erase = export = amend = flag = _do
 
 
 async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
@@ -107,7 +104,8 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
             async with harness.begin() as tx:
                 await begin(batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
-        worker = Worker(store, operation, harness, dict.fromkeys(Operation, _nothing), settings, TRACING)
+        declared = Downstream("store", frozenset(), adapter=store)
+        worker = Worker(declared, operation, harness, dict.fromkeys(Operation, _nothing), settings, TRACING)
         assert await worker.work() == BATCH
     assert store.asked[0] == urgent.request_id
     assert store.asked[1:] == [event.request_id for event in others[: BATCH - 1]]

@@ -68,9 +68,8 @@ class Erasure:
 
 def worker(harness: Harness, system: str) -> Worker:
     """A worker that concludes as the service does."""
-    worker = harness.worker(system)
-    worker._conclude = {Operation.ERASE: handlers.finish}  # noqa: SLF001  # the fixture's own conclusion says less
-    return worker
+    harness.concludes = {Operation.ERASE: handlers.finish}
+    return harness.worker(system)
 
 
 def keeps(system: str, needs: frozenset[IdentityType] = frozenset({IdentityType.EMAIL})) -> ScriptedSystem:

@@ -1,13 +1,20 @@
-"""When figures were last counted, by whom."""
+"""When figures were last counted, by whom; and what intake counts."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
-from services.intake import statistics as intake
+from services.intake import repository
+from services.intake import statistics as intake_statistics
+from services.intake.lifecycle import State
 from shared.app.service import Loop, Running
+from shared.domain.events import TaskReport
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -17,13 +24,19 @@ from shared.storage.keyring import Keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
 from tests.fixtures.engine import TRACING, SetClock
-from tests.fixtures.told import comes_to
+from tests.fixtures.intake import Intake
+from tests.fixtures.requests import a_request
+from tests.fixtures.told import comes_to, told
+
+NOW = datetime(2026, 6, 15, 16, tzinfo=UTC)
+RECEIPT = TaskReport(task_id=uuid7(), system="crm", operation=Operation.EXPORT, outcome=TaskOutcome.EXPORTED)
+FAILURE = RECEIPT.model_copy(update={"outcome": None, "failure": "refused"})
 
 
 @pytest.mark.parametrize(
     ("service", "counting"),
     [
-        (ServiceName.INTAKE, intake.count_again_and_again),
+        (ServiceName.INTAKE, intake_statistics.run),
         (ServiceName.DEADLINE, partial(statistics.run, policy=read_policy())),
     ],
 )
@@ -38,3 +51,38 @@ async def test_a_service_tells_when_it_last_counted(
         assert await comes_to(clock.now().timestamp(), "dsr_figures_timestamp_seconds", service=service)
         running.stopping.set()
         await task
+
+
+async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(intake: Intake) -> None:
+    closed = (
+        (4, Outcome.FULFILLED, (RECEIPT, RECEIPT)),
+        (8, Outcome.PARTIALLY_FULFILLED, (RECEIPT, FAILURE)),
+        (99, Outcome.WITHDRAWN, None),
+        (2, None, None),
+    )
+    requests = [
+        a_request(
+            State.CLOSED if outcome else State.AWAITING_DECISION,
+            right=Right.ACCESS,
+            received_at=NOW - timedelta(days=days),
+            accepted_at=NOW - timedelta(days=days - 0.5 * (days == 4)),
+            closed_at=NOW if outcome else None,
+            outcome=outcome,
+            tasks=tasks,
+        )
+        for days, outcome, tasks in closed
+    ]
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await repository.insert(connection, requests)
+        for approved_at in (NOW - timedelta(days=2), NOW - timedelta(days=40), None):
+            extension = "INSERT INTO extension VALUES ($1, 'VOLUME', $1, '2026-08-01', 'a', 'b', $2)"
+            await connection.execute(extension, uuid7(), approved_at)
+        await intake_statistics.count(connection, NOW)
+    assert told("dsr_extensions_approved", reason="VOLUME") == 1
+    assert told("dsr_requests_worked", right="access") == 2
+    assert told("dsr_requests_covered", right="access") == 1
+    assert told("dsr_time_to_close_days", right="access", quantile="0.5") == 4
+    assert told("dsr_time_to_close_days", right="access", quantile="0.95") == 8
+    assert told("dsr_detection_lag_days", channel="api", quantile="0.95") == 0.5
+    assert told("dsr_requests_waiting", right="access", state="awaiting_decision") == 1
+    assert told("dsr_requests_waiting", right="access", state="awaiting_identity") == 0

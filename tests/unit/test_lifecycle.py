@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.lifecycle import TRANSITIONS, Standing, State
+from services.intake.lifecycle import TRANSITIONS, Standing, State, first_state
 from services.intake.request import Request, Transition
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered, RequestClosed, TaskReport
@@ -32,6 +32,11 @@ FOLLOWS = {
 }
 
 
+def begin(request: Request, *, identified: bool) -> Transition:
+    request.must_allow("receive")
+    return replace(request, state=first_state(request.role, identified=identified)).receive({})
+
+
 def silent(request: Request) -> Transition:
     question = "identity" if request.state is State.AWAITING_IDENTITY else "clarification"
     event = a(QuestionUnanswered, question_id=QUESTION, question=question, notice="last_notice")
@@ -39,8 +44,8 @@ def silent(request: Request) -> Transition:
 
 
 CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
-    ("receive", lambda r: r.receive({}, identified=True)),
-    ("receive", lambda r: r.receive({}, identified=False)),
+    ("receive", lambda r: begin(r, identified=True)),
+    ("receive", lambda r: begin(r, identified=False)),
     ("verify", lambda r: r.verify({}, AT, POLICY)),
     ("ask_identity", lambda r: r.ask(Question.IDENTITY, QUESTION, "Who?", AT, recorded=True)),
     ("ask_meaning", lambda r: r.ask(Question.CLARIFICATION, QUESTION, "Which?", AT, recorded=True)),
@@ -143,7 +148,7 @@ def test_what_was_closed_for_want_of_an_answer_is_resumed_and_answered_once_more
 
 
 def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by_us() -> None:
-    theirs = a_request(State.RECEIVED, role="processor").receive({}, identified=True).request
+    theirs = a_request(first_state("processor", identified=True), role="processor")
     assert theirs.state is State.AWAITING_DECISION
     with pytest.raises(IllegalTransition, match="forward"):
         theirs.retry(AT)

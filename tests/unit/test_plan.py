@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Step
-from shared.downstreams.plan import System, only, stages
+from shared.downstreams.contract import Downstream
+from shared.downstreams.plan import only, stages
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 
 
-def system(name: str, needs: set[IdentityType], yields: set[IdentityType] | None = None) -> System:
-    return System(name, frozenset(needs), frozenset(yields or set()))
+def system(name: str, needs: set[IdentityType], yields: set[IdentityType] | None = None) -> Downstream:
+    return Downstream(name, frozenset(needs), frozenset(yields or set()))
 
 
 CRM = system("crm", {EMAIL, PHONE}, {ACCOUNT, PHONE})
@@ -25,7 +26,7 @@ BILLING = system("billing", {ACCOUNT}, {IdentityType.SIP_URI})
 SWITCH = system("switch", {IdentityType.SIP_URI})
 
 
-def names(systems: list[System], operation: Operation) -> list[set[str]]:
+def names(systems: list[Downstream], operation: Operation) -> list[set[str]]:
     return [{f"{step.system}:{step.operation}" for step in stage} for stage in stages(systems, operation)]
 
 
@@ -79,13 +80,13 @@ def test_no_system_means_no_stage() -> None:
 
 kinds = st.frozensets(st.sampled_from(IdentityType))
 systems = st.lists(st.tuples(kinds, kinds), max_size=7).map(
-    lambda pairs: [System(f"s{n}", needs, yields) for n, (needs, yields) in enumerate(pairs)]
+    lambda pairs: [Downstream(f"s{n}", needs, yields) for n, (needs, yields) in enumerate(pairs)]
 )
 
 
 @given(systems, st.sampled_from([Operation.ERASE, Operation.EXPORT]))
 def test_every_system_is_worked_exactly_once_and_located_before_that_or_not_at_all(
-    declared: list[System], operation: Operation
+    declared: list[Downstream], operation: Operation
 ) -> None:
     planned = stages(declared, operation)
     steps = [step for stage in planned for step in stage]
@@ -99,7 +100,7 @@ def test_every_system_is_worked_exactly_once_and_located_before_that_or_not_at_a
 
 @given(systems, st.sampled_from([Operation.ERASE, Operation.EXPORT]))
 def test_what_a_system_yields_is_known_before_any_other_that_needs_it_is_worked(
-    declared: list[System], operation: Operation
+    declared: list[Downstream], operation: Operation
 ) -> None:
     planned = stages(declared, operation)
     place = {step: number for number, stage in enumerate(planned) for step in stage if step.operation is operation}
@@ -112,7 +113,7 @@ def test_what_a_system_yields_is_known_before_any_other_that_needs_it_is_worked(
 
 @given(systems)
 def test_what_others_are_found_through_is_erased_after_them_unless_they_need_one_another(
-    declared: list[System],
+    declared: list[Downstream],
 ) -> None:
     planned = stages(declared, Operation.ERASE)
     times = Counter(step.system for stage in planned for step in stage if step.operation is Operation.LOCATE)

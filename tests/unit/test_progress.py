@@ -16,7 +16,8 @@ def test_elsewhere_than_on_a_terminal_a_step_is_a_line_at_its_start_and_one_at_i
     assert said.getvalue().splitlines()[1].startswith("   Seeding: 0.")
 
 
-def test_on_a_terminal_a_step_is_a_bar_with_a_count() -> None:
+def test_on_a_terminal_a_step_is_a_bar_with_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one shows no bar
     said = io.StringIO()
     with Progress(Console(file=said, force_terminal=True, width=100)).step("Seeding", total=3) as step:
         step.reach(2)

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from pydantic import JsonValue
 
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change
 from shared.downstreams.roundup.amendment import corrected
 from shared.downstreams.roundup.directory import by_owner, spellings
 from shared.downstreams.roundup.erasure import Plan
@@ -98,13 +98,11 @@ def test_many_records_travel_five_hundred_at_a_time() -> None:
 
 def test_an_alternate_address_is_corrected_where_it_stands() -> None:
     user = {"address": A, "alternate_addresses": "old@x.org\nkeep@x.org"}
-    change: list[JsonValue] = [{"field": "email", "current": "OLD@x.org", "asserted": "new@x.org"}]
+    change = [Change(field="email", current="OLD@x.org", asserted="new@x.org")]
     assert corrected(user, change) == {"alternate_addresses": "new@x.org\nkeep@x.org"}
 
 
-@pytest.mark.parametrize(
-    "changes", [None, [], [{"field": "iban", "asserted": "x"}], [{"field": "name", "asserted": 1}]]
-)
-def test_a_correction_that_cannot_be_made_is_refused(changes: JsonValue) -> None:
+@pytest.mark.parametrize("changes", [[], [Change(field="iban", asserted="x")]])
+def test_a_correction_that_cannot_be_made_is_refused(changes: list[Change]) -> None:
     with pytest.raises(Refused):
         corrected({}, changes)

@@ -20,12 +20,12 @@ from shared.domain.time_limit import (
     Limits,
     Timeliness,
     add_months,
+    arrival_date,
     commit_due,
     due_at,
     due_on,
     end_of,
     limits,
-    receipt_date,
     target,
     timeliness,
 )
@@ -64,7 +64,7 @@ def test_every_worked_example_comes_out_as_the_domain_says(vector: dict[str, obj
     assert list(mismatches(vector, POLICY)) == []
 
 
-def test_every_receipt_date_of_eleven_years_gets_the_earlier_of_thirty_days_and_one_month() -> None:
+def test_every_arrival_date_of_eleven_years_gets_the_earlier_of_thirty_days_and_one_month() -> None:
     for day in DAYS:
         month = add_months(day, 1)
         last_of_next = (day.replace(day=1) + timedelta(days=62)).replace(day=1) - ONE_DAY
@@ -75,13 +75,13 @@ def test_every_receipt_date_of_eleven_years_gets_the_earlier_of_thirty_days_and_
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_every_receipt_date_of_eleven_years_counts_from_the_local_day_in_every_zone(zone: str) -> None:
+def test_every_arrival_date_of_eleven_years_counts_from_the_local_day_in_every_zone(zone: str) -> None:
     info = ZoneInfo(zone)
     for day in DAYS:
         start = datetime(day.year, day.month, day.day, tzinfo=info).astimezone(UTC)
         due = min(day + timedelta(days=30), add_months(day, 1))
         for at in (start if start.astimezone(info).date() == day else start + timedelta(hours=1), _noon(day, info)):
-            assert receipt_date(at, (zone,)) == day
+            assert arrival_date(at, (zone,)) == day
             assert commit_due(at, (zone,), POLICY) == due
         assert end_of(due, (zone,)).astimezone(info).date() > due
 
@@ -90,7 +90,7 @@ def _noon(day: date, info: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, 12, tzinfo=info)
 
 
-def test_no_receipt_date_of_eleven_years_has_its_dates_in_the_wrong_order() -> None:
+def test_no_arrival_date_of_eleven_years_has_its_dates_in_the_wrong_order() -> None:
     for number, day in enumerate(DAYS):
         zones = (ZONES[number % len(ZONES)], "America/New_York")
         noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
@@ -120,7 +120,7 @@ def test_both_clocks_keep_their_order_for_any_receipt(
 
 
 def assert_order(found: Limits) -> None:
-    assert found.receipt_date < found.work_by <= found.commit_due <= found.statutory_due
+    assert found.arrival_date < found.work_by <= found.commit_due <= found.statutory_due
     assert found.commit_due < found.commit_due_extended <= found.statutory_due_extended
     assert found.commit_due_instant <= found.statutory_due_instant < found.statutory_due_extended_instant
 
@@ -129,8 +129,8 @@ def assert_order(found: Limits) -> None:
 @given(at=some_instant, zones=some_zones)
 def test_the_day_of_receipt_is_the_earliest_that_any_zone_sees(at: datetime, zones: tuple[str, ...]) -> None:
     seen = {at.astimezone(ZoneInfo(zone)).date() for zone in zones}
-    assert receipt_date(at, zones) == min(seen)
-    assert receipt_date(at.astimezone(ZoneInfo("Pacific/Honolulu")), zones) == min(seen)
+    assert arrival_date(at, zones) == min(seen)
+    assert arrival_date(at.astimezone(ZoneInfo("Pacific/Honolulu")), zones) == min(seen)
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -235,7 +235,7 @@ def test_the_version_of_rules_policy_and_calendar_is_kept_with_the_dates() -> No
 )
 def test_a_receipt_without_offset_or_known_zone_is_refused(at: datetime, zones: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="receipt"):
-        receipt_date(at, zones)
+        arrival_date(at, zones)
 
 
 def test_the_country_of_the_subject_gives_zones_and_calendar() -> None:

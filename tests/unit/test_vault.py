@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change
 from shared.storage import keyring
 from shared.storage.vault import SubjectData, Vault, _decode, _encode, _open, _seal
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 times = st.none() | st.datetimes(timezones=st.just(UTC))
 identities = st.builds(Identity, st.sampled_from(IdentityType), texts, times, times, texts)
-changes = st.dictionaries(texts, st.none() | texts, max_size=3)
+said = texts.map(str.strip)
+changes = st.builds(Change, field=st.just("name"), current=st.none() | said, asserted=said.filter(bool))
 statements = st.builds(
     SubjectData, st.lists(identities, max_size=4).map(tuple), st.lists(changes, max_size=3).map(tuple)
 )

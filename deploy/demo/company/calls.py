@@ -2,20 +2,20 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from random import Random
 
-from deploy.demo.company.agenda import agenda, held_numbers
 from deploy.demo.company.cast import CHARACTERS
 from deploy.demo.company.countries import NumberPlan, countries
-from deploy.demo.company.model import Call, Customer
+from deploy.demo.company.dates import CALLS_FROM, CALLS_TO
+from deploy.demo.company.model import Call, Customer, Phone
 
 ANONYMOUS = "anonymous"
-SPELLINGS = ("+", "00", "", "000")
-"""What a switch puts before the country code."""
+SPELLINGS = ("+", "+", "+", "00", "00", "", "000")
+"""What a switch puts before the country code, as often as it does."""
 
-_SPELT = ("+",) * 6 + ("00",) * 3 + ("",) * 2 + ("000",)
 _DEVICES = (
     "Yealink SIP-T46U 108.86.0.70",
     "Grandstream GXP2170 1.0.11.64",
@@ -25,14 +25,24 @@ _DEVICES = (
     "snomD785/10.1.175.16",
 )
 _TRUNK = "Interconnect-SBC/7.4"
-_ON_NET, _OUTGOING, _ANSWERED, _FAVOURITE = 0.35, 0.55, 0.82, 0.7
+_ON_NET, _OUTGOING, _ANSWERED = 0.35, 0.55, 0.82
+_DAY, _OPENS, _CLOSES = 86_400, 7 * 3600, 20 * 3600
 _WITHHELD, _WITHHELD_ELSEWHERE = 0.015, 0.04
-_FAVOURITES = 10
 _MEAN_SECONDS, _LONGEST_SECONDS = 170, 3 * 3600
 _ELSEWHERE_PER_COUNTRY = 500
 
 Scene = tuple[int, int | None, str, str, bool]
 """Second, position of the calling customer (``None``: not ours), caller, callee, withheld."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A number that a customer held while calls were recorded, in seconds since 1970: ``[first, last)``."""
+
+    owner: int
+    phone: Phone
+    first: int
+    last: int
 
 
 class Calls:
@@ -45,7 +55,7 @@ class Calls:
         self._count = count
         position = {customer.code: index for index, customer in enumerate(customers)}
         self._cast = {role: (position[customer.code], customer) for role, customer in cast.items()}
-        self._held = held_numbers(customers)
+        self._held = _held_numbers(customers)
         self._withheld = {index: CHARACTERS[role].withheld for role, (index, _) in self._cast.items()}
         self._elsewhere = tuple(
             plan.draw(country) for country in countries().values() for _ in range(_ELSEWHERE_PER_COUNTRY)
@@ -62,30 +72,39 @@ class Calls:
             yield self._write(rng, second, caller, number, callee, withheld=withheld)
 
     def _ordinary(self, rng: Random) -> Iterator[Scene]:
-        characters = {index: CHARACTERS[role] for role, (index, _) in self._cast.items()}
-        entries = agenda(rng, self._held, characters, self._count - len(self._staged()), self._count / 300_000)
-        held, random = self._held, rng.random
-        for entry in entries:
-            second, position = entry >> 16, entry & 0xFFFF
+        held, elsewhere, random = self._held, self._elsewhere, rng.random
+        for second, position in self._times(rng, self._count - len(self._staged())):
             owner, number = held[position].owner, held[position].phone.number
-            other, peer = self._peer(rng, second, owner)
+            other, peer = None, elsewhere[int(random() * len(elsewhere))]
+            if random() < _ON_NET:  # another customer, if somebody who is drawn holds a number at that time
+                somebody = held[int(random() * len(held))]
+                if somebody.owner != owner and somebody.first <= second < somebody.last:
+                    other, peer = somebody.owner, somebody.phone.number
             if random() < _OUTGOING:
                 yield second, owner, number, peer, random() < self._withheld.get(owner, _WITHHELD)
             else:
                 share = _WITHHELD_ELSEWHERE if other is None else self._withheld.get(other, _WITHHELD)
                 yield second, other, peer, number, random() < share
 
-    def _peer(self, rng: Random, second: int, owner: int) -> tuple[int | None, str]:
-        """Somebody to talk to: another customer who holds a number at that time, else a favourite, else anybody."""
-        random, held = rng.random, self._held
-        if random() < _ON_NET:
-            for _ in range(4):
-                other = held[int(random() * len(held))]
-                if other.owner != owner and other.first <= second < other.last:
-                    return other.owner, other.phone.number
-        if random() < _FAVOURITE:
-            return None, self._elsewhere[(owner * 7919 + int(random() * _FAVOURITES) * 613) % len(self._elsewhere)]
-        return None, self._elsewhere[int(random() * len(self._elsewhere))]
+    def _times(self, rng: Random, count: int) -> list[tuple[int, int]]:
+        """So many calls in order of time: second, and position of the number; a character has what their part needs."""
+        lengths = [number.last - number.first for number in self._held]
+        ordinary = list(lengths)
+        picked: list[int] = []
+        for role, (owner, _) in self._cast.items():
+            calls = max(4.0, CHARACTERS[role].calls * self._count / 300_000)
+            own = [position for position, number in enumerate(self._held) if number.owner == owner]
+            for position in own:
+                picked += [position] * math.ceil(calls * lengths[position] / sum(lengths[each] for each in own))
+                ordinary[position] = 0
+        picked += rng.choices(range(len(self._held)), weights=ordinary, k=count - len(picked))
+        times = []
+        for position in picked:
+            number = self._held[position]
+            second = number.first + int(rng.random() * (number.last - number.first))
+            usual = second - second % _DAY + int(_OPENS + rng.random() * (_CLOSES - _OPENS))
+            times.append((usual if number.first <= usual < number.last else second, position))
+        return sorted(times)
 
     def _staged(self) -> list[Scene]:
         """Calls that the demonstration counts on: withheld ones to somebody who asks for a copy, some in a gap."""
@@ -131,10 +150,25 @@ class Calls:
         )
 
 
+def _held_numbers(customers: Sequence[Customer]) -> tuple[Held, ...]:
+    """Every number of every customer, clipped to the time of the recorded calls."""
+    clipped = (
+        Held(
+            owner,
+            phone,
+            int(max(phone.valid_from, CALLS_FROM).timestamp()),
+            int(min(phone.valid_to or CALLS_TO, CALLS_TO).timestamp()),
+        )
+        for owner, customer in enumerate(customers)
+        for phone in customer.phones
+    )
+    return tuple(number for number in clipped if number.first < number.last)
+
+
 def device_address(position: int) -> str:
     """The address of a customer's device, in the range set aside for benchmarks (RFC 2544)."""
     return f"198.18.{position // 250}.{1 + position % 250}"
 
 
 def _spell(fraction: float, number: str) -> str:
-    return _SPELT[int(fraction * len(_SPELT))] + number[1:]
+    return SPELLINGS[int(fraction * len(SPELLINGS))] + number[1:]

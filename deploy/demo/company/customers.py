@@ -4,7 +4,6 @@ Numbers are re-assigned after an ageing gap; people share a name; three househol
 addresses are in upper case; some people have changed their number or have two.
 """
 
-import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -49,15 +48,15 @@ class _Registrar:
 
     def _phones(self, country: Country) -> tuple[Phone, ...]:
         since = morning(between(OPENED, CALLS_FROM, self._rng.random()))
+        current = self._returned_number(country) if self._rng.random() < _TAKES_A_RETURNED_NUMBER else None
         phones = []
         if self._rng.random() < _GAVE_UP_A_NUMBER:
             changed = morning(between(CALLS_FROM, CALLS_TO - timedelta(days=150), self._rng.random()))
             old = self._plan.draw(country)
             phones.append(Phone(old, since, changed))
             rest = AGEING + timedelta(days=int(self._rng.random() * 60))
-            heapq.heappush(self._returned, (changed + rest, old, country.code))
+            self._returned.append((changed + rest, old, country.code))
             since = changed - timedelta(days=7)
-        current = self._returned_number(country) if self._rng.random() < _TAKES_A_RETURNED_NUMBER else None
         phones.append(current or Phone(self._plan.draw(country), since))
         if self._rng.random() < _SECOND_NUMBER:
             phones.append(Phone(self._plan.draw(country), morning(between(since, CALLS_TO, self._rng.random()))))
@@ -65,12 +64,12 @@ class _Registrar:
 
     def _returned_number(self, country: Country) -> Phone | None:
         """A number of this country whose ageing gap has passed, for a customer who joins then."""
-        for position, (free_from, number, code) in enumerate(self._returned):
-            if code == country.code:
-                del self._returned[position]
-                heapq.heapify(self._returned)
-                return Phone(number, morning(free_from + timedelta(days=1)))
-        return None
+        free = [entry for entry in self._returned if entry[2] == country.code]
+        if not free:
+            return None
+        self._returned.remove(min(free))
+        free_from, number, _ = min(free)
+        return Phone(number, morning(free_from + timedelta(days=1)))
 
     def sign_up(self) -> Customer:
         country = self._one_of(self._countries)

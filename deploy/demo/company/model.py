@@ -79,19 +79,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A support case; ``requester_email`` is spelled as in the mail that opened it, the code names the customer."""
+    """A support case of the customer whom the code names."""
 
     number: int
     requester_code: str
-    requester_name: str
-    requester_email: str
-    requester_phone: str
     title: str
     messages: tuple[Message, ...]
     attachments: tuple[Attachment, ...]
     status: Literal["new", "open", "waiting", "resolved"]
     created_at: datetime
-    resolved_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

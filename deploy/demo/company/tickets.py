@@ -76,15 +76,11 @@ def _ticket(
     return Ticket(
         number=number,
         requester_code=customer.code,
-        requester_name=customer.name,
-        requester_email=email,
-        requester_phone=phone.number,
         title=f"{subject} ({customer.name})" if rng.random() < _WITH_ATTACHMENT else subject,
         messages=tuple(messages),
         attachments=(_attachment(rng, customer, phone, created_at),) if with_file else (),
         status=status,
         created_at=created_at,
-        resolved_at=moment if resolved else None,
     )
 
 

@@ -18,13 +18,7 @@ from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.runtime.settings import PolicySettings
 
-_TAGS = {
-    "submission": "Open requests.",
-    "requests": "Follow a request.",
-    "decisions": "Say who asks, and what becomes of it.",
-    "timing": "Questions, their answers and extensions, which move the due date.",
-    "results": "Packages, certificates, and whom a task is about.",
-}
+_MODULES = (submissions, requests, decisions, timing, handing_out)
 
 
 class Api(FastAPI):
@@ -48,12 +42,12 @@ def describe() -> Api:
         title="Data subject requests",
         version="1",
         summary="GDPR Art. 15-18, 20, 21",
-        openapi_tags=[{"name": name, "description": description} for name, description in _TAGS.items()],
+        openapi_tags=[{"name": m.router.tags[0], "description": (m.__doc__ or "").split("\n")[0]} for m in _MODULES],
         responses=EVERYWHERE,
         exception_handlers=HANDLERS,
         generate_unique_id_function=lambda route: route.name,
     )
-    for module in (submissions, requests, decisions, timing, handing_out):
+    for module in _MODULES:
         api.include_router(module.router)
     return api
 
@@ -65,12 +59,11 @@ def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
     api = describe()
     if probes:
         api.include_router(probes)
-    app = Starlette(routes=[*submissions.direct(), Mount("", api)], exception_handlers=HANDLERS)
-    app.state.services = api.state.services = Services(
+    services = api.state.services = Services(
         unit_of_work,
         running.tracing,
         ApiKeys(unit_of_work.pool),
         Submissions(unit_of_work, policy, required),
         UseCases(unit_of_work, policy, Letters(), required),
     )
-    return app
+    return Starlette(routes=[*submissions.direct(services), Mount("", api)], exception_handlers=HANDLERS)

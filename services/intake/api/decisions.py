@@ -5,9 +5,10 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from services.intake.api.dependencies import AnyCaller, PrivacyTeam, UseServices
+from services.intake.api.views import StateView
 from services.intake.errors import BadRequest, NotFound
 from services.intake.problems import documented
-from services.intake.schemas import Decision, Forwarded, StateView, Verification
+from services.intake.schemas import Decision, Forwarded, Verification
 from shared.domain.errors import IllegalTransition
 
 router = APIRouter(

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Header, Response
 
 from services.intake import documents_out
 from services.intake.api.dependencies import AnyCaller, UseServices
-from services.intake.api.requests import view
-from services.intake.errors import NotFound, NotReady
+from services.intake.api.views import view
+from services.intake.errors import NotFound, NotReady, Unauthorised
 from services.intake.problems import documented
 from shared.domain.errors import Shredded
 from shared.downstreams.bus import identity_token
+from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
 from shared.downstreams.bus.messages import TaskIdentities
 
 router = APIRouter(tags=["results"])
@@ -48,14 +49,17 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     )
 
 
-@router.get("/v1/tasks/identities", responses=documented(Shredded))
+@router.get(
+    "/v1/tasks/identities",
+    responses=documented(Unauthorised, TokenMalformed, TokenForged, TokenExpired, Shredded),
+)
 async def identities(
-    token: Annotated[str, Header(alias=identity_token.CLAIM_HEADER, description="`claim` of the task, as it came")],
+    token: Annotated[str, Header(alias=identity_token.TOKEN_HEADER, description="`claim` of the task, as it came")],
     caller: AnyCaller,
     services: UseServices,
 ) -> TaskIdentities:
     """Whom a task on the bus is about, for the system that it was sent to."""
     unit_of_work = services.unit_of_work
-    claim = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
-    caller.must_be(f"downstream:{claim.system}")
-    return await documents_out.identities(unit_of_work, claim)
+    shown = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
+    caller.must_be(f"downstream:{shown.system}")
+    return await documents_out.identities(unit_of_work, shown)

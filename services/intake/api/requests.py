@@ -5,12 +5,10 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from services.intake import correspondence, documents_out
-from services.intake.answer import answer
 from services.intake.api.dependencies import AnyCaller, UseServices
+from services.intake.api.views import LetterList, RequestView, Timeline, view
 from services.intake.errors import NotFound
 from services.intake.problems import documented
-from services.intake.request import Request
-from services.intake.schemas import LetterList, LetterView, RequestView, Timeline, TimelineEntry
 from shared.domain.errors import Shredded
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
@@ -27,7 +25,7 @@ async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServic
     """Everything that was done about a request, in order, as the evidence has it."""
     await services.use_cases.read(request_id, caller)
     entries = await documents_out.entries(services.unit_of_work.pool, request_id)
-    return Timeline(request_id=request_id, entries=[TimelineEntry.model_validate(entry) for entry in entries])
+    return Timeline.model_validate({"request_id": request_id, "entries": entries})
 
 
 @router.get("/letters", responses=documented(Shredded))
@@ -35,24 +33,4 @@ async def read_letters(request_id: UUID, caller: AnyCaller, services: UseService
     """Every letter that was written to the subject about this request."""
     request = await services.use_cases.read(request_id, caller)
     letters = await correspondence.read(services.unit_of_work, request)
-    return LetterList(request_id=request_id, letters=[LetterView.model_validate(letter) for letter in letters])
-
-
-def view(request: Request) -> RequestView:
-    """A request as the API shows it."""
-    return RequestView(
-        request_id=request.request_id,
-        right=request.right,
-        state=request.state,
-        outcome=request.outcome,
-        resumable=request.resumable,
-        scope=request.scope,
-        role=request.role,
-        received_at=request.received_at,
-        due_on=request.due_on,
-        warning=request.warning,
-        closed_at=request.closed_at,
-        answer=answer(request),
-        tasks=[*(request.tasks or ())],
-        package=request.package_id is not None,
-    )
+    return LetterList.model_validate({"request_id": request_id, "letters": letters})

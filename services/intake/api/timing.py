@@ -5,16 +5,10 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from services.intake.api.dependencies import AnyCaller, PrivacyTeam, UseServices
+from services.intake.api.views import DueDate, StateView
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.problems import documented
-from services.intake.schemas import (
-    ArrivalCorrection,
-    DueDate,
-    ExtensionProposal,
-    QuestionAsked,
-    QuestionReply,
-    StateView,
-)
+from services.intake.schemas import ArrivalCorrection, ExtensionProposal, QuestionAsked, QuestionReply
 from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(

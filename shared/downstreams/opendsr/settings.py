@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, model_validator
+from pydantic import BeforeValidator, Field, HttpUrl, model_validator
 
 from shared.domain.identities import IdentityType
+from shared.downstreams.settings import LimitedSettings
 
 KNOWN_TYPES = frozenset(
     {
@@ -34,14 +35,12 @@ def _not_broken(value: object) -> object:
     return value
 
 
-class OpenDsrSettings(BaseModel):
+class OpenDsrSettings(LimitedSettings):
     """A table ``adapter = "opendsr"`` of the downstreams file.
 
     ``identities`` maps our identity types to OpenDSR's. What OpenDSR has no type for goes into ``extensions``: the
     processor's own names, sent under its ``domain`` (section 7.1.2), for example ``phone = "phone_number"``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     adapter: Literal["opendsr"] = "opendsr"
     url: Annotated[HttpUrl, Field(description="base URL with the major version, https://dsr.example.com/v2")]

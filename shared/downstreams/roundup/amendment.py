@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import JsonValue
-
 from shared.domain.errors import Refused, ResidueFound
-from shared.domain.operations import Operation
+from shared.domain.operations import Change, Operation
+from shared.downstreams.contract import Task
 from shared.downstreams.roundup.tracker import Item, Tracker, unlike
 
 _FLAGS: Mapping[Operation, Mapping[str, bool]] = {
@@ -16,9 +15,7 @@ _FLAGS: Mapping[Operation, Mapping[str, bool]] = {
 _FIELDS = {"name": "realname", "email": "address", "phone": "phone"}
 
 
-async def amend(
-    tracker: Tracker, operation: Operation, details: Mapping[str, JsonValue], people: Sequence[str]
-) -> None:
+async def amend(tracker: Tracker, task: Task, people: Sequence[str]) -> None:
     """Change each of the people and look again.
 
     A correction leaves the former value in the tracker's history: Art. 16 asks for no more, and an erasure removes it.
@@ -31,32 +28,27 @@ async def amend(
         "user", people, "realname,address,alternate_addresses,phone,restricted,marketing_opt_out"
     )
     for person in present:
-        values = _FLAGS[operation] if operation in _FLAGS else corrected(person, details.get("changes"))
+        values = _FLAGS.get(task.operation) or corrected(person, task.changes)
         await tracker.change("user", str(person["id"]), values)
         (again,) = await tracker.read("user", [str(person["id"])], ",".join(values))
         if unlike(again, values):
             raise ResidueFound("the tracker accepted the change, and the former value is still there")
 
 
-def corrected(person: Item, changes: JsonValue) -> Mapping[str, str]:
+def corrected(person: Item, changes: Sequence[Change]) -> Mapping[str, str]:
     """The fields of a user as they must become; an address among the alternate ones is corrected there."""
     values: dict[str, str] = {}
-    for change in changes if isinstance(changes, list) else []:
-        if (
-            not isinstance(change, dict)
-            or change.get("field") not in _FIELDS
-            or not isinstance(change.get("asserted"), str)
-        ):
-            raise Refused(f"ticketing can correct {', '.join(sorted(_FIELDS))}, each to a text, and nothing else")
-        field, asserted = _FIELDS[str(change["field"])], str(change["asserted"])
-        current = str(change.get("current") or "").casefold()
+    for change in changes:
+        if change.field not in _FIELDS:
+            raise Refused(f"ticketing can correct {', '.join(sorted(_FIELDS))}, and nothing else")
+        field, current = _FIELDS[change.field], (change.current or "").casefold()
         alternates = str(person.get("alternate_addresses") or "").split()
         if field == "address" and current in [alternate.casefold() for alternate in alternates]:
             values["alternate_addresses"] = "\n".join(
-                asserted if alternate.casefold() == current else alternate for alternate in alternates
+                change.asserted if alternate.casefold() == current else alternate for alternate in alternates
             )
         else:
-            values[field] = asserted
+            values[field] = change.asserted
     if not values:
         raise Refused("a rectification must say what to change")
     return values

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from pydantic import Field, HttpUrl
+
+from shared.downstreams.settings import LimitedSettings
 
 
-class RoundupSettings(BaseModel):
+class RoundupSettings(LimitedSettings):
     """A table ``adapter = "roundup"`` of the downstreams file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     adapter: Literal["roundup"] = "roundup"
     url: Annotated[HttpUrl, Field(description="where the tracker is; the same as its own setting [tracker] web")]

@@ -1,19 +1,16 @@
 """Change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from pydantic import JsonValue
-
-from shared.domain.errors import BlastRadius, Refused, ResidueFound
+from shared.domain.errors import BlastRadius, ResidueFound
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.sql import examination
-from shared.downstreams.sql.dataset import SideTable, Switch
-from shared.downstreams.sql.keys import Key, keys_of
+from shared.downstreams.sql import examination, progress
+from shared.downstreams.sql.dataset import SideTable
+from shared.downstreams.sql.keys import Key
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements, quoted
 from shared.downstreams.sql.store import Session
@@ -25,50 +22,49 @@ class Amendment:
     def __init__(self, system: str, settings: SqlSettings, session: Session, restriction: SideTable | None) -> None:
         self._system = system
         self._settings = settings
+        self._session = session
         self._connection = session.connection
-        self._tables = session.tables
         self._restriction = restriction
 
     async def run(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         lifts = tasks[0].operation is Operation.LIFT
-        refused = {} if lifts else await self._refused(tasks)
+        refused = {} if lifts else await examination.refusals(self._session, tasks, self._settings)
         return [refused.get(task.task_id) or await self._one(task, save_progress) for task in tasks]
 
     async def _one(self, task: Task, save_progress: Checkpoint) -> Result:
-        match task.operation:
-            case Operation.RECTIFY:
-                return await self._rectify(task, save_progress)
-            case Operation.RESTRICT:
-                return await self._restrict(task)
-            case Operation.LIFT:
-                return await self._lift(task)
-            case Operation.SUPPRESS:
-                return await self._switch(task, {t.name: t.table.marketing for t in self._tables}, wanted=True)
-            case other:
-                raise ValueError(f"{other} is no change in place")
-
-    async def _refused(self, tasks: Sequence[Task]) -> Mapping[UUID, Refused]:
-        return await examination.refusals(self._connection, self._tables, tasks, self._settings)
+        try:
+            match task.operation:
+                case Operation.RECTIFY:
+                    return await self._rectify(task, save_progress)
+                case Operation.RESTRICT:
+                    return await self._restrict(task)
+                case Operation.LIFT:
+                    return await self._lift(task)
+                case Operation.SUPPRESS:
+                    return await self._switch(task, "marketing", wanted=True)
+                case other:
+                    raise ValueError(f"{other} is no change in place")
+        except BlastRadius as refused:  # it has rolled back this task alone
+            return refused
 
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[Key]]]:
-        keys = ((table, keys_of(task, table.table, table.relation)) for table in self._tables)
-        return [(table, own) for table, own in keys if own]
+        return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
 
     async def _rectify(self, task: Task, save_progress: Checkpoint) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
-        counts = Counter({str(c): n for c, n in _mapping(task.progress.get("amended")).items() if isinstance(n, int)})
+        counts = progress.counter(task.progress.get("amended"))
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
         async with self._connection.transaction():
-            for change in _changes(task):
+            for change in task.changes:
                 for table, keys in self._keys(task):
-                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change["field"]):
-                        current = {} if change.get("current") is None else {column: change["current"]}
-                        statement, arguments = table.update_one(keys, {column: change["asserted"]}, current)
-                        rows = [tuple(row) for row in await self._connection.fetch(statement, *arguments)]
-                        changed.append((table, column, change["asserted"], rows))
+                    for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
+                        current = {} if change.current is None else {column: change.current}
+                        update = table.update_one(keys, {column: change.asserted}, current)
+                        rows = [tuple(row) for row in await self._connection.fetch(*update)]
+                        changed.append((table, column, change.asserted, rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
-            if len(touched) > self._settings.max_rows:
-                raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to correct")
+            if excess := self._settings.excess(rows=len(touched)):
+                raise excess
             if touched and "amended" not in task.progress:
                 category = {table.name: table.table.category for table, *_ in changed}
                 counts = Counter(category[name] for name, _ in touched)
@@ -76,7 +72,7 @@ class Amendment:
         for table, column, asserted, rows in changed:
             if await self._differs(table, column, asserted, rows):
                 return ResidueFound(f"{self._system} took the correction and still holds another value")
-        return _amended(task, counts)
+        return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
     async def _differs(self, table: Statements, column: str, asserted: str, rows: Sequence[tuple[Any, ...]]) -> bool:
         keys = table.table.primary_key
@@ -88,8 +84,7 @@ class Amendment:
     async def _restrict(self, task: Task) -> Result:
         """Put the subject's numbers where the read path obeys them, or set the flag that it obeys."""
         if self._restriction is None:
-            switches = {table.name: table.table.restriction for table in self._tables}
-            return await self._switch(task, switches, wanted=True)
+            return await self._switch(task, "restriction", wanted=True)
         side, numbers = self._restriction, _numbers(task)
         if not numbers:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
@@ -106,62 +101,39 @@ class Amendment:
         )
         if placed < len(numbers):
             return ResidueFound(f"{self._system} took the restriction and does not hold it")
-        rows = await self._rows(task, side.table)
-        return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
+        return await self._side_amended(task, side)
 
-    async def _rows(self, task: Task, side: str) -> int:
-        """How many rows the restriction is about: its own place in the side table is none of them."""
-        about = [table for table in self._tables if table.name != side]
-        return (await examination.count(self._connection, about, [task]))[task.task_id]
+    async def _side_amended(self, task: Task, side: SideTable) -> Receipt:
+        """Counts the rows that the restriction is about: its own place in the side table is none of them."""
+        rows = (await examination.count(self._session, [task], but=[side.table]))[task.task_id]
+        return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
 
     async def _lift(self, task: Task) -> Result:
         if self._restriction is None:
-            switches = {table.name: table.table.restriction for table in self._tables}
-            return await self._switch(task, switches, wanted=False)
+            return await self._switch(task, "restriction", wanted=False)
         place = f"{quoted(self._settings.namespace)}.{quoted(self._restriction.table)}"
         mine = f"FROM {place} WHERE {quoted(self._restriction.request)} = $1"
         await self._connection.execute(f"DELETE {mine}", task.request_id)
         if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
             return ResidueFound(f"{self._system} still holds {left} restrictions of this request")
-        rows = await self._rows(task, self._restriction.table)
-        return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
+        return await self._side_amended(task, self._restriction)
 
-    async def _switch(self, task: Task, switches: Mapping[str, Switch | None], *, wanted: bool) -> Result:
-        """Set a declared flag in every row of the subject, and count those where it is set when looked at again."""
+    async def _switch(self, task: Task, name: Literal["restriction", "marketing"], *, wanted: bool) -> Result:
+        """Set a declared switch in every row of the subject, and look again at what the rows hold."""
         counts: Counter[str] = Counter()
+        switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
         async with self._connection.transaction():
-            for table, keys in self._keys(task):
-                if switch := switches[table.name]:
-                    value = switch.value if wanted else not switch.value
-                    statement, arguments = table.update_one(keys, {switch.column: value})
-                    counts[table.table.category] += len(await self._connection.fetch(statement, *arguments))
-            if counts.total() > self._settings.max_rows:
-                raise BlastRadius(f"{self._system}: more than {self._settings.max_rows} rows to change")
-        for table, keys in self._keys(task):
-            if switch := switches[table.name]:
-                value = switch.value if wanted else not switch.value
-                statement, arguments = table.count_unlike(keys, switch.column, value)
-                if await self._connection.fetchval(statement, *arguments):
-                    return ResidueFound(f"{self._system} took the change and does not show it")
-        return _amended(task, counts)
-
-
-def _amended(task: Task, counts: Counter[str]) -> Receipt:
-    rows = counts.total()
-    outcome = TaskOutcome.AMENDED if rows else TaskOutcome.NO_MATCH
-    return Receipt(task.task_id, outcome, found=rows, changed=rows, by_category=dict(counts))
+            for table, keys, switch in switches:
+                update = table.update_one(keys, {switch.column: switch.value is wanted})
+                counts[table.table.category] += len(await self._connection.fetch(*update))
+            if excess := self._settings.excess(rows=counts.total()):
+                raise excess
+        for table, keys, switch in switches:
+            if await self._connection.fetchval(*table.count_unlike(keys, switch.column, switch.value is wanted)):
+                return ResidueFound(f"{self._system} took the change and does not show it")
+        return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
 
 def _numbers(task: Task) -> list[tuple[str, Any, Any]]:
     dated = (i for i in task.identities if i.type is IdentityType.PHONE and i.valid_from is not None)
     return list(dict.fromkeys((i.value, i.valid_from, i.valid_to) for i in dated))
-
-
-def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
-    return value if isinstance(value, dict) else {}
-
-
-def _changes(task: Task) -> list[dict[str, str]]:
-    changes = task.details.get("changes")
-    usable = [c for c in changes if isinstance(c, dict)] if isinstance(changes, list) else []
-    return [{k: str(v) for k, v in c.items() if v is not None} for c in usable if "field" in c and c.get("asserted")]

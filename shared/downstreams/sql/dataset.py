@@ -1,6 +1,5 @@
 """What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
 
-import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -8,10 +7,10 @@ from types import MappingProxyType
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
+from shared.domain.toml_file import read_toml
 
 SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
 _LONGEST_NAME = 63
@@ -191,16 +190,12 @@ class Dataset(_Declared):
 
     @classmethod
     def load(cls, where: str) -> Self:
-        """Read a dataset: the name of one that ships with the product, or the path of a TOML file."""
-        path = Path(where) if where.endswith(".toml") else SHIPPED / f"{where}.toml"
-        try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except OSError as missing:
-            raise Misconfigured(f"dataset {where} cannot be read: {missing.strerror}") from missing
-        except tomllib.TOMLDecodeError as broken:
-            raise Misconfigured(f"dataset {where} is not valid TOML: {broken}") from broken
-        except ValidationError as wrong:
-            raise Misconfigured(f"dataset {where}: {_first(wrong)}") from wrong
+        """Read a dataset: the name of one that ships with the product, or the path of a TOML file.
+
+        Raises:
+            Misconfigured: the file cannot be used.
+        """
+        return read_toml(Path(where) if where.endswith(".toml") else SHIPPED / f"{where}.toml", cls)
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """Category by category what each exported field means, for the letter and the package."""
@@ -210,8 +205,3 @@ class Dataset(_Declared):
                 if column.shown and column.explain:
                     legend.setdefault(table.category, {})[column.label or name] = column.explain
         return legend
-
-
-def _first(wrong: ValidationError) -> str:
-    error = wrong.errors()[0]
-    return f"{'.'.join(str(part) for part in error['loc'])}: {error['msg'].removeprefix('Value error, ')}"

@@ -6,9 +6,9 @@ commits. After a crash PostgreSQL itself says whether that transaction took effe
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 from uuid import UUID
 
 import asyncpg
@@ -19,7 +19,6 @@ from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.attribution import attribute
-from shared.downstreams.sql.keys import Key, keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -33,35 +32,31 @@ _COLLIDED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.
 _COLLISIONS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Erased:
+class _Erased(NamedTuple):
     """Rows of each task of the batch, by category, that were removed; nothing was committed where there are none."""
 
     found: Sequence[Counter[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Strays:
+class _Strays(NamedTuple):
     """Tasks that need statements of their own: a number of theirs was somebody else's before or after."""
 
     positions: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _TooMany:
+class _TooMany(NamedTuple):
     """Tasks that would touch more rows than one request may."""
 
-    positions: frozenset[int]
+    refusals: Mapping[int, BlastRadius]
 
 
-@dataclass(frozen=True, slots=True)
-class _Collided:
+class _Collided(NamedTuple):
     """Another transaction was in the way."""
 
     error: asyncpg.PostgresError
 
 
-class _TimedOut:
+class _TimedOut(NamedTuple):
     """The batch would hold its locks for longer than it may."""
 
 
@@ -75,8 +70,8 @@ class Erasure:
     def __init__(self, system: str, settings: SqlSettings, session: Session, save_progress: Checkpoint) -> None:
         self._system = system
         self._settings = settings
+        self._session = session
         self._connection = session.connection
-        self._tables = session.tables
         self._save_progress = save_progress
         self._done: dict[UUID, Counter[str]] = {}
         self._results: dict[UUID, Result] = {}
@@ -87,37 +82,27 @@ class Erasure:
         for task in tasks:
             if task.task_id not in self._done:
                 self._results[task.task_id] = Unavailable(f"{self._system}: an earlier attempt is still at it")
-            elif any(keys_of(task, table.table, table.relation) for table in self._tables):
+            elif any(table.keys(task) for table in self._session.tables):
                 searchable.append(task)
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        refusals = await examination.refusals(self._connection, self._tables, searchable, self._settings)
-        self._results |= refusals
+        self._results |= await examination.refusals(self._session, searchable, self._settings)
         left = self._open(searchable)
         for _ in range(self._settings.rounds):
             if not left:
                 break
             await self._remove(left)
             left = self._open(left)
-            remaining = await self._look_again(left)
-            for task in left:
-                if not remaining[task.task_id]:
-                    self._results[task.task_id] = self._receipt(task)
+            remaining = await examination.count(self._session, left)
+            for task in (task for task in left if not remaining[task.task_id]):
+                counts = self._done[task.task_id]
+                self._results[task.task_id] = Receipt.counted(task, TaskOutcome.ERASED, counts)
             left = self._open(left)
-        for task in left:
-            self._results[task.task_id] = ResidueFound(
-                f"{self._system} still holds rows of the subject after erasing them"
-            )
-        return [self._results[task.task_id] for task in tasks]
+        residue = ResidueFound(f"{self._system} still holds rows of the subject after erasing them")
+        return [self._results.get(task.task_id, residue) for task in tasks]
 
     def _open(self, tasks: Iterable[Task]) -> list[Task]:
         return [task for task in tasks if task.task_id not in self._results]
-
-    def _receipt(self, task: Task) -> Receipt:
-        counts = self._done[task.task_id]
-        found = counts.total()
-        outcome = TaskOutcome.ERASED if found else TaskOutcome.NO_MATCH
-        return Receipt(task.task_id, outcome, found=found, changed=found, by_category=dict(counts))
 
     async def _remove(self, tasks: Sequence[Task]) -> None:
         """Remove what is there now, in transactions that hold their locks no longer than the time budget."""
@@ -134,8 +119,8 @@ class Erasure:
                     alone = [[batch[position]] for position in sorted(positions)]
                     rest = [task for position, task in enumerate(batch) if position not in positions]
                     queue += [*alone, rest]
-                case _TooMany(positions):
-                    self._refuse_too_many(batch[position].task_id for position in positions)
+                case _TooMany(refusals):
+                    self._results |= {batch[position].task_id: refusal for position, refusal in refusals.items()}
                     queue.append(self._open(batch))
                 case ForeignHit() as foreign:
                     self._results |= {task.task_id: foreign for task in batch}
@@ -153,15 +138,9 @@ class Erasure:
                     assert_never(never)
             queue = [part for part in queue if part and part[0].task_id not in self._results]
 
-    def _refuse_too_many(self, task_ids: Iterable[UUID]) -> None:
-        for task_id in task_ids:
-            self._results[task_id] = BlastRadius(
-                f"{self._system}: more than {self._settings.max_rows} rows; nothing was done"
-            )
-
     async def _attempt(self, batch: Sequence[Task], limit: float) -> _Attempt:
         """One transaction over a batch; whatever it comes to but ``_Erased`` has left the store as it was."""
-        blanks = any(table.table.erase == "blank" for table in self._tables)
+        blanks = any(table.table.erase == "blank" for table in self._session.tables)
         # What is counted first and blanked then must be the same rows; a single DELETE counts by itself.
         transaction = self._connection.transaction(isolation="repeatable_read" if blanks else "read_committed")
         await transaction.start()
@@ -187,20 +166,19 @@ class Erasure:
     async def _erase(self, batch: Sequence[Task], limit: float) -> _Erased | _Strays | _TooMany:
         # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
         limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
-        begun = await self._connection.fetchrow(_BEGUN, *limits)
-        assert begun is not None  # noqa: S101 - SELECT without FROM has one row
+        xid = await self._connection.fetchval(_BEGUN, *limits)
         found: list[Counter[str]] = [Counter() for _ in batch]
-        for table in self._tables:
-            keys = [keys_of(task, table.table, table.relation) for task in batch]
-            rows = await self._of_one(table, keys[0]) if len(batch) == 1 else await self._of_many(table, keys)
+        for table in self._session.tables:
+            rows = await (self._of_one if len(batch) == 1 else self._of_many)(table, batch)
             if isinstance(rows, _Strays):
                 return rows
             for position, n in rows.items():
                 found[position][table.table.category] += n
-        if too_many := {i for i, counts in enumerate(found) if counts.total() > self._settings.max_rows}:
-            return _TooMany(frozenset(too_many))
+        excess = {i: self._settings.excess(rows=counts.total()) for i, counts in enumerate(found)}
+        if too_many := {i: refusal for i, refusal in excess.items() if refusal is not None}:
+            return _TooMany(too_many)
         notes = {
-            task.task_id: progress.noted(self._done[task.task_id], counts, begun["xid"])
+            task.task_id: progress.noted(self._done[task.task_id], counts, xid)
             for task, counts in zip(batch, found, strict=True)
             if counts.total()
         }
@@ -208,14 +186,15 @@ class Erasure:
             await self._save_progress(notes)
         return _Erased(found)
 
-    async def _of_one(self, table: Statements, keys: Sequence[Key]) -> Mapping[int, int]:
+    async def _of_one(self, table: Statements, batch: Sequence[Task]) -> Mapping[int, int]:
+        keys = table.keys(batch[0])
         if not keys:
             return {}
-        tags = [await self._connection.execute(sql, *arguments) for sql, arguments in table.erase_one(keys)]
+        tags = [await self._connection.execute(*call) for call in table.erase_one(keys)]
         return {0: sum(map(_rows, tags))}
 
-    async def _of_many(self, table: Statements, keys: Sequence[Sequence[Key]]) -> Mapping[int, int] | _Strays:
-        asked = wanted(enumerate(keys), table.table)
+    async def _of_many(self, table: Statements, batch: Sequence[Task]) -> Mapping[int, int] | _Strays:
+        asked = table.wanted(batch)
         if not asked:
             return {}
         blanks = table.table.erase == "blank"
@@ -229,14 +208,11 @@ class Erasure:
                 raise ForeignHit(f"{self._system}: {table.name} would have changed rows of other people")
         return whose.rows
 
-    async def _look_again(self, tasks: Sequence[Task]) -> Mapping[UUID, int]:
-        return await examination.count(self._connection, self._tables, tasks)
-
     async def _windows(self, task: Task) -> list[Sequence[Task]]:
         """One subject with too many rows for one transaction: the same task, half of its time at a time."""
-        first, last, rows = await examination.extent(self._connection, self._tables, task)
-        if rows > self._settings.max_rows:
-            self._refuse_too_many([task.task_id])
+        first, last, rows = await examination.extent(self._session, task)
+        if excess := self._settings.excess(rows=rows):
+            self._results[task.task_id] = excess
             return []
         if first is None or last is None or last - first < _SHORTEST_WINDOW:
             return []

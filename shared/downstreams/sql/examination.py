@@ -1,21 +1,20 @@
 """Looking without touching: what a subject has in a store, and why a task must not go on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from asyncpg.pool import PoolConnectionProxy
-
-from shared.domain.errors import BlastRadius, ForeignHit, Refused
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
-from shared.downstreams.sql.keys import Wanted, keys_of, wanted
+from shared.downstreams.sql.keys import Wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.store import Session
 
 
 def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
@@ -25,7 +24,7 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
         reason = unsearched(task, tables) if isinstance(result, Receipt) else None
         if reason is None or not isinstance(result, Receipt):
             said.append(result)
-        elif any(keys_of(task, table.table, table.relation) for table in tables):
+        elif any(table.keys(task) for table in tables):
             said.append(replace(result, not_searched=reason))
         else:
             said.append(NotSearched(task.task_id, reason))
@@ -52,71 +51,60 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     return None
 
 
-async def refusals(
-    connection: PoolConnectionProxy, tables: Sequence[Statements], tasks: Sequence[Task], settings: SqlSettings
-) -> dict[UUID, Refused]:
+async def refusals(session: Session, tasks: Sequence[Task], settings: SqlSettings) -> dict[UUID, Refused]:
     """Tasks whose search would find other people's rows, or more people than one request may touch."""
     refused: dict[UUID, Refused] = {}
     people: dict[int, set[str]] = {}
-    for table in tables:
-        if not table.foreign and table.table.person is None:
-            continue
-        asked = wanted(((i, keys_of(t, table.table, table.relation)) for i, t in enumerate(tasks)), table.table)
+    for table in (table for table in session.tables if table.foreign or table.table.person is not None):
+        asked = table.wanted(tasks)
         if not asked:
             continue
-        for position in await _finding_others(connection, table, asked):
+        for position in await _finding_others(session, table, asked):
             refused[tasks[position].task_id] = ForeignHit(
                 f"{table.name}: the search also finds rows of other people; nothing was done"
             )
         if table.table.person is not None:
-            for row in await connection.fetch(table.select([table.table.person]), *asked.arrays):
+            for row in await session.connection.fetch(table.select([table.table.person]), *asked.arrays):
                 for position in owners_of(row, 1, table, asked):
                     people.setdefault(position, set()).add(str(row[0]))
     for position, found in people.items():
-        if len(found) > settings.max_people:
-            refused[tasks[position].task_id] = BlastRadius(
-                f"{len(found)} people are found, {settings.max_people} allowed; nothing was done"
-            )
+        if excess := settings.excess(people=len(found)):
+            refused[tasks[position].task_id] = excess
     return refused
 
 
-async def _finding_others(connection: PoolConnectionProxy, table: Statements, asked: Wanted) -> set[int]:
-    values = {row[0] for statement in table.foreign for row in await connection.fetch(statement, *asked.arrays)}
+async def _finding_others(session: Session, table: Statements, asked: Wanted) -> set[int]:
+    found = [await session.connection.fetch(statement, *asked.arrays) for statement in table.foreign]
+    values = {value for rows in found for (value,) in rows}
     return {p for owners in asked.owners.values() for value in values for p, _ in owners.get(value, ())}
 
 
-async def count(
-    connection: PoolConnectionProxy, tables: Sequence[Statements], tasks: Sequence[Task]
-) -> Mapping[UUID, int]:
-    """Rows of each task now, by every one of its identities."""
+async def count(session: Session, tasks: Sequence[Task], but: Collection[str] = ()) -> Mapping[UUID, int]:
+    """Rows of each task now, by every one of its identities, in all tables ``but`` those of these names."""
     rows = {task.task_id: 0 for task in tasks}
-    for table in tables:
-        keys = [keys_of(task, table.table, table.relation) for task in tasks]
-        alone = set(range(len(tasks))) if len(tasks) == 1 else set[int]()
-        asked = wanted(enumerate(keys), table.table)
+    for table in (table for table in session.tables if table.name not in but):
+        asked = table.wanted(tasks)
         if not asked:
             continue
+        alone = {0} if len(tasks) == 1 else set[int]()
         if not alone:
-            whose = attribute(await connection.fetch(table.count, *asked.arrays), table, asked)
+            whose = attribute(await session.connection.fetch(table.count, *asked.arrays), table, asked)
             alone = whose.mixed
             for position in whose.rows.keys() - alone:
                 rows[tasks[position].task_id] += whose.rows[position]
         for position in alone:
-            statement, arguments = table.count_one(keys[position])
-            rows[tasks[position].task_id] += await connection.fetchval(statement, *arguments)
+            count_one = table.count_one(table.keys(tasks[position]))
+            rows[tasks[position].task_id] += await session.connection.fetchval(*count_one)
     return rows
 
 
-async def extent(
-    connection: PoolConnectionProxy, tables: Sequence[Statements], task: Task
-) -> tuple[datetime | None, datetime | None, int]:
+async def extent(session: Session, task: Task) -> tuple[datetime | None, datetime | None, int]:
     """From when to when (UTC) a subject has rows, and how many."""
     moments: list[datetime] = []
     rows = 0
-    for table in tables:
-        if keys := keys_of(task, table.table, table.relation):
-            statement, arguments = table.count_one(keys)
-            n, *times = (await connection.fetch(statement, *arguments))[0]
+    for table in session.tables:
+        if keys := table.keys(task):
+            n, *times = (await session.connection.fetch(*table.count_one(keys)))[0]
             rows += n
             moments += [as_utc(time, table.table.timezone) for time in times if time is not None]
     return (min(moments, default=None), max(moments, default=None), rows)

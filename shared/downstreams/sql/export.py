@@ -1,5 +1,6 @@
 """What the subject is shown of their rows (Art. 15, 20), and what of other people's is not (Art. 15(4))."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -8,13 +9,12 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius
+from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Receipt, Record, Result, Task
+from shared.downstreams.contract import Receipt, Record, Result, Task, per_task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import Row, owners_of
 from shared.downstreams.sql.dataset import Column, Table
-from shared.downstreams.sql.keys import keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -24,34 +24,27 @@ WITHHELD = "withheld"
 
 async def export(system: str, settings: SqlSettings, session: Session, tasks: Sequence[Task]) -> list[Result]:
     """Every row of every subject: one query per table for all of them, split by subject."""
-    results: dict[UUID, Result] = dict(await examination.refusals(session.connection, session.tables, tasks, settings))
-    records: dict[int, list[Record]] = {}
+    records: list[list[Record]] = [[] for _ in tasks]
+    refused = await examination.refusals(session, tasks, settings)
     for table in session.tables:
-        keys = [keys_of(task, table.table, table.relation) for task in tasks]
-        asked = wanted(enumerate(keys), table.table)
+        asked = table.wanted(tasks)
         if not asked:
             continue
         columns = tuple(table.table.columns)
         sheet = _Sheet(system, table)
         for row in await session.connection.fetch(table.select(columns), *asked.arrays):
             for position, parties in owners_of(row, len(columns), table, asked).items():
-                records.setdefault(position, []).append(sheet.record(row, parties))
-    for position, task in enumerate(tasks):
-        if task.task_id not in results:
-            results[task.task_id] = _receipt(system, settings, task, records.get(position, []))
-    return [results[task.task_id] for task in tasks]
+                records[position].append(sheet.record(row, parties))
 
+    def decide(task: Task, found: Sequence[Record]) -> Result:
+        n, counts = len(found), Counter(record.category for record in found)
+        return settings.excess(rows=n) or Receipt(
+            task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found)
+        )
 
-def _receipt(system: str, settings: SqlSettings, task: Task, found: Sequence[Record]) -> Result:
-    if len(found) > settings.max_rows:
-        return BlastRadius(f"{system}: more than {settings.max_rows} rows; nothing was exported")
-    if not found:
-        return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-    counts: dict[str, int] = {}
-    for record in found:
-        counts[record.category] = counts.get(record.category, 0) + 1
-    n = len(found)
-    return Receipt(task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found))
+    held: dict[UUID, Sequence[Record] | Refused] = dict(zip((task.task_id for task in tasks), records, strict=True))
+    held.update(refused)
+    return per_task(tasks, held, decide)
 
 
 class _Sheet:

@@ -111,10 +111,10 @@ class Wanted:
         return any(self.arrays)
 
 
-def wanted(keys: Iterable[tuple[int, Sequence[Key]]], table: Table) -> Wanted:
-    """Bring together what tasks (by their position) search for."""
+def wanted(keys: Iterable[Sequence[Key]], table: Table) -> Wanted:
+    """Bring together what tasks search for, given the keys of each in the order of their positions."""
     owners: dict[IdentityType, dict[str, list[tuple[int, Key]]]] = {type_: {} for type_ in table.types}
-    for position, own in keys:
+    for position, own in enumerate(keys):
         for key in own:
             owners[key.type].setdefault(key.value, []).append((position, key))
     return Wanted(owners, tuple(list(owners[type_]) for type_ in table.types))

@@ -10,7 +10,6 @@ from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import owners_of
-from shared.downstreams.sql.keys import keys_of, wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -27,7 +26,7 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
     results: dict[UUID, Result] = {}
     for _ in session.tables:
         searching = [task for task in known.values() if task.task_id not in results]
-        results |= await examination.refusals(session.connection, session.tables, searching, settings)
+        results |= await examination.refusals(session, searching, settings)
         found = dict.fromkeys(known, 0)
         grown = False
         for table in leading:
@@ -43,9 +42,8 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
             break
     else:
         searching = [task for task in known.values() if task.task_id not in results]
-        results |= await examination.refusals(session.connection, session.tables, searching, settings)
-    others = [table for table in session.tables if table not in leading]
-    elsewhere = await examination.count(session.connection, others, list(known.values()))
+        results |= await examination.refusals(session, searching, settings)
+    elsewhere = await examination.count(session, list(known.values()), but=[table.name for table in leading])
     rows = {task_id: found.get(task_id, 0) + elsewhere[task_id] for task_id in known}
     return [results.get(task.task_id) or _receipt(task, known[task.task_id], rows[task.task_id]) for task in tasks]
 
@@ -60,7 +58,7 @@ def _receipt(asked: Task, known: Task, rows: int) -> Receipt:
 async def _step(
     system: str, session: Session, table: Statements, tasks: Sequence[Task]
 ) -> list[tuple[UUID, list[Identity]]]:
-    asked = wanted(((i, keys_of(t, table.table, table.relation)) for i, t in enumerate(tasks)), table.table)
+    asked = table.wanted(tasks)
     if not asked:
         return []
     columns = tuple(table.table.columns)

@@ -29,10 +29,10 @@ async def resume(connection: PoolConnectionProxy, tasks: Sequence[Task]) -> dict
     outcomes: dict[str, str] = {row[0]: row[1] for row in rows}
     done: dict[UUID, Counter[str]] = {}
     for task in tasks:
-        erased = _counter(task.progress.get("erased"))
+        erased = counter(task.progress.get("erased"))
         match outcomes.get(str(task.progress.get("xid")), "aborted"):
             case "committed":
-                done[task.task_id] = erased + _counter(task.progress.get("pending"))
+                done[task.task_id] = erased + counter(task.progress.get("pending"))
             case "aborted":
                 done[task.task_id] = erased
             case _:
@@ -40,8 +40,7 @@ async def resume(connection: PoolConnectionProxy, tasks: Sequence[Task]) -> dict
     return done
 
 
-def _counter(value: JsonValue) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    if isinstance(value, dict):
-        counts.update({category: rows for category, rows in value.items() if isinstance(rows, int)})
-    return counts
+def counter(value: JsonValue) -> Counter[str]:
+    """Rows by category as they were noted; none where nothing was."""
+    noted = value if isinstance(value, dict) else {}
+    return Counter({category: rows for category, rows in noted.items() if isinstance(rows, int)})

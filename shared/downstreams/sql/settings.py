@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.downstreams.settings import LimitedSettings
 
 
-class SqlSettings(BaseModel):
+class SqlSettings(LimitedSettings):
     """The table of a downstream with ``adapter = "sql"``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     adapter: Literal["sql"] = "sql"
     dsn_env: str = Field(description="environment variable that holds the connection string")
@@ -19,4 +19,3 @@ class SqlSettings(BaseModel):
     rounds: int = Field(default=5, ge=1, description="how often rows that keep arriving are chased")
     timeout_seconds: float = Field(default=60.0, gt=0, description="patience with one statement that only reads")
     max_people: int = Field(default=1, ge=1, description="people that one request may touch")
-    max_rows: int = Field(default=100_000, ge=1, description="rows that one request may touch")

@@ -13,9 +13,13 @@ from functools import cached_property
 from typing import Any
 
 from shared.domain.identities import IdentityType
+from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
-from shared.downstreams.sql.keys import Key
+from shared.downstreams.sql.keys import Key, Wanted, keys_of, wanted
+
+Call = tuple[Any, ...]
+"""A statement and its arguments, as the driver's methods take them."""
 
 
 def quoted(name: str) -> str:
@@ -50,6 +54,14 @@ class Statements:
     name: str
     table: Table
     relation: Relation
+
+    def keys(self, task: Task) -> tuple[Key, ...]:
+        """What finds the rows of one task here."""
+        return keys_of(task, self.table, self.relation)
+
+    def wanted(self, tasks: Iterable[Task]) -> Wanted:
+        """What finds the rows of many tasks here."""
+        return wanted(map(self.keys, tasks), self.table)
 
     @cached_property
     def source(self) -> str:
@@ -178,43 +190,42 @@ class Statements:
         upper = f" AND {self._moment} < {condition.place(until, type_)}" if until is not None else ""
         return lower + upper
 
-    def erase_one(self, keys: Sequence[Key]) -> list[tuple[str, list[Any]]]:
+    def erase_one(self, keys: Sequence[Key]) -> list[Call]:
         """Delete (or blank) one subject; the number of rows touched is the number of rows found."""
         first = Condition()
         everything = self.mine(keys, first)
         if self.table.erase == "delete":
-            return [(f"DELETE FROM {self.source} t WHERE {everything}", first.arguments)]
+            return [(f"DELETE FROM {self.source} t WHERE {everything}", *first.arguments)]
         left = " AND ".join(
             f"({self._nobody(party)} OR {self.mine(keys, first, self._columns_of(party))})"
             for party in self.table.parties
         )
-        statements = [(f"DELETE FROM {self.source} t WHERE ({everything}) AND {left}", first.arguments)]
+        statements: list[Call] = [(f"DELETE FROM {self.source} t WHERE ({everything}) AND {left}", *first.arguments)]
         for party in self.table.parties:
             if columns := self._columns_of(party):
                 condition = Condition()
                 rows = self.mine(keys, condition, columns)
-                statements.append(
-                    (f"UPDATE {self.source} t SET {self._blanked(party)} WHERE {rows}", condition.arguments)
-                )
+                blank = f"UPDATE {self.source} t SET {self._blanked(party)} WHERE {rows}"
+                statements.append((blank, *condition.arguments))
         return statements
 
-    def count_one(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
+    def count_one(self, keys: Sequence[Key]) -> Call:
         """How many rows are the subject's, from when to when."""
         condition = Condition()
         rows = self.mine(keys, condition)
         times = f"min({self._moment}), max({self._moment})"
-        return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", condition.arguments
+        return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", *condition.arguments
 
-    def count_unlike(self, keys: Sequence[Key], column: str, value: Any) -> tuple[str, list[Any]]:
+    def count_unlike(self, keys: Sequence[Key], column: str, value: Any) -> Call:
         """How many of one subject's rows do not hold that value."""
         condition = Condition()
         rows = self.mine(keys, condition)
         unlike = f"t.{quoted(column)} IS DISTINCT FROM {self._value(column, value, condition)}"
-        return f"SELECT count(*) FROM {self.source} t WHERE ({rows}) AND {unlike}", condition.arguments
+        return f"SELECT count(*) FROM {self.source} t WHERE ({rows}) AND {unlike}", *condition.arguments
 
     def update_one(
         self, keys: Sequence[Key], changes: Mapping[str, Any], current: Mapping[str, Any] | None = None
-    ) -> tuple[str, list[Any]]:
+    ) -> Call:
         """Set columns of one subject's rows, where they hold ``current`` if that is given; returns primary keys."""
         condition = Condition()
         sets = ", ".join(f"{quoted(c)} = {self._value(c, v, condition)}" for c, v in changes.items())
@@ -224,8 +235,7 @@ class Statements:
         )
         keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
         rows = self.mine(keys, condition)
-        statement = f"UPDATE {self.source} t SET {sets} WHERE ({rows}){held} RETURNING {keys_}"
-        return statement, condition.arguments
+        return f"UPDATE {self.source} t SET {sets} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
 
     def _value(self, column: str, value: Any, condition: Condition) -> str:
         if isinstance(value, str):  # as text, so that PostgreSQL parses dates and numbers, and refuses what is neither

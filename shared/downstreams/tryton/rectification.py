@@ -8,7 +8,7 @@ from uuid import UUID
 
 from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome
+from shared.domain.operations import Change, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.tryton.party import Address, Contact, Party, spelled
 from shared.downstreams.tryton.rpc import TrytonRpc, together
@@ -18,28 +18,6 @@ from shared.downstreams.tryton.subjects import Subjects
 _CONTACTS: Final = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
 _STREET: Final = ("street_name", "building_name", "building_number", "unit_number", "floor_number", "room_number")
 FIELDS: Final = ("name", "email", "phone", "address.street", "address.postal_code", "address.city")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One value that is wrong, and what the subject says is right; ``current`` may be unknown."""
-
-    field: str
-    current: str | None
-    asserted: str
-
-    def is_now(self, value: str) -> bool:
-        """Whether the value is already what the subject says."""
-        return self._same(self.asserted, value)
-
-    def was(self, value: str) -> bool:
-        """Whether the value is the one to correct."""
-        return self.current is not None and self._same(self.current, value)
-
-    def _same(self, one: str, other: str) -> bool:
-        if kind := _CONTACTS.get(self.field):
-            return spelled(kind, one) == spelled(kind, other)
-        return one.split() == other.split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +45,7 @@ async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], sav
         **found,
         **{task_id: (repeated[party],) for task_id, party in known.items() if party in repeated},
     }
-    done = await together(*(_one(rpc, task, of_task.get(task.task_id, ())) for task in tasks))
-    return list(done)
+    return await together(*(_one(rpc, task, of_task.get(task.task_id, ())) for task in tasks))
 
 
 async def _one(rpc: TrytonRpc, task: Task, parties: tuple[Party, ...] | Refused) -> Result:
@@ -87,10 +64,7 @@ async def _one(rpc: TrytonRpc, task: Task, parties: tuple[Party, ...] | Refused)
             return ResidueFound("the CRM accepted the correction and still shows the old value")
     except (Refused, Unavailable) as failure:
         return failure
-    counts = Counter(_category(change.field) for change in changes)
-    return Receipt(
-        task.task_id, TaskOutcome.AMENDED, found=len(changes), changed=len(changes), by_category=dict(counts)
-    )
+    return Receipt.counted(task, TaskOutcome.AMENDED, Counter(_category(change.field) for change in changes))
 
 
 def _not_merged(parties: tuple[Party, ...] | Refused) -> tuple[Party, ...] | Refused:
@@ -104,29 +78,45 @@ async def _apply(rpc: TrytonRpc, party: Party, write: Write) -> None:
         await rpc.write(write.model, [write.row], write.values)
 
 
-def changes_of(task: Task) -> list[Change]:
-    """The changes that the task asks for; raises ``Refused`` where the CRM has no such field."""
-    changes: list[Change] = []
-    for change in cast("Sequence[Mapping[str, Any]]", task.details.get("changes", ())):
-        field, current, asserted = change.get("field"), change.get("current"), change.get("asserted")
-        if field not in FIELDS:
-            raise Refused(f"the CRM has no field of that name; it can correct {', '.join(FIELDS)}")
-        if not isinstance(asserted, str) or not asserted.strip():
-            raise Refused(f"say what the right {field} is")
-        changes.append(
-            Change(field, current if isinstance(current, str) and current.strip() else None, asserted.strip())
-        )
-    if not changes:
+def changes_of(task: Task) -> Sequence[Change]:
+    """The changes that the task asks for.
+
+    Raises:
+        Refused: there are none, or the CRM has no such field.
+    """
+    if any(change.field not in FIELDS for change in task.changes):
+        raise Refused(f"the CRM has no field of that name; it can correct {', '.join(FIELDS)}")
+    if not task.changes:
         raise Refused("the request names no change")
-    return changes
+    return task.changes
+
+
+def is_now(change: Change, value: str) -> bool:
+    """Whether the value is already what the subject says."""
+    return _same(change, change.asserted, value)
+
+
+def was(change: Change, value: str) -> bool:
+    """Whether the value is the one to correct."""
+    return bool(change.current) and _same(change, str(change.current), value)
+
+
+def _same(change: Change, one: str, other: str) -> bool:
+    if kind := _CONTACTS.get(change.field):
+        return spelled(kind, one) == spelled(kind, other)
+    return one.split() == other.split()
 
 
 def writes(party: Party, changes: Sequence[Change]) -> list[Write]:
-    """What to write so that the party shows what the subject says, if anything; raises ``Refused`` where unclear."""
+    """What to write so that the party shows what the subject says, if anything.
+
+    Raises:
+        Refused: it is unclear which value is wrong, or the CRM lets nobody change it.
+    """
     found: list[Write] = []
     lines = [change for change in changes if change.field.startswith("address.")]
     for change in changes:
-        if change.field == "name" and not change.is_now(party.name):
+        if change.field == "name" and not is_now(change, party.name):
             _expect(change, party.name)
             found.append(Write(PARTY, party.id, {"name": change.asserted}))
         elif change.field in _CONTACTS:
@@ -140,12 +130,12 @@ def writes(party: Party, changes: Sequence[Change]) -> list[Write]:
 def _contact(party: Party, change: Change) -> list[Write]:
     kind = _CONTACTS[change.field]
     in_use = [c for c in party.contacts if c.type is kind and c.active and c.valid_to is None]
-    if any(change.is_now(contact.spelled) for contact in in_use):
+    if any(is_now(change, contact.spelled) for contact in in_use):
         return []
-    wrong: list[Contact] = [contact for contact in in_use if change.was(contact.spelled)]
-    if change.current is None and len(in_use) > 1:
+    wrong: list[Contact] = [contact for contact in in_use if was(change, contact.spelled)]
+    if not change.current and len(in_use) > 1:
         raise Refused(f"the customer has several of {change.field}: say which one is wrong")
-    if change.current is not None and not wrong:
+    if change.current and not wrong:
         raise Refused(f"the CRM does not hold the {change.field} that is said to be wrong")
     rows = wrong or in_use
     if not rows:
@@ -160,27 +150,24 @@ def _address(party: Party, changes: Sequence[Change]) -> list[Write]:
         raise Refused("the customer has several addresses: say which one is wrong")
     if not meant:
         return [Write(ADDRESS, None, {k: v for c in changes for k, v in _line(c).items()})]
-    wrong = [change for change in changes if not change.is_now(_shown(meant[0], change))]
+    wrong = [change for change in changes if not is_now(change, _shown(meant[0], change))]
     for change in wrong:
         _expect(change, _shown(meant[0], change))
     return [Write(ADDRESS, meant[0].id, {k: v for c in wrong for k, v in _line(c).items()})] if wrong else []
 
 
 def _meant(address: Address, changes: Sequence[Change]) -> bool:
-    return all(change.was(_shown(address, change)) or change.is_now(_shown(address, change)) for change in changes)
+    return all(was(change, _shown(address, change)) or is_now(change, _shown(address, change)) for change in changes)
 
 
 def _expect(change: Change, value: str) -> None:
-    if change.current is not None and not change.was(value):
+    if change.current and not was(change, value):
         raise Refused(f"the CRM does not hold the {change.field} that is said to be wrong")
 
 
 def _shown(address: Address, change: Change) -> str:
-    return (
-        address.street
-        if change.field == "address.street"
-        else address.lines.get(change.field.removeprefix("address."), "")
-    )
+    line = change.field.removeprefix("address.")
+    return address.street if line == "street" else address.lines.get(line, "")
 
 
 def _line(change: Change) -> dict[str, str | None]:

@@ -2,17 +2,17 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.downstreams.settings import LimitedSettings
 
 
-class TrytonSettings(BaseModel):
+class TrytonSettings(LimitedSettings):
     """The table of a downstream with ``adapter = "tryton"``.
 
     The user is one of the CRM's privacy team: to erase, and to find restricted parties, needs its groups. Bulk calls
     and the erase wizard need a session, so a login: a REST key opens neither.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     adapter: Literal["tryton"] = "tryton"
     url: str = Field(description="where Tryton listens, without the database's name")

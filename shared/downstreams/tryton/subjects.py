@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.contract import Task
 from shared.downstreams.tryton.party import Party
@@ -77,12 +77,12 @@ class Subjects:
         except ForeignHit as foreign:
             return foreign
         rows = sum(sum(party.counts().values()) for party in parties)
-        if len(parties) > self._settings.max_people or rows > self._settings.max_rows:
-            return BlastRadius(
-                f"{len(parties)} parties with {rows} rows; a request may touch"
-                f" {self._settings.max_people} with {self._settings.max_rows}"
-            )
-        return parties
+        return self._settings.excess(rows=rows, people=len(parties)) or parties
+
+
+def party_ids(found: Mapping[UUID, tuple[Party, ...] | Refused]) -> list[int]:
+    """The parties of all tasks for which something may be done, each once."""
+    return sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
 
 
 _SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID}

@@ -7,10 +7,6 @@ CREATE TABLE fulfilment (
     operation     text        NOT NULL,
     details       jsonb       NOT NULL,     -- what the operation needs besides identities; never personal data
     due_on        date        NOT NULL,
-    stages        smallint    NOT NULL,     -- as planned when it was opened
-    stage         smallint    NOT NULL,
-    open_tasks    int         NOT NULL,     -- of this stage
-    failed_tasks  int         NOT NULL,
     state         text        NOT NULL CHECK (state IN ('open', 'blocked', 'complete', 'cancelled')),
     traceparent   text,
     opened_at     timestamptz NOT NULL

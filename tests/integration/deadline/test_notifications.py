@@ -34,7 +34,7 @@ async def flagged(deadline: Harness, claimed: tasks.Claim) -> None:
         reports=(),
     )
     async with deadline.unit_of_work.begin() as tx:
-        conclusion = tasks.Conclusion(claimed, "done", {"outcome": "no_match"}, None, deadline.now)
+        conclusion = tasks.Conclusion(claimed, tasks.TaskState.DONE, None, None, deadline.now)
         await tasks.conclude(tx.connection, [conclusion], deadline.now)
         await notifications.flagged([done], tx)
 

@@ -10,7 +10,6 @@ from uuid_utils.compat import uuid7
 
 from services.deadline import metrics as deadline_metrics
 from services.deadline import statistics
-from services.intake import statistics as intake
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.runtime import disclosure, metrics
@@ -26,22 +25,11 @@ INSERT INTO clock (request_id, subject_ref, "right", role, received_at, zones, c
 VALUES ($1, $1, $2, 'controller', $3, 'UTC', 'DE', $4::timestamptz::date, $4, '2026-01-01', $5::timestamptz::date, $5,
         'v', $6, $7, $8)
 """
-REQUEST = """
-INSERT INTO request (request_id, subject_ref, "right", state, outcome, channel, key_id, received_at, accepted_at,
-                     due_on, closed_at, tasks)
-VALUES ($1, $1, $2, $3, $4, 'api', 'k', $5, $6, '2026-07-01', $7, $8)
-"""
 
 
 @pytest.fixture
 async def clocks(database: str) -> AsyncIterator[asyncpg.Pool]:
     async with await connect_pool(PostgresSettings(dsn=database, pool_size=2), ServiceName.DEADLINE) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def register(database: str) -> AsyncIterator[asyncpg.Pool]:
-    async with await connect_pool(PostgresSettings(dsn=database, pool_size=2), ServiceName.INTAKE) as pool:
         yield pool
 
 
@@ -269,31 +257,3 @@ async def test_a_count_reads_an_index_alone(clocks: asyncpg.Pool, query: str, ar
     plan = "\n".join(row[0] for row in await clocks.fetch(f"EXPLAIN {query}", *arguments))
     assert "Index Only Scan" in plan
     assert "Seq Scan" not in plan
-
-
-async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(register: asyncpg.Pool) -> None:
-    async def filed(state: str, days: float, tasks: object = None, outcome: str | None = None, lag: float = 0) -> None:
-        closed_at = NOW if outcome else None
-        received_at = NOW - timedelta(days=days)
-        accepted_at = received_at + timedelta(days=lag)
-        await register.execute(REQUEST, uuid7(), "access", state, outcome, received_at, accepted_at, closed_at, tasks)
-
-    receipt, failure = {"outcome": "exported"}, {"outcome": None, "failure": "refused"}
-    await filed("closed", 4, [receipt, receipt], "fulfilled", lag=0.5)
-    await filed("closed", 8, [receipt, failure], "partially_fulfilled")
-    await filed("closed", 99, None, "withdrawn")
-    await filed("awaiting_decision", 2)
-    for approved_at in (NOW - timedelta(days=2), NOW - timedelta(days=40), None):
-        await register.execute(
-            "INSERT INTO extension VALUES ($1, 'VOLUME', $1, '2026-08-01', 'a', 'b', $2)", uuid7(), approved_at
-        )
-    async with register.acquire() as connection:
-        await intake.count(connection, NOW)
-    assert value("dsr_extensions_approved", reason="VOLUME") == 1
-    assert value("dsr_requests_worked", right="access") == 2
-    assert value("dsr_requests_covered", right="access") == 1
-    assert value("dsr_time_to_close_days", right="access", quantile="0.5") == 4
-    assert value("dsr_time_to_close_days", right="access", quantile="0.95") == 8
-    assert value("dsr_detection_lag_days", channel="api", quantile="0.95") == 0.5
-    assert value("dsr_requests_waiting", right="access", state="awaiting_decision") == 1
-    assert value("dsr_requests_waiting", right="access", state="awaiting_identity") == 0

@@ -1,0 +1,104 @@
+"""Answers of the API."""
+
+from datetime import date, datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchema
+
+from services.intake.answer import answer
+from services.intake.lifecycle import State
+from services.intake.request import Request
+from shared.domain.events import TaskReport
+from shared.domain.rights import Outcome, Right, Role
+
+Instant = Annotated[
+    datetime, PlainSerializer(datetime.isoformat), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""Shown with its offset, as `+00:00`."""
+
+
+class StateView(BaseModel):
+    """Where the request stands now."""
+
+    request_id: UUID
+    state: State
+
+
+class DueDate(BaseModel):
+    """By when the request must be answered now."""
+
+    request_id: UUID
+    due_on: date
+
+
+class SubmissionAccepted(StateView):
+    """A request is stored: where it stands, and by when it must be answered."""
+
+    due_on: date
+
+
+class BatchAccepted(BaseModel):
+    """All requests of a batch are stored, in the order given."""
+
+    requests: list[SubmissionAccepted]
+
+
+class RequestView(BaseModel):
+    """Where a request stands, what each system did in counts, and the answer in plain words."""
+
+    request_id: UUID
+    right: Right
+    state: State
+    outcome: Outcome | None
+    resumable: bool = Field(description="closed for want of an answer, which may still come at any time")
+    scope: str | None
+    role: Role
+    received_at: Instant
+    due_on: date
+    warning: str | None
+    closed_at: Instant | None
+    answer: str
+    tasks: list[TaskReport]
+    package: bool = Field(description="there is a package to download")
+
+
+class TimelineEntry(BaseModel):
+    """One thing that was done."""
+
+    at: Instant
+    service: str
+    actor: str
+    action: str
+    detail: dict[str, JsonValue]
+
+
+class Timeline(BaseModel):
+    """Everything that was done about a request, oldest first."""
+
+    request_id: UUID
+    entries: list[TimelineEntry]
+
+
+class LetterView(BaseModel):
+    """A letter to the subject."""
+
+    letter_id: UUID
+    kind: str
+    written_at: Instant
+    subject: str
+    body: str
+
+
+class LetterList(BaseModel):
+    """Every letter of a request, the oldest first."""
+
+    request_id: UUID
+    letters: list[LetterView]
+
+
+def view(request: Request) -> RequestView:
+    """A request as the API shows it."""
+    same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
+    more = {"answer": answer(request), "tasks": request.tasks or (), "package": request.package_id is not None}
+    return RequestView.model_validate(same | more)

@@ -1,0 +1,26 @@
+"""What intake alone counts of requests; definitions: ``docs/metrics.md``."""
+
+from functools import partial
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.runtime.metrics import PEOPLE, Percentiles
+
+_counter, _gauge = partial(Counter, registry=PEOPLE), partial(Gauge, registry=PEOPLE)
+
+REQUESTS = _counter("dsr_requests_total", "Requests, by what happened to them", ["right", "event"])
+CLOSED = _counter("dsr_requests_closed_total", "Requests closed, by outcome", ["right", "outcome"])
+OPEN_SECONDS = Histogram(
+    "dsr_request_open_seconds",
+    "From accepted to closed",
+    ["right"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400, 604800, 2592000),
+    registry=PEOPLE,
+)
+WAITING = _gauge("dsr_requests_waiting", "Open requests that wait for a person", ["right", "state"])
+EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"])
+EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"])
+COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"])
+WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"])
+TIME_TO_CLOSE = Percentiles("dsr_time_to_close_days", "From receipt to closure, last 30 days", "right")
+DETECTION_LAG = Percentiles("dsr_detection_lag_days", "From receipt to acceptance, last 30 days", "channel")

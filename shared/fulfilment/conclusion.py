@@ -1,0 +1,133 @@
+"""What came of a batch of tasks, written in one transaction: states, receipts, sealed data, evidence, what follows."""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import assert_never
+
+import orjson
+from pydantic import JsonValue
+
+from shared.domain.errors import KeyGone, Refused, Unavailable
+from shared.domain.events import TaskReport
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome
+from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
+from shared.fulfilment import queue, store
+from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.loops import backoff
+from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
+from shared.runtime.settings import WorkSettings
+from shared.storage.vault import Sealing, encode_identities
+
+
+class Conclusions:
+    """Concludes the tasks of one (system, operation) of one service."""
+
+    def __init__(
+        self,
+        system: str,
+        operation: Operation,
+        unit_of_work: UnitOfWorkFactory,
+        conclude: Mapping[Operation, store.Conclude],
+        settings: WorkSettings,
+    ) -> None:
+        self._system = system
+        self._operation = operation
+        self._unit_of_work = unit_of_work
+        self._conclude = conclude
+        self._settings = settings
+
+    async def write(self, claims: Sequence[Claim], results: Sequence[Result]) -> None:
+        """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it."""
+        async with self._unit_of_work.begin() as tx:
+            results = await _unless_shredded(tx, claims, results)
+            conclusions = [self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
+            ours = await queue.conclude(tx.connection, conclusions, tx.now)
+            kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
+            await self._seal(tx, kept)
+            for conclusion, _ in kept:
+                self._log_evidence(tx, conclusion)
+            if ended := {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}:
+                await store.fan_in(tx, ended, self._conclude)
+        self._count((conclusion for conclusion, _ in kept), tx.now)
+
+    def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
+        match result:
+            case Receipt():
+                return Conclusion(claim, TaskState.DONE, result.report(self._system, self._operation), None, now)
+            case NotSearched(task_id, reason):
+                matters = reason if self._operation in ANSWERING else None
+                receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters)
+                return self._conclusion(claim, receipt, now)
+            case Pending():
+                return Conclusion(claim, TaskState.READY, None, None, now + result.retry_in)
+            case Unavailable():
+                pause = backoff(claim.attempt, self._settings)
+                return Conclusion(claim, TaskState.READY, None, result.code, now + pause)
+            case Refused():
+                return Conclusion(claim, TaskState.FAILED, None, result.code, now)
+            case _:
+                assert_never(result)
+
+    async def _seal(self, tx: UnitOfWork, kept: Sequence[tuple[Conclusion, Result]]) -> None:
+        """Puts what was yielded and exported into the vault, under the subject's key."""
+        sealings: list[Sealing] = []
+        for conclusion, result in kept:
+            if not isinstance(result, Receipt):
+                continue
+            subject = conclusion.claim.subject_ref
+            if result.identities:
+                sealings.append(Sealing(subject, "identities", self._system, encode_identities(result.identities)))
+            if result.records:
+                records = [[r.category, r.source, r.data, r.portable] for r in result.records]
+                sealings.append(Sealing(subject, "records", self._system, orjson.dumps(records, default=str)))
+        if sealings:
+            await tx.vault.seal(tx.connection, sealings, tx.now)
+
+    def _log_evidence(self, tx: UnitOfWork, conclusion: Conclusion) -> None:
+        """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""
+        claim = conclusion.claim
+        named: dict[str, JsonValue] = {
+            "task_id": str(claim.task_id),
+            "system": self._system,
+            "operation": self._operation,
+        }
+        tx.traces[claim.request_id] = claim.traceparent
+        if conclusion.state is TaskState.READY:
+            if conclusion.failure and claim.attempt == 1:
+                tx.log_evidence(claim.request_id, "task.postponed", {**named, "reason": conclusion.failure})
+            return
+        detail = named | (_counts(conclusion.report) if conclusion.report else {"failure": conclusion.failure})
+        signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
+        signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
+        tx.log_evidence(claim.request_id, "task.concluded", {**detail, "signature": signature})
+
+    def _count(self, conclusions: Iterable[Conclusion], now: datetime) -> None:
+        """Counts attempts, retries, how long tasks took and how many rows they reported."""
+        labels = (self._unit_of_work.service, self._system, self._operation.value)
+        for conclusion in conclusions:
+            TASKS.labels(*labels, conclusion.failure or conclusion.state).inc()
+            if conclusion.state is TaskState.READY:
+                if conclusion.failure:
+                    RETRIES.labels(*labels).inc()
+                continue
+            open_for = now - queue.opened_at(conclusion.claim.task_id)
+            TASK_SECONDS.labels(*labels).observe(max(0.0, open_for.total_seconds()))
+            for kind in ("found", "changed", "remaining"):
+                ROWS.labels(*labels, kind).inc(getattr(conclusion.report, kind, 0))
+
+
+async def _unless_shredded(tx: UnitOfWork, claims: Sequence[Claim], results: Sequence[Result]) -> Sequence[Result]:
+    """What was found cannot be kept for a subject whose key was shredded while the task was worked."""
+    pairs = list(zip(claims, results, strict=True))
+    found = {c.subject_ref for c, r in pairs if isinstance(r, Receipt) and (r.identities or r.records)}
+    gone = found - await tx.vault.unshredded(tx.connection, found) if found else found
+    return [
+        KeyGone("the subject's key was shredded while this task was worked") if c.subject_ref in gone else r
+        for c, r in pairs
+    ]
+
+
+def _counts(report: TaskReport) -> dict[str, JsonValue]:
+    return report.model_dump(mode="json", exclude_none=True)
