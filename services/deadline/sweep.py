@@ -37,6 +37,7 @@ from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionU
 from shared.domain.time_limit import arrival_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -48,10 +49,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many rows were looked at, and the targets that were missed."""
+    """How many rows were looked at, the targets that were missed, and of what people are to be told."""
 
     rows: int
     missed: Sequence[str] = ()
+    warned: Sequence[tuple[Clock, Due]] = ()
+    flagged: Sequence[Clock] = ()
 
 
 Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]]
@@ -77,9 +80,7 @@ async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLi
         if said and said[-1].level:
             warned.append((clock, said[-1]))
     await repository.update(tx.connection, ("notified_until", "flag_at", "next_milestone_at"), moved)
-    await notifications.escalate(tx, warned)
-    await notifications.flag(tx, flagged)
-    return Swept(len(clocks))
+    return Swept(len(clocks), warned=warned, flagged=flagged)
 
 
 async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -99,8 +100,7 @@ async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimit
             warned += [(clock, due) for due in latest_for_each(missing)]
     await repository.update(tx.connection, ("next_target_at",), moved)
     await repository.miss(tx.connection, missed)
-    await notifications.escalate(tx, warned)
-    return Swept(len(clocks), [due.name for _, due in missed])
+    return Swept(len(clocks), [due.name for _, due in missed], warned)
 
 
 async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -145,9 +145,9 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
 SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals)
 
 
-async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
+async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings, fulfilments: Fulfilments) -> None:
     """Sweeps for as long as the service runs."""
-    await Sweep(running.unit_of_work, policy, settings, running.heartbeats).run(running.stopping)
+    await Sweep(running.unit_of_work, policy, settings, fulfilments, running.heartbeats).run(running.stopping)
 
 
 class Sweep:
@@ -158,11 +158,13 @@ class Sweep:
         unit_of_work: UnitOfWorkFactory,
         policy: TimeLimitPolicy,
         settings: DeadlineSettings,
+        fulfilments: Fulfilments,
         heartbeats: Heartbeats,
     ) -> None:
         self._transactions = unit_of_work
         self._policy = policy
         self._settings = settings
+        self._fulfilments = fulfilments
         self._heartbeats = heartbeats
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -192,6 +194,8 @@ class Sweep:
             behind = timedelta(seconds=unheard + self._settings.on_the_way_seconds)
         async with self._transactions.begin() as tx:
             swept = await source(tx, tx.now - behind, self._settings.batch, self._policy)
+            await notifications.escalate(self._fulfilments, tx, swept.warned)
+            await notifications.flag(self._fulfilments, tx, swept.flagged)
         for target in swept.missed:
             metrics.TARGETS_MISSED.labels(target).inc()
         return swept.rows
@@ -199,7 +203,8 @@ class Sweep:
     async def say_daily(self, kind: str) -> bool:
         """Writes the digest or the daily alert when its hour has come; returns whether it did, which is once a day."""
         async with self._transactions.begin() as tx:
-            return await notifications.say_daily(tx, kind, self._settings.digest_hour, self._policy)
+            hour = self._settings.digest_hour
+            return await notifications.say_daily(self._fulfilments, tx, kind, hour, self._policy)
 
 
 def _say_milestone(tx: UnitOfWork, clock: Clock, due: Due) -> None:
