@@ -107,7 +107,7 @@ async def say_daily(fulfilments: Fulfilments, tx: UnitOfWork, kind: str, hour: i
         return False
     # Ticket and evidence are found by this in place of a request's id. A task names a right; this is about all of them.
     about = uuid5(NAMESPACE_URL, f"urn:dsr:{kind.replace('_', '-')}:{day.isoformat()}")
-    opened = NewFulfilment(about, about, Right.ACCESS, Operation.ESCALATE, day, {"level": kind, **details})
+    opened = _notification((about, about, Right.ACCESS), Operation.ESCALATE, day, {"level": kind, **details})
     await fulfilments.open_all(tx, [opened])
     return True
 
@@ -116,7 +116,7 @@ async def _open(
     fulfilments: Fulfilments, tx: UnitOfWork, operation: Operation, about: Iterable[tuple[Clock, Details]]
 ) -> None:
     opened = [
-        NewFulfilment(clock.request_id, clock.subject_ref, clock.right, operation, clock.due_on, details)
+        _notification((clock.request_id, clock.subject_ref, clock.right), operation, clock.due_on, details)
         for clock, details in about
     ]
     if opened and fulfilments.plans[operation]:
@@ -127,8 +127,16 @@ async def _end_again(fulfilments: Fulfilments, tx: UnitOfWork, ended: Iterable[C
     """Ends once more what another worker may have begun meanwhile: it claimed its task before the answer."""
     for done in ended:
         if await fulfilment.in_hand(tx, [done.request_id], done.operation):
-            what = (done.request_id, done.subject_ref, done.right, done.operation, tx.now.date(), done.details)
-            await fulfilments.open_all(tx, [NewFulfilment(*what)])
+            about = (done.request_id, done.subject_ref, done.right)
+            opened = _notification(about, done.operation, tx.now.date(), done.details)
+            await fulfilments.open_all(tx, [opened])
+
+
+def _notification(
+    about: tuple[UUID, UUID, Right], operation: Operation, due_on: date, details: Details
+) -> NewFulfilment:
+    """Only a flag that is set searches for the subject; it is found by the request when it is taken away."""
+    return NewFulfilment(*about, operation, due_on, details, searches=bool(details.get("open")))
 
 
 def _warning(clock: Clock, due: Due) -> Details:

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.deadline.clock import AskedQuestion, Clock, Due, Step
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Right
 from shared.domain.suspension import Suspension
 from shared.domain.time_limit_policy import Question

@@ -45,7 +45,7 @@ async def shred_key(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     forwarded is none of ours: nothing was erased, and the letter that says so must still be read.
     """
     latest = {event.subject: event for event in events if event.outcome is not Outcome.FORWARDED}
-    await keys.keep_for_a_reply(tx, {subject: event.resumable for subject, event in latest.items()})
+    await keys.mark_resumable(tx, {subject: event.resumable for subject, event in latest.items()})
     request_of = {subject: event.request_id for subject, event in latest.items() if not event.resumable}
     withdrawn = {subject for subject, event in latest.items() if event.outcome is Outcome.WITHDRAWN}
-    await keys.shred_unless_kept(tx, request_of, whatever_is_kept=withdrawn)
+    await keys.shred_unless_kept(tx, request_of, ignore_retention_for=withdrawn)

@@ -15,7 +15,8 @@ from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.stored_request import OpenQuestion
-from shared.domain.events import RequestClosed, RequestReopened, TaskReport
+from shared.domain.events import RequestClosed, RequestReopened
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork

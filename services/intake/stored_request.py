@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from services.intake import deferrals
 from services.intake.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
 

@@ -9,8 +9,7 @@ import orjson
 from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable
-from shared.domain.events import TaskReport
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import queue
 from shared.fulfilment.fulfilments import Fulfilments

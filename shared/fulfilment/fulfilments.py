@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentBlocked
-from shared.domain.operations import ACCOMPANYING, Operation, Stages
+from shared.domain.operations import NOTIFICATIONS, Operation, Stages
 from shared.downstreams.plan import only
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import Conclude, FulfilmentState, NewFulfilment, end
@@ -45,18 +45,10 @@ FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = 
 WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
 RETURNING t.system, t.operation
 """
-_FULFILMENT = [
-    "fulfilment_id",
-    "request_id",
-    "subject_ref",
-    "right",
-    "operation",
-    "details",
-    "due_on",
-    "state",
-    "traceparent",
-    "opened_at",
-]
+_FULFILMENT = (
+    *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
+    *("due_on", "searches", "state", "traceparent", "opened_at"),
+)
 _TASK = (
     *("task_id", "fulfilment_id", "system", "operation", "stage"),
     *("due_on", "state", "attempt", "not_before", "progress"),
@@ -100,7 +92,7 @@ class Fulfilments:
             fulfilments.append(
                 (
                     *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
-                    *(new.due_on, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
+                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
                 )
             )
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
@@ -193,6 +185,6 @@ async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
         tx.log_evidence(
             blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures}
         )
-        if blocked.operation in ACCOMPANYING:
+        if blocked.operation in NOTIFICATIONS:
             continue  # what only goes along with a request does not stop it
         tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))

@@ -27,6 +27,6 @@ class Replies(BatchDispatcher):
         """Stores each reply; one to a task of another service, or that is done, has no effect."""
         for record in records:
             task_id, progress = progress_from_reply(parse_reply(record.value))
-            step = await tasks.hear_reply(tx.connection, topics.system_of(record.topic), task_id, progress, tx.now)
+            step = await tasks.store_reply(tx.connection, topics.system_of(record.topic), task_id, progress, tx.now)
             if step:
                 self._fulfilments.wake(tx, step)

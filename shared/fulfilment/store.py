@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.events import FulfilmentCompleted, TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.events import FulfilmentCompleted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -25,7 +25,11 @@ class FulfilmentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewFulfilment:
-    """A request for which work may begin, on all systems or on some; ``details`` never holds personal data."""
+    """A request for which work may begin, on all systems or on some.
+
+    ``details`` never holds personal data. ``searches``: false for what tells of the request alone, so that nobody is to
+    be searched for, and the subject's key may be gone.
+    """
 
     request_id: UUID
     subject_ref: UUID
@@ -34,6 +38,7 @@ class NewFulfilment:
     due_on: date
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     systems: frozenset[str] | None = None
+    searches: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A desk works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
+"""A worker works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
 
 Whatever an adapter raises, the tasks it was called with have a result; an error that nobody foresaw fails its own task.
 """
@@ -102,7 +102,7 @@ class Worker:
         asked: list[Task] = []
         for claim in claims:
             subject = known.get(claim.subject_ref)
-            if _is_about_the_request(self._operation, claim):
+            if not claim.searches:
                 asked.append(self._task(claim, SubjectData()))
             elif subject is None:
                 results[claim.task_id] = KeyGone("the subject's key was shredded before this task was worked")
@@ -193,8 +193,3 @@ class Worker:
         finally:
             heart.cancel()
             await asyncio.wait([heart])
-
-
-def _is_about_the_request(operation: Operation, claim: Claim) -> bool:
-    """Whether nobody is to be searched for: a warning, or a flag that is found by the request and taken away."""
-    return operation is Operation.ESCALATE or (operation is Operation.FLAG and not claim.details.get("open"))

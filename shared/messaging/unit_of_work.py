@@ -36,13 +36,10 @@ class UnitOfWork:
         self._entries: list[evidence.Entry] = []
         self._afterwards: dict[Callable[[], None], None] = {}
 
-    def publish(self, event: Event, trace: str | None = None) -> None:
-        """Publishes once this transaction has committed, at whose instant the event occurred.
-
-        ``trace`` is the ``traceparent`` of a request that is not in hand.
-        """
+    def publish(self, event: Event) -> None:
+        """Publishes once this transaction has committed, at whose instant the event occurred."""
         event = event.model_copy(update={"occurred_at": self.now})
-        self.send(outbox.message(event, self.service, trace or self.traces.get(event.request_id)))
+        self.send(outbox.message(event, self.service, self.traces.get(event.request_id)))
 
     def send(self, message: Message) -> None:
         """Sends it to the broker once this transaction has committed."""

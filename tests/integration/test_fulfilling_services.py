@@ -7,9 +7,9 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn, TaskReport
+from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment.store import Completed

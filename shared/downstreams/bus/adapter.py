@@ -1,4 +1,4 @@
-"""Systems of teams who erase their own store: they hear tasks on a topic, fetch the identities with a token, reply."""
+"""Systems of teams who erase their own store: they consume tasks, fetch the identities with a token, and reply."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
