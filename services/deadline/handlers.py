@@ -70,8 +70,7 @@ class Deadlines:
         await repository.take(tx.connection, Step.TRIAGED, _requests(events))
         if self._fulfilments.plans[Operation.FLAG]:
             held = await repository.hold(tx.connection, _requests(events))
-            flagged = [transitions.verify(clock, tx.now, self._policy) for clock in held]
-            await repository.save(tx.connection, flagged, "flag_at", "next_milestone_at")
+            await repository.save(tx.connection, [transitions.verify(clock, tx.now, self._policy) for clock in held])
 
     async def asked(self, events: Sequence[QuestionSent], tx: UnitOfWork) -> None:
         """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""

@@ -71,10 +71,7 @@ async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLi
         notified_until = fresh[-1].at if fresh else clock.notified_until
         said = [due for due in fresh if due.name != FLAG]
         flag_at = clock.flag_at if len(said) == len(fresh) else None
-        next_milestone_at = next_at(dues, notified_until)
-        moved.append(
-            replace(clock, notified_until=notified_until, flag_at=flag_at, next_milestone_at=next_milestone_at)
-        )
+        moved.append((clock.request_id, notified_until, flag_at, next_at(dues, notified_until)))
         tx.traces[clock.request_id] = clock.traceparent
         if len(said) < len(fresh):
             flagged.append(clock)
@@ -82,7 +79,7 @@ async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLi
             _say_milestone(tx, clock, due)
         if said and said[-1].level:
             warned.append((clock, said[-1]))
-    await repository.save(tx.connection, moved, "notified_until", "flag_at", "next_milestone_at")
+    await repository.update(tx.connection, ("notified_until", "flag_at", "next_milestone_at"), moved)
     return Swept(len(clocks), warned=warned, flagged=flagged)
 
 
@@ -94,14 +91,14 @@ async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimit
     for clock in clocks:
         dues = targets_of(clock, policy)
         missing = missed_targets(dues, *known[clock.request_id], until)
-        moved.append(replace(clock, next_target_at=next_at(dues, until)))
+        moved.append((clock.request_id, next_at(dues, until)))
         missed += [(clock, due) for due in missing]
         tx.traces[clock.request_id] = clock.traceparent
         for due in missing:
             _say_target(tx, clock, due)
         if tx.now < clock.due_at:  # an overdue request is a graver matter, and said as such
             warned += [(clock, due) for due in latest_for_each(missing)]
-    await repository.save(tx.connection, moved, "next_target_at")
+    await repository.update(tx.connection, ("next_target_at",), moved)
     await repository.miss(tx.connection, missed)
     return Swept(len(clocks), [due.name for _, due in missed], warned)
 
@@ -214,11 +211,11 @@ def _say_milestone(tx: UnitOfWork, clock: Clock, due: Due) -> None:
     day: dict[str, JsonValue] = {"due_on": due.day.isoformat()}
     if due.days_left is not None:
         tx.log_evidence(clock.request_id, "deadline.approaching", {"days_left": due.days_left, **day})
-        tx.publish(DeadlineApproaching.about(clock, due_on=due.day, days_left=due.days_left))
+        tx.publish(DeadlineApproaching.about(clock, occurred_at=tx.now, due_on=due.day, days_left=due.days_left))
     else:
         ended = due.name.removeprefix("overdue_")
         tx.log_evidence(clock.request_id, "deadline.overdue", {"clock": ended, **day})
-        tx.publish(DeadlineOverdue.about(clock, due_on=due.day, clock=ended))
+        tx.publish(DeadlineOverdue.about(clock, occurred_at=tx.now, due_on=due.day, clock=ended))
 
 
 def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:

@@ -1,4 +1,4 @@
-"""A worker works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
+"""Works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
 
 Whatever an adapter raises, the tasks it was called with have a result; an error that nobody foresaw fails its own task.
 """

@@ -39,12 +39,8 @@ def code(value: str, source: str = "requester") -> Identity:
 FOREIGN = "foreign"
 MAIL = Identity(IdentityType.EMAIL, ADA)
 BOTH = [MAIL, phone()]
-HAS_ADA, HAS_BOB, HAS_NUMBER, HAS_OTHER = (
-    has_email(ADA),
-    has_email(BOB),
-    has_phone(),
-    has_phone(number="+4915112345699"),
-)
+HAS_ADA, HAS_BOB, HAS_NUMBER = has_email(ADA), has_email(BOB), has_phone()
+HAS_OTHER = has_phone(number="+4915112345699")
 TWO_WITH_ADA = [party(1, HAS_ADA), party(2, HAS_ADA)]
 ONE_THEN_OTHER = [party(1, has_phone(Y20, Y22)), party(2, has_phone(Y24))]
 CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
@@ -67,6 +63,20 @@ CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
     "the customer number decides between two": ([code("K2"), MAIL], TWO_WITH_ADA, [2]),
     "two customer numbers are two accounts of one person": ([code("K1"), code("K2")], [party(1), party(2)], [1, 2]),
     "the requester gave somebody else's customer number": ([code("K1"), MAIL], [party(1, HAS_BOB)], FOREIGN),
+    "the requester's customer number and only another number": ([code("K1"), phone()], [party(1, HAS_OTHER)], FOREIGN),
+    "the requester's customer number, and the party has no address": ([code("K1"), MAIL], [party(1)], [1]),
+    "the customer number and the address of the same party": (
+        [code("K1"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        [1],
+    ),
+    "one of two customer numbers is contradicted": (
+        [code("K1"), code("K2"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        FOREIGN,
+    ),
+    "two hold the address and the number": (BOTH, [party(each, HAS_ADA, HAS_NUMBER) for each in (1, 2)], FOREIGN),
+    "two hold the number and none the address": (BOTH, [party(each, HAS_NUMBER) for each in (1, 2)], FOREIGN),
     "the CRM itself gave the customer number": ([code("K1", "crm"), MAIL], [party(1, HAS_BOB)], [1]),
     "the customer number is unknown and the address another's": ([code("K9"), MAIL], [party(1, HAS_ADA)], FOREIGN),
     "another system's account id means nothing here": ([code("K9", "ticketing"), MAIL], [party(1, HAS_ADA)], [1]),
