@@ -141,13 +141,7 @@ async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day(silent:
     silent.answer(outcome="located", found=2, remaining=2)
     silent.hear(engine.progress)
     kept = Receipt(
-        task.task_id,
-        TaskOutcome.RETAINED,
-        found=5,
-        changed=3,
-        remaining=2,
-        ground="tax_law",
-        until=date(2033, 1, 1),
+        task.task_id, TaskOutcome.RETAINED, found=5, changed=3, remaining=2, ground="tax_law", until=date(2033, 1, 1)
     )
     assert await engine.once([task]) == [kept]
 
@@ -246,10 +240,7 @@ def test_a_good_reply_becomes_progress_of_its_task() -> None:
         ({"outcome": "no_match"}, "no_match says that nothing was found"),
         ({"outcome": "retained"}, "retained needs a ground"),
         ({"outcome": "refused"}, "refused needs a reason"),
-        (
-            {"outcome": "not_searched", "found": 0, "changed": 0, "reason": "no_time"},
-            "not_searched needs counts",
-        ),
+        ({"outcome": "not_searched", "found": 0, "changed": 0, "reason": "no_time"}, "not_searched needs counts"),
         ({"outcome": "located"}, "located does not answer erase"),
         ({"outcome": "done"}, "outcome: "),
         ({"operation": "export"}, "operation: "),

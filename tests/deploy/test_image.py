@@ -138,11 +138,7 @@ def test_it_holds_the_packages_of_its_lock_and_no_others(image: Image) -> None:
 def test_its_labels_say_what_it_is(image: Image) -> None:
     assert {
         name.removeprefix("org.opencontainers.image."): value for name, value in image.config["Labels"].items()
-    }.items() >= {
-        "title": "Data subject requests",
-        "version": "1.2.3",
-        "revision": "0123abc",
-    }.items()
+    }.items() >= {"title": "Data subject requests", "version": "1.2.3", "revision": "0123abc"}.items()
 
 
 def test_its_user_is_a_number_that_a_cluster_can_check(image: Image) -> None:

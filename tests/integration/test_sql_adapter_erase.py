@@ -29,8 +29,7 @@ async def everything(store: CdrStore) -> str:
 
 
 async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_party_keeps_the_record(
-    cdr_store: CdrStore,
-    calls: SqlEngine,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     spelt = [prefix + ANNA[1:] for prefix in ("+", "00", "", "000")]
     await cdr_store.seed(
@@ -108,8 +107,7 @@ async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_rece
 
 
 async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_next_counts_right(
-    cdr_store: CdrStore,
-    calls: SqlEngine,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
     notes, subject = calls.notes, task(number(ANNA))
@@ -128,8 +126,7 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 10}])
 async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and_both_counted(
-    cdr_store: CdrStore,
-    calls: SqlEngine,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
     results = await asyncio.gather(calls.one(Operation.ERASE, number(ANNA)), calls.one(Operation.ERASE, number(BORIS)))

@@ -41,8 +41,7 @@ async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(custom
 
 
 async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_the_present(
-    customer_store: CustomerStore,
-    customers: SqlEngine,
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     given_up = number(ANNA, until=at("2026-01-10"))
     done = receipt(await customers.one(Operation.ERASE, given_up))
@@ -51,8 +50,7 @@ async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_th
 
 
 async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and_nobody_the_gap(
-    cdr_store: CdrStore,
-    calls: SqlEngine,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days])
@@ -197,9 +195,7 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
     ids=["e-mail", "code", "undated number besides", "number dated by another system", "address that nobody has"],
 )
 async def test_a_store_is_searched_if_every_table_is_or_another_of_its_tables_leads_there(
-    customers: SqlEngine,
-    known: tuple[Identity, ...],
-    reason: Unsearched | None,
+    customers: SqlEngine, known: tuple[Identity, ...], reason: Unsearched | None
 ) -> None:
     result = await customers.one(Operation.EXPORT, *known)
     assert (result.reason if isinstance(result, NotSearched) else receipt(result).not_searched) is reason
