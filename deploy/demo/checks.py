@@ -161,7 +161,7 @@ class Inspector:
 
     def _own_traces(self) -> Traces:
         people = [part.person for part in self._company.cast if part.person.code]
-        seeker = Seeker({person.code: self._signs(person) for person in people})
+        seeker = Seeker({person.code: self._signs(person) for person in people}, encoded=True)
         own = ("database", asyncio.run(seeker.in_postgres(self._estate.dsn)))
         return _together([own, ("files", seeker.in_files(self._logs, *self._estate.own_files))])
 
