@@ -9,7 +9,7 @@ from services.intake.auth import Caller
 from services.intake.errors import NotFound
 from services.intake.request import Request
 from shared.domain.errors import Shredded
-from shared.downstreams.bus.identity_token import Claim
+from shared.downstreams.bus.identity_token import IdentityToken
 from shared.downstreams.bus.messages import TaskIdentities
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.certificate import build as certified
@@ -51,14 +51,14 @@ async def hand_out(unit_of_work: UnitOfWorkFactory, request: Request, caller: Ca
     return content
 
 
-async def identities(unit_of_work: UnitOfWorkFactory, claim: Claim) -> TaskIdentities:
-    """Whom the task of a claim is about.
+async def identities(unit_of_work: UnitOfWorkFactory, token: IdentityToken) -> TaskIdentities:
+    """Whom the task of a token is about.
 
     Raises:
         Shredded: the subject's key is gone.
     """
     async with unit_of_work.pool.acquire() as connection:
-        known = await unit_of_work.vault.subject_data(connection, [claim.subject_ref])
-    if claim.subject_ref not in known:
+        known = await unit_of_work.vault.subject_data(connection, [token.subject_ref])
+    if token.subject_ref not in known:
         raise Shredded("the subject's key was shredded: there is nobody left to search for")
-    return TaskIdentities.of(claim.task_id, known[claim.subject_ref].identities)
+    return TaskIdentities.of(token.task_id, known[token.subject_ref].identities)

@@ -25,16 +25,16 @@ from services.intake.errors import (
 )
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
-from shared.downstreams.bus.identity_token import ClaimExpired, ClaimForged, ClaimMalformed
+from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
 from shared.storage.postgres import AWAY
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[DsrError], int] = {
     BadRequest: 400,
     Unauthorised: 401,
-    ClaimMalformed: 401,
-    ClaimForged: 401,
-    ClaimExpired: 401,
+    TokenMalformed: 401,
+    TokenForged: 401,
+    TokenExpired: 401,
     Forbidden: 403,
     NotFound: 404,
     IllegalTransition: 409,

@@ -20,7 +20,7 @@ DsrError
 ├── LoopEnded                 a loop ended though nobody told it to; the process ends
 ├── IllegalTransition         a request cannot go from this state to that one
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
-├── ClaimMalformed, ClaimForged, ClaimExpired      an identity token opens nothing
+├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
 ├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, ExtensionRefused
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it

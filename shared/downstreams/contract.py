@@ -50,6 +50,12 @@ class Task:
     due_on: date | None = None
     changes: tuple[Change, ...] = ()
 
+    @property
+    def round(self) -> int:
+        """How often it was tried anew by a person after a refusal; what is then sent must not be taken for a repeat."""
+        noted = self.progress.get("round")
+        return noted if isinstance(noted, int) else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -95,8 +101,9 @@ class Receipt:
     @classmethod
     def counted(cls, task: Task, outcome: TaskOutcome, counts: Mapping[str, int]) -> Self:
         """All that was found, by category, was changed; ``no_match`` where that is nothing."""
-        n = sum(counts.values())
-        return cls(task.task_id, outcome if n else TaskOutcome.NO_MATCH, found=n, changed=n, by_category=dict(counts))
+        found = {category: rows for category, rows in counts.items() if rows}
+        n = sum(found.values())
+        return cls(task.task_id, outcome if n else TaskOutcome.NO_MATCH, found=n, changed=n, by_category=found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,16 +221,16 @@ Found = TypeVar("Found")
 
 def per_task(
     tasks: Sequence[Task],
-    found: Mapping[UUID, Sequence[Found] | Unavailable | Refused],
-    decide: Callable[[Task, Sequence[Found]], Result],
+    found: Mapping[UUID, Found | NotSearched | Unavailable | Refused],
+    decide: Callable[[Task, Found], Result],
 ) -> list[Result]:
     """One result for each task: its failure, ``no_match`` where nothing was found, else what ``decide`` says."""
     results: list[Result] = []
     for task in tasks:
         match found[task.task_id]:
-            case Unavailable() | Refused() as failure:
+            case NotSearched() | Unavailable() | Refused() as failure:
                 results.append(failure)
-            case [] | ():
+            case theirs if not theirs:
                 results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
             case theirs:
                 results.append(decide(task, theirs))

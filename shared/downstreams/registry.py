@@ -51,7 +51,7 @@ class Wiring:
     environment: Mapping[str, str] = field(repr=False)
     clock: Clock
     publish: Publish
-    claim_key: bytes = field(repr=False)
+    token_key: bytes = field(repr=False)
 
 
 class Downstreams:
@@ -195,6 +195,6 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case OpenDsrSettings() as settings:
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
         case BusSettings() as settings:
-            return BusAdapter(name, settings, publish=wiring.publish, claim_key=wiring.claim_key, clock=wiring.clock)
+            return BusAdapter(name, settings, publish=wiring.publish, token_key=wiring.token_key, clock=wiring.clock)
         case _:
             raise Misconfigured(f"{name}: no adapter has settings of this kind")

@@ -103,11 +103,11 @@ class BusStand:
     people: dict[UUID, tuple[Identity, ...]] = field(default_factory=dict)
     published: list[Message] = field(default_factory=list)
     replies: list[bytes] = field(default_factory=list)
-    claim_key: bytes = b"k" * 32
+    token_key: bytes = b"k" * 32
 
     def __post_init__(self) -> None:
         self.adapter = BusAdapter(
-            "billing", self.settings, publish=self.publish, claim_key=self.claim_key, clock=self.clock
+            "billing", self.settings, publish=self.publish, token_key=self.token_key, clock=self.clock
         )
 
     async def publish(self, messages: Sequence[Message]) -> None:
@@ -120,7 +120,7 @@ class BusStand:
 
     async def identities(self, token: str) -> list[dict[str, JsonValue]] | None:
         """What intake answers to a claim."""
-        claim = verify(token, self.claim_key, self.clock.now())
+        claim = verify(token, self.token_key, self.clock.now())
         found = TaskIdentities.of(claim.task_id, self.people[claim.subject_ref])
         return list(found.model_dump(mode="json")["identities"])
 

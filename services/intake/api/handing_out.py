@@ -54,12 +54,12 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     responses=documented(Unauthorised, ClaimMalformed, ClaimForged, ClaimExpired, Shredded),
 )
 async def identities(
-    token: Annotated[str, Header(alias=identity_token.CLAIM_HEADER, description="`claim` of the task, as it came")],
+    token: Annotated[str, Header(alias=identity_token.TOKEN_HEADER, description="`claim` of the task, as it came")],
     caller: AnyCaller,
     services: UseServices,
 ) -> TaskIdentities:
     """Whom a task on the bus is about, for the system that it was sent to."""
     unit_of_work = services.unit_of_work
-    claim = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
-    caller.must_be(f"downstream:{claim.system}")
-    return await documents_out.identities(unit_of_work, claim)
+    shown = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
+    caller.must_be(f"downstream:{shown.system}")
+    return await documents_out.identities(unit_of_work, shown)

@@ -1,4 +1,4 @@
-"""Systems of teams who erase their own store: they hear tasks on a topic, fetch the identities with a claim, reply."""
+"""Systems of teams who erase their own store: they hear tasks on a topic, fetch the identities with a token, reply."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from shared.domain.errors import BlastRadius, DsrError, Refused, ResidueFound, U
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.records import Message
 from shared.domain.topics import tasks as tasks_topic
-from shared.downstreams.bus.identity_token import Claim, mint
+from shared.downstreams.bus.identity_token import IdentityToken, issue
 from shared.downstreams.bus.messages import (
     BusOperation,
     ReplyOutcome,
@@ -36,7 +36,7 @@ class BusSettings(BaseModel):
 
     adapter: Literal["bus"] = "bus"
     max_rows: int = Field(default=100_000, gt=0, description="a team that finds more rows than this erases nothing")
-    claim_hours: int = Field(default=72, gt=0, description="how long a claim opens the identities")
+    claim_hours: int = Field(default=72, gt=0, description="how long a token opens the identities")
     ask_again_s: float = Field(default=5, gt=0, description="first pause before a task is sent again; doubles")
     ask_again_max_s: float = Field(default=21_600, gt=0, description="longest such pause")
 
@@ -97,17 +97,13 @@ def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int) -> Rece
 
 
 def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask:
-    command = command_id(task.task_id, operation, _round(task))
+    command = command_id(task.task_id, operation, task.round)
     stored = task.progress.get(progress_key(operation))
     if stored is not None:
         reply = TaskReply.model_validate(stored, strict=False)
         if reply.command_id == command:
             return reply
     return Ask(operation, command)
-
-
-def _round(task: Task) -> int:
-    return cast("int", task.progress.get("round", 0))
 
 
 def _refusal(task: Task, reply: TaskReply) -> Refused:
@@ -119,14 +115,14 @@ def _refusal(task: Task, reply: TaskReply) -> Refused:
 class BusAdapter:
     """Erases through a team's own service: sends the task, hears the reply, has it look again, and believes only that.
 
-    A task that is not answered is sent again with the same command id and a fresh claim; the team absorbs the repeat.
+    A task that is not answered is sent again with the same command id and a fresh token; the team absorbs the repeat.
     """
 
-    def __init__(self, system: str, settings: BusSettings, *, publish: Publish, claim_key: bytes, clock: Clock) -> None:
+    def __init__(self, system: str, settings: BusSettings, *, publish: Publish, token_key: bytes, clock: Clock) -> None:
         self._system = system
         self._settings = settings
         self._publish = publish
-        self._claim_key = claim_key
+        self._token_key = token_key
         self._clock = clock
 
     async def close(self) -> None:
@@ -139,7 +135,7 @@ class BusAdapter:
         for task, step in zip(tasks, steps, strict=True):
             match step:
                 case Failed(found=found):
-                    notes[task.task_id] = {"round": _round(task) + 1, "found": found}
+                    notes[task.task_id] = {"round": task.round + 1, "found": found}
                 case Ask(command=command):
                     notes[task.task_id] = {"asked": {"command": str(command), "times": _times_asked(task, command) + 1}}
                 case Receipt():
@@ -180,7 +176,7 @@ class BusAdapter:
             operation=ask.operation,
             due_on=task.due_on,
             max_rows=self._settings.max_rows,
-            claim=mint(Claim(task.task_id, self._system, task.subject_ref, expires_at), self._claim_key),
+            claim=issue(IdentityToken(task.task_id, self._system, task.subject_ref, expires_at), self._token_key, now),
         )
         headers = {
             "ce_specversion": "1.0",

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import TypeVar
 from uuid import UUID
 
 import httpx
@@ -72,7 +72,7 @@ class OpenDsrAdapter:
         results = await self._each(tasks, lambda task: self._erase(task, looks[task.task_id], submitted))
         # A person's retry must ask anew: the processor would answer the same ids with the same completed requests.
         refused = [task for task, result in zip(tasks, results, strict=True) if isinstance(result, Refused)]
-        await _save_progress(save_progress, {task.task_id: {"round": _round(task) + 1} for task in refused})
+        await _save_progress(save_progress, {task.task_id: {"round": task.round + 1} for task in refused})
         return results
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
@@ -160,7 +160,7 @@ class OpenDsrAdapter:
     async def _ask(
         self, task: Task, kind: RequestType, purpose: str, submitted: Mapping[UUID, str]
     ) -> Status | Pending:
-        request_id = subject_request_id(task.task_id, purpose, _round(task))
+        request_id = subject_request_id(task.task_id, purpose, task.round)
         repeat = "submitted_at" in task.progress
         status = await self._processor.status(request_id) if repeat else None
         if status is None:
@@ -181,10 +181,6 @@ class OpenDsrAdapter:
                 f"{self._system} gives no results_count for an access request, so nothing can be verified there"
             )
         return status.results_count
-
-
-def _round(task: Task) -> int:
-    return cast("int", task.progress.get("round", 0))
 
 
 async def _save_progress(save_progress: Checkpoint, progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:

@@ -114,29 +114,24 @@ async def _by_rest(tracker: Tracker, classname: str, ids: Sequence[str], fields:
     return {str(item["id"]): item for item in await tracker.read(classname, ids, ",".join(fields))}
 
 
-def judge(
+def residue(
     plan: Plan, remaining: Mapping[str, frozenset[str]], rows: Mapping[str, Mapping[str, int]] | None, still_found: int
-) -> None:
-    """Raise what looking again found of this plan: by the identities, in the records, in their history.
-
-    Raises:
-        ResidueFound: a record still has a value of its own, or the history still has rows.
-    """
+) -> ResidueFound | None:
+    """What looking again found of this plan: by the identities, in the records, in their history."""
     kept = sum(one in remaining.get(classname, ()) for classname, ids in plan.records.items() for one in ids)
     if kept or still_found:
-        raise ResidueFound(
+        return ResidueFound(
             f"after the erasure {still_found} users are still found and {kept} records still hold their data"
         )
     if rows is None:
         records = sum(map(len, plan.records.values()))
-        raise ResidueFound(
+        return ResidueFound(
             f"{records} records were overwritten, but the tracker keeps their former values in its history and has no "
             "route to remove them: put deploy/downstreams/roundup/tracker/interfaces.py into its home and try again, "
             "or remove the rows of its journal tables by hand"
         )
     lines = sum(rows.get(classname, {}).get(one, 0) for classname, ids in plan.records.items() for one in ids)
-    if lines:
-        raise ResidueFound(f"the history of the tracker still has {lines} rows of these records")
+    return ResidueFound(f"the history of the tracker still has {lines} rows of these records") if lines else None
 
 
 def together(plans: Iterable[Records]) -> dict[str, Sequence[str]]:

@@ -9,9 +9,8 @@ from uuid import UUID
 from shared.domain.errors import Refused, Unavailable
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import blank
-from shared.downstreams.roundup.tracker import Item, Tracker, batches
+from shared.downstreams.roundup.tracker import Failure, Item, Tracker, batches
 
-Failure = Unavailable | Refused
 _HANGING = ("file", "msg", "query", "issue")
 
 
@@ -47,7 +46,7 @@ async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[
         for batch in batches(steps):
             failed = await _together(tracker, batch)
             if failed is None:
-                return await _one_by_one(tracker, plans)
+                return await tracker.failures({task: _by_rest(tracker, records) for task, records in plans.items()})
             failures |= failed
     return failures
 
@@ -70,18 +69,6 @@ async def _together(tracker: Tracker, steps: Sequence[_Step]) -> Mapping[UUID, F
 def _told(reasons: Counter[str]) -> str:
     kinds = ", ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items()))
     return f"the tracker left {reasons.total()} records as they were: {kinds}"
-
-
-async def _one_by_one(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[UUID, Failure]:
-    async def one(task: UUID, records: Records) -> tuple[UUID, Failure] | None:
-        try:
-            await _by_rest(tracker, records)
-        except (Unavailable, Refused) as failure:
-            return task, failure
-        return None
-
-    outcomes = await tracker.all(one(task, records) for task, records in plans.items())
-    return dict(outcome for outcome in outcomes if outcome is not None)
 
 
 async def _by_rest(tracker: Tracker, records: Records) -> None:

@@ -1,8 +1,10 @@
 """The tracker's REST interface: items by class and id, changed under their ETag, and its privacy routes if any."""
 
 import asyncio
+from collections import ChainMap
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 
@@ -11,6 +13,7 @@ from shared.downstreams.http_client import HttpClient, connect
 from shared.downstreams.roundup.settings import RoundupSettings
 
 Item = Mapping[str, Any]
+Failure = Unavailable | Refused
 Done = TypeVar("Done")
 CHUNK = 100
 BATCH = 500
@@ -146,6 +149,18 @@ class Tracker:
         if failures:
             raise failures[0]
         return [one.result() for one in under_way]
+
+    async def failures(self, calls: Mapping[UUID, Coroutine[Any, Any, None]]) -> dict[UUID, Failure]:
+        """Await one call for each task, a few at a time; returns why which of them failed."""
+
+        async def one(task_id: UUID, call: Coroutine[Any, Any, None]) -> dict[UUID, Failure]:
+            try:
+                await call
+            except (Unavailable, Refused) as failure:
+                return {task_id: failure}
+            return {}
+
+        return dict(ChainMap(*await self.all(one(task_id, call) for task_id, call in calls.items())))
 
     async def _call(
         self,

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from pydantic import JsonValue
 
+from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Record, Result, Task, per_task
 from shared.downstreams.sql import examination
@@ -40,8 +42,9 @@ async def export(system: str, settings: SqlSettings, session: Session, tasks: Se
             task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found)
         )
 
-    held = {task.task_id: each for task, each in zip(tasks, records, strict=True)}
-    return per_task(tasks, {**held, **refused}, decide)
+    held: dict[UUID, Sequence[Record] | Refused] = dict(zip((task.task_id for task in tasks), records, strict=True))
+    held.update(refused)
+    return per_task(tasks, held, decide)
 
 
 class _Sheet:

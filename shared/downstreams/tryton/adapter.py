@@ -1,6 +1,5 @@
 """Locate, export, erase and amend a customer in Tryton, for hundreds of requests with a few calls."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import httpx
@@ -13,7 +12,7 @@ from shared.downstreams.tryton.amendment import set_flag
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
-from shared.downstreams.tryton.party import Party
+from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.rectification import rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.settings import TrytonSettings
@@ -75,13 +74,14 @@ class TrytonAdapter:
         located = outcome is TaskOutcome.LOCATED
 
         def decide(task: Task, parties: Sequence[Party]) -> Receipt:
-            counts = sum((Counter(party.counts()) for party in parties), Counter[str]())
+            held = counts(parties)
+            n = sum(held.values())
             return Receipt(
                 task.task_id,
                 outcome,
-                found=counts.total(),
-                remaining=counts.total(),
-                by_category=dict(+counts),
+                found=n,
+                remaining=n,
+                by_category=held,
                 identities=tuple(i for p in parties for i in p.identities(self._system)) if located else (),
                 records=() if located else tuple(r for p in parties for r in records(p, self._system)),
             )

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from shared.domain.errors import Refused, ResidueFound
+from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task, per_task
 from shared.downstreams.tryton.party import Party
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY, load
-from shared.downstreams.tryton.subjects import Subjects
+from shared.downstreams.tryton.subjects import Subjects, party_ids
 
 _FLAGS = {
     Operation.RESTRICT: ("restricted", True),
@@ -21,14 +21,13 @@ async def set_flag(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task]) ->
     """Give every proven party the flag of the tasks' operation, and read it again; a repeat says the same."""
     flag, value = _FLAGS[tasks[0].operation]
     found = await subjects.of(tasks)
-    ids = sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
+    ids = party_ids(found)
     await rpc.write(PARTY, ids, {flag: value})
     now = await load(rpc, ids)
 
     def decide(task: Task, parties: Sequence[Party]) -> Result:
         if any(party.id not in now or getattr(now[party.id], flag) is not value for party in parties):
             return ResidueFound(f"the CRM accepted {flag} and still shows the old value")
-        count = len(parties)
-        return Receipt(task.task_id, TaskOutcome.AMENDED, found=count, changed=count, by_category={"account": count})
+        return Receipt.counted(task, TaskOutcome.AMENDED, {"account": len(parties)})
 
     return per_task(tasks, found, decide)

@@ -5,9 +5,8 @@ address and number in clear, and the customer number. Both are removed afterward
 was found is noted before the first, so an interrupted task ends with the receipt that it would have given at first.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, cast
 from uuid import UUID
 
@@ -15,11 +14,11 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.tryton.party import Party
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
+from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc, together
 from shared.downstreams.tryton.search import CONTACT, IDENTIFIER, PARTY, load
-from shared.downstreams.tryton.subjects import Subjects
+from shared.downstreams.tryton.subjects import Hits, Subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,13 @@ class Plan:
     are not the subject, so that they are not taken for a residue later. ``found``: rows by category.
     """
 
-    parties: tuple[int, ...]
-    active: tuple[int, ...]
-    others: tuple[int, ...]
-    found: Mapping[str, int]
+    parties: tuple[int, ...] = ()
+    active: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
+    found: Mapping[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.parties)
 
     @classmethod
     def noted(cls, progress: Mapping[str, JsonValue]) -> Self:
@@ -43,71 +45,60 @@ class Plan:
 
     def progress(self) -> dict[str, JsonValue]:
         """Row ids and counts: nothing personal."""
-        return {
-            "parties": list(self.parties),
-            "active": list(self.active),
-            "others": list(self.others),
-            "found": dict(self.found),
-        }
+        ids = {"parties": self.parties, "active": self.active, "others": self.others}
+        return {**{name: list(rows) for name, rows in ids.items()}, "found": dict(self.found)}
 
 
 async def erase(
     rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint, *, lanes: int
 ) -> list[Result]:
     """Erase every task's proven parties and look again, by row and by every identity."""
-    plans = {task.task_id: Plan.noted(task.progress) for task in tasks if "parties" in task.progress}
-    results: dict[UUID, Result] = {}
-    await _plan([task for task in tasks if task.task_id not in plans], subjects, save_progress, plans, results)
-    active = {party for plan in plans.values() for party in plan.active}
-    ids = sorted({party for plan in plans.values() for party in plan.parties})
-    refused = await _remove(rpc, ids, active, lanes)
+    planned = await _plans(subjects, tasks, save_progress)
+    plans = [plan for plan in planned.values() if isinstance(plan, Plan)]
+    ids = sorted({party for plan in plans for party in plan.parties})
+    refused = await _remove(rpc, ids, {party for plan in plans for party in plan.active}, lanes)
     left = {party.id for party in (await load(rpc, ids)).values() if _residue(party)}
-    again = await subjects.hits([task for task in tasks if task.task_id in plans])
-    for task in tasks:
-        if (plan := plans.get(task.task_id)) is None:
-            continue
-        known = {*plan.others, *plan.parties}
-        fresh = {party for party in again.of(task.identities) if party not in known}
-        new = subjects.among(again, task) if fresh else ()
+    again = await subjects.hits([task for task in tasks if planned[task.task_id]])
+
+    def decide(task: Task, plan: Plan) -> Result:
         if reasons := [refused[party] for party in plan.parties if party in refused]:
-            results[task.task_id] = reasons[0]
-        elif left & set(plan.parties) or (not isinstance(new, Refused) and fresh & {party.id for party in new}):
-            results[task.task_id] = ResidueFound("the CRM erased the party, and something of it is still there")
-        else:
-            count = sum(plan.found.values())
-            results[task.task_id] = Receipt(
-                task.task_id, TaskOutcome.ERASED, found=count, changed=count, by_category=plan.found
-            )
-    return [results[task.task_id] for task in tasks]
+            return reasons[0]
+        if left.intersection(plan.parties) or _came_up(subjects, again, task, plan):
+            return ResidueFound("the CRM erased the party, and something of it is still there")
+        return Receipt.counted(task, TaskOutcome.ERASED, plan.found)
+
+    return per_task(tasks, planned, decide)
 
 
-async def _plan(
-    tasks: Sequence[Task],
-    subjects: Subjects,
-    save_progress: Checkpoint,
-    plans: dict[UUID, Plan],
-    results: dict[UUID, Result],
-) -> None:
-    """Find the parties of tasks that were not begun yet, and note them before anything is touched."""
-    hits = await subjects.hits(tasks)
-    fresh: dict[UUID, Plan] = {}
-    for task in tasks:
-        parties = subjects.among(hits, task)
-        if isinstance(parties, Refused):
-            results[task.task_id] = parties
-        elif not parties:
-            results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        else:
-            ids = tuple(party.id for party in parties)
-            fresh[task.task_id] = Plan(
-                parties=ids,
-                active=tuple(party.id for party in parties if party.active),
-                others=tuple(other for other in hits.of(task.identities) if other not in ids),
-                found=dict(+sum((Counter(party.counts()) for party in parties), Counter[str]())),
-            )
-    if fresh:
-        await save_progress({task_id: plan.progress() for task_id, plan in fresh.items()})
-    plans |= fresh
+async def _plans(subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> Mapping[UUID, Plan | Refused]:
+    """What an earlier attempt noted; for other tasks the parties found now, noted before anything is touched."""
+    noted = {task.task_id: Plan.noted(task.progress) for task in tasks if "parties" in task.progress}
+    new = [task for task in tasks if task.task_id not in noted]
+    hits = await subjects.hits(new)
+    fresh = {task.task_id: _plan(subjects, hits, task) for task in new}
+    if begun := {task_id: plan.progress() for task_id, plan in fresh.items() if isinstance(plan, Plan) and plan}:
+        await save_progress(begun)
+    return {**noted, **fresh}
+
+
+def _plan(subjects: Subjects, hits: Hits, task: Task) -> Plan | Refused:
+    parties = subjects.among(hits, task)
+    if isinstance(parties, Refused):
+        return parties
+    ids = tuple(party.id for party in parties)
+    return Plan(
+        parties=ids,
+        active=tuple(party.id for party in parties if party.active),
+        others=tuple(other for other in hits.of(task.identities) if other not in ids),
+        found=counts(parties),
+    )
+
+
+def _came_up(subjects: Subjects, hits: Hits, task: Task, plan: Plan) -> bool:
+    """Whether the subject is found again as a party that the plan did not know."""
+    fresh = hits.of(task.identities).keys() - {*plan.others, *plan.parties}
+    parties = subjects.among(hits, task) if fresh else ()
+    return not isinstance(parties, Refused) and any(party.id in fresh for party in parties)
 
 
 async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: int) -> dict[int, Refused]:

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY
-from shared.downstreams.tryton.subjects import Subjects
+from shared.downstreams.tryton.subjects import Subjects, party_ids
 
 _COUNT: Final = "shown_with"
 _FIELD: Final = "open_requests"
@@ -21,43 +21,44 @@ async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_p
 
     An id is found by itself when it is taken away: by then the subject's key may be shredded, and the party erased.
     """
-    to_open = [task for task in tasks if task.details.get("open")]
-    to_close = [task for task in tasks if not task.details.get("open")]
-    found = await subjects.of(to_open) if to_open else {}
-    ids = sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
-    present = {row["id"]: _ids(row) for row in await rpc.search_in(PARTY, "id", ids, (_FIELD,))}
+    opened = await _add(rpc, subjects, [task for task in tasks if task.details.get("open")])
+    closed = await _take_away(rpc, [task for task in tasks if not task.details.get("open")], save_progress)
+
+    def decide(task: Task, count: int) -> Receipt:
+        return Receipt.counted(task, TaskOutcome.AMENDED, {"account": count})
+
+    return per_task(tasks, {**opened, **closed}, decide)
+
+
+async def _add(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task]) -> Mapping[UUID, int | Refused]:
+    """Returns how many parties show each request now."""
+    found = await subjects.of(tasks)
+    present = {row["id"]: _ids(row) for row in await rpc.search_in(PARTY, "id", party_ids(found), (_FIELD,))}
     wanted = {party: set(requests) for party, requests in present.items()}
-    results: dict[UUID, Result] = {}
-    for task in to_open:
+    counts: dict[UUID, int | Refused] = {}
+    for task in tasks:
         parties = found[task.task_id]
-        if isinstance(parties, Refused):
-            results[task.task_id] = parties
-            continue
-        for party in parties:
+        counts[task.task_id] = parties if isinstance(parties, Refused) else len(parties)
+        for party in () if isinstance(parties, Refused) else parties:
             wanted.setdefault(party.id, set()).add(str(task.request_id))
-        results[task.task_id] = _receipt(task, len(parties))
     await _write(rpc, present, wanted)
-    marked = await _marked(rpc, [str(task.request_id) for task in to_close])
-    answered = {str(task.request_id) for task in to_close}
-    counts = {task.task_id: _counted(task, marked) for task in to_close}
-    if new := {t.task_id: {_COUNT: counts[t.task_id]} for t in to_close if _COUNT not in t.progress}:
+    return counts
+
+
+async def _take_away(rpc: TrytonRpc, tasks: Sequence[Task], save_progress: Checkpoint) -> Mapping[UUID, int]:
+    """Returns how many parties showed each request when its task first looked."""
+    answered = {str(task.request_id) for task in tasks}
+    marked = await _marked(rpc, sorted(answered))
+    counts = {task.task_id: _counted(task, marked) for task in tasks}
+    if new := {t.task_id: {_COUNT: counts[t.task_id]} for t in tasks if _COUNT not in t.progress}:
         await save_progress(new)
     await _write(rpc, marked, {party: requests - answered for party, requests in marked.items()})
-    for task in to_close:
-        results[task.task_id] = _receipt(task, counts[task.task_id])
-    return [results[task.task_id] for task in tasks]
+    return counts
 
 
 def _counted(task: Task, marked: Mapping[int, set[str]]) -> int:
-    """How many parties showed the request, when this task first looked."""
     noted = task.progress.get(_COUNT)
     return noted if isinstance(noted, int) else sum(str(task.request_id) in requests for requests in marked.values())
-
-
-def _receipt(task: Task, count: int) -> Receipt:
-    if not count:
-        return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-    return Receipt(task.task_id, TaskOutcome.AMENDED, found=count, changed=count, by_category={"account": count})
 
 
 async def _marked(rpc: TrytonRpc, requests: Sequence[str]) -> dict[int, set[str]]:

@@ -1,7 +1,8 @@
 """A customer as the CRM holds them; pure."""
 
 import contextlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -88,6 +89,11 @@ class Party:
                 if contact.type is not None
             ),
         )
+
+
+def counts(parties: Iterable[Party]) -> dict[str, int]:
+    """Rows of several parties that hold something about the person, by category."""
+    return dict(+sum((Counter(party.counts()) for party in parties), Counter[str]()))
 
 
 def spelled(kind: IdentityType | None, value: str) -> str:

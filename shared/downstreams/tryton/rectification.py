@@ -45,8 +45,7 @@ async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], sav
         **found,
         **{task_id: (repeated[party],) for task_id, party in known.items() if party in repeated},
     }
-    done = await together(*(_one(rpc, task, of_task.get(task.task_id, ())) for task in tasks))
-    return list(done)
+    return await together(*(_one(rpc, task, of_task.get(task.task_id, ())) for task in tasks))
 
 
 async def _one(rpc: TrytonRpc, task: Task, parties: tuple[Party, ...] | Refused) -> Result:
@@ -65,10 +64,7 @@ async def _one(rpc: TrytonRpc, task: Task, parties: tuple[Party, ...] | Refused)
             return ResidueFound("the CRM accepted the correction and still shows the old value")
     except (Refused, Unavailable) as failure:
         return failure
-    counts = Counter(_category(change.field) for change in changes)
-    return Receipt(
-        task.task_id, TaskOutcome.AMENDED, found=len(changes), changed=len(changes), by_category=dict(counts)
-    )
+    return Receipt.counted(task, TaskOutcome.AMENDED, Counter(_category(change.field) for change in changes))
 
 
 def _not_merged(parties: tuple[Party, ...] | Refused) -> tuple[Party, ...] | Refused:
@@ -83,7 +79,11 @@ async def _apply(rpc: TrytonRpc, party: Party, write: Write) -> None:
 
 
 def changes_of(task: Task) -> Sequence[Change]:
-    """The changes that the task asks for; raises ``Refused`` where the CRM has no such field."""
+    """The changes that the task asks for.
+
+    Raises:
+        Refused: there are none, or the CRM has no such field.
+    """
     if any(change.field not in FIELDS for change in task.changes):
         raise Refused(f"the CRM has no field of that name; it can correct {', '.join(FIELDS)}")
     if not task.changes:
@@ -108,7 +108,11 @@ def _same(change: Change, one: str, other: str) -> bool:
 
 
 def writes(party: Party, changes: Sequence[Change]) -> list[Write]:
-    """What to write so that the party shows what the subject says, if anything; raises ``Refused`` where unclear."""
+    """What to write so that the party shows what the subject says, if anything.
+
+    Raises:
+        Refused: it is unclear which value is wrong, or the CRM lets nobody change it.
+    """
     found: list[Write] = []
     lines = [change for change in changes if change.field.startswith("address.")]
     for change in changes:
@@ -162,11 +166,8 @@ def _expect(change: Change, value: str) -> None:
 
 
 def _shown(address: Address, change: Change) -> str:
-    return (
-        address.street
-        if change.field == "address.street"
-        else address.lines.get(change.field.removeprefix("address."), "")
-    )
+    line = change.field.removeprefix("address.")
+    return address.street if line == "street" else address.lines.get(line, "")
 
 
 def _line(change: Change) -> dict[str, str | None]:

@@ -17,13 +17,17 @@ ADDRESS_FIELDS: Final = (
     *("party_name", "attn", "street_unstructured", "street_name", "building_name", "building_number", "unit_number"),
     *("floor_number", "room_number", "post_box", "private_bag", "post_office", "postal_code", "city"),
 )
+_PARTS_OF_TIME: Final = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 
 
 async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
     """The parties that hold any of the identities, deactivated ones too.
 
     E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers and codes are compared
-    exactly: a hit that nobody asked for means that the search ignores its filter, and nothing it says can be used.
+    exactly.
+
+    Raises:
+        ForeignHit: the search ignores its filter, since it returned what nobody asked for.
     """
     wanted = {kind: set[str]() for kind in IdentityType}
     for identity in identities:
@@ -131,7 +135,5 @@ def _address(row: dict[str, Any]) -> Address:
 def _moment(value: dict[str, int] | None) -> datetime | None:
     if value is None:
         return None
-    seconds = datetime(
-        value["year"], value["month"], value["day"], value["hour"], value["minute"], value["second"], tzinfo=UTC
-    )
-    return seconds.replace(microsecond=value["microsecond"])
+    year, month, day, hour, minute, second, microsecond = (value[part] for part in _PARTS_OF_TIME)
+    return datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)

@@ -80,4 +80,9 @@ class Subjects:
         return self._settings.excess(rows=rows, people=len(parties)) or parties
 
 
+def party_ids(found: Mapping[UUID, tuple[Party, ...] | Refused]) -> list[int]:
+    """The parties of all tasks for which something may be done, each once."""
+    return sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
+
+
 _SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID}
