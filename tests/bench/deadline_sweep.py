@@ -20,6 +20,7 @@ from shared.domain.operations import Operation, Stages, Step
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.storage import keyring
@@ -31,6 +32,7 @@ from tests.bench.ground import Ground, must
 OPEN, DUE, EVENTS, BATCH = 1_000_000, 10_000, 20_000, 1_000
 ARRIVED, DUE_ON = datetime(2026, 3, 5, 9, tzinfo=UTC), date(2026, 4, 4)
 _TICKETING: Stages = ((Step("ticketing", Operation.ESCALATE),),)
+FULFILMENTS = Fulfilments({Operation.ESCALATE: _TICKETING, Operation.FLAG: ()})
 _MILESTONES = 5
 
 # Everybody else arrived ten days later: open, and nothing of theirs has come.
@@ -101,7 +103,7 @@ async def _swept(ground: Ground, count: int) -> tuple[float, float]:
         await harness.pool.execute("VACUUM ANALYZE clock", timeout=600)
         await ground.checkpoint()
         harness.clock = _At(ARRIVED + timedelta(days=50))
-        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH), Heartbeats())
+        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH), FULFILMENTS, Heartbeats())
         before, started, told = _resident(), time.perf_counter(), 0
         while found := await sweep.tick(milestones):
             told += found
@@ -136,7 +138,7 @@ async def _copied(ground: Ground) -> float:
 
 
 async def _hear(harness: UnitOfWorkFactory, events: Sequence[RequestReceived]) -> None:
-    deadlines = Deadlines(read_policy())
+    deadlines = Deadlines(read_policy(), FULFILMENTS)
     for first in range(0, len(events), BATCH):
         async with harness.begin() as tx:
             await deadlines.received(events[first : first + BATCH], tx)
@@ -170,8 +172,7 @@ async def _office(ground: Ground) -> AsyncIterator[UnitOfWorkFactory]:
         wake.parent.mkdir(parents=True, exist_ok=True)
         keyring.create(wake)
         async with await connect_pool(PostgresSettings(dsn=dsn, pool_size=2), ServiceName.DEADLINE) as pool:
-            plans = {Operation.ESCALATE: _TICKETING, Operation.FLAG: ()}
-            yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(wake)), plans)
+            yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(wake)))
     finally:
         await databases.drop(server, name)
 

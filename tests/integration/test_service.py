@@ -32,6 +32,7 @@ from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
+from tests.fixtures.events import a
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -106,9 +107,7 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
     erasure: Erasure, database: str, tmp_path: Path, clock: SetClock
 ) -> None:
     ref, request = await subject(database, tmp_path, clock), uuid7()
-    verified = RequestVerified(
-        request_id=request, occurred_at=clock.now(), right=Right.ERASURE, subject=ref, due_on=DUE
-    )
+    verified = a(RequestVerified, about=request, right=Right.ERASURE, subject=ref, due_on=DUE)
     said = outbox.message(verified, ServiceName.INTAKE, TRACE)
     await erasure.producer.send([said, said])
     task = await erasure.task()
@@ -127,14 +126,7 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
     [letter] = await read_topic(erasure.bootstrap, "dsr.dead-letters.erasure", 1)
     assert letter.headers["dsr_reason"] == "malformed_reply"
 
-    closed = RequestClosed(
-        request_id=request,
-        occurred_at=clock.now(),
-        right=Right.ERASURE,
-        subject=ref,
-        outcome=Outcome.FULFILLED,
-        responded_at=clock.now(),
-    )
+    closed = a(RequestClosed, about=request, right=Right.ERASURE, subject=ref, outcome=Outcome.FULFILLED)
     await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
     connection = await asyncpg.connect(database)
     try:

@@ -89,6 +89,32 @@ CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
         [party(1, has_email(BOB))],
         FOREIGN,
     ),
+    "the requester's customer number and only another number": (
+        [code("K1"), phone()],
+        [party(1, has_phone("+4915112345699"))],
+        FOREIGN,
+    ),
+    "the requester's customer number, and the party has no address": ([code("K1"), email(ADA)], [party(1)], [1]),
+    "the customer number and the address of the same party": (
+        [code("K1"), email(ADA)],
+        [party(1, has_email(ADA)), party(2, has_email(BOB))],
+        [1],
+    ),
+    "one of two customer numbers is contradicted": (
+        [code("K1"), code("K2"), email(ADA)],
+        [party(1, has_email(ADA)), party(2, has_email(BOB))],
+        FOREIGN,
+    ),
+    "two hold the address and the number": (
+        [email(ADA), phone()],
+        [party(each, has_email(ADA), has_phone(NUMBER)) for each in (1, 2)],
+        FOREIGN,
+    ),
+    "two hold the number and none the address": (
+        [email(ADA), phone()],
+        [party(each, has_phone(NUMBER)) for each in (1, 2)],
+        FOREIGN,
+    ),
     "the CRM itself gave the customer number": ([code("K1", "crm"), email(ADA)], [party(1, has_email(BOB))], [1]),
     "the customer number is unknown and the address another's": (
         [code("K9"), email(ADA)],
