@@ -104,7 +104,7 @@ class Inspector:
     def _corrected(self, request: Asked) -> Finding:
         old, new = request.part.change["current"], request.part.change["asserted"]
         query = "SELECT count(*) FROM party_contact_mechanism WHERE active AND lower(value) = $1"
-        crm = [self._fetch(self._estate.crm_dsn, query, value) for value in (old, new)]
+        crm = [self._fetch(self._estate.crm.dsn, query, value) for value in (old, new)]
         tracker = [
             self._ticketing("SELECT count(*) FROM _user WHERE lower(_address) = ?", value) for value in (old, new)
         ]
@@ -112,19 +112,18 @@ class Inspector:
 
     def _flagged(self, request: Asked, flag: str) -> Finding:
         code = request.part.person.code
-        crm = self._fetch(self._estate.crm_dsn, f"SELECT count(*) FROM party_party WHERE code = $1 AND {flag}", code)  # noqa: S608
+        crm = self._fetch(self._estate.crm.dsn, f"SELECT count(*) FROM party_party WHERE code = $1 AND {flag}", code)  # noqa: S608
         tracker = self._ticketing(f"SELECT count(*) FROM _user WHERE _username = ? AND _{flag}", code)  # noqa: S608
         return Finding((crm, tracker) == (1, 1), f"marked as {flag.replace('_', ' ')} in CRM and ticketing")
 
     def _hidden(self, person: Customer) -> Finding:
         """Whoever reads calls in their daily work sees none of a restricted person's (Art. 18)."""
-        store = self._estate.cdr
-        seen = self._calls_of(person, store.reader) if store else -1
+        seen = self._calls_of(person, self._estate.cdr.reader)
         kept = self._calls_of(person)
         return Finding(seen == 0 < kept, f"{kept} call rows are kept, and an agent sees {seen} of them")
 
     def _calls_of(self, person: Customer, dsn: str | None = None) -> int:
-        where = dsn or (self._estate.cdr.admin if self._estate.cdr else "")
+        where = dsn or self._estate.cdr.admin
         return sum(
             self._fetch(
                 where,
@@ -151,17 +150,17 @@ class Inspector:
     def _seek(self, *, calls: bool) -> Traces:
         seeker = Seeker({person.code: self._signs(person) for person in self._people})
         found = [
-            (CRM, asyncio.run(seeker.in_postgres(self._estate.crm_dsn))),
+            (CRM, asyncio.run(seeker.in_postgres(self._estate.crm.dsn))),
             (TICKETING, seeker.in_sqlite(self._estate.ticketing.database)),
             (TICKETING, seeker.in_files(self._estate.ticketing.files)),
         ]
-        if calls and self._estate.cdr:
+        if calls:
             found.append((CDR, asyncio.run(seeker.in_postgres(self._estate.cdr.admin))))
         return _together(found)
 
     def _own_traces(self) -> Traces:
         people = [part.person for part in self._company.cast if part.person.code]
-        seeker = Seeker({person.code: self._signs(person) for person in people})
+        seeker = Seeker({person.code: self._signs(person) for person in people}, encoded=True)
         own = ("database", asyncio.run(seeker.in_postgres(self._estate.dsn)))
         return _together([own, ("files", seeker.in_files(self._logs, *self._estate.own_files))])
 

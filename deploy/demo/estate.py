@@ -25,7 +25,14 @@ _DATABASE, _CRM_DATABASE, _CDR_DATABASE = "dsr_demo", "dsr_demo_crm", "dsr_demo_
 
 
 class Estate:
-    """PostgreSQL, Kafka, CRM, CDR store and ticketing: started side by side, stopped in reverse."""
+    """PostgreSQL, Kafka, CRM, CDR store and ticketing: started side by side, stopped in reverse.
+
+    ``dsn`` is the platform's own database; it, ``crm`` and ``cdr`` are there once all is started.
+    """
+
+    dsn: str
+    crm: Tryton
+    cdr: CdrStore
 
     def __init__(self, directory: Path, company: Company, progress: Progress) -> None:
         self._directory = directory
@@ -35,9 +42,6 @@ class Estate:
         shutil.rmtree(directory / "servers" / "kafka", ignore_errors=True)
         self.platform = Platform(directory / "servers", progress)
         self.ticketing = Roundup(directory / TICKETING, progress)
-        self.crm: Tryton | None = None
-        self.cdr: CdrStore | None = None
-        self.dsn = ""
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -53,18 +57,13 @@ class Estate:
         self._open.close()
 
     @property
-    def crm_dsn(self) -> str:
-        """Where the CRM's database is."""
-        return self.crm.dsn if self.crm else ""
-
-    @property
     def env(self) -> Mapping[str, str]:
         """The variables that the downstreams file names."""
         return {
-            "DSR_CRM_URL": self.crm.url if self.crm else "",
+            "DSR_CRM_URL": self.crm.url,
             "DSR_CRM_DATABASE": _CRM_DATABASE,
-            "DSR_CRM_PASSWORD": self.crm.password if self.crm else "",
-            "DSR_CDR_DSN": self.cdr.privacy if self.cdr else "",
+            "DSR_CRM_PASSWORD": self.crm.password,
+            "DSR_CDR_DSN": self.cdr.privacy,
             "DSR_TICKETING_URL": self.ticketing.url,
             "DSR_TICKETING_PASSWORD": self.ticketing.password,
         }

@@ -1,5 +1,6 @@
 """Looks for people where the data lies, past every adapter: in each row of each table and in each file."""
 
+import base64
 import re
 import sqlite3
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import asyncpg
 
@@ -44,11 +45,34 @@ def signs(customer: Customer, everyone: Sequence[Customer], more: Iterable[str] 
     return frozenset(sign.lower().lstrip("+") for sign in found if sign)
 
 
-class Seeker:
-    """Counts the places that hold a sign, in one reading for many people."""
+def forms(value: str) -> set[bytes]:
+    """A value as programs leak it: raw, URL-encoded, escaped, in base64 at any offset but for what others decide."""
+    raw = value.encode()
+    found = {
+        raw,
+        raw.lower(),
+        quote(value, safe="").encode(),
+        quote_plus(value).encode(),
+        value.encode("unicode_escape"),
+    }
+    for offset in range(3):
+        encoded = base64.b64encode(b"\0" * offset + raw)
+        start, end = (offset * 8 + 5) // 6, (offset + len(raw)) * 8 // 6
+        found |= {encoded[start:end], encoded[start:end].translate(bytes.maketrans(b"+/", b"-_"))}
+    return found
 
-    def __init__(self, wanted: Mapping[str, Iterable[str]]) -> None:
-        self._people = {sign: who for who, theirs in wanted.items() for sign in theirs}
+
+class Seeker:
+    """Counts the places that hold a sign, in one reading for many people.
+
+    ``encoded``: look for every form besides in which a program may leak a sign, also as a part of something else.
+    """
+
+    def __init__(self, wanted: Mapping[str, Iterable[str]], *, encoded: bool = False) -> None:
+        self._people = {sign.lower(): who for who, theirs in wanted.items() for sign in theirs}
+        self._forms = {
+            form: who for who, theirs in wanted.items() if encoded for sign in theirs for form in forms(sign)
+        }
         alternatives = "|".join(re.escape(sign) for sign in sorted(self._people, key=len, reverse=True))
         # Bounded, since one address or code may be a part of another: "ana.silva@…" is not "silva@…".
         self._pattern = re.compile(rf"(?<![\w.])0*({alternatives})(?![\w@-])", re.IGNORECASE)
@@ -94,8 +118,16 @@ class Seeker:
                 content = f"{place}\n".encode() + path.read_bytes()
             except FileNotFoundError:  # whose program has done with it, and removed it
                 continue
-            self.count(found, place, self.of_interest(content, b"\0\0\0"))
+            self.in_bytes(found, place, content, b"\0\0\0")
         return found
+
+    def in_bytes(self, found: dict[str, Counter[str]], place: str, content: bytes, separator: bytes) -> None:
+        """Add the pieces between separators that hold a sign, and the content once for each form in it."""
+        self.count(found, place, self.of_interest(content, separator))
+        low = content.lower()
+        for form, who in self._forms.items():
+            if form in content or (form.lower() == form and form in low):
+                found.setdefault(who, Counter())[place] += 1
 
     def of_interest(self, text: bytes, separator: bytes) -> Iterator[str]:
         """The pieces that may hold a sign: finding bytes is a hundred times faster than matching every piece."""
@@ -143,4 +175,4 @@ class _Lines:
         self._search(b"".join(self._parts))
 
     def _search(self, text: bytes) -> None:
-        self._seeker.count(self._found, self._place, self._seeker.of_interest(text, b"\n"))
+        self._seeker.in_bytes(self._found, self._place, text, b"\n")

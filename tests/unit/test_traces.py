@@ -1,14 +1,17 @@
 """The demonstration finds people wherever they are written, in any spelling, and never takes one for another."""
 
+import base64
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from deploy.demo.company import Size, found
 from deploy.demo.traces import Seeker, signs
 
+NUMBER, MAIL = "+493023000001", "ada.lovelace@example.com"
 LUCIA = {"lucía ferrer vidal", "lucia.ferrer@example.com", "34688886392", "346 888 863 92", "c100101", "198.18.0.101"}
 
 
@@ -74,3 +77,27 @@ def test_what_two_people_share_is_a_sign_of_neither() -> None:
     (shared,) = {phone.number for phone in pieter.phones} & {phone.number for phone in emma.phones}
     assert shared[1:] not in signs(pieter, company.customers) | signs(emma, company.customers)
     assert "31207940381" in signs(pieter, company.customers)
+
+
+@pytest.mark.parametrize(
+    "heap",
+    [
+        b"before +493023000001 after",
+        b"mail=ADA.Lovelace@Example.com",
+        b"in-ada.lovelace@example.com-ed",
+        quote(MAIL, safe="").encode(),
+        b"n=%2B493023000001&x=1",
+        base64.b64encode(MAIL.encode()),
+        base64.b64encode(b"x" + MAIL.encode() + b"tail"),
+        base64.b64encode(b"xy" + NUMBER.encode()),
+        base64.urlsafe_b64encode(b"??>" + NUMBER.encode()),
+    ],
+)
+def test_a_person_is_found_raw_url_encoded_and_in_base64_at_any_offset(heap: bytes, tmp_path: Path) -> None:
+    (tmp_path / "heap").write_bytes(heap)
+    assert Seeker({"ada": [NUMBER, MAIL]}, encoded=True).in_files(tmp_path).keys() == {"ada"}
+
+
+def test_somebody_else_is_not_found(tmp_path: Path) -> None:
+    (tmp_path / "heap").write_bytes(b"+493023000002 and grace@example.com")
+    assert Seeker({"ada": [NUMBER, MAIL]}, encoded=True).in_files(tmp_path) == {}
