@@ -67,19 +67,16 @@ def _channels() -> dict[str, Any]:
         }
         for topic, description in _STREETS.items()
     }
-    system = {"system": {"description": "The system's name in the downstreams file"}}
-    channels["tasks"] = {
-        "address": topics.tasks("{system}"),
-        "description": "Tasks for a team that erases its own store.",
-        "parameters": system,
-        "messages": _references([TaskRequested]),
-    }
-    channels["replies"] = {
-        "address": topics.replies("{system}"),
-        "description": "What that team answers.",
-        "parameters": system,
-        "messages": _references([TaskReply]),
-    }
+    for name, address, description, message in (
+        ("tasks", topics.tasks, "Tasks for a team that erases its own store.", TaskRequested),
+        ("replies", topics.replies, "What that team answers.", TaskReply),
+    ):
+        channels[name] = {
+            "address": address("{system}"),
+            "description": description,
+            "parameters": {"system": {"description": "The system's name in the downstreams file"}},
+            "messages": _references([message]),
+        }
     channels["deadLetters"] = {
         "address": topics.dead_letters("{service}"),  # type: ignore[arg-type]
         "description": "Records that a service could not handle, as they came.",
@@ -94,23 +91,24 @@ def _channels() -> dict[str, Any]:
 def _operations() -> dict[str, Any]:
     operations = {}
     for topic, street in TOPIC_ACCESS.items():
-        channel = {"$ref": f"#/channels/{topic.name.lower()}"}
+        channel = _reference("channels", topic.name.lower())
         for writer in sorted(street.writers):
             operations[f"{writer}.says.{topic.name.lower()}"] = {"action": "send", "channel": channel}
         for reader in sorted(street.readers):
             operations[f"{reader}.hears.{topic.name.lower()}"] = {"action": "receive", "channel": channel}
-    operations["erasure.asks.teams"] = {
-        "action": "send",
-        "channel": {"$ref": "#/channels/tasks"},
-        "reply": {"channel": {"$ref": "#/channels/replies"}},
-    }
+    tasks, replies, dead_letters = (_reference("channels", name) for name in ("tasks", "replies", "deadLetters"))
+    operations["erasure.asks.teams"] = {"action": "send", "channel": tasks, "reply": {"channel": replies}}
     for service in ServiceName:
-        operations[f"{service}.sets.aside"] = {"action": "send", "channel": {"$ref": "#/channels/deadLetters"}}
+        operations[f"{service}.sets.aside"] = {"action": "send", "channel": dead_letters}
     return operations
 
 
 def _references(messages: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    return {message.__name__: {"$ref": f"#/components/messages/{message.__name__}"} for message in messages}
+    return {message.__name__: _reference("components/messages", message.__name__) for message in messages}
+
+
+def _reference(place: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/{place}/{name}"}
 
 
 def _message(message: type[BaseModel]) -> dict[str, Any]:

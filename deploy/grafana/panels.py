@@ -14,7 +14,7 @@ POSTGRES = DataSourceRef(type_val="postgres", uid="dsr-postgres")
 TEMPO = DataSourceRef(type_val="tempo", uid="dsr-tempo")
 
 Unit = Literal["short", "d", "s", "percentunit", "reqps"]
-Panel = stat.Panel | timeseries.Panel
+Panel = dashboard.Panel | stat.Panel | table.Panel | timeseries.Panel
 
 
 @dataclass(frozen=True)

@@ -181,12 +181,11 @@ def _answered_lately() -> Iterator[Panel]:
         Query(_lawful("yes"), "three months"),
         unit="percentunit",
     )
+    covered = "sum(max by (right) (dsr_requests_covered)) / (sum(max by (right) (dsr_requests_worked)) > 0)"
     yield course(
         "Coverage",
         "Requests with a receipt of every system, of those that were worked.",
-        Query(
-            "sum(max by (right) (dsr_requests_covered)) / (sum(max by (right) (dsr_requests_worked)) > 0)", "covered"
-        ),
+        Query(covered, "covered"),
         unit="percentunit",
     )
     yield course(

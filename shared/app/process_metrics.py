@@ -1,7 +1,7 @@
 """What a service measures of itself every few seconds: outbox, tasks, connections, event-loop lag, evidence."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
 
 import orjson
@@ -53,7 +53,8 @@ class ProcessMetrics:
         waiting, age = 0, 0.0
         if first and last:
             waiting = last - first[0] + 1
-            age = self._seconds_since(_put_there_at(orjson.loads(first[1])))
+            headers = orjson.loads(first[1])  # those of a dead letter are a stranger's, and one of ours, which counts
+            age = self._seconds_since(datetime.fromisoformat(headers.get("dsr_set_aside_at") or headers["ce_time"]))
         metrics.OUTBOX.labels(self._service).set(waiting)
         metrics.OUTBOX_AGE.labels(self._service).set(age)
 
@@ -76,8 +77,3 @@ class ProcessMetrics:
         while not await wait(stopping, wanted - loop.time()):
             metrics.LOOP_LAG.labels(self._service).set(loop.time() - wanted)
             wanted = loop.time() + _LAG_SECONDS
-
-
-def _put_there_at(headers: Mapping[str, str]) -> datetime:
-    """When a message came into the outbox: a dead letter has the headers of a stranger, and one of ours that counts."""
-    return datetime.fromisoformat(headers.get("dsr_set_aside_at") or headers["ce_time"])

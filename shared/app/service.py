@@ -37,7 +37,7 @@ from shared.fulfilment.replies import Replies
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
-from shared.messaging.consumer import Consumer, Wants, everything
+from shared.messaging.consumer import Consumer
 from shared.messaging.dispatcher import BatchDispatcher, Dispatcher, Handler, Subscription
 from shared.messaging.outbox import Relay
 from shared.messaging.producer import KafkaProducer
@@ -142,19 +142,17 @@ class Service:
                 self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
             for operation, stages in self.fulfilments.plans.items():
                 if not stages and operation not in NOTIFICATIONS:  # without ticketing, warnings are events only
-                    message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
-                    raise Misconfigured(message)
+                    raise Misconfigured(f"no downstream can {operation}: declare one in {settings.work.downstreams}")
             unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault)
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
-            running = Running(
-                settings, unit_of_work, tracing, Heartbeats(settings.process.still_seconds), asyncio.Event()
-            )
+            heartbeats = Heartbeats(settings.process.still_seconds)
+            running = Running(settings, unit_of_work, tracing, heartbeats, asyncio.Event())
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
-            relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, running.heartbeats)
+            relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._drain(self._all_loops(running, producer, downstreams), running, drained))
                 group.create_task(supervise({"relay": relay}, drained, settings.process.outbox_seconds))
@@ -176,7 +174,7 @@ class Service:
         loops["http"] = self._serve(running, producer)
         if self.subscriptions:
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
-            loops |= _consuming(running, dispatcher, topics.read_by(self.name), dispatcher.wants)
+            loops |= _consuming(running, dispatcher, topics.read_by(self.name))
         if downstreams:
             loops |= self._fulfilling(running, downstreams)
         return loops
@@ -184,16 +182,9 @@ class Service:
     def _fulfilling(self, running: Running, downstreams: Downstreams) -> dict[str, Awaitable[None]]:
         """A worker for each step; the replies of those who are asked, which are all that the broker lets it read."""
         loops: dict[str, Awaitable[None]] = {"housekeeping": self._housekeeping(running)}
+        common = (running.unit_of_work, self.fulfilments, self.conclusions, running.settings.work, running.tracing)
         for system, operation in self.fulfilments.steps:
-            worker = Worker(
-                downstreams.get(system),
-                Operation(operation),
-                running.unit_of_work,
-                self.fulfilments,
-                self.conclusions,
-                running.settings.work,
-                running.tracing,
-            )
+            worker = Worker(downstreams.get(system), Operation(operation), *common)
             loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
             replies = Replies(running.unit_of_work, self.fulfilments, running.heartbeats)
@@ -226,11 +217,9 @@ class Service:
         await run_periodically(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.heartbeats)
 
 
-def _consuming(
-    running: Running, to: BatchDispatcher, read: Sequence[str], wants: Wants = everything
-) -> dict[str, Awaitable[None]]:
+def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
     consumer = Consumer(running.settings.kafka, to.group, read)
-    return {loop_of(to.group): consumer.run(to.handle, running.stopping, running.heartbeats, wants)}
+    return {loop_of(to.group): consumer.run(to.handle, running.stopping, running.heartbeats, to.wants)}
 
 
 def _name(loop: Loop) -> str:

@@ -56,6 +56,10 @@ class BatchDispatcher(ABC):
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
         """What the records bring about, in order."""
 
+    def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:  # noqa: ARG002  # for subclasses
+        """Whether a record with these headers is to be handled: every one, unless a subclass knows better."""
+        return True
+
     def describe(self, error: Exception) -> str:
         """What to log of an error, without what could quote a person's data."""
         return telemetry.where(error)

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 2_000
 _POLL_SECONDS = 0.05
+_LEAD = "SELECT pg_try_advisory_lock(hashtext('dsr-relay'), hashtext($1))"
 
 
 def message(event: Event, service: ServiceName, traceparent: str | None) -> Message:
@@ -62,7 +63,7 @@ class Relay:
             last = stopping.is_set()
             try:
                 async with self._pool.acquire() as connection:
-                    if await self._lead(connection):
+                    if await connection.fetchval(_LEAD, self._service):
                         await self._relay(connection, stopping, heartbeats)
             except (*AWAY, BusAway) as error:
                 log.warning("outbox waits: %s", type(error).__name__)
@@ -70,11 +71,6 @@ class Relay:
             if last:
                 return
             await self._wakeup.wait(1.0)
-
-    async def _lead(self, connection: Connection) -> bool:
-        return bool(
-            await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('dsr-relay'), hashtext($1))", self._service)
-        )
 
     async def _relay(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         try:

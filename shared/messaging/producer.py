@@ -72,8 +72,7 @@ class KafkaProducer:
                 await _send(producer, messages)
         except (KafkaError, TimeoutError, OSError) as error:
             self._discard()
-            message = f"the broker did not take {len(messages)} message(s): {type(error).__name__}"
-            raise BusAway(message) from error
+            raise BusAway(f"the broker did not take {len(messages)} message(s): {type(error).__name__}") from error
 
     async def reachable(self) -> bool:
         """Whether a broker answers a metadata request now."""
@@ -88,26 +87,22 @@ class KafkaProducer:
     async def _connected(self) -> AIOKafkaProducer:
         async with self._connecting:  # the relay and the readiness probe must not make one each
             if self._producer is None:
-                self._producer = await self._connect()
+                producer = AIOKafkaProducer(
+                    **self._settings.client(),
+                    enable_idempotence=True,
+                    acks="all",
+                    max_batch_size=_BATCH_BYTES,
+                    max_request_size=4 * _BATCH_BYTES,
+                    request_timeout_ms=10_000,
+                    retry_backoff_ms=100,
+                )
+                try:
+                    await producer.start()
+                except (KafkaError, OSError) as error:
+                    await producer.stop()
+                    raise BusAway(f"no broker at {self._settings.bootstrap}: {type(error).__name__}") from error
+                self._producer = producer
             return self._producer
-
-    async def _connect(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            **self._settings.client(),
-            enable_idempotence=True,
-            acks="all",
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=4 * _BATCH_BYTES,
-            request_timeout_ms=10_000,
-            retry_backoff_ms=100,
-        )
-        try:
-            await producer.start()
-        except (KafkaError, OSError) as error:
-            await producer.stop()
-            message = f"no broker at {self._settings.bootstrap}: {type(error).__name__}"
-            raise BusAway(message) from error
-        return producer
 
     def _discard(self) -> None:
         """Lets a producer that got stuck end by itself: cut short, it would leave its connections behind."""

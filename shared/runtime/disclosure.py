@@ -20,12 +20,8 @@ _UNSAFE = ("_sum", "_created")  # a sum tells of one case what a count hides; a 
 class _Discreet(Collector):
     """The metrics about people, as everybody may see them."""
 
-    def __init__(self, people: CollectorRegistry) -> None:
-        self._people = people
-
     def collect(self) -> Iterator[Metric]:
-        for family in self._people.collect():
-            yield for_everybody(family)
+        return map(for_everybody, PEOPLE.collect())
 
 
 def for_everybody(family: Metric) -> Metric:
@@ -46,7 +42,7 @@ def for_everybody(family: Metric) -> Metric:
 def everybody() -> CollectorRegistry:
     """What everybody may read: the machine as it is, requests in steps of five."""
     registry = CollectorRegistry()
-    registry.register(_Discreet(PEOPLE))
+    registry.register(_Discreet())
     return registry
 
 

@@ -42,11 +42,8 @@ class KafkaSettings(BaseSettings, env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", f
         if self.security_protocol.startswith("SASL"):
             if self.username is None or self.password is None:
                 raise Misconfigured(f"{self.security_protocol} needs DSR_KAFKA_USERNAME and DSR_KAFKA_PASSWORD")
-            arguments |= {
-                "sasl_mechanism": self.sasl_mechanism,
-                "sasl_plain_username": self.username,
-                "sasl_plain_password": self.password.get_secret_value(),
-            }
+            user = {"sasl_plain_username": self.username, "sasl_plain_password": self.password.get_secret_value()}
+            arguments |= {"sasl_mechanism": self.sasl_mechanism, **user}
         return arguments
 
 

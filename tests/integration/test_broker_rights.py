@@ -9,11 +9,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 
-from deploy.k8s.generate.topics import declared
 from deploy.local.kafka import ADMIN
 from shared.domain import topics
 from shared.domain.records import Message
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
+from shared.messaging.admin import declared
 from shared.messaging.producer import BusAway, KafkaProducer
 from tests.fixtures.guarded import Guarded, guarded_broker
 

@@ -32,11 +32,6 @@ def bus_systems() -> list[str]:
     return [name for name, table in tables.items() if table["adapter"] == "bus" and table.get("enabled", True)]
 
 
-def declared(systems: Sequence[str] | None = None) -> list[str]:
-    """Every topic of the platform; ``systems`` are those on the bus, by default the ones in use."""
-    return admin.declared(bus_systems() if systems is None else systems)
-
-
 def users(systems: Sequence[str] | None = None) -> dict[str, list[Acl]]:
     """Every user of the broker and what it may do there; what is not named is refused."""
     systems = bus_systems() if systems is None else systems
@@ -44,15 +39,15 @@ def users(systems: Sequence[str] | None = None) -> dict[str, list[Acl]]:
     ours[SCALER] = [Acl("topic", topic, ("Describe",)) for topic in TOPIC_ACCESS]
     ours[SCALER] += [Acl("group", service, ("Describe",)) for service in ServiceName]
     for system in systems:
-        reads = _reads(names.tasks(system), f"team-{system}")
-        ours[f"dsr-team-{system}"] = [*reads, _writes(names.replies(system))]
+        team = f"team-{system}"
+        ours[f"dsr-{team}"] = [*_reads(names.tasks(system), team), _writes(names.replies(system))]
     return ours
 
 
 def topics() -> Iterator[Mapping[str, Any]]:
     """Every topic as an object of Strimzi's."""
     config = {"retention.ms": names.RETENTION_MS, "min.insync.replicas": 2}
-    for name in declared():
+    for name in admin.declared(bus_systems()):
         yield _object("KafkaTopic", name, {"partitions": PARTITIONS, "replicas": REPLICAS, "config": config})
 
 
