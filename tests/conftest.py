@@ -17,6 +17,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.paths import CACHE, LOCAL
 from deploy.local.platform import Platform
 from deploy.local.unprivileged import become_unprivileged
+from shared.storage import keyring
 from shared.storage.postgres import migrate
 
 RUNS = LOCAL / "test"
@@ -45,6 +46,13 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untype
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
     """Tells the plugin which tests belong together; those of tests/deploy share little but their file."""
     return ByKind(config, log)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> keyring.Keyring:
+    """A keyring of this test alone, in ``keyring.json``."""
+    keyring.create(tmp_path / "keyring.json")
+    return keyring.load(tmp_path / "keyring.json")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Amendment: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21), in place and reversibly."""
 
+from functools import partial
+
 from services.amendment import handlers
 from shared.app.service import Service
 from shared.domain import events
@@ -10,12 +12,12 @@ from shared.fulfilment import handlers as fulfilling
 service = Service("amendment")
 
 for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
-    service.on(events.RequestVerified, handlers.begin, right=right)
+    service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
-    service.on(events.RetryDecided, fulfilling.retry, right=right)
+    service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
-service.on(events.LiftDecided, handlers.lift, right=Right.RESTRICTION)
+service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=Right.RESTRICTION)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=handlers.finish)
 

@@ -6,7 +6,7 @@ from services.amendment import registers
 from shared.domain.events import LiftDecided, RequestVerified
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import store as fulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -20,10 +20,10 @@ DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 """What the scope of a request is called in the tasks that it becomes."""
 
 
-async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
     await registers.suppress(tx, [event for event in events if event.right is Right.OBJECTION])
-    await fulfilment.open_all(
+    await fulfilments.open_all(
         tx,
         [
             NewFulfilment(
@@ -39,10 +39,10 @@ async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     )
 
 
-async def lift(events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
+async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
     """Lift a restriction of which the subject has been told beforehand (Art. 18(3))."""
     new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.LIFT, e.due_on) for e in events]
-    await fulfilment.open_all(tx, new_fulfilments)
+    await fulfilments.open_all(tx, new_fulfilments)
 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:

@@ -15,10 +15,11 @@ service = Service("deadline")
 def configure() -> None:
     """Reads what the company has decided, and says what is heard and done; raises ``Misconfigured``."""
     policy = PolicySettings().read_time_limits()
-    Deadlines(policy).subscribe(service)
-    service.works(Operation.ESCALATE, concludes=notifications.escalated)
-    service.works(Operation.FLAG, concludes=notifications.flagged)
-    service.also(partial(sweep.run, policy=policy, settings=DeadlineSettings()))
+    Deadlines(policy, service.fulfilments).subscribe(service)
+    service.works(Operation.ESCALATE, concludes=partial(notifications.escalated, service.fulfilments))
+    service.works(Operation.FLAG, concludes=partial(notifications.flagged, service.fulfilments))
+    settings = DeadlineSettings()
+    service.also(partial(sweep.run, policy=policy, settings=settings, fulfilments=service.fulfilments))
     service.also(partial(statistics.run, policy=policy))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -37,8 +38,7 @@ when the request is answered. ``extend_or_answer`` is a milestone.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """An instant (UTC) at which something must be said once.
 
     ``day`` is the date that people are told; ``days_left`` is given while the request is not due yet. A ticket is
@@ -118,7 +118,7 @@ class Clock:
 
 def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
     """What is to be said of an open request, in the order of time; nothing that came before its receipt."""
-    rules, found = policy.milestones, []
+    rules, prompt, found = policy.milestones, policy.prompt, []
     if clock.flag_at is not None:
         found.append(Due(clock.flag_at, FLAG, clock.due_on))
     for days in rules.approaching_days:
@@ -126,7 +126,6 @@ def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
         if clock.received_at < at < clock.due_at:
             level = f"approaching_{days}d" if days <= rules.escalate_days else None
             escalate_to: tuple[str, ...] = ()
-            prompt = policy.prompt
             if prompt and not clock.extended and prompt.days_before_due == days:
                 level, escalate_to = TargetName.EXTEND_OR_ANSWER, (prompt.escalate_to,)
             found.append(Due(at, f"approaching_{days}d", clock.due_on, level, escalate_to, days))
@@ -138,10 +137,11 @@ def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
 
 def targets_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
     """The staff's targets, in the order of time; one that ends no sooner than the request itself is none."""
+    arrival = clock.arrival
     found = [
         Due(ends.instant, name, ends.day, f"target_{name}", (ends.escalate_to,))
         for name in STEPS
-        if (span := policy.targets.get(name)) and (ends := target(span, clock.arrival, policy)).instant < clock.due_at
+        if (span := policy.targets.get(name)) and (ends := target(span, arrival, policy)).instant < clock.due_at
     ]
     return sorted(found, key=lambda each: each.at)
 

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from services.deadline import repository
 from services.deadline.clock import start_of
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 from shared.messaging.unit_of_work import UnitOfWork
 

@@ -29,6 +29,7 @@ from shared.domain.rights import Right
 from shared.domain.suspension import Suspension, asked_in_time, not_counted
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.handlers import move_due_dates
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -36,8 +37,9 @@ from shared.messaging.unit_of_work import UnitOfWork
 class Deadlines:
     """The handlers, by one policy."""
 
-    def __init__(self, policy: TimeLimitPolicy) -> None:
+    def __init__(self, policy: TimeLimitPolicy, fulfilments: Fulfilments) -> None:
         self._policy = policy
+        self._fulfilments = fulfilments
         self._zone = ZoneInfo(policy.commitment.controller_zone)
 
     def subscribe(self, service: Service) -> None:
@@ -66,10 +68,9 @@ class Deadlines:
     async def verified(self, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
         """The request is triaged, and whoever talks to the subject may know of it, if it stays open for a while."""
         await repository.take(tx.connection, Step.TRIAGED, _requests(events))
-        if tx.plans[Operation.FLAG]:
+        if self._fulfilments.plans[Operation.FLAG]:
             held = await repository.hold(tx.connection, _requests(events))
-            flagged = [transitions.verify(clock, tx.now, self._policy) for clock in held]
-            await repository.save(tx.connection, flagged, "flag_at", "next_milestone_at")
+            await repository.save(tx.connection, [transitions.verify(clock, tx.now, self._policy) for clock in held])
 
     async def asked(self, events: Sequence[QuestionSent], tx: UnitOfWork) -> None:
         """A question opens a suspension; whether it stops the statutory clock, or why not, is put on record."""
@@ -134,7 +135,7 @@ class Deadlines:
             stopped.append(done)
         if stopped:
             await repository.save(tx.connection, stopped)
-            await notifications.release(tx, stopped, event_of)
+            await notifications.release(self._fulfilments, tx, stopped, event_of)
         await deferrals.drop(tx, {event.request_id: event.outcome for event in events})
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:

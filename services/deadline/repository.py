@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.deadline.clock import AskedQuestion, Clock, Due, Step
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Right
 from shared.domain.suspension import Suspension
 from shared.domain.time_limit_policy import Question
@@ -108,15 +108,17 @@ async def due_clocks(connection: Connection, query: str, until: datetime, limit:
     return [_clock_of(row) for row in await connection.fetch(query, until, limit)]
 
 
-async def save(connection: Connection, clocks: Sequence[Clock], *names: str) -> None:
-    """Writes these columns of the clocks, or all."""
-    columns = {name: _TYPES[name] for name in names or _TYPES}
-    value_of = attrgetter("request_id", *columns)
-    rows = [value_of(clock) for clock in clocks]
-    if not names:
-        place = 1 + list(columns).index("zones")
-        rows = [(*row[:place], ",".join(row[place]), *row[place + 1 :]) for row in rows]
-    await update_rows(connection, "clock", "request_id", columns, rows)
+async def save(connection: Connection, clocks: Iterable[Clock]) -> None:
+    """Writes clocks whole, but for what never changes."""
+    value_of = attrgetter("request_id", *_TYPES)
+    place = 1 + list(_TYPES).index("zones")
+    rows = [(*row[:place], ",".join(row[place]), *row[place + 1 :]) for row in map(value_of, clocks)]
+    await update_rows(connection, "clock", "request_id", _TYPES, rows)
+
+
+async def update(connection: Connection, names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
+    """Writes some columns of clocks; each row is the request and then a value per column."""
+    await update_rows(connection, "clock", "request_id", {name: _TYPES[name] for name in names}, rows)
 
 
 async def keep_before(connection: Connection, clocks: Iterable[Clock], cause: str) -> None:

@@ -37,6 +37,7 @@ from shared.domain.events import DeadlineApproaching, DeadlineOverdue, QuestionU
 from shared.domain.time_limit import arrival_date
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -48,10 +49,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many rows were looked at, and the targets that were missed."""
+    """How many rows were looked at, the targets that were missed, and of what people are to be told."""
 
     rows: int
     missed: Sequence[str] = ()
+    warned: Sequence[tuple[Clock, Due]] = ()
+    flagged: Sequence[Clock] = ()
 
 
 Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]]
@@ -68,10 +71,7 @@ async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLi
         notified_until = fresh[-1].at if fresh else clock.notified_until
         said = [due for due in fresh if due.name != FLAG]
         flag_at = clock.flag_at if len(said) == len(fresh) else None
-        next_milestone_at = next_at(dues, notified_until)
-        moved.append(
-            replace(clock, notified_until=notified_until, flag_at=flag_at, next_milestone_at=next_milestone_at)
-        )
+        moved.append((clock.request_id, notified_until, flag_at, next_at(dues, notified_until)))
         tx.traces[clock.request_id] = clock.traceparent
         if len(said) < len(fresh):
             flagged.append(clock)
@@ -79,10 +79,8 @@ async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLi
             _say_milestone(tx, clock, due)
         if said and said[-1].level:
             warned.append((clock, said[-1]))
-    await repository.save(tx.connection, moved, "notified_until", "flag_at", "next_milestone_at")
-    await notifications.escalate(tx, warned)
-    await notifications.flag(tx, flagged)
-    return Swept(len(clocks))
+    await repository.update(tx.connection, ("notified_until", "flag_at", "next_milestone_at"), moved)
+    return Swept(len(clocks), warned=warned, flagged=flagged)
 
 
 async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -93,17 +91,16 @@ async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimit
     for clock in clocks:
         dues = targets_of(clock, policy)
         missing = missed_targets(dues, *known[clock.request_id], until)
-        moved.append(replace(clock, next_target_at=next_at(dues, until)))
+        moved.append((clock.request_id, next_at(dues, until)))
         missed += [(clock, due) for due in missing]
         tx.traces[clock.request_id] = clock.traceparent
         for due in missing:
             _say_target(tx, clock, due)
         if tx.now < clock.due_at:  # an overdue request is a graver matter, and said as such
             warned += [(clock, due) for due in latest_for_each(missing)]
-    await repository.save(tx.connection, moved, "next_target_at")
+    await repository.update(tx.connection, ("next_target_at",), moved)
     await repository.miss(tx.connection, missed)
-    await notifications.escalate(tx, warned)
-    return Swept(len(clocks), [due.name for _, due in missed])
+    return Swept(len(clocks), [due.name for _, due in missed], warned)
 
 
 async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -148,9 +145,9 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
 SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals)
 
 
-async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings) -> None:
+async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSettings, fulfilments: Fulfilments) -> None:
     """Sweeps for as long as the service runs."""
-    await Sweep(running.unit_of_work, policy, settings, running.heartbeats).run(running.stopping)
+    await Sweep(running.unit_of_work, policy, settings, fulfilments, running.heartbeats).run(running.stopping)
 
 
 class Sweep:
@@ -161,11 +158,13 @@ class Sweep:
         unit_of_work: UnitOfWorkFactory,
         policy: TimeLimitPolicy,
         settings: DeadlineSettings,
+        fulfilments: Fulfilments,
         heartbeats: Heartbeats,
     ) -> None:
         self._transactions = unit_of_work
         self._policy = policy
         self._settings = settings
+        self._fulfilments = fulfilments
         self._heartbeats = heartbeats
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -195,6 +194,8 @@ class Sweep:
             behind = timedelta(seconds=unheard + self._settings.on_the_way_seconds)
         async with self._transactions.begin() as tx:
             swept = await source(tx, tx.now - behind, self._settings.batch, self._policy)
+            await notifications.escalate(self._fulfilments, tx, swept.warned)
+            await notifications.flag(self._fulfilments, tx, swept.flagged)
         for target in swept.missed:
             metrics.TARGETS_MISSED.labels(target).inc()
         return swept.rows
@@ -202,18 +203,19 @@ class Sweep:
     async def say_daily(self, kind: str) -> bool:
         """Writes the digest or the daily alert when its hour has come; returns whether it did, which is once a day."""
         async with self._transactions.begin() as tx:
-            return await notifications.say_daily(tx, kind, self._settings.digest_hour, self._policy)
+            hour = self._settings.digest_hour
+            return await notifications.say_daily(self._fulfilments, tx, kind, hour, self._policy)
 
 
 def _say_milestone(tx: UnitOfWork, clock: Clock, due: Due) -> None:
     day: dict[str, JsonValue] = {"due_on": due.day.isoformat()}
     if due.days_left is not None:
         tx.log_evidence(clock.request_id, "deadline.approaching", {"days_left": due.days_left, **day})
-        tx.publish(DeadlineApproaching.about(clock, due_on=due.day, days_left=due.days_left))
+        tx.publish(DeadlineApproaching.about(clock, occurred_at=tx.now, due_on=due.day, days_left=due.days_left))
     else:
         ended = due.name.removeprefix("overdue_")
         tx.log_evidence(clock.request_id, "deadline.overdue", {"clock": ended, **day})
-        tx.publish(DeadlineOverdue.about(clock, due_on=due.day, clock=ended))
+        tx.publish(DeadlineOverdue.about(clock, occurred_at=tx.now, due_on=due.day, clock=ended))
 
 
 def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:

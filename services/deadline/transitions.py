@@ -30,19 +30,17 @@ def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | No
     """The clock of a request that was received; what was found late is not judged before it was known."""
     arrival = Arrival(event.received_at, event.zones, event.calendar)
     found = limits(arrival, policy)
-    clock = Clock(
+    fields = (
         *(event.request_id, event.subject, event.right, event.role, event.scope),
         *(event.received_at, event.zones, event.calendar, event.due_on),
         _due_at(event.due_on, arrival, (event.right, event.scope, event.role), found, policy),
         _work_by(event.due_on, event.calendar, found, policy),
         *(found.statutory_due, found.statutory_due_instant, found.calc_version, traceparent),
     )
-    first_target = next_at(targets_of(clock, policy), None)
-    return replace(
-        clock,
-        next_milestone_at=next_at(milestones_of(clock, policy), None),
-        next_target_at=first_target and max(first_target, event.occurred_at),
-    )
+    clock = Clock(*fields)
+    first_milestone, first_target = (next_at(dues(clock, policy), None) for dues in (milestones_of, targets_of))
+    first_target = first_target and max(first_target, event.occurred_at)
+    return Clock(*fields, next_milestone_at=first_milestone, next_target_at=first_target)
 
 
 def verify(clock: Clock, now: datetime, policy: TimeLimitPolicy) -> Clock:

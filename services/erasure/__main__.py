@@ -1,5 +1,7 @@
 """Erasure (Art. 17): remove the subject from every downstream, then shred their key."""
 
+from functools import partial
+
 from services.erasure import handlers
 from shared.app.service import Service
 from shared.domain import events
@@ -9,12 +11,12 @@ from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure")
 
-service.on(events.RequestVerified, handlers.begin, right=Right.ERASURE)
+service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
-service.on(events.RetryDecided, fulfilling.retry, right=Right.ERASURE)
+service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
-service.on(events.RetentionEnded, handlers.release, right=Right.ERASURE)
+service.on(events.RetentionEnded, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)
 service.works(Operation.ERASE, concludes=handlers.finish)
 

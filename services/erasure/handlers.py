@@ -6,18 +6,18 @@ from services.erasure import keys
 from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
-from shared.fulfilment import store as fulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
 
-async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; what yields identities is located first and erased last."""
     new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on) for e in events]
-    await fulfilment.open_all(tx, new_fulfilments)
+    await fulfilments.open_all(tx, new_fulfilments)
 
 
-async def release(events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:
+async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:
     """What these systems had to keep may go: erase it there, by what the vault still knows of the subject."""
     new_fulfilments = [
         NewFulfilment(
@@ -27,7 +27,7 @@ async def release(events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:
         )
         for e in events
     ]
-    await fulfilment.open_all(tx, new_fulfilments)
+    await fulfilments.open_all(tx, new_fulfilments)
 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
@@ -45,7 +45,7 @@ async def shred_key(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     forwarded is none of ours: nothing was erased, and the letter that says so must still be read.
     """
     latest = {event.subject: event for event in events if event.outcome is not Outcome.FORWARDED}
-    await keys.keep_for_a_reply(tx, {subject: event.resumable for subject, event in latest.items()})
+    await keys.mark_resumable(tx, {subject: event.resumable for subject, event in latest.items()})
     request_of = {subject: event.request_id for subject, event in latest.items() if not event.resumable}
     withdrawn = {subject for subject, event in latest.items() if event.outcome is Outcome.WITHDRAWN}
-    await keys.shred_unless_kept(tx, request_of, whatever_is_kept=withdrawn)
+    await keys.shred_unless_kept(tx, request_of, ignore_retention_for=withdrawn)

@@ -34,7 +34,7 @@ ORDER BY u.subject_ref, t.system
 _RESUMABLE = "SELECT subject_ref FROM resumable WHERE subject_ref = ANY($1)"
 
 
-async def keep_for_a_reply(tx: UnitOfWork, resumable: Mapping[UUID, bool]) -> None:
+async def mark_resumable(tx: UnitOfWork, resumable: Mapping[UUID, bool]) -> None:
     """Notes of these subjects whether they may still resume their request, for which it must be known who they are."""
     await tx.connection.execute(
         "INSERT INTO resumable SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING",
@@ -46,17 +46,17 @@ async def keep_for_a_reply(tx: UnitOfWork, resumable: Mapping[UUID, bool]) -> No
 
 
 async def shred_unless_kept(
-    tx: UnitOfWork, request_of: Mapping[UUID, UUID], whatever_is_kept: Collection[UUID] = frozenset()
+    tx: UnitOfWork, request_of: Mapping[UUID, UUID], ignore_retention_for: Collection[UUID] = frozenset()
 ) -> None:
     """Destroys the keys of these subjects, each known by their request.
 
     The key stays where a system keeps data, or where the erasure failed, could not search or was never begun: then it
     can be tried again.
 
-    ``whatever_is_kept``: those of them who want nothing erased any more, so that nothing has to be found again.
+    ``ignore_retention_for``: those of them who want nothing erased any more, so that nothing has to be found again.
     """
     await tx.connection.execute(_LOCK, list(request_of))
-    kept = await _kept(tx, [request for subject, request in request_of.items() if subject not in whatever_is_kept])
+    kept = await _kept(tx, [request for subject, request in request_of.items() if subject not in ignore_retention_for])
     for subject, systems in kept.items():
         tx.log_evidence(request_of[subject], "key.kept", {"subject_ref": str(subject), "systems": [*systems]})
     waited_for = {row[0] for row in await tx.connection.fetch(_RESUMABLE, list(request_of))}

@@ -1,5 +1,7 @@
 """Export: give the subject a copy of their data (Art. 15), or the portable part of it (Art. 20)."""
 
+from functools import partial
+
 from services.export import handlers
 from shared.app.service import Service
 from shared.domain import events
@@ -10,10 +12,10 @@ from shared.fulfilment import handlers as fulfilling
 service = Service("export")
 
 for right in (Right.ACCESS, Right.PORTABILITY):
-    service.on(events.RequestVerified, handlers.begin, right=right)
+    service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
-    service.on(events.RetryDecided, handlers.retry, right=right)
+    service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
     service.on(events.RequestWithdrawn, handlers.cancel, right=right)
 service.works(Operation.EXPORT, concludes=handlers.finish)
 

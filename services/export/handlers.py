@@ -8,21 +8,21 @@ from services.export import package
 from shared.domain.events import RequestVerified, RequestWithdrawn, RetryDecided
 from shared.domain.operations import Operation
 from shared.fulfilment import handlers as fulfilling
-from shared.fulfilment import store as fulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.vault import Sealing
 
 
-async def begin(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; what yields identities is read first."""
     new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.EXPORT, e.due_on) for e in events]
-    await fulfilment.open_all(tx, new_fulfilments)
+    await fulfilments.open_all(tx, new_fulfilments)
 
 
-async def retry(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Go on with what is blocked; what begins anew is collected anew."""
-    anew = await fulfilment.retry(tx, [event.request_id for event in events])
+    anew = await fulfilments.retry(tx, [event.request_id for event in events])
     await tx.vault.drop_kind(tx.connection, [event.subject for event in events if event.request_id in anew], "records")
 
 

@@ -6,8 +6,7 @@ from services.intake import deferrals
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
-from shared.domain.events import TaskReport
-from shared.domain.operations import TaskOutcome, Unsearched
+from shared.domain.operations import TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 
 _DONE = {

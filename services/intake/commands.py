@@ -53,5 +53,5 @@ async def _redate() -> int:
     vault = Vault(keyring.load(VaultSettings().keyring))
     async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
         return await redate_open(
-            UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault, {}), PolicySettings().read_time_limits()
+            UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault), PolicySettings().read_time_limits()
         )

@@ -24,7 +24,7 @@ async def write(
     known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
     letter = letters.write(kind, request.calendar.partition("-")[0], known)
     content = orjson.dumps({"subject": letter.subject, "body": letter.body})
-    letter_id = await seal(tx, request.subject_ref, "letter", kind, content)
+    letter_id = await seal(tx, request, "letter", kind, content)
     await tx.connection.execute(
         "INSERT INTO letter (letter_id, request_id, kind, written_at) VALUES ($1, $2, $3, $4)",
         *(letter_id, request.request_id, kind, tx.now),
@@ -33,10 +33,10 @@ async def write(
 
 
 async def seal(
-    tx: UnitOfWork, subject_ref: UUID, kind: str, source: str, content: bytes, place: UUID | None = None
+    tx: UnitOfWork, request: StoredRequest, kind: str, source: str, content: bytes, place: UUID | None = None
 ) -> UUID:
     """Puts words about a person into the vault, in that place if one is given; returns where."""
-    sealing = Sealing(subject_ref, kind, source, content, place or uuid7())
+    sealing = Sealing(request.subject_ref, kind, source, content, place or uuid7())
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     return sealing.sealed_id
 

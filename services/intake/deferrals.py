@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import JsonValue
 
-from shared.domain.events import TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 
 
 def outcomes(tasks: Iterable[TaskReport]) -> dict[str, JsonValue]:

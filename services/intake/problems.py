@@ -3,7 +3,7 @@
 What was sent is never quoted back.
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
@@ -75,16 +75,15 @@ async def respond(_request: Request, error: Exception) -> Response:
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
             return _response(status, error.code, _title(type(error)), str(error))
         case RequestValidationError():
-            return _response(
-                422, "invalid", "The request is not valid.", "see errors for what to change", error.errors()
-            )
+            title, detail = "The request is not valid.", "see errors for what to change"
+            return _response(422, "invalid", title, detail, error.errors())
         case HTTPException():
             return _response(error.status_code, "http", str(error.detail), str(error.detail))
         case ClientDisconnect():
             return Response(status_code=400)  # nobody is there to read it
         case _ if isinstance(error, AWAY):
             title = "The platform cannot store anything now."
-            return _response(503, "unavailable", title, "nothing was stored; try again", headers={"Retry-After": "2"})
+            return _response(503, "unavailable", title, "nothing was stored; try again", **{"Retry-After": "2"})
         case _:
             title = "Something went wrong on our side."
             return _response(500, "unforeseen", title, "it is in our log; try again later")
@@ -105,14 +104,7 @@ def documented(*errors: type[DsrError]) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": " ".join(said)} for status, said in titles.items()}
 
 
-def _response(
-    status: int,
-    code: str,
-    title: str,
-    detail: str,
-    errors: Sequence[Any] = (),
-    headers: Mapping[str, str] | None = None,
-) -> Response:
+def _response(status: int, code: str, title: str, detail: str, errors: Sequence[Any] = (), **headers: str) -> Response:
     wrong = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in errors]
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)

@@ -15,7 +15,8 @@ from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.stored_request import OpenQuestion
-from shared.domain.events import RequestClosed, RequestReopened, TaskReport
+from shared.domain.events import RequestClosed, RequestReopened
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
@@ -124,7 +125,7 @@ class Requests:
         """Sends a question: its words are kept on their own too, since reminders quote them."""
         question_id = uuid7()
         transition = request.ask(asked, question_id, words, self.tx.now, recorded=recorded)
-        await correspondence.seal(self.tx, request.subject_ref, "question", asked, words.encode(), question_id)
+        await correspondence.seal(self.tx, request, "question", asked, words.encode(), question_id)
         return await self.apply(transition)
 
     async def save(self) -> None:

@@ -18,8 +18,8 @@ from services.intake.lifecycle import State
 from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import Event, TaskReport
-from shared.domain.operations import Operation
+from shared.domain.events import Event
+from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.suspension import resumed_due
 from shared.domain.time_limit import Arrival

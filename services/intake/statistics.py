@@ -27,8 +27,8 @@ WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decisio
 _CLOSED = """
 SELECT "right",
        count(*) FILTER (WHERE tasks IS NOT NULL) AS worked,
-       count(*) FILTER (WHERE tasks IS NOT NULL AND NOT jsonb_path_exists(tasks, '$[*] ? (exists(@.failure))'))
-           AS covered,
+       count(*) FILTER (WHERE tasks IS NOT NULL AND NOT jsonb_path_exists(
+           tasks, '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))')) AS covered,
        count(*) FILTER (WHERE outcome NOT IN ('withdrawn', 'forwarded')) AS timed,
        percentile_disc(ARRAY[0.5, 0.95]::float8[])
            WITHIN GROUP (ORDER BY extract(epoch FROM closed_at - received_at)::float8 / 86400)

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from services.intake import deferrals
 from services.intake.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
 
@@ -96,7 +96,11 @@ class StoredRequest:
         return asked and not self.given_up and self.allows("give_up")
 
     def must_be_ours(self) -> None:
-        """Raises ``IllegalTransition`` where a customer of ours decides: we do nothing on our own, and forward."""
+        """Checks that we decide about the data: where a customer of ours does, we only forward.
+
+        Raises:
+            IllegalTransition: a customer of ours decides.
+        """
         if self.role == "processor":
             raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
 
@@ -109,11 +113,19 @@ class StoredRequest:
         return ("resumable" if self.resumable else self.state) in TRANSITIONS[cause].sources
 
     def must_allow(self, cause: str) -> None:
-        """Raises ``IllegalTransition`` where that cause moves nothing."""
+        """Checks that that cause can move it.
+
+        Raises:
+            IllegalTransition: it stands where that cause moves nothing.
+        """
         if not self.allows(cause):
             raise IllegalTransition(f"a request that is {self.state} does not allow: {cause.replace('_', ' ')}")
 
     def moved(self, cause: str, state: State, **changes: Any) -> Self:
-        """The request in another state, with what else has changed; raises ``IllegalTransition``."""
+        """The request in another state, with what else has changed.
+
+        Raises:
+            IllegalTransition: see ``must_allow``.
+        """
         self.must_allow(cause)
         return replace(self, state=state, resumable=False, **changes)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -39,6 +40,7 @@ ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = e
 """
 
 
+@dataclass(frozen=True, slots=True)
 class UseCases:
     """Moves one request on, for a caller who may see it.
 
@@ -47,21 +49,14 @@ class UseCases:
         IllegalTransition: from every method that moves the request, where the lifecycle has no such step.
     """
 
-    def __init__(
-        self,
-        unit_of_work: UnitOfWorkFactory,
-        policy: TimeLimitPolicy,
-        letters: Letters,
-        required: Mapping[Right, str],
-    ) -> None:
-        self._unit_of_work = unit_of_work
-        self._policy = policy
-        self._letters = letters
-        self._required = required
+    unit_of_work: UnitOfWorkFactory
+    policy: TimeLimitPolicy
+    letters: Letters
+    required: Mapping[Right, str]
 
     async def read(self, request_id: UUID, caller: Caller) -> Request:
         """The request, for the key that submitted it and for the privacy team."""
-        async with self._unit_of_work.pool.acquire() as connection:
+        async with self.unit_of_work.pool.acquire() as connection:
             return _visible(await repository.read(connection, request_id), caller)
 
     async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
@@ -72,10 +67,10 @@ class UseCases:
         """
         async with self._held(request_id, caller) as (requests, request):
             request.must_be_ours()
-            if not assurance.suffices(proof, request.right, self._required):
-                needed = self._required[request.right]
+            if not assurance.suffices(proof, request.right, self.required):
+                needed = self.required[request.right]
                 raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
-            verified = await requests.apply(request.verify(proof.model_dump(), requests.tx.now, self._policy))
+            verified = await requests.apply(request.verify(proof.model_dump(), requests.tx.now, self.policy))
         REQUESTS.labels(verified.right, "identity_verified").inc()
         return verified.state
 
@@ -99,9 +94,8 @@ class UseCases:
         """A customer of ours decides about the data and has the request; the subject is told who will answer."""
         async with self._held(request_id, caller) as (requests, request):
             name = forwarded.controller
-            told = self._letters.controller(name if forwarded.may_be_named else None)
-            words = requests.tx, request.subject_ref, "controller", "forwarding", name.encode()
-            place = await correspondence.seal(*words)
+            told = self.letters.controller(name if forwarded.may_be_named else None)
+            place = await correspondence.seal(requests.tx, request, "controller", "forwarding", name.encode())
             detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
             return (await requests.apply(request.forward(told, requests.tx.now, **detail))).state
 
@@ -119,15 +113,15 @@ class UseCases:
         """
         async with self._held(request_id, caller) as (requests, request):
             tx, received_at = requests.tx, reply.received_at or requests.tx.now
-            answered = request.answer(received_at, tx.now, self._policy, identities=reply.subject is not None)
+            answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
             if received_in_the_future(received_at, tx.now):
                 raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
             if reply.subject and not request.unsearched:
                 raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
-            await correspondence.seal(tx, request.subject_ref, "reply", "requester", reply.text.encode())
+            await correspondence.seal(requests.tx, request, "reply", "requester", reply.text.encode())
             if reply.subject:
                 known = encode_identities(reply.subject.identities())
-                await correspondence.seal(tx, request.subject_ref, "identities", "requester", known)
+                await correspondence.seal(requests.tx, request, "identities", "requester", known)
             return (await requests.apply(answered)).state
 
     async def correct_arrival(self, request_id: UUID, correction: ArrivalCorrection, caller: Caller) -> date:
@@ -139,13 +133,15 @@ class UseCases:
         async with self._held(request_id, caller) as (requests, request):
             request.must_allow("redate")
             arrival = self._arrival(request, correction, requests)
-            words = requests.tx, request.subject_ref, "explanation", "receipt", correction.reason.encode()
-            why: dict[str, JsonValue] = {"reason": str(await correspondence.seal(*words))}
+            place = await correspondence.seal(
+                requests.tx, request, "explanation", "receipt", correction.reason.encode()
+            )
+            why: dict[str, JsonValue] = {"reason": str(place)}
             if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
                 approved = "SELECT approved_at FROM extension WHERE request_id = $1"
                 told_at = await requests.tx.connection.fetchval(approved, request_id)
-                why["extension_told_in_time"] = told_at < limits(arrival, self._policy).commit_due_instant
-            return (await requests.apply(redating.by_arrival(request, arrival, self._policy, why))).due_on
+                why["extension_told_in_time"] = told_at < limits(arrival, self.policy).commit_due_instant
+            return (await requests.apply(redating.by_arrival(request, arrival, self.policy, why))).due_on
 
     async def propose_extension(self, request_id: UUID, proposal: ExtensionProposal, caller: Caller) -> State:
         """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
@@ -157,8 +153,9 @@ class UseCases:
             reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
             extension = Extension(requests.tx.now, reason, explanation, new_due, caller.key_id, approved_by=None)
             self._judge(request, extension, ExtensionFlaw.NOT_APPROVED)
-            words = requests.tx, request.subject_ref, "explanation", "extension", explanation.strip().encode()
-            place = await correspondence.seal(*words)
+            place = await correspondence.seal(
+                requests.tx, request, "explanation", "extension", explanation.strip().encode()
+            )
             row = (request_id, reason, place, new_due, caller.key_id)
             await requests.tx.connection.execute(_PROPOSE, *row)
             proposed = request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
@@ -183,14 +180,14 @@ class UseCases:
             reason, place, new_due, proposed_by = row
             explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
             self._judge(request, Extension(tx.now, reason, explanation, new_due, proposed_by, caller.key_id))
-            words = {"reason": self._letters.reason(reason), "explanation": explanation}
+            words = {"reason": self.letters.reason(reason), "explanation": explanation}
             return (await requests.apply(request.extend(new_due, reason, words, tx.now, proposed_by))).due_on
 
     @asynccontextmanager
     async def _held(self, request_id: UUID, caller: Caller) -> AsyncIterator[tuple[Requests, Request]]:
         """The request, locked; written when the block ends."""
-        async with self._unit_of_work.begin() as tx:
-            requests = await Requests.locked(tx, self._letters, [request_id], caller.actor)
+        async with self.unit_of_work.begin() as tx:
+            requests = await Requests.locked(tx, self.letters, [request_id], caller.actor)
             yield requests, _visible(requests.get(request_id), caller)
             await requests.save()
 
@@ -200,8 +197,8 @@ class UseCases:
             raise BadRequest("received_at lies in the future; give the instant at which it arrived")
         if received_in_the_future(received_at, request.accepted_at):
             raise BadRequest("received_at lies after the request was entered here; it was here by then")
-        zones = self._policy.zones_of(country) if country else request.zones
-        arrival = Arrival(received_at, zones, self._policy.calendar_of(country) if country else request.calendar)
+        zones = self.policy.zones_of(country) if country else request.zones
+        arrival = Arrival(received_at, zones, self.policy.calendar_of(country) if country else request.calendar)
         if arrival == request.arrival:
             raise BadRequest("nothing would change: this is the arrival that is on file")
         return arrival
@@ -210,7 +207,7 @@ class UseCases:
         """Raises ``ExtensionRefused`` with every flaw but those allowed."""
         request.must_be_ours()
         request.must_allow("extend")
-        found = flaws(extension, limits(request.arrival, self._policy), self._policy, already_extended=request.extended)
+        found = flaws(extension, limits(request.arrival, self.policy), self.policy, already_extended=request.extended)
         wrong = [flaw for flaw in found if flaw not in allowed]
         for flaw in wrong:
             EXTENSIONS_REFUSED.labels(flaw).inc()

@@ -1,7 +1,7 @@
 """What a service measures of itself every few seconds: outbox, tasks, connections, event-loop lag, evidence."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import orjson
@@ -21,8 +21,9 @@ _LAG_SECONDS = 0.5
 class ProcessMetrics:
     """Measures one process; whatever it asks the database has a bound."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
+    def __init__(self, unit_of_work: UnitOfWorkFactory, steps: Collection[tuple[str, str]]) -> None:
         self._unit_of_work = unit_of_work
+        self._steps = steps
         self._service = unit_of_work.service
         self._verifier = ChainVerifier(unit_of_work.service)
 
@@ -39,7 +40,7 @@ class ProcessMetrics:
         metrics.POOL_LIMIT.labels(self._service).set(pool.get_max_size())
         async with pool.acquire() as connection:
             await self._outbox(connection)
-            if self._unit_of_work.wakeups:
+            if self._steps:
                 await self._tasks(connection)
             checked = await self._verifier.step(connection)
         metrics.EVIDENCE_CHECKED.labels(self._service).inc(checked)
@@ -58,7 +59,7 @@ class ProcessMetrics:
 
     async def _tasks(self, connection: Connection) -> None:
         failed = await tasks.failed(connection)
-        for step in self._unit_of_work.wakeups:
+        for step in self._steps:
             ready, oldest = await tasks.backlog(connection, step)
             age = self._seconds_since(tasks.opened_at(oldest)) if oldest else 0.0
             metrics.TASKS_READY.labels(self._service, *step).set(ready)

@@ -10,11 +10,10 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import uvloop
 from fastapi import APIRouter, FastAPI
@@ -28,24 +27,25 @@ from shared.domain import topics
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured, misread
 from shared.domain.events import Event, type_of
-from shared.domain.operations import ACCOMPANYING, Operation
+from shared.domain.operations import NOTIFICATIONS, Operation
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.replies import Replies
+from shared.fulfilment.store import Conclude
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
-from shared.messaging.consumer import Consumer
-from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
+from shared.messaging.consumer import Consumer, Wants, everything
+from shared.messaging.dispatcher import BatchDispatcher, Dispatcher, Handler, Subscription
 from shared.messaging.outbox import Relay
 from shared.messaging.producer import KafkaProducer
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import Wakeup, run_periodically
+from shared.runtime.loops import run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool, reachable
@@ -75,12 +75,13 @@ _COLLECT_EVERY = 50_000
 
 
 class Service:
-    """What a service hears, does and says; ``run()`` makes it so until SIGTERM."""
+    """What a service subscribes to, works and serves; ``run()`` does so until SIGTERM."""
 
     def __init__(self, name: str) -> None:
         self.name = ServiceName(name)
         self.subscriptions: dict[str, list[Subscription]] = {}
-        self.conclusions: dict[Operation, fulfilment.Conclude] = {}
+        self.fulfilments = Fulfilments()
+        self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
         self._api: Api | None = None
 
@@ -89,8 +90,8 @@ class Service:
         rights = frozenset({right}) if right else frozenset()
         self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, rights))
 
-    def works(self, operation: Operation, *, concludes: fulfilment.Conclude) -> None:
-        """Works the tasks of that operation; ``concludes`` is told of fulfilments whose every task is done."""
+    def works(self, operation: Operation, *, concludes: Conclude) -> None:
+        """Works the tasks of that operation; ``concludes`` is called with fulfilments whose every task is done."""
         self.conclusions[operation] = concludes
 
     def also(self, loop: Loop) -> None:
@@ -104,7 +105,7 @@ class Service:
     def run(self, configure: Callable[[], None] = lambda: None) -> None:
         """Runs until SIGTERM or SIGINT, or until a loop fails; then the process ends with status 1 and one line.
 
-        ``configure`` reads what the service's subscriptions need; what is wrong with it is told in one line too.
+        ``configure`` reads what the service's subscriptions need; an error in it ends the process in the same way.
         """
         try:
             configure()
@@ -138,12 +139,12 @@ class Service:
                 wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
                 downstreams = Downstreams.load(settings.work.downstreams, wiring)
                 stack.push_async_callback(downstreams.close)
-            plans = {operation: downstreams.stages(operation) for operation in self.conclusions} if downstreams else {}
-            for operation, stages in plans.items():
-                if not stages and operation not in ACCOMPANYING:  # without ticketing, warnings are events only
+                self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
+            for operation, stages in self.fulfilments.plans.items():
+                if not stages and operation not in NOTIFICATIONS:  # without ticketing, warnings are events only
                     message = f"no downstream can {operation}: declare one in {settings.work.downstreams}"
                     raise Misconfigured(message)
-            unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault, plans)
+            unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault)
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
             running = Running(
@@ -152,56 +153,52 @@ class Service:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stopping.set)
+            drained = asyncio.Event()  # set when nothing can come into the outbox any more
+            relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, running.heartbeats)
             async with asyncio.TaskGroup() as group:
-                for each in self._all_loops(running, producer, downstreams):
-                    group.create_task(each)
+                group.create_task(self._drain(self._all_loops(running, producer, downstreams), running, drained))
+                group.create_task(supervise({"relay": relay}, drained, settings.process.outbox_seconds))
+
+    async def _drain(self, loops: Mapping[str, Awaitable[None]], running: Running, drained: asyncio.Event) -> None:
+        settings = running.settings
+        await supervise(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
+        drained.set()
+        running.unit_of_work.relay_wakeup.wake()
 
     def _all_loops(
         self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None
-    ) -> list[Coroutine[Any, Any, None]]:
-        unit_of_work, settings = running.unit_of_work, running.settings
-        working = asyncio.Event()  # set when nothing can come into the outbox any more
-        steps = {step for stages in unit_of_work.plans.values() for stage in stages for step in stage}
-        unit_of_work.wakeups.update({(step.system, step.operation.value): Wakeup() for step in steps})
-        inner = {_name(loop): loop(running) for loop in self._loops}
+    ) -> dict[str, Awaitable[None]]:
+        """Every loop by its name, but for the relay."""
+        measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
+        loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
+        loops["machine"] = measured.run(running.stopping, running.heartbeats)
+        loops["event loop lag"] = measured.event_loop_lag(running.stopping)
+        loops["http"] = self._serve(running, producer)
         if self.subscriptions:
-            dispatcher = Dispatcher(self.subscriptions, unit_of_work, running.tracing, running.heartbeats)
-            consumer = Consumer(settings.kafka, self.name, topics.read_by(self.name))
-            inner[loop_of(self.name)] = consumer.run(
-                dispatcher.handle, running.stopping, running.heartbeats, dispatcher.wants
-            )
+            dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
+            loops |= _consuming(running, dispatcher, topics.read_by(self.name), dispatcher.wants)
         if downstreams:
-            for step in steps:
-                worker = Worker(
-                    downstreams.get(step.system),
-                    step.operation,
-                    unit_of_work,
-                    self.conclusions,
-                    settings.work,
-                    running.tracing,
-                )
-                inner[f"{step.system}:{step.operation}"] = worker.run(running.stopping, running.heartbeats)
-            inner["housekeeping"] = self._housekeeping(running)
-            asked = sorted({step.system for step in steps} & {*downstreams.on_the_bus})
-            if asked:  # a service hears the replies of those whom it asks, and the broker lets it hear no others
-                replies = Replies(unit_of_work, running.heartbeats)
-                consumer = Consumer(settings.kafka, replies.group, [topics.replies(system) for system in asked])
-                inner[loop_of(replies.group)] = consumer.run(replies.handle, running.stopping, running.heartbeats)
-        measured = ProcessMetrics(unit_of_work)
-        inner["machine"] = measured.run(running.stopping, running.heartbeats)
-        inner["event loop lag"] = measured.event_loop_lag(running.stopping)
-        inner["http"] = self._serve(running, producer)
-        relay = Relay(unit_of_work.pool, self.name, producer.send, unit_of_work.relay_wakeup)
-        return [
-            self._drain(inner, running, working),
-            supervise({"relay": relay.run(working, running.heartbeats)}, working, settings.process.outbox_seconds),
-        ]
+            loops |= self._fulfilling(running, downstreams)
+        return loops
 
-    async def _drain(self, loops: Mapping[str, Awaitable[None]], running: Running, working: asyncio.Event) -> None:
-        settings = running.settings
-        await supervise(loops, running.stopping, settings.http.linger_seconds + settings.process.drain_seconds)
-        working.set()
-        running.unit_of_work.relay_wakeup.wake()
+    def _fulfilling(self, running: Running, downstreams: Downstreams) -> dict[str, Awaitable[None]]:
+        """A worker for each step; the replies of those who are asked, which are all that the broker lets it read."""
+        loops: dict[str, Awaitable[None]] = {"housekeeping": self._housekeeping(running)}
+        for system, operation in self.fulfilments.steps:
+            worker = Worker(
+                downstreams.get(system),
+                Operation(operation),
+                running.unit_of_work,
+                self.fulfilments,
+                self.conclusions,
+                running.settings.work,
+                running.tracing,
+            )
+            loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
+        if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
+            replies = Replies(running.unit_of_work, self.fulfilments, running.heartbeats)
+            loops |= _consuming(running, replies, [topics.replies(system) for system in asked])
+        return loops
 
     async def _serve(self, running: Running, producer: KafkaProducer) -> None:
         settings = running.settings
@@ -222,11 +219,18 @@ class Service:
         async def look() -> None:
             async with unit_of_work.pool.acquire() as connection:
                 now = unit_of_work.clock.now()
-                for worker in await tasks.reap(connection, now) & unit_of_work.wakeups.keys():
-                    unit_of_work.wakeups[worker].wake()
+                for step in await tasks.reap(connection, now):
+                    self.fulfilments.wakeup(step).wake()
                 await inbox.forget(connection, now - inbox.KEEP)
 
         await run_periodically(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.heartbeats)
+
+
+def _consuming(
+    running: Running, to: BatchDispatcher, read: Sequence[str], wants: Wants = everything
+) -> dict[str, Awaitable[None]]:
+    consumer = Consumer(running.settings.kafka, to.group, read)
+    return {loop_of(to.group): consumer.run(to.handle, running.stopping, running.heartbeats, wants)}
 
 
 def _name(loop: Loop) -> str:

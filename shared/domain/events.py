@@ -4,7 +4,6 @@ A compatible change keeps the type; an incompatible one adds a class with the ne
 event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Annotated, ClassVar, Literal, Protocol, Self, get_args
@@ -13,6 +12,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from uuid_utils.compat import uuid7
 
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.topics import Topic
 
@@ -22,6 +22,10 @@ SubjectRef = UUID
 
 UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
 """When an event occurs that is not published yet."""
+
+
+_IN_COMMON: dict[tuple[type, type], list[str]] = {}
+"""The fields of an event that a kind of request has too: looked up once."""
 
 
 class Concerned(Protocol):
@@ -53,32 +57,11 @@ class Event(BaseModel):
         It occurs when it is published: ``UnitOfWork.publish`` sets the instant.
         """
         known: dict[str, object] = {"occurred_at": UNPUBLISHED, "subject": request.subject_ref}
-        as_it_stands = {name: getattr(request, name) for name in cls.model_fields if hasattr(request, name)}
+        pair = (cls, type(request))
+        if pair not in _IN_COMMON:
+            _IN_COMMON[pair] = [name for name in cls.model_fields if hasattr(request, name)]
+        as_it_stands = {name: getattr(request, name) for name in _IN_COMMON[pair]}
         return cls.model_validate(known | as_it_stands | fields)
-
-
-class TaskReport(BaseModel):
-    """What one downstream did, in counts: never what it held.
-
-    ``not_searched``: why it, or a part of it, could not be searched for the subject. Without outcome and failure it was
-    not begun.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    task_id: UUID
-    system: str
-    operation: str
-    outcome: str | None
-    found: int = 0
-    changed: int = 0
-    remaining: int = 0
-    ground: str | None = None
-    until: date | None = None
-    failure: str | None = None
-    not_searched: str | None = None
-    by_category: Mapping[str, int] = {}
-    reference: str | None = None
 
 
 class RequestReceived(Event):

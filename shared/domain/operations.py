@@ -1,8 +1,11 @@
 """What a downstream is asked to do and what it answers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -21,9 +24,8 @@ class Operation(StrEnum):
     FLAG = "flag"
 
 
-ACCOMPANYING = frozenset({Operation.ESCALATE, Operation.FLAG})
-"""What goes along with a request and is no part of its answer: its failure stops nobody's request."""
-
+NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
+"""What only tells people of a request and is no part of its answer: its failure stops nobody's request."""
 
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
 """What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
@@ -63,6 +65,30 @@ class Change(BaseModel):
         default=None, description="the value to replace; needed where a system holds several, as of `phone`"
     )
     asserted: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+class TaskReport(BaseModel):
+    """What one downstream did, in counts: never what it held.
+
+    ``not_searched``: why it, or a part of it, could not be searched for the subject. Without outcome and failure it was
+    not begun.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    task_id: UUID
+    system: str
+    operation: str
+    outcome: str | None
+    found: int = 0
+    changed: int = 0
+    remaining: int = 0
+    ground: str | None = None
+    until: date | None = None
+    failure: str | None = None
+    not_searched: str | None = None
+    by_category: Mapping[str, int] = {}
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,8 @@ from uuid import UUID
 from pydantic import BaseModel, JsonValue
 
 from shared.domain.errors import Refused, Unavailable
-from shared.domain.events import TaskReport
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Unsearched
 
 
 @dataclass(frozen=True, slots=True)

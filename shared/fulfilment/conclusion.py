@@ -9,11 +9,12 @@ import orjson
 from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable
-from shared.domain.events import TaskReport
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import queue, store
+from shared.fulfilment import queue
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
+from shared.fulfilment.store import Conclude
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
@@ -29,12 +30,14 @@ class Conclusions:
         system: str,
         operation: Operation,
         unit_of_work: UnitOfWorkFactory,
-        conclude: Mapping[Operation, store.Conclude],
+        fulfilments: Fulfilments,
+        conclude: Mapping[Operation, Conclude],
         settings: WorkSettings,
     ) -> None:
         self._system = system
         self._operation = operation
         self._unit_of_work = unit_of_work
+        self._fulfilments = fulfilments
         self._conclude = conclude
         self._settings = settings
 
@@ -49,7 +52,7 @@ class Conclusions:
             for conclusion, _ in kept:
                 self._log_evidence(tx, conclusion)
             if ended := {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}:
-                await store.fan_in(tx, ended, self._conclude)
+                await self._fulfilments.fan_in(tx, ended, self._conclude)
         self._count((conclusion for conclusion, _ in kept), tx.now)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:

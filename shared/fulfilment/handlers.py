@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shared.domain.events import RequestExtended, RequestRedated, RequestWithdrawn, RetryDecided
 from shared.fulfilment import store as fulfilment
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWork
 
 # What a worker is concluding is locked already, and its fulfilment comes next: the same order here, or two such
@@ -26,9 +27,9 @@ WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
 """
 
 
-async def retry(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
+async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Go on with what is blocked: a person decided so, or more is known of the subject now."""
-    await fulfilment.retry(tx, [event.request_id for event in events])
+    await fulfilments.retry(tx, [event.request_id for event in events])
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.errors import DsrError
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.storage.postgres import Connection
 
 
@@ -36,7 +36,7 @@ SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
 FROM due, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.due_on,
-          f.request_id, f.subject_ref, f."right", f.details, f.traceparent
+          f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent
 """
 
 # A reply that came while the task was in hand has set its not_before: then it is due again at once.
@@ -75,6 +75,7 @@ class Claim:
     request_id: UUID
     subject_ref: UUID
     right: str
+    searches: bool
     details: Mapping[str, JsonValue]
     traceparent: str | None
 
@@ -127,7 +128,7 @@ async def save_progress(
         raise LeaseLost(message)
 
 
-async def hear_reply(
+async def store_reply(
     connection: Connection, system: str, task_id: UUID, progress: Mapping[str, JsonValue], now: datetime
 ) -> tuple[str, str] | None:
     """Adds what a team's own system answered to its task and makes it due at once; returns its (system, operation)."""

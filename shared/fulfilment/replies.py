@@ -6,6 +6,7 @@ from shared.domain import topics
 from shared.domain.records import Message
 from shared.downstreams.bus.messages import MalformedReply, parse_reply, progress_from_reply
 from shared.fulfilment import queue as tasks
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.dispatcher import BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -14,8 +15,9 @@ from shared.runtime.liveness import Heartbeats
 class Replies(BatchDispatcher):
     """Stores replies as progress of their tasks."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, heartbeats: Heartbeats) -> None:
+    def __init__(self, unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments, heartbeats: Heartbeats) -> None:
         super().__init__(unit_of_work, f"{unit_of_work.service}-replies", heartbeats)
+        self._fulfilments = fulfilments
 
     def describe(self, error: Exception) -> str:
         """For a malformed reply, which of its fields is wrong: its team must know."""
@@ -25,6 +27,6 @@ class Replies(BatchDispatcher):
         """Stores each reply; one to a task of another service, or that is done, has no effect."""
         for record in records:
             task_id, progress = progress_from_reply(parse_reply(record.value))
-            step = await tasks.hear_reply(tx.connection, topics.system_of(record.topic), task_id, progress, tx.now)
+            step = await tasks.store_reply(tx.connection, topics.system_of(record.topic), task_id, progress, tx.now)
             if step:
-                tx.wake(*step)
+                self._fulfilments.wake(tx, step)

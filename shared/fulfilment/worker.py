@@ -1,4 +1,4 @@
-"""A desk works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
+"""Works the tasks of one system and operation: claim, call the downstream, conclude; again while there are any.
 
 Whatever an adapter raises, the tasks it was called with have a result; an error that nobody foresaw fails its own task.
 """
@@ -18,9 +18,10 @@ from shared.domain.errors import KeyGone, Refused, Unavailable
 from shared.domain.operations import Operation, Unsearched
 from shared.downstreams.contract import Downstream, NotSearched, Result, Task
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
 from shared.fulfilment.conclusion import Conclusions
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim
+from shared.fulfilment.store import Conclude
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
@@ -46,7 +47,8 @@ class Worker:
         downstream: Downstream,
         operation: Operation,
         unit_of_work: UnitOfWorkFactory,
-        conclude: Mapping[Operation, fulfilment.Conclude],
+        fulfilments: Fulfilments,
+        conclude: Mapping[Operation, Conclude],
         settings: WorkSettings,
         tracing: telemetry.Tracing,
     ) -> None:
@@ -54,12 +56,12 @@ class Worker:
         self._operation = operation
         self._step = (downstream.name, operation.value)
         self._unit_of_work = unit_of_work
-        self._conclusions = Conclusions(downstream.name, operation, unit_of_work, conclude, settings)
+        self._conclusions = Conclusions(downstream.name, operation, unit_of_work, fulfilments, conclude, settings)
         self._settings = settings
         self._tracing = tracing
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._operate = downstream.operate(operation)
-        self._wakeup = unit_of_work.wakeups[self._step]
+        self._wakeup = fulfilments.wakeup(self._step)
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
 
@@ -100,7 +102,7 @@ class Worker:
         asked: list[Task] = []
         for claim in claims:
             subject = known.get(claim.subject_ref)
-            if _is_about_the_request(self._operation, claim):
+            if not claim.searches:
                 asked.append(self._task(claim, SubjectData()))
             elif subject is None:
                 results[claim.task_id] = KeyGone("the subject's key was shredded before this task was worked")
@@ -191,8 +193,3 @@ class Worker:
         finally:
             heart.cancel()
             await asyncio.wait([heart])
-
-
-def _is_about_the_request(operation: Operation, claim: Claim) -> bool:
-    """Whether nobody is to be searched for: a warning, or a flag that is found by the request and taken away."""
-    return operation is Operation.ESCALATE or (operation is Operation.FLAG and not claim.details.get("open"))

@@ -27,6 +27,11 @@ Wants = Callable[[Sequence[tuple[str, bytes | None]]], bool]
 """Whether a record with these headers is of interest; the others are passed over unread."""
 
 
+def everything(_headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Wants every record."""
+    return True
+
+
 class Consumer:
     """One member of a consumer group."""
 
@@ -36,7 +41,7 @@ class Consumer:
         self._topics = topics
 
     async def run(
-        self, handle: Handle, stopping: asyncio.Event, heartbeats: Heartbeats, wants: Wants = lambda _headers: True
+        self, handle: Handle, stopping: asyncio.Event, heartbeats: Heartbeats, wants: Wants = everything
     ) -> None:
         """Consumes what is wanted until told to stop; connects again whenever the broker was away."""
         while not stopping.is_set():

@@ -22,12 +22,12 @@ from shared.runtime.loops import retry_while_unavailable
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Sequence[Any], UnitOfWork], Awaitable[None]]
-"""Handles events of one type, in the order heard; no try, no log, no commit."""
+"""Handles events of one type, in the order of the bus; no try, no log, no commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which events a handler wants to hear."""
+    """Which events a handler is called for."""
 
     event: type[Event]
     handler: Handler

@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from shared.domain.clock import Clock
 from shared.domain.events import Event
-from shared.domain.operations import Operation, Stages
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
@@ -31,21 +30,17 @@ class UnitOfWork:
         self.service = factory.service
         self.now = factory.clock.now()
         self.vault = factory.vault
-        self.plans = factory.plans
         self.traces: dict[UUID, str | None] = {}
         self._relay = factory.relay_wakeup
-        self.woken: set[tuple[str, str]] = set()
         self._messages: list[Message] = []
         self._entries: list[evidence.Entry] = []
         self._afterwards: dict[Callable[[], None], None] = {}
 
-    def publish(self, event: Event, trace: str | None = None) -> None:
-        """Publishes once this transaction has committed, at whose instant the event occurred.
-
-        ``trace`` is the ``traceparent`` of a request that is not in hand.
-        """
-        event = event.model_copy(update={"occurred_at": self.now})
-        self.send(outbox.message(event, self.service, trace or self.traces.get(event.request_id)))
+    def publish(self, event: Event) -> None:
+        """Publishes once this transaction has committed, at whose instant the event occurred."""
+        if event.occurred_at != self.now:
+            event = event.model_copy(update={"occurred_at": self.now})
+        self.send(outbox.message(event, self.service, self.traces.get(event.request_id)))
 
     def send(self, message: Message) -> None:
         """Sends it to the broker once this transaction has committed."""
@@ -56,10 +51,6 @@ class UnitOfWork:
     ) -> None:
         """Adds to the evidence of the request; ``actor`` is the service unless a person or a key did it."""
         self._entries.append(evidence.Entry(request_id, actor or f"service:{self.service}", action, detail))
-
-    def wake(self, system: str, operation: str) -> None:
-        """Wakes whoever works these tasks, once this transaction has committed."""
-        self.woken.add((system, operation))
 
     def after_commit(self, do: Callable[[], None]) -> None:
         """Does it once this transaction has committed, and once however often it was asked for."""
@@ -76,18 +67,14 @@ class UnitOfWork:
 
 
 class UnitOfWorkFactory:
-    """Opens units of work for one service; wakes its relay and workers after those that gave them something to do."""
+    """Opens units of work for one service; wakes its relay after those that published."""
 
-    def __init__(
-        self, pool: asyncpg.Pool, service: ServiceName, clock: Clock, vault: Vault, plans: Mapping[Operation, Stages]
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, service: ServiceName, clock: Clock, vault: Vault) -> None:
         self.pool = pool
         self.service = service
         self.clock = clock
         self.vault = vault
-        self.plans = plans
         self.relay_wakeup = Wakeup()
-        self.wakeups: dict[tuple[str, str], Wakeup] = {}
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:
@@ -99,5 +86,3 @@ class UnitOfWorkFactory:
                 afterwards = await tx.flush()
             for do in afterwards:
                 do()
-            for worker in tx.woken & self.wakeups.keys():
-                self.wakeups[worker].wake()

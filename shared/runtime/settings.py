@@ -104,7 +104,11 @@ class PolicySettings(BaseSettings):
     )
 
     def read_time_limits(self) -> TimeLimitPolicy:
-        """The policy of time limits; raises ``Misconfigured`` and says what to change."""
+        """The policy of time limits.
+
+        Raises:
+            Misconfigured: the file cannot be used; says what to change.
+        """
         return read_policy(self.time_limits)
 
 

@@ -1,4 +1,4 @@
-"""What operators see besides metrics: traces, logs and the pulse of each loop; never personal data."""
+"""Traces and logs, never with personal data."""
 
 import logging
 import traceback

@@ -1,18 +1,16 @@
 """Erasure requests closed per second: three SQL stores, all five services, the broker and the database together."""
 
 import asyncio
-import secrets
 import time
 from statistics import median
 
 import asyncpg
 
-from deploy.local import postgres_databases as databases
 from tests.bench import naive_twin
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must, until
 from tests.fixtures import stores
-from tests.fixtures.stack import Stack, stack
+from tests.fixtures.stack import Stack
 from tests.fixtures.stores import Stores, Subject
 
 REQUESTS = 5_000
@@ -27,55 +25,31 @@ _PLAIN = {
 
 async def measure(ground: Ground) -> list[Row]:
     """Ours, the same deletes as plain SQL, and the naive twin, in turn."""
-    templates = await stores.seed(ground.platform, "seed", REQUESTS)
+    left = dict.fromkeys(stores.STORES, 0)
+    async with ground.seeded(REQUESTS) as seeded:
 
-    async def fresh() -> Stores:
-        name = f"run_{secrets.token_hex(3)}"
-        copied = await stores.copy(ground.platform, templates, name, ground.directory / "stores")
-        await ground.checkpoint()
-        return copied
+        async def ours() -> float:
+            async with ground.copied(seeded) as copied:
+                async with ground.services(copied) as running:
+                    seconds = await close_all(running, range(REQUESTS))
+                must("rows left", await copied.rows(), left)
+            return REQUESTS / seconds
 
-    async def ours() -> float:
-        copied = await fresh()
-        try:
-            async with stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
-                started = time.monotonic()
-                await running.submit([Subject(number).submission() for number in range(REQUESTS)])
-                closed = await running.all_closed(REQUESTS)
-                await verify(running, REQUESTS, len(stores.STORES))
-            must("rows left", await copied.rows(), dict.fromkeys(stores.STORES, 0))
-        finally:
-            await stores.drop(ground.platform, copied)
-        return REQUESTS / (closed - started)
+        async def plain() -> float:
+            async with ground.copied(seeded) as copied:
+                seconds = await plain_deletes(copied)
+                must("rows left", await copied.rows(), left)
+            return REQUESTS / seconds
 
-    async def plain() -> float:
-        copied = await fresh()
-        try:
-            seconds = await plain_deletes(copied)
-            must("rows left", await copied.rows(), dict.fromkeys(stores.STORES, 0))
-        finally:
-            await stores.drop(ground.platform, copied)
-        return REQUESTS / seconds
+        async def twin() -> float:
+            async with ground.copied(seeded) as copied, ground.database() as own:
+                before = await copied.rows()
+                seconds = await naive_twin.close_all(own, copied, TWIN_REQUESTS)
+                kept = {store: rows - rows * TWIN_REQUESTS // REQUESTS for store, rows in before.items()}
+                must("rows left", await copied.rows(), kept)
+            return TWIN_REQUESTS / seconds
 
-    async def twin() -> float:
-        copied = await fresh()
-        before = await copied.rows()
-        name = f"twin_{secrets.token_hex(3)}"
-        own = await databases.create(ground.platform.postgres_dsn, name)
-        try:
-            seconds = await naive_twin.close_all(own, copied, TWIN_REQUESTS)
-            gone = {store: rows * TWIN_REQUESTS // REQUESTS for store, rows in before.items()}
-            must("rows left", await copied.rows(), {store: before[store] - gone[store] for store in before})
-        finally:
-            await stores.drop(ground.platform, copied)
-            await databases.drop(ground.platform.postgres_dsn, name)
-        return TWIN_REQUESTS / seconds
-
-    try:
         figures = await ground.interleaved({"ours": ours, "plain SQL": plain, "naive twin": twin}, "requests/s")
-    finally:
-        for name in templates.values():
-            await databases.drop(ground.platform.postgres_dsn, name)
     naive = figures["naive twin"]
     more = {
         "naive": rounded(median(naive)),
@@ -88,12 +62,21 @@ async def measure(ground: Ground) -> list[Row]:
     return [row("closed_erasures_per_s", figures["ours"], figures["plain SQL"], "requests/s", what, **more)]
 
 
-async def verify(running: Stack, requests: int, systems: int) -> None:
+async def close_all(running: Stack, subjects: range) -> float:
+    """Seconds until their erasures are closed; voids the run if something is then not as it must be."""
+    started = time.monotonic()
+    await running.submit(subjects)
+    seconds = await running.all_closed(len(subjects)) - started
+    await verify(running, len(subjects))
+    return seconds
+
+
+async def verify(running: Stack, requests: int) -> None:
     """Voids the run unless every request is closed, evidenced once per system, and its subject's key shredded."""
     must("closed", await running.closed(), requests)
     effects = await running.effects()
     counted = ("requests", "closed once", "concluded once per store", "dead letters")
-    must("evidence", [effects[each] for each in counted], [requests, requests, requests * systems, 0])
+    must("evidence", [effects[each] for each in counted], [requests, requests, requests * len(stores.STORES), 0])
     await until(lambda: _shredded(running, requests), within=30, every=0.05)
     must("broken chains", await running.broken_chains(), [])
 

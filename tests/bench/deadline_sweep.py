@@ -1,6 +1,5 @@
 """The sweep over 1,000,000 open requests beside the same sweep over what is due alone; and events into the service."""
 
-import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,16 +9,15 @@ from pathlib import Path
 
 from uuid_utils.compat import uuid7
 
-from deploy.local import postgres_databases as databases
 from services.deadline import repository, transitions
 from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
 from services.deadline.sweep import Sweep, milestones
 from shared.domain.events import RequestReceived
 from shared.domain.operations import Operation, Stages, Step
-from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.storage import keyring
@@ -27,10 +25,13 @@ from shared.storage.postgres import PostgresSettings, connect_pool, migrate
 from shared.storage.vault import Vault
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
+from tests.fixtures.engine import SetClock
+from tests.fixtures.events import a
 
 OPEN, DUE, EVENTS, BATCH = 1_000_000, 10_000, 20_000, 1_000
 ARRIVED, DUE_ON = datetime(2026, 3, 5, 9, tzinfo=UTC), date(2026, 4, 4)
 _TICKETING: Stages = ((Step("ticketing", Operation.ESCALATE),),)
+FULFILMENTS = Fulfilments({Operation.ESCALATE: _TICKETING, Operation.FLAG: ()})
 _MILESTONES = 5
 
 # Everybody else arrived ten days later: open, and nothing of theirs has come.
@@ -42,16 +43,6 @@ SELECT gen_random_uuid(), subject_ref, "right", role, received_at, zones, calend
        next_milestone_at + interval '60 days'
 FROM (SELECT * FROM clock LIMIT 1) one, generate_series(1, $1)
 """
-
-
-class _At:
-    """A clock that stands."""
-
-    def __init__(self, at: datetime) -> None:
-        self.at = at
-
-    def now(self) -> datetime:
-        return self.at
 
 
 async def measure(ground: Ground) -> list[Row]:
@@ -70,25 +61,16 @@ async def measure(ground: Ground) -> list[Row]:
     )
     ours, limit = (seconds[arm] for arm in arms)
     what = f"the same sweep where the {DUE:,} that are due are all there is"
+    more = {
+        "due": DUE,
+        "milestones_per_s": rounded(DUE * _MILESTONES / min(ours)),
+        "memory_grown_mib": [rounded(each) for each in memory["a million open"]],
+        "memory_grown_mib_of_limit": [rounded(each) for each in memory["what is due alone"]],
+    }
+    copy = "COPY of the same rows without computing a date or putting anything on record"
     return [
-        row(
-            "deadline_sweep_1m_open",
-            ours,
-            limit,
-            "s",
-            what,
-            due=DUE,
-            milestones_per_s=rounded(DUE * _MILESTONES / min(ours)),
-            memory_grown_mib=[rounded(each) for each in memory["a million open"]],
-            memory_grown_mib_of_limit=[rounded(each) for each in memory["what is due alone"]],
-        ),
-        row(
-            "deadline_events_per_s",
-            events["through the handler"],
-            events["bare COPY"],
-            "events/s",
-            "COPY of the same rows without computing a date or putting anything on record",
-        ),
+        row("deadline_sweep_1m_open", ours, limit, "s", what, **more),
+        row("deadline_events_per_s", events["through the handler"], events["bare COPY"], "events/s", copy),
     ]
 
 
@@ -100,8 +82,8 @@ async def _swept(ground: Ground, count: int) -> tuple[float, float]:
             await harness.pool.execute(_FILL, count - DUE, timeout=600)
         await harness.pool.execute("VACUUM ANALYZE clock", timeout=600)
         await ground.checkpoint()
-        harness.clock = _At(ARRIVED + timedelta(days=50))
-        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH), Heartbeats())
+        harness.clock = SetClock(ARRIVED + timedelta(days=50))
+        sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH), FULFILMENTS, Heartbeats())
         before, started, told = _resident(), time.perf_counter(), 0
         while found := await sweep.tick(milestones):
             told += found
@@ -136,44 +118,28 @@ async def _copied(ground: Ground) -> float:
 
 
 async def _hear(harness: UnitOfWorkFactory, events: Sequence[RequestReceived]) -> None:
-    deadlines = Deadlines(read_policy())
+    deadlines = Deadlines(read_policy(), FULFILMENTS)
     for first in range(0, len(events), BATCH):
         async with harness.begin() as tx:
             await deadlines.received(events[first : first + BATCH], tx)
 
 
 def _arrivals(count: int) -> list[RequestReceived]:
+    zones = ("America/New_York", "Europe/Berlin")
     return [
-        RequestReceived(
-            request_id=uuid7(),
-            occurred_at=ARRIVED,
-            right=Right.ACCESS,
-            subject=uuid7(),
-            channel="api",
-            received_at=ARRIVED,
-            zones=("America/New_York", "Europe/Berlin"),
-            calendar="DE",
-            due_on=DUE_ON,
-        )
-        for _ in range(count)
+        a(RequestReceived, occurred_at=ARRIVED, received_at=ARRIVED, zones=zones, due_on=DUE_ON) for _ in range(count)
     ]
 
 
 @asynccontextmanager
 async def _office(ground: Ground) -> AsyncIterator[UnitOfWorkFactory]:
     """The deadline service's part of the engine over a database of its own."""
-    server, name = ground.platform.postgres_dsn, f"sweep_{secrets.token_hex(4)}"
-    dsn = await databases.create(server, name)
-    try:
+    ring = ground.directory / f"{uuid7().hex}.json"
+    keyring.create(ring)
+    async with ground.database() as dsn:
         await migrate(dsn)
-        wake = ground.directory / f"{name}.json"
-        wake.parent.mkdir(parents=True, exist_ok=True)
-        keyring.create(wake)
         async with await connect_pool(PostgresSettings(dsn=dsn, pool_size=2), ServiceName.DEADLINE) as pool:
-            plans = {Operation.ESCALATE: _TICKETING, Operation.FLAG: ()}
-            yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, _At(ARRIVED), Vault(keyring.load(wake)), plans)
-    finally:
-        await databases.drop(server, name)
+            yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, SetClock(ARRIVED), Vault(keyring.load(ring)))
 
 
 def _resident() -> float:

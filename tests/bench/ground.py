@@ -1,14 +1,19 @@
 """What every bench stands on: a real database server, a folder of its own, and how often to repeat."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import typer
 
+from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
+from tests.fixtures import stores
+from tests.fixtures.stack import Stack, stack
+from tests.fixtures.stores import CALLS_EACH, Stores
 
 
 class Void(Exception):
@@ -25,11 +30,35 @@ class Ground:
 
     async def checkpoint(self) -> None:
         """Puts what earlier runs have left in memory on disk, so that no run pays for another."""
-        connection = await asyncpg.connect(self.platform.postgres_dsn)
-        try:
-            await connection.execute("CHECKPOINT")
-        finally:
-            await connection.close()
+        await databases.fetch(self.platform.postgres_dsn, "CHECKPOINT")
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """The DSN of an empty database, until the block ends."""
+        name = f"bench_{secrets.token_hex(4)}"
+        yield await databases.create(self.platform.postgres_dsn, name)
+        await databases.drop(self.platform.postgres_dsn, name)
+
+    @asynccontextmanager
+    async def seeded(self, subjects: int, *, calls_each: int = CALLS_EACH) -> AsyncIterator[Stores]:
+        """The three stores with that many subjects, until the block ends."""
+        name, folder = f"seed_{secrets.token_hex(3)}", self.directory / "stores"
+        made = await stores.seed(self.platform, name, subjects, folder, calls_each=calls_each)
+        await self.checkpoint()
+        yield made
+        await stores.drop(self.platform, made)
+
+    @asynccontextmanager
+    async def copied(self, seeded: Stores) -> AsyncIterator[Stores]:
+        """Fresh copies of seeded stores, until the block ends."""
+        copied = await stores.copy(self.platform, seeded, f"run_{secrets.token_hex(3)}")
+        await self.checkpoint()
+        yield copied
+        await stores.drop(self.platform, copied)
+
+    def services(self, of: Stores, env: Mapping[str, str] = {}) -> AbstractAsyncContextManager[Stack]:
+        """All five services over these stores."""
+        return stack(self.platform, of, self.directory, env)
 
     def say(self, what: str) -> None:
         """A line of progress."""

@@ -1,6 +1,5 @@
 """How long one request takes from accepted to closed when there is nothing else to do: three SQL stores."""
 
-import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from tests.bench.closed_erasures import verify
 from tests.bench.figures import Row, rounded
 from tests.bench.ground import Ground, must, until
 from tests.fixtures import stores
-from tests.fixtures.stack import Stack, stack
+from tests.fixtures.stack import Stack
 from tests.fixtures.stores import Subject
 
 WARM_UP = 20
@@ -30,18 +29,14 @@ _WHAT = (
 async def measure(ground: Ground) -> list[Row]:
     """One request at a time, 200 of them; an onlooker reads the database until it sees the closure committed."""
     total = WARM_UP + REQUESTS
-    templates = await stores.seed(ground.platform, "idle", total)
-    copied = await stores.copy(ground.platform, templates, f"run_{secrets.token_hex(3)}", ground.directory / "stores")
-    await ground.checkpoint()
-    async with stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
+    async with ground.seeded(total) as seeded, ground.services(seeded) as running:
         seen = [await _close_one(running, number) for number in range(total)][WARM_UP:]
         own = await running.pool.fetch(
             "SELECT extract(epoch FROM closed_at - accepted_at)::float8 FROM intake.request ORDER BY accepted_at"
         )
         floor = COMMITS * await _commit_seconds(running) + TRIPS * await _trip_seconds(running)
-        await verify(running, total, len(stores.STORES))
-    must("rows left", await copied.rows(), dict.fromkeys(stores.STORES, 0))
-    await stores.drop(ground.platform, copied)
+        await verify(running, total)
+        must("rows left", await seeded.rows(), dict.fromkeys(stores.STORES, 0))
     stamped = [row[0] for row in own][WARM_UP:]
     ground.say(f"p50 {_percentile(seen, 50):.1f} ms, p99 {_percentile(seen, 99):.1f} ms, floor {floor * 1000:.1f} ms")
     return [_row(percent, seen, stamped, floor * 1000) for percent in (50, 99)]
@@ -104,12 +99,5 @@ async def _trip_seconds(running: Stack) -> float:
 async def _ends(bootstrap: str, topic: str) -> AsyncIterator[tuple[AIOKafkaProducer, AIOKafkaConsumer]]:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    await producer.start()
-    try:
-        await consumer.start()
-        try:
-            yield producer, consumer
-        finally:
-            await consumer.stop()
-    finally:
-        await producer.stop()
+    async with producer, consumer:
+        yield producer, consumer

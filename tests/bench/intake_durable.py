@@ -1,7 +1,6 @@
 """Requests accepted durably per second, beside a bare reply of the same framework, server and size."""
 
 import asyncio
-import secrets
 import sys
 from dataclasses import dataclass, field
 from statistics import median
@@ -14,8 +13,7 @@ from deploy.local.process import Child
 from shared.domain.topics import ServiceName
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
-from tests.fixtures import stores
-from tests.fixtures.stack import Stack, stack
+from tests.fixtures.stack import Stack
 
 CONNECTIONS = 64
 SECONDS = 5.0
@@ -49,10 +47,8 @@ class Loads:
 
 async def measure(ground: Ground) -> list[Row]:
     """Intake alone with its broker and its database, and the bare application, in turn; before it all five at once."""
-    templates = await stores.seed(ground.platform, "intake", 1)
-    copied = await stores.copy(ground.platform, templates, f"run_{secrets.token_hex(3)}", ground.directory / "stores")
     bare = {kind: _bare(kind, ground) for kind in ("declared", "unread")}
-    async with stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
+    async with ground.seeded(1) as seeded, ground.services(seeded) as running:
         loads = Loads(running.client.headers["Authorization"].removeprefix("Bearer "))
         intake = running.services.ports[ServiceName.INTAKE]
         with_all = await loads.on(intake)
@@ -72,7 +68,6 @@ async def measure(ground: Ground) -> list[Row]:
                 await asyncio.to_thread(child.stop)
         stored = await running.pool.fetchval("SELECT count(*) FROM intake.request")
         must("requests stored", stored, loads.created[intake])
-    await stores.drop(ground.platform, copied)
     what = "a FastAPI route with the same body and answer as its declared models, no database; one process each"
     more = {
         "with_all_five_at_work": rounded(with_all),

@@ -1,6 +1,5 @@
 """Memory of each service with 100,000 open requests, beside its memory with 1,000."""
 
-import secrets
 import socket
 import subprocess
 import time
@@ -14,8 +13,7 @@ from shared.domain.topics import ServiceName
 from tests.bench.figures import Row, rounded
 from tests.bench.ground import Ground, until
 from tests.fixtures import stores
-from tests.fixtures.stack import Stack, stack
-from tests.fixtures.stores import Subject
+from tests.fixtures.stack import Stack
 
 FEW, MANY, BATCH = 1_000, 100_000, 1_000
 _WITHIN = 600
@@ -23,16 +21,14 @@ _WITHIN = 600
 
 async def measure(ground: Ground) -> list[Row]:
     """The stores take connections and never answer, so every request stays open; the same processes throughout."""
-    templates = await stores.seed(ground.platform, "memory", 1)
-    copied = await stores.copy(ground.platform, templates, f"run_{secrets.token_hex(3)}", ground.directory / "stores")
     with _deaf() as address:
-        deaf = replace(copied, dsns=dict.fromkeys(copied.dsns, f"postgresql://nobody@{address}/store"))
-        async with stack(ground.platform, deaf.downstreams, deaf.env, ground.directory) as running:
-            few = await _with_backlog(ground, running, 0, FEW)
-            many = await _with_backlog(ground, running, FEW, MANY)
-            await running.submit([Subject(number).submission() for number in range(4 * BATCH)], batch=BATCH)
-            burst = _resident(running.services.children[ServiceName.INTAKE].pid)
-    await stores.drop(ground.platform, copied)
+        async with ground.seeded(1) as seeded:
+            deaf = replace(seeded, dsns=dict.fromkeys(seeded.dsns, f"postgresql://nobody@{address}/store"))
+            async with ground.services(deaf) as running:
+                few = await _with_backlog(ground, running, 0, FEW)
+                many = await _with_backlog(ground, running, FEW, MANY)
+                await running.submit(range(4 * BATCH), batch=BATCH)
+                burst = _resident(running.services.children[ServiceName.INTAKE].pid)
     ratios = {name: many[name] / few[name] for name in few}
     worst = max(ratios, key=ratios.__getitem__)
     more: dict[str, object] = {
@@ -59,7 +55,7 @@ async def _with_backlog(ground: Ground, running: Stack, already: int, total: int
     """
     started = time.monotonic()
     for first in range(already, total, BATCH):
-        await running.submit([Subject(number).submission() for number in range(first, first + BATCH)], batch=BATCH)
+        await running.submit(range(first, first + BATCH), batch=BATCH)
         if (first + BATCH) % 10_000 == 0:
             ground.say(f"{first + BATCH:,} accepted after {time.monotonic() - started:.0f} s")
     await until(lambda: _heard_by_all(running, total), _WITHIN, every=0.5)

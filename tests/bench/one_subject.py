@@ -1,10 +1,8 @@
 """One subject with 20,000 calls: the whole erase task, counting, noting and verifying, beside the plain statement."""
 
-import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -16,15 +14,10 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.sql import SqlAdapter, SqlSettings
-from tests.bench.closed_erasures import verify
+from tests.bench.closed_erasures import close_all
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
-from tests.fixtures import stores
-from tests.fixtures.stack import stack
 from tests.fixtures.stores import SINCE, Stores, Subject
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 CALLS = 20_000
 OTHERS = 1_000
@@ -47,41 +40,33 @@ async def measure(ground: Ground) -> list[Row]:
 
     Both have a warm connection: they have just erased somebody whom the store does not know.
     """
-    templates = await stores.seed(ground.platform, "one", OTHERS, calls_each=0)
-    calls = await asyncpg.connect(databases.named(ground.platform.postgres_dsn, templates["calls"]))
-    await calls.execute(_FILL)
-    await calls.execute("VACUUM ANALYZE")
-    await calls.close()
+    async with ground.seeded(OTHERS, calls_each=0) as seeded:
+        for statement in (_FILL, "VACUUM ANALYZE"):
+            await databases.fetch(seeded.dsns["calls"], statement)
 
-    @asynccontextmanager
-    async def fresh() -> "AsyncIterator[Stores]":
-        name = f"run_{secrets.token_hex(3)}"
-        copied = await stores.copy(ground.platform, templates, name, ground.directory / "stores")
-        await ground.checkpoint()
-        yield copied
-        must("rows left", (await copied.rows())["calls"], CALLS * (_EVERY - 1))
-        await stores.drop(ground.platform, copied)
+        @asynccontextmanager
+        async def fresh() -> AsyncIterator[Stores]:
+            async with ground.copied(seeded) as copied:
+                yield copied
+                must("rows left", await copied.count("calls"), CALLS * (_EVERY - 1))
 
-    async def ours() -> float:
-        async with fresh() as copied:
-            return await _by_adapter(ground, copied)
+        async def ours() -> float:
+            async with fresh() as copied:
+                return await _by_adapter(ground, copied)
 
-    async def plain() -> float:
-        async with fresh() as copied:
-            connection = await asyncpg.connect(copied.dsns["calls"])
-            await connection.execute(_PLAIN, _NOBODY.phone)
-            started = time.monotonic()
-            await connection.execute(_PLAIN, _SUBJECT.phone)
-            seconds = time.monotonic() - started
-            await connection.close()
-            return seconds
+        async def plain() -> float:
+            async with fresh() as copied:
+                connection = await asyncpg.connect(copied.dsns["calls"])
+                await connection.execute(_PLAIN, _NOBODY.phone)
+                started = time.monotonic()
+                await connection.execute(_PLAIN, _SUBJECT.phone)
+                seconds = time.monotonic() - started
+                await connection.close()
+                return seconds
 
-    figures = await ground.interleaved({"ours": ours, "plain SQL": plain}, "s", times=2)
-    async with fresh() as copied, stack(ground.platform, copied.downstreams, copied.env, ground.directory) as running:
-        started = time.monotonic()
-        await running.submit([_SUBJECT.submission()])
-        whole = await running.all_closed(1) - started
-        await verify(running, 1, len(stores.STORES))
+        figures = await ground.interleaved({"ours": ours, "plain SQL": plain}, "s", times=2)
+        async with fresh() as copied, ground.services(copied) as running:
+            whole = await close_all(running, range(OTHERS, OTHERS + 1))
     what = f"{_PLAIN} on an identical copy, committed"
     more = {"accepted_to_closed_s": rounded(whole), "calls": CALLS, "table_rows": CALLS * _EVERY}
     return [row("one_subject_20000_calls", figures["ours"], figures["plain SQL"], "s", what, **more)]
@@ -89,7 +74,7 @@ async def measure(ground: Ground) -> list[Row]:
 
 async def _by_adapter(ground: Ground, copied: Stores) -> float:
     """Seconds of the erase task as the desk calls it; its notes are as durable as the desk's."""
-    dataset = str(ground.directory / "stores" / "calls.toml")
+    dataset = str(copied.downstreams.with_name("calls.toml"))
     own = await asyncpg.connect(ground.platform.postgres_dsn)
     await own.execute("CREATE TABLE IF NOT EXISTS noted (task_id uuid PRIMARY KEY, progress text NOT NULL)")
 
@@ -97,12 +82,8 @@ async def _by_adapter(ground: Ground, copied: Stores) -> float:
         rows = [(task_id, orjson.dumps(noted).decode()) for task_id, noted in progress.items()]
         await own.executemany("INSERT INTO noted VALUES ($1, $2)", rows)
 
-    nobody, task = (
-        Task(
-            uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (Identity(IdentityType.PHONE, who.phone, SINCE, None),)
-        )
-        for who in (_NOBODY, _SUBJECT)
-    )
+    numbers = [Identity(IdentityType.PHONE, who.phone, SINCE, None) for who in (_NOBODY, _SUBJECT)]
+    nobody, task = (Task(uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (number,)) for number in numbers)
     settings = SqlSettings(dsn_env=_DSN, dataset=dataset)
     adapter = SqlAdapter("calls", settings, environment={_DSN: copied.dsns["calls"]})
     try:

@@ -10,18 +10,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
 import httpx
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from deploy.local.platform import Platform
+from deploy.local import postgres_databases as databases
 from deploy.local.process import Child
 from shared.domain import topics
 from shared.domain.topics import ServiceName
-from tests.fixtures import stores
-from tests.fixtures.stack import Stack, stack
-from tests.fixtures.stores import CALLS_EACH, TICKETS_EACH, Subject
+from tests.fixtures.stack import Stack, once_each, stack_alone
+from tests.fixtures.stores import Subject
 
 SUBJECTS = 1_500
 CLIENTS = 6
@@ -134,13 +132,8 @@ async def crowd(door: Door) -> AsyncIterator[Crowd]:
 
 async def expand(dsn: str) -> None:
     """Migrates the database for the new version, one table at a time, while the old one is at work."""
-    owner = await asyncpg.connect(dsn)
-    try:
-        statements = await owner.fetch(EXPAND, [*ServiceName, "vault", "evidence"])
-        for (statement,) in statements:
-            await owner.execute(statement)
-    finally:
-        await owner.close()
+    for (statement,) in await databases.fetch(dsn, EXPAND, [*ServiceName, "vault", "evidence"]):
+        await databases.fetch(dsn, statement)
 
 
 async def dead_letters(bootstrap: str) -> int:
@@ -168,13 +161,9 @@ async def roll(running: Stack, door: Door, people: Crowd, new: Sequence[tuple[Se
 async def test_a_roll_of_all_five_under_load_loses_nothing_doubles_nothing_and_answers_everybody(
     run_folder: Path,
 ) -> None:
-    directory = run_folder / "roll"
     async with AsyncExitStack() as stacked:
-        platform = stacked.enter_context(Platform(directory / "platform"))
-        seeded = await stores.seed(platform, "seed", SUBJECTS)
-        copied = await stores.copy(platform, seeded, "run", directory / "stores")
-        env = {**copied.env, "DSR_HTTP_LINGER_SECONDS": LINGER}
-        running = await stacked.enter_async_context(stack(platform, copied.downstreams, env, directory))
+        alone = stack_alone(run_folder / "roll", SUBJECTS, env={"DSR_HTTP_LINGER_SECONDS": LINGER})
+        running = await stacked.enter_async_context(alone)
         door = Door({"Authorization": running.client.headers["Authorization"]})
         door.let_in(running.services.url)
         new = [(name, *running.services.instance(name, "next")) for name in ServiceName]
@@ -197,15 +186,7 @@ async def test_a_roll_of_all_five_under_load_loses_nothing_doubles_nothing_and_a
         assert ends == [0] * len(ServiceName)
         assert door.broken == []
         assert set(door.answers) == {200, 201}
-        assert await running.effects() == {
-            "requests": total,
-            "closed once": total,
-            "concluded once per store": 3 * erased,
-            "erased customers": erased,
-            "erased calls": erased * CALLS_EACH,
-            "erased tickets": erased * TICKETS_EACH,
-            "dead letters": 0,
-        }
+        assert await running.effects() == once_each(total, erased)
         assert await dead_letters(running.kafka.bootstrap) == 0
         assert await running.broken_chains() == []
         for client in [*door.clients.values(), *door.retired]:

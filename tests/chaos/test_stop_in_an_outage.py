@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.platform import Platform
-from tests.fixtures import stores
-from tests.fixtures.stack import stack
-from tests.fixtures.stores import Subject
+from tests.fixtures.stack import stack_alone
 
 BURST = 40
 
@@ -18,23 +15,19 @@ BURST = 40
 async def test_every_service_ends_in_order_while_a_server_is_away_and_all_close_afterwards(
     away: str, run_folder: Path
 ) -> None:
-    directory = run_folder / f"stop-without-{away}"
-    with Platform(directory / "platform") as platform:
-        seeded = await stores.seed(platform, "seed", BURST)
-        copied = await stores.copy(platform, seeded, "run", directory / "stores")
-        env = {**copied.env, "DSR_PROCESS_DRAIN_SECONDS": "3", "DSR_PROCESS_OUTBOX_SECONDS": "3"}
-        async with stack(platform, copied.downstreams, env, directory) as running:
-            await running.submit([Subject(number).submission() for number in range(BURST)], batch=10)
-            server = running.postgres if away == "database" else running.kafka
-            await asyncio.to_thread(server.stop)
-            children = running.services.children
-            for child in children.values():
-                child.signal(signal.SIGTERM)
-            ends = {name: await asyncio.to_thread(child.wait, 90) for name, child in children.items()}
-            await asyncio.to_thread(server.start)
-            await asyncio.to_thread(running.services.start_prepared)
-            await running.all_closed(BURST, within=90)
-            effects = await running.effects()
+    env = {"DSR_PROCESS_DRAIN_SECONDS": "3", "DSR_PROCESS_OUTBOX_SECONDS": "3"}
+    async with stack_alone(run_folder / f"stop-without-{away}", BURST, env=env) as running:
+        await running.submit(range(BURST), batch=10)
+        server = running.postgres if away == "database" else running.kafka
+        await asyncio.to_thread(server.stop)
+        children = running.services.children
+        for child in children.values():
+            child.signal(signal.SIGTERM)
+        ends = {name: await asyncio.to_thread(child.wait, 90) for name, child in children.items()}
+        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(running.services.start_prepared)
+        await running.all_closed(BURST, within=90)
+        effects = await running.effects()
 
     assert ends == dict.fromkeys(children, 0)
     assert (effects["requests"], effects["closed once"], effects["erased customers"]) == (BURST, BURST, BURST)

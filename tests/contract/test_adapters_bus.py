@@ -12,11 +12,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from pydantic import JsonValue
 
 from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.downstreams.bus.adapter import BusSettings
 from shared.downstreams.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
-from shared.downstreams.contract import Pending, Receipt
+from shared.downstreams.contract import NotSearched, Pending, Receipt
 from shared.messaging.producer import BusAway
 from tests.contract.adapter_stands import BusStand, Engine, FixedClock, erasure_of
 from tests.fakes.bus_responder import Billing
@@ -141,13 +141,7 @@ async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day(silent:
     silent.answer(outcome="located", found=2, remaining=2)
     silent.hear(engine.progress)
     kept = Receipt(
-        task.task_id,
-        TaskOutcome.RETAINED,
-        found=5,
-        changed=3,
-        remaining=2,
-        ground="tax_law",
-        until=date(2033, 1, 1),
+        task.task_id, TaskOutcome.RETAINED, found=5, changed=3, remaining=2, ground="tax_law", until=date(2033, 1, 1)
     )
     assert await engine.once([task]) == [kept]
 
@@ -162,6 +156,14 @@ async def test_more_than_the_team_said_it_keeps_is_residue(silent: Silent) -> No
     silent.hear(engine.progress)
     [result] = await engine.once([task])
     assert isinstance(result, ResidueFound)
+
+
+async def test_a_team_that_cannot_search_by_what_it_is_given_has_found_nothing_out(silent: Silent) -> None:
+    engine, task = Engine(silent), erasure_of(silent, ADA)
+    await engine.once([task])
+    silent.answer(outcome="not_searched", reason="number_without_period")
+    silent.hear(engine.progress)
+    assert await engine.once([task]) == [NotSearched(task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)]
 
 
 async def test_a_team_that_refuses_is_asked_anew_when_a_person_says_so(silent: Silent) -> None:
@@ -238,6 +240,7 @@ def test_a_good_reply_becomes_progress_of_its_task() -> None:
         ({"outcome": "no_match"}, "no_match says that nothing was found"),
         ({"outcome": "retained"}, "retained needs a ground"),
         ({"outcome": "refused"}, "refused needs a reason"),
+        ({"outcome": "not_searched", "found": 0, "changed": 0, "reason": "no_time"}, "not_searched needs counts"),
         ({"outcome": "located"}, "located does not answer erase"),
         ({"outcome": "done"}, "outcome: "),
         ({"operation": "export"}, "operation: "),

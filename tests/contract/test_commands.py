@@ -39,9 +39,7 @@ def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/k8s/**/*.yaml")]
     groups = {command.partition(" ")[0] for command in known if " " in command}
     for page in pages:
-        for first, second in re.findall(
-            r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+)(?: ([a-z-]+))?", page.read_text(), re.MULTILINE
-        ):
+        for first, second in NAMED.findall(page.read_text()):
             assert (f"{first} {second}" if first in groups else first) in known, f"{page.name}: dsr {first} {second}"
 
 

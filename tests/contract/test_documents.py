@@ -1,14 +1,18 @@
 """The published contracts say what the code does, are valid, and point at nothing that is not there."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.applications import Starlette
 
 from docs import generate
+from services.intake.api import app
 from services.intake.schemas import Submission
 from shared.domain.events import EVENT_TYPES
 from shared.domain.rights import Right
@@ -63,6 +67,16 @@ def test_the_api_document_shows_a_submission_for_each_right_and_what_a_replay_ge
     described = json.dumps(api["components"]["schemas"])
     for what in ("`L3`: a person", "Numbers change hands", "`address.postal_code`"):
         assert what in described
+
+
+async def test_the_page_about_the_api_loads_nothing_from_elsewhere() -> None:
+    pages = Starlette(routes=app.documentation(app.describe()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(pages), base_url="http://intake") as client:
+        page = (await client.get("/docs")).raise_for_status().text
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(loaded) == 3
+        assert "//" not in page
+        assert all([(await client.get(f"/{each}")).raise_for_status().content for each in loaded])
 
 
 @pytest.mark.parametrize("document", ["bus", "api"])

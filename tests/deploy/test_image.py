@@ -35,15 +35,14 @@ def image(run_folder: Path) -> Image:
 def services(platform: Platform, image: Image) -> Iterator[Services]:
     """All five services, each from the image, ready."""
     dsn = platform.database("image")
-    seeded = databases.wait_for(stores.seed(platform, "image_seed", subjects=1))
-    copied = databases.wait_for(stores.copy(platform, seeded, "image", image.settings))
-    services = Services(image.settings, Servers(dsn, platform.kafka_bootstrap), copied.downstreams, copied.env)
+    seeded = databases.wait_for(stores.seed(platform, "image", 1, image.settings))
+    services = Services(image.settings, Servers(dsn, platform.kafka_bootstrap), seeded.downstreams, seeded.env)
     services.prepare()
     services.keyring.chmod(0o644)  # for the numeric user
     inside = {
         **services.env,
         "DSR_VAULT_KEYRING": f"{SETTINGS}/{services.keyring.name}",
-        "DSR_WORK_DOWNSTREAMS": f"{SETTINGS}/{copied.downstreams.name}",
+        "DSR_WORK_DOWNSTREAMS": f"{SETTINGS}/{seeded.downstreams.name}",
     }
     for name, child in services.children.items():
         environment = {**inside, "DSR_HTTP_PORT": str(services.ports[name])}
@@ -139,11 +138,7 @@ def test_it_holds_the_packages_of_its_lock_and_no_others(image: Image) -> None:
 def test_its_labels_say_what_it_is(image: Image) -> None:
     assert {
         name.removeprefix("org.opencontainers.image."): value for name, value in image.config["Labels"].items()
-    }.items() >= {
-        "title": "Data subject requests",
-        "version": "1.2.3",
-        "revision": "0123abc",
-    }.items()
+    }.items() >= {"title": "Data subject requests", "version": "1.2.3", "revision": "0123abc"}.items()
 
 
 def test_its_user_is_a_number_that_a_cluster_can_check(image: Image) -> None:

@@ -110,8 +110,7 @@ async def test_a_query_with_an_error_is_noticed(prometheus: Prometheus) -> None:
 
 async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prometheus) -> None:
     """But for those that other tests bring about on purpose."""
-    async with live.api() as client:
-        await client.follow(await client.submit(live.somebody().submission("access")), "closed")
+    await live.closed(live.somebody().submission("access"))
     firing = await asyncio.to_thread(
         prometheus.query, 'ALERTS{alertstate="firing",alertname!~"DsrTaskFailed|DsrDeadLetter|DsrOverdue"}'
     )

@@ -1,18 +1,17 @@
 """What is seen of requests from outside: the page of one request, and figures that name nobody."""
 
-import asyncio
 import json
 import re
 import secrets
 from string import Template
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
 import httpx
 
 from deploy.local import postgres_databases as databases
 from shared.domain.topics import ServiceName
-from tests.fixtures.live import PATIENCE, Live
+from tests.fixtures.live import Live, eventually
 from tests.fixtures.observation import DASHBOARDS, asked
 
 LABELS = {
@@ -27,13 +26,11 @@ PEOPLE = ("dsr_request", "dsr_processor")
 
 
 async def test_the_timeline_of_one_request_is_read_out_of_the_evidence(live: Live) -> None:
-    async with live.api() as client:
-        request_id = await client.submit(live.somebody().submission("access"))
-        await client.follow(request_id, "closed")
+    request_id = (await live.closed(live.somebody().submission("access")))["request_id"]
     queries = [each for each in asked() if each.source == "postgres"]
     assert queries
     for each in queries:
-        assert await found(live.dsn, each.query.replace("${request_id:sqlstring}", f"'{request_id}'")), each.panel
+        assert await found(live.dsn, each.query, request_id), each.panel
 
 
 async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and_its_trace(live: Live) -> None:
@@ -45,7 +42,7 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
         answer = await client.post("/v1/requests", json=live.somebody().submission("access"), headers=traced)
         request_id = answer.json()["request_id"]
         await client.follow(request_id, "closed")
-        ((known,),) = await found(live.dsn, trace_query.replace("${request_id:sqlstring}", f"'{request_id}'"))
+        ((known,),) = await found(live.dsn, trace_query, request_id)
         filled = {"request_id": request_id, "trace_id": known, "intake": live.services.url, "tracing": "http://tracing"}
         links = {link["title"]: Template(link["url"]).substitute(filled) for link in page["links"]}
         ours = [await officer.get(url) for url in links.values() if url.startswith(live.services.url)]
@@ -60,8 +57,8 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
 
 
 async def test_only_the_privacy_team_sees_how_many_exactly(live: Live) -> None:
-    async with httpx.AsyncClient(timeout=10) as client, live.api() as api:
-        await api.follow(await api.submit(live.somebody().submission("access")), "closed")
+    await live.closed(live.somebody().submission("access"))
+    async with httpx.AsyncClient(timeout=10) as client:
         url = live.services.url_of(ServiceName.INTAKE)
         nobody = await client.get(f"{url}/metrics/privacy")
         wrong = await client.get(f"{url}/metrics/privacy", headers={"Authorization": "Bearer guessed"})
@@ -75,8 +72,7 @@ async def test_only_the_privacy_team_sees_how_many_exactly(live: Live) -> None:
 
 
 async def test_no_label_says_who_and_no_label_grows_without_end(live: Live) -> None:
-    async with live.api() as client:
-        await client.follow(await client.submit(live.somebody().submission("access")), "closed")
+    await live.closed(live.somebody().submission("access"))
     token = {"Authorization": f"Bearer {live.services.metrics_token}"}
     async with httpx.AsyncClient(timeout=10, headers=token) as client:
         for name in ServiceName:
@@ -87,13 +83,9 @@ async def test_no_label_says_who_and_no_label_grows_without_end(live: Live) -> N
             assert len(lines) < 2_000
 
 
-async def found(dsn: str, query: str) -> list[asyncpg.Record]:
+async def found(dsn: str, query: str, request_id: str) -> Any:
     """The rows, once there are some: a request may be closed before the deadline service has heard of it."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if rows := await databases.fetch(dsn, query):
-                return rows
-            await asyncio.sleep(0.05)  # another service's table tells nobody
+    return await eventually(lambda: databases.fetch(dsn, query.replace("${request_id:sqlstring}", f"'{request_id}'")))
 
 
 def people(exposition: str) -> list[float]:

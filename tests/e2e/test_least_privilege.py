@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer
 
@@ -26,6 +26,7 @@ from shared.storage import grants, keyring
 from shared.storage.postgres import migrate
 from tests.fixtures import stores
 from tests.fixtures.guarded import Guarded, guarded_broker
+from tests.fixtures.live import LONG_AGO
 from tests.fixtures.stores import Subject
 
 TEAM = "billing"
@@ -55,9 +56,8 @@ class Confined:
 def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
     folder = run_folder / "confined"
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "confined"))
-    seeded = databases.wait_for(stores.seed(platform, "confined_seed", len(SUBMISSIONS) + 1))
-    copied = databases.wait_for(stores.copy(platform, seeded, "confined", folder / "stores"))
-    with copied.downstreams.open("a") as file:
+    seeded = databases.wait_for(stores.seed(platform, "confined", len(SUBMISSIONS) + 1, folder / "stores"))
+    with seeded.downstreams.open("a") as file:
         file.write(DECLARED)
     passwords = {service: secrets.token_hex(8) for service in ServiceName}
     with guarded_broker(folder / "kafka", [TEAM]) as broker:
@@ -69,7 +69,7 @@ def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
             for service in ServiceName
         }
         servers = Servers(dsn, broker.bootstrap)
-        services = Services(folder / "services", servers, copied.downstreams, copied.env, [TEAM], env_of)
+        services = Services(folder / "services", servers, seeded.downstreams, seeded.env, [TEAM], env_of)
         services.directory.mkdir(parents=True)
         keyring.create(services.keyring)
         databases.wait_for(make_roles(dsn, passwords))
@@ -89,30 +89,22 @@ def as_role(dsn: str, role: str, password: str) -> str:
 
 
 async def make_roles(dsn: str, passwords: dict[ServiceName, str]) -> None:
-    owner = await asyncpg.connect(dsn)
     for service, password in passwords.items():
-        await owner.execute(f"CREATE ROLE {grants.role(service)} LOGIN PASSWORD '{password}'")
-    await owner.close()
+        await databases.fetch(dsn, f"CREATE ROLE {grants.role(service)} LOGIN PASSWORD '{password}'")
 
 
 async def drop_roles(dsn: str, passwords: dict[ServiceName, str]) -> None:
-    owner = await asyncpg.connect(dsn)
     for service in passwords:
-        await owner.execute(f"DROP OWNED BY {grants.role(service)}")
-        await owner.execute(f"DROP ROLE {grants.role(service)}")
-    await owner.close()
+        await databases.fetch(dsn, f"DROP OWNED BY {grants.role(service)}")
+        await databases.fetch(dsn, f"DROP ROLE {grants.role(service)}")
 
 
 @asynccontextmanager
 async def team(broker: Guarded) -> AsyncIterator[None]:
     """A team with its own user that hears its tasks and answers that it knows nobody."""
     settings = broker.as_user(f"dsr-team-{TEAM}")
-    consumer = AIOKafkaConsumer(
-        topics.tasks(TEAM),
-        group_id=f"team-{TEAM}",
-        auto_offset_reset="earliest",
-        **settings.client(),
-    )
+    reading: Any = {"group_id": f"team-{TEAM}", "auto_offset_reset": "earliest", **settings.client()}
+    consumer = AIOKafkaConsumer(topics.tasks(TEAM), **reading)
     producer = KafkaProducer(settings)
 
     async def answer() -> None:
@@ -148,7 +140,7 @@ async def test_every_right_is_fulfilled_with_no_more_rights_than_the_manifests_g
 
 async def test_a_request_that_comes_near_its_end_is_warned_of_with_these_rights(confined: Confined) -> None:
     services = confined.services
-    late = {**Subject(len(SUBMISSIONS)).submission("access"), "assurance": None, "received_at": "2026-01-05T10:00:00Z"}
+    late = Subject(len(SUBMISSIONS)).submission("access", assurance=None, received_at=LONG_AGO)
     async with DsrClient(services.url, services.key("channel")) as client:
         request_id = await client.submit(late)
         view = await client.follow(request_id, lambda view: view["warning"] == "overdue_statutory")
@@ -156,12 +148,9 @@ async def test_a_request_that_comes_near_its_end_is_warned_of_with_these_rights(
 
 
 async def test_each_service_is_connected_as_itself_and_as_nobody_else(confined: Confined) -> None:
-    owner = await asyncpg.connect(confined.owner_dsn)
-    try:
-        rows = await owner.fetch(
-            "SELECT DISTINCT application_name, usename FROM pg_stat_activity"
-            " WHERE datname = current_database() AND application_name LIKE 'dsr-%'"
-        )
-    finally:
-        await owner.close()
+    rows = await databases.fetch(
+        confined.owner_dsn,
+        "SELECT DISTINCT application_name, usename FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name LIKE 'dsr-%'",
+    )
     assert {tuple(row) for row in rows} == {(f"dsr-{service}", grants.role(service)) for service in ServiceName}

@@ -1,8 +1,6 @@
 """What people do with a request after it was submitted."""
 
-import asyncpg
-
-from tests.fixtures.live import Live
+from tests.fixtures.live import Live, move
 
 
 async def test_a_request_waits_until_its_requester_is_identified_and_then_runs(live: Live) -> None:
@@ -32,42 +30,31 @@ async def test_a_request_that_is_withdrawn_before_it_began_touches_nothing(live:
 
     assert (withdrawn.status_code, view["outcome"]) == (200, "withdrawn")
     assert twice.status_code == 409
-    assert await live.count("calls", "caller = $1", subject.phone) == 50
+    assert await live.stores.count("calls", "caller = $1", subject.phone) == 50
 
 
 async def test_a_store_that_lost_a_table_stops_the_request_until_a_person_decides(live: Live) -> None:
     subject = live.somebody()
-    connection = await asyncpg.connect(live.stores.dsns["tickets"])
     async with live.api() as client, live.api(live.privacy) as officer:
-        await connection.execute("ALTER TABLE ticket RENAME TO ticket_elsewhere")
-        try:
+        async with live.lost("tickets"):
             request_id = await client.submit(subject.submission())
             blocked = await client.follow(request_id, "awaiting_decision")
-        finally:
-            await connection.execute("ALTER TABLE ticket_elsewhere RENAME TO ticket")
-            await connection.close()
-        decided = await officer.post(f"/v1/requests/{request_id}/decision", json={"decision": "retry"})
+        decided = await move(officer, request_id, "decision", decision="retry")
         closed = await client.follow(request_id, "closed")
 
     failures = {task["system"]: task.get("failure") for task in blocked["tasks"]}
     assert failures == {"customers": None, "calls": None, "tickets": "table_missing"}
-    assert decided.json()["state"] == "in_progress"
+    assert decided["state"] == "in_progress"
     assert closed["outcome"] == "fulfilled"
-    assert await live.count("tickets", "requester = $1", subject.email) == 0
+    assert await live.stores.count("tickets", "requester = $1", subject.email) == 0
 
 
 async def test_a_person_may_close_what_cannot_be_done_as_partially_fulfilled(live: Live) -> None:
-    subject = live.somebody()
-    connection = await asyncpg.connect(live.stores.dsns["customers"])
     async with live.api() as client, live.api(live.privacy) as officer:
-        await connection.execute("ALTER TABLE customer RENAME TO customer_elsewhere")
-        try:
-            request_id = await client.submit(subject.submission())
+        async with live.lost("customers"):
+            request_id = await client.submit(live.somebody().submission())
             await client.follow(request_id, "awaiting_decision")
-        finally:
-            await connection.execute("ALTER TABLE customer_elsewhere RENAME TO customer")
-            await connection.close()
-        await officer.post(f"/v1/requests/{request_id}/decision", json={"decision": "close_partially"})
+        await move(officer, request_id, "decision", decision="close_partially")
         view = await client.follow(request_id, "closed")
 
     assert view["outcome"] == "partially_fulfilled"

@@ -6,36 +6,25 @@ from pathlib import Path
 
 import httpx
 
-from deploy.local.platform import Platform
 from shared.domain.topics import ServiceName
 from tests.fakes.collector import collecting
-from tests.fixtures import stores
-from tests.fixtures.live import Live
-from tests.fixtures.stack import stack
+from tests.fixtures.live import PATIENCE, Live
+from tests.fixtures.stack import stack_alone
 from tests.fixtures.stores import Subject
-
-PATIENCE = 60
 
 
 async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(run_folder: Path) -> None:
     trace_id = secrets.token_hex(16)
-    with collecting() as collector, Platform(run_folder / "trace" / "platform") as platform:
-        seeded = await stores.seed(platform, "seed", 1)
-        copied = await stores.copy(platform, seeded, "run", run_folder / "trace" / "stores")
+    with collecting() as collector:
         env = {"DSR_TELEMETRY_OTLP_ENDPOINT": collector.url, "DSR_TELEMETRY_SAMPLE_RATIO": "1"}
-        async with stack(platform, copied.downstreams, {**copied.env, **env}, run_folder / "trace") as running:
+        async with stack_alone(run_folder / "trace", 1, env=env) as running:
             headers = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
             answer = await running.client.post("/v1/requests", json=Subject(0).submission(), headers=headers)
             assert answer.status_code == 201
             await running.all_closed(1)
             wanted = {
-                ("dsr-intake", "submit"),
-                ("dsr-erasure", "handle"),
-                ("dsr-erasure", "erase calls"),
-                ("dsr-erasure", "erase customers"),
-                ("dsr-erasure", "erase tickets"),
-                ("dsr-intake", "handle"),
-                ("dsr-deadline", "handle"),
+                *(("dsr-intake", "submit"), ("dsr-intake", "handle"), ("dsr-deadline", "handle")),
+                *(("dsr-erasure", name) for name in ("handle", "erase calls", "erase customers", "erase tickets")),
             }
             seen = await asyncio.to_thread(collector.wait_for, wanted, trace_id, PATIENCE)
 
@@ -43,26 +32,16 @@ async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(
 
 
 async def test_readiness_goes_with_the_broker_or_the_database_and_liveness_stays(run_folder: Path) -> None:
-    with Platform(run_folder / "probes" / "platform") as platform:
-        seeded = await stores.seed(platform, "seed", 1)
-        copied = await stores.copy(platform, seeded, "run", run_folder / "probes" / "stores")
-        async with stack(platform, copied.downstreams, copied.env, run_folder / "probes") as running:
-            urls = [running.services.url_of(name) for name in ServiceName]
-
-            await asyncio.to_thread(running.kafka.stop)
+    async with stack_alone(run_folder / "probes", 1) as running:
+        urls = [running.services.url_of(name) for name in ServiceName]
+        for server in (running.kafka, running.postgres):
+            await asyncio.to_thread(server.stop)
             assert await _all(urls, "/readyz", 503)
             assert await _all(urls, "/healthz", 200)
-            await asyncio.to_thread(running.kafka.start)
+            await asyncio.to_thread(server.start)
             assert await _all(urls, "/readyz", 200)
-
-            await asyncio.to_thread(running.postgres.stop)
-            assert await _all(urls, "/readyz", 503)
-            assert await _all(urls, "/healthz", 200)
-            await asyncio.to_thread(running.postgres.start)
-            assert await _all(urls, "/readyz", 200)
-
-            await running.submit([Subject(0).submission()])
-            await running.all_closed(1)
+        await running.submit(range(1))
+        await running.all_closed(1)
 
 
 async def test_every_service_tells_prometheus_what_it_does(live: Live) -> None:

@@ -3,19 +3,18 @@
 import asyncio
 import secrets
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 
+from deploy.demo.client import DsrClient
 from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
@@ -25,8 +24,8 @@ from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
 from shared.storage import certificate
 from tests.fakes.bus_responder import Billing
+from tests.fixtures.live import recorded
 
-PATIENCE = 40
 DOWNSTREAMS = """
 [mailing]
 adapter = "opendsr"
@@ -44,11 +43,11 @@ ask_again_s = 1
 class Company:
     """Intake, erasure and deadline, a mailing system and a billing team, each a process of its own."""
 
-    intake: httpx.AsyncClient
+    intake: DsrClient
     mailing: str
     billing: Child
     store: Path
-    database: asyncpg.Connection
+    dsn: str
 
     def bill(self, email: str, invoices: int, keep_until: date | None = None) -> None:
         """Let the billing team hold so many invoices of the person with this address, to be kept until that day."""
@@ -62,24 +61,12 @@ class Company:
         with closing(Billing(str(self.store))) as billing, billing.db:
             billing.db.execute("UPDATE invoice SET keep_until = '2026-01-01' WHERE email = ?", [email])
         moved = "UPDATE deadline.deferral SET due_at = '2026-01-02' WHERE request_id = $1"
-        await self.database.execute(moved, UUID(request_id))
+        await databases.fetch(self.dsn, moved, request_id)
 
     async def has_key(self, request_id: str) -> bool:
         """Whether the subject of a request can still be found."""
         held = "SELECT wrapped_key IS NOT NULL FROM vault.subject JOIN intake.request USING (subject_ref)"
-        return bool(await self.database.fetchval(f"{held} WHERE request_id = $1", UUID(request_id)))
-
-    async def timeline(self, request_id: str, until: str, times: int = 1) -> list[dict[str, Any]]:
-        """What was done for a request, once it holds so many entries of that action."""
-        entries: list[dict[str, Any]] = []
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            answer = await self.intake.get(f"/v1/requests/{request_id}/timeline")
-            entries = answer.raise_for_status().json()["entries"]
-            if [entry["action"] for entry in entries].count(until) >= times:
-                return entries
-            await asyncio.sleep(0.1)  # the API has nothing to await
-        raise AssertionError(f"no {until} after {PATIENCE} s: {[entry['action'] for entry in entries]}")
+        return bool((await databases.fetch(self.dsn, f"{held} WHERE request_id = $1", request_id))[0][0])
 
     def invoices(self, email: str) -> int:
         """How many it holds."""
@@ -104,20 +91,11 @@ class Company:
     async def submit(self, email: str) -> str:
         """Ask for the erasure of the person with this address."""
         assurance = {"level": "L2", "method": "portal"}
-        body = {"right": "erasure", "subject": {"email": email}, "assurance": assurance}
-        accepted = await self.intake.post("/v1/requests", json=body)
-        return str(accepted.raise_for_status().json()["request_id"])
+        return await self.intake.submit({"right": "erasure", "subject": {"email": email}, "assurance": assurance})
 
-    async def closed(self, request_id: str) -> dict[str, Any]:
-        """Wait until it is closed: its final view."""
-        view: dict[str, Any] = {}
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            view = (await self.intake.get(f"/v1/requests/{request_id}")).json()
-            if view["state"] == "closed":
-                return view
-            await asyncio.sleep(0.1)  # the API has nothing to await
-        raise AssertionError(f"not closed after {PATIENCE} s: {view}")
+    async def erased(self, email: str) -> dict[str, Any]:
+        """Ask for it, and wait until it is closed: its final view."""
+        return await self.intake.follow(await self.submit(email), "closed")
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +141,8 @@ def processes(run_folder: Path, postgres_dsn: str, template: str) -> Iterator[tu
 @pytest.fixture
 async def company(processes: tuple[Services, str, str, Child, Path]) -> AsyncIterator[Company]:
     services, key, mailing, billing, store = processes
-    authorization = {"Authorization": f"Bearer {key}"}
-    database = await asyncpg.connect(services.env["DSR_POSTGRES_DSN"])
-    async with httpx.AsyncClient(base_url=services.url, headers=authorization) as intake:
-        yield Company(intake, mailing, billing, store, database)
-    await database.close()
+    async with DsrClient(services.url, key) as intake:
+        yield Company(intake, mailing, billing, store, services.env["DSR_POSTGRES_DSN"])
 
 
 def counts(view: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
@@ -179,7 +154,7 @@ def counts(view: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
 async def test_an_erasure_closes_when_both_have_erased_and_looked_again(company: Company) -> None:
     company.bill("ana@example.com", 3)
     company.bill("bo@example.com", 2)
-    view = await company.closed(await company.submit("ana@example.com"))
+    view = await company.erased("ana@example.com")
     assert view["outcome"] == "fulfilled"
     assert counts(view) == {"mailing": ("erased", 1, 1, 0), "billing": ("erased", 3, 3, 0)}
     assert (company.invoices("ana@example.com"), await company.subscriptions("ana@example.com")) == (0, 0)
@@ -187,7 +162,7 @@ async def test_an_erasure_closes_when_both_have_erased_and_looked_again(company:
 
 
 async def test_a_person_whom_neither_knows_is_told_so(company: Company) -> None:
-    view = await company.closed(await company.submit("nobody@example.com"))
+    view = await company.erased("nobody@example.com")
     assert view["outcome"] == "no_data"
     assert {outcome for outcome, *_ in counts(view).values()} == {"no_match"}
 
@@ -197,7 +172,7 @@ async def test_a_team_that_was_killed_works_its_task_once_when_it_is_back(compan
     await asyncio.to_thread(company.billing.kill)
     request_id = await company.submit("cem@example.com")
     await asyncio.to_thread(company.billing.start)
-    view = await company.closed(request_id)
+    view = await company.intake.follow(request_id, "closed")
     assert counts(view) == {"mailing": ("erased", 1, 1, 0), "billing": ("erased", 4, 4, 0)}
     assert company.invoices("cem@example.com") == 0
 
@@ -207,18 +182,18 @@ async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_t
 ) -> None:
     company.bill("dina@example.com", 2)
     company.bill("dina@example.com", 3, keep_until=date(2036, 12, 31))
-    request_id = await company.submit("dina@example.com")
-    view = await company.closed(request_id)
+    view = await company.erased("dina@example.com")
+    request_id = view["request_id"]
     assert view["outcome"] == "partially_fulfilled"
     assert counts(view) == {"mailing": ("no_match", 0, 0, 0), "billing": ("retained", 5, 2, 3)}
     assert "Kept in billing until 31 December 2036 because of: tax law" in view["answer"]
-    await company.timeline(request_id, "key.kept")
-    await company.timeline(request_id, "erasure.deferred")
+    for action in ("key.kept", "erasure.deferred"):
+        await recorded(company.intake, request_id, action)
     assert (await company.has_key(request_id), company.invoices("dina@example.com")) == (True, 3)
 
     await company.let_the_day_pass(request_id, "dina@example.com")
-    await company.timeline(request_id, "erasure.deferred_completed")
-    entries = await company.timeline(request_id, "erasure.executed")
+    await recorded(company.intake, request_id, "erasure.deferred_completed")
+    entries = await recorded(company.intake, request_id, "erasure.executed")
     assert (await company.has_key(request_id), company.invoices("dina@example.com")) == (False, 0)
     actions = [entry["action"] for entry in entries]
     once = ("erasure.deferred", "erasure.due", "erasure.executed", "erasure.deferred_completed", "key.shredded")
@@ -227,9 +202,9 @@ async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_t
         e["detail"]["task_id"] for e in entries if e["detail"].get("system") == "billing" and "task_id" in e["detail"]
     }
     assert len(tasks) == 2
-    view = await company.closed(request_id)
+    view = await company.intake.follow(request_id, "closed")
     assert "What billing had to keep until 31 December 2036 because of: tax law, has been erased." in view["answer"]
     assert counts(view) == {"mailing": ("no_match", 0, 0, 0), "billing": ("erased", 3, 3, 0)}
-    signed = (await company.intake.get(f"/v1/requests/{request_id}/certificate")).json()
+    signed = await company.intake.read(request_id, "/certificate")
     assert (certificate.verify(signed), signed["request"]["answer"]) == ([], view["answer"])
     assert "erasure.deferred_completed" in {entry["action"] for entry in signed["entries"]}

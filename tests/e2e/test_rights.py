@@ -9,13 +9,12 @@ from collections import Counter
 import pytest
 
 from shared.storage import certificate
-from tests.fixtures.live import Live
+from tests.fixtures.live import Live, move, recorded
 
 
 async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject_and_of_nobody_else(live: Live) -> None:
     subject, neighbour = live.somebody(), live.somebody()
-    async with live.api() as client:
-        view = await client.follow(await client.submit(subject.submission()), "closed")
+    view = await live.closed(subject.submission())
 
     assert view["outcome"] == "fulfilled"
     assert {(t["system"], t["found"], t["changed"], t["remaining"]) for t in view["tasks"]} == {
@@ -23,11 +22,11 @@ async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject
         ("calls", 50, 50, 0),
         ("tickets", 5, 5, 0),
     }
-    assert await live.count("customers", "account_id = $1", subject.account_id) == 0
-    assert await live.count("calls", "caller = $1", subject.phone) == 0
-    assert await live.count("tickets", "requester = $1", subject.email) == 0
-    assert await live.count("calls", "caller = $1", neighbour.phone) == 50
-    assert await live.count("tickets", "requester = $1", neighbour.email) == 5
+    assert await live.stores.count("customers", "account_id = $1", subject.account_id) == 0
+    assert await live.stores.count("calls", "caller = $1", subject.phone) == 0
+    assert await live.stores.count("tickets", "requester = $1", subject.email) == 0
+    assert await live.stores.count("calls", "caller = $1", neighbour.phone) == 50
+    assert await live.stores.count("tickets", "requester = $1", neighbour.email) == 5
 
 
 async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(live: Live) -> None:
@@ -36,9 +35,7 @@ async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(l
         "email": "stranger@example.com",
         "phones": [{"number": "+493099999999", "since": "2024-01-01T00:00:00Z"}],
     }
-    submission = {**live.somebody().submission(), "subject": stranger}
-    async with live.api() as client:
-        view = await client.follow(await client.submit(submission), "closed")
+    view = await live.closed(live.somebody().submission(subject=stranger))
 
     assert view["outcome"] == "no_data"
     assert "hold no data about you" in view["answer"]
@@ -68,31 +65,26 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
 
 async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_and_then_found(live: Live) -> None:
     subject = live.somebody()
-    everything = subject.submission()["subject"]
     async with live.api() as client:
-        asked = {**subject.submission("access"), "subject": {"account_id": subject.account_id}}
+        asked = subject.submission("access", subject={"account_id": subject.account_id})
         request_id = await client.submit(asked)
         waiting = await client.follow(request_id, "awaiting_clarification")
-        answer = {"text": "These are mine.", "subject": everything}
-        (await client.post(f"/v1/requests/{request_id}/reply", json=answer)).raise_for_status()
+        await move(client, request_id, "reply", text="These are mine.", subject=subject.submission()["subject"])
         view = await client.follow(request_id, "closed")
-        package = await client.get(f"/v1/requests/{request_id}/package")
+        package = await client.download(request_id, "package")
 
     lacking = {task["system"]: task.get("not_searched") for task in waiting["tasks"]}
     assert lacking == {"customers": None, "calls": "nothing_to_search_by", "tickets": "nothing_to_search_by"}
     assert view["outcome"] == "fulfilled"
-    with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:
         records = json.loads(archive.read("data.json"))["records"]
     assert Counter(record["category"] for record in records) == {"account": 1, "call": 50, "ticket": 5}
 
 
 async def test_the_package_is_sealed_at_rest_and_for_nobody_else(live: Live) -> None:
-    subject = live.somebody()
-    async with live.api() as client:
-        request_id = await client.submit(subject.submission("access"))
-        await client.follow(request_id, "closed")
+    view = await live.closed(live.somebody().submission("access"))
     async with live.api(live.services.key("channel")) as somebody_else:
-        answer = await somebody_else.get(f"/v1/requests/{request_id}/package")
+        answer = await somebody_else.get(f"/v1/requests/{view['request_id']}/package")
 
     assert answer.status_code == 404
 
@@ -100,11 +92,10 @@ async def test_the_package_is_sealed_at_rest_and_for_nobody_else(live: Live) -> 
 async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) -> None:
     subject = live.somebody()
     change = {"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}
-    async with live.api() as client:
-        view = await client.follow(await client.submit(subject.submission("rectification", changes=[change])), "closed")
+    view = await live.closed(subject.submission("rectification", changes=[change]))
 
     assert view["outcome"] == "fulfilled"
-    assert await live.count("customers", "account_id = $1 AND city = 'Potsdam'", subject.account_id) == 1
+    assert await live.stores.count("customers", "account_id = $1 AND city = 'Potsdam'", subject.account_id) == 1
 
 
 async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
@@ -112,43 +103,29 @@ async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
     async with live.api() as client, live.api(live.privacy) as officer:
         request_id = await client.submit(subject.submission("restriction", ground="accuracy_contested"))
         view = await client.follow(request_id, "closed")
-        restricted = await live.count("customers", "account_id = $1 AND restricted", subject.account_id)
-        lifted = await officer.post(f"/v1/requests/{request_id}/lift")
+        restricted = await live.stores.count("customers", "account_id = $1 AND restricted", subject.account_id)
+        await move(officer, request_id, "lift")
+        await recorded(client, request_id, "restriction.lift_completed")
 
-        async def actions() -> set[str]:
-            entries = (await client.get(f"/v1/requests/{request_id}/timeline")).json()["entries"]
-            return {entry["action"] for entry in entries}
-
-        while "restriction.lift_completed" not in await actions():
-            pass
-
-    assert (view["outcome"], restricted, lifted.status_code) == ("fulfilled", 1, 200)
-    assert await live.count("customers", "account_id = $1 AND restricted", subject.account_id) == 0
+    assert (view["outcome"], restricted) == ("fulfilled", 1)
+    assert await live.stores.count("customers", "account_id = $1 AND restricted", subject.account_id) == 0
 
 
 async def test_an_objection_stops_marketing(live: Live) -> None:
     subject = live.somebody()
-    async with live.api() as client:
-        view = await client.follow(
-            await client.submit(subject.submission("objection", scope="direct_marketing")), "closed"
-        )
+    view = await live.closed(subject.submission("objection", scope="direct_marketing"))
 
     assert view["outcome"] == "fulfilled"
-    assert await live.count("customers", "account_id = $1 AND NOT marketing", subject.account_id) == 1
+    assert await live.stores.count("customers", "account_id = $1 AND NOT marketing", subject.account_id) == 1
 
 
 async def test_a_closed_request_has_a_certificate_that_holds_and_any_change_breaks(live: Live) -> None:
-    subject = live.somebody()
+    view = await live.closed(live.somebody().submission())
     async with live.api() as client:
-        request_id = await client.submit(subject.submission())
-        await client.follow(request_id, "closed")
-        certified = (await client.get(f"/v1/requests/{request_id}/certificate")).json()
+        certified = await client.read(view["request_id"], "/certificate")
 
     assert certificate.verify(certified) == []
-    assert {entry["action"] for entry in certified["entries"]} >= {
-        "request.received",
-        "task.concluded",
-        "request.closed",
-    }
+    actions = {entry["action"] for entry in certified["entries"]}
+    assert actions >= {"request.received", "task.concluded", "request.closed"}
     certified["request"]["outcome"] = "no_data"
     assert certificate.verify(certified) != []

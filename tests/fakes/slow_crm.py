@@ -127,14 +127,7 @@ class Crm:
 
 def _contact(row_id: int, party: int, kind: str, value: str) -> Row:
     said = {"type": kind, "value": value, "value_compact": value}
-    return {
-        "id": row_id,
-        "party": party,
-        **said,
-        "active": True,
-        "valid_from": None,
-        "valid_to": None,
-    }
+    return {"id": row_id, "party": party, **said, "active": True, "valid_from": None, "valid_to": None}
 
 
 def application(subjects: int) -> SlowApplication:

@@ -54,10 +54,7 @@ async def producer(guarded: Guarded, request: pytest.FixtureRequest) -> AsyncIte
 async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
     """Whether that user can read the topic as a member of the group."""
     consumer: Any = AIOKafkaConsumer(
-        topic,
-        group_id=group,
-        auto_offset_reset="earliest",
-        **guarded.as_user(user).client(),
+        topic, group_id=group, auto_offset_reset="earliest", **guarded.as_user(user).client()
     )
     try:
         await consumer.start()

@@ -14,10 +14,10 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Record, Result, Task
-from shared.fulfilment import store as fulfilment
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import Sealing, encode_identities
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.events import a
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)
@@ -79,7 +79,7 @@ def cdr() -> ScriptedSystem:
 async def ask(harness: Harness, right: Right, *identities: Identity) -> NewFulfilment:
     new = NewFulfilment(uuid7(), await harness.subject(*identities), right, OPERATIONS[right], DUE)
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.open_all(tx, [new])
+        await harness.fulfilments.open_all(tx, [new])
     return new
 
 
@@ -159,7 +159,7 @@ async def test_once_more_is_known_every_system_is_searched_again_and_what_was_do
     async with harness.unit_of_work.begin() as tx:
         told = Sealing(asked.subject_ref, "identities", "requester", encode_identities([CODE]))
         await tx.vault.seal(tx.connection, [told], tx.now)
-        assert await fulfilment.retry(tx, [asked.request_id]) == {asked.request_id}
+        assert await harness.fulfilments.retry(tx, [asked.request_id]) == {asked.request_id}
     await work(harness)
     [done] = harness.completed
     assert [(report.system, report.operation, report.not_searched) for report in done.reports] == [
@@ -188,10 +188,8 @@ async def test_a_copy_that_begins_anew_holds_everything_once(open_harness: OpenH
     async with harness.unit_of_work.begin() as tx:
         dated = encode_identities([Identity(PHONE, ELSEWHERE.value, SINCE)])
         await tx.vault.seal(tx.connection, [Sealing(asked.subject_ref, "identities", "requester", dated)], tx.now)
-        decided = RetryDecided(
-            request_id=asked.request_id, occurred_at=tx.now, right=asked.right, subject=asked.subject_ref
-        )
-        await export.retry([decided], tx)
+        decided = a(RetryDecided, about=asked.request_id, right=asked.right, subject=asked.subject_ref)
+        await export.retry(harness.fulfilments, [decided], tx)
     await work(harness)
     async with harness.unit_of_work.begin() as tx:
         pieces = await tx.vault.open_kind(tx.connection, asked.subject_ref, "records")
@@ -207,5 +205,5 @@ async def test_a_system_that_still_cannot_be_searched_blocks_again(open_harness:
         await work(harness)
         assert await harness.fulfilment_state(asked.request_id) == "blocked"
         async with harness.unit_of_work.begin() as tx:
-            await fulfilment.retry(tx, [asked.request_id])
+            await harness.fulfilments.retry(tx, [asked.request_id])
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"] * 2

@@ -20,10 +20,10 @@ from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Downstream, Receipt, Result, Task
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
 from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.runtime.loops import Wakeup
 from shared.runtime.settings import WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
@@ -32,7 +32,7 @@ from tests.fixtures.engine import TRACING, SetClock
 from tests.fixtures.events import a
 
 OTHERS, BATCH = 10_000, 200
-Begin = Callable[[Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
+Begin = Callable[[Fulfilments, Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
 
 
 @dataclass
@@ -56,10 +56,10 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Nothing follows in this test."""
 
 
-async def flag(events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """What the sweep of deadline does with requests that are still open after a while."""
     policy = read_policy()
-    await notifications.flag(tx, [start(a(RequestReceived, event), policy, None) for event in events])
+    await notifications.flag(fulfilments, tx, [start(a(RequestReceived, event), policy, None) for event in events])
 
 
 @pytest.mark.parametrize(
@@ -85,16 +85,14 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
 ) -> None:
     store = Store()
     async with await connect_pool(PostgresSettings(dsn=database), service) as pool:
-        harness = UnitOfWorkFactory(pool, service, clock, Vault(keys), {operation: ((Step("store", operation),),)})
-        harness.wakeups["store", operation.value] = Wakeup()
+        harness = UnitOfWorkFactory(pool, service, clock, Vault(keys))
+        fulfilments = Fulfilments({operation: ((Step("store", operation),),)})
         subject = uuid7()
         known = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
         today = clock.now().date()
 
         def verified(due_on: date) -> RequestVerified:
-            return RequestVerified(
-                request_id=uuid7(), occurred_at=clock.now(), right=right, subject=subject, due_on=due_on
-            )
+            return a(RequestVerified, right=right, subject=subject, due_on=due_on)
 
         others = [verified(today + timedelta(days=28)) for _ in range(OTHERS)]
         urgent = verified(today + timedelta(days=1))
@@ -102,10 +100,12 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
             await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(subject, known, tx.now)])
         for batch in (others[:5_000], others[5_000:], [urgent]):
             async with harness.begin() as tx:
-                await begin(batch, tx)
+                await begin(fulfilments, batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
         declared = Downstream("store", frozenset(), adapter=store)
-        worker = Worker(declared, operation, harness, dict.fromkeys(Operation, _nothing), settings, TRACING)
+        worker = Worker(
+            declared, operation, harness, fulfilments, dict.fromkeys(Operation, _nothing), settings, TRACING
+        )
         assert await worker.work() == BATCH
     assert store.asked[0] == urgent.request_id
     assert store.asked[1:] == [event.request_id for event in others[: BATCH - 1]]

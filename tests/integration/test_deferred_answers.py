@@ -5,8 +5,8 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.storage import certificate
 from tests.fixtures.events import a

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from services.erasure import handlers, keys
 from shared.domain.errors import Misconfigured, ResidueFound
@@ -14,9 +13,9 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
-from shared.fulfilment import store as fulfilment
 from shared.fulfilment.worker import Worker
 from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.events import a
 
 AGAIN = date(2027, 1, 1)
 
@@ -33,15 +32,9 @@ class Erasure:
 
     @classmethod
     async def begin(cls, harness: Harness) -> "Erasure":
-        verified = RequestVerified(
-            request_id=uuid7(),
-            occurred_at=harness.unit_of_work.clock.now(),
-            right=Right.ERASURE,
-            subject=await harness.subject(),
-            due_on=DUE,
-        )
+        verified = a(RequestVerified, right=Right.ERASURE, subject=await harness.subject(), due_on=DUE)
         async with harness.unit_of_work.begin() as tx:
-            await handlers.begin([verified], tx)
+            await handlers.begin(harness.fulfilments, [verified], tx)
         return cls(harness, verified)
 
     async def work(self) -> None:
@@ -55,7 +48,8 @@ class Erasure:
 
     async def release(self, *systems: str) -> None:
         async with self.harness.unit_of_work.begin() as tx:
-            await handlers.release([RetentionEnded.model_validate(self._ended | {"systems": systems})], tx)
+            ended = RetentionEnded.model_validate(self._ended | {"systems": systems})
+            await handlers.release(self.harness.fulfilments, [ended], tx)
 
     async def has_key(self) -> bool:
         async with self.harness.pool.acquire() as connection:
@@ -156,7 +150,7 @@ async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_aga
     assert (told["type"], told["deferred"], await erasure.has_key()) == ("dsr.fulfilment.blocked.v1", True, True)
     await erase_now(billing)
     async with erasure.harness.unit_of_work.begin() as tx:
-        await fulfilment.retry(tx, [erasure.verified.request_id])
+        await erasure.harness.fulfilments.retry(tx, [erasure.verified.request_id])
     await erasure.work()
     assert not await erasure.has_key()
 
@@ -183,7 +177,7 @@ async def test_an_erasure_that_was_not_done_keeps_the_key_beyond_the_closure_and
         if again:
             await erase_now(crm)
         async with erasure.harness.unit_of_work.begin() as tx:
-            await fulfilment.retry(tx, [erasure.verified.request_id])
+            await erasure.harness.fulfilments.retry(tx, [erasure.verified.request_id])
         await erasure.work()
         assert await erasure.has_key() is not again
     told = [(each["type"], each["deferred"]) for each in await said(erasure.harness)]

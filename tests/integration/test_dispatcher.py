@@ -17,14 +17,15 @@ from shared.messaging import outbox
 from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.liveness import Heartbeats
-from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, SetClock
+from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness
+from tests.fixtures.events import a
 from tests.fixtures.told import Count
 
 PERSONAL = "ada.lovelace@example.org"
 
 
-def verified(clock: SetClock, right: Right = Right.ERASURE) -> RequestVerified:
-    return RequestVerified(request_id=uuid7(), occurred_at=clock.now(), right=right, subject=uuid7(), due_on=DUE)
+def verified(right: Right = Right.ERASURE) -> RequestVerified:
+    return a(RequestVerified, right=right, due_on=DUE)
 
 
 def as_sent(record: Message) -> list[tuple[str, bytes | None]]:
@@ -76,31 +77,29 @@ async def dead_letters(harness: Harness) -> list[asyncpg.Record]:
     return await harness.pool.fetch("SELECT topic, value, headers FROM outbox WHERE topic LIKE 'dsr.dead-letters.%'")
 
 
-async def test_a_batch_is_handed_over_in_one_transaction(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_a_batch_is_handed_over_in_one_transaction(open_harness: OpenHarness) -> None:
     harness, diary = await open_harness(), Diary()
-    events = [verified(clock) for _ in range(50)]
+    events = [verified() for _ in range(50)]
     await dispatcher(harness, (RequestVerified, diary.begin)).handle([heard(event) for event in events])
     assert diary.batches == [events]
     unit_of_work = await harness.pool.fetchval("SELECT count(DISTINCT xmin::text) FROM evidence.entry")
     assert (await noted(harness), unit_of_work) == (50, 1)
 
 
-async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_what_was_handled_and_what_was_set_aside_is_counted_once_each(open_harness: OpenHarness) -> None:
     harness, diary = await open_harness(), Diary()
     kind = {"service": harness.unit_of_work.service, "type": type_of(RequestVerified)}
     handled, dead = (Count("dsr_events_heard_total", **kind, result=how) for how in ("handled", "dead_letter"))
-    known = heard(verified(clock))
+    known = heard(verified())
     listener = dispatcher(harness, (RequestVerified, diary.begin))
-    await listener.handle([known, heard(verified(clock))])
-    await listener.handle([known, spoiled(verified(clock))])
+    await listener.handle([known, heard(verified())])
+    await listener.handle([known, spoiled(verified())])
     assert (handled.added, dead.added) == (2, 1)
 
 
-async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness) -> None:
     harness, diary = await open_harness(), Diary()
-    known, fresh = heard(verified(clock)), heard(verified(clock))
+    known, fresh = heard(verified()), heard(verified())
     listener = dispatcher(harness, (RequestVerified, diary.begin))
     await listener.handle([known])
     await listener.handle([known, fresh, fresh])
@@ -108,23 +107,23 @@ async def test_a_repeated_record_has_no_second_effect(open_harness: OpenHarness,
     assert await noted(harness) == 2
 
 
-async def test_an_event_of_another_right_or_type_is_not_heard(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_an_event_of_another_right_or_type_is_not_heard(open_harness: OpenHarness) -> None:
     listener = dispatcher(await open_harness(), (RequestVerified, Diary().begin))
-    withdrawn = RequestWithdrawn(request_id=uuid7(), occurred_at=clock.now(), right=Right.ERASURE, subject=uuid7())
-    nobodys = Message("dsr.requests", b"", b"", {**heard(verified(clock)).headers, "ce_right": "oblivion"})
+    withdrawn = a(RequestWithdrawn, right=Right.ERASURE)
+    nobodys = Message("dsr.requests", b"", b"", {**heard(verified()).headers, "ce_right": "oblivion"})
 
-    assert listener.wants(as_sent(heard(verified(clock))))
-    assert not listener.wants(as_sent(heard(verified(clock, Right.ACCESS))))
+    assert listener.wants(as_sent(heard(verified())))
+    assert not listener.wants(as_sent(heard(verified(Right.ACCESS))))
     assert not listener.wants(as_sent(heard(withdrawn)))
     assert listener.wants(as_sent(nobodys)), "a right that nobody knows is set aside, not passed over"
 
 
 async def test_a_record_that_cannot_be_read_is_set_aside_alone_and_never_told_in_the_log(
-    open_harness: OpenHarness, clock: SetClock, caplog: pytest.LogCaptureFixture
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness, diary = await open_harness(), Diary()
-    good = [heard(verified(clock)) for _ in range(4)]
-    bad = spoiled(verified(clock))
+    good = [heard(verified()) for _ in range(4)]
+    bad = spoiled(verified())
     with caplog.at_level(logging.DEBUG):
         await dispatcher(harness, (RequestVerified, diary.begin)).handle([*good[:2], bad, *good[2:]])
     letters = await dead_letters(harness)
@@ -136,10 +135,10 @@ async def test_a_record_that_cannot_be_read_is_set_aside_alone_and_never_told_in
 
 
 async def test_a_record_that_breaks_its_handler_is_set_aside_alone_and_the_handlers_effect_with_it(
-    open_harness: OpenHarness, clock: SetClock, caplog: pytest.LogCaptureFixture
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness, diary = await open_harness(), Diary()
-    events = [verified(clock) for _ in range(5)]
+    events = [verified() for _ in range(5)]
     diary.breaks_on = lambda event: IllegalTransition(PERSONAL) if event == events[3] else None
     with caplog.at_level(logging.DEBUG):
         await dispatcher(harness, (RequestVerified, diary.begin)).handle([heard(event) for event in events])
@@ -150,9 +149,7 @@ async def test_a_record_that_breaks_its_handler_is_set_aside_alone_and_the_handl
     assert PERSONAL not in caplog.text
 
 
-async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_outage(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_outage(open_harness: OpenHarness) -> None:
     harness = await open_harness()
 
     async def insert(events: Sequence[Event], tx: UnitOfWork) -> None:
@@ -160,13 +157,11 @@ async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_out
             await tx.connection.execute("SELECT $1::int", str(event.request_id))
 
     async with asyncio.timeout(10):
-        await dispatcher(harness, (RequestVerified, insert)).handle([heard(verified(clock))])
+        await dispatcher(harness, (RequestVerified, insert)).handle([heard(verified())])
     assert len(await dead_letters(harness)) == 1
 
 
-async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     tried = asyncio.Event()
     attempts: list[int] = []
@@ -182,14 +177,14 @@ async def test_while_the_database_is_away_records_wait_and_none_is_set_aside(
             tried.set()
 
     async with asyncio.timeout(20):
-        await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified(clock)) for _ in range(3)])
+        await dispatcher(harness, (RequestVerified, begin)).handle([heard(verified()) for _ in range(3)])
     assert tried.is_set()
     assert attempts == [3, 3]
     assert await noted(harness) == 3
     assert await dead_letters(harness) == []
 
 
-async def test_events_of_one_request_are_never_put_out_of_order(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_events_of_one_request_are_never_put_out_of_order(open_harness: OpenHarness) -> None:
     harness, order = await open_harness(), list[tuple[str, Event]]()
 
     async def begin(events: Sequence[Event], _tx: UnitOfWork) -> None:
@@ -198,10 +193,8 @@ async def test_events_of_one_request_are_never_put_out_of_order(open_harness: Op
     async def cancel(events: Sequence[Event], _tx: UnitOfWork) -> None:
         order.extend(("cancel", event) for event in events)
 
-    first, second = verified(clock), verified(clock)
-    withdrawn = RequestWithdrawn(
-        request_id=first.request_id, occurred_at=clock.now(), right=Right.ERASURE, subject=first.subject
-    )
+    first, second = verified(), verified()
+    withdrawn = a(RequestWithdrawn, about=first.request_id, right=Right.ERASURE, subject=first.subject)
     again = first.model_copy(update={"event_id": uuid7()})
     listener = dispatcher(harness, (RequestVerified, begin), (RequestWithdrawn, cancel))
     await listener.handle([heard(event) for event in (first, withdrawn, second, again)])

@@ -101,8 +101,7 @@ async def test_two_entries_that_changed_places_are_found(open_harness: OpenHarne
 
 
 @pytest.mark.parametrize(
-    "statement",
-    ["UPDATE evidence.entry SET action = 'x'", "DELETE FROM evidence.entry", "TRUNCATE evidence.entry"],
+    "statement", ["UPDATE evidence.entry SET action = 'x'", "DELETE FROM evidence.entry", "TRUNCATE evidence.entry"]
 )
 async def test_the_database_refuses_to_change_what_is_on_record(open_harness: OpenHarness, statement: str) -> None:
     harness = await open_harness()

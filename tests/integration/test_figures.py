@@ -12,8 +12,7 @@ from services.intake import repository
 from services.intake import statistics as intake_statistics
 from services.intake.lifecycle import State
 from shared.app.service import Loop, Running
-from shared.domain.events import TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
@@ -30,6 +29,7 @@ from tests.fixtures.told import comes_to, told
 
 NOW = datetime(2026, 6, 15, 16, tzinfo=UTC)
 RECEIPT = TaskReport(task_id=uuid7(), system="crm", operation=Operation.EXPORT, outcome=TaskOutcome.EXPORTED)
+NOT_BEGUN = RECEIPT.model_copy(update={"outcome": None})
 FAILURE = RECEIPT.model_copy(update={"outcome": None, "failure": "refused"})
 
 
@@ -45,7 +45,7 @@ async def test_a_service_tells_when_it_last_counted(
 ) -> None:
     clock.pass_by(days=7)
     async with await connect_pool(PostgresSettings(dsn=database, pool_size=2), service) as pool:
-        unit_of_work = UnitOfWorkFactory(pool, service, clock, Vault(keys), {})
+        unit_of_work = UnitOfWorkFactory(pool, service, clock, Vault(keys))
         running = Running(Settings.__new__(Settings), unit_of_work, TRACING, Heartbeats(), asyncio.Event())
         task = asyncio.ensure_future(counting(running))
         assert await comes_to(clock.now().timestamp(), "dsr_figures_timestamp_seconds", service=service)
@@ -57,6 +57,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
     closed = (
         (4, Outcome.FULFILLED, (RECEIPT, RECEIPT)),
         (8, Outcome.PARTIALLY_FULFILLED, (RECEIPT, FAILURE)),
+        (4, Outcome.PARTIALLY_FULFILLED, (RECEIPT, NOT_BEGUN)),
         (99, Outcome.WITHDRAWN, None),
         (2, None, None),
     )
@@ -79,7 +80,7 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
             await connection.execute(extension, uuid7(), approved_at)
         await intake_statistics.count(connection, NOW)
     assert told("dsr_extensions_approved", reason="VOLUME") == 1
-    assert told("dsr_requests_worked", right="access") == 2
+    assert told("dsr_requests_worked", right="access") == 3
     assert told("dsr_requests_covered", right="access") == 1
     assert told("dsr_time_to_close_days", right="access", quantile="0.5") == 4
     assert told("dsr_time_to_close_days", right="access", quantile="0.95") == 8

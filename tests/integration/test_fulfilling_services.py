@@ -7,15 +7,15 @@ from uuid_utils.compat import uuid7
 from services.amendment import handlers as amendment
 from services.erasure import handlers as erasure
 from services.export import handlers as export
-from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn, TaskReport
+from shared.domain.events import LiftDecided, RequestClosed, RequestVerified, RequestWithdrawn
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from shared.downstreams.plan import stages
 from shared.fulfilment.store import Completed
 from shared.storage.vault import Sealing
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.events import a
 
 EMAIL = Identity(IdentityType.EMAIL, "ada@example.org")
 PHONE = Identity(IdentityType.PHONE, "+442079460000")
@@ -23,14 +23,7 @@ NAME = Identity(IdentityType.NAME, "Ada")
 
 
 async def verified(harness: Harness, right: Right, *identities: Identity, scope: str | None = None) -> RequestVerified:
-    return RequestVerified(
-        request_id=uuid7(),
-        occurred_at=harness.unit_of_work.clock.now(),
-        right=right,
-        subject=await harness.subject(*identities),
-        scope=scope,
-        due_on=DUE,
-    )
+    return a(RequestVerified, right=right, subject=await harness.subject(*identities), scope=scope, due_on=DUE)
 
 
 def done(event: RequestVerified, operation: Operation, outcome: TaskOutcome = TaskOutcome.AMENDED) -> Completed:
@@ -43,23 +36,13 @@ async def rows(harness: Harness, statement: str) -> list[tuple[object, ...]]:
 
 
 async def in_amendment(open_harness: OpenHarness) -> Harness:
-    harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
-    systems = [system.declared for system in harness.systems.values()]
-    harness.unit_of_work.plans = {operation: stages(systems, operation) for operation in Operation}
-    return harness
+    return await open_harness(ScriptedSystem("crm"), service=ServiceName.AMENDMENT)
 
 
 async def test_a_closed_erasure_shreds_the_key_of_its_subject_and_of_nobody_else(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     event, other = await verified(harness, Right.ERASURE), await verified(harness, Right.ERASURE)
-    closed = RequestClosed(
-        request_id=event.request_id,
-        occurred_at=event.occurred_at,
-        right=event.right,
-        subject=event.subject,
-        outcome=Outcome.FULFILLED,
-        responded_at=event.occurred_at,
-    )
+    closed = a(RequestClosed, about=event, outcome=Outcome.FULFILLED)
     async with harness.unit_of_work.begin() as tx:
         await erasure.shred_key([closed, closed], tx)
     async with harness.pool.acquire() as connection:
@@ -73,15 +56,7 @@ async def test_a_key_stays_while_the_request_may_be_resumed_and_goes_with_the_cl
 ) -> None:
     harness = await open_harness()
     event = await verified(harness, Right.ERASURE)
-    silent = RequestClosed(
-        request_id=event.request_id,
-        occurred_at=event.occurred_at,
-        right=event.right,
-        subject=event.subject,
-        outcome=Outcome.PARTIALLY_FULFILLED,
-        responded_at=event.occurred_at,
-        resumable=True,
-    )
+    silent = a(RequestClosed, about=event, outcome=Outcome.PARTIALLY_FULFILLED, resumable=True)
     async with harness.unit_of_work.begin() as tx:
         await erasure.shred_key([silent], tx)
     assert await harness.actions(event.request_id) == []
@@ -94,14 +69,7 @@ async def test_a_key_stays_while_the_request_may_be_resumed_and_goes_with_the_cl
 async def test_an_erasure_that_was_forwarded_keeps_its_key_since_nothing_was_erased(open_harness: OpenHarness) -> None:
     harness = await open_harness()
     event = await verified(harness, Right.ERASURE)
-    closed = RequestClosed(
-        request_id=event.request_id,
-        occurred_at=event.occurred_at,
-        right=event.right,
-        subject=event.subject,
-        outcome=Outcome.FORWARDED,
-        responded_at=event.occurred_at,
-    )
+    closed = a(RequestClosed, about=event, outcome=Outcome.FORWARDED)
     async with harness.unit_of_work.begin() as tx:
         await erasure.shred_key([closed], tx)
     async with harness.pool.acquire() as connection:
@@ -140,11 +108,9 @@ async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_ha
 async def test_a_withdrawn_export_drops_what_was_collected(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
     event = await verified(harness, Right.ACCESS)
-    withdrawn = RequestWithdrawn(
-        request_id=event.request_id, occurred_at=event.occurred_at, right=event.right, subject=event.subject
-    )
+    withdrawn = a(RequestWithdrawn, about=event)
     async with harness.unit_of_work.begin() as tx:
-        await export.begin([event], tx)
+        await export.begin(harness.fulfilments, [event], tx)
         await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", b"[]")], tx.now)
     async with harness.unit_of_work.begin() as tx:
         await export.cancel([withdrawn], tx)
@@ -159,7 +125,7 @@ async def test_an_objection_is_in_force_in_our_own_list_at_once_and_by_fingerpri
     event = await verified(harness, Right.OBJECTION, EMAIL, PHONE, NAME, scope="direct_marketing")
     again = await verified(harness, Right.OBJECTION, EMAIL)
     async with harness.unit_of_work.begin() as tx:
-        await amendment.begin([event, again], tx)
+        await amendment.begin(harness.fulfilments, [event, again], tx)
     fingerprint = harness.unit_of_work.vault.keyring.fingerprint
     listed = {tuple(row) for row in await harness.pool.fetch("SELECT fingerprint, channel FROM suppression")}
     assert listed == {(fingerprint(EMAIL), "email"), (fingerprint(PHONE), "phone")}
@@ -175,15 +141,13 @@ async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
     harness = await in_amendment(open_harness)
     event = await verified(harness, Right.RESTRICTION, scope="accuracy_contested")
     async with harness.unit_of_work.begin() as tx:
-        await amendment.begin([event], tx)
+        await amendment.begin(harness.fulfilments, [event], tx)
         await amendment.finish([done(event, Operation.RESTRICT)], tx)
     assert await rows(harness, "SELECT request_id, lifted_at FROM restriction") == [(event.request_id, None)]
     clock.pass_by(days=10)
-    decided = LiftDecided(
-        request_id=event.request_id, occurred_at=clock.now(), right=event.right, subject=event.subject, due_on=DUE
-    )
+    decided = a(LiftDecided, about=event, due_on=DUE)
     async with harness.unit_of_work.begin() as tx:
-        await amendment.lift([decided], tx)
+        await amendment.lift(harness.fulfilments, [decided], tx)
         await amendment.finish([done(event, Operation.LIFT)], tx)
     assert await rows(harness, "SELECT lifted_at FROM restriction") == [(clock.now(),)]
     actions = await harness.actions(event.request_id)

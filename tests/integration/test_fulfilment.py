@@ -39,7 +39,7 @@ def cdr() -> ScriptedSystem:
 async def begun(harness: Harness, new_fulfilment: NewFulfilment | None = None) -> UUID:
     new_fulfilment = new_fulfilment or await harness.new_fulfilment()
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.open_all(tx, [new_fulfilment])
+        await harness.fulfilments.open_all(tx, [new_fulfilment])
     return new_fulfilment.request_id
 
 
@@ -101,7 +101,7 @@ async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_har
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
     del bad.answers[Operation.ERASE]
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.retry(tx, [request])
+        await harness.fulfilments.retry(tx, [request])
     assert await harness.states(request) == {"good:erase": "done", "bad:erase": "ready"}
     await harness.worker("bad").work()
     assert await harness.fulfilment_state(request) == "complete"
@@ -121,7 +121,7 @@ async def test_a_retry_that_fails_again_blocks_again(open_harness: OpenHarness) 
     for _ in range(2):
         await harness.worker("bad").work()
         async with harness.unit_of_work.begin() as tx:
-            await fulfilment.retry(tx, [request])
+            await harness.fulfilments.retry(tx, [request])
     await harness.worker("bad").work()
     assert await harness.fulfilment_state(request) == "blocked"
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"] * 3
@@ -246,7 +246,7 @@ async def test_the_same_task_is_never_in_two_hands(open_harness: OpenHarness) ->
     harness = await open_harness(system)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(200)]
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.open_all(tx, new_fulfilments)
+        await harness.fulfilments.open_all(tx, new_fulfilments)
     counts = await asyncio.gather(*(harness.worker("crm", batch=50).work() for _ in range(6)))
     assert sum(counts) == len(system.asked) == 200
     assert len({task.task_id for task in system.asked}) == 200

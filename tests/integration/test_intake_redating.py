@@ -182,7 +182,7 @@ async def test_forwarding_closes_the_request_and_the_subject_reads_who_answers(
     assert CUSTOMER not in json.dumps(entry)
     timeline = (await intake.channel.get(f"{path}/timeline")).json()["entries"]
     assert [each["action"] for each in timeline] == [
-        *("request.received", "letter.written", "request.forwarded", "request.closed"),
+        *("request.received", "letter.written", "request.forwarded", "request.closed")
     ]
 
 

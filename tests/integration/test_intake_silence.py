@@ -154,10 +154,7 @@ async def test_whose_limit_is_too_short_for_that_target_is_asked_once_when_its_w
     assert [letter["kind"] for letter in await intake.letters(silent)] == ["identity_question"]
     assert [
         event["request_id"] for event in await intake.published() if event["type"].endswith("question_sent.v1")
-    ] == [
-        id_of(asked),
-        id_of(silent),
-    ]
+    ] == [id_of(asked), id_of(silent)]
 
 
 def test_intake_asks_at_last_whichever_way_it_hears_that_it_is_late() -> None:

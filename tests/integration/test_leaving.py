@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,13 @@ import asyncpg
 import httpx
 import pytest
 
+from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
-from deploy.local.paths import ROOT
-from deploy.local.ports import HOST, answers, free_port
+from deploy.local.ports import HOST
 from deploy.local.process import Child
 from services.intake import auth
 from shared.domain.clock import SystemClock
-from shared.messaging.admin import create_topics, declared
-from shared.storage import keyring
+from tests.fixtures.process import running
 from tests.fixtures.stores import Subject
 
 PATIENCE = 60
@@ -49,53 +48,40 @@ class Door:
 
 @pytest.fixture
 async def door(database: str, broker: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Door]:
-    keyring.create(tmp_path / "keyring.json")
-    await create_topics(broker.bootstrap, declared())
-    port = free_port()
-    child = Child(
-        "intake",
-        [sys.executable, "-m", "services", "run", "intake"],
-        log=tmp_path / "intake.log",
-        ready=answers(f"http://{HOST}:{port}/readyz"),
-        cwd=ROOT,
-        env={
-            "DSR_POSTGRES_DSN": database,
-            "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
-            "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
-            "DSR_WORK_DOWNSTREAMS": "none",
-            "DSR_HTTP_PORT": str(port),
-            "DSR_HTTP_LINGER_SECONDS": str(getattr(request, "param", 3)),
-            "DSR_PROCESS_DRAIN_SECONDS": "3",
-        },
-    )
-    await asyncio.to_thread(child.start)
-    yield Door(child, port, await auth.create(database, "channel", SystemClock().now()))
-    await asyncio.to_thread(child.stop)
+    lingers = {"DSR_HTTP_LINGER_SECONDS": str(getattr(request, "param", 3)), "DSR_PROCESS_DRAIN_SECONDS": "3"}
+    async with running("intake", database, broker, tmp_path, **lingers) as (child, port):
+        yield Door(child, port, await auth.create(database, "channel", SystemClock().now()))
+
+
+@asynccontextmanager
+async def kept_waiting(client: httpx.AsyncClient, database: str) -> AsyncIterator[asyncio.Task[httpx.Response]]:
+    """A submission that is under way and cannot be stored until the block ends."""
+    somebody = await asyncpg.connect(database)
+    async with somebody.transaction():
+        await somebody.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
+        under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
+        async with asyncio.timeout(PATIENCE):
+            while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
+        yield under_way
+    await somebody.close()
 
 
 @pytest.mark.parametrize("door", [10], indirect=True)
 async def test_a_submission_that_was_under_way_is_answered_and_new_ones_are_taken_for_a_while(
     door: Door, database: str
 ) -> None:
-    somebody = await asyncpg.connect(database)
     async with door.client() as client:
-        async with somebody.transaction():
-            await somebody.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
-            under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
-            async with asyncio.timeout(PATIENCE):
-                while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                    pass
+        async with kept_waiting(client, database) as under_way:
             await door.leaving()
         answered = await under_way
         late = await client.post("/v1/requests", json=Subject(1).submission())
         status = await door.left()
-        there = await somebody.fetchval("SELECT count(*) FROM intake.request")
-        waiting = await somebody.fetchval("SELECT count(*) FROM intake.outbox")
-    await somebody.close()
-
+    ((there, waiting),) = await databases.fetch(
+        database, "SELECT (SELECT count(*) FROM intake.request), (SELECT count(*) FROM intake.outbox)"
+    )
     assert [(a.status_code, a.headers.get("connection")) for a in (answered, late)] == [(201, "close"), (201, "close")]
-    assert (there, waiting) == (2, 0)
-    assert status == 0
+    assert (there, waiting, status) == (2, 0, 0)
 
 
 async def test_a_connection_on_which_nobody_speaks_is_closed_and_not_reset(door: Door) -> None:
@@ -111,16 +97,9 @@ async def test_a_connection_on_which_nobody_speaks_is_closed_and_not_reset(door:
 
 
 async def test_what_takes_too_long_is_given_up_and_the_process_ends_in_order(door: Door, database: str) -> None:
-    somebody = await asyncpg.connect(database)
-    async with somebody.transaction(), door.client() as client:
-        await somebody.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
-        under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
-        async with asyncio.timeout(PATIENCE):
-            while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                pass
+    async with door.client() as client, kept_waiting(client, database) as under_way:
         await door.leaving()
         assert await door.left() == 0
         given_up = await under_way
-    await somebody.close()
     assert (given_up.status_code, given_up.headers["connection"]) == (503, "close")
     assert "given up after" in door.child.log.read_text()

@@ -1,7 +1,6 @@
 """Every loop of a service has a pulse, and one that stands still fails the liveness probe of a real process."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +10,9 @@ import httpx
 import pytest
 
 from deploy.local.kafka import Kafka
-from deploy.local.paths import ROOT
-from deploy.local.ports import HOST, answers, free_port
-from deploy.local.process import Child
+from deploy.local.ports import HOST
 from shared.domain.topics import ServiceName
-from shared.messaging.admin import create_topics, declared
-from shared.storage import keyring
+from tests.fixtures.process import running
 
 DOWNSTREAMS = """
 [crm]
@@ -66,14 +62,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {
-        *(
-            "consume:deadline",
-            "lag:deadline",
-            "housekeeping",
-            "sweep",
-            "statistics",
-            "ticketing:escalate",
-        ),
+        *("consume:deadline", "lag:deadline", "housekeeping", "sweep", "statistics", "ticketing:escalate"),
     },
 }
 """Whatever goes round in each service; the health server itself answers, or does not."""
@@ -84,35 +73,14 @@ async def process(
     service: ServiceName, dsn: str, broker: Kafka, folder: Path, **env: str
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A service as a process, and a client of its probes."""
-    keyring.create(folder / "keyring.json")
     (folder / "crm.toml").write_text(DATASET)
-    (folder / "downstreams.toml").write_text(DOWNSTREAMS.format(dataset=folder / "crm.toml"))
-    await create_topics(broker.bootstrap, declared(["billing"]))
-    port = free_port()
-    child = Child(
-        service,
-        [sys.executable, "-m", "services", "run", service],
-        log=folder / f"{service}.log",
-        ready=answers(f"http://{HOST}:{port}/readyz"),
-        cwd=ROOT,
-        env={
-            "DSR_POSTGRES_DSN": dsn,
-            "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
-            "DSR_VAULT_KEYRING": str(folder / "keyring.json"),
-            "DSR_WORK_DOWNSTREAMS": str(folder / "downstreams.toml"),
-            "DSR_HTTP_PORT": str(port),
-            "DSR_HTTP_LINGER_SECONDS": "0",
-            "CRM_DSN": dsn,
-            "TICKETING_PASSWORD": "secret",
-            **env,
-        },
-    )
-    await asyncio.to_thread(child.start)
-    try:
-        async with httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=30) as client:
-            yield client
-    finally:
-        await asyncio.to_thread(child.stop)
+    stores = {"CRM_DSN": dsn, "TICKETING_PASSWORD": "secret"}
+    downstreams = DOWNSTREAMS.format(dataset=folder / "crm.toml")
+    async with (
+        running(service, dsn, broker, folder, downstreams, **stores, **env) as (_, port),
+        httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=30) as client,
+    ):
+        yield client
 
 
 async def standing_still(client: httpx.AsyncClient, *, until: set[str]) -> tuple[int, set[str]]:

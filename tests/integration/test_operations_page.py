@@ -102,7 +102,7 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     assert machine.runs(ROTATED).splitlines() == ["new subjects are sealed with k2", "k1|1"]
     vault = Vault(keyring.load(machine.keyring))
     mine = harness.unit_of_work
-    harness.unit_of_work = UnitOfWorkFactory(mine.pool, mine.service, mine.clock, vault, mine.plans)
+    harness.unit_of_work = UnitOfWorkFactory(mine.pool, mine.service, mine.clock, vault)
     new = await harness.subject()
     assert "holds: erasure" in machine.runs(AUDITED)
     before = await tables(database)

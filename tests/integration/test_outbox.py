@@ -19,6 +19,7 @@ from shared.messaging.producer import BusAway, KafkaProducer
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.engine import Harness, OpenHarness, read_topic
+from tests.fixtures.events import a
 from tests.fixtures.told import Count
 
 
@@ -61,7 +62,7 @@ async def said(harness: Harness, request_ids: Sequence[UUID]) -> list[str]:
     ids = []
     for request_id in request_ids:
         async with harness.unit_of_work.begin() as tx:
-            event = RequestWithdrawn(request_id=request_id, occurred_at=tx.now, right=Right.ERASURE, subject=request_id)
+            event = a(RequestWithdrawn, about=request_id, right=Right.ERASURE, subject=request_id)
             tx.publish(event)
         ids.append(str(event.event_id))
     return ids
@@ -83,7 +84,7 @@ async def test_nothing_is_said_of_what_was_rolled_back(open_harness: OpenHarness
 
     async def fail() -> None:
         async with harness.unit_of_work.begin() as tx:
-            tx.publish(RequestWithdrawn(request_id=uuid7(), occurred_at=tx.now, right=Right.ERASURE, subject=uuid7()))
+            tx.publish(a(RequestWithdrawn, right=Right.ERASURE))
             raise KeyError
 
     with pytest.raises(KeyError):

@@ -14,10 +14,10 @@ from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
 from shared.messaging.dispatcher import dead_letter
 from shared.runtime.metrics import LOOP_LAG
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.events import a
 from tests.fixtures.told import Count
 
 STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
@@ -29,14 +29,14 @@ def told(name: str, **labels: str) -> float | None:
 
 async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
-    machine = ProcessMetrics(harness.unit_of_work)
+    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await machine.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (0, 0)
 
     subject = await harness.subject()
     for _ in range(3):
         async with harness.unit_of_work.begin() as tx:
-            tx.publish(RequestWithdrawn(request_id=subject, occurred_at=tx.now, right=Right.ERASURE, subject=subject))
+            tx.publish(a(RequestWithdrawn, about=subject, right=Right.ERASURE, subject=subject))
         clock.pass_by(seconds=20)
     await machine.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (3, 60)
@@ -55,7 +55,7 @@ async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_
         async with harness.unit_of_work.begin() as tx:
             tx.send(dead_letter(Message("dsr.requests", b"key", b"?", headers), "ValidationError", tx))
         clock.pass_by(seconds=20)
-        await ProcessMetrics(harness.unit_of_work).look()
+        await ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps).look()
         assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (1, 20)
 
 
@@ -67,10 +67,10 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
     harness = await open_harness(crm)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(4)]
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.open_all(tx, new_fulfilments)
+        await harness.fulfilments.open_all(tx, new_fulfilments)
     oldest = min([row[0] for row in await harness.pool.fetch("SELECT task_id FROM task")])
     clock.at = tasks.opened_at(oldest) + timedelta(hours=5)
-    machine = ProcessMetrics(harness.unit_of_work)
+    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await machine.look()
     assert told("dsr_tasks_ready", **STEP) == 4
     assert told("dsr_tasks_ready_oldest_seconds", **STEP) == 5 * 3600
@@ -108,7 +108,7 @@ async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
     shop = ScriptedSystem("shop", answers={Operation.ERASE: away})  # type: ignore[dict-item]
     harness = await open_harness(shop)
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.open_all(tx, [await harness.new_fulfilment()])
+        await harness.fulfilments.open_all(tx, [await harness.new_fulfilment()])
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
     clock.at = tasks.opened_at(task_id) + timedelta(hours=1)
     await harness.worker("shop").work()
@@ -133,7 +133,7 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(await harness.subject(), "request.closed", {})
     checked = Count("dsr_evidence_checked_total", service="erasure")
-    machine = ProcessMetrics(harness.unit_of_work)
+    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await machine.look()
     assert checked.added == 1
     assert told("dsr_pool_limit") == harness.pool.get_max_size()
@@ -148,7 +148,9 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
 
 async def test_a_process_that_is_busy_tells_how_late_it_came(open_harness: OpenHarness) -> None:
     harness, stopping = await open_harness(), asyncio.Event()
-    measuring = asyncio.create_task(ProcessMetrics(harness.unit_of_work).event_loop_lag(stopping))
+    measuring = asyncio.create_task(
+        ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps).event_loop_lag(stopping)
+    )
     await asyncio.sleep(0)  # it says when it wants to come round again
     await asyncio.sleep(0)
     LOOP_LAG.labels("erasure").set(-1)

@@ -16,34 +16,19 @@ from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import queue as tasks
 from shared.fulfilment import store as fulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.events import a
 from tests.fixtures.worker_harness import claimed, opened
 
 SOONER, LATER = DUE - timedelta(days=9), DUE + timedelta(days=61)
 CRM = ("crm", "erase")
 
 
-def extended(request_id: UUID, due_on: date, clock: SetClock) -> RequestExtended:
-    return RequestExtended(
-        request_id=request_id,
-        occurred_at=clock.now(),
-        right=Right.ERASURE,
-        reason="VOLUME",
-        due_on=due_on,
-        told_at=clock.now(),
-    )
+def extended(request_id: UUID) -> RequestExtended:
+    return a(RequestExtended, about=request_id, right=Right.ERASURE, due_on=LATER)
 
 
-def redated(request_id: UUID, due_on: date, clock: SetClock) -> RequestRedated:
-    return RequestRedated(
-        request_id=request_id,
-        occurred_at=clock.now(),
-        right=Right.ERASURE,
-        cause="receipt_corrected",
-        received_at=clock.now(),
-        zones=("Europe/Berlin",),
-        calendar="DE",
-        due_on=due_on,
-    )
+def redated(request_id: UUID) -> RequestRedated:
+    return a(RequestRedated, about=request_id, right=Right.ERASURE, due_on=SOONER)
 
 
 async def hear(harness: Harness, *events: RequestExtended | RequestRedated) -> None:
@@ -66,28 +51,26 @@ async def test_what_has_become_due_sooner_is_worked_first_and_what_was_extended_
 ) -> None:
     harness = await open_harness(ScriptedSystem("crm"), service=service)
     first, second, third = await opened(harness, 3)
-    await hear(harness, extended(first, LATER, clock), redated(third, SOONER, clock))
+    await hear(harness, extended(first), redated(third))
     claims = await claimed(harness, clock)
     assert [(claim.request_id, claim.due_on) for claim in claims] == [(third, SOONER), (second, DUE), (first, LATER)]
     assert await harness.actions(first) == ["fulfilment.opened", "fulfilment.rescheduled"]
     assert await harness.actions(second) == ["fulfilment.opened"]
 
 
-async def test_the_last_of_several_new_dates_of_a_request_counts(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_the_last_of_several_new_dates_of_a_request_counts(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
-    await hear(harness, extended(request, LATER, clock), redated(request, SOONER, clock))
+    await hear(harness, extended(request), redated(request))
     assert await days(harness, request) == {"ready": SOONER, "fulfilment": SOONER}
 
 
-async def test_stages_to_come_move_too_and_what_is_done_keeps_its_date(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_stages_to_come_move_too_and_what_is_done_keeps_its_date(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm", yields=frozenset({IdentityType.PHONE}))
     harness = await open_harness(crm, ScriptedSystem("cdr", needs=frozenset({IdentityType.PHONE})))
     [request] = await opened(harness)
     await harness.worker("crm", Operation.LOCATE).work()
-    await hear(harness, redated(request, SOONER, clock))
+    await hear(harness, redated(request))
     assert await days(harness, request) == {"done": DUE, "ready": SOONER, "waiting": SOONER, "fulfilment": SOONER}
 
 
@@ -97,7 +80,7 @@ async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
     [claim] = await claimed(harness, clock)
-    await hear(harness, redated(request, SOONER, clock))
+    await hear(harness, redated(request))
     assert await days(harness, request) == {"leased": SOONER, "fulfilment": SOONER}
     conclusion = tasks.Conclusion(claim, tasks.TaskState.READY, None, "unavailable", clock.now())
     async with harness.pool.acquire() as connection:
@@ -118,18 +101,16 @@ async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHa
     [request] = await opened(harness)
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "blocked"
-    await hear(harness, redated(request, SOONER, clock))
+    await hear(harness, redated(request))
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.retry(tx, [request])
+        await harness.fulfilments.retry(tx, [request])
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
-async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
+async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
     async with harness.unit_of_work.begin() as tx:
         await fulfilment.cancel(tx, [request])
-    await hear(harness, redated(request, SOONER, clock), redated(uuid7(), SOONER, clock))
+    await hear(harness, redated(request), redated(uuid7()))
     assert await days(harness, request) == {"cancelled": DUE, "fulfilment": DUE}

@@ -69,9 +69,9 @@ async def test_the_daily_page_is_one_ticket_that_names_requests_and_whom_it_is_f
     issue = harness.get("issue", str(first.reference))
     (comment,) = (str(harness.get("msg", str(one["id"]))["content"]) for one in issue["messages"])
     assert issue["title"] == "Data subject requests nearly due or overdue on 2026-12-24"
-    heading, *sleep_until_stopped = comment.splitlines()
+    heading, *rest = comment.splitlines()
     assert heading == "daily_page for dpo and executive: to be answered:"
-    assert sleep_until_stopped == lines
+    assert rest == lines
 
 
 async def test_the_digest_of_a_day_is_one_ticket_with_its_counts(

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
-from deploy.local.ports import HOST, answers, free_port
+from deploy.local.ports import HOST
 from deploy.local.process import Child
 from shared.domain import topics
 from shared.domain.events import RequestClosed, RequestVerified
@@ -26,24 +27,25 @@ from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.bus.messages import TaskReply, TaskRequested
 from shared.messaging import outbox
-from shared.messaging.admin import create_topics, declared
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
+from tests.fixtures.events import a
+from tests.fixtures.process import running
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 
+@dataclass
 class Erasure:
     """The erasure service with one downstream, a team that is reached over the bus."""
 
-    def __init__(self, child: Child, url: str, producer: KafkaProducer, bootstrap: str) -> None:
-        self.child = child
-        self.url = url
-        self.producer = producer
-        self.bootstrap = bootstrap
+    child: Child
+    url: str
+    producer: KafkaProducer
+    bootstrap: str
 
     async def task(self) -> TaskRequested:
         """The last task that the team was sent."""
@@ -57,30 +59,11 @@ class Erasure:
 
 @pytest.fixture
 async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Erasure]:
-    keyring.create(tmp_path / "keyring.json")
-    (tmp_path / "downstreams.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
-    await create_topics(broker.bootstrap, declared(["billing"]))
-    port = free_port()
-    child = Child(
-        "erasure",
-        [sys.executable, "-m", "services", "run", "erasure"],
-        log=tmp_path / "erasure.log",
-        ready=answers(f"http://{HOST}:{port}/readyz"),
-        cwd=ROOT,
-        env={
-            "DSR_POSTGRES_DSN": database,
-            "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
-            "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
-            "DSR_WORK_DOWNSTREAMS": str(tmp_path / "downstreams.toml"),
-            "DSR_HTTP_PORT": str(port),
-            "DSR_HTTP_LINGER_SECONDS": "0",
-        },
-    )
-    await asyncio.to_thread(child.start)
-    producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
-    yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
-    await producer.stop()
-    await asyncio.to_thread(child.stop)
+    downstreams = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
+    async with running("erasure", database, broker, tmp_path, downstreams) as (child, port):
+        producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
+        yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
+        await producer.stop()
 
 
 async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
@@ -97,18 +80,15 @@ async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
 def reply_to(task: TaskRequested, outcome: str, **counts: int) -> bytes:
     """What the team answers to a task."""
     answered = {"command_id": str(task.command_id), "task_id": str(task.task_id), "operation": task.operation}
-    return (
-        TaskReply.model_validate_json(json.dumps({**answered, "outcome": outcome, **counts})).model_dump_json().encode()
-    )
+    reply = TaskReply.model_validate_json(json.dumps({**answered, "outcome": outcome, **counts}))
+    return reply.model_dump_json().encode()
 
 
 async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_at_its_end(
     erasure: Erasure, database: str, tmp_path: Path, clock: SetClock
 ) -> None:
     ref, request = await subject(database, tmp_path, clock), uuid7()
-    verified = RequestVerified(
-        request_id=request, occurred_at=clock.now(), right=Right.ERASURE, subject=ref, due_on=DUE
-    )
+    verified = a(RequestVerified, about=request, right=Right.ERASURE, subject=ref, due_on=DUE)
     said = outbox.message(verified, ServiceName.INTAKE, TRACE)
     await erasure.producer.send([said, said])
     task = await erasure.task()
@@ -127,14 +107,7 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
     [letter] = await read_topic(erasure.bootstrap, "dsr.dead-letters.erasure", 1)
     assert letter.headers["dsr_reason"] == "malformed_reply"
 
-    closed = RequestClosed(
-        request_id=request,
-        occurred_at=clock.now(),
-        right=Right.ERASURE,
-        subject=ref,
-        outcome=Outcome.FULFILLED,
-        responded_at=clock.now(),
-    )
+    closed = a(RequestClosed, about=request, right=Right.ERASURE, subject=ref, outcome=Outcome.FULFILLED)
     await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
     connection = await asyncpg.connect(database)
     try:

@@ -12,22 +12,8 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
-from tests.fixtures.cdr import (
-    ANNA,
-    BORIS,
-    CHIARA,
-    Notes,
-    at,
-    call,
-    cdr_store,
-    connected,
-    number,
-    opened,
-    receipt,
-    task,
-)
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, at, call, connected, number, receipt, task
 
-__all__ = ["cdr_store"]
 GIVEN_UP, ASSIGNED_AGAIN = at("2026-01-10"), at("2026-03-01")
 
 
@@ -43,7 +29,7 @@ async def everything(store: CdrStore) -> str:
 
 
 async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_party_keeps_the_record(
-    cdr_store: CdrStore,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     spelt = [prefix + ANNA[1:] for prefix in ("+", "00", "", "000")]
     await cdr_store.seed(
@@ -51,8 +37,7 @@ async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_
         + [call(CHIARA, spelling) for spelling in spelt]
         + [call(ANNA, BORIS, missed=True), call(BORIS, CHIARA)]
     )
-    async with opened(cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
+    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
     assert (done.outcome, done.found, done.changed, done.remaining) == (TaskOutcome.ERASED, 17, 17, 0)
     assert done.by_category == {"call_record": 8, "call_signalling": 8, "missed_call": 1}
     assert ANNA[1:] not in await everything(cdr_store)
@@ -62,112 +47,110 @@ async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_
     assert blanked == [("", "", "")]
 
 
-async def test_a_row_goes_when_nobody_is_left_in_it(cdr_store: CdrStore) -> None:
+async def test_a_row_goes_when_nobody_is_left_in_it(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call("anonymous", ANNA), call("", ANNA), call(ANNA, ANNA), call(BORIS, ANNA)])
-    async with opened(cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
+    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
     assert done.by_category == {"call_record": 4, "call_signalling": 4}
     assert await rows(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [(BORIS, "")]
 
 
-async def test_two_subjects_of_one_call_both_count_it_and_it_goes(cdr_store: CdrStore) -> None:
+async def test_two_subjects_of_one_call_both_count_it_and_it_goes(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(ANNA, CHIARA), call(BORIS, BORIS)])
-    async with opened(cdr_store.privacy) as adapter:
-        results = await adapter.erase([task(number(ANNA)), task(number(BORIS))], Notes().save_progress)
+    results = await calls.each(Operation.ERASE, number(ANNA), number(BORIS))
     assert [receipt(result).by_category["call_record"] for result in results] == [3, 3]
     assert await rows(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [("", CHIARA)]
 
 
 @pytest.mark.parametrize("together", [False, True])
-async def test_a_number_that_changed_hands_is_erased_in_its_period_only(cdr_store: CdrStore, *, together: bool) -> None:
+async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
+    cdr_store: CdrStore, calls: SqlEngine, *, together: bool
+) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days] + [call(BORIS, CHIARA, "2026-04-01")])
     before, after = task(number(ANNA, until=GIVEN_UP)), task(number(ANNA, since=ASSIGNED_AGAIN))
     tasks = [before, task(number(BORIS)), after] if together else [before]
-    async with opened(cdr_store.privacy) as adapter:
-        results = [receipt(result) for result in await adapter.erase(tasks, Notes().save_progress)]
+    results = [receipt(result) for result in await calls.run(*tasks)]
     assert [result.by_category["call_record"] for result in results] == ([2, 1, 2] if together else [2])
     left = await rows(cdr_store.admin, "SELECT start_time::date::text FROM acc_cdrs WHERE caller_e164 = $1", ANNA)
     assert [day for (day,) in sorted(left)] == list(days[2:4] if together else days[2:])
 
 
-async def test_a_caller_who_withheld_the_number_is_found_by_what_the_network_knew(cdr_store: CdrStore) -> None:
+async def test_a_caller_who_withheld_the_number_is_found_by_what_the_network_knew(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA)])
-    async with opened(cdr_store.privacy) as adapter:
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
+    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
     assert done.by_category == {"call_record": 1, "call_signalling": 1}
     assert ANNA[1:] not in await everything(cdr_store)
     assert await rows(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [("", BORIS)]
 
 
-async def test_a_number_without_its_period_finds_no_past_call_and_says_so(cdr_store: CdrStore) -> None:
+async def test_a_number_without_its_period_finds_no_past_call_and_says_so(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    async with opened(cdr_store.privacy) as adapter:
-        undated = task(number(ANNA, since=None))
-        results = await adapter.erase([undated], Notes().save_progress)
+    undated = task(number(ANNA, since=None))
+    results = await calls.run(undated)
     assert results == [NotSearched(undated.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)]
     assert ANNA in await everything(cdr_store)
 
 
-async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_receipt(cdr_store: CdrStore) -> None:
+async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_receipt(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(CHIARA, BORIS)])
-    notes, tasks = Notes(), [task(number(ANNA)), task(number(CHIARA))]
-    async with opened(cdr_store.privacy) as adapter:
-        first = await adapter.erase(tasks, notes.save_progress)
-        again = await adapter.erase([notes.again(each) for each in tasks], notes.save_progress)
+    tasks = [task(number(ANNA)), task(number(CHIARA))]
+    first = await calls.run(*tasks)
+    again = await calls.run(*map(calls.notes.again, tasks))
     assert [receipt(result).found for result in first] == [4, 2]
     assert again == first
 
 
 async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_next_counts_right(
-    cdr_store: CdrStore,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
-    notes, subject = Notes(), task(number(ANNA))
+    notes, subject = calls.notes, task(number(ANNA))
 
     async def note_and_lose_the_server(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
         await notes.save_progress(progress)
         async with connected(cdr_store.admin) as other:
             await other.fetch("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'cdr_privacy'")
 
-    async with opened(cdr_store.privacy) as adapter:
-        with pytest.raises(Unavailable):
-            await adapter.erase([subject], note_and_lose_the_server)
-        assert (await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA)) == [(1,)]
-        done = receipt((await adapter.erase([notes.again(subject)], notes.save_progress))[0])
+    with pytest.raises(Unavailable):
+        await calls.adapter.erase([subject], note_and_lose_the_server)
+    assert (await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA)) == [(1,)]
+    (done,) = map(receipt, await calls.run(notes.again(subject)))
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
 
 
+@pytest.mark.parametrize("settings", [{"lock_seconds": 10}])
 async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and_both_counted(
-    cdr_store: CdrStore,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
-    async with opened(cdr_store.privacy, lock_seconds=10) as adapter:
-        results = await asyncio.gather(
-            adapter.erase([task(number(ANNA))], Notes().save_progress),
-            adapter.erase([task(number(BORIS))], Notes().save_progress),
-        )
-    assert [receipt(result).by_category["call_record"] for (result,) in results] == [400, 400]
+    results = await asyncio.gather(calls.one(Operation.ERASE, number(ANNA)), calls.one(Operation.ERASE, number(BORIS)))
+    assert [receipt(result).by_category["call_record"] for result in results] == [400, 400]
     assert await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs") == [(0,)]
 
 
-async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrStore) -> None:
+async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    async with opened(cdr_store.privacy) as adapter:
-        restrictions = [task(number(each), operation=Operation.RESTRICT) for each in (ANNA, BORIS)]
-        await adapter.amend(restrictions, Notes().save_progress)
-        done = receipt((await adapter.erase([task(number(ANNA))], Notes().save_progress))[0])
+    await calls.each(Operation.RESTRICT, number(ANNA), number(BORIS))
+    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
     assert done.by_category == {"call_record": 1, "call_signalling": 1, "restriction": 1}
     assert ANNA[1:] not in await everything(cdr_store)
     assert await rows(cdr_store.admin, "SELECT e164 FROM restricted_number") == [(BORIS,)]
 
 
-async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_counts(cdr_store: CdrStore) -> None:
+@pytest.mark.parametrize("settings", [{"lock_seconds": 0.003}])
+async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_counts(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
     numbers = [f"+3469000{i:04d}" for i in range(12)]
     days = [f"2026-{month:02d}-{day:02d}" for month in range(1, 7) for day in range(1, 28)]
-    calls = sorted((call(n, BORIS, day) for n in numbers for day in days), key=lambda c: c.start)
-    await cdr_store.seed(calls)
-    async with opened(cdr_store.privacy, lock_seconds=0.003) as adapter:
-        results = await adapter.erase([task(number(n)) for n in numbers], Notes().save_progress)
+    made = sorted((call(n, BORIS, day) for n in numbers for day in days), key=lambda c: c.start)
+    await cdr_store.seed(made)
+    results = await calls.each(Operation.ERASE, *map(number, numbers))
     assert [receipt(result).by_category["call_record"] for result in results] == [len(days)] * len(numbers)
     assert await rows(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller <> ''") == [(0,)]

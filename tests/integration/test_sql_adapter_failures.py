@@ -1,12 +1,13 @@
 """Every named failure of a SQL store: found before anything is done, and nobody else's data touched."""
 
-from typing import cast
+from collections.abc import Sequence
 
 import pytest
 
 from shared.domain.errors import (
     BlastRadius,
     ColumnUnmapped,
+    DsrError,
     ForeignHit,
     Misconfigured,
     Refused,
@@ -16,114 +17,109 @@ from shared.domain.errors import (
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import CAN, Result
-from shared.downstreams.sql import SqlAdapter
-from tests.fixtures.cdr import Notes, connected, opened, receipt, task
-from tests.fixtures.customer_store import CustomerStore, customer_store
+from shared.downstreams.sql.catalog import DatasetOutdated
+from tests.fixtures.cdr import SqlEngine, connected, engine, receipt
+from tests.fixtures.customer_store import CustomerStore
 
-__all__ = ["customer_store"]
-EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
+EMAIL, BORIS = (Identity(IdentityType.EMAIL, f"{name}@example.org") for name in ("anna.meier", "boris"))
 ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1")
-UNTOUCHED = [(3,)]
-HOW_MANY = "SELECT count(*) FROM customer"
+ERASE, EXPORT, LOCATE = Operation.ERASE, Operation.EXPORT, Operation.LOCATE
+RESTRICT, SUPPRESS = Operation.RESTRICT, Operation.SUPPRESS
+DUMP = "SELECT c::text FROM customer c ORDER BY 1"
+CLASSIFIED_MEANWHILE = "ALTER TABLE contact ADD COLUMN callback_number text"
+TWO_OF_ONE_ADDRESS = "UPDATE customer SET email = 'Anna.Meier@example.org' WHERE account_id = 'C2'"
 
 
-async def ask(adapter: SqlAdapter, operation: Operation, *identities: Identity) -> Result:
-    method = getattr(adapter, CAN[operation][1])
-    (result,) = await method([task(*identities, operation=operation)], Notes().save_progress)
-    return cast("Result", result)
-
-
-async def erase(adapter: SqlAdapter, *identities: Identity) -> Result:
-    return await ask(adapter, Operation.ERASE, *identities)
-
-
-async def test_a_table_that_is_gone_is_a_failure_and_not_an_empty_search(customer_store: CustomerStore) -> None:
-    await customer_store.run("DROP TABLE contact")
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        for operation in (Operation.ERASE, Operation.EXPORT, Operation.LOCATE, Operation.RESTRICT):
-            with pytest.raises(TableMissing, match="contact"):
-                await ask(adapter, operation, EMAIL)
-    assert await customer_store.ask(HOW_MANY) == UNTOUCHED
-
-
-async def test_a_new_column_that_can_name_somebody_blocks_erasure_until_it_is_classified(
+@pytest.mark.parametrize(
+    ("change", "operations", "error", "says"),
+    [
+        ("DROP TABLE contact", (ERASE, EXPORT, LOCATE, RESTRICT), TableMissing, "contact"),
+        (CLASSIFIED_MEANWHILE, (ERASE, EXPORT, RESTRICT), ColumnUnmapped, "callback_number"),
+        ("ALTER TABLE contact ADD COLUMN urgent boolean", (EXPORT, LOCATE), ColumnUnmapped, "urgent"),
+        ("ALTER TABLE contact DROP COLUMN requester", (ERASE,), DatasetOutdated, "requester"),
+        (TWO_OF_ONE_ADDRESS, (ERASE, EXPORT, LOCATE, SUPPRESS), BlastRadius, "max_people = 1"),
+    ],
+)
+async def test_a_store_that_is_not_as_declared_is_refused_before_anything_is_done(
     customer_store: CustomerStore,
+    customers: SqlEngine,
+    change: str,
+    operations: Sequence[Operation],
+    error: type[DsrError],
+    says: str,
 ) -> None:
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        await customer_store.run("ALTER TABLE contact ADD COLUMN callback_number text")
-        with pytest.raises(ColumnUnmapped, match="callback_number"):
-            await erase(adapter, EMAIL)
-        assert await customer_store.ask(HOW_MANY) == UNTOUCHED
+    await customer_store.run(change)
+    before = await customer_store.ask(DUMP)
+    for operation in operations:
+        with pytest.raises(error, match=says):  # noqa: PT012 - a failure of one task is returned, one of all is raised
+            result = await customers.one(operation, EMAIL)
+            raise result if isinstance(result, Exception) else AssertionError(result)
+    assert await customer_store.ask(DUMP) == before
 
 
-async def test_a_new_column_that_cannot_name_anybody_blocks_export_alone(customer_store: CustomerStore) -> None:
+def test_a_declared_column_that_is_not_there_goes_to_a_person_and_is_a_fault_of_the_configuration() -> None:
+    assert issubclass(DatasetOutdated, Refused)
+    assert issubclass(DatasetOutdated, Misconfigured)
+
+
+async def test_a_new_column_that_cannot_name_anybody_does_not_block_erasure(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
     await customer_store.run("ALTER TABLE contact ADD COLUMN urgent boolean")
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        with pytest.raises(ColumnUnmapped, match="urgent"):
-            await adapter.export([task(EMAIL, operation=Operation.EXPORT)], Notes().save_progress)
-        assert receipt(await erase(adapter, EMAIL)).outcome is TaskOutcome.ERASED
+    assert receipt(await customers.one(ERASE, EMAIL)).outcome is TaskOutcome.ERASED
 
 
-async def test_a_declared_column_that_is_not_there_is_a_fault_of_the_configuration(
-    customer_store: CustomerStore,
+async def test_a_column_whose_equality_is_loose_never_erases_a_neighbour(
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
-    await customer_store.run("ALTER TABLE contact DROP COLUMN requester")
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        with pytest.raises(Misconfigured, match="requester") as failure:
-            await erase(adapter, EMAIL)
-    assert isinstance(failure.value, Refused)  # so the engine hands it to a person instead of trying again
-
-
-async def test_a_column_whose_equality_is_loose_never_erases_a_neighbour(customer_store: CustomerStore) -> None:
     await customer_store.run(
         "CREATE EXTENSION citext",
         "ALTER TABLE contact ALTER COLUMN requester TYPE citext",
         "INSERT INTO contact VALUES (4, 'ANNA.meier@example.org', 'Somebody else', '2026-02-03 09:00+00')",
     )
-    other = Identity(IdentityType.EMAIL, "boris@example.org")
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        refused, done = await adapter.erase([task(EMAIL), task(other)], Notes().save_progress)
+    refused, done = await customers.each(ERASE, EMAIL, BORIS)
     assert isinstance(refused, ForeignHit)
     assert "anna" not in str(refused).lower()
     assert receipt(done).by_category == {"account": 1, "contact": 1}
     assert await customer_store.ask("SELECT id FROM contact ORDER BY id") == [(1,), (2,), (4,)]
 
 
-async def test_more_people_than_one_request_may_touch_stop_it_before_anything_is_done(
-    customer_store: CustomerStore,
+@pytest.mark.parametrize("settings", [{"max_rows": 2}])
+async def test_more_rows_than_one_request_may_touch_stop_that_request_alone(
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
-    await customer_store.run("UPDATE customer SET email = 'Anna.Meier@example.org' WHERE account_id = 'C2'")
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        for operation in (Operation.ERASE, Operation.EXPORT, Operation.LOCATE, Operation.SUPPRESS):
-            assert isinstance(await ask(adapter, operation, EMAIL), BlastRadius)
-    assert await customer_store.ask(HOW_MANY) == UNTOUCHED
-    assert await customer_store.ask("SELECT DISTINCT marketing FROM customer") == [(True,)]
-
-
-async def test_more_rows_than_one_request_may_touch_stop_that_request_alone(customer_store: CustomerStore) -> None:
-    boris = Identity(IdentityType.EMAIL, "boris@example.org")
-    async with opened(customer_store.dsn, customer_store.dataset, max_rows=2) as adapter:
-        refused, done = await adapter.erase([task(EMAIL), task(boris)], Notes().save_progress)
-        alone = await erase(adapter, EMAIL)
+    refused, done = await customers.each(ERASE, EMAIL, BORIS)
     assert isinstance(refused, BlastRadius)
-    assert isinstance(alone, BlastRadius)
+    assert isinstance(await customers.one(ERASE, EMAIL), BlastRadius)
     assert receipt(done).found == 2
     assert await customer_store.ask("SELECT account_id FROM customer ORDER BY 1") == [("C1",), ("C2",)]
 
 
-async def test_a_store_that_says_yes_and_keeps_the_row_is_found_out(customer_store: CustomerStore) -> None:
+@pytest.mark.parametrize("settings", [{"max_rows": 1, "max_people": 2}])
+async def test_a_change_of_more_rows_than_one_request_may_touch_stops_that_request_alone(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    await customer_store.run(TWO_OF_ONE_ADDRESS)
+    refused, done = await customers.each(SUPPRESS, EMAIL, BORIS)
+    assert isinstance(refused, BlastRadius)
+    assert receipt(done).changed == 1
+    marketing = await customer_store.ask("SELECT marketing FROM customer ORDER BY account_id")
+    assert marketing == [(True,), (True,), (False,)]
+
+
+async def test_a_store_that_says_yes_and_keeps_the_row_is_found_out(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
     await customer_store.run(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
         "CREATE TRIGGER keep BEFORE DELETE ON contact FOR EACH ROW EXECUTE FUNCTION keep()",
     )
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        assert isinstance(await erase(adapter, EMAIL), ResidueFound)
+    assert isinstance(await customers.one(ERASE, EMAIL), ResidueFound)
 
 
 @pytest.mark.parametrize(("arrivals", "caught"), [(3, True), (100, False)])
 async def test_rows_that_keep_arriving_are_chased_a_few_times_and_then_told(
-    customer_store: CustomerStore, arrivals: int, *, caught: bool
+    customer_store: CustomerStore, customers: SqlEngine, arrivals: int, *, caught: bool
 ) -> None:
     await customer_store.run(
         f"""CREATE FUNCTION arrive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -131,8 +127,7 @@ async def test_rows_that_keep_arriving_are_chased_a_few_times_and_then_told(
             FROM contact UNION ALL SELECT old.id) known HAVING max(id) < {3 + arrivals}; RETURN NULL; END $$""",
         "CREATE TRIGGER arrive AFTER DELETE ON contact FOR EACH ROW WHEN (old.id >= 2) EXECUTE FUNCTION arrive()",
     )
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        result = await erase(adapter, EMAIL)
+    result = await customers.one(ERASE, EMAIL)
     if caught:
         done = receipt(result)
         assert (done.found, done.changed, done.remaining) == (3 + arrivals, 3 + arrivals, 0)
@@ -140,37 +135,34 @@ async def test_rows_that_keep_arriving_are_chased_a_few_times_and_then_told(
         assert isinstance(result, ResidueFound)
 
 
+@pytest.mark.parametrize("settings", [{"lock_seconds": 0.2}])
 async def test_a_row_that_somebody_holds_is_waited_for_briefly_and_then_tried_again_later(
-    customer_store: CustomerStore,
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
-    async with (
-        opened(customer_store.dsn, customer_store.dataset, lock_seconds=0.2) as adapter,
-        connected(customer_store.dsn) as other,
-        other.transaction(),
-    ):
+    async with connected(customer_store.dsn) as other, other.transaction():
         await other.execute("UPDATE customer SET street = street WHERE account_id = 'C1'")
         with pytest.raises(Unavailable):
-            await erase(adapter, EMAIL)
+            await customers.one(ERASE, EMAIL)
 
 
 async def test_a_store_that_is_away_is_tried_again_later(customer_store: CustomerStore) -> None:
-    away = "postgresql://nobody@127.0.0.1:1/none"
-    async with opened(away, customer_store.dataset) as adapter:
+    async with engine("postgresql://nobody@127.0.0.1:1/none", customer_store.dataset, {}) as away:
         with pytest.raises(Unavailable):
-            await erase(adapter, EMAIL)
+            await away.one(ERASE, EMAIL)
 
 
 async def test_a_store_without_its_connection_string_says_which_variable_to_set(customer_store: CustomerStore) -> None:
     with pytest.raises(Misconfigured, match="DSR_STORE_DSN"):
-        async with opened("", customer_store.dataset):
+        async with engine("", customer_store.dataset, {}):
             pytest.fail("it opened")
 
 
-async def test_an_identity_that_is_an_attack_is_a_value_like_any_other(customer_store: CustomerStore) -> None:
+async def test_an_identity_that_is_an_attack_is_a_value_like_any_other(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
     attack = Identity(IdentityType.EMAIL, "x'); DELETE FROM customer; --@example.org")
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        assert receipt(await erase(adapter, attack)).outcome is TaskOutcome.NO_MATCH
-    assert await customer_store.ask(HOW_MANY) == UNTOUCHED
+    assert receipt(await customers.one(ERASE, attack)).outcome is TaskOutcome.NO_MATCH
+    assert await customer_store.ask("SELECT count(*) FROM customer") == [(3,)]
 
 
 async def test_names_of_tables_and_columns_are_quoted_whatever_is_in_them(customer_store: CustomerStore) -> None:
@@ -179,5 +171,6 @@ async def test_names_of_tables_and_columns_are_quoted_whatever_is_in_them(custom
     text = customer_store.dataset.read_text(encoding="utf-8")
     text = text.replace("tables.contact", "tables.'con\"tact; --'").replace("subject =", "'sub ject' =")
     customer_store.dataset.write_text(text, encoding="utf-8")
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        assert receipt(await erase(adapter, EMAIL, ACCOUNT)).by_category == {"account": 1, "number": 2, "contact": 2}
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        done = receipt(await customers.one(ERASE, EMAIL, ACCOUNT))
+    assert done.by_category == {"account": 1, "number": 2, "contact": 2}

@@ -10,35 +10,20 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import CAN, NotSearched
-from tests.fixtures.cdr import (
-    ANNA,
-    BORIS,
-    CHIARA,
-    Notes,
-    at,
-    call,
-    cdr_store,
-    connected,
-    number,
-    opened,
-    receipt,
-    task,
-)
-from tests.fixtures.customer_store import CustomerStore, customer_store
+from shared.downstreams.contract import NotSearched
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, at, call, connected, number, receipt, task
+from tests.fixtures.customer_store import CustomerStore
 
-__all__ = ["cdr_store", "customer_store"]
 EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
 
 
 async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_with_their_periods(
-    customer_store: CustomerStore,
+    customers: SqlEngine,
 ) -> None:
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        located, unknown = await adapter.locate(
-            [task(EMAIL, number(ANNA, since=None)), task(Identity(IdentityType.EMAIL, "x@example.org"))],
-            Notes().save_progress,
-        )
+    located, unknown = await customers.run(
+        task(EMAIL, number(ANNA, since=None), operation=Operation.LOCATE),
+        task(Identity(IdentityType.EMAIL, "x@example.org"), operation=Operation.LOCATE),
+    )
     found = {(i.type, i.value, i.valid_from, i.valid_to, i.source) for i in receipt(located).identities}
     since = at("2024-02-05").replace(hour=8, minute=30)
     assert found == {
@@ -50,43 +35,41 @@ async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_wi
     assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
 
 
-async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(customer_store: CustomerStore) -> None:
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        (result,) = await adapter.locate([task(EMAIL, number(BORIS, since=None))], Notes().save_progress)
+async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(customers: SqlEngine) -> None:
+    result = await customers.one(Operation.LOCATE, EMAIL, number(BORIS, since=None))
     assert isinstance(result, BlastRadius)
 
 
 async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_the_present(
-    customer_store: CustomerStore,
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     given_up = number(ANNA, until=at("2026-01-10"))
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        done = receipt((await adapter.erase([task(given_up)], Notes().save_progress))[0])
+    done = receipt(await customers.one(Operation.ERASE, given_up))
     assert done.by_category.get("account", 0) == 0
     assert await customer_store.ask("SELECT count(*) FROM customer") == [(3,)]
 
 
 async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and_nobody_the_gap(
-    cdr_store: CdrStore,
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days])
     x, y = number(ANNA, until=at("2026-01-10")), number(ANNA, since=at("2026-03-01"))
-    async with opened(cdr_store.privacy) as adapter:
-        results = await adapter.export([task(x), task(y)], Notes().save_progress)
+    results = await calls.each(Operation.EXPORT, x, y)
     shown = [[str(r.data["started"])[:10] for r in receipt(e).records if r.category == "call_record"] for e in results]
     assert [sorted(each) for each in shown] == [list(days[:2]), list(days[4:])]
 
 
-async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_given(cdr_store: CdrStore) -> None:
+async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_given(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
     async with connected(cdr_store.admin) as connection:
         await connection.execute("UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
-    async with opened(cdr_store.privacy) as adapter:
-        called, caller = await adapter.export([task(number(BORIS)), task(number(ANNA))], Notes().save_progress)
+    called, caller = await calls.each(Operation.EXPORT, number(BORIS), number(ANNA))
     records = receipt(called).records
-    calls = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]
-    assert sorted(str(data["from"]) for data in calls) == [CHIARA, "withheld"]
+    shown = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]
+    assert sorted(str(data["from"]) for data in shown) == [CHIARA, "withheld"]
     withheld = [r for r in records if r.data["from"] == "withheld"]
     package = orjson.dumps([[r.category, r.source, r.data] for r in withheld])
     assert ANNA.encode() not in package
@@ -98,10 +81,11 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
     ]
 
 
-async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(cdr_store: CdrStore) -> None:
+async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    async with opened(cdr_store.privacy) as adapter:
-        caller, called = await adapter.export([task(number(ANNA)), task(number(BORIS))], Notes().save_progress)
+    caller, called = await calls.each(Operation.EXPORT, number(ANNA), number(BORIS))
     outgoing, incoming = (
         next(r.data for r in receipt(e).records if r.category == "call_record") for e in (caller, called)
     )
@@ -112,7 +96,9 @@ async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(cdr_st
     assert (incoming["started"], incoming["seconds"]) == ("2026-03-02T10:00:00+00:00", 120.0)
 
 
-async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(cdr_store: CdrStore) -> None:
+async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
     days = ("2025-12-24", "2026-04-01")
     await cdr_store.seed(
         [call(ANNA, CHIARA, day) for day in days] + [call(BORIS, ANNA, "2026-04-02", pai=BORIS), call(BORIS, CHIARA)]
@@ -123,15 +109,14 @@ async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(c
         async with connected(dsn) as connection:
             return [await connection.fetchval(f"SELECT count(*) FROM {t}") for t in ("acc_cdrs", "acc", "missed_calls")]
 
-    async with opened(cdr_store.privacy) as adapter:
-        first = await adapter.amend([restriction], Notes().save_progress)
-        assert first == await adapter.amend([restriction], Notes().save_progress)
-        assert (receipt(first[0]).outcome, receipt(first[0]).found) == (TaskOutcome.AMENDED, 4)
-        assert await seen(cdr_store.reader) == [2, 2, 0]
-        assert await seen(cdr_store.privacy) == [4, 4, 0]
-        exported = await adapter.export([replace(restriction, operation=Operation.EXPORT)], Notes().save_progress)
-        assert receipt(exported[0]).by_category == {"call_record": 2, "call_signalling": 2, "restriction": 1}
-        lifted = (await adapter.amend([replace(restriction, operation=Operation.LIFT)], Notes().save_progress))[0]
+    (first,) = map(receipt, await calls.run(restriction))
+    assert [first] == await calls.run(restriction)
+    assert (first.outcome, first.found) == (TaskOutcome.AMENDED, 4)
+    assert await seen(cdr_store.reader) == [2, 2, 0]
+    assert await seen(cdr_store.privacy) == [4, 4, 0]
+    (exported,) = await calls.run(replace(restriction, operation=Operation.EXPORT))
+    assert receipt(exported).by_category == {"call_record": 2, "call_signalling": 2, "restriction": 1}
+    (lifted,) = await calls.run(replace(restriction, operation=Operation.LIFT))
     assert receipt(lifted).outcome is TaskOutcome.AMENDED
     assert await seen(cdr_store.reader) == [4, 4, 0]
 
@@ -145,7 +130,9 @@ async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_pol
     assert [name for (name,) in readable] == ["acc", "acc_cdrs", "missed_calls"]
 
 
-async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(customer_store: CustomerStore) -> None:
+async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
     changes = (
         Change(field="street", current="Lindenallee 14", asserted="Lindenallee 41"),
         Change(field="email", current="Anna.MEIER@Example.org", asserted="anna@example.org"),
@@ -153,13 +140,12 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(customer
         Change(field="shoe_size", current="41", asserted="42"),
     )
     blank = task(Identity(IdentityType.ACCOUNT_ID, "C1"), operation=Operation.RECTIFY)
-    correction, notes = replace(blank, changes=changes), Notes()
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        first = await adapter.amend([correction], notes.save_progress)
-        again = await adapter.amend([notes.again(correction)], notes.save_progress)
-        stale = replace(blank, task_id=uuid4(), changes=(Change(field="street", current="nowhere", asserted="x"),))
-        nothing = (await adapter.amend([stale], notes.save_progress))[0]
-    assert (receipt(first[0]).outcome, receipt(first[0]).changed) == (TaskOutcome.AMENDED, 1)
+    correction = replace(blank, changes=changes)
+    (first,) = await customers.run(correction)
+    (again,) = await customers.run(customers.notes.again(correction))
+    stale = replace(blank, task_id=uuid4(), changes=(Change(field="street", current="nowhere", asserted="x"),))
+    (nothing,) = await customers.run(stale)
+    assert (receipt(first).outcome, receipt(first).changed) == (TaskOutcome.AMENDED, 1)
     assert again == first
     assert receipt(nothing).outcome is TaskOutcome.NO_MATCH
     held = "SELECT street, email, born::text FROM customer WHERE account_id = 'C1'"
@@ -167,15 +153,14 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(customer
     assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C2'") == [("Molenweg 31",)]
 
 
-async def test_flags_are_set_for_the_subject_alone_and_taken_back(customer_store: CustomerStore) -> None:
+async def test_flags_are_set_for_the_subject_alone_and_taken_back(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
     flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        suppressed = receipt(
-            (await adapter.amend([task(EMAIL, operation=Operation.SUPPRESS)], Notes().save_progress))[0]
-        )
-        await adapter.amend([task(EMAIL, operation=Operation.RESTRICT)], Notes().save_progress)
-        assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
-        await adapter.amend([task(EMAIL, operation=Operation.LIFT)], Notes().save_progress)
+    suppressed = receipt(await customers.one(Operation.SUPPRESS, EMAIL))
+    await customers.one(Operation.RESTRICT, EMAIL)
+    assert await customer_store.ask(flags) == [("C1", False, True), ("C2", True, False), ("C3", True, False)]
+    await customers.one(Operation.LIFT, EMAIL)
     assert (suppressed.outcome, suppressed.by_category) == (TaskOutcome.AMENDED, {"account": 1})
     assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]
 
@@ -183,13 +168,12 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(customer_store
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
 @pytest.mark.parametrize("dated", [True, False])
 async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearched_is_said(
-    cdr_store: CdrStore, operation: Operation, *, dated: bool
+    cdr_store: CdrStore, calls: SqlEngine, operation: Operation, *, dated: bool
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(CHIARA, BORIS)])
     known = (number(ANNA), number(CHIARA, since=None)) if dated else (number(CHIARA, since=None),)
     asked = task(*known, operation=operation)
-    async with opened(cdr_store.privacy) as adapter:
-        (result,) = await getattr(adapter, CAN[operation][1])([asked], Notes().save_progress)
+    (result,) = await calls.run(asked)
     if dated:
         assert receipt(result).not_searched is Unsearched.NUMBER_WITHOUT_PERIOD
         assert receipt(result).found == (0 if operation is Operation.SUPPRESS else 2)
@@ -211,10 +195,7 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
     ids=["e-mail", "code", "undated number besides", "number dated by another system", "address that nobody has"],
 )
 async def test_a_store_is_searched_if_every_table_is_or_another_of_its_tables_leads_there(
-    customer_store: CustomerStore,
-    known: tuple[Identity, ...],
-    reason: Unsearched | None,
+    customers: SqlEngine, known: tuple[Identity, ...], reason: Unsearched | None
 ) -> None:
-    async with opened(customer_store.dsn, customer_store.dataset) as adapter:
-        (result,) = await adapter.export([task(*known)], Notes().save_progress)
+    result = await customers.one(Operation.EXPORT, *known)
     assert (result.reason if isinstance(result, NotSearched) else receipt(result).not_searched) is reason

@@ -10,9 +10,8 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import SqlStore
-from tests.fixtures.cdr import call, cdr_store
+from tests.fixtures.cdr import call
 
-__all__ = ["cdr_store"]
 EMPTY = "acc_cdrs_default"
 """The partition for calls of a month that has none yet: how nothing is read does not matter."""
 

@@ -98,11 +98,7 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
     )
     (receipt,) = await crm_adapter.amend([rectify], notes.save_progress)
     assert receipt == Receipt(
-        rectify.task_id,
-        TaskOutcome.AMENDED,
-        found=6,
-        changed=6,
-        by_category={"account": 1, "contact": 2, "address": 3},
+        rectify.task_id, TaskOutcome.AMENDED, found=6, changed=6, by_category={"account": 1, "contact": 2, "address": 3}
     )
     (export,) = await crm_adapter.export([task(Operation.EXPORT, account(customer.code))], notes.save_progress)
     assert isinstance(export, Receipt)

@@ -46,11 +46,7 @@ async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_wo
 
     (receipt,) = await crm_adapter.erase([notes.again(erase)], notes.save_progress)
     assert receipt == Receipt(
-        erase.task_id,
-        TaskOutcome.ERASED,
-        found=4,
-        changed=4,
-        by_category={"account": 1, "contact": 2, "address": 1},
+        erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category={"account": 1, "contact": 2, "address": 1}
     )
     assert [trace for trace in traces(customer) if trace in crm.dump()] == []
 

@@ -94,10 +94,7 @@ async def test_an_export_hands_out_everything_in_words_that_can_be_read(crm: Crm
     assert receipt.records == (
         Record("account", SYSTEM, {"customer_number": customer.code, "name": customer.name}),
         Record(
-            "account",
-            SYSTEM,
-            {"active": True, "processing_restricted": False, "no_marketing": False},
-            portable=False,
+            "account", SYSTEM, {"active": True, "processing_restricted": False, "no_marketing": False}, portable=False
         ),
         Record("contact", SYSTEM, {"kind": "email", "value": customer.emails[0], "in_use": True}),
         Record(

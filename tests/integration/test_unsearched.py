@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import FulfilmentBlocked, TaskReport
+from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import LAST, Intake, id_of

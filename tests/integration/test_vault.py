@@ -19,11 +19,7 @@ from tests.fixtures.engine import Harness, OpenHarness, SetClock
 
 ADA = Identity(IdentityType.EMAIL, "ada@example.org")
 NUMBER = Identity(
-    IdentityType.PHONE,
-    "+442079460000",
-    datetime(2025, 1, 1, tzinfo=UTC),
-    datetime(2026, 1, 1, tzinfo=UTC),
-    "crm",
+    IdentityType.PHONE, "+442079460000", datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC), "crm"
 )
 
 

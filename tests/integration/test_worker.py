@@ -15,7 +15,6 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
 from shared.runtime.liveness import Heartbeats
 from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.worker_harness import CRM, claimed, opened
@@ -51,7 +50,7 @@ async def test_what_is_due_tomorrow_is_claimed_before_ten_thousand_others(
     crowd = [await harness.new_fulfilment()] * 10_000
     urgent = await harness.new_fulfilment(due_on=DUE - timedelta(days=30))
     async with harness.unit_of_work.begin() as tx:
-        await fulfilment.open_all(tx, [*crowd, urgent])
+        await harness.fulfilments.open_all(tx, [*crowd, urgent])
     [first] = await claimed(harness, clock, limit=1)
     assert first.request_id == urgent.request_id
 
@@ -144,7 +143,7 @@ async def test_pending_asks_again_later_and_a_reply_meanwhile_makes_it_due_at_on
         async with harness.pool.acquire() as connection:
             for task in asked[1:]:
                 reply: dict[str, JsonValue] = {"reply.erase": {"found": 1}}
-                assert await tasks.hear_reply(connection, "crm", task.task_id, reply, clock.now()) == CRM
+                assert await tasks.store_reply(connection, "crm", task.task_id, reply, clock.now()) == CRM
         return [Pending(task.task_id, timedelta(hours=6)) for task in asked]
 
     crm.answers[Operation.ERASE] = wait_for_the_team
@@ -166,9 +165,9 @@ async def test_a_reply_of_another_system_or_to_a_finished_task_is_no_ones(
     await opened(harness)
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
     async with harness.pool.acquire() as connection:
-        assert await tasks.hear_reply(connection, "other", task_id, {"found": 1}, clock.now()) is None
+        assert await tasks.store_reply(connection, "other", task_id, {"found": 1}, clock.now()) is None
         await harness.worker("crm").work()
-        assert await tasks.hear_reply(connection, "crm", task_id, {"found": 1}, clock.now()) is None
+        assert await tasks.store_reply(connection, "crm", task_id, {"found": 1}, clock.now()) is None
     assert await harness.pool.fetchval("SELECT progress FROM task") == {}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.intake.answer import answer
 from services.intake.lifecycle import State
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from tests.fixtures.requests import AT, a_request
 

@@ -8,7 +8,7 @@ from shared.domain.identities import IdentityType
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
-from shared.downstreams.sql.keys import Key, wanted
+from shared.downstreams.sql.search_keys import SearchKey, wanted
 from shared.downstreams.sql.statements import Statements
 
 NUMBER = "+34688886392"
@@ -39,8 +39,13 @@ def day(text: str) -> datetime:
 def test_rows_count_for_the_holder_of_their_time(
     first: str, last: str, rows: dict[int, int], strays: set[int], mixed: set[int], *, held_twice: bool
 ) -> None:
-    until, since = Key(IdentityType.PHONE, NUMBER, None, day("01-10")), Key(IdentityType.PHONE, NUMBER, day("03-01"))
-    later = [Key(IdentityType.PHONE, NUMBER, day("11-01"))] if held_twice else []  # in which order makes no difference
+    until, since = (
+        SearchKey(IdentityType.PHONE, NUMBER, None, day("01-10")),
+        SearchKey(IdentityType.PHONE, NUMBER, day("03-01")),
+    )
+    later = (
+        [SearchKey(IdentityType.PHONE, NUMBER, day("11-01"))] if held_twice else []
+    )  # in which order makes no difference
     asked = wanted([[until, *later], [*later, since]], TABLE)
     statements = Statements("public", "call", TABLE, Relation("r", {}, frozenset()))
     found = attribute([(NUMBER, 7, day(first), day(last))], statements, asked)  # type: ignore[list-item]

@@ -22,12 +22,6 @@ from shared.storage.keyring import Keyring
 AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Keyring:
-    keyring.create(tmp_path / "keyring.json")
-    return keyring.load(tmp_path / "keyring.json")
-
-
 def entry(keys: Keyring, request_id: UUID, number: int) -> Mapping[str, object]:
     """An entry as the evidence has it: number 2 is a signed receipt."""
     prev_hash = bytes([number]) * 32
@@ -171,15 +165,15 @@ def test_a_certificate_of_another_version_is_not_judged(good: dict[str, Any], ke
         certificate.verify(resigned(good, keys), public(keys))
 
 
-def run(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, content: bytes, *words: str) -> subprocess.CompletedProcess[str]:
+    file = folder / "certificate.json"
+    file.write_bytes(content)
     command = [sys.executable, "-m", "services", "certificate", "verify", str(file), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_the_command_says_in_plain_words_what_holds(good: dict[str, Any], keys: Keyring, tmp_path: Path) -> None:
-    file = tmp_path / "certificate.json"
-    file.write_bytes(orjson.dumps(good))
-    ended = run(file, "--key", base64.b64encode(public(keys)).decode())
+    ended = run(tmp_path, orjson.dumps(good), "--key", base64.b64encode(public(keys)).decode())
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"holds: request {good['request']['request_id']} (erasure) closed as fulfilled" in ended.stdout
     assert "3 entries with their hashes, signed receipts: 1" in ended.stdout
@@ -187,9 +181,7 @@ def test_the_command_says_in_plain_words_what_holds(good: dict[str, Any], keys: 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"not json", b"[1]"])
 def test_the_command_ends_with_1_and_one_sentence_for_what_is_no_certificate(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "certificate.json"
-    file.write_bytes(content)
-    ended = run(file)
+    ended = run(tmp_path, content)
     assert ended.returncode == 1
     assert "not a certificate" in ended.stdout
     assert "Traceback" not in ended.stderr
@@ -197,8 +189,6 @@ def test_the_command_ends_with_1_and_one_sentence_for_what_is_no_certificate(tmp
 
 def test_the_command_ends_with_1_and_says_what_does_not_hold(good: dict[str, Any], tmp_path: Path) -> None:
     good["entries"][0]["actor"] = "service:export"
-    file = tmp_path / "certificate.json"
-    file.write_bytes(orjson.dumps(good))
-    ended = run(file)
+    ended = run(tmp_path, orjson.dumps(good))
     assert ended.returncode == 1
     assert "does not hold: entry erasure/10: its hash does not belong to what it says" in ended.stdout

@@ -9,7 +9,7 @@ import pytest
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.downstreams.sql.dataset import SHIPPED, Dataset
-from shared.downstreams.sql.keys import Coverage, Key, wall_clock
+from shared.downstreams.sql.search_keys import Coverage, SearchKey, wall_clock
 from shared.downstreams.sql.statements import literal, quoted
 
 GOOD = """
@@ -107,13 +107,13 @@ def test_in_the_hour_that_autumn_repeats_a_call_that_may_be_anothers_is_nobodys(
 
 def test_a_period_is_half_open_and_tells_all_none_and_some_apart() -> None:
     january, march, may = (datetime(2026, month, 1, tzinfo=UTC) for month in (1, 3, 5))
-    key = Key(IdentityType.PHONE, "+34688886392", january, march)
+    key = SearchKey(IdentityType.PHONE, "+34688886392", january, march)
     assert key.covers(january, january) is Coverage.INSIDE
     assert key.covers(march, march) is Coverage.OUTSIDE
     assert key.covers(march, may) is Coverage.OUTSIDE
     assert key.covers(january, march) is Coverage.STRADDLES
     assert key.covers(None, None) is Coverage.OUTSIDE
-    assert Key(IdentityType.EMAIL, "a@example.org").covers(None, None) is Coverage.INSIDE
+    assert SearchKey(IdentityType.EMAIL, "a@example.org").covers(None, None) is Coverage.INSIDE
 
 
 def test_what_a_dataset_names_cannot_break_out_of_its_place() -> None:

@@ -11,11 +11,15 @@ from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival
+from shared.domain.time_limit_policy import TimeLimitPolicy
 from tests.fixtures.requests import AT, POLICY, a_request, promising
 
 
 def stored(due_on: date = date(2026, 4, 4), **said: Any) -> Request:
     return a_request(State.IN_PROGRESS, right=Right.ACCESS, due_on=due_on, **said)
+
+
+EXTENDED = stored(date(2026, 5, 29), extended=True)  # as the subject was told
 
 
 def arrived(days_earlier: int) -> Arrival:
@@ -27,7 +31,7 @@ def arrived(days_earlier: int) -> Arrival:
     [
         (stored(), 20, date(2026, 3, 13)),  # received 13 February: one month is less than 30 days
         (stored(), -10, date(2026, 4, 14)),
-        (stored(date(2026, 5, 29), extended=True), 2, date(2026, 5, 29)),  # as the subject was told
+        (EXTENDED, 2, date(2026, 5, 29)),
         (stored(date(2026, 6, 4), extended=True), 20, date(2026, 5, 13)),  # no later than the law allows
         (stored(date(2026, 3, 9), role="processor"), 1, date(2026, 3, 6)),
     ],
@@ -40,39 +44,29 @@ def test_a_corrected_receipt_gives_the_due_date_that_it_would_have_had(
 
 def test_nothing_moves_while_policy_and_holidays_are_the_same() -> None:
     assert redating.by_policy(stored(), POLICY) is None
-    assert redating.by_policy(stored(date(2026, 5, 29), extended=True), POLICY) is None
+    assert redating.by_policy(EXTENDED, POLICY) is None
 
 
-def test_a_policy_that_promises_less_time_makes_it_due_earlier() -> None:
-    move = redating.by_policy(stored(), promising(25))
+@pytest.mark.parametrize(
+    ("on_file", "policy", "due_on"),
+    [
+        (stored(), promising(25), date(2026, 3, 30)),  # less time: earlier
+        (stored(date(2026, 3, 15)), promising(20), date(2026, 3, 15)),  # more time changes no promise that was made
+        (stored(calc_version="rules-0"), POLICY, date(2026, 4, 4)),  # new rules alone are a reason to look
+        (EXTENDED, promising(25), date(2026, 5, 29)),  # an extension survives
+        (stored(date(2026, 6, 4), extended=True), promising(25), date(2026, 5, 30)),  # no later than the law allows
+    ],
+)
+def test_a_changed_policy_moves_what_is_due_later_than_it_says_and_is_heeded_once(
+    on_file: Request, policy: TimeLimitPolicy, due_on: date
+) -> None:
+    move = redating.by_policy(on_file, policy)
     assert move is not None
-    assert (move.request.due_on, move.request.arrival) == (date(2026, 3, 30), stored().arrival)
+    assert (move.request.due_on, move.request.arrival) == (due_on, on_file.arrival)
+    assert redating.by_policy(move.request, policy) is None
 
 
 def test_a_request_that_a_late_answer_reopened_keeps_the_day_that_the_subject_was_told() -> None:
     reopened = replace(stored(date(2026, 6, 10)), resumed=True)
     assert redating.by_policy(reopened, POLICY) is None
     assert redating.due_after(reopened, arrived(5), POLICY) == date(2026, 6, 10)
-
-
-def test_a_policy_that_promises_more_time_changes_no_promise_that_was_made() -> None:
-    short = stored(date(2026, 3, 15))
-    move = redating.by_policy(short, promising(20))
-    assert move is not None
-    assert move.request.due_on == date(2026, 3, 15)
-    assert redating.by_policy(replace(short, calc_version=move.request.calc_version), promising(20)) is None
-
-
-def test_new_rules_alone_are_a_reason_to_compute_the_law_s_limit_anew() -> None:
-    move = redating.by_policy(replace(stored(), calc_version="rules-0"), POLICY)
-    assert move is not None
-    assert move.request.due_on == date(2026, 4, 4)
-
-
-def test_an_extension_survives_a_changed_policy() -> None:
-    move = redating.by_policy(stored(date(2026, 5, 29), extended=True), promising(25))
-    assert move is not None
-    assert move.request.due_on == date(2026, 5, 29)
-    capped = redating.by_policy(stored(date(2026, 6, 4), extended=True), promising(25))
-    assert capped is not None
-    assert capped.request.due_on == date(2026, 5, 30)

@@ -21,8 +21,9 @@ VALID = Extension(
 )
 
 
-def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_valid() -> None:
+def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_valid_once() -> None:
     assert flaws(VALID, LIMITS, POLICY, already_extended=False) == ()
+    assert flaws(VALID, LIMITS, POLICY, already_extended=True) == (ExtensionFlaw.ALREADY_EXTENDED,)
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,7 @@ def test_one_flaw_is_named_and_the_original_dates_stay(extension: Extension, fla
     assert flaws(extension, LIMITS, POLICY, already_extended=False) == (flaw,)
 
 
-def test_a_request_is_extended_once() -> None:
-    assert flaws(VALID, LIMITS, POLICY, already_extended=True) == (ExtensionFlaw.ALREADY_EXTENDED,)
-
-
 def test_every_flaw_is_told_at_once() -> None:
     wrong = replace(VALID, reason="WORKLOAD", approved_by=None)
-    assert flaws(wrong, LIMITS, POLICY, already_extended=False) == (
-        ExtensionFlaw.REASON_NOT_ALLOWED,
-        ExtensionFlaw.NOT_APPROVED,
-    )
+    both = (ExtensionFlaw.REASON_NOT_ALLOWED, ExtensionFlaw.NOT_APPROVED)
+    assert flaws(wrong, LIMITS, POLICY, already_extended=False) == both

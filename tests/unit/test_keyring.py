@@ -18,11 +18,8 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_new_keyring_is_readable_by_its_owner_only(path: Path) -> None:
+def test_a_new_keyring_is_readable_by_its_owner_only_and_is_never_overwritten(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_an_existing_keyring_is_never_overwritten(path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(FileExistsError):
         keyring.create(path)
@@ -72,16 +69,12 @@ def test_a_file_that_is_no_keyring_is_refused_without_telling_what_is_in_it(path
     assert "c2hvcnQ" not in str(refused.value)
 
 
-def test_an_active_key_that_is_not_there_is_refused_at_once(path: Path) -> None:
-    raw = json.loads(path.read_text())
-    path.write_text(json.dumps({**raw, "active": "k2"}))
-    with pytest.raises(Misconfigured, match="cannot be used"):
-        keyring.load(path)
-
-
-def test_a_key_that_is_not_in_the_keyring_is_named(path: Path) -> None:
+def test_a_key_that_is_not_there_is_named_and_the_active_one_is_missed_at_once(path: Path) -> None:
     with pytest.raises(UnknownKey, match="k7"):
         keyring.load(path).key("k7")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "active": "k2"}))
+    with pytest.raises(Misconfigured, match="cannot be used"):
+        keyring.load(path)
 
 
 def test_a_fingerprint_is_the_same_for_the_same_identity_and_nobody_elses(path: Path, tmp_path: Path) -> None:

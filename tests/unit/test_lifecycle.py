@@ -12,8 +12,8 @@ from uuid_utils.compat import uuid7
 from services.intake.lifecycle import TRANSITIONS, Standing, State, first_state
 from services.intake.request import Request, Transition
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered, RequestClosed, TaskReport
-from shared.domain.operations import TaskOutcome
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered, RequestClosed
+from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a

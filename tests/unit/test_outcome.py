@@ -3,8 +3,7 @@
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 from shared.fulfilment.store import outcome_of
 

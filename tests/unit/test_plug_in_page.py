@@ -51,6 +51,7 @@ def test_the_messages_of_the_page_are_taken_as_they_stand() -> None:
         {"operation": "erase", "outcome": "erased", "found": 3, "changed": 3},
         {"operation": "erase", "outcome": "no_match"},
         {"operation": "locate", "outcome": "no_match"},
+        {"operation": "erase", "outcome": "not_searched", "reason": "number_without_period"},
         {"operation": "erase", "outcome": "retained", "found": 3, "remaining": 3, "ground": "tax_law"},
         {"operation": "locate", "outcome": "located", "found": 3, "remaining": 3},
         {"operation": "locate", "outcome": "refused", "reason": "unpaid_invoice"},

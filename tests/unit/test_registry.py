@@ -1,7 +1,6 @@
 """The downstreams file: what can be wrong with it is said with the place and the remedy."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from shared.downstreams.bus.adapter import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.registry import Downstreams, Wiring, read
 from shared.downstreams.sql import SqlSettings
+from tests.fixtures.engine import SetClock
 
 DEMO = Path("shared/policy/downstreams.toml")
 ENVIRONMENT = {
@@ -28,19 +28,12 @@ MAILING = '[mailing]\nadapter = "opendsr"\nurl = "https://m.example/v2"\nneeds =
 BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
 
 
-class Noon:
-    """Always noon."""
-
-    def now(self) -> datetime:
-        return datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
 async def publish(messages: Sequence[Message]) -> None:
     raise AssertionError(f"{len(messages)} messages, where nothing is to be sent")
 
 
 def wiring(environment: Mapping[str, str]) -> Wiring:
-    return Wiring(environment, Noon(), publish, b"k" * 32)
+    return Wiring(environment, SetClock(), publish, b"k" * 32)
 
 
 def write(folder: Path, text: str) -> Path:

@@ -1,5 +1,6 @@
 """When a question stops the statutory clock, for how long, and what happens when nobody answers."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -21,8 +22,7 @@ def at(day: int) -> datetime:
 def asked(
     day: int, answered: int | None = None, question: Question = Question.IDENTITY, *, recorded: bool = True
 ) -> Suspension:
-    reply = None if answered is None else datetime(2026, 3, answered, 12, tzinfo=UTC)
-    return Suspension(question, datetime(2026, 3, day, 12, tzinfo=UTC), reply, recorded)
+    return Suspension(question, at(day), None if answered is None else at(answered), recorded)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,7 @@ def test_two_questions_at_once_pause_a_day_once() -> None:
 
 
 def test_the_zone_that_sees_fewer_days_decides() -> None:
-    late = Suspension(
-        Question.IDENTITY,
-        datetime(2026, 3, 6, 12, tzinfo=UTC),
-        datetime(2026, 3, 9, 3, tzinfo=UTC),
-        condition_recorded=True,
-    )
+    late = replace(asked(6), answered_at=datetime(2026, 3, 9, 3, tzinfo=UTC))
     assert paused_days([late], ARRIVAL, "EU", POLICY, NOW) == 2  # still the 8th in New York
 
 

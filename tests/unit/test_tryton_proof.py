@@ -1,5 +1,6 @@
 """Who counts as the subject among the parties that a search in the CRM returned."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -15,21 +16,16 @@ Y20, Y22, Y24, Y26 = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2022, 
 
 
 def party(number: int, *contacts: Contact) -> Party:
-    return Party(
-        number, f"K{number}", "Somebody", active=True, restricted=False, marketing_opt_out=False, contacts=contacts
-    )
+    anybody = Party(number, f"K{number}", "Somebody", active=True, restricted=False, marketing_opt_out=False)
+    return replace(anybody, contacts=contacts)
+
+
+def has_phone(since: datetime | None = None, until: datetime | None = None, number: str = NUMBER) -> Contact:
+    return Contact(2, "mobile", number, number, active=True, valid_from=since, valid_to=until)
 
 
 def has_email(value: str) -> Contact:
     return Contact(1, "email", value, value, active=True, valid_from=None, valid_to=None)
-
-
-def has_phone(value: str, since: datetime | None = None, until: datetime | None = None) -> Contact:
-    return Contact(2, "mobile", value, value, active=True, valid_from=since, valid_to=until)
-
-
-def email(value: str) -> Identity:
-    return Identity(IdentityType.EMAIL, value)
 
 
 def phone(since: datetime | None = None, until: datetime | None = None) -> Identity:
@@ -41,66 +37,50 @@ def code(value: str, source: str = "requester") -> Identity:
 
 
 FOREIGN = "foreign"
+MAIL = Identity(IdentityType.EMAIL, ADA)
+BOTH = [MAIL, phone()]
+HAS_ADA, HAS_BOB, HAS_NUMBER = has_email(ADA), has_email(BOB), has_phone()
+HAS_OTHER = has_phone(number="+4915112345699")
+TWO_WITH_ADA = [party(1, HAS_ADA), party(2, HAS_ADA)]
+ONE_THEN_OTHER = [party(1, has_phone(Y20, Y22)), party(2, has_phone(Y24))]
 CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
-    "nobody was found": ([email(ADA)], [], []),
-    "one party holds the address, in whatever case": ([email(ADA)], [party(1, has_email("ADA@Post.Example"))], [1]),
-    "the address counts although the number is another": (
-        [email(ADA), phone()],
-        [party(1, has_email(ADA), has_phone("+4915112345699"))],
-        [1],
-    ),
-    "two parties hold the address": ([email(ADA)], [party(1, has_email(ADA)), party(2, has_email(ADA))], FOREIGN),
-    "two hold the address, one the number too": (
-        [email(ADA), phone()],
-        [party(1, has_email(ADA)), party(2, has_email(ADA), has_phone(NUMBER))],
-        [2],
-    ),
-    "one holds the address and another the number": (
-        [email(ADA), phone()],
-        [party(1, has_email(ADA)), party(2, has_phone(NUMBER))],
-        FOREIGN,
-    ),
-    "only the number agrees and the address differs": (
-        [email(ADA), phone()],
-        [party(1, has_email(BOB), has_phone(NUMBER))],
-        FOREIGN,
-    ),
-    "only the number agrees and no address is known": ([email(ADA), phone()], [party(1, has_phone(NUMBER))], [1]),
-    "the number is no longer assigned to the party": ([phone()], [party(1, has_phone(NUMBER, Y20, Y22))], []),
+    "nobody was found": ([MAIL], [], []),
+    "one party holds the address, in whatever case": ([MAIL], [party(1, has_email("ADA@Post.Example"))], [1]),
+    "the address counts although the number is another": (BOTH, [party(1, HAS_ADA, HAS_OTHER)], [1]),
+    "two parties hold the address": ([MAIL], TWO_WITH_ADA, FOREIGN),
+    "two hold the address, one the number too": (BOTH, [party(1, HAS_ADA), party(2, HAS_ADA, HAS_NUMBER)], [2]),
+    "one holds the address and another the number": (BOTH, [party(1, HAS_ADA), party(2, HAS_NUMBER)], FOREIGN),
+    "only the number agrees and the address differs": (BOTH, [party(1, HAS_BOB, HAS_NUMBER)], FOREIGN),
+    "only the number agrees and no address is known": (BOTH, [party(1, HAS_NUMBER)], [1]),
+    "the number is no longer assigned to the party": ([phone()], [party(1, has_phone(Y20, Y22))], []),
     "the number was assigned to the party at the time": (
         [phone(Y20, Y24)],
-        [party(1, has_phone(NUMBER, Y22, Y24)), party(2, has_phone(NUMBER, Y24))],
+        [party(1, has_phone(Y22, Y24)), party(2, has_phone(Y24))],
         [1],
     ),
-    "periods that only touch do not overlap": ([phone(Y24, Y26)], [party(1, has_phone(NUMBER, Y22, Y24))], []),
-    "the former holder of a number is left out": (
-        [phone(Y24)],
-        [party(1, has_phone(NUMBER, Y20, Y22)), party(2, has_phone(NUMBER, Y24))],
-        [2],
-    ),
-    "the customer number decides between two": (
-        [code("K2"), email(ADA)],
-        [party(1, has_email(ADA)), party(2, has_email(ADA))],
-        [2],
-    ),
+    "periods that only touch do not overlap": ([phone(Y24, Y26)], [party(1, has_phone(Y22, Y24))], []),
+    "the former holder of a number is left out": ([phone(Y24)], ONE_THEN_OTHER, [2]),
+    "the customer number decides between two": ([code("K2"), MAIL], TWO_WITH_ADA, [2]),
     "two customer numbers are two accounts of one person": ([code("K1"), code("K2")], [party(1), party(2)], [1, 2]),
-    "the requester gave somebody else's customer number": (
-        [code("K1"), email(ADA)],
-        [party(1, has_email(BOB))],
-        FOREIGN,
-    ),
-    "the CRM itself gave the customer number": ([code("K1", "crm"), email(ADA)], [party(1, has_email(BOB))], [1]),
-    "the customer number is unknown and the address another's": (
-        [code("K9"), email(ADA)],
-        [party(1, has_email(ADA))],
-        FOREIGN,
-    ),
-    "another system's account id means nothing here": (
-        [code("K9", "ticketing"), email(ADA)],
-        [party(1, has_email(ADA))],
+    "the requester gave somebody else's customer number": ([code("K1"), MAIL], [party(1, HAS_BOB)], FOREIGN),
+    "the requester's customer number and only another number": ([code("K1"), phone()], [party(1, HAS_OTHER)], FOREIGN),
+    "the requester's customer number, and the party has no address": ([code("K1"), MAIL], [party(1)], [1]),
+    "the customer number and the address of the same party": (
+        [code("K1"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
         [1],
     ),
-    "a party that shares nothing with the subject is dropped": ([email(ADA)], [party(1, has_email(BOB))], []),
+    "one of two customer numbers is contradicted": (
+        [code("K1"), code("K2"), MAIL],
+        [party(1, HAS_ADA), party(2, HAS_BOB)],
+        FOREIGN,
+    ),
+    "two hold the address and the number": (BOTH, [party(each, HAS_ADA, HAS_NUMBER) for each in (1, 2)], FOREIGN),
+    "two hold the number and none the address": (BOTH, [party(each, HAS_NUMBER) for each in (1, 2)], FOREIGN),
+    "the CRM itself gave the customer number": ([code("K1", "crm"), MAIL], [party(1, HAS_BOB)], [1]),
+    "the customer number is unknown and the address another's": ([code("K9"), MAIL], [party(1, HAS_ADA)], FOREIGN),
+    "another system's account id means nothing here": ([code("K9", "ticketing"), MAIL], [party(1, HAS_ADA)], [1]),
+    "a party that shares nothing with the subject is dropped": ([MAIL], [party(1, HAS_BOB)], []),
 }
 
 

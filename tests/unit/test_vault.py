@@ -1,7 +1,6 @@
 """What is known of a subject is sealed and read back without loss."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
-from shared.storage import keyring
+from shared.storage.keyring import Keyring
 from shared.storage.vault import SubjectData, Vault, _decode, _encode, _open, _seal
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -45,9 +44,8 @@ def test_a_sealed_piece_opens_only_whole_and_only_for_whom_it_was_sealed(
         _open(key, sealed, bytes([bound_to[0] ^ 1]) + bound_to[1:])
 
 
-def test_the_same_content_is_never_sealed_to_the_same_bytes(tmp_path: Path) -> None:
-    keyring.create(tmp_path / "keyring.json")
-    vault = Vault(keyring.load(tmp_path / "keyring.json"))
+def test_the_same_content_is_never_sealed_to_the_same_bytes(keys: Keyring) -> None:
+    vault = Vault(keys)
     said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
     rows = {vault.new_subject(UUID(int=1), said, datetime(2026, 3, 2, tzinfo=UTC))[2:4] for _ in range(50)}
     assert len({row[0] for row in rows}) == len({row[1] for row in rows}) == 50

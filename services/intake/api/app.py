@@ -3,8 +3,10 @@
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from services.intake.api import decisions, handing_out, requests, submissions, timing
@@ -41,6 +43,8 @@ def describe() -> Api:
     api = Api(
         title="Data subject requests",
         version="1",
+        docs_url=None,
+        redoc_url=None,
         summary="GDPR Art. 15-18, 20, 21",
         openapi_tags=[{"name": m.router.tags[0], "description": (m.__doc__ or "").split("\n")[0]} for m in _MODULES],
         responses=EVERYWHERE,
@@ -66,4 +70,21 @@ def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
         Submissions(unit_of_work, policy, required),
         UseCases(unit_of_work, policy, Letters(), required),
     )
-    return Starlette(routes=[*submissions.direct(services), Mount("", api)], exception_handlers=HANDLERS)
+    routes = [*submissions.direct(services), *documentation(api), Mount("", api)]
+    return Starlette(routes=routes, exception_handlers=HANDLERS)
+
+
+def documentation(api: Api) -> list[BaseRoute]:
+    """Swagger UI at ``/docs``, which loads nothing from elsewhere."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=api.title,
+        swagger_js_url="docs/static/swagger-ui-bundle.js",
+        swagger_css_url="docs/static/swagger-ui.css",
+        swagger_favicon_url="docs/static/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    return [
+        Route("/docs", page, methods=["GET"]),
+        Mount("/docs/static", StaticFiles(packages=[("fastapi_offline", "static")])),
+    ]

@@ -12,7 +12,7 @@ from services.intake.errors import NotFound, NotReady, Unauthorised
 from services.intake.problems import documented
 from shared.domain.errors import Shredded
 from shared.downstreams.bus import identity_token
-from shared.downstreams.bus.identity_token import ClaimExpired, ClaimForged, ClaimMalformed
+from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
 from shared.downstreams.bus.messages import TaskIdentities
 
 router = APIRouter(tags=["results"])
@@ -51,7 +51,7 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
 
 @router.get(
     "/v1/tasks/identities",
-    responses=documented(Unauthorised, ClaimMalformed, ClaimForged, ClaimExpired, Shredded),
+    responses=documented(Unauthorised, TokenMalformed, TokenForged, TokenExpired, Shredded),
 )
 async def identities(
     token: Annotated[str, Header(alias=identity_token.TOKEN_HEADER, description="`claim` of the task, as it came")],

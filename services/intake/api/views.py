@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchem
 from services.intake.answer import answer
 from services.intake.lifecycle import State
 from services.intake.request import Request
-from shared.domain.events import TaskReport
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
 
 Instant = Annotated[

@@ -1,4 +1,4 @@
-"""Systems of teams who erase their own store: they hear tasks on a topic, fetch the identities with a token, reply."""
+"""Systems of teams who erase their own store: they consume tasks, fetch the identities with a token, and reply."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, DsrError, Refused, ResidueFound, Unavailable
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.domain.topics import tasks as tasks_topic
 from shared.downstreams.bus.identity_token import IdentityToken, issue
@@ -23,7 +23,7 @@ from shared.downstreams.bus.messages import (
     command_id,
     progress_key,
 )
-from shared.downstreams.contract import Checkpoint, Pending, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, NotSearched, Pending, Receipt, Result, Task
 
 Publish = Callable[[Sequence[Message]], Awaitable[None]]
 """Sends records and returns once the broker has them all (``Producer.send``), or raises a ``DsrError``."""
@@ -63,7 +63,7 @@ class Failed:
     found: int
 
 
-def next_step(task: Task) -> Ask | Receipt | Failed:
+def next_step(task: Task) -> Ask | Receipt | NotSearched | Failed:
     """What an erasure needs next, judged by the replies that its progress holds: erase, then look, then conclude."""
     before = cast("int", task.progress.get("found", 0))
     erased = _reply(task, Operation.ERASE)
@@ -72,6 +72,8 @@ def next_step(task: Task) -> Ask | Receipt | Failed:
     found = max(before, erased.found)
     if erased.outcome is ReplyOutcome.REFUSED:
         return Failed(_refusal(task, erased), before)
+    if erased.outcome is ReplyOutcome.NOT_SEARCHED:
+        return NotSearched(task.task_id, Unsearched(str(erased.reason)))
     if erased.outcome is ReplyOutcome.NO_MATCH and not before:
         return Receipt(task.task_id, TaskOutcome.NO_MATCH)
     looked = _reply(task, Operation.LOCATE)
@@ -138,7 +140,7 @@ class BusAdapter:
                     notes[task.task_id] = {"round": task.round + 1, "found": found}
                 case Ask(command=command):
                     notes[task.task_id] = {"asked": {"command": str(command), "times": _times_asked(task, command) + 1}}
-                case Receipt():
+                case Receipt() | NotSearched():
                     pass
         if notes:
             await save_progress(notes)
@@ -155,9 +157,9 @@ class BusAdapter:
             return Unavailable(f"the bus did not take the tasks of {self._system}: {error.code}")
         return None
 
-    def _conclude(self, task: Task, step: Ask | Receipt | Failed, away: Unavailable | None) -> Result:
+    def _conclude(self, task: Task, step: Ask | Receipt | NotSearched | Failed, away: Unavailable | None) -> Result:
         match step:
-            case Receipt():
+            case Receipt() | NotSearched():
                 return step
             case Failed(failure=failure):
                 return failure

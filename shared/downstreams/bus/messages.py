@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,47}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -54,11 +54,12 @@ class ReplyOutcome(StrEnum):
     LOCATED = TaskOutcome.LOCATED
     NO_MATCH = TaskOutcome.NO_MATCH
     RETAINED = TaskOutcome.RETAINED
+    NOT_SEARCHED = TaskOutcome.NOT_SEARCHED
     REFUSED = Refused.code
 
 
 _ANSWERS = {
-    Operation.ERASE: {ReplyOutcome.ERASED, ReplyOutcome.NO_MATCH, ReplyOutcome.RETAINED, ReplyOutcome.REFUSED},
+    Operation.ERASE: set(ReplyOutcome) - {ReplyOutcome.LOCATED},
     Operation.LOCATE: {ReplyOutcome.LOCATED, ReplyOutcome.NO_MATCH, ReplyOutcome.REFUSED},
 }
 
@@ -66,8 +67,9 @@ _ANSWERS = {
 class TaskReply(_Message):
     """What a team did: rows found before, changed, and remaining, in counts.
 
-    ``retained`` names the ``ground`` on which data stays and, where known, the day ``until`` which; ``refused`` names
-    the ``reason`` for which a person must look.
+    ``retained`` names the ``ground`` on which data stays and, where known, the day ``until`` which; ``not_searched``
+    the ``reason`` why nothing that was given can be searched by: who asks is asked for more; ``refused`` the ``reason``
+    for which a person must look.
     """
 
     type: Literal["dsr.task.replied.v1"] = "dsr.task.replied.v1"
@@ -96,6 +98,8 @@ class TaskReply(_Message):
                 raise ValueError("located needs found above 0 and changed 0")
             case ReplyOutcome.RETAINED if self.ground is None or not self.remaining:
                 raise ValueError("retained needs a ground and remaining above 0")
+            case ReplyOutcome.NOT_SEARCHED if any(counts) or self.reason not in set(Unsearched):
+                raise ValueError(f"not_searched needs counts of 0 and a reason: {' or '.join(Unsearched)}")
             case ReplyOutcome.REFUSED if self.reason is None:
                 raise ValueError("refused needs a reason")
             case _:

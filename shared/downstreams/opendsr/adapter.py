@@ -25,7 +25,7 @@ from shared.downstreams.opendsr.wire import (
     subject_request_id,
 )
 
-Step = TypeVar("Step")
+Answer = TypeVar("Answer")
 
 
 class OpenDsrAdapter:
@@ -59,16 +59,12 @@ class OpenDsrAdapter:
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Erase where an access request finds the subject, and look again."""
         submitted = await self._begin(tasks, save_progress)
-        looks = dict(
-            zip(
-                (task.task_id for task in tasks),
-                await self._each(tasks, lambda task: self._look(task, submitted)),
-                strict=True,
-            )
-        )
-        await _save_progress(
-            save_progress, {task_id: {"found": n} for task_id, n in looks.items() if isinstance(n, int)}
-        )
+        found = await self._each(tasks, lambda task: self._look(task, submitted))
+        looks = dict(zip((task.task_id for task in tasks), found, strict=True))
+        counts: dict[UUID, Mapping[str, JsonValue]] = {
+            key: {"found": n} for key, n in looks.items() if isinstance(n, int)
+        }
+        await _save_progress(save_progress, counts)
         results = await self._each(tasks, lambda task: self._erase(task, looks[task.task_id], submitted))
         # A person's retry must ask anew: the processor would answer the same ids with the same completed requests.
         refused = [task for task, result in zip(tasks, results, strict=True) if isinstance(result, Refused)]
@@ -94,12 +90,12 @@ class OpenDsrAdapter:
         return {task.task_id: str(task.progress.get("submitted_at", now)) for task in tasks}
 
     async def _each(
-        self, tasks: Sequence[Task], step: Callable[[Task], Awaitable[Step]]
-    ) -> list[Step | Unavailable | Refused]:
-        async def one(task: Task) -> Step | Unavailable | Refused:
+        self, tasks: Sequence[Task], ask: Callable[[Task], Awaitable[Answer]]
+    ) -> list[Answer | Unavailable | Refused]:
+        async def one(task: Task) -> Answer | Unavailable | Refused:
             async with self._turn:
                 try:
-                    return await step(task)
+                    return await ask(task)
                 except (Unavailable, Refused) as failure:
                     return failure
 
@@ -132,9 +128,7 @@ class OpenDsrAdapter:
             return again
         remaining = self._count(again)
         if remaining:
-            raise ResidueFound(
-                f"{self._system} says completed, and an access request afterwards found {remaining} results"
-            )
+            raise ResidueFound(f"{self._system} says completed, and asked again it found {remaining} results")
         return Receipt(task.task_id, TaskOutcome.ERASED, found=found, changed=found)
 
     async def _export(self, task: Task, submitted: Mapping[UUID, str]) -> Result:
@@ -177,9 +171,7 @@ class OpenDsrAdapter:
 
     def _count(self, status: Status) -> int:
         if status.results_count is None:
-            raise Refused(
-                f"{self._system} gives no results_count for an access request, so nothing can be verified there"
-            )
+            raise Refused(f"{self._system} gives no results_count of an access request: nothing can be verified there")
         return status.results_count
 
 

@@ -14,9 +14,8 @@ from shared.downstreams.opendsr.signature import ProcessorCertificate
 from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read
 
 _DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
-_RESULTS: TypeAdapter[list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]] = TypeAdapter(
-    list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]
-)
+_Results = list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]
+_RESULTS: TypeAdapter[_Results] = TypeAdapter(_Results)
 
 
 class Processor:
@@ -61,7 +60,7 @@ class Processor:
         missing = {RequestType.ACCESS, RequestType.ERASURE} - set(discovery.supported_subject_request_types)
         if missing:
             raise Refused(
-                f"{self._system} does not support {', '.join(sorted(missing))}, so nothing can be verified there"
+                f"{self._system} does not support {', '.join(sorted(missing))}: nothing can be verified there"
             )
         offered = {(each.identity_type, each.identity_format) for each in discovery.supported_identities}
         for type_ in self._settings.identities.values():

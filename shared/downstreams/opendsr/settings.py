@@ -45,9 +45,7 @@ class OpenDsrSettings(LimitedSettings):
     adapter: Literal["opendsr"] = "opendsr"
     url: Annotated[HttpUrl, Field(description="base URL with the major version, https://dsr.example.com/v2")]
     token_env: str | None = Field(default=None, description="environment variable that holds the bearer token")
-    domain: str | None = Field(
-        default=None, description="the processor's domain, as its certificate and extensions say it"
-    )
+    domain: str | None = Field(default=None, description="its domain, as its certificate and extensions say it")
     certificate: Path | None = Field(default=None, description="PEM file of the certificate that signs its answers")
     format: Annotated[Literal["raw", "sha256"], BeforeValidator(_not_broken)] = "raw"
     identities: Mapping[IdentityType, str] = {IdentityType.EMAIL: "email"}

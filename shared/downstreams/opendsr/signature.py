@@ -33,9 +33,7 @@ class ProcessorCertificate:
             self._certificate = x509.load_pem_x509_certificate(path.read_bytes())
             names = self._certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except (OSError, ValueError, x509.ExtensionNotFound) as error:
-            raise Misconfigured(
-                f"certificate {path.name}: not a readable PEM certificate with a domain name"
-            ) from error
+            raise Misconfigured(f"{path.name}: not a readable PEM certificate with a domain name") from error
         if domain not in names.get_values_for_type(x509.DNSName):
             raise Misconfigured(
                 f"certificate {path.name} is not issued for {domain}; correct domain, or fetch the right one"

@@ -43,19 +43,14 @@ async def records(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Recor
     if not ids:
         return {}
     answer = await tracker.privacy("records", {"people": ids})
-    pairs: dict[str, set[tuple[str, str]]]
-    if answer is not None:
-        pairs = {classname: {(one, owner) for one, owner in rows} for classname, rows in answer.items()}
-    else:
-        pairs = await _by_rest(tracker, ids)
-    return by_owner(pairs, ids)
+    return by_owner(await _by_rest(tracker, ids) if answer is None else answer, ids)
 
 
 def by_owner(pairs: Mapping[str, Iterable[tuple[str, str]]], owners: Iterable[str]) -> Mapping[str, Records]:
     """Rows of (record, owner) for each class as the records of each of the owners, in the order of their ids."""
     owned: dict[str, dict[str, list[str]]] = {owner: {classname: [] for classname in pairs} for owner in owners}
     for classname, rows in pairs.items():
-        for one, owner in sorted(rows, key=lambda row: int(row[0])):
+        for one, owner in sorted({(one, owner) for one, owner in rows}, key=lambda row: int(row[0])):
             if owner in owned:
                 owned[owner][classname].append(one)
     return owned

@@ -6,8 +6,6 @@ from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.roundup.tracker import Tracker
 
 _KEY = "dsr_request"
-
-
 RESOLVED = "resolved"
 
 
@@ -32,9 +30,7 @@ async def escalate(tracker: Tracker, task: Task) -> Receipt:
     await tracker.add("issue", ticket, "messages", comment)
     if level == RESOLVED:
         await tracker.change("issue", ticket, {"status": await _status(tracker)})
-    return Receipt(
-        task.task_id, TaskOutcome.ESCALATED, found=0 if opened else 1, changed=1, remaining=0, reference=ticket
-    )
+    return Receipt(task.task_id, TaskOutcome.ESCALATED, found=int(not opened), changed=1, reference=ticket)
 
 
 def _words(task: Task, level: str) -> tuple[str, str]:

@@ -2,13 +2,14 @@
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import JsonValue
 
 from shared.downstreams.contract import Record
 from shared.downstreams.roundup.directory import Records
-from shared.downstreams.roundup.erasure import together
+from shared.downstreams.roundup.erasure import CATEGORIES, together
 from shared.downstreams.roundup.tracker import Item, Tracker
 
 Holdings = Mapping[tuple[str, str], Record]
@@ -32,9 +33,7 @@ async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], owne
         for at, item in enumerate(items):
             record = _record(system, classname, item, people)
             if contents:
-                record = Record(
-                    record.category, system, {**record.data, "content_base64": b64encode(contents[at]).decode()}
-                )
+                record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
             found[classname, str(item["id"])] = record
     return found
 
@@ -48,19 +47,11 @@ def of(records: Records, holdings: Holdings) -> Sequence[Record]:
 def _record(system: str, classname: str, item: Item, people: frozenset[str]) -> Record:
     data: dict[str, JsonValue] = {"id": str(item["id"])}
     data |= {key: _plain(item.get(key)) for key in _FIELDS[classname].split(",")}
-    match classname:
-        case "msg":
-            own = _link(item.get("author")) in people
-            data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
-            return Record("message", system, data, portable=own)
-        case "user":
-            return Record("account", system, data)
-        case "issue":
-            return Record("ticket", system, data)
-        case "file":
-            return Record("file", system, data)
-        case _:
-            return Record("saved_search", system, data)
+    if classname != "msg":
+        return Record(CATEGORIES[classname], system, data)
+    own = _link(item.get("author")) in people
+    data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
+    return Record(CATEGORIES[classname], system, data, portable=own)
 
 
 def _link(value: Any) -> str:

@@ -14,7 +14,7 @@ from shared.downstreams.roundup.tracker import Failure, Item, Tracker, batches
 _HANGING = ("file", "msg", "query", "issue")
 
 
-class _Step(NamedTuple):
+class _Overwrite(NamedTuple):
     """One record of a task."""
 
     task: UUID
@@ -36,14 +36,14 @@ async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[
     """
     failures: dict[UUID, Failure] = {}
     for classes in (_HANGING, ("user",)):
-        steps = [
-            _Step(task, classname, one, records.get("user", ()))
+        overwrites = [
+            _Overwrite(task, classname, one, records.get("user", ()))
             for task, records in plans.items()
             if task not in failures
             for classname in classes
             for one in records.get(classname, ())
         ]
-        for batch in batches(steps):
+        for batch in batches(overwrites):
             failed = await _together(tracker, batch)
             if failed is None:
                 return await tracker.failures({task: _by_rest(tracker, records) for task, records in plans.items()})
@@ -51,18 +51,18 @@ async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[
     return failures
 
 
-async def _together(tracker: Tracker, steps: Sequence[_Step]) -> Mapping[UUID, Failure] | None:
+async def _together(tracker: Tracker, overwrites: Sequence[_Overwrite]) -> Mapping[UUID, Failure] | None:
     """Which tasks failed; ``None`` where the tracker has no route for it."""
     try:
-        answer = await tracker.privacy("overwrite", {"records": [step.wish() for step in steps]})
+        answer = await tracker.privacy("overwrite", {"records": [each.wish() for each in overwrites]})
     except (Unavailable, Refused) as failure:
-        return dict.fromkeys((step.task for step in steps), failure)
+        return dict.fromkeys((each.task for each in overwrites), failure)
     if answer is None:
         return None
     reasons: dict[UUID, list[str]] = {}
     for position, why in answer["left"]:
-        step = steps[position]
-        reasons.setdefault(step.task, []).append(f"{step.classname} {why}")
+        each = overwrites[position]
+        reasons.setdefault(each.task, []).append(f"{each.classname} {why}")
     return {task: Refused(_told(Counter(whys))) for task, whys in reasons.items()}
 
 

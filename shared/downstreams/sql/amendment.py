@@ -10,7 +10,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.dataset import SideTable
-from shared.downstreams.sql.keys import Key
+from shared.downstreams.sql.search_keys import SearchKey
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements, quoted
 from shared.downstreams.sql.store import Session
@@ -47,7 +47,7 @@ class Amendment:
         except BlastRadius as refused:  # it has rolled back this task alone
             return refused
 
-    def _keys(self, task: Task) -> list[tuple[Statements, Sequence[Key]]]:
+    def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
         return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
 
     async def _rectify(self, task: Task, save_progress: Checkpoint) -> Result:

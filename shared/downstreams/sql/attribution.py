@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from shared.downstreams.sql.keys import Coverage, Wanted
+from shared.downstreams.sql.search_keys import Coverage, Wanted
 from shared.downstreams.sql.statements import Statements
 
 Row = asyncpg.Record

@@ -11,7 +11,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
-from shared.downstreams.sql.keys import Wanted
+from shared.downstreams.sql.search_keys import Wanted
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session

@@ -16,7 +16,7 @@ from shared.domain.identities import IdentityType
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
-from shared.downstreams.sql.keys import Key, Wanted, keys_of, wanted
+from shared.downstreams.sql.search_keys import SearchKey, Wanted, keys_of, wanted
 
 Call = tuple[Any, ...]
 """A statement and its arguments, as the driver's methods take them."""
@@ -55,7 +55,7 @@ class Statements:
     table: Table
     relation: Relation
 
-    def keys(self, task: Task) -> tuple[Key, ...]:
+    def keys(self, task: Task) -> tuple[SearchKey, ...]:
         """What finds the rows of one task here."""
         return keys_of(task, self.table, self.relation)
 
@@ -167,7 +167,7 @@ class Statements:
 
     # What follows is bounded by the periods of one task's numbers, so it is exact by itself.
 
-    def mine(self, keys: Sequence[Key], condition: Condition, columns: Iterable[str] | None = None) -> str:
+    def mine(self, keys: Sequence[SearchKey], condition: Condition, columns: Iterable[str] | None = None) -> str:
         """The rows of one subject, each number in its own period."""
         arms: dict[tuple[IdentityType, datetime | None, datetime | None], list[str]] = {}
         for key in keys:
@@ -190,7 +190,7 @@ class Statements:
         upper = f" AND {self._moment} < {condition.place(until, type_)}" if until is not None else ""
         return lower + upper
 
-    def erase_one(self, keys: Sequence[Key]) -> list[Call]:
+    def erase_one(self, keys: Sequence[SearchKey]) -> list[Call]:
         """Delete (or blank) one subject; the number of rows touched is the number of rows found."""
         first = Condition()
         everything = self.mine(keys, first)
@@ -209,14 +209,14 @@ class Statements:
                 statements.append((blank, *condition.arguments))
         return statements
 
-    def count_one(self, keys: Sequence[Key]) -> Call:
+    def count_one(self, keys: Sequence[SearchKey]) -> Call:
         """How many rows are the subject's, from when to when."""
         condition = Condition()
         rows = self.mine(keys, condition)
         times = f"min({self._moment}), max({self._moment})"
         return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", *condition.arguments
 
-    def count_unlike(self, keys: Sequence[Key], column: str, value: Any) -> Call:
+    def count_unlike(self, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
         """How many of one subject's rows do not hold that value."""
         condition = Condition()
         rows = self.mine(keys, condition)
@@ -224,7 +224,7 @@ class Statements:
         return f"SELECT count(*) FROM {self.source} t WHERE ({rows}) AND {unlike}", *condition.arguments
 
     def update_one(
-        self, keys: Sequence[Key], changes: Mapping[str, Any], current: Mapping[str, Any] | None = None
+        self, keys: Sequence[SearchKey], changes: Mapping[str, Any], current: Mapping[str, Any] | None = None
     ) -> Call:
         """Set columns of one subject's rows, where they hold ``current`` if that is given; returns primary keys."""
         condition = Condition()

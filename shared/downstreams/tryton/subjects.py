@@ -13,14 +13,14 @@ from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import find
 from shared.downstreams.tryton.settings import TrytonSettings
 
-Key = tuple[IdentityType, str]
+_Known = tuple[IdentityType, str]
 
 
 class Hits:
     """What one search for many subjects returned, by what each party is known by."""
 
     def __init__(self, system: str, parties: Iterable[Party]) -> None:
-        self._by_identity: defaultdict[Key, dict[int, Party]] = defaultdict(dict)
+        self._by_identity: defaultdict[_Known, dict[int, Party]] = defaultdict(dict)
         self._parties = {party.id: party for party in parties}
         self._duplicates: defaultdict[int, set[int]] = defaultdict(set)
         for party in self._parties.values():

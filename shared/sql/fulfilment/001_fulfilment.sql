@@ -7,6 +7,7 @@ CREATE TABLE fulfilment (
     operation     text        NOT NULL,
     details       jsonb       NOT NULL,     -- what the operation needs besides identities; never personal data
     due_on        date        NOT NULL,
+    searches      boolean     NOT NULL,     -- for a subject; not where it tells of the request alone
     state         text        NOT NULL CHECK (state IN ('open', 'blocked', 'complete', 'cancelled')),
     traceparent   text,
     opened_at     timestamptz NOT NULL

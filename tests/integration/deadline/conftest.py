@@ -25,6 +25,7 @@ from shared.domain.rights import Outcome
 from shared.domain.time_limit import Arrival, due_on
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
+from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
@@ -45,12 +46,13 @@ PLANS: dict[Operation, Stages] = {
 class Harness:
     """One instance of the service; ``said()``, ``tickets()``, ``clock()`` and ``evidence()`` are what came of it."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, clock: SetClock) -> None:
+    def __init__(self, unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments, clock: SetClock) -> None:
         self.unit_of_work = unit_of_work
+        self.fulfilments = fulfilments
         self.pool = unit_of_work.pool
         self.time = clock
         self._service = Service("deadline")
-        Deadlines(POLICY).subscribe(self._service)
+        Deadlines(POLICY, fulfilments).subscribe(self._service)
 
     @property
     def now(self) -> datetime:
@@ -127,7 +129,7 @@ class Harness:
         if heartbeats is None:
             heartbeats = Heartbeats()
             heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
-        return Sweep(self.unit_of_work, POLICY, DeadlineSettings(batch=batch), heartbeats)
+        return Sweep(self.unit_of_work, POLICY, DeadlineSettings(batch=batch), self.fulfilments, heartbeats)
 
     async def sweeps(self, source: Source = milestones, batch: int = 1_000) -> int:
         """Sweeps a source until nothing is due; returns how many rows were looked at."""
@@ -202,4 +204,4 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 @pytest.fixture
 def deadline(pool: asyncpg.Pool, clock: SetClock, keys: Keyring) -> Harness:
     """The service, with a system for tickets and a CRM."""
-    return Harness(UnitOfWorkFactory(pool, ServiceName.DEADLINE, clock, Vault(keys), PLANS), clock)
+    return Harness(UnitOfWorkFactory(pool, ServiceName.DEADLINE, clock, Vault(keys)), Fulfilments(PLANS), clock)

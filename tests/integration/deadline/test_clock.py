@@ -7,8 +7,7 @@ import pytest
 from services.deadline.sweep import milestones
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome, Right
-from shared.domain.topics import ServiceName
-from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.fulfilment.fulfilments import Fulfilments
 from tests.integration.deadline.conftest import Harness
 from tests.integration.deadline.test_sweep import FIVE
 
@@ -94,9 +93,8 @@ async def test_a_request_found_after_weeks_in_a_mailbox_is_warned_of_at_once(dea
 
 
 async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(deadline: Harness) -> None:
-    plans = {Operation.ESCALATE: (), Operation.FLAG: ()}
-    alone = UnitOfWorkFactory(deadline.pool, ServiceName.DEADLINE, deadline.time, deadline.unit_of_work.vault, plans)
-    deadline = Harness(alone, deadline.time)
+    nowhere = Fulfilments({Operation.ESCALATE: (), Operation.FLAG: ()})
+    deadline = Harness(deadline.unit_of_work, nowhere, deadline.time)
     event = await deadline.receives()
     deadline.at(days=50)
     await deadline.sweeps()

@@ -9,8 +9,8 @@ from uuid_utils.compat import uuid7
 from services.deadline import statistics
 from services.deadline.deferrals import over
 from services.deadline.sweep import deferrals
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided, TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.runtime import disclosure, metrics
 from tests.fixtures.events import a

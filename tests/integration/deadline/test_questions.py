@@ -46,10 +46,7 @@ async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_
 
 @pytest.mark.parametrize(
     ("back_at", "expected"),
-    [
-        (datetime(2026, 3, 25, tzinfo=UTC), "reminder 18"),
-        (datetime(2026, 4, 20, tzinfo=UTC), "last_notice 44"),
-    ],
+    [(datetime(2026, 3, 25, tzinfo=UTC), "reminder 18"), (datetime(2026, 4, 20, tzinfo=UTC), "last_notice 44")],
 )
 async def test_after_downtime_only_the_latest_that_matters_is_said(
     deadline: Harness, asked: Asked, back_at: datetime, expected: str

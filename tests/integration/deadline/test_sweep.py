@@ -14,8 +14,8 @@ from uuid_utils.compat import uuid7
 
 from services.deadline import repository
 from services.deadline.sweep import Source, deferrals, milestones, questions, targets
-from shared.domain.events import FulfilmentCompleted, QuestionSent, RequestReceived, TaskReport
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.events import FulfilmentCompleted, QuestionSent, RequestReceived
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.runtime.liveness import Heartbeats
 from tests.fixtures.events import a

@@ -28,7 +28,7 @@ class Coverage(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SearchKey:
     """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound."""
 
     type: IdentityType
@@ -49,7 +49,7 @@ class Key:
         return Coverage.STRADDLES
 
 
-def keys_of(task: Task, table: Table, relation: Relation) -> tuple[Key, ...]:
+def keys_of(task: Task, table: Table, relation: Relation) -> tuple[SearchKey, ...]:
     """The keys of one task in one table (REQ-N1).
 
     In a table with times a number finds rows of its period only, so one without ``valid_from`` finds nothing. A table
@@ -63,18 +63,18 @@ def keys_of(task: Task, table: Table, relation: Relation) -> tuple[Key, ...]:
             continue
         if table.occurred is None:
             if identity.valid_to is None:
-                keys.append(Key(identity.type, identity.value))
+                keys.append(SearchKey(identity.type, identity.value))
         elif identity.valid_from is not None or identity.type is not IdentityType.PHONE:
             keys.append(_bounded(identity, zone))
     return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
 
 
-def _bounded(identity: Identity, zone: ZoneInfo | None) -> Key:
+def _bounded(identity: Identity, zone: ZoneInfo | None) -> SearchKey:
     since, until = identity.valid_from, identity.valid_to
     if zone is not None:
         since = since and wall_clock(since, zone, earliest=False)
         until = until and wall_clock(until, zone, earliest=True)
-    return Key(identity.type, identity.value, since, until)
+    return SearchKey(identity.type, identity.value, since, until)
 
 
 def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
@@ -103,7 +103,7 @@ def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
 class Wanted:
     """The keys of many tasks in one table: whose is a value, and the arrays to search for."""
 
-    owners: Mapping[IdentityType, Mapping[str, Sequence[tuple[int, Key]]]]
+    owners: Mapping[IdentityType, Mapping[str, Sequence[tuple[int, SearchKey]]]]
     arrays: tuple[list[str], ...]
     """One array of distinct values per identity type of the table, in the order of ``table.types``."""
 
@@ -111,9 +111,9 @@ class Wanted:
         return any(self.arrays)
 
 
-def wanted(keys: Iterable[Sequence[Key]], table: Table) -> Wanted:
+def wanted(keys: Iterable[Sequence[SearchKey]], table: Table) -> Wanted:
     """Bring together what tasks search for, given the keys of each in the order of their positions."""
-    owners: dict[IdentityType, dict[str, list[tuple[int, Key]]]] = {type_: {} for type_ in table.types}
+    owners: dict[IdentityType, dict[str, list[tuple[int, SearchKey]]]] = {type_: {} for type_ in table.types}
     for position, own in enumerate(keys):
         for key in own:
             owners[key.type].setdefault(key.value, []).append((position, key))

@@ -12,6 +12,7 @@ from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.messaging.dispatcher import Handler, Subscription, _Parsed, _runs, _wanted
 from shared.messaging.unit_of_work import UnitOfWork
+from tests.fixtures.events import a
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -27,9 +28,7 @@ HANDLERS = [handler() for _ in range(4)]
 
 
 def parsed(request: int, which: int) -> _Parsed:
-    event = RequestWithdrawn(
-        request_id=UUID(int=request), occurred_at=NOW, right=Right.ERASURE, subject=UUID(int=request)
-    )
+    event = a(RequestWithdrawn, about=UUID(int=request), right=Right.ERASURE, subject=UUID(int=request))
     return _Parsed(Message("dsr.requests", b"", b"", {}), event, HANDLERS[which])
 
 

@@ -1,0 +1,190 @@
+"""Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import Misconfigured
+from shared.domain.events import FulfilmentBlocked
+from shared.domain.operations import NOTIFICATIONS, Operation, Stages
+from shared.downstreams.plan import only
+from shared.fulfilment.queue import TaskState
+from shared.fulfilment.store import Conclude, FulfilmentState, NewFulfilment, end
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.loops import Wakeup
+
+_UNSEARCHED = """
+UPDATE fulfilment f SET state = 'open'
+WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
+    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
+RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
+          (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id)
+"""
+# What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
+_SUPERSEDED = """
+UPDATE task SET receipt = receipt - 'not_searched',
+                state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
+                             ELSE 'cancelled' END
+WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
+"""
+# Counted under the lock of the fulfilment, so that of two workers who conclude its last tasks one sees that all are.
+_STANDING = """
+SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
+       count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched') AS stuck,
+       count(*) FILTER (WHERE t.state = 'waiting') AS waiting
+FROM fulfilment f JOIN task t USING (fulfilment_id)
+WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' GROUP BY f.fulfilment_id
+"""
+_READY = """
+UPDATE task t SET state = 'ready', failure = NULL, not_before = $2
+FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = ANY($1) AND state = $3 GROUP BY 1) next
+WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
+RETURNING t.system, t.operation
+"""
+_FULFILMENT = (
+    *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
+    *("due_on", "searches", "state", "traceparent", "opened_at"),
+)
+_TASK = (
+    *("task_id", "fulfilment_id", "system", "operation", "stage"),
+    *("due_on", "state", "attempt", "not_before", "progress"),
+)
+
+
+class Fulfilments:
+    """Opens fulfilments, moves them on, and wakes the workers of whatever becomes ready.
+
+    ``plans``: by operation, in which stages the downstreams work. A step, (system, operation), is what a worker works.
+    """
+
+    def __init__(self, plans: Mapping[Operation, Stages] | None = None) -> None:
+        self.plans = plans or {}
+        self._wakeups: dict[tuple[str, str], Wakeup] = {}
+
+    @property
+    def steps(self) -> set[tuple[str, str]]:
+        """Every step of every plan."""
+        return {(s.system, s.operation.value) for stages in self.plans.values() for stage in stages for s in stage}
+
+    def wakeup(self, step: tuple[str, str]) -> Wakeup:
+        """What the worker of that step waits for."""
+        return self._wakeups.setdefault(step, Wakeup())
+
+    def wake(self, tx: UnitOfWork, step: tuple[str, str]) -> None:
+        """Wakes the worker of that step once the transaction has committed."""
+        tx.after_commit(self.wakeup(step).wake)
+
+    async def open_all(self, tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
+        """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
+        fulfilments: list[tuple[object, ...]] = []
+        tasks: list[tuple[object, ...]] = []
+        for new in new_fulfilments:
+            stages = self.plans[new.operation]
+            if new.systems is not None:
+                stages = only(stages, new.systems, new.operation)
+            if not stages:
+                raise Misconfigured(f"no downstream system can {new.operation}: declare one")
+            fulfilment_id = uuid7()
+            fulfilments.append(
+                (
+                    *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
+                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
+                )
+            )
+            tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
+            tx.log_evidence(new.request_id, "fulfilment.opened", {"operation": new.operation, "stages": _named(stages)})
+        await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
+        await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+
+    async def fan_in(self, tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
+        """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete."""
+        await tx.connection.execute(
+            "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", list(ids)
+        )
+        blocked: list[UUID] = []
+        onward: list[UUID] = []
+        complete: list[UUID] = []
+        for fulfilment_id, still_open, stuck, waiting in await tx.connection.fetch(_STANDING, list(ids)):
+            if not still_open:
+                (blocked if stuck else onward if waiting else complete).append(fulfilment_id)
+        if blocked:
+            await _block(tx, blocked)
+        if onward:
+            await self._make_ready(tx, onward, TaskState.WAITING)
+        if complete:
+            await _complete(tx, complete, conclude)
+
+    async def retry(self, tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
+        """Goes on with what is blocked; returns the requests that begin anew.
+
+        What failed is tried again; where a system could not be searched, all begins anew. More may be known of the
+        subject by now, and what one system yields reaches every other: so everything is searched again, by tasks of its
+        own, and what was done before stays on the report.
+
+        Raises:
+            Misconfigured: none of the systems is declared any more.
+        """
+        unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
+        for fulfilment_id, request_id, operation, due_on, first, systems in unsearched:
+            planned = self.plans[Operation(operation)]
+            asked = (tuple(step for step in stage if step.system in systems) for stage in planned)
+            stages = tuple(stage for stage in asked if stage)
+            if not stages:
+                raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
+            await tx.connection.execute(_SUPERSEDED, fulfilment_id)
+            tasks = self._tasks(tx, fulfilment_id, stages, due_on, first)
+            await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+            tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": _named(stages)})
+        failed = await tx.connection.fetch(
+            "UPDATE fulfilment SET state = 'open' WHERE request_id = ANY($1) AND state = 'blocked'"
+            " RETURNING fulfilment_id",
+            requests,
+        )
+        await self._make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
+        return {row[1] for row in unsearched}
+
+    async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> None:
+        """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage."""
+        for system, operation in set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state))):
+            self.wake(tx, (system, operation))
+
+    def _tasks(
+        self, tx: UnitOfWork, fulfilment_id: UUID, stages: Stages, due_on: date, first: int = 0
+    ) -> list[tuple[object, ...]]:
+        """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
+        for step in stages[0]:
+            self.wake(tx, (step.system, step.operation))
+        return [
+            (
+                *(uuid7(), fulfilment_id, step.system, step.operation, first + number, due_on),
+                *(TaskState.WAITING if number else TaskState.READY, 0, tx.now, {}),
+            )
+            for number, stage in enumerate(stages)
+            for step in stage
+        ]
+
+
+def _named(stages: Stages) -> JsonValue:
+    return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
+
+
+async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Operation, Conclude]) -> None:
+    done = await end(tx, ids, FulfilmentState.COMPLETE)
+    for operation in {completed.operation for completed in done}:
+        await conclude[operation]([completed for completed in done if completed.operation is operation], tx)
+
+
+async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
+    for blocked in await end(tx, ids, FulfilmentState.BLOCKED):
+        reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}
+        failures: JsonValue = {system: reason for system, reason in reasons.items() if reason}
+        tx.log_evidence(
+            blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures}
+        )
+        if blocked.operation in NOTIFICATIONS:
+            continue  # what only goes along with a request does not stop it
+        tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))
