@@ -56,7 +56,7 @@ class Door:
         self.clients[url] = httpx.AsyncClient(
             base_url=url, headers=self.headers, timeout=TIMEOUT_SECONDS, limits=limits
         )
-        return client
+        return self.clients[url]
 
     async def ask(self, method: str, path: str, **more: object) -> httpx.Response:
         """The answer of one instance or another."""
