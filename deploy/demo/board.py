@@ -62,7 +62,7 @@ class Board:
         self._dsn = dsn
 
     async def watch(self, asked: Sequence[Asked]) -> None:
-        """Look again and again, until all are at rest or patience is at its end."""
+        """Look until every request has closed or waits for a person, or the time is over."""
         began = time.monotonic()
         terminal = self._console.is_terminal
         with Live(console=self._console, refresh_per_second=10) if terminal else nullcontext() as live:

@@ -73,7 +73,7 @@ async def measure(ground: Ground) -> list[Row]:
 
 
 async def _by_adapter(ground: Ground, copied: Stores) -> float:
-    """Seconds of the erase task as the desk calls it; its notes are as durable as the desk's."""
+    """Seconds of the erase task as the worker calls it; its checkpoints are as durable as the worker's."""
     dataset = str(copied.downstreams.with_name("calls.toml"))
     own = await asyncpg.connect(ground.platform.postgres_dsn)
     await own.execute("CREATE TABLE IF NOT EXISTS noted (task_id uuid PRIMARY KEY, progress text NOT NULL)")

@@ -26,7 +26,7 @@ CLIENTS = 6
 AT_LEAST = 30
 """Requests that are closed by both versions side by side before the first of the old ones has to go."""
 RIGHTS = ("erasure", "erasure", "access", "objection")
-PATIENCE = 90
+TIMEOUT_SECONDS = 90
 LINGER = "4"
 
 EXPAND = """
@@ -52,8 +52,10 @@ class Door:
 
     def let_in(self, url: str) -> httpx.AsyncClient:
         """From now on requests go to this one too."""
-        limits = httpx.Limits(keepalive_expiry=PATIENCE)
-        self.clients[url] = httpx.AsyncClient(base_url=url, headers=self.headers, timeout=PATIENCE, limits=limits)
+        limits = httpx.Limits(keepalive_expiry=TIMEOUT_SECONDS)
+        self.clients[url] = httpx.AsyncClient(
+            base_url=url, headers=self.headers, timeout=TIMEOUT_SECONDS, limits=limits
+        )
         return self.clients[url]
 
     async def ask(self, method: str, path: str, **more: object) -> httpx.Response:
@@ -74,7 +76,7 @@ class Door:
     async def forget_when_leaving(self, url: str) -> None:
         """Asks for readiness until the answer is no; who asked there meanwhile gets their answer."""
         leaving = self.clients[url]
-        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as probe:
+        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as probe:
             while (await probe.get("/readyz")).is_success:
                 pass
         del self.clients[url]
@@ -104,7 +106,7 @@ class Crowd:
             key = {"Idempotency-Key": secrets.token_hex(8)}
             accepted = await self.door.ask("POST", "/v1/requests", json=submission, headers=key)
             request_id = accepted.raise_for_status().json()["request_id"]
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while (view := (await self.door.ask("GET", f"/v1/requests/{request_id}")).json())["state"] != "closed":
                     pass
             assert view["outcome"] == "fulfilled"
@@ -115,7 +117,7 @@ class Crowd:
     async def have_closed(self, count: int) -> None:
         """Returns when so many more are closed."""
         wanted = self.closed.total() + count
-        async with self.more, asyncio.timeout(PATIENCE):
+        async with self.more, asyncio.timeout(TIMEOUT_SECONDS):
             await self.more.wait_for(lambda: self.closed.total() >= wanted)
 
 
@@ -153,7 +155,7 @@ async def roll(running: Stack, door: Door, people: Crowd, new: Sequence[tuple[Se
         await asyncio.to_thread(old.signal, signal.SIGTERM)
         if name is ServiceName.INTAKE:
             await door.forget_when_leaving(running.services.url)
-        status = await asyncio.to_thread(old.wait, PATIENCE)
+        status = await asyncio.to_thread(old.wait, TIMEOUT_SECONDS)
         ends.append(-1 if status is None else status)
     return ends
 

@@ -23,7 +23,7 @@ from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fixtures.engine import SetClock
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-PATIENCE = 12
+TIMEOUT_SECONDS = 12
 
 
 class Stand(Protocol):
@@ -161,7 +161,7 @@ class Engine:
     async def erase(self, tasks: Sequence[Task]) -> list[Result]:
         """Call again for those that are pending, until none is."""
         final: dict[UUID, Result] = {}
-        for _ in range(PATIENCE):
+        for _ in range(TIMEOUT_SECONDS):
             waiting = [task for task in tasks if task.task_id not in final]
             results = await self.once(waiting)
             final |= {
@@ -171,7 +171,7 @@ class Engine:
             }
             if len(final) == len(tasks):
                 return [final[task.task_id] for task in tasks]
-        raise AssertionError(f"still pending after {PATIENCE} calls")
+        raise AssertionError(f"still pending after {TIMEOUT_SECONDS} calls")
 
 
 def erasure_of(stand: Stand, email: str) -> Task:

@@ -10,7 +10,7 @@ import asyncpg
 from deploy.demo.company import Customer, Phone
 from shared.domain.clock import SystemClock
 from shared.domain.time_limit_policy import TIME_LIMITS
-from tests.fixtures.live import PATIENCE
+from tests.fixtures.live import TIMEOUT_SECONDS
 from tests.fixtures.stack import stack_alone
 from tests.fixtures.stores import SINCE, Subject
 from tests.fixtures.tryton import PASSWORD_ENV, Crm
@@ -29,7 +29,7 @@ needs = ["email"]
 async def shows(crm: Crm, customer: Customer, expected: set[str]) -> None:
     """Looks at the contact until the CRM shows these requests with it: it tells nobody of a change."""
     shown: set[str] | None = None
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while shown != expected:
             (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
             shown = set((row["open_requests"] or "").split())

@@ -8,7 +8,7 @@ import httpx
 
 from shared.domain.topics import ServiceName
 from tests.fakes.collector import collecting
-from tests.fixtures.live import PATIENCE, Live
+from tests.fixtures.live import TIMEOUT_SECONDS, Live
 from tests.fixtures.stack import stack_alone
 from tests.fixtures.stores import Subject
 
@@ -26,7 +26,7 @@ async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(
                 *(("dsr-intake", "submit"), ("dsr-intake", "handle"), ("dsr-deadline", "handle")),
                 *(("dsr-erasure", name) for name in ("handle", "erase calls", "erase customers", "erase tickets")),
             }
-            seen = await asyncio.to_thread(collector.wait_for, wanted, trace_id, PATIENCE)
+            seen = await asyncio.to_thread(collector.wait_for, wanted, trace_id, TIMEOUT_SECONDS)
 
     assert wanted <= seen
 
@@ -59,7 +59,7 @@ async def _all(urls: list[str], path: str, status: int) -> bool:
     async with httpx.AsyncClient(timeout=10) as client:
 
         async def answers(url: str) -> bool:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 while True:
                     if (await client.get(url + path)).status_code == status:
                         return True

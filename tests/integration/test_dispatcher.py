@@ -1,4 +1,4 @@
-"""Hearing: a batch is one transaction, a repeat has no effect, and only the record that is bad is set aside."""
+"""Dispatching: a batch is one transaction, a repeat has no effect, and only the record that is bad is set aside."""
 
 import asyncio
 import logging

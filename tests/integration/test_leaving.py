@@ -20,7 +20,7 @@ from shared.domain.clock import SystemClock
 from tests.fixtures.process import running
 from tests.fixtures.stores import Subject
 
-PATIENCE = 60
+TIMEOUT_SECONDS = 60
 
 
 @dataclass
@@ -33,17 +33,17 @@ class Door:
 
     def client(self) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.AsyncClient(base_url=f"http://{HOST}:{self.port}", headers=headers, timeout=PATIENCE)
+        return httpx.AsyncClient(base_url=f"http://{HOST}:{self.port}", headers=headers, timeout=TIMEOUT_SECONDS)
 
     async def leaving(self) -> None:
         """Tells it to stop, and returns when its readiness says so."""
         self.child.signal(signal.SIGTERM)
-        async with self.client() as client, asyncio.timeout(PATIENCE):
+        async with self.client() as client, asyncio.timeout(TIMEOUT_SECONDS):
             while (await client.get("/readyz")).status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 pass
 
     async def left(self) -> int | None:
-        return await asyncio.to_thread(self.child.wait, PATIENCE)
+        return await asyncio.to_thread(self.child.wait, TIMEOUT_SECONDS)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def kept_waiting(client: httpx.AsyncClient, database: str) -> AsyncIterato
     async with somebody.transaction():
         await somebody.execute("LOCK TABLE intake.request IN ACCESS EXCLUSIVE MODE")
         under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                 pass
         yield under_way

@@ -1,4 +1,4 @@
-"""Every loop of a service has a pulse, and one that stands still fails the liveness probe of a real process."""
+"""Every loop of a service sends heartbeats, and one that stands still fails the liveness probe of a real process."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

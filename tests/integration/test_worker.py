@@ -1,4 +1,4 @@
-"""The desk: claim with a lease, call, conclude; whatever the downstream does, each task has one result that counts."""
+"""The worker: claim with a lease, call, conclude; whatever a downstream does, each task has one result that counts."""
 
 import asyncio
 import logging

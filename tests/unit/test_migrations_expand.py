@@ -36,6 +36,11 @@ def faults(sql: str) -> Iterator[str]:
                     yield said
 
 
+def test_no_two_migrations_of_a_folder_have_the_same_number() -> None:
+    numbers = [(path.parent, path.name.split("_")[0]) for path in FILES]
+    assert len(set(numbers)) == len(numbers)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_migration_adds_or_says_that_nobody_reads_what_it_takes_away(path: object) -> None:
     sql = (ROOT / str(path)).read_text()

@@ -17,5 +17,5 @@ class SqlSettings(LimitedSettings):
     connections: int = Field(default=4, ge=1, description="connections at most")
     lock_seconds: float = Field(default=0.5, gt=0, description="how long one statement may hold locks (a time budget)")
     rounds: int = Field(default=5, ge=1, description="how often rows that keep arriving are chased")
-    timeout_seconds: float = Field(default=60.0, gt=0, description="patience with one statement that only reads")
+    timeout_seconds: float = Field(default=60.0, gt=0, description="how long one statement that only reads may take")
     max_people: int = Field(default=1, ge=1, description="people that one request may touch")

@@ -19,7 +19,7 @@ class TrytonSettings(LimitedSettings):
     database: str = Field(default="tryton", description="name of the Tryton database")
     login: str = Field(default="privacy", description="user of the privacy team")
     password_env: str = Field(description="environment variable that holds that user's password")
-    timeout_seconds: float = Field(default=20.0, gt=0, description="patience with one call")
+    timeout_seconds: float = Field(default=20.0, gt=0, description="how long one call may take")
     concurrency: int = Field(default=4, ge=1, description="calls at a time")
     max_people: int = Field(default=5, ge=1, description="parties that one request may touch")
     max_rows: int = Field(default=300, ge=1, description="rows that one request may touch")

@@ -101,9 +101,9 @@ async def test_an_extended_request_is_not_to_be_extended_again(deadline: Harness
 async def test_nothing_is_judged_beyond_what_was_heard(deadline: Harness) -> None:
     event = await deadline.receives()
     deadline.at(days=5)
-    never, behind, abreast = Heartbeats(), Heartbeats(), None
+    never, behind, current = Heartbeats(), Heartbeats(), None
     behind.consumed(loop_of(ServiceName.DEADLINE), time.monotonic() - timedelta(days=2).total_seconds())
-    looked_at = [await deadline.sweep(heartbeats=each).tick(targets) for each in (never, behind, abreast)]
+    looked_at = [await deadline.sweep(heartbeats=each).tick(targets) for each in (never, behind, current)]
     assert looked_at == [0, 0, 1]
     assert await deadline.said() == {event.request_id: ["triage"]}
 
