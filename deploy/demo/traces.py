@@ -10,11 +10,10 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-import asyncpg
-
 from deploy.demo.company import Customer
 from deploy.demo.company.countries import ascii_word
 from deploy.demo.company.tickets import spaced
+from shared.storage.postgres import connected
 
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname)
@@ -86,14 +85,11 @@ class Seeker:
     async def in_postgres(self, dsn: str) -> Traces:
         """Rows of a database by table; every column of every table is looked at."""
         found: dict[str, Counter[str]] = {}
-        connection = await asyncpg.connect(dsn)
-        try:
+        async with connected(dsn) as connection:
             for (table,) in await connection.fetch(_TABLES):
                 lines = _Lines(self, found, table)
                 await connection.copy_from_query(f"SELECT * FROM {table}", output=lines.take)  # noqa: S608
                 lines.end()
-        finally:
-            await connection.close()
         return found
 
     def in_sqlite(self, database: Path) -> Traces:

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from shared.storage.postgres import connected
+
 Returned = TypeVar("Returned")
 
 
@@ -18,11 +20,8 @@ def named(dsn: str, database: str) -> str:
 
 async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:
     """The rows that a statement returns, over a connection of its own."""
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         return list(await connection.fetch(statement, *values))
-    finally:
-        await connection.close()
 
 
 async def create(dsn: str, database: str, template: str | None = None) -> str:

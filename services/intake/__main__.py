@@ -5,14 +5,7 @@ from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
 from shared.app.service import Service
-from shared.domain.events import (
-    DeadlineApproaching,
-    DeadlineOverdue,
-    FulfilmentBlocked,
-    FulfilmentCompleted,
-    QuestionUnanswered,
-    TargetMissed,
-)
+from shared.domain import events
 
 service = Service("intake")
 
@@ -20,10 +13,10 @@ service = Service("intake")
 def configure() -> None:
     """Reads the letters, and says what is heard and done; raises ``Misconfigured``."""
     handlers = Handlers(Letters())
-    service.on(FulfilmentCompleted, handlers.complete)
-    service.on(FulfilmentBlocked, handlers.block)
-    service.on(QuestionUnanswered, handlers.unanswered)
-    for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
+    service.on(events.FulfilmentCompleted, handlers.complete)
+    service.on(events.FulfilmentBlocked, handlers.block)
+    service.on(events.QuestionUnanswered, handlers.unanswered)
+    for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
     service.serves(app.build)
     service.also(statistics.run)

@@ -15,6 +15,7 @@ from datetime import datetime
 import asyncpg
 
 from services.intake.errors import Forbidden, Unauthorised
+from shared.storage.postgres import connected
 
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -94,8 +95,5 @@ def _hash(secret: str) -> bytes:
 
 
 async def _execute(dsn: str, statement: str, *arguments: object) -> str:
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         return str(await connection.execute(statement, *arguments))
-    finally:
-        await connection.close()

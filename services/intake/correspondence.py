@@ -1,7 +1,7 @@
 """Letters to the subject: sealed in the vault, put on record, and read by whoever may read the request."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 import orjson
@@ -56,18 +56,10 @@ async def read(unit_of_work: UnitOfWorkFactory, request: StoredRequest) -> list[
         Shredded: they can no longer be read.
     """
     async with unit_of_work.pool.acquire() as connection:
-        rows: list[tuple[UUID, str, datetime]] = [
-            (row[0], row[1], row[2])
-            for row in await connection.fetch(
-                "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id",
-                request.request_id,
-            )
-        ]
+        written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
+        rows = await connection.fetch(written, request.request_id)
         if not rows:
             return []
         opened = await unit_of_work.vault.open_kind(connection, request.subject_ref, "letter")
     words = {letter_id: content for letter_id, _, content in opened}
-    return [
-        {"letter_id": str(letter_id), "kind": kind, "written_at": at, **orjson.loads(words[letter_id])}
-        for letter_id, kind, at in rows
-    ]
+    return [{**row, **orjson.loads(words[row["letter_id"]])} for row in rows]

@@ -12,28 +12,21 @@ from shared.domain.errors import Shredded
 from shared.downstreams.bus.identity_token import IdentityToken
 from shared.downstreams.bus.messages import TaskIdentities
 from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage import evidence
 from shared.storage.certificate import build as certified
 
-_ENTRIES = (
-    "SELECT chain, seq, at, request_id, actor, action, detail, prev_hash, hash FROM evidence.entry"
-    " WHERE request_id = $1 ORDER BY at, chain, seq"
-)
 
-
-async def entries(connection: asyncpg.Pool, request_id: UUID) -> list[dict[str, object]]:
+async def entries(pool: asyncpg.Pool, request_id: UUID) -> list[dict[str, object]]:
     """Everything that was done, oldest first, in codes, counts and references."""
-    rows = await connection.fetch(_ENTRIES, request_id)
     return [
-        {"at": row["at"], "service": row["chain"], "actor": row["actor"], "action": row["action"]}
-        | {"detail": orjson.loads(row["detail"])}
-        for row in rows
+        {**entry, "service": entry["chain"], "detail": orjson.loads(entry["detail"])}
+        for entry in await evidence.entries(pool, request_id)
     ]
 
 
 async def certificate(unit_of_work: UnitOfWorkFactory, request: Request, view: dict[str, object]) -> dict[str, object]:
     """The signed certificate of a closed request."""
-    rows = await unit_of_work.pool.fetch(_ENTRIES, request.request_id)
-    return certified(view, rows, unit_of_work.vault.keyring)
+    return certified(view, await evidence.entries(unit_of_work.pool, request.request_id), unit_of_work.vault.keyring)
 
 
 async def hand_out(unit_of_work: UnitOfWorkFactory, request: Request, caller: Caller) -> bytes:

@@ -6,46 +6,30 @@ from shared.domain.errors import DsrError
 class Unauthorised(DsrError):
     """No valid API key was given; send ``Authorization: Bearer dsr_…`` with a key that has not been revoked."""
 
-    code = "unauthorised"
-
 
 class Forbidden(DsrError):
     """The API key is valid, and its role does not allow this."""
-
-    code = "forbidden"
 
 
 class NotFound(DsrError):
     """There is nothing here for this key; check the id, and whether this key submitted it."""
 
-    code = "not_found"
-
 
 class IdempotencyKeyReused(DsrError):
     """The idempotency key was used before with another body; use a new key for a new request."""
-
-    code = "idempotency_key_reused"
 
 
 class TooLarge(DsrError):
     """More was sent than is accepted at once."""
 
-    code = "too_large"
-
 
 class NotReady(DsrError):
     """It does not exist yet; ask again when the request is closed."""
-
-    code = "not_ready"
 
 
 class ExtensionRefused(DsrError):
     """The time limit cannot be extended in this way; the dates stay as they were."""
 
-    code = "extension_refused"
-
 
 class BadRequest(DsrError):
     """The request cannot be understood."""
-
-    code = "bad_request"

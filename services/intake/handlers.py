@@ -1,14 +1,13 @@
 """What intake does with what it consumes; each event moves its request from the newest state within the batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TypeVar
 
 from services.intake import correspondence
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.repository import Requests
-from services.intake.request import Request, Transition
 from shared.domain.events import (
     DeadlineApproaching,
     DeadlineOverdue,
@@ -21,7 +20,6 @@ from shared.domain.events import (
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 
-E = TypeVar("E", bound=Event)
 ASKING = "question_sent"
 """The target of the staff by which a question should have been sent."""
 
@@ -34,29 +32,31 @@ class Handlers:
 
     async def complete(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Close requests whose downstreams have all done their part."""
-        await self._move(events, tx, lambda request, event: request.complete(event, tx.now))
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                await requests.apply(requests[event.request_id].complete(event, tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester by what else they are known where a system could not be searched; else ask a person."""
-        requests = await self._locked(events, tx)
-        for event in events:
-            request = requests[event.request_id]
-            if event.deferred or not request.may_be_asked(event.tasks):
-                await requests.apply(request.block(event))
-            else:
-                words = self._letters.standing(Question.CLARIFICATION)
-                await requests.ask(replace(request, tasks=event.tasks), Question.CLARIFICATION, words, recorded=False)
-        await requests.save()
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                request = requests[event.request_id]
+                if event.deferred or not request.may_be_asked(event.tasks):
+                    await requests.apply(request.block(event))
+                else:
+                    words = self._letters.standing(Question.CLARIFICATION)
+                    await requests.ask(
+                        replace(request, tasks=event.tasks), Question.CLARIFICATION, words, recorded=False
+                    )
 
     async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
         """Write reminders and last notices (Art. 12(4)), and close what cannot go on without an answer (REQ-T9)."""
-        requests = await self._locked(events, tx)
-        for event in events:
-            request = requests[event.request_id]
-            open_still = request.awaits_answer_to(event.question_id)
-            words = await correspondence.words_of(tx, request) if open_still else ""
-            await requests.apply(request.unanswered(event, words, tx.now))
-        await requests.save()
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                request = requests[event.request_id]
+                open_still = request.awaits_answer_to(event.question_id)
+                words = await correspondence.words_of(tx, request) if open_still else ""
+                await requests.apply(request.unanswered(event, words, tx.now))
 
     async def warn(
         self, events: Sequence[TargetMissed | DeadlineApproaching | DeadlineOverdue], tx: UnitOfWork
@@ -66,26 +66,23 @@ class Handlers:
         Without a question nothing would follow. A request that is due before the target of asking would end has no such
         target: the warnings of its own limit take its place.
         """
-        requests = await self._locked(events, tx)
-        for event in events:
-            request = requests.get(event.request_id)
-            if request is None:
-                continue
-            request = await requests.apply(request.warn(_name(event)))
-            late = not isinstance(event, TargetMissed) or event.target == ASKING
-            if late and request.question is None and request.state is State.AWAITING_IDENTITY:
-                await requests.ask(
-                    request, Question.IDENTITY, self._letters.standing(Question.IDENTITY), recorded=False
-                )
-        await requests.save()
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                request = requests.get(event.request_id)
+                if request is None:
+                    continue
+                request = await requests.apply(request.warn(_name(event)))
+                late = not isinstance(event, TargetMissed) or event.target == ASKING
+                if late and request.question is None and request.state is State.AWAITING_IDENTITY:
+                    await requests.ask(
+                        request, Question.IDENTITY, self._letters.standing(Question.IDENTITY), recorded=False
+                    )
 
-    async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> Requests:
-        return await Requests.locked(tx, self._letters, [event.request_id for event in events])
-
-    async def _move(self, events: Sequence[E], tx: UnitOfWork, cause: Callable[[Request, E], Transition]) -> None:
-        requests = await self._locked(events, tx)
-        for event in events:
-            await requests.apply(cause(requests[event.request_id], event))
+    @asynccontextmanager
+    async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> AsyncIterator[Requests]:
+        """The requests that the events are about; written when the block ends."""
+        requests = await Requests.locked(tx, self._letters, [event.request_id for event in events])
+        yield requests
         await requests.save()
 
 

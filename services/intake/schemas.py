@@ -48,8 +48,9 @@ class DataSubject(_Strict):
     @model_validator(mode="after")
     def _somebody(self) -> Self:
         if not (self.email or self.phones or self.account_id or self.sip_uri):
-            message = "give at least one of email, phones, account_id, sip_uri: a name alone finds nobody for certain"
-            raise ValueError(message)
+            raise ValueError(
+                "give at least one of email, phones, account_id, sip_uri: a name alone finds nobody for certain"
+            )
         return self
 
     def identities(self) -> Iterator[Identity]:
@@ -58,13 +59,8 @@ class DataSubject(_Strict):
         Raises:
             MalformedIdentity: a value cannot be one of its type
         """
-        for kind, value in (
-            (IdentityType.EMAIL, self.email),
-            (IdentityType.ACCOUNT_ID, self.account_id),
-            (IdentityType.SIP_URI, self.sip_uri),
-            (IdentityType.NAME, self.name),
-        ):
-            if value:
+        for kind in (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI, IdentityType.NAME):
+            if value := getattr(self, kind):
                 yield Identity(kind, normalise(kind, value, None))
         for phone in self.phones:
             number = normalise(IdentityType.PHONE, phone.number, phone.region)
@@ -107,14 +103,11 @@ class Submission(_Strict):
     @model_validator(mode="after")
     def _fits_the_right(self) -> Self:
         if (self.right is Right.RECTIFICATION) != bool(self.changes):
-            message = "changes belong to a rectification, and a rectification needs at least one"
-            raise ValueError(message)
+            raise ValueError("changes belong to a rectification, and a rectification needs at least one")
         if (self.right is Right.RESTRICTION) != (self.ground is not None):
-            message = "a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one"
-            raise ValueError(message)
+            raise ValueError("a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one")
         if (self.right is Right.OBJECTION) != (self.scope is not None):
-            message = "a scope (Art. 21) belongs to an objection, and an objection needs one"
-            raise ValueError(message)
+            raise ValueError("a scope (Art. 21) belongs to an objection, and an objection needs one")
         return self
 
 
@@ -183,9 +176,6 @@ class Decision(_Strict):
     decision: Literal["retry", "close_partially"]
 
 
-_CLOCK_TOLERANCE = timedelta(minutes=5)
-
-
 def received_in_the_future(received_at: datetime, now: datetime) -> bool:
-    """Whether a stated arrival lies further ahead than a channel's clock may be wrong."""
-    return received_at > now + _CLOCK_TOLERANCE
+    """Whether a stated arrival lies further ahead than a channel's clock may be wrong: five minutes."""
+    return received_at > now + timedelta(minutes=5)

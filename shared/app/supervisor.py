@@ -13,8 +13,6 @@ log = logging.getLogger(__name__)
 class LoopEnded(DsrError):
     """A loop came to its end while the service was to go on; the process ends, and whoever runs it starts it anew."""
 
-    code = "loop_ended"
-
 
 async def supervise(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Event, seconds: float) -> None:
     """Runs loops by name; once told to stop they have so many seconds, then they are cancelled.

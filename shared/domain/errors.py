@@ -28,87 +28,70 @@ DsrError
 └── Misconfigured             the configuration cannot be used; says what to change
 """
 
+import re
 from typing import ClassVar
 
 from pydantic_core import ValidationError
 
 
 class DsrError(Exception):
-    """Anything that the platform itself raises; the message never holds personal data."""
+    """Anything that the platform itself raises; the message never holds personal data.
+
+    ``code``: the name of the class in snake case, unless the class gives another.
+    """
 
     code: ClassVar[str] = "dsr_error"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = cls.__dict__.get("code", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower())
 
 
 class Unavailable(DsrError):
     """The downstream system could not be reached or was too busy; the task is tried again with backoff."""
 
-    code: ClassVar[str] = "unavailable"
-
 
 class Refused(DsrError):
     """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence."""
-
-    code: ClassVar[str] = "refused"
 
 
 class TableMissing(Refused):
     """A table that the dataset declares does not exist: an empty search there would prove nothing."""
 
-    code: ClassVar[str] = "table_missing"
-
 
 class ColumnUnmapped(Refused):
     """A table has a column that the dataset does not classify, so what it holds about people is unknown."""
-
-    code: ClassVar[str] = "column_unmapped"
 
 
 class ForeignHit(Refused):
     """The system's search returned people who are not the subject; nothing was done to anybody."""
 
-    code: ClassVar[str] = "foreign_hit"
-
 
 class ResidueFound(Refused):
     """The system reported success, and looking again still found the subject."""
-
-    code: ClassVar[str] = "residue_found"
 
 
 class BlastRadius(Refused):
     """The task would touch more people or rows than the configured limit; nothing was done."""
 
-    code: ClassVar[str] = "blast_radius"
-
 
 class KeyGone(Refused):
     """The subject's key was shredded before the task was worked: there is nobody left to search for."""
-
-    code: ClassVar[str] = "key_gone"
 
 
 class IllegalTransition(DsrError):
     """A request was asked to go from one state to another that the lifecycle does not allow."""
 
-    code: ClassVar[str] = "illegal_transition"
-
 
 class Shredded(DsrError):
     """The subject's key was destroyed after closure; what it sealed cannot be read by anyone."""
-
-    code: ClassVar[str] = "shredded"
 
 
 class UnknownKey(DsrError):
     """Something was sealed under a key that the keyring does not hold; add the retired key back to the file."""
 
-    code: ClassVar[str] = "unknown_key"
-
 
 class Misconfigured(DsrError):
     """A setting or configuration file cannot be used; the message says which and what to change."""
-
-    code: ClassVar[str] = "misconfigured"
 
 
 def misread(error: ValidationError) -> str:

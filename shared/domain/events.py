@@ -6,7 +6,7 @@ event's public documentation. The Kafka key is the request id; headers follow th
 
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Annotated, ClassVar, Literal, Protocol, Self, get_args
+from typing import ClassVar, Literal, Protocol, Self, Unpack
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -50,6 +50,9 @@ class Event(BaseModel):
     occurred_at: AwareDatetime
     right: Right
 
+    def __init_subclass__(cls, *, topic: Topic, **_config: Unpack[ConfigDict]) -> None:
+        cls.topic = topic
+
     @classmethod
     def about(cls, request: Concerned, **fields: object) -> Self:
         """This event about a request: what it does not say otherwise is as the request has it, field by field.
@@ -64,10 +67,9 @@ class Event(BaseModel):
         return cls.model_validate(known | as_it_stands | fields)
 
 
-class RequestReceived(Event):
+class RequestReceived(Event, topic=Topic.REQUESTS):
     """Somebody has asked; the clock runs from ``received_at``, whoever they turn out to be."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.received.v1"] = "dsr.request.received.v1"
     subject: SubjectRef
     channel: str
@@ -79,48 +81,43 @@ class RequestReceived(Event):
     due_on: date
 
 
-class RequestVerified(Event):
+class RequestVerified(Event, topic=Topic.REQUESTS):
     """The requester is the data subject; fulfilment may begin."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
     subject: SubjectRef
     scope: str | None = None
     due_on: date
 
 
-class RequestWithdrawn(Event):
+class RequestWithdrawn(Event, topic=Topic.REQUESTS):
     """The subject no longer wants it; what has not begun must not begin."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.withdrawn.v1"] = "dsr.request.withdrawn.v1"
     subject: SubjectRef
 
 
-class RetryDecided(Event):
+class RetryDecided(Event, topic=Topic.REQUESTS):
     """A person has looked at the failed tasks and wants them tried again."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.retry_decided.v1"] = "dsr.request.retry_decided.v1"
     subject: SubjectRef
 
 
-class LiftDecided(Event):
+class LiftDecided(Event, topic=Topic.REQUESTS):
     """The subject has been told (Art. 18(3)) and the restriction is to be lifted."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.lift_decided.v1"] = "dsr.request.lift_decided.v1"
     subject: SubjectRef
     due_on: date
 
 
-class QuestionSent(Event):
+class QuestionSent(Event, topic=Topic.REQUESTS):
     """The requester was asked who they are, or what they mean; work on what is clear goes on.
 
     ``condition_recorded``: reasonable doubt about the identity (Art. 12(6)), or a large quantity of data (Recital 63).
     """
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.question_sent.v1"] = "dsr.request.question_sent.v1"
     question_id: UUID
     question: Literal["identity", "clarification"]
@@ -128,29 +125,26 @@ class QuestionSent(Event):
     condition_recorded: bool
 
 
-class QuestionAnswered(Event):
+class QuestionAnswered(Event, topic=Topic.REQUESTS):
     """The answer to a question was received."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.question_answered.v1"] = "dsr.request.question_answered.v1"
     question_id: UUID
     answered_at: AwareDatetime
 
 
-class RequestExtended(Event):
+class RequestExtended(Event, topic=Topic.REQUESTS):
     """Two persons have extended the time limit, and the subject was told why and until when (Art. 12(3))."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.extended.v1"] = "dsr.request.extended.v1"
     reason: str
     due_on: date
     told_at: AwareDatetime
 
 
-class RequestRedated(Event):
+class RequestRedated(Event, topic=Topic.REQUESTS):
     """The time limits are to be computed anew: the receipt was corrected, or the policy or a calendar has changed."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.redated.v1"] = "dsr.request.redated.v1"
     cause: Literal["receipt_corrected", "policy_changed"]
     received_at: AwareDatetime
@@ -159,10 +153,9 @@ class RequestRedated(Event):
     due_on: date
 
 
-class RequestReopened(Event):
+class RequestReopened(Event, topic=Topic.REQUESTS):
     """The answer to a question came after the last notice; the clock runs again, until ``due_on``."""
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.reopened.v1"] = "dsr.request.reopened.v1"
     subject: SubjectRef
     question_id: UUID
@@ -170,13 +163,12 @@ class RequestReopened(Event):
     due_on: date
 
 
-class RequestClosed(Event):
+class RequestClosed(Event, topic=Topic.REQUESTS):
     """The subject has their answer; the clock stopped at ``responded_at``.
 
     ``resumable``: it was closed for want of a reply, and the subject may resume it at any time.
     """
 
-    topic = Topic.REQUESTS
     type: Literal["dsr.request.closed.v1"] = "dsr.request.closed.v1"
     subject: SubjectRef
     outcome: Outcome
@@ -184,13 +176,12 @@ class RequestClosed(Event):
     resumable: bool = False
 
 
-class FulfilmentCompleted(Event):
+class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
     """Every downstream has done its part and was looked at again.
 
     ``deferred``: it is the erasure of what had to be kept at first, and the request was answered long before.
     """
 
-    topic = Topic.COMPLETIONS
     type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
     operation: str
     outcome: Outcome
@@ -199,51 +190,46 @@ class FulfilmentCompleted(Event):
     deferred: bool = False
 
 
-class FulfilmentBlocked(Event):
+class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
     """At least one downstream failed for good or could not be searched; somebody must say what happens next.
 
     ``deferred``: it is the erasure of what had to be kept at first.
     """
 
-    topic = Topic.COMPLETIONS
     type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
     operation: str
     tasks: tuple[TaskReport, ...]
     deferred: bool = False
 
 
-class DeadlineApproaching(Event):
+class DeadlineApproaching(Event, topic=Topic.DEADLINES):
     """The request is still open and due in ``days_left`` days."""
 
-    topic = Topic.DEADLINES
     type: Literal["dsr.deadline.approaching.v1"] = "dsr.deadline.approaching.v1"
     due_on: date
     days_left: int
 
 
-class DeadlineOverdue(Event):
+class DeadlineOverdue(Event, topic=Topic.DEADLINES):
     """The request is still open and the day by which it was due is over."""
 
-    topic = Topic.DEADLINES
     type: Literal["dsr.deadline.overdue.v1"] = "dsr.deadline.overdue.v1"
     due_on: date
     clock: Literal["commitment", "statutory"]
 
 
-class TargetMissed(Event):
+class TargetMissed(Event, topic=Topic.DEADLINES):
     """A target of the staff has passed, and the step that it is for was not taken."""
 
-    topic = Topic.DEADLINES
     type: Literal["dsr.deadline.target_missed.v1"] = "dsr.deadline.target_missed.v1"
     target: str
     target_on: date
     escalate_to: str
 
 
-class QuestionUnanswered(Event):
+class QuestionUnanswered(Event, topic=Topic.DEADLINES):
     """Nobody has answered a question: time for a reminder, or for the last notice (Art. 12(4))."""
 
-    topic = Topic.DEADLINES
     type: Literal["dsr.deadline.question_unanswered.v1"] = "dsr.deadline.question_unanswered.v1"
     question_id: UUID
     question: Literal["identity", "clarification"]
@@ -251,44 +237,20 @@ class QuestionUnanswered(Event):
     days_open: int
 
 
-class RetentionEnded(Event):
+class RetentionEnded(Event, topic=Topic.DEADLINES):
     """What these systems had to keep of the subject may be kept no longer: the deferred erasure is due."""
 
-    topic = Topic.DEADLINES
     type: Literal["dsr.deadline.retention_ended.v1"] = "dsr.deadline.retention_ended.v1"
     subject: SubjectRef
     systems: tuple[str, ...]
     due_on: date
 
 
-AnyEvent = Annotated[
-    RequestReceived
-    | RequestVerified
-    | RequestWithdrawn
-    | RetryDecided
-    | LiftDecided
-    | QuestionSent
-    | QuestionAnswered
-    | RequestExtended
-    | RequestRedated
-    | RequestReopened
-    | RequestClosed
-    | FulfilmentCompleted
-    | FulfilmentBlocked
-    | DeadlineApproaching
-    | DeadlineOverdue
-    | TargetMissed
-    | QuestionUnanswered
-    | RetentionEnded,
-    Field(discriminator="type"),
-]
-"""Everything that can be heard on the bus."""
-
-EVENT_TYPES: dict[str, type[Event]] = {cls.model_fields["type"].default: cls for cls in get_args(get_args(AnyEvent)[0])}
-"""Event class by its ``ce_type``."""
-
-
 @cache
 def type_of(event: type[Event]) -> str:
     """The ``ce_type`` of an event class."""
     return str(event.model_fields["type"].default)
+
+
+EVENT_TYPES = {type_of(event): event for event in Event.__subclasses__()}
+"""Event class by its ``ce_type``: everything that can be heard on the bus."""

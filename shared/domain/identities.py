@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from types import MappingProxyType
-from typing import ClassVar
+from operator import attrgetter
 from urllib.parse import unquote
 
 import phonenumbers
@@ -45,8 +44,6 @@ class Identity:
 class MalformedIdentity(DsrError):
     """What was given cannot be an identity of that type; the message says why and never repeats the value."""
 
-    code: ClassVar[str] = "malformed_identity"
-
 
 _EMAIL = re.compile(r"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+")
 _DOMAIN = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(?:\.(?!-)[\w-]{1,63}(?<!-))+")
@@ -54,6 +51,10 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _DIALLED = re.compile(r"[0-9\s+().\-/]+")
 _LONGEST_EMAIL, _LONGEST_LOCAL_PART, _LONGEST_NAME, _LONGEST_ACCOUNT = 254, 64, 200, 128
 _CALLING_CODE_DIGITS = 3
+_KINDS: Callable[[PhoneMetadata], tuple[PhoneNumberDesc | None, ...]] = attrgetter(
+    *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
+    *("personal_number", "voip", "pager", "uan", "voicemail"),
+)
 
 
 def normalise(type: IdentityType, raw: str, region: str | None = None) -> str:  # noqa: A002
@@ -135,19 +136,7 @@ def _plan(calling_code: str) -> re.Pattern[str] | None:
 
 
 def _region_pattern(plan: PhoneMetadata) -> str:
-    kinds: tuple[PhoneNumberDesc | None, ...] = (
-        plan.fixed_line,
-        plan.mobile,
-        plan.toll_free,
-        plan.premium_rate,
-        plan.shared_cost,
-        plan.personal_number,
-        plan.voip,
-        plan.pager,
-        plan.uan,
-        plan.voicemail,
-    )
-    patterns = {kind.national_number_pattern for kind in kinds if kind is not None and kind.national_number_pattern}
+    patterns = {kind.national_number_pattern for kind in _KINDS(plan) if kind and kind.national_number_pattern}
     general = plan.general_desc.national_number_pattern if plan.general_desc else None
     return f"(?=(?:{general})\\Z)(?:{'|'.join(sorted(patterns))})" if patterns else r"(?!)"
 
@@ -189,12 +178,10 @@ def _name(raw: str, _region: str | None) -> str:
     return value
 
 
-_NORMALISERS: Mapping[IdentityType, Callable[[str, str | None], str]] = MappingProxyType(
-    {
-        IdentityType.EMAIL: _email,
-        IdentityType.PHONE: _phone,
-        IdentityType.SIP_URI: _sip_uri,
-        IdentityType.ACCOUNT_ID: _account_id,
-        IdentityType.NAME: _name,
-    }
-)
+_NORMALISERS: Mapping[IdentityType, Callable[[str, str | None], str]] = {
+    IdentityType.EMAIL: _email,
+    IdentityType.PHONE: _phone,
+    IdentityType.SIP_URI: _sip_uri,
+    IdentityType.ACCOUNT_ID: _account_id,
+    IdentityType.NAME: _name,
+}

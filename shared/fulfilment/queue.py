@@ -60,8 +60,6 @@ RETURNING system, operation
 class LeaseLost(DsrError):
     """Another worker has taken the task over; whatever this one still does about it must not count."""
 
-    code = "lease_lost"
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:

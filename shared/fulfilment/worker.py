@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import ClassVar
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -35,8 +34,6 @@ log = logging.getLogger(__name__)
 
 class UnforeseenError(Refused):
     """The adapter broke on this task in a way that nobody foresaw; the log says where."""
-
-    code: ClassVar[str] = "unforeseen_error"
 
 
 class Worker:

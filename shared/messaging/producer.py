@@ -27,8 +27,6 @@ Send = Callable[[Sequence[Message]], Awaitable[None]]
 class BusAway(DsrError):
     """The broker did not acknowledge in time; nothing is lost, the same is sent again later."""
 
-    code = "bus_away"
-
 
 class KafkaProducer:
     """An idempotent producer (``acks=all``) that is made anew after the broker was away."""

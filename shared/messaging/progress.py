@@ -40,8 +40,6 @@ def lag_loop_of(group: str) -> str:
 class Stalled(DsrError):
     """The consumer stands still though there are records for it, or its broker does not answer; make another."""
 
-    code = "stalled"
-
 
 class Progress:
     """Judges one poll after the other."""

@@ -27,13 +27,9 @@ def build(request: Mapping[str, Any], entries: Sequence[asyncpg.Record], keyring
         "request": dict(request),
         "entries": [
             {
-                "chain": entry["chain"],
-                "seq": entry["seq"],
+                **entry,
                 "at": entry["at"].isoformat(),
                 "request_id": str(entry["request_id"]),
-                "actor": entry["actor"],
-                "action": entry["action"],
-                "detail": entry["detail"],
                 "prev_hash": entry["prev_hash"].hex(),
                 "hash": entry["hash"].hex(),
             }

@@ -13,7 +13,7 @@ import asyncpg
 import orjson
 from pydantic import JsonValue
 
-from shared.storage.postgres import Connection
+from shared.storage.postgres import Connection, connected
 
 GENESIS = bytes(32)
 
@@ -21,10 +21,9 @@ _COLUMNS = ("chain", "seq", "at", "request_id", "actor", "action", "detail", "pr
 """Named one by one: the next version may add one while this one is still at work."""
 
 _HOLD_HEAD = "SELECT seq, hash FROM evidence.head WHERE chain = $1 FOR UPDATE"
-_ENTRIES = """
-SELECT chain, seq, at, request_id, actor, action, detail, prev_hash, hash
-FROM evidence.entry WHERE chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq
-"""
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM evidence.entry WHERE"  # noqa: S608  # constants
+_OF_CHAIN = f"{_SELECT} chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
+_OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
 
@@ -63,6 +62,11 @@ async def append(connection: Connection, chain: str, at: datetime, entries: Sequ
     await connection.execute("UPDATE evidence.head SET seq = $2, hash = $3 WHERE chain = $1", chain, seq, last)
 
 
+async def entries(pool: asyncpg.Pool, request_id: UUID) -> list[asyncpg.Record]:
+    """Every entry about a request, of all chains, the oldest first."""
+    return list(await pool.fetch(_OF_REQUEST, request_id))
+
+
 def first_break(rows: Iterable[asyncpg.Record], prev_hash: bytes = GENESIS) -> int | None:
     """The ``seq`` of the first of one chain's rows that does not follow from the one before; None if all do."""
     for row in rows:
@@ -92,7 +96,7 @@ class ChainVerifier:
         """Checks the next ``limit`` entries at most; returns how many it read."""
         head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1", self._chain)
         end, end_hash = head or (0, GENESIS)
-        rows = await connection.fetch(_ENTRIES, self._chain, self._seq, min(end, self._seq + limit))
+        rows = await connection.fetch(_OF_CHAIN, self._chain, self._seq, min(end, self._seq + limit))
         if (broken := first_break(rows, self._hash)) is not None:
             self._break(broken)
         elif not rows and self._seq < end:
@@ -115,17 +119,12 @@ class ChainVerifier:
 
 async def verify(dsn: str) -> dict[str, int | None]:
     """The ``seq`` of the first break of every chain, a missing end included, or None where the chain is whole."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        chains = await connection.fetch(
-            "SELECT chain FROM evidence.head UNION SELECT chain FROM evidence.entry ORDER BY 1"
-        )
-        found: dict[str, int | None] = {}
-        for (chain,) in chains:
+    found: dict[str, int | None] = {}
+    async with connected(dsn) as connection:
+        every = "SELECT chain FROM evidence.head UNION SELECT chain FROM evidence.entry ORDER BY 1"
+        for (chain,) in await connection.fetch(every):
             verifier = ChainVerifier(chain)
             while not verifier.rounds:
                 await verifier.step(connection, 5_000)
             found[chain] = verifier.broken_at
-        return found
-    finally:
-        await connection.close()
+    return found

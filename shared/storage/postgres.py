@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,16 @@ class _Migration:
     name: str
     schema: str | None
     text: str
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of one's own, closed when the block ends."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
@@ -133,21 +144,17 @@ async def migrate(dsn: str) -> list[str]:
 
     Raises ``Misconfigured`` if a migration that was applied has been edited since.
     """
-    connection = await asyncpg.connect(dsn)
-    try:
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-            await connection.execute(
-                "CREATE TABLE IF NOT EXISTS public.migration"
-                " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-            seen = await connection.fetch("SELECT name, sha256 FROM public.migration")
-            applied: dict[str, str] = {row[0]: row[1] for row in seen}
-            names = [m.name for m in migrations() if await _apply(connection, applied, m)]
-            await give(connection)
-            return names
-    finally:
-        await connection.close()
+    async with connected(dsn) as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS public.migration"
+            " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        seen = await connection.fetch("SELECT name, sha256 FROM public.migration")
+        applied: dict[str, str] = {row[0]: row[1] for row in seen}
+        names = [m.name for m in migrations() if await _apply(connection, applied, m)]
+        await give(connection)
+        return names
 
 
 async def wait_until_migrated(dsn: str) -> None:
@@ -159,11 +166,8 @@ async def wait_until_migrated(dsn: str) -> None:
 
 async def _applied(dsn: str) -> set[str]:
     try:
-        connection = await asyncpg.connect(dsn)
-        try:
+        async with connected(dsn) as connection:
             return {row[0] for row in await connection.fetch("SELECT name FROM public.migration")}
-        finally:
-            await connection.close()
     except (*AWAY, asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
         return set()
 
@@ -188,8 +192,7 @@ def migrations() -> Iterator[_Migration]:
     for path in sorted((sql / "platform").glob("*.sql")):
         yield _Migration(f"platform/{path.stem}", None, path.read_text())
     for service in ServiceName:
-        kinds = ["service", "fulfilment"] if service in FULFILLING else ["service"]
-        for kind in kinds:
+        for kind in ("service", "fulfilment") if service in FULFILLING else ("service",):
             for path in sorted((sql / kind).glob("*.sql")):
                 yield _Migration(f"{service}/{kind}/{path.stem}", service, path.read_text())
         for path in sorted((ROOT / "services" / service / "sql").glob("[0-9]*.sql")):

@@ -104,15 +104,9 @@ class Vault:
             schema_name="vault",
             columns=["sealed_id", "subject_ref", "kind", "source", "content", "created_at"],
             records=[
-                (
-                    s.sealed_id,
-                    s.subject_ref,
-                    s.kind,
-                    s.source,
-                    _seal(keys[s.subject_ref], s.content, s.subject_ref.bytes),
-                    now,
-                )
+                (s.sealed_id, ref, s.kind, s.source, _seal(keys[ref], s.content, ref.bytes), now)
                 for s in sealings
+                for ref in (s.subject_ref,)
             ],
         )
 
@@ -196,16 +190,7 @@ def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
 
 
 def _encode(data: SubjectData) -> bytes:
-    identities = [
-        [
-            i.type,
-            i.value,
-            i.valid_from.isoformat() if i.valid_from else None,
-            i.valid_to.isoformat() if i.valid_to else None,
-            i.source,
-        ]
-        for i in data.identities
-    ]
+    identities = [(i.type, i.value, i.valid_from, i.valid_to, i.source) for i in data.identities]
     return orjson.dumps([identities, [change.model_dump() for change in data.changes]])
 
 
@@ -213,14 +198,12 @@ def _decode(content: bytes) -> SubjectData:
     identities, changes = orjson.loads(content)
     return SubjectData(
         tuple(
-            Identity(
-                IdentityType(kind),
-                value,
-                datetime.fromisoformat(start) if start else None,
-                datetime.fromisoformat(end) if end else None,
-                source,
-            )
+            Identity(IdentityType(kind), value, _instant(start), _instant(end), source)
             for kind, value, start, end, source in identities
         ),
-        tuple(Change.model_validate(change) for change in changes),
+        tuple(map(Change.model_validate, changes)),
     )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -2,24 +2,18 @@
 
 from datetime import date
 from types import SimpleNamespace
-from typing import get_args
 from uuid import UUID
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import EVENT_TYPES, AnyEvent, Event, RequestVerified, RequestWithdrawn, type_of
+from shared.domain.events import EVENT_TYPES, Event, RequestVerified, RequestWithdrawn, type_of
 from shared.domain.rights import Right
 from shared.domain.topics import TOPIC_ACCESS, Topic
 from tests.fixtures.events import AT, a
 
 IDENTIFYING = {"name", "email", "phone", "number", "address", "identities", "value", "statement", "ip"}
-
-
-def test_every_event_class_is_in_the_table_and_in_the_union() -> None:
-    assert set(EVENT_TYPES.values()) == set(Event.__subclasses__())
-    assert set(get_args(get_args(AnyEvent)[0])) == set(EVENT_TYPES.values())
 
 
 @pytest.mark.parametrize("event", EVENT_TYPES.values(), ids=list(EVENT_TYPES))
@@ -42,7 +36,7 @@ def test_every_topic_carries_an_event() -> None:
 
 def test_an_event_is_read_back_as_it_was_said() -> None:
     said = a(RequestWithdrawn)
-    assert TypeAdapter[Event](AnyEvent).validate_json(said.model_dump_json()) == said
+    assert EVENT_TYPES[type_of(type(said))].model_validate_json(said.model_dump_json()) == said
 
 
 def test_an_event_about_a_request_says_what_the_request_says_and_names_its_subject() -> None:

@@ -13,6 +13,7 @@ import asyncpg
 
 from deploy.demo.company.model import Call
 from deploy.local import postgres_databases as databases
+from shared.storage.postgres import connected
 
 ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy")
 _SQL = Path(__file__).parent / "cdr"
@@ -69,8 +70,7 @@ class CdrStore:
 async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
     """Make the database with its tables, roles and policies, once; ``dsn_admin`` may create databases and roles."""
     admin = await databases.create(dsn_admin, name)
-    connection = await asyncpg.connect(admin)
-    try:
+    async with connected(admin) as connection:
         await connection.execute((_SQL / "roles.sql").read_text(encoding="utf-8"))
         password = urlsplit(dsn_admin).password
         if password is not None:
@@ -80,8 +80,6 @@ async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
         if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
             async with connection.transaction():
                 await connection.execute((_SQL / "schema.sql").read_text(encoding="utf-8"))
-    finally:
-        await connection.close()
     switch, reader, privacy = (_as(admin, role) for role in ROLES)
     return CdrStore(admin, switch, reader, privacy)
 

@@ -7,7 +7,7 @@ reply cannot carry a name, a number or an address by accident.
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
@@ -130,8 +130,6 @@ class TaskIdentities(_Message):
 
 class MalformedReply(Refused):
     """A reply on the bus is not one; the message names the field, and the record is kept as a dead letter."""
-
-    code: ClassVar[str] = "malformed_reply"
 
 
 def command_id(task_id: UUID, operation: BusOperation, round_: int = 0) -> UUID:

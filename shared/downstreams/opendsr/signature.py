@@ -22,8 +22,6 @@ DOMAIN_HEADER = "X-OpenDSR-Processor-Domain"
 class SignatureWrong(Refused):
     """An answer was not signed by the processor whose certificate is configured; nothing in it was believed."""
 
-    code = "signature_wrong"
-
 
 class ProcessorCertificate:
     """The pinned certificate of one processor."""

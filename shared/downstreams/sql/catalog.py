@@ -39,6 +39,8 @@ _TEXT = _BYTEWISE | {"character"}
 class DatasetOutdated(Misconfigured, Refused):
     """The dataset declares a column that its table does not have; correct the dataset, then try the task again."""
 
+    code = Misconfigured.code
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:

@@ -4,7 +4,7 @@ import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -20,8 +20,6 @@ Result = TypeVar("Result")
 
 class CrmRefused(Refused):
     """The CRM answered with a refusal of its own; the message says why without naming the customer."""
-
-    code: ClassVar[str] = "crm_refused"
 
 
 class TrytonRpc:

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
 from services.deadline.handlers import Deadlines
@@ -142,7 +141,7 @@ class Harness:
         """What was said of each request, in few words."""
         found: dict[UUID, list[str]] = defaultdict(list)
         for row in await self.pool.fetch("SELECT value FROM outbox ORDER BY position"):
-            event = TypeAdapter(events.AnyEvent).validate_json(row["value"])
+            event = events.EVENT_TYPES[json.loads(row["value"])["type"]].model_validate_json(row["value"])
             found[event.request_id].append(_words(event))
         return dict(found)
 
