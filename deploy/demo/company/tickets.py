@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -88,17 +89,13 @@ def _phone_at(customer: Customer, moment: datetime) -> Phone:
     return next((phone for phone in customer.phones if phone.held_at(moment)), customer.phones[-1])
 
 
-def _filling(customer: Customer, phone: Phone, email: str) -> Mapping[str, str]:
+def _filling(customer: Customer, phone: Phone, email: str) -> Mapping[str, Any]:
     return {
-        "name": customer.name,
+        **asdict(customer),
         "first": customer.name.split(" ", 1)[0],
-        "code": customer.code,
         "email": email,
         "number": phone.number,
         "spaced": spaced(phone.number),
-        "street": customer.street,
-        "postal_code": customer.postal_code,
-        "city": customer.city,
     }
 
 
