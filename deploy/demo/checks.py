@@ -8,7 +8,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.demo.board import Asked
@@ -27,7 +27,7 @@ SELECT (SELECT count(*) FROM acc_cdrs
      + (SELECT count(*) FROM acc WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
      + (SELECT count(*) FROM missed_calls WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
 """
-
+_EVER = datetime.max.replace(tzinfo=UTC)
 
 Belongings = Mapping[str, tuple[int, int]]
 """By customer code: so many call rows, and so many rows and files elsewhere, are theirs."""
@@ -126,7 +126,7 @@ class Inspector:
 
     def _calls_of(self, person: Customer, dsn: str | None = None) -> int:
         where = dsn or self._estate.cdr.admin
-        held = ((phone.number, phone.valid_from, phone.valid_to or datetime.max) for phone in person.phones)
+        held = ((phone.number, phone.valid_from, phone.valid_to or _EVER) for phone in person.phones)
         return sum(
             self._fetch(where, _CALLS, number, since.replace(tzinfo=None), until.replace(tzinfo=None))
             for number, since, until in held
