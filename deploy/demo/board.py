@@ -54,19 +54,19 @@ class Asked:
         return self.view.get("state") in _COLOUR
 
 
+@dataclass(frozen=True)
 class Board:
     """Shows requests until all are at rest."""
 
-    def __init__(self, console: Console, client: DsrClient, dsn: str) -> None:
-        self._console = console
-        self._client = client
-        self._dsn = dsn
+    console: Console
+    client: DsrClient
+    dsn: str
 
     async def watch(self, asked: Sequence[Asked]) -> None:
         """Look again and again, until all are at rest or patience is at its end."""
         began = time.monotonic()
-        terminal = self._console.is_terminal
-        with Live(console=self._console, refresh_per_second=10) if terminal else nullcontext() as live:
+        terminal = self.console.is_terminal
+        with Live(console=self.console, refresh_per_second=10) if terminal else nullcontext() as live:
             while True:
                 going = await self._look(asked, began)
                 if live:
@@ -80,21 +80,21 @@ class Board:
         before = [(request.state, request.words) for request in asked]
         for request in asked:
             if not request.at_rest:
-                request.view = await self._client.read(request.request_id)
+                request.view = await self.client.read(request.request_id)
                 request.seconds = time.monotonic() - began if request.at_rest else None
         now = time.monotonic() - began
         # Read after the states, so that what is closed is never shown with a task that still runs.
-        cells = await tasks.read(self._dsn)
+        cells = await tasks.read(self.dsn)
         for request, shown in zip(asked, before, strict=True):
             request.cells = cells.get(request.request_id, {})
-            if shown != (request.state, request.words) and not self._console.is_terminal:
+            if shown != (request.state, request.words) and not self.console.is_terminal:
                 self._line(request, now)
         return now < _PATIENCE and not all(request.at_rest for request in asked)
 
     def _line(self, request: Asked, now: float) -> None:
         cells = "  ".join(f"{system}: {words:16}" for system, words in zip(SYSTEMS, request.words, strict=True))
         who = f"{request.part.right:13} {request.part.person.name:18}"
-        self._console.print(f"{now:6.1f} s  {who} {request.state:21} {cells}", markup=False, soft_wrap=True)
+        self.console.print(f"{now:6.1f} s  {who} {request.state:21} {cells}", markup=False, soft_wrap=True)
 
     def _table(self, asked: Sequence[Asked]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")

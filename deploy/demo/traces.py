@@ -11,11 +11,10 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-import asyncpg
-
 from deploy.demo.company import Customer
 from deploy.demo.company.countries import ascii_word
 from deploy.demo.company.tickets import spaced
+from deploy.local import postgres_databases as databases
 
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname)
@@ -87,14 +86,11 @@ class Seeker:
     async def in_postgres(self, dsn: str) -> Traces:
         """Rows of a database by table; every column of every table is looked at."""
         found: dict[str, Counter[str]] = {}
-        connection = await asyncpg.connect(dsn)
-        try:
+        async with databases.connected(dsn) as connection:
             for (table,) in await connection.fetch(_TABLES):
                 rows = io.BytesIO()
                 await connection.copy_from_query(f"SELECT * FROM {table}", output=rows)  # noqa: S608
                 self.in_bytes(found, table, rows.getvalue(), b"\n")
-        finally:
-            await connection.close()
         return found
 
     def in_sqlite(self, database: Path) -> Traces:

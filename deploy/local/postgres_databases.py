@@ -1,8 +1,9 @@
 """Databases on a PostgreSQL server, made and dropped by name."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,13 +17,20 @@ def named(dsn: str, database: str) -> str:
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
 
 
-async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:
-    """The rows that a statement returns, over a connection of its own."""
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that is closed when the block ends."""
     connection = await asyncpg.connect(dsn)
     try:
-        return list(await connection.fetch(statement, *values))
+        yield connection
     finally:
         await connection.close()
+
+
+async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:
+    """The rows that a statement returns, over a connection of its own."""
+    async with connected(dsn) as connection:
+        return list(await connection.fetch(statement, *values))
 
 
 async def create(dsn: str, database: str, template: str | None = None) -> str:

@@ -44,9 +44,7 @@ class CdrStore:
 
     async def seed(self, calls: Iterable[Call]) -> int:
         """Fill the empty store with these calls, in order of their start; how many there are now."""
-        first = await asyncpg.connect(self.admin)
-        second = await asyncpg.connect(self.admin)
-        try:
+        async with databases.connected(self.admin) as first, databases.connected(self.admin) as second:
             for (index,) in await first.fetch(_INDEXES):
                 await first.execute(f"DROP INDEX {index}")
             await first.execute("TRUNCATE acc_cdrs, acc, missed_calls, restricted_number RESTART IDENTITY")
@@ -60,17 +58,13 @@ class CdrStore:
             await asyncio.gather(
                 _finish(first, "acc_cdrs"), _finish(second, "acc", "missed_calls", "restricted_number")
             )
-        finally:
-            await first.close()
-            await second.close()
         return count
 
 
 async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
     """Make the database with its tables, roles and policies, once; ``dsn_admin`` may create databases and roles."""
     admin = await databases.create(dsn_admin, name)
-    connection = await asyncpg.connect(admin)
-    try:
+    async with databases.connected(admin) as connection:
         await connection.execute((_SQL / "roles.sql").read_text(encoding="utf-8"))
         password = urlsplit(dsn_admin).password
         if password is not None:
@@ -80,8 +74,6 @@ async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
         if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
             async with connection.transaction():
                 await connection.execute((_SQL / "schema.sql").read_text(encoding="utf-8"))
-    finally:
-        await connection.close()
     switch, reader, privacy = (_as(admin, role) for role in ROLES)
     return CdrStore(admin, switch, reader, privacy)
 

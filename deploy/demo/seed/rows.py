@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from deploy.demo.seed.kept import whole
+from deploy.local import postgres_databases as databases
 
 _TABLES = "SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
 _COLUMNS = """
@@ -29,17 +30,13 @@ LastIds = Mapping[str, int]
 
 async def last_ids(dsn: str) -> LastIds:
     """How far each table of the database has come."""
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with databases.connected(dsn) as connection:
         return await _last_ids(connection)
-    finally:
-        await connection.close()
 
 
 async def keep(dsn: str, place: Path, before: LastIds) -> None:
     """Write every row with a higher id than ``before`` into files of that folder."""
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with databases.connected(dsn) as connection:
         after = await _last_ids(connection)
         grown = sorted(table for table, last in after.items() if last > before.get(table, 0))
         columns: dict[str, list[str]] = dict(map(tuple, await connection.fetch(_COLUMNS, grown)))
@@ -50,8 +47,6 @@ async def keep(dsn: str, place: Path, before: LastIds) -> None:
                 await connection.copy_from_query(query, output=folder / f"{table}.rows", format="binary")
             manifest = {"before": dict(before), "columns": {table: columns[table] for table in grown}, "after": after}
             (folder / "manifest.json").write_text(json.dumps(manifest))
-    finally:
-        await connection.close()
 
 
 async def put_back(dsn: str, place: Path) -> bool:
@@ -59,8 +54,7 @@ async def put_back(dsn: str, place: Path) -> bool:
     manifest = await asyncio.to_thread(_manifest, place)
     if manifest is None:
         return False
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with databases.connected(dsn) as connection:
         if await _last_ids(connection) != manifest["before"]:
             return False
         async with connection.transaction():
@@ -72,8 +66,6 @@ async def put_back(dsn: str, place: Path) -> bool:
                     "SELECT setval(pg_get_serial_sequence($1, 'id'), $2)", table, manifest["after"][table]
                 )
         await connection.execute("ANALYZE")
-    finally:
-        await connection.close()
     return True
 
 
