@@ -45,10 +45,7 @@ def asyncapi() -> str:
         "channels": _channels(),
         "operations": _operations(),
         "components": {
-            "messages": {
-                **{message.__name__: _message(message) for message in messages},
-                "DeadLetter": _DEAD_LETTER,
-            },
+            "messages": {**{message.__name__: _message(message) for message in messages}, "DeadLetter": _DEAD_LETTER},
             "schemas": {**schemas["$defs"], "EventHeaders": _headers(_EVENT), "TaskHeaders": _headers({})},
         },
     }

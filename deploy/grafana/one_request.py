@@ -19,19 +19,14 @@ FROM deadline.clock WHERE request_id = ${request_id:sqlstring}::uuid
 _TRACE = """
 SELECT split_part(traceparent, '-', 2) FROM deadline.clock WHERE request_id = ${request_id:sqlstring}::uuid
 """
+_OLDEST = Query("max by (service, system, operation) (dsr_tasks_ready_oldest_seconds)", "{{system}} {{operation}}")
 
-_EXPLORE = "/explore?schemaVersion=1&orgId=1&panes=" + quote(
-    json.dumps(
-        {
-            "dsr": {
-                "datasource": TEMPO.uid,
-                "queries": [{"refId": "A", "queryType": "traceql", "query": "${trace_id}"}],
-                "range": {"from": "now-30d", "to": "now"},
-            }
-        }
-    ),
-    safe="${}",
-)
+_PANE = {
+    "datasource": TEMPO.uid,
+    "queries": [{"refId": "A", "queryType": "traceql", "query": "${trace_id}"}],
+    "range": {"from": "now-30d", "to": "now"},
+}
+_EXPLORE = "/explore?schemaVersion=1&orgId=1&panes=" + quote(json.dumps({"dsr": _PANE}), safe="${}")
 """The trace in Grafana itself; Grafana puts the id in where the variable stands."""
 
 
@@ -68,19 +63,9 @@ def build() -> Dashboard:
         )
         .with_panel(rows("Dates", "As they were computed; the clock stops with the answer.", _DATES).height(4))
         .with_panel(rows("Timeline", "Everything that was done, oldest first.", _TIMELINE))
+        .with_panel(trace("Trace", "From the HTTP request over the bus to every downstream, if it was sampled."))
         .with_panel(
-            trace("Trace", "From the HTTP request over the bus to every downstream, if it was sampled.", "${trace_id}")
-        )
-        .with_panel(
-            course(
-                "What it may be waiting for",
-                "Tasks that are ready in each downstream.",
-                Query(
-                    "max by (service, system, operation) (dsr_tasks_ready_oldest_seconds)", "{{system}} {{operation}}"
-                ),
-                unit="s",
-                wide=24,
-            )
+            course("What it may be waiting for", "Tasks that are ready in each downstream.", _OLDEST, unit="s", wide=24)
         )
     )
 

@@ -1,6 +1,6 @@
 """How a panel of ours looks: one title, one sentence, a few queries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,7 @@ POSTGRES = DataSourceRef(type_val="postgres", uid="dsr-postgres")
 TEMPO = DataSourceRef(type_val="tempo", uid="dsr-tempo")
 
 Unit = Literal["short", "d", "s", "percentunit", "reqps"]
+Panel = stat.Panel | timeseries.Panel
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Query:
     legend: str = "__auto"
 
 
-class Sql(Dataquery):
+class Sql(Dataquery, Builder[Dataquery]):
     """A query to PostgreSQL, for which the SDK has no builder."""
 
     def __init__(self, sql: str) -> None:
@@ -37,6 +38,17 @@ class Sql(Dataquery):
     def to_json(self) -> dict[str, object]:
         """As Grafana stores it."""
         return {"refId": "A", "datasource": POSTGRES, "format": "table", "rawQuery": True, "rawSql": self._sql}
+
+
+def board(empty: dashboard.Dashboard, rows: Mapping[str, Iterable[Panel]]) -> dashboard.Dashboard:
+    """A dashboard of ours, with the panels of each row; the row "" has no title of its own."""
+    empty.tags(["dsr"]).readonly()
+    for title, panels in rows.items():
+        if title:
+            empty.with_row(dashboard.Row(title))
+        for panel in panels:
+            empty.with_panel(panel)
+    return empty
 
 
 def figure(
@@ -56,58 +68,28 @@ def figure(
         steps.append(Threshold(value=warn_from, color=warn))
     if good_from is not None:
         steps.append(Threshold(value=good_from, color="green"))
-    return (
-        stat.Panel()
-        .title(title)
-        .description(words)
-        .datasource(PROMETHEUS)
-        .unit(unit)
-        .thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
-        .targets(_targets([Query(query)]))
-        .span(wide)
-        .height(4)
-    )
+    panel = stat.Panel().title(title).description(words).datasource(PROMETHEUS).unit(unit)
+    panel.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+    return panel.targets(_targets([Query(query)])).span(wide).height(4)
 
 
-def course(
-    title: str, words: str, *queries: Query, unit: Unit = "short", wide: int = 12, from_zero: bool = True
-) -> timeseries.Panel:
+def course(title: str, words: str, *queries: Query, unit: Unit = "short", wide: int = 12) -> timeseries.Panel:
     """How figures went over time."""
-    panel = timeseries.Panel().title(title).description(words).datasource(PROMETHEUS).unit(unit)
-    if from_zero:
-        panel = panel.min(0)
+    panel = timeseries.Panel().title(title).description(words).datasource(PROMETHEUS).unit(unit).min(0)
     return panel.targets(_targets(queries)).span(wide).height(8)
 
 
-def rows(title: str, words: str, sql: str, *, wide: int = 24) -> table.Panel:
+def rows(title: str, words: str, sql: str) -> table.Panel:
     """Rows of the platform's own database."""
-    target: Builder[Dataquery] = _Ready(Sql(sql))
-    panel = table.Panel().title(title).description(words).datasource(POSTGRES).targets([target])
-    return panel.show_header(show_header=True).span(wide).height(12)
+    panel = table.Panel().title(title).description(words).datasource(POSTGRES).targets([Sql(sql)])
+    return panel.show_header(show_header=True).span(24).height(12)
 
 
-def trace(title: str, words: str, trace_id: str, *, wide: int = 24) -> dashboard.Panel:
-    """One trace as a waterfall."""
-    query = tempo.TempoQuery().ref_id("A").datasource(TEMPO).query_type("traceql").query(trace_id)
-    return (
-        dashboard.Panel()
-        .type("traces")
-        .options({})
-        .title(title)
-        .description(words)
-        .datasource(TEMPO)
-        .targets([query])
-        .span(wide)
-        .height(12)
-    )
-
-
-class _Ready(Builder[Dataquery]):
-    def __init__(self, query: Dataquery) -> None:
-        self._query = query
-
-    def build(self) -> Dataquery:
-        return self._query
+def trace(title: str, words: str) -> dashboard.Panel:
+    """The trace of the variable ``trace_id`` as a waterfall."""
+    query = tempo.TempoQuery().ref_id("A").datasource(TEMPO).query_type("traceql").query("${trace_id}")
+    panel = dashboard.Panel().type("traces").options({}).title(title).description(words).datasource(TEMPO)
+    return panel.targets([query]).span(24).height(12)
 
 
 def _targets(queries: Sequence[Query]) -> list[Builder[Dataquery]]:

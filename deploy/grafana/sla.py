@@ -2,44 +2,32 @@
 
 from collections.abc import Iterator
 
-from grafana_foundation_sdk.builders import stat, timeseries
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import Query, course, figure
+from deploy.grafana.panels import Panel, Query, board, course, figure
 
 _OPEN = "dsr:requests_open:sum"
 _ANSWERED = "dsr:requests_answered:sum"
 _A_DAY = f"(sum({_ANSWERED}) / 30)"
 _DECIDED = f'{_ANSWERED}{{outcome!~"withdrawn|forwarded|unidentified"}}'
+_DUE_SOON = "sum(max by (right) (dsr_requests_due_soon))"
 _NOT_ENOUGH = "Empty where nobody was answered in the last 30 days."
 
 
 def build() -> Dashboard:
     """The dashboard; its figures count people, so outside the privacy team they come in steps of five."""
-    board = (
-        Dashboard("Data subject requests: SLA")
-        .uid("dsr-sla")
-        .description("For the privacy officer. Definitions: docs/metrics.md.")
-        .tags(["dsr"])
-        .readonly()
-        .refresh("1m")
-        .time("now-30d", "now")
-    )
-    for row, panels in (("", _now()), ("Open", _open_now()), ("Answered in the last 30 days", _answered_lately())):
-        if row:
-            board.with_row(Row(row))
-        for panel in panels:
-            board.with_panel(panel)
-    return board
+    dashboard = Dashboard("Data subject requests: SLA").uid("dsr-sla").refresh("1m").time("now-30d", "now")
+    dashboard.description("For the privacy officer. Definitions: docs/metrics.md.")
+    return board(dashboard, {"": _now(), "Open": _open_now(), "Answered in the last 30 days": _answered_lately()})
 
 
-def _now() -> Iterator[stat.Panel | timeseries.Panel]:
+def _now() -> Iterator[Panel]:
     """What matters today."""
     yield figure("Open", "Requests without an answer.", f"max({_OPEN})")
     yield figure(
         "Due in 7 days",
         "Open, and the day that we promised (extended, where it was) is one of the next seven, or today.",
-        "sum(max by (right) (dsr_requests_due_soon))",
+        _DUE_SOON,
         warn_from=1,
         warn="orange",
     )
@@ -49,12 +37,8 @@ def _now() -> Iterator[stat.Panel | timeseries.Panel]:
         _overdue("commitment"),
         warn_from=1,
     )
-    yield figure(
-        "Overdue: statutory",
-        "Open after the last day of the law: a breach of Art. 12(3).",
-        _overdue("statutory"),
-        warn_from=1,
-    )
+    late = _overdue("statutory")
+    yield figure("Overdue: statutory", "Open after the last day of the law: a breach of Art. 12(3).", late, warn_from=1)
     yield figure(
         "On time",
         f"Answered in time, of all answered in the last 30 days or overdue now. {_NOT_ENOUGH}",
@@ -71,14 +55,9 @@ def _now() -> Iterator[stat.Panel | timeseries.Panel]:
     )
 
 
-def _open_now() -> Iterator[stat.Panel | timeseries.Panel]:
+def _open_now() -> Iterator[Panel]:
     """What has no answer yet."""
-    yield figure(
-        "Answered a day",
-        "On average of the last 30 days, whatever the outcome.",
-        _A_DAY,
-        wide=8,
-    )
+    yield figure("Answered a day", "On average of the last 30 days, whatever the outcome.", _A_DAY, wide=8)
     yield figure(
         "Through in",
         "Days until everything that is open now is answered, at the pace of the last 30 days and if nothing "
@@ -92,7 +71,7 @@ def _open_now() -> Iterator[stat.Panel | timeseries.Panel]:
         "This week's load",
         "Overdue or due within seven days, of what seven days get done at the pace of the last 30 days. Above "
         f"100 % somebody will be answered late. {_NOT_ENOUGH}",
-        f"(sum(max by (right) (dsr_requests_due_soon)) + {_overdue('commitment')}) / (7 * {_A_DAY} > 0)",
+        f"({_DUE_SOON} + {_overdue('commitment')}) / (7 * {_A_DAY} > 0)",
         unit="percentunit",
         warn_from=1,
         wide=8,
@@ -116,22 +95,16 @@ def _open_now() -> Iterator[stat.Panel | timeseries.Panel]:
         *(Query(f"clamp_min(max({_OPEN}) - {days} * {_A_DAY}, 0)", f"left in {days} days") for days in (7, 14, 28)),
         Query(f"clamp_min(predict_linear({_OPEN}[7d], 7 * 86400), 0)", "trend in 7 days"),
     )
-    yield course(
-        "Waiting for a person",
-        "For an identity, a clarification or a decision.",
-        Query("sum by (state) (max by (right, state) (dsr_requests_waiting))", "{{state}}"),
-    )
+    waiting = Query("sum by (state) (max by (right, state) (dsr_requests_waiting))", "{{state}}")
+    yield course("Waiting for a person", "For an identity, a clarification or a decision.", waiting)
     yield course(
         "Detection lag",
         "From receipt at the source to acceptance; days, nearest rank, by channel.",
-        Query("max by (channel, quantile) (dsr_detection_lag_days)", "{{channel}} p{{quantile}}"),
+        _percentiles("channel", "dsr_detection_lag_days"),
         unit="d",
     )
-    yield course(
-        "Open by law",
-        "By the law that they stand under, and as timely as an answer would be now.",
-        Query("max by (regime, timeliness) (dsr_requests_open_by_regime)", "{{regime}}, {{timeliness}}"),
-    )
+    by_law = Query("max by (regime, timeliness) (dsr_requests_open_by_regime)", "{{regime}}, {{timeliness}}")
+    yield course("Open by law", "By the law that they stand under, and as timely as an answer would be now.", by_law)
     yield course(
         "Verification",
         "Of all requests accepted in the last 30 days: those whose requester had to prove who they are, and "
@@ -142,20 +115,16 @@ def _open_now() -> Iterator[stat.Panel | timeseries.Panel]:
     )
 
 
-def _answered_lately() -> Iterator[stat.Panel | timeseries.Panel]:
+def _answered_lately() -> Iterator[Panel]:
     """How the last answers were."""
     yield course(
         "Time to respond",
         "Days from receipt at the source to the answer, nearest rank; without withdrawn and forwarded ones.",
-        Query("max by (right, quantile) (dsr_time_to_respond_days)", "{{right}} p{{quantile}}"),
+        _percentiles("right", "dsr_time_to_respond_days"),
         unit="d",
     )
-    yield course(
-        "Time to close",
-        "Days from receipt at the source to closure, nearest rank.",
-        Query("max by (right, quantile) (dsr_time_to_close_days)", "{{right}} p{{quantile}}"),
-        unit="d",
-    )
+    days = _percentiles("right", "dsr_time_to_close_days")
+    yield course("Time to close", "Days from receipt at the source to closure, nearest rank.", days, unit="d")
     yield course(
         "From acceptance to closure",
         "How long requests are open with us, of those closed in the last 30 days.",
@@ -187,14 +156,15 @@ def _answered_lately() -> Iterator[stat.Panel | timeseries.Panel]:
         "Suspension",
         "From a question to its answer, by question, nearest rank; for `identity` that is the time to verify. "
         "Empty where none was answered.",
-        Query("max by (question, quantile) (dsr_suspension_days)", "{{question}} p{{quantile}}"),
+        _percentiles("question", "dsr_suspension_days"),
         unit="d",
     )
+    asked = "sum by (question) (max by (question, in_time) (dsr_questions_asked))"
     yield course(
         "Questions asked in time",
         "Sent within three working days of the receipt, of all questions of the last 30 days; one that is "
         "asked later does not stop the statutory clock. Empty where none was sent.",
-        Query(_asked_in_time(), "{{question}}"),
+        Query(f'max by (question) (dsr_questions_asked{{in_time="yes"}}) / ({asked} > 0)', "{{question}}"),
         unit="percentunit",
     )
     yield course(
@@ -202,11 +172,8 @@ def _answered_lately() -> Iterator[stat.Panel | timeseries.Panel]:
         "Steps that the staff did not take in time, since the process started. Empty where none was missed.",
         Query("sum by (target) (dsr_targets_missed_total)", "{{target}}"),
     )
-    yield course(
-        "Answered by law",
-        "By the law that they stood under, and how timely the answer was.",
-        Query("max by (regime, timeliness) (dsr_requests_answered_by_regime)", "{{regime}}, {{timeliness}}"),
-    )
+    by_law = Query("max by (regime, timeliness) (dsr_requests_answered_by_regime)", "{{regime}}, {{timeliness}}")
+    yield course("Answered by law", "By the law that they stood under, and how timely the answer was.", by_law)
     yield course(
         "Within the law's limit, by extension",
         "Answered by the statutory day: within one month, or within three where it was extended. Empty where none was.",
@@ -218,8 +185,7 @@ def _answered_lately() -> Iterator[stat.Panel | timeseries.Panel]:
         "Coverage",
         "Requests with a receipt of every system, of those that were worked.",
         Query(
-            "sum(max by (right) (dsr_requests_covered)) / (sum(max by (right) (dsr_requests_worked)) > 0)",
-            "covered",
+            "sum(max by (right) (dsr_requests_covered)) / (sum(max by (right) (dsr_requests_worked)) > 0)", "covered"
         ),
         unit="percentunit",
     )
@@ -237,6 +203,10 @@ def _answered_lately() -> Iterator[stat.Panel | timeseries.Panel]:
         Query("max by (quantile) (dsr_processor_forwarding_days)", "days p{{quantile}}"),
         wide=24,
     )
+
+
+def _percentiles(label: str, name: str) -> Query:
+    return Query(f"max by ({label}, quantile) ({name})", f"{{{{{label}}}}} p{{{{quantile}}}}")
 
 
 def _overdue(clock: str) -> str:
@@ -257,12 +227,6 @@ def _of_accepted(event: str) -> str:
 
 def _open_for(quantile: float) -> str:
     return f"histogram_quantile({quantile}, sum by (le, right) (increase(dsr_request_open_seconds_bucket[30d])))"
-
-
-def _asked_in_time() -> str:
-    """By question; a question that nobody was asked has no share."""
-    asked = "sum by (question) (max by (question, in_time) (dsr_questions_asked))"
-    return f'max by (question) (dsr_questions_asked{{in_time="yes"}}) / ({asked} > 0)'
 
 
 def _share(outcome: str) -> str:

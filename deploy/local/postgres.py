@@ -58,10 +58,6 @@ class Postgres(Server):
             raise RuntimeError("PostgreSQL was never started")
         return f"postgresql://{USER}:{self._password}@{HOST}:{self._port}/{DATABASE}"
 
-    def database(self, name: str) -> str:
-        """Create a database of this server if it is not there yet; its DSN."""
-        return databases.wait_for(databases.create(self.dsn, name))
-
     def prepare(self) -> Child:
         """Make the data directory."""
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
@@ -15,10 +15,8 @@ OLD_TIME_LIMITS = "DSR_DEADLINE_POLICY"
 """What ``DSR_POLICY_TIME_LIMITS`` was called: it is still read."""
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(BaseSettings, env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", frozen=True):
     """Where the broker is; ``DSR_KAFKA_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", frozen=True)
 
     bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
     batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
@@ -38,10 +36,7 @@ class KafkaSettings(BaseSettings):
         Raises:
             Misconfigured: half of what proves the user is missing.
         """
-        arguments: dict[str, Any] = {
-            "bootstrap_servers": self.bootstrap,
-            "security_protocol": self.security_protocol,
-        }
+        arguments: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": self.security_protocol}
         if self.security_protocol.endswith("SSL"):
             arguments["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
         if self.security_protocol.startswith("SASL"):
@@ -55,10 +50,8 @@ class KafkaSettings(BaseSettings):
         return arguments
 
 
-class HttpSettings(BaseSettings):
+class HttpSettings(BaseSettings, env_prefix="DSR_HTTP_", title="DSR_HTTP_", frozen=True):
     """Where the service listens, for health and metrics, and for intake the API; ``DSR_HTTP_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_HTTP_", title="DSR_HTTP_", frozen=True)
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(description="port to listen on")
@@ -69,18 +62,14 @@ class HttpSettings(BaseSettings):
     )
 
 
-class VaultSettings(BaseSettings):
+class VaultSettings(BaseSettings, env_prefix="DSR_VAULT_", title="DSR_VAULT_", frozen=True):
     """Where the keys are; ``DSR_VAULT_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_VAULT_", title="DSR_VAULT_", frozen=True)
 
     keyring: Path = Field(description="JSON file of keys, made by `dsr key new`")
 
 
-class WorkSettings(BaseSettings):
+class WorkSettings(BaseSettings, env_prefix="DSR_WORK_", title="DSR_WORK_", frozen=True):
     """How tasks are worked; ``DSR_WORK_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_WORK_", title="DSR_WORK_", frozen=True)
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
@@ -92,10 +81,8 @@ class WorkSettings(BaseSettings):
     backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
 
 
-class PolicySettings(BaseSettings):
+class PolicySettings(BaseSettings, env_prefix="DSR_POLICY_", frozen=True):
     """What the company has decided, as data that counsel signs off; ``DSR_POLICY_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_POLICY_", frozen=True)
 
     time_limits: Path = Field(  # type: ignore[pydantic-alias]  # both names are known
         default=TIME_LIMITS,
@@ -112,10 +99,8 @@ class PolicySettings(BaseSettings):
         return read_policy(self.time_limits)
 
 
-class TelemetrySettings(BaseSettings):
+class TelemetrySettings(BaseSettings, env_prefix="DSR_TELEMETRY_", title="DSR_TELEMETRY_", frozen=True):
     """Metrics, traces and logs; ``DSR_TELEMETRY_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_TELEMETRY_", title="DSR_TELEMETRY_", frozen=True)
 
     otlp_endpoint: str | None = Field(
         default=None, description="base URL of an OTLP/HTTP collector; none: traces are not sent"
@@ -127,10 +112,8 @@ class TelemetrySettings(BaseSettings):
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
 
 
-class ProcessSettings(BaseSettings):
+class ProcessSettings(BaseSettings, env_prefix="DSR_PROCESS_", title="DSR_PROCESS_", frozen=True):
     """When a loop counts as dead, and how long an orderly end may take; ``DSR_PROCESS_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_PROCESS_", title="DSR_PROCESS_", frozen=True)
 
     still_seconds: float = Field(
         default=60.0, gt=0, description="a loop that has not gone round for so long fails the liveness probe"

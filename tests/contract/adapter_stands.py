@@ -20,19 +20,10 @@ from shared.downstreams.contract import Checkpoint, Erasable, Pending, Result, T
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from tests.fakes.bus_responder import Billing, answer
 from tests.fakes.opendsr_responder import MailingSystem, application
+from tests.fixtures.engine import SetClock
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 PATIENCE = 12
-
-
-class FixedClock:
-    """Always noon, unless a test moves it."""
-
-    def __init__(self) -> None:
-        self.time = NOON
-
-    def now(self) -> datetime:
-        return self.time
 
 
 class Stand(Protocol):
@@ -70,7 +61,7 @@ class OpenDsrStand:
 
 
 def opendsr_adapter(
-    system: MailingSystem, clock: FixedClock, settings: Mapping[str, object] = {}, **http: object
+    system: MailingSystem, clock: SetClock, settings: Mapping[str, object] = {}, **http: object
 ) -> OpenDsrAdapter:
     """An adapter whose HTTP goes straight into the example processor."""
     table = {"url": "https://mailing.example/v2", **settings}
@@ -86,7 +77,7 @@ def opendsr_adapter(
 @asynccontextmanager
 async def opendsr() -> AsyncIterator[OpenDsrStand]:
     """A mailing system that speaks OpenDSR."""
-    clock = FixedClock()
+    clock = SetClock()
     system = MailingSystem([], clock)
     adapter = opendsr_adapter(system, clock)
     yield OpenDsrStand(adapter, system)
@@ -98,7 +89,7 @@ class BusStand:
     """A team's own service behind a bus that is a list."""
 
     store: Billing
-    clock: FixedClock
+    clock: SetClock
     settings: BusSettings = field(default_factory=BusSettings)
     people: dict[UUID, tuple[Identity, ...]] = field(default_factory=dict)
     published: list[Message] = field(default_factory=list)
@@ -141,7 +132,7 @@ class BusStand:
 async def bus() -> AsyncIterator[BusStand]:
     """A billing team that erases its own store."""
     store = Billing(":memory:")
-    yield BusStand(store, FixedClock())
+    yield BusStand(store, SetClock())
     store.close()
 
 

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, timedelta
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
@@ -16,10 +17,11 @@ from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.downstreams.bus.adapter import BusSettings
 from shared.downstreams.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
-from shared.downstreams.contract import NotSearched, Pending, Receipt
+from shared.downstreams.contract import NotSearched, Pending, Receipt, Result, Task
 from shared.messaging.producer import BusAway
-from tests.contract.adapter_stands import BusStand, Engine, FixedClock, erasure_of
+from tests.contract.adapter_stands import BusStand, Engine, erasure_of
 from tests.fakes.bus_responder import Billing
+from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
 
@@ -42,6 +44,14 @@ class Silent(BusStand):
         self.replies.append(orjson.dumps({**same, **said}))
 
 
+async def once_told(silent: Silent, engine: Engine, task: Task, **said: JsonValue) -> Result:
+    """What the adapter makes of an answer of the team."""
+    silent.answer(**said)
+    silent.hear(engine.progress)
+    [result] = await engine.once([task])
+    return result
+
+
 @pytest.fixture
 async def store() -> AsyncIterator[Billing]:
     billing = Billing(":memory:")
@@ -51,12 +61,12 @@ async def store() -> AsyncIterator[Billing]:
 
 @pytest.fixture
 def stand(store: Billing) -> BusStand:
-    return BusStand(store, FixedClock())
+    return BusStand(store, SetClock())
 
 
 @pytest.fixture
 def silent(store: Billing) -> Silent:
-    return Silent(store, FixedClock(), BusSettings(ask_again_s=5, ask_again_max_s=15))
+    return Silent(store, SetClock(), BusSettings(ask_again_s=5, ask_again_max_s=15))
 
 
 async def test_nothing_on_the_bus_says_who_the_subject_is(stand: BusStand) -> None:
@@ -94,7 +104,7 @@ async def test_an_unanswered_task_is_sent_again_as_the_same_command_with_a_fresh
         [result] = await engine.once([task])
         assert isinstance(result, Pending)
         pauses.append(result.retry_in)
-        silent.clock.time += result.retry_in
+        silent.clock.at += result.retry_in
     assert pauses == [timedelta(seconds=seconds) for seconds in (5, 10, 15, 15)]
     said = [TaskRequested.model_validate_json(message.value) for message in silent.published]
     assert len({each.command_id for each in said}) == 1
@@ -114,64 +124,45 @@ async def test_a_team_gives_a_repeated_command_the_same_reply_and_no_second_effe
 async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(silent: Silent) -> None:
     engine, task = Engine(silent), erasure_of(silent, ADA)
     await engine.once([task])
-    silent.answer(outcome="erased", found=3, changed=3)
-    silent.hear(engine.progress)
-    await engine.once([task])
-    silent.answer(outcome="located", found=1, remaining=1)
-    silent.hear(engine.progress)
-    [result] = await engine.once([task])
+    await once_told(silent, engine, task, outcome="erased", found=3, changed=3)
+    result = await once_told(silent, engine, task, outcome="located", found=1, remaining=1)
     assert isinstance(result, ResidueFound)
 
     await engine.once([task])
-    silent.answer(outcome="erased", found=1, changed=1)
-    silent.hear(engine.progress)
-    await engine.once([task])
-    silent.answer(outcome="no_match")
-    silent.hear(engine.progress)
-    assert await engine.once([task]) == [Receipt(task.task_id, TaskOutcome.ERASED, found=3, changed=3)]
+    await once_told(silent, engine, task, outcome="erased", found=1, changed=1)
+    erased = Receipt(task.task_id, TaskOutcome.ERASED, found=3, changed=3)
+    assert await once_told(silent, engine, task, outcome="no_match") == erased
     assert len({TaskRequested.model_validate_json(message.value).command_id for message in silent.published}) == 4
 
 
 async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day(silent: Silent) -> None:
     engine, task = Engine(silent), erasure_of(silent, ADA)
     await engine.once([task])
-    silent.answer(outcome="retained", found=5, changed=3, remaining=2, ground="tax_law", until="2033-01-01")
-    silent.hear(engine.progress)
-    await engine.once([task])
-    silent.answer(outcome="located", found=2, remaining=2)
-    silent.hear(engine.progress)
-    kept = Receipt(
-        task.task_id, TaskOutcome.RETAINED, found=5, changed=3, remaining=2, ground="tax_law", until=date(2033, 1, 1)
-    )
-    assert await engine.once([task]) == [kept]
+    counts: dict[str, Any] = {"found": 5, "changed": 3, "remaining": 2, "ground": "tax_law"}
+    await once_told(silent, engine, task, outcome="retained", until="2033-01-01", **counts)
+    kept = Receipt(task.task_id, TaskOutcome.RETAINED, until=date(2033, 1, 1), **counts)
+    assert await once_told(silent, engine, task, outcome="located", found=2, remaining=2) == kept
 
 
 async def test_more_than_the_team_said_it_keeps_is_residue(silent: Silent) -> None:
     engine, task = Engine(silent), erasure_of(silent, ADA)
     await engine.once([task])
-    silent.answer(outcome="retained", found=5, changed=3, remaining=2, ground="tax_law")
-    silent.hear(engine.progress)
-    await engine.once([task])
-    silent.answer(outcome="located", found=3, remaining=3)
-    silent.hear(engine.progress)
-    [result] = await engine.once([task])
+    await once_told(silent, engine, task, outcome="retained", found=5, changed=3, remaining=2, ground="tax_law")
+    result = await once_told(silent, engine, task, outcome="located", found=3, remaining=3)
     assert isinstance(result, ResidueFound)
 
 
 async def test_a_team_that_cannot_search_by_what_it_is_given_has_found_nothing_out(silent: Silent) -> None:
     engine, task = Engine(silent), erasure_of(silent, ADA)
     await engine.once([task])
-    silent.answer(outcome="not_searched", reason="number_without_period")
-    silent.hear(engine.progress)
-    assert await engine.once([task]) == [NotSearched(task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)]
+    result = await once_told(silent, engine, task, outcome="not_searched", reason="number_without_period")
+    assert result == NotSearched(task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
 
 
 async def test_a_team_that_refuses_is_asked_anew_when_a_person_says_so(silent: Silent) -> None:
     engine, task = Engine(silent), erasure_of(silent, ADA)
     await engine.once([task])
-    silent.answer(outcome="refused", reason="unpaid_invoice")
-    silent.hear(engine.progress)
-    [result] = await engine.once([task])
+    result = await once_told(silent, engine, task, outcome="refused", reason="unpaid_invoice")
     assert isinstance(result, Refused)
     assert str(result) == "billing refuses to erase: unpaid_invoice"
     assert isinstance((await engine.once([task]))[0], Pending)
@@ -179,7 +170,7 @@ async def test_a_team_that_refuses_is_asked_anew_when_a_person_says_so(silent: S
 
 
 async def test_a_task_that_would_touch_too_many_rows_is_erased_by_nobody(store: Billing) -> None:
-    stand = BusStand(store, FixedClock(), BusSettings(max_rows=2))
+    stand = BusStand(store, SetClock(), BusSettings(max_rows=2))
     stand.put(ADA, 3)
     [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
     assert isinstance(result, BlastRadius)

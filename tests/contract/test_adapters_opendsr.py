@@ -16,14 +16,15 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Record
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
-from tests.contract.adapter_stands import Engine, FixedClock, OpenDsrStand, erasure_of, opendsr_adapter
+from tests.contract.adapter_stands import Engine, OpenDsrStand, erasure_of, opendsr_adapter
 from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken
+from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
 
 
 def stand_of(system: MailingSystem, settings: Mapping[str, object] | None = None) -> OpenDsrStand:
-    return OpenDsrStand(opendsr_adapter(system, FixedClock(), settings or {}), system)
+    return OpenDsrStand(opendsr_adapter(system, SetClock(), settings or {}), system)
 
 
 def answering(handler: Callable[[httpx.Request], httpx.Response]) -> OpenDsrStand:
@@ -31,11 +32,11 @@ def answering(handler: Callable[[httpx.Request], httpx.Response]) -> OpenDsrStan
     adapter = OpenDsrAdapter(
         "mailing",
         OpenDsrSettings.model_validate(table),
-        clock=FixedClock(),
+        clock=SetClock(),
         environment={"DSR_MAILING_TOKEN": "secret"},
         transport=httpx.MockTransport(handler),
     )
-    return OpenDsrStand(adapter, MailingSystem([], FixedClock()))
+    return OpenDsrStand(adapter, MailingSystem([], SetClock()))
 
 
 class Liar(MailingSystem):
@@ -57,7 +58,7 @@ class Counting(MailingSystem):
 
 
 async def test_a_request_that_is_not_completed_is_asked_about_later_and_not_sent_again() -> None:
-    system = Counting([], FixedClock(), at_once=False)
+    system = Counting([], SetClock(), at_once=False)
     stand = stand_of(system, {"poll_s": 90})
     stand.put(ADA, 2)
     engine, task = Engine(stand), erasure_of(stand, ADA)
@@ -70,14 +71,14 @@ async def test_a_request_that_is_not_completed_is_asked_about_later_and_not_sent
 
 
 async def test_completed_is_not_believed_while_an_access_request_still_finds_something() -> None:
-    stand = stand_of(Liar([], FixedClock()))
+    stand = stand_of(Liar([], SetClock()))
     stand.put(ADA, 2)
     [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
     assert isinstance(result, ResidueFound)
 
 
 async def test_a_persons_retry_after_residue_asks_anew_and_reports_what_was_there_at_first() -> None:
-    liar = Liar([], FixedClock())
+    liar = Liar([], SetClock())
     stand = stand_of(liar)
     stand.put(ADA, 2)
     engine, task = Engine(stand), erasure_of(stand, ADA)
@@ -87,7 +88,7 @@ async def test_a_persons_retry_after_residue_asks_anew_and_reports_what_was_ther
 
 
 async def test_more_results_than_one_request_may_touch_are_not_erased() -> None:
-    stand = stand_of(MailingSystem([], FixedClock()), {"max_rows": 2})
+    stand = stand_of(MailingSystem([], SetClock()), {"max_rows": 2})
     stand.put(ADA, 3)
     [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
     assert isinstance(result, BlastRadius)
@@ -95,7 +96,7 @@ async def test_more_results_than_one_request_may_touch_are_not_erased() -> None:
 
 
 async def test_one_refusal_leaves_the_other_tasks_of_the_call_alone() -> None:
-    stand = stand_of(MailingSystem([], FixedClock()), {"max_rows": 2})
+    stand = stand_of(MailingSystem([], SetClock()), {"max_rows": 2})
     stand.put(ADA, 3)
     stand.put("ben@example.com", 1)
     refused, erased = await Engine(stand).erase([erasure_of(stand, ADA), erasure_of(stand, "ben@example.com")])
@@ -115,7 +116,7 @@ class Sloppy(MailingSystem):
 
 @pytest.mark.parametrize("operation", [Operation.ERASE, Operation.EXPORT])
 async def test_a_search_that_finds_somebody_else_too_is_stopped_before_anything_is_done(operation: Operation) -> None:
-    stand = stand_of(Sloppy([], FixedClock()))
+    stand = stand_of(Sloppy([], SetClock()))
     stand.put(ADA, 1)
     stand.put(f"x{ADA}", 1)
     task = replace(erasure_of(stand, ADA), operation=operation)
@@ -126,7 +127,7 @@ async def test_a_search_that_finds_somebody_else_too_is_stopped_before_anything_
 
 
 async def test_access_gives_what_the_processor_holds_by_category() -> None:
-    stand = stand_of(MailingSystem([], FixedClock()), {"portable": True})
+    stand = stand_of(MailingSystem([], SetClock()), {"portable": True})
     stand.put(ADA, 1)
     task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
     record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, portable=True)
@@ -136,7 +137,7 @@ async def test_access_gives_what_the_processor_holds_by_category() -> None:
 
 
 async def test_access_to_an_unknown_subject_is_no_match() -> None:
-    stand = stand_of(MailingSystem([], FixedClock()))
+    stand = stand_of(MailingSystem([], SetClock()))
     task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
     assert await stand.adapter.export([task], Engine(stand).save_progress) == [
         Receipt(task.task_id, TaskOutcome.NO_MATCH)

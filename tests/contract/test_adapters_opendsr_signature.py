@@ -18,8 +18,9 @@ from shared.domain.errors import Misconfigured
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt
 from shared.downstreams.opendsr.signature import SignatureWrong
-from tests.contract.adapter_stands import NOON, Engine, FixedClock, OpenDsrStand, erasure_of, opendsr_adapter
+from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_adapter
 from tests.fakes.opendsr_responder import MailingSystem
+from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
 DOMAIN = "mailing.example"
@@ -52,8 +53,7 @@ def signer(key: PrivateKey) -> Callable[[bytes], bytes]:
 def stand_of(
     path: str, sign: Callable[[bytes], bytes] | None, *, domain: str = DOMAIN, now: datetime = NOON
 ) -> OpenDsrStand:
-    clock = FixedClock()
-    clock.time = now
+    clock = SetClock(now)
     system = MailingSystem([], clock)
     stand = OpenDsrStand(
         opendsr_adapter(system, clock, {"certificate": path, "domain": DOMAIN}, sign=sign, domain=domain), system

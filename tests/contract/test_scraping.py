@@ -1,5 +1,6 @@
 """Who scrapes what: the privacy team the exact figures, with a token; everybody else what is for everybody."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from deploy.local.paths import ROOT
 from shared.runtime.settings import TelemetrySettings
+from tests.fixtures.observation import rules
 
 K8S = ROOT / "deploy" / "k8s"
 SECRET = {"name": "dsr-metrics", "key": "token"}
@@ -31,17 +33,15 @@ def test_no_selector_takes_both_monitors(monitors: dict[str, Any]) -> None:
     assert sorted(audiences) == ["everybody", "privacy"]
 
 
-def test_the_job_is_called_as_the_rules_ask_for_it(monitors: dict[str, Any]) -> None:
-    (exact,) = monitors["dsr-privacy"]["spec"]["podMetricsEndpoints"]
-    assert {"targetLabel": "job", "replacement": "dsr"} in exact["relabelings"]
-    (scraped,) = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-    assert (scraped["job_name"], scraped["metrics_path"]) == ("dsr", "/metrics/privacy")
-
-
-def test_a_pod_is_called_by_its_name_by_which_the_rules_know_its_service(monitors: dict[str, Any]) -> None:
+def test_job_and_pods_are_called_as_the_rules_know_them(monitors: dict[str, Any]) -> None:
+    assert {job for rule in rules() for job in re.findall(r'job="(\w+)"', rule["expr"])} == {"dsr"}
     by_name = {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance"}
     for monitor in monitors.values():
-        assert by_name in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            assert {"targetLabel": "job", "replacement": "dsr"} in endpoint["relabelings"]
+            assert by_name in endpoint["relabelings"]
+    (scraped,) = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    assert (scraped["job_name"], scraped["metrics_path"]) == ("dsr", "/metrics/privacy")
 
 
 def test_every_service_is_given_that_token_where_there_is_one() -> None:

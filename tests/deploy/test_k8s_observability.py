@@ -5,7 +5,6 @@ import re
 import yaml
 
 from deploy.k8s.check import Object
-from deploy.local.paths import ROOT
 from shared.domain.topics import ServiceName
 from tests.fixtures.manifests import of, one
 from tests.fixtures.observation import DASHBOARDS, GRAFANA, RULES, rules
@@ -34,17 +33,6 @@ def test_the_cluster_gets_every_dashboard_where_grafana_s_sidecar_looks(producti
 def test_every_config_map_is_small_enough(objects: list[Object]) -> None:
     for each in of(objects, "ConfigMap"):
         assert sum(len(text.encode()) for text in each["data"].values()) < LARGEST
-
-
-def test_prometheus_calls_the_job_as_the_rules_do(production: list[Object]) -> None:
-    asked = {job for rule in rules() for job in re.findall(r'job="(\w+)"', rule["expr"])}
-    assert asked
-    for monitor in of(production, "PodMonitor"):
-        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
-            called = {r["replacement"] for r in endpoint["relabelings"] if r["targetLabel"] == "job"}
-            assert called == asked
-    local = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
-    assert {each["job_name"] for each in local["scrape_configs"]} == asked
 
 
 def test_prometheus_misses_every_service_by_the_name_of_its_pods_and_on_one_machine(production: list[Object]) -> None:

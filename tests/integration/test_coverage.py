@@ -16,7 +16,7 @@ from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import Sealing, encode_identities
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
@@ -69,17 +69,13 @@ def cdr() -> ScriptedSystem:
         outcome = {Operation.EXPORT: TaskOutcome.EXPORTED, Operation.ERASE: TaskOutcome.ERASED}.get(task.operation)
         return Receipt(task.task_id, outcome or TaskOutcome.AMENDED, 2, 2, not_searched=reason, records=records)
 
-    async def answer(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        return [search(task) for task in asked]
-
-    system.answers |= dict.fromkeys(OPERATIONS.values(), answer)
+    system.answers |= dict.fromkeys(OPERATIONS.values(), each(search))
     return system
 
 
 async def ask(harness: Harness, right: Right, *identities: Identity) -> NewFulfilment:
     new = NewFulfilment(uuid7(), await harness.subject(*identities), right, OPERATIONS[right], DUE)
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.open_all(tx, [new])
+    await harness.open(new)
     return new
 
 
@@ -204,6 +200,5 @@ async def test_a_system_that_still_cannot_be_searched_blocks_again(open_harness:
     for _ in range(2):
         await work(harness)
         assert await harness.fulfilment_state(asked.request_id) == "blocked"
-        async with harness.unit_of_work.begin() as tx:
-            await harness.fulfilments.retry(tx, [asked.request_id])
+        await harness.retry(asked.request_id)
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"] * 2

@@ -14,7 +14,7 @@ from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment.worker import Worker
-from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 
 AGAIN = date(2027, 1, 1)
@@ -149,21 +149,16 @@ async def test_a_deferred_erasure_that_fails_keeps_the_key_until_it_is_tried_aga
     told = (await said(erasure.harness))[-1]
     assert (told["type"], told["deferred"], await erasure.has_key()) == ("dsr.fulfilment.blocked.v1", True, True)
     await erase_now(billing)
-    async with erasure.harness.unit_of_work.begin() as tx:
-        await erasure.harness.fulfilments.retry(tx, [erasure.verified.request_id])
+    await erasure.harness.retry(erasure.verified.request_id)
     await erasure.work()
     assert not await erasure.has_key()
 
 
-async def refuse(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-    return [ResidueFound("one row") for _ in asked]
+refuse = each(lambda _: ResidueFound("one row"))
+search_nothing = each(lambda task: NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY))
 
 
-async def cannot_search(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-    return [NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY) for task in asked]
-
-
-@pytest.mark.parametrize("undone", [refuse, cannot_search])
+@pytest.mark.parametrize("undone", [refuse, search_nothing])
 async def test_an_erasure_that_was_not_done_keeps_the_key_beyond_the_closure_and_can_be_tried_again(
     open_harness: OpenHarness, undone: Answer
 ) -> None:
@@ -176,8 +171,7 @@ async def test_an_erasure_that_was_not_done_keeps_the_key_beyond_the_closure_and
     for again in (False, True):
         if again:
             await erase_now(crm)
-        async with erasure.harness.unit_of_work.begin() as tx:
-            await erasure.harness.fulfilments.retry(tx, [erasure.verified.request_id])
+        await erasure.harness.retry(erasure.verified.request_id)
         await erasure.work()
         assert await erasure.has_key() is not again
     told = [(each["type"], each["deferred"]) for each in await said(erasure.harness)]

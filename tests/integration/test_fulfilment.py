@@ -12,9 +12,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.fulfilment import store as fulfilment
 from shared.fulfilment.store import NewFulfilment
-from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 NUMBER = Identity(PHONE, "+442079460000", source="crm")
@@ -22,13 +21,8 @@ NUMBER = Identity(PHONE, "+442079460000", source="crm")
 
 def crm() -> ScriptedSystem:
     """Knows numbers by the e-mail address."""
-    system = ScriptedSystem("crm", needs=frozenset({EMAIL}), yields=frozenset({PHONE}))
-
-    async def locate(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        return [Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(NUMBER,)) for task in asked]
-
-    system.answers[Operation.LOCATE] = locate
-    return system
+    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(NUMBER,)))
+    return ScriptedSystem("crm", frozenset({EMAIL}), frozenset({PHONE}), {Operation.LOCATE: found})
 
 
 def cdr() -> ScriptedSystem:
@@ -36,11 +30,8 @@ def cdr() -> ScriptedSystem:
     return ScriptedSystem("cdr", needs=frozenset({PHONE}))
 
 
-async def begun(harness: Harness, new_fulfilment: NewFulfilment | None = None) -> UUID:
-    new_fulfilment = new_fulfilment or await harness.new_fulfilment()
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.open_all(tx, [new_fulfilment])
-    return new_fulfilment.request_id
+async def begun(harness: Harness, *new_fulfilment: NewFulfilment) -> UUID:
+    return (await harness.open(*new_fulfilment))[0]
 
 
 async def test_what_yields_identities_is_located_first_and_erased_last(open_harness: OpenHarness) -> None:
@@ -88,10 +79,7 @@ async def test_two_workers_that_conclude_the_last_two_tasks_at_once_complete_it_
 async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_harness: OpenHarness) -> None:
     good, bad = ScriptedSystem("good"), ScriptedSystem("bad")
 
-    async def leave_something(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        return [ResidueFound("two rows") for _ in asked]
-
-    bad.answers[Operation.ERASE] = leave_something
+    bad.answers[Operation.ERASE] = each(lambda _: ResidueFound("two rows"))
     harness = await open_harness(good, bad)
     request = await begun(harness)
     await harness.worker("bad").work()
@@ -100,8 +88,7 @@ async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_har
     assert await harness.fulfilment_state(request) == "blocked"
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
     del bad.answers[Operation.ERASE]
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.retry(tx, [request])
+    await harness.retry(request)
     assert await harness.states(request) == {"good:erase": "done", "bad:erase": "ready"}
     await harness.worker("bad").work()
     assert await harness.fulfilment_state(request) == "complete"
@@ -112,16 +99,12 @@ async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_har
 async def test_a_retry_that_fails_again_blocks_again(open_harness: OpenHarness) -> None:
     bad = ScriptedSystem("bad")
 
-    async def leave_something(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        return [ResidueFound("two rows") for _ in asked]
-
-    bad.answers[Operation.ERASE] = leave_something
+    bad.answers[Operation.ERASE] = each(lambda _: ResidueFound("two rows"))
     harness = await open_harness(bad)
     request = await begun(harness)
     for _ in range(2):
         await harness.worker("bad").work()
-        async with harness.unit_of_work.begin() as tx:
-            await harness.fulfilments.retry(tx, [request])
+        await harness.retry(request)
     await harness.worker("bad").work()
     assert await harness.fulfilment_state(request) == "blocked"
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"] * 3
@@ -130,10 +113,7 @@ async def test_a_retry_that_fails_again_blocks_again(open_harness: OpenHarness) 
 async def test_a_failure_in_an_early_stage_keeps_the_later_ones_from_beginning(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
 
-    async def refuse(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        return [ResidueFound("") for _ in asked]
-
-    party.answers[Operation.LOCATE] = refuse
+    party.answers[Operation.LOCATE] = each(lambda _: ResidueFound(""))
     harness = await open_harness(party, calls)
     request = await begun(harness)
     await harness.worker("crm", Operation.LOCATE).work()
@@ -145,8 +125,7 @@ async def test_a_withdrawn_request_begins_nothing_more(open_harness: OpenHarness
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
     request = await begun(harness)
-    async with harness.unit_of_work.begin() as tx:
-        await fulfilment.cancel(tx, [request])
+    await harness.withdraw(request)
     assert set((await harness.states(request)).values()) == {"cancelled"}
     assert await harness.worker("crm", Operation.LOCATE).work() == 0
     assert party.asked == []
@@ -162,8 +141,7 @@ async def test_a_task_in_hand_when_the_request_is_withdrawn_is_not_followed_by_a
     request = await begun(harness)
 
     async def withdraw_meanwhile(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        async with harness.unit_of_work.begin() as tx:
-            await fulfilment.cancel(tx, [request])
+        await harness.withdraw(request)
         return [Unavailable("busy") for _ in asked]
 
     party.answers[Operation.LOCATE] = withdraw_meanwhile
@@ -184,8 +162,7 @@ async def test_a_task_that_was_done_although_the_request_was_withdrawn_completes
     request = await begun(harness)
 
     async def withdraw_meanwhile(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        async with harness.unit_of_work.begin() as tx:
-            await fulfilment.cancel(tx, [request])
+        await harness.withdraw(request)
         return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
 
     system.answers[Operation.ERASE] = withdraw_meanwhile
@@ -204,8 +181,7 @@ async def test_withdrawals_and_conclusions_at_once_never_wait_for_one_another_in
 
     async def withdraw(some: Sequence[UUID]) -> None:
         for request in some:
-            async with harness.unit_of_work.begin() as tx:
-                await fulfilment.cancel(tx, [request])
+            await harness.withdraw(request)
 
     async def locate() -> None:
         while await harness.worker("crm", Operation.LOCATE, batch=5).work():
@@ -245,8 +221,7 @@ async def test_the_same_task_is_never_in_two_hands(open_harness: OpenHarness) ->
     system = ScriptedSystem("crm")
     harness = await open_harness(system)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(200)]
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.open_all(tx, new_fulfilments)
+    await harness.open(*new_fulfilments)
     counts = await asyncio.gather(*(harness.worker("crm", batch=50).work() for _ in range(6)))
     assert sum(counts) == len(system.asked) == 200
     assert len({task.task_id for task in system.asked}) == 200

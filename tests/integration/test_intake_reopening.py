@@ -1,7 +1,7 @@
 """What an answer that comes late does to a request that was closed without it."""
 
 from tests.fixtures.engine import SetClock
-from tests.fixtures.intake import LAST, LATER, PROOF, Intake
+from tests.fixtures.intake import LATER, PROOF, Intake
 
 
 async def test_proof_that_comes_late_reopens_the_request_with_the_time_that_was_left(
@@ -60,13 +60,9 @@ async def test_an_explanation_that_comes_late_reopens_the_request_and_the_work_b
     assert (await intake.view(partly))["outcome"] == "fulfilled"
 
 
-async def test_an_explanation_that_comes_while_the_work_still_runs_makes_it_whole_again(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_an_explanation_that_comes_while_the_work_still_runs_makes_it_whole_again(intake: Intake) -> None:
     path = await intake.submit()
-    question_id = await intake.ask(path, "clarification")
-    clock.at = LAST
-    await intake.unanswered(path, question_id, "last_notice", "clarification")
+    await intake.give_up(path, "clarification")
     replied = await intake.channel.post(f"{path}/reply", json={"text": "everything"})
     await intake.complete(path)
     assert replied.json()["state"] == "in_progress"

@@ -29,13 +29,11 @@ async def test_a_reminder_is_a_letter_with_the_question_and_nothing_else_changes
 
 
 async def test_without_proof_of_identity_the_request_closes_as_unidentified_with_everything_the_law_wants_told(
-    intake: Intake, clock: SetClock
+    intake: Intake,
 ) -> None:
     abandoned = Count("dsr_requests_total", right="access", event="identity_abandoned")
     path = await intake.submit(assurance=None)
-    question_id = await intake.ask(path, "identity")
-    clock.at = LAST
-    await intake.unanswered(path, question_id, "last_notice", "identity")
+    await intake.give_up(path, "identity")
     shown = await intake.view(path)
     notice = (await intake.letters(path))[-1]
     closed = (await intake.published())[-1]
@@ -57,13 +55,9 @@ async def test_what_was_clear_is_the_answer_where_the_rest_is_never_explained(in
     assert (await intake.published())[-1]["resumable"] is True
 
 
-async def test_work_that_still_runs_at_the_last_notice_closes_the_request_in_part_when_it_ends(
-    intake: Intake, clock: SetClock
-) -> None:
+async def test_work_that_still_runs_at_the_last_notice_closes_the_request_in_part_when_it_ends(intake: Intake) -> None:
     path = await intake.submit()
-    question_id = await intake.ask(path, "clarification")
-    clock.at = LAST
-    await intake.unanswered(path, question_id, "last_notice", "clarification")
+    await intake.give_up(path, "clarification")
     running = await intake.view(path)
     await intake.complete(path)
     shown = await intake.view(path)
@@ -115,11 +109,7 @@ async def test_the_last_notice_is_written_once_however_often_it_is_heard(intake:
 async def test_whom_nobody_has_asked_in_time_is_asked_by_the_platform_and_nobody_twice(
     intake: Intake, clock: SetClock
 ) -> None:
-    silent, asked, known = (
-        await intake.submit(assurance=None),
-        await intake.submit(assurance=None),
-        await intake.submit(),
-    )
+    silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
     await intake.ask(asked, "identity")
     clock.pass_by(days=3)
     events = [
@@ -142,11 +132,7 @@ async def test_whom_nobody_has_asked_in_time_is_asked_by_the_platform_and_nobody
 async def test_whose_limit_is_too_short_for_that_target_is_asked_once_when_its_warnings_come(
     intake: Intake, clock: SetClock, warning: type[Event]
 ) -> None:
-    silent, asked, known = (
-        await intake.submit(assurance=None),
-        await intake.submit(assurance=None),
-        await intake.submit(),
-    )
+    silent, asked, known = [await intake.submit(assurance=proof) for proof in (None, None, PROOF["assurance"])]
     await intake.ask(asked, "identity")
     clock.pass_by(days=1)
     for _ in range(2):

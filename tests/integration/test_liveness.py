@@ -62,7 +62,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {
-        *("consume:deadline", "lag:deadline", "housekeeping", "sweep", "statistics", "ticketing:escalate"),
+        *("consume:deadline", "lag:deadline", "housekeeping", "sweep", "statistics", "ticketing:escalate")
     },
 }
 """Whatever goes round in each service; the health server itself answers, or does not."""

@@ -66,8 +66,7 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(4)]
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.open_all(tx, new_fulfilments)
+    await harness.open(*new_fulfilments)
     oldest = min([row[0] for row in await harness.pool.fetch("SELECT task_id FROM task")])
     clock.at = tasks.opened_at(oldest) + timedelta(hours=5)
     machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
@@ -107,8 +106,7 @@ async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
 
     shop = ScriptedSystem("shop", answers={Operation.ERASE: away})  # type: ignore[dict-item]
     harness = await open_harness(shop)
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.open_all(tx, [await harness.new_fulfilment()])
+    await harness.open()
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
     clock.at = tasks.opened_at(task_id) + timedelta(hours=1)
     await harness.worker("shop").work()

@@ -22,8 +22,7 @@ def reply(task_id: UUID, **fields: object) -> Message:
 
 async def asked(open_harness: OpenHarness) -> tuple[Harness, UUID]:
     harness = await open_harness(ScriptedSystem("billing"))
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.open_all(tx, [await harness.new_fulfilment()])
+    await harness.open()
     return harness, await harness.pool.fetchval("SELECT task_id FROM task")
 
 

@@ -14,7 +14,6 @@ from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import queue as tasks
-from shared.fulfilment import store as fulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.events import a
 from tests.fixtures.worker_harness import claimed, opened
@@ -102,15 +101,13 @@ async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHa
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "blocked"
     await hear(harness, redated(request))
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.retry(tx, [request])
+    await harness.retry(request)
     assert [claim.due_on for claim in await claimed(harness, clock)] == [SOONER]
 
 
 async def test_what_was_withdrawn_or_is_not_known_here_is_left_alone(open_harness: OpenHarness) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
-    async with harness.unit_of_work.begin() as tx:
-        await fulfilment.cancel(tx, [request])
+    await harness.withdraw(request)
     await hear(harness, redated(request), redated(uuid7()))
     assert await days(harness, request) == {"cancelled": DUE, "fulfilment": DUE}

@@ -51,43 +51,33 @@ async def test_a_comment_names_the_role_that_is_to_be_told(
     assert "2026-12-24" in comment
 
 
-async def test_the_daily_page_is_one_ticket_that_names_requests_and_whom_it_is_for(
-    harness: Harness, ticketing: RoundupAdapter, notes: Notes
+PAGE = {"level": "daily_page", "lines": ["one: due on 2026-12-27", "and 7 more"], "escalate_to": ["dpo", "executive"]}
+DIGEST = {"level": "digest", "lines": ["access: 3 open", "all: 3 open"]}
+
+
+@pytest.mark.parametrize(
+    ("details", "title", "heading"),
+    [
+        (PAGE, " nearly due or overdue on 2026-12-24", "daily_page for dpo and executive: to be answered:"),
+        (DIGEST, " on 2026-12-24", None),
+    ],
+)
+async def test_daily_page_and_digest_are_one_ticket_each_with_their_lines(
+    harness: Harness,
+    ticketing: RoundupAdapter,
+    notes: Notes,
+    details: dict[str, JsonValue],
+    title: str,
+    heading: str | None,
 ) -> None:
-    lines: JsonValue = ["one: due on 2026-12-27", "and 7 more"]
-    details: dict[str, JsonValue] = {
-        "level": "daily_page",
-        "due_on": "2026-12-24",
-        "lines": lines,
-        "escalate_to": ["dpo", "executive"],
-    }
-    page = task(Operation.ESCALATE, details=details)
+    page = task(Operation.ESCALATE, details={**details, "due_on": "2026-12-24"})
     first, again = [result for _ in range(2) for result in await ticketing.escalate([page], notes.save_progress)]
     assert isinstance(first, Receipt)
     assert isinstance(again, Receipt)
     assert first.reference == again.reference
     issue = harness.get("issue", str(first.reference))
     (comment,) = (str(harness.get("msg", str(one["id"]))["content"]) for one in issue["messages"])
-    assert issue["title"] == "Data subject requests nearly due or overdue on 2026-12-24"
-    heading, *rest = comment.splitlines()
-    assert heading == "daily_page for dpo and executive: to be answered:"
-    assert rest == lines
-
-
-async def test_the_digest_of_a_day_is_one_ticket_with_its_counts(
-    harness: Harness, ticketing: RoundupAdapter, notes: Notes
-) -> None:
-    details: dict[str, JsonValue] = {
-        "level": "digest",
-        "due_on": "2026-12-24",
-        "lines": ["access: 3 open", "all: 3 open"],
-    }
-    digest = task(Operation.ESCALATE, details=details)
-    first, again = [result for _ in range(2) for result in await ticketing.escalate([digest], notes.save_progress)]
-    assert isinstance(first, Receipt)
-    assert isinstance(again, Receipt)
-    assert first.reference == again.reference
-    issue = harness.get("issue", str(first.reference))
-    (comment,) = (harness.get("msg", str(one["id"]))["content"] for one in issue["messages"])
-    assert issue["title"] == "Data subject requests on 2026-12-24"
-    assert str(comment).splitlines()[1:] == ["access: 3 open", "all: 3 open"]
+    assert issue["title"] == f"Data subject requests{title}"
+    said, *lines = comment.splitlines()
+    assert lines == details["lines"]
+    assert heading in {None, said}

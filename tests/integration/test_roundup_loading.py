@@ -25,9 +25,10 @@ async def test_a_customer_of_the_company_has_all_their_tickets_in_a_tracker_that
     asked = next(part.person for part in company.cast if part.person.emails and part.person.code)
     theirs = [ticket for ticket in company.tickets if ticket.requester_code == asked.code]
     taken: list[int] = []
-    Roundup(run_folder / "roundup-loaded").load(records(company), keep=True, loaded=taken.append)
+    Roundup(run_folder / "roundup-loaded").load(records(company), loaded=taken.append)
     restored = Roundup(run_folder / "roundup-restored")
-    restored.load(records(company), keep=True)
+    for _ in range(2):  # the second time it comes out of what was kept
+        restored.load(records(company), keep=True)
     restored.start()
     adapter = adapter_for(restored)
     export = task(Operation.EXPORT, email(asked.emails[0]), name(asked.name))

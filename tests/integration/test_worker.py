@@ -49,8 +49,7 @@ async def test_what_is_due_tomorrow_is_claimed_before_ten_thousand_others(
     harness = await open_harness(ScriptedSystem("crm"))
     crowd = [await harness.new_fulfilment()] * 10_000
     urgent = await harness.new_fulfilment(due_on=DUE - timedelta(days=30))
-    async with harness.unit_of_work.begin() as tx:
-        await harness.fulfilments.open_all(tx, [*crowd, urgent])
+    await harness.open(*crowd, urgent)
     [first] = await claimed(harness, clock, limit=1)
     assert first.request_id == urgent.request_id
 

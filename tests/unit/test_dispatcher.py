@@ -1,7 +1,6 @@
 """Grouping what was heard: few calls, and the events of one request never out of order."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
 from hypothesis import given
@@ -13,8 +12,6 @@ from shared.domain.rights import Right
 from shared.messaging.dispatcher import Handler, Subscription, _Parsed, _runs, _wanted
 from shared.messaging.unit_of_work import UnitOfWork
 from tests.fixtures.events import a
-
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
 def handler() -> Handler:

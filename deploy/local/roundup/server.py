@@ -72,13 +72,13 @@ class Roundup(Server):
         installation = self._ready()
         lines = [json.dumps(record).encode() + b"\n" for record in records]
         kept = installation.fresh.parent / f"loaded-{hashlib.sha256(b''.join(lines)).hexdigest()[:16]}"
-        if not kept.exists():
+        if not keep or not kept.exists():
             copy(installation.fresh, self.home)
             installation.feed(self.home, lines, loaded)
             if keep:
                 with contextlib.suppress(OSError):  # somebody else has kept the same at the same moment
                     self.home.rename(kept)
-        if kept.exists():
+        if keep and kept.exists():
             copy(kept, self.home)
         self._learn_passwords()
 
