@@ -40,12 +40,13 @@ class Asked:
     @property
     def state(self) -> str:
         """Where it stands, with its outcome once it has one."""
-        state = str(self.view.get("state", "received"))
-        return (
-            f"{state}: {self.view['outcome']}".replace("_", " ")
-            if self.view.get("outcome")
-            else state.replace("_", " ")
-        )
+        told = (self.view.get("state", "received"), self.view.get("outcome"))
+        return ": ".join(filter(None, told)).replace("_", " ")
+
+    @property
+    def words(self) -> list[str]:
+        """How far each system has come, in two or three words."""
+        return [self.cells[system].words if system in self.cells else "·" for system in SYSTEMS]
 
     @property
     def at_rest(self) -> bool:
@@ -53,19 +54,19 @@ class Asked:
         return self.view.get("state") in _COLOUR
 
 
+@dataclass(frozen=True)
 class Board:
     """Shows requests until all are at rest."""
 
-    def __init__(self, console: Console, client: DsrClient, dsn: str) -> None:
-        self._console = console
-        self._client = client
-        self._dsn = dsn
+    console: Console
+    client: DsrClient
+    dsn: str
 
     async def watch(self, asked: Sequence[Asked]) -> None:
         """Look until every request has closed or waits for a person, or the time is over."""
         began = time.monotonic()
-        terminal = self._console.is_terminal
-        with Live(console=self._console, refresh_per_second=10) if terminal else nullcontext() as live:
+        terminal = self.console.is_terminal
+        with Live(console=self.console, refresh_per_second=10) if terminal else nullcontext() as live:
             while True:
                 going = await self._look(asked, began)
                 if live:
@@ -76,25 +77,24 @@ class Board:
 
     async def _look(self, asked: Sequence[Asked], began: float) -> bool:
         """Bring all up to date; whether to look again."""
-        before = [(request.state, _all_words(request)) for request in asked]
+        before = [(request.state, request.words) for request in asked]
         for request in asked:
             if not request.at_rest:
-                request.view = await self._client.read(request.request_id)
+                request.view = await self.client.read(request.request_id)
                 request.seconds = time.monotonic() - began if request.at_rest else None
         now = time.monotonic() - began
         # Read after the states, so that what is closed is never shown with a task that still runs.
-        cells = await tasks.read(self._dsn)
-        for request, (state, words) in zip(asked, before, strict=True):
+        cells = await tasks.read(self.dsn)
+        for request, shown in zip(asked, before, strict=True):
             request.cells = cells.get(request.request_id, {})
-            if (state, words) != (request.state, _all_words(request)):
+            if shown != (request.state, request.words) and not self.console.is_terminal:
                 self._line(request, now)
         return now < _PATIENCE and not all(request.at_rest for request in asked)
 
     def _line(self, request: Asked, now: float) -> None:
-        if not self._console.is_terminal:
-            cells = "  ".join(f"{system}: {_words(request, system):16}" for system in SYSTEMS)
-            who = f"{request.part.right:13} {request.part.person.name:18}"
-            self._console.print(f"{now:6.1f} s  {who} {request.state:21} {cells}", markup=False, soft_wrap=True)
+        cells = "  ".join(f"{system}: {words:16}" for system, words in zip(SYSTEMS, request.words, strict=True))
+        who = f"{request.part.right:13} {request.part.person.name:18}"
+        self.console.print(f"{now:6.1f} s  {who} {request.state:21} {cells}", markup=False, soft_wrap=True)
 
     def _table(self, asked: Sequence[Asked]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
@@ -106,17 +106,8 @@ class Board:
                 request.part.right,
                 request.part.person.name,
                 f"[{colour}]{request.state}[/]",
-                *(_words(request, system) for system in SYSTEMS),
+                *request.words,
                 str(request.view.get("due_on", "")),
                 f"[dim]{request.seconds:.1f} s[/]" if request.seconds is not None else "",
             )
         return table
-
-
-def _all_words(request: Asked) -> Sequence[str]:
-    return [_words(request, system) for system in SYSTEMS]
-
-
-def _words(request: Asked, system: str) -> str:
-    cell = request.cells.get(system)
-    return cell.words if cell else "·"

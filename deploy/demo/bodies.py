@@ -20,17 +20,7 @@ def body(part: Part) -> Mapping[str, Any]:
     stated = [phone for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1]
     if stated and (part.right is Right.ERASURE or part.expected is Outcome.NO_DATA):
         subject["phones"] = [_stated(phone) for phone in stated]
-    request: dict[str, Any] = {"right": part.right.value, "subject": subject, "assurance": _SIGNED_IN}
-    match part.right:
-        case Right.RECTIFICATION:
-            request["changes"] = [dict(part.change)]
-        case Right.RESTRICTION:
-            request["ground"] = "accuracy_contested"
-        case Right.OBJECTION:
-            request["scope"] = "direct_marketing"
-        case Right.ACCESS | Right.ERASURE | Right.PORTABILITY:
-            pass
-    return request
+    return {"right": part.right.value, "subject": subject, "assurance": _SIGNED_IN, **part.asks}
 
 
 def _stated(phone: Phone) -> Mapping[str, str]:

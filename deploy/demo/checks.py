@@ -8,14 +8,15 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from deploy.demo.board import Asked
 from deploy.demo.company import Company, Customer
 from deploy.demo.company.calls import device_address
 from deploy.demo.estate import CDR, CRM, TICKETING, Estate
-from deploy.demo.finding import Finding
 from deploy.demo.proof import Proof
+from deploy.demo.report import Finding
 from deploy.demo.traces import Seeker, Traces, signs
 from deploy.local import postgres_databases as databases
 from shared.domain.rights import Outcome, Right
@@ -26,7 +27,7 @@ SELECT (SELECT count(*) FROM acc_cdrs
      + (SELECT count(*) FROM acc WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
      + (SELECT count(*) FROM missed_calls WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
 """
-
+_EVER = datetime.max.replace(tzinfo=UTC)
 
 Belongings = Mapping[str, tuple[int, int]]
 """By customer code: so many call rows, and so many rows and files elsewhere, are theirs."""
@@ -102,7 +103,8 @@ class Inspector:
         return Finding(systems >= {CRM, CDR, TICKETING} and hidden, words)
 
     def _corrected(self, request: Asked) -> Finding:
-        old, new = request.part.change["current"], request.part.change["asserted"]
+        (change,) = request.part.asks["changes"]
+        old, new = change["current"], change["asserted"]
         query = "SELECT count(*) FROM party_contact_mechanism WHERE active AND lower(value) = $1"
         crm = [self._fetch(self._estate.crm.dsn, query, value) for value in (old, new)]
         tracker = [
@@ -124,15 +126,10 @@ class Inspector:
 
     def _calls_of(self, person: Customer, dsn: str | None = None) -> int:
         where = dsn or self._estate.cdr.admin
+        held = ((phone.number, phone.valid_from, phone.valid_to or _EVER) for phone in person.phones)
         return sum(
-            self._fetch(
-                where,
-                _CALLS,
-                phone.number,
-                phone.valid_from.replace(tzinfo=None),
-                (phone.valid_to or phone.valid_from.replace(year=9999)).replace(tzinfo=None),
-            )
-            for phone in person.phones
+            self._fetch(where, _CALLS, number, since.replace(tzinfo=None), until.replace(tzinfo=None))
+            for number, since, until in held
         )
 
     def _belongings(self, found: Traces) -> Belongings:

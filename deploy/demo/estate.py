@@ -1,8 +1,7 @@
 """The three downstream systems of the company, running, with the company in them."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -14,6 +13,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
 from deploy.local.progress import Progress
 from deploy.local.roundup import Roundup
+from deploy.local.server import side_by_side
 from deploy.local.tryton import Tryton
 from deploy.local.tryton.install import install
 
@@ -47,7 +47,7 @@ class Estate:
     def __enter__(self) -> Self:
         try:
             # Installing the CRM needs no server, so it does not wait for one.
-            self._in_parallel(install, self._start_servers, self._start_ticketing)
+            side_by_side(install, self._start_servers, self._start_ticketing)
         except BaseException:
             self._open.close()
             raise
@@ -90,7 +90,7 @@ class Estate:
             self._open.callback(self._leave_nothing)
         databases.wait_for(databases.drop(server, _DATABASE))
         self.dsn = databases.wait_for(databases.create(server, _DATABASE))
-        self._in_parallel(self._start_crm, self._fill_cdr)
+        side_by_side(self._start_crm, self._fill_cdr)
 
     def _leave_nothing(self) -> None:
         """Drop what we made on a server that is not ours."""
@@ -104,23 +104,12 @@ class Estate:
             self._directory / CRM, self.platform.postgres_dsn, database=_CRM_DATABASE, progress=self._progress
         )
         self._open.enter_context(self.crm)
-        crm.fill(self.crm, self._company, self._progress)
+        databases.wait_for(crm.fill(self.crm, self._company, self._progress))
 
     def _fill_cdr(self) -> None:
-        self.cdr = calls.fill(self.platform.postgres_dsn, _CDR_DATABASE, self._company, self._progress)
+        filling = calls.fill(self.platform.postgres_dsn, _CDR_DATABASE, self._company, self._progress)
+        self.cdr = databases.wait_for(filling)
 
     def _start_ticketing(self) -> None:
         tickets.fill(self.ticketing, self._company, self._progress)
         self._open.enter_context(self.ticketing)
-
-    @staticmethod
-    def _in_parallel(*work: Callable[[], object]) -> None:
-        threads = ThreadPoolExecutor()
-        try:
-            for done in [threads.submit(each) for each in work]:
-                done.result()
-        except BaseException:
-            # Whoever presses Ctrl-C does not want to wait for an installation to end first.
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-        threads.shutdown()

@@ -12,7 +12,7 @@ import orjson
 from deploy.demo.board import Asked
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
-from deploy.demo.finding import Finding
+from deploy.demo.report import Finding
 from deploy.local.services import Services
 from shared.domain.topics import ServiceName
 from shared.storage import certificate

@@ -2,12 +2,20 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from deploy.demo.board import Asked
-from deploy.demo.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked up after the requests were closed, in words, and whether it is as it must be."""
+
+    holds: bool
+    words: str
 
 
 class Report:

@@ -1,6 +1,7 @@
 """Looks for people where the data lies, past every adapter: in each row of each table and in each file."""
 
 import base64
+import io
 import re
 import sqlite3
 from collections import Counter
@@ -87,9 +88,9 @@ class Seeker:
         found: dict[str, Counter[str]] = {}
         async with connected(dsn) as connection:
             for (table,) in await connection.fetch(_TABLES):
-                lines = _Lines(self, found, table)
-                await connection.copy_from_query(f"SELECT * FROM {table}", output=lines.take)  # noqa: S608
-                lines.end()
+                rows = io.BytesIO()
+                await connection.copy_from_query(f"SELECT * FROM {table}", output=rows)  # noqa: S608
+                self.in_bytes(found, table, rows.getvalue(), b"\n")
         return found
 
     def in_sqlite(self, database: Path) -> Traces:
@@ -144,31 +145,3 @@ class Seeker:
         for text in texts:
             for who in self.who(text):
                 found.setdefault(who, Counter())[place] += 1
-
-
-class _Lines:
-    """Gathers a stream of bytes, and has it searched in large pieces of whole lines."""
-
-    _ENOUGH = 4 * 1024 * 1024
-
-    def __init__(self, seeker: Seeker, found: dict[str, Counter[str]], place: str) -> None:
-        self._seeker = seeker
-        self._found = found
-        self._place = place
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    async def take(self, part: bytes) -> None:
-        self._parts.append(part)
-        self._size += len(part)
-        if self._size > self._ENOUGH:
-            whole, _, rest = b"".join(self._parts).rpartition(b"\n")
-            self._search(whole)
-            self._parts, self._size = [rest], len(rest)
-
-    def end(self) -> None:
-        """Have searched what is left."""
-        self._search(b"".join(self._parts))
-
-    def _search(self, text: bytes) -> None:
-        self._seeker.in_bytes(self._found, self._place, text, b"\n")

@@ -22,50 +22,6 @@ ADMIN = "admin"
 _MEMORY = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _TRACELESS = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp")  # a killed Java would leave files in the system's folder
 
-# One node of its own: replication 1 everywhere. The short session lets it take part again soon after it was killed.
-_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller}
-controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs=data
-auto.create.topics.enable=false
-broker.heartbeat.interval.ms=300
-broker.session.timeout.ms=2000
-group.initial.rebalance.delay.ms=0
-offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.num.partitions=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-transaction.state.log.replication.factor=1
-"""
-
-# Users that prove a password, and nobody may do anything that no rule allows; the controller's own listener is inside.
-_GUARDED = """\
-listeners=SASL_PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=SASL_PLAINTEXT://{host}:{port}
-listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=SASL_PLAINTEXT
-sasl.enabled.mechanisms=SCRAM-SHA-512
-sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
-listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule \
-required username="{admin}" password="{password}";
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:{admin};User:ANONYMOUS
-"""
-
-_LOGGING = """\
-log4j.rootLogger=WARN, stdout
-log4j.appender.stdout=org.apache.log4j.ConsoleAppender
-log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
-log4j.appender.stdout.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
-"""
-
 
 class Kafka(Server):
     """The broker, with its data and its log in ``directory``; its jars are fetched into ``cache``.
@@ -97,12 +53,13 @@ class Kafka(Server):
         libs = kafka_jars.fetch(self._cache, self.progress)
         shutil.rmtree(self.directory / "tmp", ignore_errors=True)
         (self.directory / "tmp").mkdir(parents=True)
-        properties = _PROPERTIES.format(host=HOST, port=self._port, controller=self._controller)
+        properties = _read("kafka.properties")
         if self._passwords:  # what stands later in the file wins
-            guard = {"admin": ADMIN, "password": self._passwords[ADMIN]}
-            properties += _GUARDED.format(host=HOST, port=self._port, controller=self._controller, **guard)
+            properties += _read("kafka_guarded.properties")
+        guard = {"admin": ADMIN, "password": self._passwords.get(ADMIN)}
+        properties = properties.format(host=HOST, port=self._port, controller=self._controller, **guard)
         (self.directory / "server.properties").write_text(properties)
-        (self.directory / "log4j.properties").write_text(_LOGGING)
+        (self.directory / "log4j.properties").write_text(_read("kafka_log4j.properties"))
         # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
         class_path = f".{os.pathsep}{os.path.relpath(libs, self.directory)}/*"
         java = [str(find_java()), *_MEMORY, *_TRACELESS, "-cp", class_path]
@@ -128,3 +85,7 @@ class Kafka(Server):
         with (self.directory / "kafka.log").open("ab") as log:
             subprocess.run(command, cwd=self.directory, stdout=log, stderr=log, check=True)
         formatted.touch()
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()

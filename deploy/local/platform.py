@@ -1,6 +1,5 @@
 """The servers that the product stands on: our own PostgreSQL and Kafka, or those that exist already."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -11,6 +10,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from deploy.local.progress import Progress
+from deploy.local.server import side_by_side
 
 
 class ExistingServers(BaseSettings):
@@ -38,6 +38,7 @@ class Platform:
         self._existing = existing or ExistingServers()
         self.postgres = None if self._existing.postgres_dsn else Postgres(directory / "postgres", progress)
         self.kafka = None if self._existing.kafka_bootstrap else Kafka(directory / "kafka", progress)
+        self._servers = [server for server in (self.postgres, self.kafka) if server is not None]
 
     @property
     def postgres_dsn(self) -> str:
@@ -55,21 +56,15 @@ class Platform:
 
     def start(self) -> None:
         """Start both side by side; if one fails, the other is stopped too."""
-        servers = [server for server in (self.postgres, self.kafka) if server is not None]
         try:
-            with ThreadPoolExecutor() as threads:
-                for started in [threads.submit(server.start) for server in servers]:
-                    started.result()
+            side_by_side(*(server.start for server in self._servers))
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
         """Stop both cleanly."""
-        servers = [server for server in (self.kafka, self.postgres) if server is not None]
-        with ThreadPoolExecutor() as threads:
-            for stopped in [threads.submit(server.stop) for server in servers]:
-                stopped.result()
+        side_by_side(*(server.stop for server in self._servers))
 
     def __enter__(self) -> Self:
         self.start()

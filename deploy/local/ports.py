@@ -4,10 +4,11 @@ import secrets
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
-from urllib.parse import urlsplit
+from http.client import HTTPException
+from urllib.request import ProxyHandler, build_opener
 
 HOST = "127.0.0.1"
+_DIRECT = build_opener(ProxyHandler({}))
 
 # Below the range from which systems give ports to outgoing connections: such a connection could otherwise take a
 # server's port between its kill and its restart.
@@ -53,17 +54,12 @@ def accepts(port: int) -> Callable[[], bool]:
 
 def answers(url: str) -> Callable[[], bool]:
     """Whether a GET of the http URL is answered with 200."""
-    parts = urlsplit(url)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
 
     def probe() -> bool:
-        connection = HTTPConnection(parts.hostname or HOST, parts.port, timeout=2)
         try:
-            connection.request("GET", path or "/")
-            return connection.getresponse().status == HTTPStatus.OK
+            with _DIRECT.open(url, timeout=2) as answer:
+                return bool(answer.status == HTTPStatus.OK)
         except (OSError, HTTPException):
             return False
-        finally:
-            connection.close()
 
     return probe

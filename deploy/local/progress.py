@@ -41,7 +41,6 @@ class Progress:
         )
         self._bars = Bars(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._lock = threading.Lock()
-        self._open = 0
 
     @contextmanager
     def step(self, title: str, total: int | None = None) -> Iterator[Step]:
@@ -49,26 +48,15 @@ class Progress:
         terminal, began = self._console.is_terminal, time.monotonic()
         if not terminal:
             self._console.print(f"-> {title}")
-        with self._shown():
-            task = self._bars.add_task(title, total=total)
-            try:
-                yield Step(self._bars, task)
-                took = f"{time.monotonic() - began:.1f} s"
-                self._console.print(f"[green]✓[/] {title} [dim]{took}[/]" if terminal else f"   {title}: {took}")
-            finally:
-                self._bars.remove_task(task)
-
-    @contextmanager
-    def _shown(self) -> Iterator[None]:
-        """The bars are on the screen from the first open step to the end of the last."""
         with self._lock:
-            self._open += 1
-            if self._open == 1:
-                self._bars.start()
+            task = self._bars.add_task(title, total=total)
+            self._bars.start()
         try:
-            yield
+            yield Step(self._bars, task)
+            took = f"{time.monotonic() - began:.1f} s"
+            self._console.print(f"[green]✓[/] {title} [dim]{took}[/]" if terminal else f"   {title}: {took}")
         finally:
             with self._lock:
-                self._open -= 1
-                if self._open == 0:
+                self._bars.remove_task(task)
+                if not self._bars.task_ids:
                     self._bars.stop()

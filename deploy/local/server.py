@@ -1,11 +1,26 @@
 """What all servers of this machine have in common: prepared once, then started, stopped and killed at will."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
 from deploy.local.process import Child
 from deploy.local.progress import Progress
+
+
+def side_by_side(*work: Callable[[], object]) -> None:
+    """Do all of this at the same time, in threads; whoever presses Ctrl-C need not wait for what still runs."""
+    threads, wait = ThreadPoolExecutor(), True
+    try:
+        for done in [threads.submit(each) for each in work]:
+            done.result()
+    except KeyboardInterrupt:
+        wait = False
+        raise
+    finally:
+        threads.shutdown(wait=wait, cancel_futures=not wait)
 
 
 class Server(ABC):

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import JsonValue
+
 from services.amendment import registers
 from shared.domain.events import LiftDecided, RequestVerified
 from shared.domain.operations import Operation
@@ -23,20 +25,10 @@ DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
     await registers.suppress(tx, [event for event in events if event.right is Right.OBJECTION])
-    await fulfilments.open_all(
-        tx,
-        [
-            NewFulfilment(
-                e.request_id,
-                e.subject,
-                e.right,
-                VERBS[e.right],
-                e.due_on,
-                {DETAIL[e.right]: e.scope} if e.scope else {},
-            )
-            for e in events
-        ],
-    )
+    new_fulfilments = [
+        NewFulfilment(e.request_id, e.subject, e.right, VERBS[e.right], e.due_on, _details(e)) for e in events
+    ]
+    await fulfilments.open_all(tx, new_fulfilments)
 
 
 async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
@@ -50,3 +42,7 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     await registers.keep_restrictions(tx, completed)
     for done in completed:
         tx.publish(done.event())
+
+
+def _details(event: RequestVerified) -> dict[str, JsonValue]:
+    return {DETAIL[event.right]: event.scope} if event.scope else {}

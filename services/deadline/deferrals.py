@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from services.deadline import repository
 from services.deadline.clock import start_of
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 from shared.messaging.unit_of_work import UnitOfWork
@@ -21,7 +21,7 @@ def over(until: date, zone: ZoneInfo) -> datetime:
     return start_of(until + timedelta(days=1), zone)
 
 
-async def track(events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: UnitOfWork, zone: ZoneInfo) -> None:
+async def track(zone: ZoneInfo, events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: UnitOfWork) -> None:
     """Keeps in mind what each system had to keep, and until when; what was erased after all is done."""
     reports = [
         (event.request_id, report)
@@ -66,7 +66,7 @@ async def drop(tx: UnitOfWork, outcomes: dict[UUID, Outcome]) -> None:
         await repository.drop_deferrals(tx.connection, withdrawn)
 
 
-async def let_go(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
+async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """A person has decided that what is held without a day may go now; only once the request was answered."""
-    for request_id, system in await repository.let_go(tx.connection, requests, tx.now):
+    for request_id, system in await repository.let_go(tx.connection, [event.request_id for event in events], tx.now):
         tx.log_evidence(request_id, "erasure.let_go", {"system": system})

@@ -1,7 +1,9 @@
 """What deadline does with what it hears; each handler gets a batch and leaves commit and retry to the engine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -53,8 +55,8 @@ class Deadlines:
         service.on(RequestClosed, self.closed)
         service.on(RequestReopened, self.reopened)
         service.on(FulfilmentCompleted, self.fulfilled)
-        service.on(FulfilmentBlocked, self.blocked, right=Right.ERASURE)
-        service.on(RetryDecided, self.retried, right=Right.ERASURE)
+        service.on(FulfilmentBlocked, partial(deferrals.track, self._zone), right=Right.ERASURE)
+        service.on(RetryDecided, deferrals.let_go, right=Right.ERASURE)
 
     async def received(self, events: Sequence[RequestReceived], tx: UnitOfWork) -> None:
         """Computes the dates of a request, once, and starts its clock."""
@@ -100,20 +102,15 @@ class Deadlines:
 
     async def extended(self, events: Sequence[RequestExtended], tx: UnitOfWork) -> None:
         """Two persons have extended the time limit: from now on the new day counts, and two further months by law."""
-        event_of = {event.request_id: event for event in events}
-        held = await repository.hold(tx.connection, list(event_of))
-        moves = [(clock, transitions.extend(clock, event_of[clock.request_id], self._policy)) for clock in held]
-        await self._move(tx, "extended", moves)
-        for clock in held:
-            tx.log_evidence(clock.request_id, "deadline.extended", {"reason": event_of[clock.request_id].reason})
+        reasons = {event.request_id: event.reason for event in events}
+        for clock in await self._change(tx, "extended", events, transitions.extend):
+            tx.log_evidence(clock.request_id, "deadline.extended", {"reason": reasons[clock.request_id]})
 
     async def redated(self, events: Sequence[RequestRedated], tx: UnitOfWork) -> None:
         """The receipt was corrected, or the policy or a calendar has changed: every date is computed anew."""
         for cause in dict.fromkeys(event.cause for event in events):
-            event_of = {event.request_id: event for event in events if event.cause == cause}
-            held = await repository.hold(tx.connection, list(event_of))
-            moves = [(clock, transitions.redate(clock, event_of[clock.request_id], self._policy)) for clock in held]
-            await self._move(tx, cause, moves)
+            of_cause = [event for event in events if event.cause == cause]
+            await self._change(tx, cause, of_cause, transitions.redate)
 
     async def closed(self, events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
         """Stops the clock of an answered request, says so if it was late, and warns nobody of it any more."""
@@ -140,28 +137,32 @@ class Deadlines:
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
         """An answer came after the last notice: the clock runs again, until the day that the subject was told."""
-        event_of = {event.request_id: event for event in events}
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events}, late=True)
-        held = await repository.hold(tx.connection, list(event_of), stopped=True)
-        moves = [(clock, transitions.resume(clock, event_of[clock.request_id], self._policy)) for clock in held]
-        for clock in await self._move(tx, "reopened", moves):
+        for clock in await self._change(tx, "reopened", events, transitions.resume, stopped=True):
             tx.log_evidence(clock.request_id, "deadline.reopened", {"due_on": clock.due_on.isoformat()})
 
     async def fulfilled(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Every downstream has done its part of the request; what one of them had to keep is kept in mind."""
         await repository.take(tx.connection, Step.COLLECTED, _requests(events))
-        await deferrals.track(events, tx, self._zone)
-
-    async def blocked(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
-        """A person must decide; what others had to keep is kept in mind."""
-        await deferrals.track(events, tx, self._zone)
-
-    async def retried(self, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
-        """A person has decided: what is held without a day may go now."""
-        await deferrals.let_go(tx, _requests(events))
+        await deferrals.track(self._zone, events, tx)
 
     def _recounted(self, held: Iterable[Clock]) -> list[tuple[Clock, Clock]]:
         return [(clock, transitions.recount(clock, self._policy)) for clock in held]
+
+    async def _change(
+        self,
+        tx: UnitOfWork,
+        cause: str,
+        events: Sequence[Any],
+        change: Callable[[Clock, Any, TimeLimitPolicy], Clock],
+        *,
+        stopped: bool = False,
+    ) -> list[Clock]:
+        """Changes the clocks of these requests as the last event of each says; returns the new ones."""
+        event_of = {event.request_id: event for event in events}
+        held = await repository.hold(tx.connection, list(event_of), stopped=stopped)
+        moves = [(clock, change(clock, event_of[clock.request_id], self._policy)) for clock in held]
+        return await self._move(tx, cause, moves)
 
     async def _move(self, tx: UnitOfWork, cause: str, moves: Sequence[tuple[Clock, Clock]]) -> list[Clock]:
         """Stores clocks that were changed, from old to new, and puts on record which dates moved; returns the new ones.

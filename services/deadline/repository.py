@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from operator import attrgetter
+from typing import get_args, get_type_hints
 from uuid import UUID
 
 import asyncpg
@@ -17,31 +18,13 @@ from shared.storage.postgres import Connection, update_rows
 
 _COLUMNS = tuple(field.name for field in fields(Clock) if field.name != "questions")
 _RIGHT, _ZONES = _COLUMNS.index("right"), _COLUMNS.index("zones")
-_values_of = attrgetter(*_COLUMNS)
+_SQL_TYPES = {datetime: "timestamptz", date: "date", bool: "boolean"}
 _TYPES = {  # of the columns that may change
-    "role": "text",
-    "scope": "text",
-    "received_at": "timestamptz",
-    "zones": "text",
-    "calendar": "text",
-    "due_on": "date",
-    "due_at": "timestamptz",
-    "work_by": "date",
-    "statutory_due_on": "date",
-    "statutory_due_at": "timestamptz",
-    "calc_version": "text",
-    "extended": "boolean",
-    "pausing": "boolean",
-    "watched": "boolean",
-    "flag_at": "timestamptz",
-    "notified_until": "timestamptz",
-    "next_milestone_at": "timestamptz",
-    "next_target_at": "timestamptz",
-    "responded_at": "timestamptz",
-    "outcome": "text",
-    "timeliness": "text",
+    name: next((sql for python, sql in _SQL_TYPES.items() if python in {hint, *get_args(hint)}), "text")
+    for name, hint in get_type_hints(Clock).items()
+    if name not in {"request_id", "subject_ref", "right", "traceparent", "questions"}
 }
-_NOTICES = {"next_notice_at": "timestamptz", "reminded_until": "timestamptz", "last_notice_at": "timestamptz"}
+_NOTICES = dict.fromkeys(("next_notice_at", "reminded_until", "last_notice_at"), "timestamptz")
 
 _CLOCK = ", ".join(f'c."{name}"' for name in _COLUMNS)
 _QUESTION = (
@@ -84,7 +67,7 @@ SELECT count(*) FROM clock WHERE responded_at IS NULL AND "right" = ANY($1) AND 
 
 async def insert(connection: Connection, clocks: Iterable[Clock]) -> None:
     """Stores the clocks of requests that have just been received."""
-    await connection.copy_records_to_table("clock", records=[*map(_row_of, clocks)], columns=_COLUMNS)
+    await connection.copy_records_to_table("clock", records=_rows(clocks, _COLUMNS), columns=_COLUMNS)
 
 
 async def hold(connection: Connection, requests: Sequence[UUID], *, stopped: bool = False) -> list[Clock]:
@@ -110,10 +93,7 @@ async def due_clocks(connection: Connection, query: str, until: datetime, limit:
 
 async def save(connection: Connection, clocks: Iterable[Clock]) -> None:
     """Writes clocks whole, but for what never changes."""
-    value_of = attrgetter("request_id", *_TYPES)
-    place = 1 + list(_TYPES).index("zones")
-    rows = [(*row[:place], ",".join(row[place]), *row[place + 1 :]) for row in map(value_of, clocks)]
-    await update_rows(connection, "clock", "request_id", _TYPES, rows)
+    await update_rows(connection, "clock", "request_id", _TYPES, _rows(clocks, ("request_id", *_TYPES)))
 
 
 async def update(connection: Connection, names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
@@ -152,15 +132,9 @@ async def miss(connection: Connection, missed: Iterable[tuple[Clock, Due]]) -> N
 
 async def insert_questions(connection: Connection, asked: Iterable[AskedQuestion]) -> None:
     """Stores questions that were sent."""
-    columns = ("question_id", "request_id", "question", "asked_at", "condition_recorded", "in_time")
-    rows = [
-        (
-            *(q.question_id, q.request_id, q.suspension.question),
-            *(q.suspension.asked_at, q.suspension.condition_recorded),
-            q.in_time,
-        )
-        for q in asked
-    ]
+    names = ("suspension.question", "suspension.asked_at", "suspension.condition_recorded", "in_time")
+    rows = [attrgetter("question_id", "request_id", *names)(question) for question in asked]
+    columns = ("question_id", "request_id", *(name.removeprefix("suspension.") for name in names))
     await connection.copy_records_to_table("question", records=rows, columns=columns)
 
 
@@ -267,10 +241,12 @@ async def due_deferrals(connection: Connection, until: datetime, limit: int) -> 
     return [(_clock_of(row), row[-2], row[-1]) for row in rows]
 
 
-def _row_of(clock: Clock) -> list[object]:
-    row = list(_values_of(clock))
-    row[_ZONES] = ",".join(clock.zones)
-    return row
+def _rows(clocks: Iterable[Clock], names: tuple[str, ...]) -> list[list[object]]:
+    place = names.index("zones")
+    rows = [list(values) for values in map(attrgetter(*names), clocks)]
+    for row in rows:
+        row[place] = ",".join(row[place])
+    return rows
 
 
 def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = ()) -> Clock:

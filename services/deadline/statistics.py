@@ -6,12 +6,13 @@ Each query reads an index that holds what it needs; a count that takes long is m
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from itertools import product
 from zoneinfo import ZoneInfo
 
 import asyncpg
+from prometheus_client import Gauge
 
 from services.deadline import metrics
 from services.deadline.deferrals import INCIDENT
@@ -36,7 +37,11 @@ DEFERRED_STATES = ("scheduled", "due_in_30_days", "due", "late", "held")
 DAYS_LEFT = ("over", *map(str, range(31)), "more")
 """Days until the commitment ends."""
 
+_CLOCKS = ("commitment", "statutory")
 _EVERY_SECONDS = 10.0
+
+Cell = tuple[str, ...]
+"""The values of a figure's labels."""
 
 OPEN = """
 SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
@@ -117,32 +122,40 @@ async def run(running: Running, policy: TimeLimitPolicy) -> None:
 
 async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) -> None:
     """Counts once; days are those of the controller's zone."""
-    here = ZoneInfo(policy.commitment.controller_zone)
+    here, since = ZoneInfo(policy.commitment.controller_zone), now - PERIOD
     today = now.astimezone(here).date()
     opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
-    answered = await connection.fetch(ANSWERED, now - PERIOD)
-    ranks = await connection.fetch(TIME_TO_RESPOND, now - PERIOD)
-    fell_due = await connection.fetch(FELL_DUE, now - PERIOD, now)
-    (to_forward,) = await connection.fetch(TO_FORWARD, now)
-    (forwarded,) = await connection.fetch(FORWARDED, now - PERIOD)
-    suspended = await connection.fetch(SUSPENDED, now - PERIOD)
-    asked = await connection.fetch(ASKED, now - PERIOD)
-    deferred = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
-    by_calendar = [row for row in opened if row["calendar"] is not None]
+    answered = await connection.fetch(ANSWERED, since)
     _set_open([row for row in opened if row["calendar"] is None])
-    _set_regimes(by_calendar, [row for row in answered if row["calendar"] is not None], policy)
-    _set_extended(fell_due)
-    _set_processor(to_forward, forwarded)
-    _set_questions(asked)
-    metrics.SUSPENSION.put(
-        {kind: Ranks(number, ranked[0], ranked[1], total) for kind, number, ranked, total in suspended}
-    )
+    _set_regimes(opened, answered, policy)
     metrics.ANSWERED.clear()
     for *labels, calendar, number in answered:
         if calendar is None:
             metrics.ANSWERED.labels(*labels).set(number)
-    _set_deferred(deferred)
+    ranks = await connection.fetch(TIME_TO_RESPOND, since)
     metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
+    reached, extended = Counter[Cell](), Counter[Cell]()
+    for right, number, of_these in await connection.fetch(FELL_DUE, since, now):
+        reached[right,] += number
+        extended[right,] += of_these
+    _set(metrics.REACHED_DUE, product(Right), reached)
+    _set(metrics.EXTENDED, product(Right), extended)
+    (to_forward,) = await connection.fetch(TO_FORWARD, now)
+    ((forwarded, in_time, percentiles),) = await connection.fetch(FORWARDED, since)
+    for answer, still, done in zip(("yes", "no"), to_forward, (in_time, forwarded - in_time), strict=True):
+        metrics.PROCESSOR_OPEN.labels(answer).set(still)
+        metrics.PROCESSOR_FORWARDED.labels(answer).set(done)
+    metrics.PROCESSOR_DAYS.put({"": Ranks(forwarded, *percentiles)} if forwarded else {})
+    suspended = await connection.fetch(SUSPENDED, since)
+    metrics.SUSPENSION.put({kind: Ranks(n, ranked[0], ranked[1], total) for kind, n, ranked, total in suspended})
+    asked: dict[Cell, int] = {
+        (question, in_time): number for question, in_time, number in await connection.fetch(ASKED, since)
+    }
+    _set(metrics.QUESTIONS, product(Question, ("yes", "no")), asked)
+    rows = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
+    deferred: dict[Cell, int] = {(system, state): number for system, state, number in rows}
+    metrics.DEFERRED.clear()
+    _set(metrics.DEFERRED, product({system for system, _ in deferred}, DEFERRED_STATES), deferred)
 
 
 def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
@@ -150,73 +163,41 @@ def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
     return [datetime.combine(today - timedelta(days=days), time(), zone) for days in _NOT_OLDER]
 
 
-def _set_open(rows: Iterable[asyncpg.Record]) -> None:
+def _set(gauge: Gauge, cells: Iterable[Cell], counted: Mapping[Cell, int]) -> None:
     """Sets every cell, also those in which nobody is: a panel shows zero and not nothing."""
-    for right, age in product(Right, AGES):
-        metrics.OPEN.labels(right, age).set(0)
-    for days in DAYS_LEFT:
-        metrics.DAYS_LEFT.labels(days).set(0)
-    soon, late = dict.fromkeys(Right, 0), dict.fromkeys(product(Right, ("commitment", "statutory")), 0)
+    for labels in cells:
+        gauge.labels(*labels).set(counted.get(labels, 0))
+
+
+def _set_open(rows: Iterable[asyncpg.Record]) -> None:
+    days_left, ages, soon, late = Counter[Cell](), Counter[Cell](), Counter[Cell](), Counter[Cell]()
     for row in rows:
-        if row["right"] is None:
-            metrics.DAYS_LEFT.labels(DAYS_LEFT[row["days_left"]]).set(row["n"])
+        right = row["right"]
+        if right is None:
+            days_left[DAYS_LEFT[row["days_left"]],] = row["n"]
             continue
-        right = Right(row["right"])
-        metrics.OPEN.labels(right, AGES[row["older_than"]]).set(row["n"])
-        soon[right] += row["due_soon"]
-        for clock in ("commitment", "statutory"):
+        ages[right, AGES[row["older_than"]]] = row["n"]
+        soon[right,] += row["due_soon"]
+        for clock in _CLOCKS:
             late[right, clock] += row[clock]
-    for right, count in soon.items():
-        metrics.DUE_SOON.labels(right).set(count)
-    for (right, clock), count in late.items():
-        metrics.OVERDUE.labels(right, clock).set(count)
+    _set(metrics.OPEN, product(Right, AGES), ages)
+    _set(metrics.DAYS_LEFT, product(DAYS_LEFT), days_left)
+    _set(metrics.DUE_SOON, product(Right), soon)
+    _set(metrics.OVERDUE, product(Right, _CLOCKS), late)
 
 
 def _set_regimes(opened: Iterable[asyncpg.Record], answered: Iterable[asyncpg.Record], policy: TimeLimitPolicy) -> None:
     """Apart from right and age, whose cells would otherwise be too small to be told outside the privacy team."""
-    regimes = ("EU", *sorted({*policy.suspension.regimes.values()} - {"EU"}))
-    still = Counter(dict.fromkeys(product(regimes, Timeliness), 0))
-    done = Counter(dict.fromkeys(product(regimes, Timeliness), 0))
+    still, done = Counter[Cell](), Counter[Cell]()
     for row in opened:
-        regime = policy.regime_of(row["calendar"])
-        still[regime, Timeliness.ON_TIME] += row["n"] - row["commitment"]
-        still[regime, Timeliness.LATE_COMMITMENT] += row["commitment"] - row["breach"]
-        still[regime, Timeliness.BREACH] += row["breach"]
+        if row["calendar"] is not None:
+            regime = policy.regime_of(row["calendar"])
+            still[regime, Timeliness.ON_TIME] += row["n"] - row["commitment"]
+            still[regime, Timeliness.LATE_COMMITMENT] += row["commitment"] - row["breach"]
+            still[regime, Timeliness.BREACH] += row["breach"]
     for row in answered:
-        done[policy.regime_of(row["calendar"]), Timeliness(row["timeliness"])] += row["n"]
-    for labels in still:
-        metrics.OPEN_BY_REGIME.labels(*labels).set(still[labels])
-        metrics.ANSWERED_BY_REGIME.labels(*labels).set(done[labels])
-
-
-def _set_questions(rows: Iterable[asyncpg.Record]) -> None:
-    for question, in_time in product(Question, ("yes", "no")):
-        metrics.QUESTIONS.labels(question, in_time).set(0)
-    for question, in_time, number in rows:
-        metrics.QUESTIONS.labels(question, in_time).set(number)
-
-
-def _set_extended(rows: Iterable[asyncpg.Record]) -> None:
-    reached, extended = Counter(dict.fromkeys(Right, 0)), Counter(dict.fromkeys(Right, 0))
-    for right, number, of_these in rows:
-        reached[Right(right)] += number
-        extended[Right(right)] += of_these
-    for right in Right:
-        metrics.REACHED_DUE.labels(right).set(reached[right])
-        metrics.EXTENDED.labels(right).set(extended[right])
-
-
-def _set_processor(to_forward: asyncpg.Record, forwarded: asyncpg.Record) -> None:
-    number, in_time, percentiles = forwarded
-    for answer, still, done in zip(("yes", "no"), to_forward, (in_time, number - in_time), strict=True):
-        metrics.PROCESSOR_OPEN.labels(answer).set(still)
-        metrics.PROCESSOR_FORWARDED.labels(answer).set(done)
-    metrics.PROCESSOR_DAYS.put({"": Ranks(number, *percentiles)} if number else {})
-
-
-def _set_deferred(rows: Iterable[asyncpg.Record]) -> None:
-    """Sets every state of each system that keeps something, so that what is no longer late is told as zero."""
-    counted = {(system, state): number for system, state, number in rows}
-    metrics.DEFERRED.clear()
-    for system, state in product({system for system, _ in counted}, DEFERRED_STATES):
-        metrics.DEFERRED.labels(system, state).set(counted.get((system, state), 0))
+        if row["calendar"] is not None:
+            done[policy.regime_of(row["calendar"]), row["timeliness"]] += row["n"]
+    cells = [*product(("EU", *sorted({*policy.suspension.regimes.values()} - {"EU"})), Timeliness)]
+    _set(metrics.OPEN_BY_REGIME, cells, still)
+    _set(metrics.ANSWERED_BY_REGIME, cells, done)

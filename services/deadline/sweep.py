@@ -150,34 +150,27 @@ async def run(running: Running, policy: TimeLimitPolicy, settings: DeadlineSetti
     await Sweep(running.unit_of_work, policy, settings, fulfilments, running.heartbeats).run(running.stopping)
 
 
+@dataclass(frozen=True)
 class Sweep:
     """Sweeps every source again and again, a batch in a transaction."""
 
-    def __init__(
-        self,
-        unit_of_work: UnitOfWorkFactory,
-        policy: TimeLimitPolicy,
-        settings: DeadlineSettings,
-        fulfilments: Fulfilments,
-        heartbeats: Heartbeats,
-    ) -> None:
-        self._transactions = unit_of_work
-        self._policy = policy
-        self._settings = settings
-        self._fulfilments = fulfilments
-        self._heartbeats = heartbeats
+    unit_of_work: UnitOfWorkFactory
+    policy: TimeLimitPolicy
+    settings: DeadlineSettings
+    fulfilments: Fulfilments
+    heartbeats: Heartbeats
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Sweeps until told to stop; after an outage it catches up batch by batch, without a pause."""
         while not stopping.is_set():
             try:
-                if self._settings.batch in [await self.tick(source) for source in SOURCES]:
+                if self.settings.batch in [await self.tick(source) for source in SOURCES]:
                     continue
                 for kind in notifications.DAILY:
                     await self.say_daily(kind)
             except (*AWAY, *AGAIN) as error:
                 log.warning("sweep waits for the database: %s", type(error).__name__)
-            await sleep_until_stopped(self._settings.sweep_seconds, "sweep", stopping, self._heartbeats)
+            await sleep_until_stopped(self.settings.sweep_seconds, "sweep", stopping, self.heartbeats)
 
     async def tick(self, source: Source) -> int:
         """Says what is due of one batch; returns how many rows it looked at.
@@ -185,26 +178,26 @@ class Sweep:
         A step may have been taken and not be heard of yet, as after an outage: no target is judged beyond what was
         heard.
         """
-        self._heartbeats.beat("sweep")
+        self.heartbeats.beat("sweep")
         behind = timedelta(0)
         if source is targets:
-            unheard = self._heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
+            unheard = self.heartbeats.behind_seconds(loop_of(ServiceName.DEADLINE))
             if unheard == math.inf:
                 return 0
-            behind = timedelta(seconds=unheard + self._settings.on_the_way_seconds)
-        async with self._transactions.begin() as tx:
-            swept = await source(tx, tx.now - behind, self._settings.batch, self._policy)
-            await notifications.escalate(self._fulfilments, tx, swept.warned)
-            await notifications.flag(self._fulfilments, tx, swept.flagged)
+            behind = timedelta(seconds=unheard + self.settings.on_the_way_seconds)
+        async with self.unit_of_work.begin() as tx:
+            swept = await source(tx, tx.now - behind, self.settings.batch, self.policy)
+            await notifications.escalate(self.fulfilments, tx, swept.warned)
+            await notifications.flag(self.fulfilments, tx, swept.flagged)
         for target in swept.missed:
             metrics.TARGETS_MISSED.labels(target).inc()
         return swept.rows
 
     async def say_daily(self, kind: str) -> bool:
         """Writes the digest or the daily alert when its hour has come; returns whether it did, which is once a day."""
-        async with self._transactions.begin() as tx:
-            hour = self._settings.digest_hour
-            return await notifications.say_daily(self._fulfilments, tx, kind, hour, self._policy)
+        async with self.unit_of_work.begin() as tx:
+            hour = self.settings.digest_hour
+            return await notifications.say_daily(self.fulfilments, tx, kind, hour, self.policy)
 
 
 def _say_milestone(tx: UnitOfWork, clock: Clock, due: Due) -> None:

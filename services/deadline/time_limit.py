@@ -1,7 +1,8 @@
 """Check time limits against worked examples: ``dsr time-limit --vectors FILE.json``."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,29 +16,25 @@ from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_p
 Vector = Mapping[str, Any]
 
 
+_NAMES = {
+    "arrival_date": "receipt_date",
+    "end_of_days": "d30",
+    "end_of_month": "month1",
+    "end_of_three_months": "month3",
+}
+"""What the examples call a limit, where we have another name."""
+
+
 def figures(found: Limits) -> dict[str, str]:
     """The limits by the names that the examples use, as text."""
-    dates = {
-        "receipt_date": found.arrival_date,
-        "d30": found.end_of_days,
-        "month1": found.end_of_month,
-        "commit_due": found.commit_due,
-        "work_by": found.work_by,
-        "statutory_due": found.statutory_due,
-        "extension_notice_due": found.extension_notice_due,
-        "commit_due_extended": found.commit_due_extended,
-        "month3": found.end_of_three_months,
-        "statutory_due_extended": found.statutory_due_extended,
-    }
-    instants = {
-        "commit_due_instant_utc": found.commit_due_instant,
-        "statutory_due_instant_utc": found.statutory_due_instant,
-        "commit_due_extended_instant_utc": found.commit_due_extended_instant,
-        "statutory_due_extended_instant_utc": found.statutory_due_extended_instant,
-    }
-    return {name: day.isoformat() for name, day in dates.items()} | {
-        name: _utc(instant) for name, instant in instants.items()
-    }
+    told = {}
+    for name, day in asdict(found).items():
+        known = _NAMES.get(name, name)
+        if isinstance(day, datetime):
+            told[f"{known}_utc"] = _utc(day)
+        elif isinstance(day, date):
+            told[known] = day.isoformat()
+    return told
 
 
 def mismatches(vector: Vector, policy: TimeLimitPolicy) -> Iterator[str]:

@@ -22,8 +22,7 @@ async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded], tx
     new_fulfilments = [
         NewFulfilment(
             *(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on),
-            details={"deferred": True},
-            systems=frozenset(e.systems),
+            *({"deferred": True}, frozenset(e.systems)),
         )
         for e in events
     ]

@@ -47,7 +47,7 @@ def build(pieces: Sequence[Piece], right: Right, at: datetime) -> bytes:
     everything = {
         "right": right,
         "made_at": at.isoformat(),
-        "records": [{"system": p.system, "category": p.category, "source": p.source, "data": p.data} for p in pieces],
+        "records": pieces,
     }
     stamp = at.timetuple()[:6]
     buffer = io.BytesIO()

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Part:
     """One request of the demonstration.
 
     ``shows``: what the case is there for. ``expected``: how it must end. ``neighbours``: customers who share something
-    with the person and of whom nothing may change.
+    with the person and of whom nothing may change. ``asks``: fields of the request beside right and subject.
     """
 
     right: Right
@@ -35,7 +35,7 @@ class Part:
     shows: str
     expected: Outcome = Outcome.FULFILLED
     neighbours: tuple[Customer, ...] = ()
-    change: Mapping[str, str] = field(default_factory=dict)
+    asks: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _person(declared: Mapping[str, Any]) -> Customer:
@@ -57,18 +57,10 @@ def parts(by_role: Mapping[str, Customer]) -> tuple[Part, ...]:
     """The requests of the demonstration, of the customers that the characters became."""
     who = {**by_role, "stranger": STRANGER}
     return tuple(
-        Part(
-            right=Right(declared["right"]),
-            person=who[declared["person"]],
-            shows=declared["shows"],
-            expected=Outcome(declared.get("expected", Outcome.FULFILLED)),
-            neighbours=tuple(who[role] for role in declared.get("neighbours", ())),
-            change=declared.get("change", {}),
+        TypeAdapter(Part).validate_python(
+            declared
+            | {"person": who[declared["person"]]}
+            | {"neighbours": [who[role] for role in declared.get("neighbours", ())]}
         )
         for declared in _CAST["parts"]
     )
-
-
-def with_code(person: Customer, code: str) -> Customer:
-    """The character as a customer of the company."""
-    return replace(person, code=code)

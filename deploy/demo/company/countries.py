@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from pydantic import TypeAdapter
+
 _LETTERS_WITHOUT_DECOMPOSITION = str.maketrans({"ł": "l", "Ł": "L", "ß": "ss", "ø": "o", "Ø": "O"})
 
 
@@ -29,20 +31,7 @@ class Country:
 def countries() -> Mapping[str, Country]:
     """The countries by ISO 3166 code, in the order of the file."""
     raw = tomllib.loads((Path(__file__).parent / "countries.toml").read_text(encoding="utf-8"))
-    return {
-        code: Country(
-            code=code,
-            share=entry["share"],
-            language=entry["language"],
-            numbers=tuple(entry["numbers"]),
-            mail=tuple(entry["mail"]),
-            first=tuple(entry["first"]),
-            last=tuple(entry["last"]),
-            streets=tuple(entry["streets"]),
-            cities=tuple((postal_code, city) for postal_code, city in entry["cities"]),
-        )
-        for code, entry in raw.items()
-    }
+    return {code: TypeAdapter(Country).validate_python({"code": code, **entry}) for code, entry in raw.items()}
 
 
 class NumberPlan:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TypeVar
 
-from deploy.demo.company.cast import CHARACTERS, STRANGER, with_code
+from deploy.demo.company.cast import CHARACTERS, STRANGER
 from deploy.demo.company.countries import Country, NumberPlan, ascii_word, countries
 from deploy.demo.company.dates import AGEING, CALLS_FROM, CALLS_TO, OPENED, between, morning
 from deploy.demo.company.model import Customer, Phone
@@ -128,7 +128,7 @@ def sign_up(rng: Random, plan: NumberPlan, count: int) -> tuple[tuple[Customer, 
     everyone: list[Customer] = []
     for position in range(count):
         role = roles.get(position)
-        customer = with_code(CHARACTERS[role].person if role else next(rest), f"C{100_001 + position}")
+        customer = replace(CHARACTERS[role].person if role else next(rest), code=f"C{100_001 + position}")
         everyone.append(customer)
         if role:
             cast[role] = customer

@@ -1,7 +1,9 @@
 """The support tickets: people write their name, number and address in sentences, and attach files that hold them."""
 
 import tomllib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -14,6 +16,8 @@ from deploy.demo.company.model import Attachment, Customer, Message, Phone, Tick
 
 _FIRST_NUMBER = 20_001
 _RESOLVED, _ANSWERED_ONLY = 0.72, 0.9
+_STATUSES: Sequence[Literal["new", "open", "waiting", "resolved"]] = ("resolved", "waiting", "open", "new")
+_SHARES = (_RESOLVED, (_RESOLVED + _ANSWERED_ONLY) / 2, _ANSWERED_ONLY)
 _WITH_ATTACHMENT = 0.18
 _EMAIL_AS_TYPED = 0.1
 
@@ -55,31 +59,21 @@ def _ticket(
     filling = _filling(customer, phone, email)
     subject, question = _one_of(rng, phrases["subjects"])
     state = rng.random()
-    resolved = state < _RESOLVED
     messages = [Message(created_at, "requester", f"{phrases['greeting']}\n\n{question}".format_map(filling))]
     moment = created_at
     if state < _ANSWERED_ONLY:
         moment += timedelta(minutes=20 + int(rng.random() * 2_800))
         messages.append(Message(moment, "agent", str(_one_of(rng, phrases["answers"])).format_map(filling)))
-    if resolved:
+    if state < _RESOLVED:
         moment += timedelta(minutes=30 + int(rng.random() * 8_000))
         messages.append(Message(moment, "requester", str(_one_of(rng, phrases["closings"])).format_map(filling)))
-    status: Literal["new", "open", "waiting", "resolved"] = (
-        "resolved"
-        if resolved
-        else "waiting"
-        if state < (_RESOLVED + _ANSWERED_ONLY) / 2
-        else "open"
-        if state < _ANSWERED_ONLY
-        else "new"
-    )
     return Ticket(
         number=number,
         requester_code=customer.code,
         title=f"{subject} ({customer.name})" if rng.random() < _WITH_ATTACHMENT else subject,
         messages=tuple(messages),
         attachments=(_attachment(rng, customer, phone, created_at),) if with_file else (),
-        status=status,
+        status=_STATUSES[bisect_right(_SHARES, state)],
         created_at=created_at,
     )
 
@@ -88,17 +82,13 @@ def _phone_at(customer: Customer, moment: datetime) -> Phone:
     return next((phone for phone in customer.phones if phone.held_at(moment)), customer.phones[-1])
 
 
-def _filling(customer: Customer, phone: Phone, email: str) -> Mapping[str, str]:
+def _filling(customer: Customer, phone: Phone, email: str) -> Mapping[str, Any]:
     return {
-        "name": customer.name,
+        **asdict(customer),
         "first": customer.name.split(" ", 1)[0],
-        "code": customer.code,
         "email": email,
         "number": phone.number,
         "spaced": spaced(phone.number),
-        "street": customer.street,
-        "postal_code": customer.postal_code,
-        "city": customer.city,
     }
 
 

@@ -1,8 +1,6 @@
 """The company's calls in the CDR store."""
 
-import asyncio
 from collections.abc import Iterable, Iterator
-from itertools import count
 
 from deploy.demo.company import Call, Company
 from deploy.demo.seed import cdr, kept
@@ -12,13 +10,11 @@ from deploy.local.progress import Progress, Step
 _AT_A_TIME = 1_000
 
 
-def fill(server: str, name: str, company: Company, progress: Progress) -> cdr.CdrStore:
-    """Lay a CDR store with all calls in the place of the database of that name."""
-    return asyncio.run(_fill(server, name, company, progress))
+async def fill(server: str, name: str, company: Company, progress: Progress) -> cdr.CdrStore:
+    """Lay a CDR store with all calls in the place of the database of that name.
 
-
-async def _fill(server: str, name: str, company: Company, progress: Progress) -> cdr.CdrStore:
-    """The full store is kept as a database beside it, which PostgreSQL copies in a moment."""
+    The full store is kept as a database beside it, which PostgreSQL copies in a moment.
+    """
     full = f"{name}_{kept.digest()}"
     await databases.drop(server, name)
     if full not in await _kept(server, name):
@@ -40,7 +36,7 @@ async def forget(server: str, name: str) -> None:
 
 
 def _counted(calls: Iterable[Call], step: Step) -> Iterator[Call]:
-    for number, call in zip(count(1), calls, strict=False):
+    for number, call in enumerate(calls, 1):
         yield call
         if not number % _AT_A_TIME:
             step.reach(number)

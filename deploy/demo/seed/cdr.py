@@ -45,9 +45,7 @@ class CdrStore:
 
     async def seed(self, calls: Iterable[Call]) -> int:
         """Fill the empty store with these calls, in order of their start; how many there are now."""
-        first = await asyncpg.connect(self.admin)
-        second = await asyncpg.connect(self.admin)
-        try:
+        async with connected(self.admin) as first, connected(self.admin) as second:
             for (index,) in await first.fetch(_INDEXES):
                 await first.execute(f"DROP INDEX {index}")
             await first.execute("TRUNCATE acc_cdrs, acc, missed_calls, restricted_number RESTART IDENTITY")
@@ -61,9 +59,6 @@ class CdrStore:
             await asyncio.gather(
                 _finish(first, "acc_cdrs"), _finish(second, "acc", "missed_calls", "restricted_number")
             )
-        finally:
-            await first.close()
-            await second.close()
         return count
 
 

@@ -1,6 +1,5 @@
 """The company's customers in the CRM, hundreds with a call."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,12 +13,8 @@ from shared.downstreams.tryton.rpc import TrytonRpc, together
 _BATCH: Final = 200
 
 
-def fill(crm: Tryton, company: Company, progress: Progress) -> None:
+async def fill(crm: Tryton, company: Company, progress: Progress) -> None:
     """Bring the customers into a CRM that has just been started for the first time."""
-    asyncio.run(_fill(crm, company, progress))
-
-
-async def _fill(crm: Tryton, company: Company, progress: Progress) -> None:
     place = kept.folder("crm")
     if await rows.put_back(crm.dsn, place):
         return

@@ -20,31 +20,7 @@ LOADER = Path(__file__).with_name("load.py")
 TEMPLATE = ROOT / "deploy" / "downstreams" / "roundup" / "tracker"
 SECRETS = "secrets.json"
 """The file in a tracker's home that holds the passwords of its two users."""
-CONFIG = """\
-[main]
-database = db
-templates = html
-admin_email = admin@telco.invalid
-dispatcher_email = admin@telco.invalid
-password_pbkdf2_default_rounds = 1000
-indexer = native
-
-[tracker]
-name = Tickets
-web = http://127.0.0.1/
-
-[web]
-enable_rest = yes
-secret_key = {key}
-
-[rdbms]
-backend = sqlite
-name = roundup
-
-[mail]
-domain = telco.invalid
-host = 127.0.0.1
-"""
+CONFIG = Path(__file__).with_name("config.ini")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +69,7 @@ def prepare(directory: Path) -> Installation:
     """Make what is missing of the environment and the fresh tracker, working in ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
     programs = locked_venv("roundup", LOCK)
-    sources = [LOCK, LOADER, Path(__file__), *sorted(TEMPLATE.rglob("*.py"))]
+    sources = [LOCK, LOADER, CONFIG, Path(__file__), *sorted(TEMPLATE.rglob("*.py"))]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     installation = Installation(programs, CACHE / "roundup" / state / "fresh")
     with alone("roundup"):
@@ -126,7 +102,7 @@ def _initialise(installation: Installation, home: Path, html: Path) -> None:
     shutil.copytree(TEMPLATE, home, ignore=shutil.ignore_patterns("__init__.py", "__pycache__"))
     shutil.copytree(html, home / "html")
     (home / "db").mkdir()
-    (home / "config.ini").write_text(CONFIG.format(key=secrets.token_urlsafe(32)))
+    (home / "config.ini").write_text(CONFIG.read_text().format(key=secrets.token_urlsafe(32)))
     passwords = {"privacy": secrets.token_urlsafe(18), "agent": secrets.token_urlsafe(18)}
     installation.initialise(
         home, DSR_ROUNDUP_PASSWORD=passwords["privacy"], DSR_ROUNDUP_AGENT_PASSWORD=passwords["agent"]
