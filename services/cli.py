@@ -63,7 +63,7 @@ def run(service: Annotated[ServiceName, typer.Argument()]) -> None:
 
 
 def main() -> None:
-    """Runs the command line; what goes wrong is one line and status 1."""
+    """Runs the command line; a failure is one line and status 1, wrong usage typer's message and status 2."""
     try:
         app(prog_name="dsr")
     except ValidationError as error:

@@ -17,7 +17,7 @@ from deploy.demo.company import Part
 from deploy.demo.estate import SYSTEMS
 from deploy.demo.tasks import Progressed
 
-_PATIENCE = 180
+_TIMEOUT_SECONDS = 180
 _LOOK_EVERY = 0.2
 _COLOUR = {
     "closed": "green",
@@ -89,7 +89,7 @@ class Board:
             request.cells = cells.get(request.request_id, {})
             if shown != (request.state, request.words) and not self.console.is_terminal:
                 self._line(request, now)
-        return now < _PATIENCE and not all(request.at_rest for request in asked)
+        return now < _TIMEOUT_SECONDS and not all(request.at_rest for request in asked)
 
     def _line(self, request: Asked, now: float) -> None:
         cells = "  ".join(f"{system}: {words:16}" for system, words in zip(SYSTEMS, request.words, strict=True))

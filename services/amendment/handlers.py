@@ -1,4 +1,4 @@
-"""What amendment does with what it hears: one table of restrictions in force, one of suppressed contact points."""
+"""What amendment does with its events: one table of restrictions in force, one of suppressed contact points."""
 
 from collections.abc import Sequence
 

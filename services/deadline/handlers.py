@@ -1,4 +1,4 @@
-"""What deadline does with what it hears; each handler gets a batch and leaves commit and retry to the engine."""
+"""What deadline does with its events; each handler gets a batch and leaves commit and retry to the engine."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace

@@ -66,7 +66,7 @@ def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clo
 
 
 def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:
-    """The receipt, the policy or a holiday has changed; what the old dates had not come to must still be said."""
+    """The arrival, the policy or a holiday has changed; what the old dates had not come to must still be said."""
     arrived = replace(clock, received_at=event.received_at, zones=event.zones, calendar=event.calendar)
     new = _counted(_due(arrived, event.due_on, policy), policy)
     if (until := clock.notified_until) is not None:

@@ -1,4 +1,4 @@
-"""What erasure does with what it hears; each handler gets a batch, and the engine commits, retries and logs."""
+"""What erasure does with its events; each handler gets a batch, and the engine commits, retries and logs."""
 
 from collections.abc import Sequence
 

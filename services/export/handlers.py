@@ -1,4 +1,4 @@
-"""What export does with what it hears."""
+"""What export does with the events that it consumes."""
 
 import asyncio
 import hashlib

@@ -1,1 +1,1 @@
-"""The only door, and the only owner of a request's lifecycle."""
+"""The only entrance, and the only owner of a request's lifecycle."""

@@ -1,4 +1,4 @@
-"""Intake: the only door, and the only owner of a request's lifecycle."""
+"""Intake: the only entrance, and the only owner of a request's lifecycle."""
 
 from services.intake import statistics
 from services.intake.api import app

@@ -51,7 +51,9 @@ def answer(request: StoredRequest) -> str:
         case Outcome.NO_DATA | Outcome.WITHDRAWN | Outcome.FORWARDED:
             return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
-            return " ".join(_in_part("Your request was fulfilled in part", request))
+            done_since = request.tasks and not any(map(_is_open, request.tasks))
+            late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
+            return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
 
@@ -66,7 +68,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
     tasks = request.tasks or ()
     told = {task.system: text for task in tasks if (text := _of_kept(task))}
-    other = sorted({task.system for task in tasks if task.ground or deferrals.is_undone(task)} - set(told))
+    other = sorted({task.system for task in tasks if _is_open(task)} - set(told))
     if other and not (request.package_id or any(task.changed for task in tasks)):
         yield f"Nothing of what you asked for could be done in: {', '.join(other)}."
     else:
@@ -74,6 +76,10 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     yield from (told[system] for system in sorted(told))
     for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
         yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
+
+
+def _is_open(task: TaskReport) -> bool:
+    return bool(task.ground) or deferrals.is_undone(task)
 
 
 def _of_kept(task: TaskReport) -> str | None:

@@ -16,6 +16,9 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
 
 
+BEGINS_IN_THE_FUTURE = "a number's since lies in the future; give the time from which it was the subject's"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -31,6 +34,12 @@ class PhoneNumber(_Strict):
         " else bears a time, are not searched by this number, since they may be about somebody else.",
     )
     until: AwareDatetime | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.since and self.until and self.until <= self.since:
+            raise ValueError("until must come after since: in an empty period nothing would be searched for")
+        return self
 
 
 class DataSubject(_Strict):
@@ -52,6 +61,10 @@ class DataSubject(_Strict):
                 "give at least one of email, phones, account_id, sip_uri: a name alone finds nobody for certain"
             )
         return self
+
+    def begins_in_the_future(self, now: datetime) -> bool:
+        """Whether a number is said to be the subject's only from some later time on: it would find nothing."""
+        return any(phone.since and received_in_the_future(phone.since, now) for phone in self.phones)
 
     def identities(self) -> Iterator[Identity]:
         """Each identity in its one spelling.

@@ -18,6 +18,7 @@ from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request
 from services.intake.schemas import (
+    BEGINS_IN_THE_FUTURE,
     ArrivalCorrection,
     Assurance,
     Decision,
@@ -116,10 +117,14 @@ class UseCases:
             answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
             if received_in_the_future(received_at, tx.now):
                 raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
+            if reply.subject and reply.subject.begins_in_the_future(tx.now):
+                raise BadRequest(BEGINS_IN_THE_FUTURE)
             if reply.subject and not request.unsearched:
                 raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
             await correspondence.seal(requests.tx, request, "reply", "requester", reply.text.encode())
             if reply.subject:
+                # An account that was found by less must not vouch for what is stated now.
+                await tx.vault.drop_located(tx.connection, request.subject_ref)
                 known = encode_identities(reply.subject.identities())
                 await correspondence.seal(requests.tx, request, "identities", "requester", known)
             return (await requests.apply(answered)).state

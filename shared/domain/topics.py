@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Topic(StrEnum):
-    """One-way streets between the services."""
+    """The topics between the services; each has one writing role."""
 
     REQUESTS = "dsr.requests"
     COMPLETIONS = "dsr.completions"

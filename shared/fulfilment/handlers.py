@@ -1,4 +1,4 @@
-"""What every service that fulfils does alike with what it hears of a request in its hands."""
+"""What every service that fulfils does alike with the events of a request."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date

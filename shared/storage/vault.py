@@ -143,6 +143,14 @@ class Vault:
         await connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2", subjects, kind)
 
     @staticmethod
+    async def drop_located(connection: Connection, subject_ref: UUID) -> None:
+        """Deletes what systems yielded of a subject: they are asked again with what the requester has said since."""
+        await connection.execute(
+            "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'identities' AND source <> 'requester'",
+            subject_ref,
+        )
+
+    @staticmethod
     async def shred(connection: Connection, subjects: Sequence[UUID], now: datetime) -> list[UUID]:
         """Destroys the keys of these subjects; returns those whose key was still there."""
         rows = await connection.fetch(

@@ -32,6 +32,9 @@ def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
     )
 
 
+EMPTY_PERIOD = {"number": "+442079460000", "since": "2025-06-01T00:00:00Z", "until": "2025-06-01T00:00:00Z"}
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -40,6 +43,7 @@ def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
         ({"right": "erasure", "subject": {"name": "Only A. Name"}}, "subject"),
         ({"right": "erasure"}, "subject"),
         ({"right": "erasure", "subject": SOMEBODY, "colour": "green"}, "colour"),
+        ({"right": "erasure", "subject": {"phones": [EMPTY_PERIOD]}}, "subject.phones.0"),
         ({"right": "rectification", "subject": SOMEBODY}, ""),
         ({"right": "restriction", "subject": SOMEBODY}, ""),
         ({"right": "objection", "subject": SOMEBODY}, ""),

@@ -30,6 +30,12 @@ def kept(system: str, ground: str, until: date | None) -> TaskReport:
     return report(system, TaskOutcome.RETAINED, found=3, remaining=3, ground=ground, until=until)
 
 
+DONE_SINCE = (
+    "Your personal data was erased, and we have checked that nothing is left in the systems listed."
+    " A part of it was done after your request had been closed."
+)
+
+
 async def completed(intake: Intake, path: str, *reports: tuple[TaskReport, ...], deferred: bool = False) -> None:
     outcome = Outcome.FULFILLED if deferred else Outcome.PARTIALLY_FULFILLED
     erasure = a(FulfilmentCompleted, about=id_of(path), right=Right.ERASURE, operation=Operation.ERASE, outcome=outcome)
@@ -119,6 +125,6 @@ async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_
     done = tuple(report(system, TaskOutcome.ERASED, found=1, changed=1) for system in ("crm", "billing"))
     await completed(intake, path, done, deferred=True)
     view = await intake.view(path)
-    assert (view["outcome"], view["answer"]) == ("partially_fulfilled", "Your request was fulfilled in part.")
+    assert (view["outcome"], view["answer"]) == ("partially_fulfilled", DONE_SINCE)
     assert {task["system"]: task["outcome"] for task in view["tasks"]} == {"crm": "erased", "billing": "erased"}
     assert (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).status_code == 409

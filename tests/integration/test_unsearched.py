@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.events import FulfilmentBlocked
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
+from shared.storage.vault import Sealing, encode_identities
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import LAST, Intake, id_of
@@ -55,6 +56,28 @@ async def test_what_they_answer_is_known_of_them_and_the_work_goes_on_by_it(inta
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
         known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities
     assert set(known[1:]) == {Identity(IdentityType.ACCOUNT_ID, "C1"), Identity(IdentityType.PHONE, "+442079460000")}
+
+
+async def test_an_account_that_was_found_before_does_not_vouch_for_what_is_answered(intake: Intake, asked: str) -> None:
+    account = Identity(IdentityType.ACCOUNT_ID, "K7", source="crm")
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
+        located = Sealing(subject, "identities", "crm", encode_identities([account]))
+        await tx.vault.seal(tx.connection, [located], tx.now)
+    await intake.channel.post(f"{asked}/reply", json=MORE)
+    async with intake.unit_of_work.begin() as tx:
+        known = (await tx.vault.subject_data(tx.connection, [subject]))[subject].identities
+    assert account not in known
+    assert Identity(IdentityType.PHONE, "+442079460000") in known
+
+
+async def test_a_number_that_is_theirs_only_from_some_later_time_on_is_refused(intake: Intake, asked: str) -> None:
+    later = {"phones": [{"number": "+442079460000", "since": "2999-01-01T00:00:00Z"}]}
+    answered = await intake.channel.post(f"{asked}/reply", json={**MORE, "subject": later})
+    submitted = await intake.channel.post("/v1/requests", json={"right": "access", "subject": later})
+    assert (answered.status_code, submitted.status_code) == (400, 400)
+    assert "future" in answered.json()["detail"]
+    assert (await intake.view(asked))["state"] == "awaiting_clarification"
 
 
 async def test_an_answer_that_names_nothing_is_read_by_a_person(intake: Intake, asked: str) -> None:

@@ -19,8 +19,8 @@ def scaled_objects() -> Iterator[Mapping[str, Any]]:
 
 
 def _scaled(service: ServiceName) -> Mapping[str, Any]:
-    heard = [topic for topic, street in TOPIC_ACCESS.items() if service in street.readers]
-    triggers = [_lag(service, topic) for topic in heard]
+    read = [topic for topic, access in TOPIC_ACCESS.items() if service in access.readers]
+    triggers = [_lag(service, topic) for topic in read]
     if service in FULFILLING:
         waiting = f"SELECT count(*) FROM {service}.task WHERE state = 'ready'"  # noqa: S608  # put together from names of ours
         triggers += [

@@ -63,10 +63,10 @@ def kafka_users() -> Iterator[Mapping[str, Any]]:
 
 
 def _rights(service: ServiceName, systems: Sequence[str]) -> Iterator[Acl]:
-    for topic, street in TOPIC_ACCESS.items():
-        if service in street.writers:
+    for topic, access in TOPIC_ACCESS.items():
+        if service in access.writers:
             yield _writes(topic)
-        if service in street.readers:
+        if service in access.readers:
             yield from _reads(topic, service)
     yield _writes(names.dead_letters(service))
     if service is ServiceName.ERASURE:
