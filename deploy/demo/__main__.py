@@ -15,8 +15,7 @@ import typer
 from rich.console import Console
 
 from deploy.demo import company
-from deploy.demo.board import Asked, Board
-from deploy.demo.bodies import body
+from deploy.demo.board import Board, SubmittedRequest
 from deploy.demo.checks import Inspector
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
@@ -72,11 +71,11 @@ def _run(console: Console, *, leave: bool) -> int:
         console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
         shutil.rmtree(ANSWERS, ignore_errors=True)
         ANSWERS.mkdir()
-        asked, proofs = asyncio.run(_ask(console, services, estate, founded))
+        requests, proofs = asyncio.run(_submit(console, services, estate, founded))
         with progress.step("Searching every system for who was erased"):
-            findings = list(inspector.inspect(asked, proofs))
+            findings = list(inspector.inspect(requests, proofs))
         report = Report(console)
-        for request in asked:
+        for request in requests:
             own = [finding for of, finding in findings if of is request]
             report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)
         report.findings([finding for of, finding in findings if of is None])
@@ -90,14 +89,14 @@ def _run(console: Console, *, leave: bool) -> int:
         return report.failed
 
 
-async def _ask(
+async def _submit(
     console: Console, services: Services, estate: Estate, founded: company.Company
-) -> tuple[Sequence[Asked], Mapping[str, Proof]]:
+) -> tuple[Sequence[SubmittedRequest], Mapping[str, Proof]]:
     """Submit everybody's request, show how they advance, and download what came of them."""
     async with DsrClient(services.url, await asyncio.to_thread(services.key, "privacy")) as client:
-        asked = [Asked(part, await client.submit(body(part))) for part in founded.cast]
-        await Board(console, client, estate.dsn).watch(asked)
-        return asked, await collect(client, asked, ANSWERS)
+        requests = [SubmittedRequest(part, await client.submit(part.submission)) for part in founded.cast]
+        await Board(console, client, estate.dsn).watch(requests)
+        return requests, await collect(client, requests, ANSWERS)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

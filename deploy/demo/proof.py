@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from deploy.demo.board import Asked
+from deploy.demo.board import SubmittedRequest
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
 from deploy.demo.report import Finding
@@ -27,12 +27,12 @@ class Proof:
     package: bytes
 
 
-async def collect(client: DsrClient, asked: Sequence[Asked], folder: Path) -> Mapping[str, Proof]:
+async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folder: Path) -> Mapping[str, Proof]:
     """Download every certificate and package into the empty folder, by request id."""
-    return {request.request_id: await _collect(client, request, folder) for request in asked}
+    return {request.request_id: await _collect(client, request, folder) for request in requests}
 
 
-async def _collect(client: DsrClient, request: Asked, folder: Path) -> Proof:
+async def _collect(client: DsrClient, request: SubmittedRequest, folder: Path) -> Proof:
     if request.view.get("state") != "closed":
         return Proof((), (), b"")
     name = f"{request.part.right}-{request.request_id}"

@@ -6,7 +6,6 @@ from typing import Self
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from deploy.local.progress import Progress
@@ -26,7 +25,7 @@ class Platform:
     """PostgreSQL and Kafka together, with their data below `directory`; `start()` blocks until both are ready.
 
         with Platform(LOCAL / "demo") as platform:
-            platform.postgres_dsn, platform.kafka_bootstrap, platform.database("cdr")
+            platform.postgres_dsn, platform.kafka_bootstrap
 
     `postgres` and `kafka` are None where an existing server is used.
     """
@@ -49,10 +48,6 @@ class Platform:
     def kafka_bootstrap(self) -> str:
         """Where the broker is."""
         return self.kafka.bootstrap if self.kafka else str(self._existing.kafka_bootstrap)
-
-    def database(self, name: str) -> str:
-        """Create a database beside the product's own if it is not there yet; its DSN."""
-        return databases.wait_for(databases.create(self.postgres_dsn, name))
 
     def start(self) -> None:
         """Start both side by side; if one fails, the other is stopped too."""

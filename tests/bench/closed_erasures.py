@@ -2,10 +2,10 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from statistics import median
 
-import asyncpg
-
+from shared.storage.postgres import connected
 from tests.bench import naive_twin
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must, until
@@ -83,14 +83,11 @@ async def verify(running: Stack, requests: int) -> None:
 
 async def plain_deletes(copied: Stores) -> float:
     """Seconds for the bare deletes, the three stores side by side."""
-    connections = {store: await asyncpg.connect(dsn) for store, dsn in copied.dsns.items()}
-    try:
+    async with AsyncExitStack() as stack:
+        connections = {store: await stack.enter_async_context(connected(dsn)) for store, dsn in copied.dsns.items()}
         started = time.monotonic()
         await asyncio.gather(*(connections[store].execute(*_PLAIN[store]) for store in connections))
         return time.monotonic() - started
-    finally:
-        for connection in connections.values():
-            await connection.close()
 
 
 async def _shredded(running: Stack, requests: int) -> bool:

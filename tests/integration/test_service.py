@@ -60,7 +60,7 @@ class Erasure:
 @pytest.fixture
 async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Erasure]:
     downstreams = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
-    async with running("erasure", database, broker, tmp_path, downstreams) as (child, port):
+    async with running(ServiceName.ERASURE, database, broker, tmp_path, downstreams) as (child, port):
         producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
         yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
         await producer.stop()
