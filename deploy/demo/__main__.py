@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Annotated
@@ -19,7 +19,7 @@ from deploy.demo.board import Board, SubmittedRequest
 from deploy.demo.checks import Inspector
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
-from deploy.demo.proof import Proof, collect, further
+from deploy.demo.proof import collect, further
 from deploy.demo.report import Report
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.progress import Progress
@@ -71,15 +71,14 @@ def _run(console: Console, *, leave: bool) -> int:
         console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
         shutil.rmtree(ANSWERS, ignore_errors=True)
         ANSWERS.mkdir()
-        requests, proofs = asyncio.run(_submit(console, services, estate, founded))
+        requests = asyncio.run(_submit(console, services, estate, founded))
         with progress.step("Searching every system for who was erased"):
-            findings = list(inspector.inspect(requests, proofs))
+            of_the_platform = inspector.inspect(requests)
         report = Report(console)
         for request in requests:
-            own = [finding for of, finding in findings if of is request]
-            report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)
-        report.findings([finding for of, finding in findings if of is None])
-        report.further(further(services, estate, proofs))
+            report.request(request)
+        report.findings([of_the_platform])
+        report.further(further(services, estate, requests[0]))
         report.verdict(time.monotonic() - began)
         if not leave:
             console.print("Everything stays up until Ctrl-C.")
@@ -91,12 +90,13 @@ def _run(console: Console, *, leave: bool) -> int:
 
 async def _submit(
     console: Console, services: Services, estate: Estate, founded: company.Company
-) -> tuple[Sequence[SubmittedRequest], Mapping[str, Proof]]:
+) -> Sequence[SubmittedRequest]:
     """Submit everybody's request, show how they advance, and download what came of them."""
     async with DsrClient(services.url, await asyncio.to_thread(services.key, "privacy")) as client:
         requests = [SubmittedRequest(part, await client.submit(part.submission)) for part in founded.cast]
         await Board(console, client, estate.dsn).watch(requests)
-        return requests, await collect(client, requests, ANSWERS)
+        await collect(client, requests, ANSWERS)
+        return requests
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -27,15 +28,26 @@ _COLOUR = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked up after the requests were closed, in words, and whether it is as it must be."""
+
+    holds: bool
+    words: str
+
+
 @dataclass
 class SubmittedRequest:
-    """A request of the demonstration: its part, and where it stands."""
+    """A request of the demonstration: its part, where it stands, and then what was downloaded and looked up of it."""
 
     part: Part
     request_id: str
     view: Mapping[str, Any] = field(default_factory=dict)
     cells: Mapping[str, Progressed] = field(default_factory=dict)
     seconds: float | None = None
+    package: bytes = b""
+    files: Sequence[Path] = ()
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def state(self) -> str:

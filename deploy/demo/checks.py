@@ -11,12 +11,10 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.demo.board import SubmittedRequest
+from deploy.demo.board import Finding, SubmittedRequest
 from deploy.demo.company import Company, Customer
 from deploy.demo.company.calls import device_address
 from deploy.demo.estate import CDR, CRM, TICKETING, Estate
-from deploy.demo.proof import Proof
-from deploy.demo.report import Finding
 from deploy.demo.traces import Seeker, signs
 from deploy.local import postgres_databases as databases
 from shared.domain.rights import Outcome, Right
@@ -52,31 +50,31 @@ class Inspector:
         """Note what there is of those who will be erased, and of their neighbours, of whom nothing may change."""
         self._before = self._belongings(self._seek(calls=False))
 
-    def inspect(
-        self, requests: Sequence[SubmittedRequest], proofs: Mapping[str, Proof]
-    ) -> Iterator[tuple[SubmittedRequest | None, Finding]]:
-        """Every finding, with the request that it belongs to; ``proofs`` by request id."""
+    def inspect(self, requests: Sequence[SubmittedRequest]) -> Finding:
+        """Add to every request what was found of it; what was found of all of them in the platform itself."""
         found = self._seek(calls=True)
         now = self._belongings(found)
         for request in requests:
-            yield request, _closed_as_expected(request)
-            match request.part.right:
-                case Right.ERASURE:
-                    yield from ((request, finding) for finding in self._erasure(request, found, now))
-                case Right.ACCESS | Right.PORTABILITY if request.part.expected is not Outcome.NO_DATA:
-                    yield request, self._package(request, proofs[request.request_id].package)
-                case Right.RECTIFICATION:
-                    yield request, self._corrected(request)
-                case Right.RESTRICTION:
-                    yield request, self._flagged(request, "restricted")
-                    yield request, self._hidden(request.part.person)
-                case Right.OBJECTION:
-                    yield request, self._flagged(request, "marketing_opt_out")
-                case _:
-                    pass
+            request.findings += [_closed_as_expected(request), *self._fulfilled(request, found, now)]
         own = sorted({place for places in self._own_traces().values() for place in places})
         words = "the platform's own tables, topics and logs hold no sign of anybody"
-        yield None, Finding(not own, words + (f": {', '.join(own)}" if own else ""))
+        return Finding(not own, words + (f": {', '.join(own)}" if own else ""))
+
+    def _fulfilled(self, request: SubmittedRequest, found: Traces, now: Belongings) -> Iterator[Finding]:
+        match request.part.right:
+            case Right.ERASURE:
+                yield from self._erasure(request, found, now)
+            case Right.ACCESS | Right.PORTABILITY if request.part.expected is not Outcome.NO_DATA:
+                yield self._package(request)
+            case Right.RECTIFICATION:
+                yield self._corrected(request)
+            case Right.RESTRICTION:
+                yield self._flagged(request, "restricted")
+                yield self._hidden(request.part.person)
+            case Right.OBJECTION:
+                yield self._flagged(request, "marketing_opt_out")
+            case _:
+                pass
 
     def _erasure(self, request: SubmittedRequest, found: Traces, now: Belongings) -> Iterator[Finding]:
         person = request.part.person
@@ -93,10 +91,10 @@ class Inspector:
             same = now[neighbour.code] == (rows, others)
             yield Finding(same, told if same else f"{told}: now {now[neighbour.code]}")
 
-    def _package(self, request: SubmittedRequest, package: bytes) -> Finding:
-        if not package:
+    def _package(self, request: SubmittedRequest) -> Finding:
+        if not request.package:
             return Finding(holds=False, words="there is no package")
-        with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        with zipfile.ZipFile(io.BytesIO(request.package)) as archive:
             text = "".join(archive.read(name).decode() for name in archive.namelist())
             records = json.loads(archive.read("data.json"))["records"]
         systems = {record["system"] for record in records}
