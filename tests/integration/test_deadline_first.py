@@ -59,7 +59,9 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """What the sweep of deadline does with requests that are still open after a while."""
     policy = read_policy()
-    await notifications.flag(fulfilments, tx, [start(a(RequestReceived, event), policy, None) for event in events])
+    await notifications.tell(
+        fulfilments, tx, flagged=[start(a(RequestReceived, event), policy, None) for event in events]
+    )
 
 
 @pytest.mark.parametrize(

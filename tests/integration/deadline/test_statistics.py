@@ -240,9 +240,8 @@ async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> N
     [
         (statistics.OPEN, (NOW.date(), NOW, statistics.age_limits(NOW.date(), ZoneInfo(ZONE)))),
         (statistics.ANSWERED, (NOW,)),
-        (statistics.TIME_TO_RESPOND, (NOW,)),
+        (statistics.RESPONDED, (NOW,)),
         (statistics.TO_FORWARD, (NOW,)),
-        (statistics.FORWARDED, (NOW,)),
         (statistics.SUSPENDED, (NOW,)),
         (statistics.DEFERRED, (NOW, NOW, NOW)),
         (statistics.ASKED, (NOW,)),
