@@ -27,7 +27,7 @@ from shared.domain.events import (
     RetryDecided,
 )
 from shared.domain.operations import Operation
-from shared.domain.rights import Right
+from shared.domain.rights import Outcome, Right
 from shared.domain.suspension import asked_in_time, not_counted
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
@@ -133,7 +133,8 @@ class Deadlines:
         if stopped:
             await repository.save(tx.connection, stopped)
             await notifications.release(self._fulfilments, tx, stopped, event_of)
-        await deferrals.drop(tx, {event.request_id: event.outcome for event in events})
+        if withdrawn := [event for event in events if event.outcome is Outcome.WITHDRAWN]:
+            await repository.drop_deferrals(tx.connection, _requests(withdrawn))
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
         """An answer came after the last notice: the clock runs again, until the day that the subject was told."""

@@ -112,11 +112,12 @@ async def take(connection: Connection, step: Step, requests: Sequence[UUID]) -> 
 async def steps_and_misses(connection: Connection, clocks: Iterable[Clock]) -> dict[UUID, tuple[set[str], set[str]]]:
     """Of each request the steps that were taken, and the targets that were said to be missed."""
     found: dict[UUID, tuple[set[str], set[str]]] = {clock.request_id: (set(), set()) for clock in clocks}
-    for place, query in enumerate(
-        ("SELECT request_id, step FROM step", "SELECT request_id, target FROM missed_target")
-    ):
-        for request_id, name in await connection.fetch(f"{query} WHERE request_id = ANY($1)", list(found)):
-            found[request_id][place].add(name)
+    query = (
+        "SELECT request_id, 0, step FROM step WHERE request_id = ANY($1)"
+        " UNION ALL SELECT request_id, 1, target FROM missed_target WHERE request_id = ANY($1)"
+    )
+    for request_id, place, name in await connection.fetch(query, list(found)):
+        found[request_id][place].add(name)
     return found
 
 
