@@ -1,11 +1,8 @@
 """How the dates of an open request move: by a corrected arrival, or a changed policy or calendar (REQ-T3)."""
 
-from collections.abc import Mapping
 from datetime import date
 from functools import partial
 from uuid import UUID
-
-from pydantic import JsonValue
 
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
@@ -42,13 +39,6 @@ def due_after(request: Request, arrival: Arrival, policy: TimeLimitPolicy) -> da
     if request.extended:
         return min(request.due_on, limits(arrival, policy).commit_due_extended)
     return due_on(arrival, request.right, request.scope, policy, request.role)
-
-
-def by_arrival(request: Request, arrival: Arrival, policy: TimeLimitPolicy, why: Mapping[str, JsonValue]) -> Transition:
-    """The request with its corrected arrival; ``why``: what the evidence says of it; pure."""
-    return request.redate(
-        "receipt_corrected", arrival, due_after(request, arrival, policy), calc_version(policy), **why
-    )
 
 
 def by_policy(request: Request, policy: TimeLimitPolicy) -> Transition | None:

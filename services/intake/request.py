@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from services.intake import deferrals
 from services.intake.letters import LetterKind
-from services.intake.lifecycle import State
+from services.intake.lifecycle import State, first_state
 from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
@@ -114,7 +114,7 @@ class Request(StoredRequest):
         if self.finished is not None:
             return answered.then(_closed(request, "answer", self.finished, at))
         if not self.unsearched:
-            return answered.then(Transition(request.moved("answer", self.next_state)))
+            return answered.then(Transition(request.moved("answer", first_state(self.role))))
         if not identities:
             return answered.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
         return answered.then(_retried(request.moved("answer", State.IN_PROGRESS)))
@@ -124,17 +124,17 @@ class Request(StoredRequest):
         question, asked = self.question, Question(event.question)
         if question is None or not self.awaits_answer_to(event.question_id):
             return self.noted("question.notice_late", notice=event.notice, state=self.state)
-        told: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
+        fields: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
         if event.notice == "reminder":
-            return Transition(self, letter=("question_reminder", told))
+            return Transition(self, letter=("question_reminder", fields))
         request = replace(self, question=replace(question, last_notice_at=at))
-        given_up = replace(request.noted("question.given_up", question=asked), letter=(_LAST_NOTICE[asked], told))
+        given_up = replace(request.noted("question.given_up", question=asked), letter=(_LAST_NOTICE[asked], fields))
         if asked is Question.IDENTITY:
             return given_up.then(_closed(request, "give_up", Outcome.UNIDENTIFIED, at))
         if self.finished is not None:
             return given_up.then(_closed(request, "give_up", request.amount_to(self.finished), at))
         if self.state is State.AWAITING_CLARIFICATION:
-            state = State.AWAITING_DECISION if self.unsearched else self.next_state
+            state = State.AWAITING_DECISION if self.unsearched else first_state(self.role)
             return given_up.then(Transition(request.moved("give_up", state)))
         return given_up
 
@@ -195,8 +195,8 @@ class Request(StoredRequest):
         """
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        told = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
-        return told.then(_closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
+        noted = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
+        return noted.then(_closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
 
     def lift(self) -> Transition:
         """A restriction is to be lifted, and the subject has been told beforehand (Art. 18(3))."""
