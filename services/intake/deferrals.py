@@ -2,14 +2,7 @@
 
 from collections.abc import Iterable
 
-from pydantic import JsonValue
-
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-
-
-def outcomes(tasks: Iterable[TaskReport]) -> dict[str, JsonValue]:
-    """What came of each system: its outcome, or why it failed."""
-    return {report.system: report.outcome or report.failure for report in tasks}
 
 
 def unsearched(tasks: Iterable[TaskReport] | None) -> bool:

@@ -71,9 +71,10 @@ async def _redate_some(
     async with unit_of_work.begin() as tx:
         rows = await tx.connection.fetch(_OPEN, *cursor, batch)
         requests = await Requests.locked(tx, letters, [row[1] for row in rows])
-        for request in requests:
+        for _, request_id in rows:
+            request = requests[request_id]
             if request.state is not State.CLOSED and (transition := by_policy(request, policy)):
                 await requests.apply(transition)
                 redated += 1
         await requests.save()
-    return redated, (rows[-1][0], rows[-1][1]) if len(rows) == batch else None
+    return redated, tuple(rows[-1]) if len(rows) == batch else None

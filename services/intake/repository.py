@@ -1,6 +1,6 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Self
 from uuid import UUID
@@ -92,9 +92,6 @@ class Requests:
     def get(self, request_id: UUID) -> Request | None:
         """The request as it is now, if it is held."""
         return self._held.get(request_id)
-
-    def __iter__(self) -> Iterator[Request]:
-        return iter([*self._held.values()])
 
     async def apply(self, transition: Transition) -> Request:
         """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state.

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import assurance, correspondence, redating, repository
+from services.intake import assurance, correspondence, redating, repository, schemas
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.extension import Extension, flaws
@@ -17,16 +17,6 @@ from services.intake.lifecycle import State
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request
-from services.intake.schemas import (
-    ArrivalCorrection,
-    Assurance,
-    Decision,
-    ExtensionProposal,
-    Forwarded,
-    QuestionAsked,
-    QuestionReply,
-    refuse_future,
-)
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -59,7 +49,7 @@ class UseCases:
         async with self.unit_of_work.pool.acquire() as connection:
             return _visible(await repository.read(connection, request_id), caller)
 
-    async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
+    async def verify(self, request_id: UUID, proof: schemas.Assurance, caller: Caller) -> State:
         """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
 
         Raises:
@@ -79,7 +69,7 @@ class UseCases:
         async with self._held(request_id, caller) as (requests, request):
             return (await requests.apply(request.withdraw(requests.tx.now))).state
 
-    async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
+    async def decide(self, request_id: UUID, decision: schemas.Decision, caller: Caller) -> State:
         """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
         async with self._held(request_id, caller) as (requests, request):
             decide = request.retry if decision.decision == "retry" else request.close_partially
@@ -90,7 +80,7 @@ class UseCases:
         async with self._held(request_id, caller) as (requests, request):
             return (await requests.apply(request.lift())).state
 
-    async def forward(self, request_id: UUID, forwarded: Forwarded, caller: Caller) -> State:
+    async def forward(self, request_id: UUID, forwarded: schemas.Forwarded, caller: Caller) -> State:
         """A customer of ours decides about the data and has the request; the subject is told who will answer."""
         async with self._held(request_id, caller) as (requests, request):
             name = forwarded.controller
@@ -99,13 +89,13 @@ class UseCases:
             detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
             return (await requests.apply(request.forward(answered_by, requests.tx.now, **detail))).state
 
-    async def ask(self, request_id: UUID, asked: QuestionAsked, caller: Caller) -> State:
+    async def ask(self, request_id: UUID, asked: schemas.QuestionAsked, caller: Caller) -> State:
         """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
         async with self._held(request_id, caller) as (requests, request):
             recorded = asked.condition_recorded
             return (await requests.ask(request, asked.question, asked.text, recorded=recorded)).state
 
-    async def answer(self, request_id: UUID, reply: QuestionReply, caller: Caller) -> State:
+    async def answer(self, request_id: UUID, reply: schemas.QuestionReply, caller: Caller) -> State:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:
@@ -114,7 +104,7 @@ class UseCases:
         async with self._held(request_id, caller) as (requests, request):
             tx, received_at = requests.tx, reply.received_at or requests.tx.now
             answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
-            refuse_future(received_at, tx.now)
+            schemas.refuse_future(received_at, tx.now)
             if reply.subject and not request.unsearched:
                 raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
             await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
@@ -126,7 +116,7 @@ class UseCases:
                 await correspondence.seal(tx, request, "identities", "requester", known)
             return (await requests.apply(answered)).state
 
-    async def correct_arrival(self, request_id: UUID, correction: ArrivalCorrection, caller: Caller) -> date:
+    async def correct_arrival(self, request_id: UUID, correction: schemas.ArrivalCorrection, caller: Caller) -> date:
         """Every date is counted anew from when and where the request really came; returns when it is due now.
 
         Raises:
@@ -146,7 +136,7 @@ class UseCases:
             redated = request.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
             return (await requests.apply(redated)).due_on
 
-    async def propose_extension(self, request_id: UUID, proposal: ExtensionProposal, caller: Caller) -> State:
+    async def propose_extension(self, request_id: UUID, proposal: schemas.ExtensionProposal, caller: Caller) -> State:
         """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
 
         Raises:
@@ -190,11 +180,11 @@ class UseCases:
             yield requests, _visible(requests.get(request_id), caller)
             await requests.save()
 
-    def _arrival(self, request: Request, correction: ArrivalCorrection, now: datetime) -> Arrival:
+    def _arrival(self, request: Request, correction: schemas.ArrivalCorrection, now: datetime) -> Arrival:
         received_at, country = correction.received_at, correction.country
-        refuse_future(received_at, now)
+        schemas.refuse_future(received_at, now)
         later = "received_at lies after the request was entered here; it was here by then"
-        refuse_future(received_at, request.accepted_at, later)
+        schemas.refuse_future(received_at, request.accepted_at, later)
         zones = self.policy.zones_of(country) if country else request.zones
         arrival = Arrival(received_at, zones, self.policy.calendar_of(country) if country else request.calendar)
         if arrival == request.arrival:
