@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
 from services import cli
+from shared.app.health_check import health
+from shared.domain.errors import Unavailable
 
 NAMED = re.compile(r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
 VECTORS = ROOT / "tests" / "fixtures" / "deadline-vectors.json"
@@ -93,6 +97,22 @@ def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
     assert ended.value.code == (told if status == 1 else status)
     assert said in str(told)
     assert str(told).strip().count("\n") == 0
+
+
+def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ill(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b'{"loops_standing_still": ["relay"]}')
+
+    with HTTPServer(("127.0.0.1", 0), Ill) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        monkeypatch.setenv("DSR_HTTP_PORT", str(server.server_port))
+        with pytest.raises(Unavailable, match=r'restart it: {"loops_standing_still": \["relay"\]}'):
+            health()
+        answering.join()
 
 
 def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
