@@ -23,12 +23,11 @@ SELECT c.key_id, c.idempotency_key, c.body_hash, c.request_ids, $5
 FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (key_id, idempotency_key, body_hash, request_ids)
 ON CONFLICT DO NOTHING RETURNING key_id, idempotency_key
 """
-# 16 bytes for each request, in the order in which they were submitted
 _CLAIMED = """
-SELECT i.key_id, i.idempotency_key, i.body_hash, r.request_id, r.state, r.due_on
+SELECT i.key_id, i.idempotency_key, i.body_hash,
+       ARRAY(SELECT encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid
+             FROM generate_series(1, length(i.request_ids), 16) AS place ORDER BY place)
 FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (key_id, idempotency_key) USING (key_id, idempotency_key)
-CROSS JOIN generate_series(1, length(i.request_ids), 16) AS place
-JOIN request r ON r.request_id = encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid ORDER BY place
 """
 
 _Key = tuple[str, str]
@@ -162,15 +161,17 @@ async def _claim_keys(tx: UnitOfWork, group: Sequence[_Submission]) -> dict[_Key
     taken = keyed.keys() - {tuple(row) for row in claimed}
     if not taken:
         return {}
-    first: dict[_Key, list[Accepted]] = {key: [] for key in taken}
-    reused: set[_Key] = set()
     rows = await tx.connection.fetch(_CLAIMED, *map(list, zip(*taken, strict=True)))
-    for key_id, value, body_hash, request_id, state, due_on in rows:
-        first[key_id, value].append(Accepted(request_id, state, due_on, replayed=True))
-        if body_hash != keyed[key_id, value].context.body_hash:
-            reused.add((key_id, value))
-    other = "this idempotency key was used before with another body; nothing was stored"
-    return {key: IdempotencyKeyReused(other) if key in reused else first[key] for key in taken}
+    every = [request_id for row in rows for request_id in row[3]]
+    query = "SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)"
+    first = {row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)}
+    reused = "this idempotency key was used before with another body; nothing was stored"
+    return {
+        (key_id, value): [first[request_id] for request_id in request_ids]
+        if body_hash == keyed[key_id, value].context.body_hash
+        else IdempotencyKeyReused(reused)
+        for key_id, value, body_hash, request_ids in rows
+    }
 
 
 async def _insert(tx: UnitOfWork, submissions: Sequence[_Submission]) -> None:
