@@ -13,9 +13,6 @@ from shared.domain.errors import Misconfigured
 from shared.domain.time_limit import Arrival, Limits, limits
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 
-Vector = Mapping[str, Any]
-
-
 _NAMES = {
     "arrival_date": "receipt_date",
     "end_of_days": "d30",
@@ -37,7 +34,7 @@ def figures(found: Limits) -> dict[str, str]:
     return told
 
 
-def mismatches(vector: Vector, policy: TimeLimitPolicy) -> Iterator[str]:
+def mismatches(vector: Mapping[str, Any], policy: TimeLimitPolicy) -> Iterator[str]:
     """One line for each figure of an example that we compute differently, or for an example that cannot be read."""
     name = vector.get("id", "without id")
     try:
@@ -74,6 +71,8 @@ def main(
         raise typer.BadParameter(str(wrong)) from None
     if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
         raise typer.BadParameter("the file must hold a list of examples")
+    if not examples:
+        raise typer.BadParameter("the file holds no example, so nothing was checked: name one that does")
     wrong_lines = [line for example in examples for line in mismatches(example, read)]
     if as_json:
         typer.echo(orjson.dumps({"examples": len(examples), "mismatches": wrong_lines}))
