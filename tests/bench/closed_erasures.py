@@ -8,8 +8,9 @@ from statistics import median
 from shared.storage.postgres import connected
 from tests.bench import naive_twin
 from tests.bench.figures import Row, rounded, row
-from tests.bench.ground import Ground, must, until
+from tests.bench.ground import Ground, must
 from tests.fixtures import stores
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import Stack
 from tests.fixtures.stores import Stores, Subject
 
@@ -77,7 +78,7 @@ async def verify(running: Stack, requests: int) -> None:
     effects = await running.effects()
     counted = ("requests", "closed once", "concluded once per store", "dead letters")
     must("evidence", [effects[each] for each in counted], [requests, requests, requests * len(stores.STORES), 0])
-    await until(lambda: _shredded(running, requests), within=30, every=0.05)
+    await eventually(lambda: _shredded(running, requests), within=30, every=0.05)
     must("broken chains", await running.broken_chains(), [])
 
 

@@ -102,12 +102,3 @@ def must(what: str, found: object, expected: object) -> None:
     if found != expected:
         message = f"{what}: {found}, expected {expected}"
         raise Void(message)
-
-
-async def until(true: Callable[[], Awaitable[object]], within: float, every: float) -> None:
-    """Waits for what only looking can tell, such as rows in the database of somebody else; raises ``TimeoutError``."""
-    async with asyncio.timeout(within):
-        while True:
-            if await true():
-                return
-            await asyncio.sleep(every)

@@ -8,8 +8,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from shared.messaging import admin
 from tests.bench.closed_erasures import verify
 from tests.bench.figures import Row, rounded, row
-from tests.bench.ground import Ground, must, until
+from tests.bench.ground import Ground, must
 from tests.fixtures import stores
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import Stack
 from tests.fixtures.stores import Subject
 
@@ -63,7 +64,7 @@ async def _close_one(running: Stack, number: int) -> float:
     accepted = time.monotonic()
     request_id = answer.json()["request_id"]
     closed = "SELECT closed_at IS NOT NULL FROM intake.request WHERE request_id = $1"
-    await until(lambda: running.pool.fetchval(closed, request_id), within=30, every=LOOK_EVERY)
+    await eventually(lambda: running.pool.fetchval(closed, request_id), within=30, every=LOOK_EVERY)
     return time.monotonic() - accepted
 
 

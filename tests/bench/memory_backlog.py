@@ -10,8 +10,9 @@ from statistics import median
 from deploy.local.ports import HOST
 from shared.domain.topics import ServiceName
 from tests.bench.figures import Row, resident_mib, rounded, row
-from tests.bench.ground import Ground, until
+from tests.bench.ground import Ground
 from tests.fixtures import stores
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import Stack
 
 FEW, MANY, BATCH = 1_000, 100_000, 1_000
@@ -56,7 +57,7 @@ async def _with_backlog(ground: Ground, running: Stack, already: int, total: int
         await running.submit(range(first, first + BATCH), batch=BATCH)
         if (first + BATCH) % 10_000 == 0:
             ground.say(f"{first + BATCH:,} accepted after {time.monotonic() - started:.0f} s")
-    await until(lambda: _heard_by_all(running, total), _WITHIN, every=0.5)
+    await eventually(lambda: _heard_by_all(running, total), _WITHIN, every=0.5)
     ground.say(f"{total:,} heard by all after {time.monotonic() - started:.0f} s")
     children = running.services.children
     looks = [{name: resident_mib(child.pid) for name, child in children.items()} for _ in range(3)]
