@@ -87,8 +87,7 @@ class Service:
 
     def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
         """Hands events of that class, of that right only if one is given, to a handler."""
-        rights = frozenset({right}) if right else frozenset()
-        self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, rights))
+        self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, right))
 
     def works(self, operation: Operation, *, concludes: Conclude) -> None:
         """Works the tasks of that operation; ``concludes`` is called with fulfilments whose every task is done."""

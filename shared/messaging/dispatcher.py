@@ -27,11 +27,11 @@ Handler = Callable[[Sequence[Any], UnitOfWork], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which events a handler is called for."""
+    """Which events a handler is called for; of every right where none is given."""
 
     event: type[Event]
     handler: Handler
-    rights: frozenset[Right]
+    right: Right | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def _wanted(
     wanted = {}
     for kind, several in subscriptions.items():
         for right in Right:
-            waiting = [each for each in several if right in (each.rights or frozenset(Right))]
+            waiting = [each for each in several if each.right in (None, right)]
             if waiting:
                 handlers = tuple(each.handler for each in waiting)
                 handler = chains.setdefault(handlers, handlers[0] if len(handlers) == 1 else _in_turn(handlers))

@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
@@ -45,10 +45,8 @@ _CLOSE_SECONDS = 5.0
 _MIGRATION_LOCK = 7_215_001
 
 
-class PostgresSettings(BaseSettings):
+class PostgresSettings(BaseSettings, env_prefix="DSR_POSTGRES_", title="DSR_POSTGRES_", frozen=True):
     """Where the database is; ``DSR_POSTGRES_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_POSTGRES_", title="DSR_POSTGRES_", frozen=True)
 
     dsn: str = Field(description="libpq URL of the database that holds the platform's own schemas")
     pool_size: int = Field(default=8, description="connections per process")

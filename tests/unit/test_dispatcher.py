@@ -69,10 +69,9 @@ async def test_where_several_handlers_wait_for_an_event_all_of_them_hear_it_in_t
 
         return handle
 
-    everybody, erasure = frozenset[Right](), frozenset({Right.ERASURE})
     subscriptions = [
-        Subscription(RequestWithdrawn, noting("first"), everybody),
-        Subscription(RequestWithdrawn, noting("second"), erasure),
+        Subscription(RequestWithdrawn, noting("first"), None),
+        Subscription(RequestWithdrawn, noting("second"), Right.ERASURE),
     ]
     wanted = _wanted({"withdrawn": subscriptions})
 

@@ -68,7 +68,7 @@ class Harness:
             for kind, group in groupby(heard, key=type):
                 batch = list(group)
                 for subscription in self._service.subscriptions[type_of(kind)]:
-                    if not subscription.rights or batch[0].right in subscription.rights:
+                    if subscription.right in (None, batch[0].right):
                         await subscription.handler(batch, tx)
 
     async def receives(self, **said: Any) -> RequestReceived:
