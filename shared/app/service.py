@@ -183,7 +183,7 @@ class Service:
         loops: dict[str, Awaitable[None]] = {"housekeeping": self._housekeeping(running)}
         common = (running.unit_of_work, self.fulfilments, self.conclusions, running.settings.work, running.tracing)
         for system, operation in self.fulfilments.steps:
-            worker = Worker(downstreams.get(system), Operation(operation), *common)
+            worker = Worker(downstreams.get(system), operation, *common)
             loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
             replies = Replies(running.unit_of_work, self.fulfilments, running.heartbeats)

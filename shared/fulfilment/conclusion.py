@@ -94,10 +94,8 @@ class Conclusions:
             if conclusion.failure and claim.attempt == 1:
                 tx.log_evidence(claim.request_id, "task.postponed", {**named, "reason": conclusion.failure})
             return
-        report = conclusion.report
-        detail = named | (
-            report.model_dump(mode="json", exclude_none=True) if report else {"failure": conclusion.failure}
-        )
+        report = conclusion.report.model_dump(mode="json", exclude_none=True) if conclusion.report else None
+        detail = named | (report or {"failure": conclusion.failure})
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
         signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
         tx.log_evidence(claim.request_id, "task.concluded", {**detail, "signature": signature})

@@ -131,13 +131,7 @@ class Worker:
         except UnforeseenError as error:
             if len(asked) == 1:
                 return [error]
-        results: list[Result] = []
-        for task in asked:
-            try:
-                results += await self._call([task], attempts)
-            except UnforeseenError as error:
-                results.append(error)
-        return results
+        return [result for task in asked for result in await self._ask([task], attempts)]
 
     async def _call(self, asked: Sequence[Task], attempts: Mapping[UUID, int]) -> Sequence[Result]:
         """One call of the adapter.

@@ -28,6 +28,10 @@ COLUMNS = {
     "prev_hash": "prev_hash = hash",
     "hash": "hash = prev_hash",
 }
+SWAP = """
+UPDATE evidence.entry SET seq = -seq WHERE seq IN (4, 5);
+UPDATE evidence.entry SET seq = 9 + seq WHERE seq < 0
+"""
 OTHERWISE_CHANGED = {
     "the first is gone": ("DELETE FROM evidence.entry WHERE seq = 1", 2),
     "one in between is gone": ("DELETE FROM evidence.entry WHERE seq = 5", 6),
@@ -35,7 +39,7 @@ OTHERWISE_CHANGED = {
     "the last is gone": ("DELETE FROM evidence.entry WHERE seq = 10", 10),
     "the end is gone": ("DELETE FROM evidence.entry WHERE seq > 8", 9),
     "all are gone": ("DELETE FROM evidence.entry", 1),
-    "two have changed places": ("UPDATE evidence.entry SET seq = 9 - seq WHERE seq IN (4, 5)", 4),
+    "two have changed places": (SWAP, 4),
 }
 
 

@@ -15,6 +15,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
+from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.store import Completed
 from shared.storage.vault import Sealing
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
@@ -111,7 +112,7 @@ async def test_a_withdrawn_export_drops_what_was_collected(open_harness: OpenHar
     event = await verified(harness, Right.ACCESS)
     withdrawn = a(RequestWithdrawn, about=event)
     async with harness.unit_of_work.begin() as tx:
-        await export.begin(harness.fulfilments, [event], tx)
+        await fulfilling.begin(Operation.EXPORT, harness.fulfilments, [event], tx)
         await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", b"[]")], tx.now)
     async with harness.unit_of_work.begin() as tx:
         await export.cancel([withdrawn], tx)
@@ -148,7 +149,7 @@ async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
     clock.pass_by(days=10)
     decided = a(LiftDecided, about=event, due_on=DUE)
     async with harness.unit_of_work.begin() as tx:
-        await amendment.lift(harness.fulfilments, [decided], tx)
+        await fulfilling.begin(Operation.LIFT, harness.fulfilments, [decided], tx)
         await amendment.finish([done(event, Operation.LIFT)], tx)
     assert await rows(harness, "SELECT lifted_at FROM restriction") == [(clock.now(),)]
     actions = await harness.actions(event.request_id)

@@ -18,6 +18,7 @@ from shared.domain.topics import PARTITIONS, TOPIC_ACCESS, ServiceName, Topic
 from shared.messaging import admin
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import keyring
+from shared.storage.postgres import connected
 from shared.storage.vault import Vault
 from tests.fixtures.engine import Harness, OpenHarness
 
@@ -81,15 +82,12 @@ def machine(tmp_path: Path, database: str, broker: Kafka, keys: keyring.Keyring)
 
 async def tables(dsn: str) -> dict[str, int]:
     """How many rows each table has."""
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         names = await connection.fetch(
             "SELECT schemaname || '.' || tablename FROM pg_tables"
             " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
         )
         return {row[0]: await connection.fetchval(f"SELECT count(*) FROM {row[0]}") for row in names}
-    finally:
-        await connection.close()
 
 
 async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_with_the_rotated_keyring(
@@ -114,8 +112,7 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     assert said.splitlines()[-1] == "holds: erasure"
 
     assert await tables(database) == before
-    connection = await asyncpg.connect(database)
-    try:
+    async with connected(database) as connection:
         sealed = await connection.fetch("SELECT subject_ref, kek_id FROM vault.subject")
         assert {row[0]: row[1] for row in sealed} == {old: "k1", new: "k2"}
         assert await vault.subject_data(connection, [old, new]) == known
@@ -123,8 +120,6 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
             await connection.execute("DELETE FROM evidence.entry")
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("DELETE FROM evidence.entry WHERE seq = 20")
-    finally:
-        await connection.close()
     broken = machine.tries(AUDITED)
     assert broken.returncode == 1
     assert "does not hold: erasure, from entry 20 on" in broken.stdout

@@ -20,6 +20,7 @@ from deploy.local.platform import ExistingServers, Platform
 from deploy.local.postgres import Postgres
 from deploy.local.postgres_binaries import Binaries, packaged
 from deploy.local.process import Child, ChildFailedError
+from shared.storage.postgres import connected
 
 # Starts a process that starts another one in a session of its own, and tells both process ids.
 _FAMILY = """
@@ -62,11 +63,8 @@ def kafka(folder: Path) -> Iterator[Kafka]:
 
 
 async def _execute(dsn: str, statement: str) -> object:
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         return await connection.fetchval(statement)
-    finally:
-        await connection.close()
 
 
 async def _produce(bootstrap: str, topic: str, value: bytes) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import httpx
 import pytest
 from uuid_utils.compat import uuid7
@@ -30,6 +29,7 @@ from shared.messaging import outbox
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
+from shared.storage.postgres import connected
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
 from tests.fixtures.events import a
@@ -68,12 +68,9 @@ async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator
 
 async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
     ref, vault = uuid7(), Vault(keyring.load(tmp_path / "keyring.json"))
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
         await vault.insert_subjects(connection, [vault.new_subject(ref, said, clock.now())])
-    finally:
-        await connection.close()
     return ref
 
 
@@ -109,14 +106,11 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
 
     closed = a(RequestClosed, about=request, right=Right.ERASURE, subject=ref, outcome=Outcome.FULFILLED)
     await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
-    connection = await asyncpg.connect(database)
-    try:
+    async with connected(database) as connection:
         async with asyncio.timeout(20):
             while await connection.fetchval("SELECT shredded_at FROM vault.subject") is None:
                 pass
         actions = await connection.fetch("SELECT action FROM evidence.entry ORDER BY seq")
-    finally:
-        await connection.close()
     assert [row[0] for row in actions] == ["fulfilment.opened", "task.concluded", "key.shredded"]
     assert "Lovelace" not in erasure.child.log.read_text()
     assert "example.org" not in erasure.child.log.read_text()
