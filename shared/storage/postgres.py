@@ -70,22 +70,30 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
-    """Opens a pool whose connections see the service's own schema by default."""
-    return await asyncpg.create_pool(
-        settings.dsn,
-        min_size=1,
-        max_size=settings.pool_size,
-        command_timeout=60,
-        init=_speak_json,
-        server_settings={
-            "search_path": service.value,
-            "application_name": f"dsr-{service}",
-            "jit": "off",
-            # a plan made while a table was empty must not live on when it is full
-            "plan_cache_mode": "force_custom_plan",
-            "enable_seqscan": "off",
-        },
-    )
+    """Opens a pool whose connections see the service's own schema by default.
+
+    Raises:
+        Misconfigured: no database answers there, or it does not let us in.
+    """
+    try:
+        return await asyncpg.create_pool(
+            settings.dsn,
+            min_size=1,
+            max_size=settings.pool_size,
+            command_timeout=60,
+            init=_speak_json,
+            server_settings={
+                "search_path": service.value,
+                "application_name": f"dsr-{service}",
+                "jit": "off",
+                # a plan made while a table was empty must not live on when it is full
+                "plan_cache_mode": "force_custom_plan",
+                "enable_seqscan": "off",
+            },
+        )
+    except (*AWAY, asyncpg.PostgresError) as error:
+        fault = type(error).__name__
+        raise Misconfigured(f"no database for us at DSR_POSTGRES_DSN ({fault}): start it, or correct it") from error
 
 
 async def reachable(pool: asyncpg.Pool) -> bool:

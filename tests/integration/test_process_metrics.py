@@ -26,8 +26,8 @@ told = partial(fixtures.told, service="erasure")
 
 async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
-    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await machine.look()
+    metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
+    await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (0, 0)
 
     subject = await harness.subject()
@@ -35,11 +35,11 @@ async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness
         async with harness.unit_of_work.begin() as tx:
             tx.publish(a(RequestWithdrawn, about=subject, right=Right.ERASURE, subject=subject))
         clock.pass_by(seconds=20)
-    await machine.look()
+    await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (3, 60)
 
     await harness.pool.execute("DELETE FROM outbox")
-    await machine.look()
+    await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (0, 0)
 
 
@@ -63,8 +63,8 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
     await harness.open(*new_fulfilments)
     oldest = min([row[0] for row in await harness.pool.fetch("SELECT task_id FROM task")])
     clock.at = tasks.opened_at(oldest) + timedelta(hours=5)
-    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await machine.look()
+    metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
+    await metrics.look()
     assert told("dsr_tasks_ready", **STEP) == 4
     assert told("dsr_tasks_ready_oldest_seconds", **STEP) == 5 * 3600
 
@@ -72,7 +72,7 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
     await harness.worker("crm", batch=1).work()
     crm.answers.clear()
     await harness.worker("crm").work()
-    await machine.look()
+    await metrics.look()
     assert told("dsr_tasks_ready", **STEP) == 0
     assert told("dsr_tasks_ready_oldest_seconds", **STEP) == 0
     assert told("dsr_tasks_failed", **STEP) == 1
@@ -122,8 +122,8 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(await harness.subject(), "request.closed", {})
     checked = fixtures.Count("dsr_evidence_checked_total", service="erasure")
-    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await machine.look()
+    metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
+    await metrics.look()
     assert checked.added == 1
     assert told("dsr_pool_limit") == harness.pool.get_max_size()
     assert told("dsr_pool_connections", state="busy") == 0
@@ -131,7 +131,7 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
     async with harness.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute("UPDATE evidence.entry SET actor = 'person:other'")
-    await machine.look()
+    await metrics.look()
     assert told("dsr_evidence_broken") == 1
 
 

@@ -33,7 +33,7 @@ from shared.storage.postgres import connected
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
 from tests.fixtures.events import a
-from tests.fixtures.process import running
+from tests.fixtures.process import environment, running
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -143,21 +143,15 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
     [
         ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT: Input should be a valid integer"),
         ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "no keyring at /nowhere/keyring.json: make one with"),
+        ({"DSR_POSTGRES_DSN": "postgresql://127.0.0.1:1/dsr"}, "no database for us at DSR_POSTGRES_DSN (Connection"),
+        ({"DSR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no broker at 127.0.0.1:1"),
         ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
     ],
 )
 async def test_what_it_cannot_start_with_is_said_in_one_line(
     database: str, broker: Kafka, tmp_path: Path, change: dict[str, str], said: str
 ) -> None:
-    keyring.create(tmp_path / "keyring.json")
-    settings = {
-        "DSR_POSTGRES_DSN": database,
-        "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
-        "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
-        "DSR_WORK_DOWNSTREAMS": str(tmp_path / "downstreams.toml"),
-        "DSR_HTTP_PORT": "1",
-        **change,
-    }
+    settings = environment(database, broker.bootstrap, tmp_path, 1) | change
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services", "run", "erasure"),
         cwd=ROOT,
