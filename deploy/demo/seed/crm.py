@@ -8,7 +8,8 @@ from deploy.demo.company import Company, Customer
 from deploy.demo.seed import kept, rows
 from deploy.local.progress import Progress, Step
 from deploy.local.tryton import Tryton
-from shared.downstreams.tryton.rpc import TrytonRpc, together
+from shared.downstreams.http_client import together
+from shared.downstreams.tryton.rpc import TrytonRpc
 
 _BATCH: Final = 200
 

@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from shared.domain.errors import ResidueFound
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.tracker import Item, Tracker, batches, unlike
 
 ERASED = "[erased]"
+# In the order in which the subject reads it.
 CATEGORIES = {"user": "account", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
 _BLANK: Mapping[str, Mapping[str, str]] = {
     "issue": {"title": ERASED},
@@ -20,21 +20,16 @@ _BLANK: Mapping[str, Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an erasure has to do: the records by class (``user`` among them), and how much was found before it began."""
+class Plan(BaseModel):
+    """What an erasure has to do: the records by class (``user`` among them), and how much was found before it began.
 
-    records: Records
-    found: Mapping[str, int]
+    It is a task's progress: ids and counts, and none where there was no earlier attempt.
+    """
 
-    @classmethod
-    def noted(cls, progress: Mapping[str, JsonValue]) -> "Plan":
-        """What an earlier attempt noted; nothing, if there was none."""
-        records, found = progress.get("records"), progress.get("found")
-        if not isinstance(records, dict) or not isinstance(found, dict):
-            return cls({}, {})
-        ids = {key: [str(one) for one in value] for key, value in records.items() if isinstance(value, list)}
-        return cls(ids, {key: value for key, value in found.items() if isinstance(value, int)})
+    model_config = ConfigDict(frozen=True)
+
+    records: Records = {}
+    found: Mapping[str, int] = {}
 
     def lacking(self, records: Records) -> Records:
         """Those of the records that are not in the plan yet."""
@@ -51,11 +46,7 @@ class Plan:
         counts.update({"history": rows} if rows else {})
         classes = {*self.records, *new}
         merged = {key: sorted({*self.records.get(key, ()), *new.get(key, ())}, key=int) for key in sorted(classes)}
-        return Plan({key: ids for key, ids in merged.items() if ids}, dict(counts))
-
-    def progress(self) -> Mapping[str, JsonValue]:
-        """The plan as progress of a task: ids and counts."""
-        return {"records": {key: list(ids) for key, ids in self.records.items()}, "found": dict(self.found)}
+        return Plan(records={key: ids for key, ids in merged.items() if ids}, found=dict(counts))
 
 
 def blank(classname: str, identity: str) -> Mapping[str, str]:
@@ -73,18 +64,13 @@ def blank(classname: str, identity: str) -> Mapping[str, str]:
 
 async def history(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, Mapping[str, int]] | None:
     """Rows of the history of records, by class and id; ``None`` where the tracker cannot tell."""
-    answer: Mapping[str, Mapping[str, int]] | None = await tracker.privacy("history", {"records": together(plans)})
+    answer: Mapping[str, Mapping[str, int]] | None = await tracker.privacy("history", {"records": all_of(plans)})
     return answer
-
-
-async def forget(tracker: Tracker, plans: Iterable[Records]) -> bool:
-    """Remove the history of records; false where the tracker has no route for it."""
-    return await tracker.privacy("forget", {"records": together(plans)}) is not None
 
 
 async def left(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, frozenset[str]]:
     """The records, by class, that do not have their erased values when they are read again."""
-    records = together(plans)
+    records = all_of(plans)
     says = await _values(tracker, records)
     return {
         classname: frozenset(
@@ -134,7 +120,7 @@ def residue(
     return ResidueFound(f"the history of the tracker still has {lines} rows of these records") if lines else None
 
 
-def together(plans: Iterable[Records]) -> dict[str, Sequence[str]]:
+def all_of(plans: Iterable[Records]) -> dict[str, Sequence[str]]:
     """All records of several plans."""
     ids: dict[str, set[str]] = {}
     for records in plans:

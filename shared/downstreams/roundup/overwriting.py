@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shared.domain.errors import Refused, Unavailable
+from shared.downstreams.http_client import failures_of, together
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import blank
 from shared.downstreams.roundup.tracker import Failure, Item, Tracker, batches
@@ -46,7 +47,7 @@ async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[
         for batch in batches(overwrites):
             failed = await _together(tracker, batch)
             if failed is None:
-                return await tracker.failures({task: _by_rest(tracker, records) for task, records in plans.items()})
+                return await failures_of({task: _by_rest(tracker, records) for task, records in plans.items()})
             failures |= failed
     return failures
 
@@ -72,10 +73,12 @@ def _told(reasons: Counter[str]) -> str:
 
 
 async def _by_rest(tracker: Tracker, records: Records) -> None:
-    await tracker.all(
-        tracker.change(classname, one, blank(classname, one))
-        for classname in _HANGING
-        for one in records.get(classname, ())
+    await together(
+        *(
+            tracker.change(classname, one, blank(classname, one))
+            for classname in _HANGING
+            for one in records.get(classname, ())
+        )
     )
     for person in records.get("user", ()):
         password = {"password": secrets.token_urlsafe(32)}

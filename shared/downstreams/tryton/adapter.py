@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 
-from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
 from shared.downstreams.http_client import connect
@@ -30,8 +29,6 @@ class TrytonAdapter:
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        if settings.password_env not in environment:
-            raise Misconfigured(f"{system}: set {settings.password_env} to the password of {settings.login}")
         self._client = connect(
             base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
         )

@@ -6,47 +6,36 @@ was found is noted before the first, so an interrupted task ends with the receip
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self, cast
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.http_client import together
 from shared.downstreams.tryton.party import Party, counts
-from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc, together
+from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc
 from shared.downstreams.tryton.search import CONTACT, IDENTIFIER, PARTY, load
 from shared.downstreams.tryton.subjects import Hits, Subjects
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a task will erase.
+class Plan(BaseModel):
+    """What a task will erase, by row ids and counts: its progress, so nothing personal.
 
     ``active``: those to make active again if Tryton refuses. ``others``: parties that share an address or number and
     are not the subject, so that they are not taken for a residue later. ``found``: rows by category.
     """
 
-    parties: tuple[int, ...] = ()
-    active: tuple[int, ...] = ()
-    others: tuple[int, ...] = ()
-    found: Mapping[str, int] = field(default_factory=dict)
+    model_config = ConfigDict(frozen=True)
+
+    parties: tuple[int, ...]
+    active: tuple[int, ...]
+    others: tuple[int, ...]
+    found: Mapping[str, int]
 
     def __bool__(self) -> bool:
         return bool(self.parties)
-
-    @classmethod
-    def noted(cls, progress: Mapping[str, JsonValue]) -> Self:
-        """What an earlier attempt noted."""
-        noted = cast("dict[str, Any]", progress)
-        return cls(tuple(noted["parties"]), tuple(noted["active"]), tuple(noted["others"]), noted["found"])
-
-    def progress(self) -> dict[str, JsonValue]:
-        """Row ids and counts: nothing personal."""
-        ids = {"parties": self.parties, "active": self.active, "others": self.others}
-        return {**{name: list(rows) for name, rows in ids.items()}, "found": dict(self.found)}
 
 
 async def erase(
@@ -72,12 +61,12 @@ async def erase(
 
 async def _plans(subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> Mapping[UUID, Plan | Refused]:
     """What an earlier attempt noted; for other tasks the parties found now, noted before anything is touched."""
-    noted = {task.task_id: Plan.noted(task.progress) for task in tasks if "parties" in task.progress}
+    noted = {task.task_id: Plan.model_validate(task.progress) for task in tasks if "parties" in task.progress}
     new = [task for task in tasks if task.task_id not in noted]
     hits = await subjects.hits(new)
     fresh = {task.task_id: _plan(subjects, hits, task) for task in new}
-    if begun := {task_id: plan.progress() for task_id, plan in fresh.items() if isinstance(plan, Plan) and plan}:
-        await save_progress(begun)
+    if begun := of_whom_found(fresh):
+        await save_progress({task_id: plan.model_dump(mode="json") for task_id, plan in begun.items()})
     return {**noted, **fresh}
 
 
@@ -111,8 +100,7 @@ async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: i
         for model in (CONTACT, IDENTIFIER):
             rows = await rpc.search_in(model, "party", parties, ("id",))
             await rpc.delete(model, [row["id"] for row in rows])
-        codes = [part for party in parties for part in ([party], {"code": _no_code(party)})]
-        await rpc.call(f"model.{PARTY}.write", *codes)
+        await rpc.write_each(PARTY, {party: {"code": _no_code(party)} for party in parties})
 
     there = await rpc.search_in(PARTY, "id", ids, ("active",))
     refused = await _whoever(deactivate, [row["id"] for row in there if row["active"]])

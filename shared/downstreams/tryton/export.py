@@ -30,7 +30,7 @@ def records(party: Party, source: str) -> Iterator[Record]:
                 field: text for field, text in address.lines.items() if field not in _PARTS_OF_STREET
             }
             yield Record("address", source, {field: text for field, text in named.items() if text})
-    for _, kind, code in party.identifiers:
+    for kind, code in party.identifiers:
         yield Record("identifier", source, {"kind": kind, "code": code})
 
 

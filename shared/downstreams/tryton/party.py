@@ -48,7 +48,6 @@ class Address:
     id: int
     active: bool
     street: str
-    country: str
     lines: Mapping[str, str]
 
 
@@ -68,7 +67,7 @@ class Party:
     replaced_by: int | None = None
     contacts: tuple[Contact, ...] = ()
     addresses: tuple[Address, ...] = ()
-    identifiers: tuple[tuple[int, str, str], ...] = ()
+    identifiers: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Rows that hold something about the person, by category."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.contract import Task
+from shared.downstreams.contract import Task, of_whom_found
 from shared.downstreams.tryton.party import Party
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import TrytonRpc
@@ -82,7 +82,7 @@ class Subjects:
 
 def party_ids(found: Mapping[UUID, tuple[Party, ...] | Refused]) -> list[int]:
     """The parties of all tasks for which something may be done, each once."""
-    return sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
+    return sorted({party.id for parties in of_whom_found(found).values() for party in parties})
 
 
 _SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID}
