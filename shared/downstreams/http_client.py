@@ -78,16 +78,14 @@ async def together(*calls: Awaitable[Done]) -> list[Done]:
 
 async def failures_of(calls: Mapping[UUID, Awaitable[None]]) -> dict[UUID, Unavailable | Refused]:
     """Makes one call for each task, side by side; returns why which of them failed."""
-
-    async def one(call: Awaitable[None]) -> Unavailable | Refused | None:
-        try:
-            await call
-        except (Unavailable, Refused) as failure:
-            return failure
-        return None
-
-    ended = zip(calls, await together(*map(one, calls.values())), strict=True)
-    return {task_id: failure for task_id, failure in ended if failure is not None}
+    failed: dict[UUID, Unavailable | Refused] = {}
+    ended = await asyncio.gather(*calls.values(), return_exceptions=True)
+    for task_id, failure in zip(calls, ended, strict=True):
+        if isinstance(failure, Unavailable | Refused):
+            failed[task_id] = failure
+        elif failure is not None:
+            raise failure
+    return failed
 
 
 async def _continue_trace(request: httpx.Request) -> None:
