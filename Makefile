@@ -79,10 +79,6 @@ bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/
 docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the code
 	$(python) -m docs.generate
 
-.PHONY: dashboards
-dashboards: .venv/.stamp ## Write the Grafana dashboards into deploy/k8s/components/observability/dashboards from the code
-	$(python) -m deploy.grafana
-
 .PHONY: k8s
 k8s: .venv/.stamp ## Write what of deploy/k8s comes from the code, render all overlays into .local/k8s and check them
 	@$(python) -m deploy.k8s.generate

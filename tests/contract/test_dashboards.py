@@ -1,29 +1,77 @@
-"""Dashboards, rules, runbook and code name the same metrics, and the committed dashboards are what the code says."""
+"""Dashboards, rules, runbook and code name the same metrics, and Grafana can take the dashboards as they are."""
 
+import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from prometheus_client import REGISTRY
 
-from deploy.grafana import __main__ as grafana
 from deploy.local.paths import ROOT
 from shared.runtime.metrics import PEOPLE
-from tests.fixtures.observation import GRAFANA, METRICS, Asked, alert_tests, asked, names_in, rules
+from tests.fixtures.observation import (
+    DASHBOARDS,
+    GRAFANA,
+    METRICS,
+    PanelQuery,
+    alert_tests,
+    names_in,
+    panel_queries,
+    rules,
+)
 
+FILES = sorted(DASHBOARDS.glob("*.json"))
 RECORDED = {rule["record"] for rule in rules() if "record" in rule}
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
-def test_the_committed_dashboards_are_what_the_code_says() -> None:
-    for name in grafana.DASHBOARDS:
-        committed = (grafana.FOLDER / f"{name}.json").read_text()
-        assert committed == grafana.text(name), "the code has changed: run `make dashboards`"
-    assert {path.stem for path in grafana.FOLDER.glob("*.json")} == set(grafana.DASHBOARDS)
+def datasources(part: Any) -> Iterator[dict[str, str]]:
+    """Every data source that a part of a dashboard names."""
+    if isinstance(part, list):
+        for each in part:
+            yield from datasources(each)
+    elif isinstance(part, dict):
+        if "datasource" in part:
+            yield part["datasource"]
+        yield from datasources(list(part.values()))
 
 
-@pytest.mark.parametrize("query", list(asked()), ids=lambda each: f"{each.dashboard}: {each.panel}")
-def test_every_metric_of_a_dashboard_exists_in_code(query: Asked) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dashboard_is_in_the_form_in_which_a_change_is_a_small_difference(path: Path) -> None:
+    text = path.read_text()
+    form = json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+    assert text == form, f"run .venv/bin/python -m json.tool --indent 2 --sort-keys {path} {path}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dashboard_can_be_imported_and_edited_where_sources_have_other_names(path: Path) -> None:
+    board = json.loads(path.read_text())
+    assert board.keys() >= {"title", "uid"}
+    assert board["schemaVersion"] >= 36
+    assert board["editable"]
+    assert board.get("id") is None, "Grafana refuses a provisioned dashboard with a number of its own"
+    assert "__inputs" not in board, "exported for sharing externally: a file cannot answer what it asks for"
+    numbers = [panel["id"] for panel in board["panels"]]
+    assert len(set(numbers)) == len(numbers)
+    chosen = {f"${{{each['name']}}}": each for each in board["templating"]["list"] if each["type"] == "datasource"}
+    assert {(each["uid"], each["type"]) for each in datasources(board)} == {
+        (name, each["query"]) for name, each in chosen.items()
+    }
+    provisioned = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "dsr.yaml").read_text())["datasources"]
+    ours = {(source["type"], source["uid"], source["name"]) for source in provisioned}
+    assert {(each["query"], each["current"]["value"], each["current"]["text"]) for each in chosen.values()} <= ours
+
+
+def test_no_two_dashboards_have_the_same_address() -> None:
+    assert len({json.loads(path.read_text())["uid"] for path in FILES}) == len(FILES) >= 3
+
+
+@pytest.mark.parametrize("query", list(panel_queries()), ids=lambda each: f"{each.dashboard}: {each.panel}")
+def test_every_metric_of_a_dashboard_exists_in_code(query: PanelQuery) -> None:
     if query.source == "prometheus" and not query.query.startswith("sum(up"):
         assert names_in(query.query)
     assert names_in(query.query) <= METRICS | RECORDED
@@ -60,9 +108,3 @@ def test_every_alert_is_tested_firing_and_not_firing() -> None:
 def test_every_metric_is_explained_in_the_document() -> None:
     document = (ROOT / "docs" / "metrics.md").read_text()
     assert set(re.findall(r"`(dsr_[a-z0-9_]+)`", document)) == METRICS
-
-
-def test_grafana_is_told_of_every_source_that_a_dashboard_asks() -> None:
-    provisioned = (GRAFANA / "provisioning" / "datasources" / "dsr.yaml").read_text()
-    for source in {query.source for query in asked()}:
-        assert f"uid: dsr-{source}" in provisioned

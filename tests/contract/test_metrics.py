@@ -66,7 +66,8 @@ def test_every_metric_is_asserted_with_its_value_by_a_test_of_its_source(metric:
 
 def test_a_metric_without_a_source_would_be_found() -> None:
     module = ast.parse(
-        "from shared.runtime import metrics\nfrom shared.runtime.metrics import A, B\nA.labels('x')\nmetrics.C.set(1)\nf(metrics.D)"
+        "from shared.runtime import metrics\nfrom shared.runtime.metrics import A, B\n"
+        "A.labels('x')\nmetrics.C.set(1)\nf(metrics.D)"
     )
     assert set(used(module)) >= {"A", "C", "D"}
     assert "B" not in set(used(module))

@@ -13,7 +13,7 @@ import pytest
 
 from shared.domain.clock import SystemClock
 from tests.fixtures.live import Live
-from tests.fixtures.observation import Asked, asked
+from tests.fixtures.observation import PanelQuery, panel_queries
 from tests.fixtures.prometheus import Prometheus, QueryError
 from tests.fixtures.trouble import in_trouble, seen
 
@@ -26,7 +26,7 @@ ASKED: tuple[tuple[str, dict[str, object]], ...] = (
     ("objection", {"scope": "direct_marketing"}),
 )
 WINDOW = "30s"
-QUERIES = [each for each in asked() if each.source == "prometheus"]
+QUERIES = [each for each in panel_queries() if each.source == "prometheus"]
 RIGHTLY_ZERO = {
     "Deferred erasures": "no store here has to keep anything; tests/integration/test_deferrals.py lets one keep some",
     "Evidence broken": "nobody has changed the evidence; tests/integration/test_machine.py does",
@@ -96,7 +96,7 @@ async def test_every_panel_has_an_answer_under_load_and_shows_more_than_zero(
     assert not zero
 
 
-def values(prometheus: Prometheus, each: Asked) -> list[float]:
+def values(prometheus: Prometheus, each: PanelQuery) -> list[float]:
     """The numbers that the query gives over the last minutes; an error of the query is raised."""
     series = prometheus.query_range(each.query.replace("$__rate_interval", WINDOW), seconds=120)
     numbers = (float(value) for one in series for _, value in one["values"])

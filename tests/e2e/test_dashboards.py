@@ -12,7 +12,7 @@ import httpx
 from deploy.local import postgres_databases as databases
 from shared.domain.topics import ServiceName
 from tests.fixtures.live import Live, eventually
-from tests.fixtures.observation import DASHBOARDS, asked
+from tests.fixtures.observation import DASHBOARDS, panel_queries
 
 LABELS = {
     *("service", "topic", "type", "result", "system", "operation", "le", "kind", "state"),
@@ -27,7 +27,7 @@ PEOPLE = ("dsr_request", "dsr_processor")
 
 async def test_the_timeline_of_one_request_is_read_out_of_the_evidence(live: Live) -> None:
     request_id = (await live.closed(live.somebody().submission("access")))["request_id"]
-    queries = [each for each in asked() if each.source == "postgres"]
+    queries = [each for each in panel_queries() if each.source == "postgres"]
     assert queries
     for each in queries:
         assert await found(live.dsn, each.query, request_id), each.panel
@@ -44,6 +44,7 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
         await client.follow(request_id, "closed")
         ((known,),) = await found(live.dsn, trace_query, request_id)
         filled = {"request_id": request_id, "trace_id": known, "intake": live.services.url, "tracing": "http://tracing"}
+        filled["traces"] = "a-tempo"
         links = {link["title"]: Template(link["url"]).substitute(filled) for link in page["links"]}
         ours = [await officer.get(url) for url in links.values() if url.startswith(live.services.url)]
 
@@ -52,6 +53,7 @@ async def test_the_links_of_one_request_lead_to_its_timeline_its_certificate_and
     assert links["Trace (tracing UI)"] == f"http://tracing/trace/{trace_id}"
     panes = json.loads(parse_qs(urlsplit(links["Trace (Tempo)"]).query)["panes"][0])
     assert panes["dsr"]["queries"][0]["query"] == trace_id
+    assert panes["dsr"]["datasource"] == "a-tempo"
     boards = {f"/d/{json.loads(path.read_text())['uid']}" for path in DASHBOARDS.glob("*.json")}
     assert {url for url in links.values() if url.startswith("/d/")} <= boards
 

@@ -10,7 +10,7 @@ import pytest
 from shared.domain.topics import ServiceName
 from shared.storage import grants
 from shared.storage.postgres import migrate, wait_until_migrated
-from tests.fixtures.observation import asked
+from tests.fixtures.observation import panel_queries
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_the_scaler_counts_tasks_and_sees_nothing_of_whom_they_are_about(e
 
 async def test_the_dashboards_read_what_their_panels_ask_and_nothing_else(empty_database: str, roles: str) -> None:
     connection = await asyncpg.connect(as_role(empty_database, grants.DASHBOARDS, roles))
-    panels = [each for each in asked() if each.source == "postgres"]
+    panels = [each for each in panel_queries() if each.source == "postgres"]
     assert panels
     for panel in panels:
         await connection.fetch(panel.query.replace("${request_id:sqlstring}", "'0198c5a2-0000-7000-8000-000000000000'"))

@@ -151,12 +151,6 @@ async def test_a_store_that_is_away_is_tried_again_later(customer_store: Custome
             await away.one(ERASE, EMAIL)
 
 
-async def test_a_store_without_its_connection_string_says_which_variable_to_set(customer_store: CustomerStore) -> None:
-    with pytest.raises(Misconfigured, match="DSR_STORE_DSN"):
-        async with engine("", customer_store.dataset, {}):
-            pytest.fail("it opened")
-
-
 async def test_an_identity_that_is_an_attack_is_a_value_like_any_other(
     customer_store: CustomerStore, customers: SqlEngine
 ) -> None:

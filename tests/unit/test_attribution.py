@@ -47,6 +47,6 @@ def test_rows_count_for_the_holder_of_their_time(
         [SearchKey(IdentityType.PHONE, NUMBER, day("11-01"))] if held_twice else []
     )  # in which order makes no difference
     asked = wanted([[until, *later], [*later, since]], TABLE)
-    statements = Statements("public", "call", TABLE, Relation("r", {}, frozenset()))
+    statements = Statements("public", "call", TABLE, Relation({}, ()))
     found = attribute([(NUMBER, 7, day(first), day(last))], statements, asked)  # type: ignore[list-item]
     assert (found.rows, found.strays, found.mixed) == (rows, strays, mixed)

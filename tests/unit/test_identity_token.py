@@ -1,13 +1,11 @@
 """A token opens the identities of one subject to one system for one task, until it expires."""
 
-import hmac
-import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,76 +21,46 @@ from shared.downstreams.bus.identity_token import (
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 KEY, OTHER = b"k" * 32, b"x" * 32
 TOKEN = IdentityToken(UUID(int=1), "billing", UUID(int=2), NOON + timedelta(hours=72))
-SAID = {"task": str(UUID(int=1)), "system": "billing", "subject": str(UUID(int=2)), "exp": 1772712000}
 
 
-def encrypted(key: bytes) -> str:
-    return issue(TOKEN, key, NOON)
-
-
-def signed(key: bytes, said: dict[str, object] | None = None, signature: bytes | None = None) -> str:
-    """A token as the version before issued it."""
-    payload = urlsafe_b64encode(json.dumps(said or SAID).encode()).rstrip(b"=").decode()
-    proof = signature or hmac.digest(key, f"v1.{payload}".encode(), "sha256")
-    return f"v1.{payload}.{urlsafe_b64encode(proof).rstrip(b'=').decode()}"
-
-
-both = pytest.mark.parametrize("made", [encrypted, signed])
-
-
-@both
-def test_a_token_is_read_as_it_was_made_until_the_second_of_its_expiry(made: Callable[[bytes], str]) -> None:
-    token = made(KEY)
+def test_a_token_is_read_as_it_was_made_until_the_second_of_its_expiry() -> None:
+    token = issue(TOKEN, KEY, NOON)
     assert verify(token, KEY, NOON) == TOKEN
     assert verify(token, KEY, TOKEN.expires_at - timedelta(seconds=1)) == TOKEN
     with pytest.raises(TokenExpired, match=r"expired at 2026-03-05T12:00:00\+00:00"):
         verify(token, KEY, TOKEN.expires_at)
 
 
-@both
 @pytest.mark.parametrize("now", [NOON, NOON + timedelta(days=30)])
-def test_a_token_of_another_key_is_forged_and_nothing_more_also_when_it_expired(
-    made: Callable[[bytes], str], now: datetime
-) -> None:
+def test_a_token_of_another_key_is_forged_and_nothing_more_also_when_it_expired(now: datetime) -> None:
     with pytest.raises(TokenForged):
-        verify(made(OTHER), KEY, now)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("system", "crm"), ("subject", str(UUID(int=3))), ("task", str(UUID(int=4))), ("exp", 2**40)]
-)
-def test_a_signed_token_that_was_made_to_say_more_is_forged(field: str, value: object) -> None:
-    proof = urlsafe_b64decode(signed(KEY).rpartition(".")[2] + "=")
-    with pytest.raises(TokenForged):
-        verify(signed(KEY, {**SAID, field: value}, proof), KEY, NOON)
+        verify(issue(TOKEN, OTHER, NOON), KEY, now)
 
 
 @given(st.integers(0, 200), st.integers(1, 255))
-def test_an_encrypted_token_that_was_changed_anywhere_is_refused(place: int, by: int) -> None:
-    raw = bytearray(urlsafe_b64decode(encrypted(KEY)))
+def test_a_token_that_was_changed_anywhere_is_refused(place: int, by: int) -> None:
+    raw = bytearray(urlsafe_b64decode(issue(TOKEN, KEY, NOON)))
     raw[place % len(raw)] ^= by
     with pytest.raises((TokenForged, TokenMalformed)):
         verify(urlsafe_b64encode(raw).decode(), KEY, NOON)
 
 
-@pytest.mark.parametrize("token", ["", "v1", "v1.a", "v2.a.b", "v1.a.b.c", "v1.é.b", "v1..!", "v1.a." + "b" * 2000])
+@pytest.mark.parametrize(
+    "token",
+    ["", "é", "v1.a.b", "gAAAAA==", "b" * 2000, Fernet(urlsafe_b64encode(KEY)).encrypt(b"{}").decode()],
+    ids=["empty", "not ASCII", "another form", "too short", "too long", "ours without its fields"],
+)
 def test_what_is_no_token_is_malformed(token: str) -> None:
     with pytest.raises(TokenMalformed):
         verify(token, KEY, NOON)
 
 
 def test_a_token_says_nothing_to_whoever_reads_it_on_the_bus() -> None:
-    raw = urlsafe_b64decode(encrypted(KEY))
-    assert not any(said.encode() in raw for said in ("billing", SAID["subject"], SAID["task"]) if isinstance(said, str))
+    raw = urlsafe_b64decode(issue(TOKEN, KEY, NOON))
+    assert not any(said.encode() in raw for said in (TOKEN.system, str(TOKEN.subject_ref), str(TOKEN.task_id)))
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_refused_by_name(text: str) -> None:
     with pytest.raises((TokenMalformed, TokenForged)):
         verify(text, KEY, NOON)
-
-
-@given(st.binary(min_size=32, max_size=32))
-def test_any_signed_token_of_the_right_form_is_refused_by_name(signature: bytes) -> None:
-    with pytest.raises(TokenForged):
-        verify(signed(KEY, signature=signature), KEY, NOON)

@@ -53,6 +53,12 @@ class Ask:
 
     operation: BusOperation
     command: UUID
+    asked_before: int
+
+    @property
+    def noted(self) -> dict[str, JsonValue]:
+        """How often it was sent, this time included."""
+        return {"asked": {"command": str(self.command), "times": self.asked_before + 1}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Failed:
     """The team's answer ends this round: a person's retry asks anew, and still knows how much there was at first."""
 
     failure: Refused
-    found: int
+    noted: dict[str, JsonValue]
 
 
 def next_step(task: Task) -> Ask | Receipt | NotSearched | Failed:
@@ -71,7 +77,7 @@ def next_step(task: Task) -> Ask | Receipt | NotSearched | Failed:
         return erased
     found = max(before, erased.found)
     if erased.outcome is ReplyOutcome.REFUSED:
-        return Failed(_refusal(task, erased), before)
+        return _failed(task, _refusal(task, erased), before)
     if erased.outcome is ReplyOutcome.NOT_SEARCHED:
         return NotSearched(task.task_id, Unsearched(str(erased.reason)))
     if erased.outcome is ReplyOutcome.NO_MATCH and not before:
@@ -82,10 +88,10 @@ def next_step(task: Task) -> Ask | Receipt | NotSearched | Failed:
 
 def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int) -> Receipt | Failed:
     if looked.outcome is ReplyOutcome.REFUSED:
-        return Failed(_refusal(task, looked), found)
+        return _failed(task, _refusal(task, looked), found)
     if looked.found > erased.remaining:
         left = f"{task.system} replied {erased.outcome}, and its own second look found {looked.found} rows"
-        return Failed(ResidueFound(f"{left} where {erased.remaining} may remain"), found)
+        return _failed(task, ResidueFound(f"{left} where {erased.remaining} may remain"), found)
     retained = erased.outcome is ReplyOutcome.RETAINED
     return Receipt(
         task.task_id,
@@ -105,7 +111,15 @@ def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask:
         reply = TaskReply.model_validate(stored, strict=False)
         if reply.command_id == command:
             return reply
-    return Ask(operation, command)
+    match task.progress.get("asked"):
+        case {"command": asked, "times": int(times)} if asked == str(command):
+            return Ask(operation, command, times)
+        case _:
+            return Ask(operation, command, 0)
+
+
+def _failed(task: Task, failure: Refused, found: int) -> Failed:
+    return Failed(failure, {"round": task.round + 1, "found": found})
 
 
 def _refusal(task: Task, reply: TaskReply) -> Refused:
@@ -132,41 +146,26 @@ class BusAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Take each task one step further by the replies that have come."""
-        steps = [next_step(task) for task in tasks]
-        notes: dict[UUID, dict[str, JsonValue]] = {}
-        for task, step in zip(tasks, steps, strict=True):
-            match step:
-                case Failed(found=found):
-                    notes[task.task_id] = {"round": task.round + 1, "found": found}
-                case Ask(command=command):
-                    notes[task.task_id] = {"asked": {"command": str(command), "times": _times_asked(task, command) + 1}}
-                case Receipt() | NotSearched():
-                    pass
-        if notes:
+        steps = [(task, next_step(task)) for task in tasks]
+        if notes := {task.task_id: step.noted for task, step in steps if isinstance(step, Ask | Failed)}:
             await save_progress(notes)
-        asks = [(task, step) for task, step in zip(tasks, steps, strict=True) if isinstance(step, Ask)]
-        away = await self._send(asks)
-        return [self._conclude(task, step, away) for task, step in zip(tasks, steps, strict=True)]
-
-    async def _send(self, asks: Sequence[tuple[Task, Ask]]) -> Unavailable | None:
-        if not asks:
-            return None
-        try:
-            await self._publish([self._message(task, ask) for task, ask in asks])
-        except DsrError as error:
-            return Unavailable(f"the bus did not take the tasks of {self._system}: {error.code}")
-        return None
-
-    def _conclude(self, task: Task, step: Ask | Receipt | NotSearched | Failed, away: Unavailable | None) -> Result:
-        match step:
-            case Receipt() | NotSearched():
-                return step
-            case Failed(failure=failure):
-                return failure
-            case Ask(command=command):
-                pause = self._settings.ask_again_s * 2 ** min(_times_asked(task, command), 32)
-                pending = Pending(task.task_id, timedelta(seconds=min(pause, self._settings.ask_again_max_s)))
-                return away or pending
+        away: Unavailable | None = None
+        if asks := [self._message(task, step) for task, step in steps if isinstance(step, Ask)]:
+            try:
+                await self._publish(asks)
+            except DsrError as error:
+                away = Unavailable(f"the bus did not take the tasks of {self._system}: {error.code}")
+        results: list[Result] = []
+        for task, step in steps:
+            match step:
+                case Receipt() | NotSearched():
+                    results.append(step)
+                case Failed(failure=failure):
+                    results.append(failure)
+                case Ask(asked_before=times):
+                    pause = min(self._settings.ask_again_s * 2 ** min(times, 32), self._settings.ask_again_max_s)
+                    results.append(away or Pending(task.task_id, timedelta(seconds=pause)))
+        return results
 
     def _message(self, task: Task, ask: Ask) -> Message:
         now = self._clock.now()
@@ -191,11 +190,3 @@ class BusAdapter:
         inject(headers)
         key = str(task.request_id).encode()
         return Message(tasks_topic(self._system), key, said.model_dump_json().encode(), headers)
-
-
-def _times_asked(task: Task, command: UUID) -> int:
-    match task.progress.get("asked"):
-        case {"command": asked, "times": int(times)} if asked == str(command):
-            return times
-        case _:
-            return 0

@@ -1,6 +1,7 @@
 """One OpenDSR processor over HTTPS: submit a request once, ask where it stands, fetch what it found."""
 
 from http import HTTPStatus
+from typing import TypeVar
 from uuid import UUID
 
 import httpx
@@ -16,6 +17,7 @@ from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, St
 _DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
 _Results = list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]
 _RESULTS: TypeAdapter[_Results] = TypeAdapter(_Results)
+AcceptedT = TypeVar("AcceptedT", bound=Accepted)
 
 
 class Processor:
@@ -40,18 +42,18 @@ class Processor:
         )
         self._base = httpx.URL(str(settings.url).rstrip("/") + "/")
         self._credentials = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._connection = connect(
+        connection = connect(
             timeout=settings.timeout_s,
             limits=httpx.Limits(max_connections=settings.parallel),
             headers={"Accept": "application/json"},
             transport=transport,
         )
         sign_in = f"check the token in {settings.token_env or 'token_env'}"
-        self._client = HttpClient(system, self._connection, sign_in=sign_in)
+        self._client = HttpClient(system, connection, sign_in=sign_in)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._connection.aclose()
+        await self._client.close()
 
     async def discover(self) -> None:
         """Refuse, before anybody's identity is sent, a processor that cannot do what we will ask of it."""
@@ -74,18 +76,14 @@ class Processor:
         answer = await self._call("POST", "requests", json=body)
         if answer.status_code in _DUPLICATE and await self.status(request_id) is not None:
             return
-        answer = self._signed(self._expect(answer, HTTPStatus.CREATED))
-        self._is_about(request_id, read(Accepted, answer.content, self._system).subject_request_id)
+        self._read(Accepted, self._expect(answer, HTTPStatus.CREATED), request_id)
 
     async def status(self, request_id: UUID) -> Status | None:
         """Where a request stands; ``None`` if the processor has never heard of it."""
         answer = await self._call("GET", f"requests/{request_id}")
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
-        answer = self._signed(self._expect(answer, HTTPStatus.OK))
-        status = read(Status, answer.content, self._system)
-        self._is_about(request_id, status.subject_request_id)
-        return status
+        return self._read(Status, self._expect(answer, HTTPStatus.OK), request_id)
 
     async def results(self, address: str) -> list[tuple[str, dict[str, JsonValue]]]:
         """What an access request found, as (category, data): a JSON list of objects, or such lists by category."""
@@ -114,11 +112,10 @@ class Processor:
     def _expect(self, answer: httpx.Response, expected: HTTPStatus) -> httpx.Response:
         return self._client.expect(answer, f"where {expected.value} was expected", {expected})
 
-    def _signed(self, answer: httpx.Response) -> httpx.Response:
+    def _read(self, model: type[AcceptedT], answer: httpx.Response, asked: UUID) -> AcceptedT:
         if self._certificate is not None:
             self._certificate.verify(answer.content, answer.headers, self._clock.now())
-        return answer
-
-    def _is_about(self, asked: UUID, answered: UUID) -> None:
-        if asked != answered:
+        said = read(model, answer.content, self._system)
+        if said.subject_request_id != asked:
             raise Refused(f"{self._system} answered about another request than the one it was asked about")
+        return said

@@ -46,10 +46,9 @@ class Accepted(_Answer):
     subject_request_id: UUID
 
 
-class Status(_Answer):
+class Status(Accepted):
     """Where a request stands and, once completed, how many results there were and where they can be fetched."""
 
-    subject_request_id: UUID
     request_status: RequestStatus
     results_count: int | None = None
     results_url: str | None = None

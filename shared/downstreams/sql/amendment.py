@@ -1,5 +1,7 @@
 """Change in place, reversibly: correct (Art. 16), restrict and lift (Art. 18), stop marketing (Art. 21)."""
 
+# ruff: noqa: S608 - every name is quoted, and every value a parameter
+
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -58,8 +60,7 @@ class Amendment:
             for change in task.changes:
                 for table, keys in self._keys(task):
                     for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
-                        current = {} if change.current is None else {column: change.current}
-                        update = table.update_one(keys, {column: change.asserted}, current)
+                        update = table.update_one(keys, column, change.asserted, change.current)
                         rows = [tuple(row) for row in await self._connection.fetch(*update)]
                         changed.append((table, column, change.asserted, rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
@@ -75,10 +76,9 @@ class Amendment:
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
     async def _differs(self, table: Statements, column: str, asserted: str, rows: Sequence[tuple[Any, ...]]) -> bool:
-        keys = table.table.primary_key
-        same = " AND ".join(f"{quoted(key)} = ${i + 2}" for i, key in enumerate(keys))
+        same = " AND ".join(f"{quoted(key)} = ${i + 2}" for i, key in enumerate(table.table.primary_key))
         type_ = table.relation.types[column]
-        query = f"SELECT {quoted(column)} IS DISTINCT FROM $1::text::{type_} FROM {table.source} WHERE {same}"  # noqa: S608 - every name is quoted
+        query = f"SELECT {quoted(column)} IS DISTINCT FROM $1::text::{type_} FROM {table.source} WHERE {same}"
         return any([await self._connection.fetchval(query, asserted, *row) is not False for row in rows])
 
     async def _restrict(self, task: Task) -> Result:
@@ -89,34 +89,33 @@ class Amendment:
         if not numbers:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
-        place = f"{quoted(self._settings.namespace)}.{quoted(side.table)}"
         await self._connection.executemany(
-            f"INSERT INTO {place} ({names}) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",  # noqa: S608 - every name is quoted
+            f"INSERT INTO {self._place(side)} ({names}) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
             [(task.request_id, *number) for number in numbers],
         )
-        placed = await self._connection.fetchval(
-            f"SELECT count(*) FROM {place} WHERE {quoted(side.request)} = $1 AND {quoted(side.number)} = ANY($2)",  # noqa: S608 - every name is quoted
-            task.request_id,
-            [number for number, _, _ in numbers],
-        )
-        if placed < len(numbers):
+        mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1 AND {quoted(side.number)} = ANY($2)"
+        values = [number for number, _, _ in numbers]
+        if await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id, values) < len(numbers):
             return ResidueFound(f"{self._system} took the restriction and does not hold it")
         return await self._side_amended(task, side)
+
+    async def _lift(self, task: Task) -> Result:
+        side = self._restriction
+        if side is None:
+            return await self._switch(task, "restriction", wanted=False)
+        mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1"
+        await self._connection.execute(f"DELETE {mine}", task.request_id)
+        if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
+            return ResidueFound(f"{self._system} still holds {left} restrictions of this request")
+        return await self._side_amended(task, side)
+
+    def _place(self, side: SideTable) -> str:
+        return f"{quoted(self._settings.namespace)}.{quoted(side.table)}"
 
     async def _side_amended(self, task: Task, side: SideTable) -> Receipt:
         """Counts the rows that the restriction is about: its own place in the side table is none of them."""
         rows = (await examination.count(self._session, [task], but=[side.table]))[task.task_id]
         return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
-
-    async def _lift(self, task: Task) -> Result:
-        if self._restriction is None:
-            return await self._switch(task, "restriction", wanted=False)
-        place = f"{quoted(self._settings.namespace)}.{quoted(self._restriction.table)}"
-        mine = f"FROM {place} WHERE {quoted(self._restriction.request)} = $1"
-        await self._connection.execute(f"DELETE {mine}", task.request_id)
-        if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
-            return ResidueFound(f"{self._system} still holds {left} restrictions of this request")
-        return await self._side_amended(task, self._restriction)
 
     async def _switch(self, task: Task, name: Literal["restriction", "marketing"], *, wanted: bool) -> Result:
         """Set a declared switch in every row of the subject, and look again at what the rows hold."""
@@ -124,7 +123,7 @@ class Amendment:
         switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
         async with self._connection.transaction():
             for table, keys, switch in switches:
-                update = table.update_one(keys, {switch.column: switch.value is wanted})
+                update = table.update_one(keys, switch.column, switch.value is wanted)
                 counts[table.table.category] += len(await self._connection.fetch(*update))
             if excess := self._settings.excess(rows=counts.total()):
                 raise excess

@@ -1,6 +1,6 @@
 """What the store's tables look like today, compared with what the dataset says of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from asyncpg.pool import PoolConnectionProxy
@@ -9,8 +9,8 @@ from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, TableMi
 from shared.downstreams.sql.dataset import Dataset, Table
 
 _COLUMNS = """
-SELECT c.relname AS table, c.relkind::text AS kind, a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type,
-       format_type(a.atttypid, NULL) AS bare, coalesce(l.collisdeterministic, true) AS deterministic
+SELECT c.relname AS table, a.attname AS column, format_type(a.atttypid, NULL) AS type,
+       c.relkind IN ('r', 'p') AND coalesce(l.collisdeterministic, true) AS exact
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -44,11 +44,10 @@ class DatasetOutdated(Misconfigured, Refused):
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A table as it is: its kind, and name and type of every column."""
+    """A table as it is: name and type of every column."""
 
-    kind: str
     types: Mapping[str, str]
-    loose: frozenset[str]
+    loose: Collection[str]
     """Columns where = finds more than the same bytes (citext, a collation that ignores case, a view)."""
 
     def is_text(self, column: str) -> bool:
@@ -59,21 +58,18 @@ async def describe(connection: PoolConnectionProxy, namespace: str, dataset: Dat
     """Every declared table; raises ``TableMissing``, and ``DatasetOutdated`` where a declared column is not there."""
     wanted = [*dataset.tables, *([dataset.restriction.table] if dataset.restriction else [])]
     types: dict[str, dict[str, str]] = {}
-    kinds: dict[str, str] = {}
-    loose: dict[str, set[str]] = {}
-    for row in await connection.fetch(_COLUMNS, namespace, wanted):
-        table, column = row["table"], row["column"]
-        kinds[table] = row["kind"]
-        types.setdefault(table, {})[column] = row["bare"]
-        if row["kind"] not in {"r", "p"} or not row["deterministic"] or row["bare"] not in _BYTEWISE:
-            loose.setdefault(table, set()).add(column)
+    loose: dict[str, set[str]] = {name: set() for name in wanted}
+    for table, column, type_, exact in await connection.fetch(_COLUMNS, namespace, wanted):
+        types.setdefault(table, {})[column] = type_
+        if not exact or type_ not in _BYTEWISE:
+            loose[table].add(column)
     for name in wanted:
         if name not in types:
             raise TableMissing(f"{dataset.name}: table {name} is declared and does not exist")
     for name, table in dataset.tables.items():
         if absent := table.columns.keys() - types[name].keys():
             raise DatasetOutdated(f"{dataset.name}: {name} has no column {min(absent)}; correct the dataset")
-    return {name: Relation(kinds[name], types[name], frozenset(loose.get(name, ()))) for name in wanted}
+    return {name: Relation(types[name], loose[name]) for name in wanted}
 
 
 def refuse_unmapped(table: Table, name: str, relation: Relation, *, reading: bool) -> None:

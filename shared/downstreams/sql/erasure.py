@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, assert_never
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
 
-from shared.domain.errors import BlastRadius, ForeignHit, ResidueFound, Unavailable
+from shared.domain.errors import ForeignHit, ResidueFound, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
@@ -32,36 +32,11 @@ _COLLIDED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.
 _COLLISIONS = 5
 
 
-class _Erased(NamedTuple):
-    """Rows of each task of the batch, by category, that were removed; nothing was committed where there are none."""
+class _RolledBack(Exception):
+    """A transaction was given up and has changed nothing; ``parts`` of its batch are to be tried again."""
 
-    found: Sequence[Counter[str]]
-
-
-class _Strays(NamedTuple):
-    """Tasks that need statements of their own: a number of theirs was somebody else's before or after."""
-
-    positions: frozenset[int]
-
-
-class _TooMany(NamedTuple):
-    """Tasks that would touch more rows than one request may."""
-
-    refusals: Mapping[int, BlastRadius]
-
-
-class _Collided(NamedTuple):
-    """Another transaction was in the way."""
-
-    error: asyncpg.PostgresError
-
-
-class _TimedOut(NamedTuple):
-    """The batch would hold its locks for longer than it may."""
-
-
-_Attempt = _Erased | _Strays | _TooMany | ForeignHit | _Collided | _TimedOut
-"""What a transaction came to; only ``_Erased`` has changed anything."""
+    def __init__(self, *parts: Sequence[Task]) -> None:
+        self.parts = parts
 
 
 class Erasure:
@@ -106,85 +81,60 @@ class Erasure:
 
     async def _remove(self, tasks: Sequence[Task]) -> None:
         """Remove what is there now, in transactions that hold their locks no longer than the time budget."""
+        blanks = any(table.table.erase == "blank" for table in self._session.tables)
+        # What is counted first and blanked then must be the same rows; a single DELETE counts by itself.
+        isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if blanks else "read_committed"
         queue: list[Sequence[Task]] = [tasks]
         limit, collisions = self._settings.lock_seconds, 0
         while queue:
             batch = queue.pop()
-            match await self._attempt(batch, limit):
-                case _Erased(found):
-                    limit = self._settings.lock_seconds
-                    for task, counts in zip(batch, found, strict=True):
-                        self._done[task.task_id] += counts
-                case _Strays(positions):
-                    alone = [[batch[position]] for position in sorted(positions)]
-                    rest = [task for position, task in enumerate(batch) if position not in positions]
-                    queue += [*alone, rest]
-                case _TooMany(refusals):
-                    self._results |= {batch[position].task_id: refusal for position, refusal in refusals.items()}
-                    queue.append(self._open(batch))
-                case ForeignHit() as foreign:
-                    self._results |= {task.task_id: foreign for task in batch}
-                case _Collided(error):
-                    collisions += 1
-                    if collisions > _COLLISIONS:
-                        raise error
-                    queue.append(batch)
-                case _TimedOut():
-                    half = len(batch) // 2
-                    parts = [batch[:half], batch[half:]] if half else await self._windows(batch[0])
-                    limit = self._settings.lock_seconds if parts else self._settings.timeout_seconds
-                    queue += parts or [batch]
-                case never:
-                    assert_never(never)
+            try:
+                async with self._connection.transaction(isolation=isolation):
+                    found = await self._erase(batch, limit)
+            except _RolledBack as attempt:
+                queue += attempt.parts
+                limit = self._settings.lock_seconds
+            except ForeignHit as foreign:
+                self._results |= {task.task_id: foreign for task in batch}
+            except _COLLIDED:
+                collisions += 1
+                if collisions > _COLLISIONS:
+                    raise
+                queue.append(batch)
+            except asyncpg.QueryCanceledError:
+                half = len(batch) // 2
+                parts = [batch[:half], batch[half:]] if half else await self._windows(batch[0])
+                limit = self._settings.lock_seconds if parts else self._settings.timeout_seconds
+                queue += parts or [batch]
+            else:
+                limit = self._settings.lock_seconds
+                for task, counts in zip(batch, found, strict=True):
+                    self._done[task.task_id] += counts
             queue = [part for part in queue if part and part[0].task_id not in self._results]
 
-    async def _attempt(self, batch: Sequence[Task], limit: float) -> _Attempt:
-        """One transaction over a batch; whatever it comes to but ``_Erased`` has left the store as it was."""
-        blanks = any(table.table.erase == "blank" for table in self._session.tables)
-        # What is counted first and blanked then must be the same rows; a single DELETE counts by itself.
-        transaction = self._connection.transaction(isolation="repeatable_read" if blanks else "read_committed")
-        await transaction.start()
-        try:
-            try:
-                attempt = await self._erase(batch, limit)
-            except BaseException:
-                if not self._connection.is_closed():
-                    await transaction.rollback()
-                raise
-            if isinstance(attempt, _Erased) and any(counts.total() for counts in attempt.found):
-                await transaction.commit()
-            else:
-                await transaction.rollback()
-        except _COLLIDED as error:
-            return _Collided(error)
-        except asyncpg.QueryCanceledError:
-            return _TimedOut()
-        except ForeignHit as foreign:
-            return foreign
-        return attempt
-
-    async def _erase(self, batch: Sequence[Task], limit: float) -> _Erased | _Strays | _TooMany:
+    async def _erase(self, batch: Sequence[Task], limit: float) -> Sequence[Counter[str]]:
+        """Removes a batch within a transaction; the rows of each task by category, once they are noted."""
         # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
         limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
         xid = await self._connection.fetchval(_BEGUN, *limits)
         found: list[Counter[str]] = [Counter() for _ in batch]
         for table in self._session.tables:
             rows = await (self._of_one if len(batch) == 1 else self._of_many)(table, batch)
-            if isinstance(rows, _Strays):
-                return rows
             for position, n in rows.items():
                 found[position][table.table.category] += n
-        excess = {i: self._settings.excess(rows=counts.total()) for i, counts in enumerate(found)}
-        if too_many := {i: refusal for i, refusal in excess.items() if refusal is not None}:
-            return _TooMany(too_many)
+        excess = ((task, self._settings.excess(rows=counts.total())) for task, counts in zip(batch, found, strict=True))
+        if too_many := {task.task_id: refusal for task, refusal in excess if refusal is not None}:
+            self._results |= too_many
+            raise _RolledBack(self._open(batch))
         notes = {
             task.task_id: progress.noted(self._done[task.task_id], counts, xid)
             for task, counts in zip(batch, found, strict=True)
             if counts.total()
         }
-        if notes:
-            await self._save_progress(notes)
-        return _Erased(found)
+        if not notes:
+            raise _RolledBack
+        await self._save_progress(notes)
+        return found
 
     async def _of_one(self, table: Statements, batch: Sequence[Task]) -> Mapping[int, int]:
         keys = table.keys(batch[0])
@@ -193,15 +143,16 @@ class Erasure:
         tags = [await self._connection.execute(*call) for call in table.erase_one(keys)]
         return {0: sum(map(_rows, tags))}
 
-    async def _of_many(self, table: Statements, batch: Sequence[Task]) -> Mapping[int, int] | _Strays:
+    async def _of_many(self, table: Statements, batch: Sequence[Task]) -> Mapping[int, int]:
         asked = table.wanted(batch)
         if not asked:
             return {}
         blanks = table.table.erase == "blank"
         groups = await self._connection.fetch(table.count if blanks else table.delete, *asked.arrays)
         whose = attribute(groups, table, asked)
-        if whose.strays:
-            return _Strays(frozenset(whose.strays))
+        if whose.strays:  # a number of theirs was somebody else's before or after: they need statements of their own
+            alone = [[batch[position]] for position in sorted(whose.strays)]
+            raise _RolledBack(*alone, [task for position, task in enumerate(batch) if position not in whose.strays])
         if blanks and whose.parties:
             tags = [await self._connection.execute(sql, *asked.arrays) for sql in table.blank]
             if sum(map(_rows, tags)) > whose.parties:

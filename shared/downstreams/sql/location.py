@@ -25,8 +25,7 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
     found: dict[UUID, int] = {}
     results: dict[UUID, Result] = {}
     for _ in session.tables:
-        searching = [task for task in known.values() if task.task_id not in results]
-        results |= await examination.refusals(session, searching, settings)
+        results = await examination.refusals(session, list(known.values()), settings) | results
         found = dict.fromkeys(known, 0)
         grown = False
         for table in leading:
@@ -41,8 +40,7 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
         if not grown:
             break
     else:
-        searching = [task for task in known.values() if task.task_id not in results]
-        results |= await examination.refusals(session, searching, settings)
+        results = await examination.refusals(session, list(known.values()), settings) | results
     elsewhere = await examination.count(session, list(known.values()), but=[table.name for table in leading])
     rows = {task_id: found.get(task_id, 0) + elsewhere[task_id] for task_id in known}
     return [results.get(task.task_id) or _receipt(task, known[task.task_id], rows[task.task_id]) for task in tasks]

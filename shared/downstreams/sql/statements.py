@@ -6,7 +6,7 @@ whole table once there are many. The values are joined only afterwards, to what 
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -223,19 +223,16 @@ class Statements:
         unlike = f"t.{quoted(column)} IS DISTINCT FROM {self._value(column, value, condition)}"
         return f"SELECT count(*) FROM {self.source} t WHERE ({rows}) AND {unlike}", *condition.arguments
 
-    def update_one(
-        self, keys: Sequence[SearchKey], changes: Mapping[str, Any], current: Mapping[str, Any] | None = None
-    ) -> Call:
-        """Set columns of one subject's rows, where they hold ``current`` if that is given; returns primary keys."""
+    def update_one(self, keys: Sequence[SearchKey], column: str, value: Any, current: str | None = None) -> Call:
+        """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys."""
         condition = Condition()
-        sets = ", ".join(f"{quoted(c)} = {self._value(c, v, condition)}" for c, v in changes.items())
-        held = "".join(
-            f" AND t.{quoted(c)} IS NOT DISTINCT FROM {self._value(c, v, condition)}"
-            for c, v in (current or {}).items()
-        )
+        change = f"{quoted(column)} = {self._value(column, value, condition)}"
+        held = ""
+        if current is not None:
+            held = f" AND t.{quoted(column)} IS NOT DISTINCT FROM {self._value(column, current, condition)}"
         keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
         rows = self.mine(keys, condition)
-        return f"UPDATE {self.source} t SET {sets} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
+        return f"UPDATE {self.source} t SET {change} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
 
     def _value(self, column: str, value: Any, condition: Condition) -> str:
         if isinstance(value, str):  # as text, so that PostgreSQL parses dates and numbers, and refuses what is neither
