@@ -27,8 +27,7 @@ async def fill(crm: Tryton, company: Company, progress: Progress) -> None:
 
 async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:
     """Create a party for each customer, with contact mechanisms, assignment periods and address."""
-    async with tryton.client() as client:
-        rpc = tryton.rpc(client)
+    async with tryton.rpc() as rpc:
         countries = await _countries(tryton, rpc, {customer.country for customer in customers})
 
         async def create(batch: Sequence[Customer]) -> None:
@@ -43,8 +42,7 @@ async def _countries(tryton: Tryton, rpc: TrytonRpc, codes: set[str]) -> dict[st
     """The rows of the countries; only the administrator may add those that are missing."""
     known = {row["code"]: row["id"] for row in await rpc.search_in("country.country", "code", codes, ("code",))}
     if missing := sorted(codes - known.keys()):
-        async with tryton.client() as client:
-            admin = tryton.rpc(client, admin=True)
+        async with tryton.rpc("admin") as admin:
             ids = await admin.call("model.country.country.create", [{"name": code, "code": code} for code in missing])
         known |= dict(zip(missing, ids, strict=True))
     return known

@@ -1,6 +1,8 @@
 """The local CRM: Tryton behind gunicorn on 127.0.0.1."""
 
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -49,14 +51,12 @@ class Tryton(Server):
         """Where it listens; the database's name comes after it."""
         return f"http://{HOST}:{self._port}"
 
-    def client(self) -> httpx.AsyncClient:
-        """A connection to it, for ``rpc``."""
-        return httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False)
-
-    def rpc(self, client: httpx.AsyncClient, *, admin: bool = False) -> TrytonRpc:
-        """Its API as the privacy team, or as the administrator."""
-        login, password = ("admin", self._admin_password) if admin else (self.login, self.password)
-        return TrytonRpc(client, self.database, login, password, _WORKERS * _THREADS)
+    @asynccontextmanager
+    async def rpc(self, login: str = login) -> AsyncIterator[TrytonRpc]:
+        """Its API as one of its users; ``admin`` is the administrator."""
+        passwords = {self.login: self.password, self.agent: self.agent_password, "admin": self._admin_password}
+        async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as client:
+            yield TrytonRpc(client, self.database, login, passwords[login], _WORKERS * _THREADS)
 
     def prepare(self) -> Child:
         """Install Tryton and lay a fresh database."""
@@ -82,8 +82,7 @@ class Tryton(Server):
         wait_for(self._add_people())
 
     async def _add_people(self) -> None:
-        async with self.client() as client:
-            rpc = self.rpc(client, admin=True)
+        async with self.rpc("admin") as rpc:
             groups = {row["name"]: row["id"] for row in await rpc.search("res.group", [], ("name",))}
             team = [["add", [groups["Privacy"], groups["Party Administration"]]]]
             privacy = {"name": "Privacy", "login": self.login, "password": self.password, "groups": team}

@@ -68,10 +68,8 @@ class RoundupAdapter:
 
         def decide(task: Task, found: Found) -> Receipt:
             known = {(identity.type, identity.value) for identity in task.identities}
-            held = dict.fromkeys(
-                identity for person in found.people for identity in identities_of(person, self._system)
-            )
-            new = tuple(identity for identity in held if (identity.type, identity.value) not in known)
+            held = (identity for person in found.people for identity in identities_of(person, self._system))
+            new = tuple(dict.fromkeys(each for each in held if (each.type, each.value) not in known))
             n = len(found.people)
             return Receipt(task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new)
 
@@ -147,18 +145,17 @@ class RoundupAdapter:
 
     def _subject(self, task: Task, candidates: Sequence[Person]) -> Found | NotSearched | Failure:
         noted = _noted_people(task.progress)
-        try:
-            if noted:
-                mine = [person for person in candidates if person.id in noted]
-                people = tuple(p for p in mine if any(has(p, key) for key in searched(task.identities)))
-            else:
+        if noted:
+            mine = [person for person in candidates if person.id in noted]
+            people = tuple(p for p in mine if any(has(p, key) for key in searched(task.identities)))
+        elif any(identity.type in _SEARCHED for identity in task.identities):
+            try:
                 people = subjects(candidates, task.identities)
-        except Refused as failure:
-            return failure
-        if not noted and not any(identity.type in _SEARCHED for identity in task.identities):
+            except Refused as failure:
+                return failure
+        else:
             return NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
-        found = Found(people, noted or [person.id for person in people])
-        return self._settings.excess(people=len(people)) or found
+        return self._settings.excess(people=len(people)) or Found(people, noted or [person.id for person in people])
 
     async def _records(self, search: Search) -> Mapping[UUID, Records]:
         """What belongs to each subject, the people themselves among it."""

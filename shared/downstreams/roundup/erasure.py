@@ -40,13 +40,10 @@ class Plan(BaseModel):
 
     def plus(self, new: Records, history: Mapping[str, Mapping[str, int]]) -> "Plan":
         """The plan with further records and the rows of their history."""
-        counts = Counter(self.found)
-        counts.update({CATEGORIES[classname]: len(ids) for classname, ids in new.items() if ids})
-        rows = sum(history.get(classname, {}).get(one, 0) for classname, ids in new.items() for one in ids)
-        counts.update({"history": rows} if rows else {})
-        classes = {*self.records, *new}
-        merged = {key: sorted({*self.records.get(key, ()), *new.get(key, ())}, key=int) for key in sorted(classes)}
-        return Plan(records={key: ids for key, ids in merged.items() if ids}, found=dict(counts))
+        fresh = {CATEGORIES[classname]: len(ids) for classname, ids in new.items()}
+        counts = Counter(self.found) + Counter({**fresh, "history": _rows(history, new)})
+        merged = all_of((self.records, new))
+        return Plan(records={classname: ids for classname, ids in merged.items() if ids}, found=dict(counts))
 
 
 def blank(classname: str, identity: str) -> Mapping[str, str]:
@@ -116,8 +113,12 @@ def residue(
             "route to remove them: put deploy/downstreams/roundup/tracker/interfaces.py into its home and try again, "
             "or remove the rows of its journal tables by hand"
         )
-    lines = sum(rows.get(classname, {}).get(one, 0) for classname, ids in plan.records.items() for one in ids)
+    lines = _rows(rows, plan.records)
     return ResidueFound(f"the history of the tracker still has {lines} rows of these records") if lines else None
+
+
+def _rows(history: Mapping[str, Mapping[str, int]], records: Records) -> int:
+    return sum(history.get(classname, {}).get(one, 0) for classname, ids in records.items() for one in ids)
 
 
 def all_of(plans: Iterable[Records]) -> dict[str, Sequence[str]]:

@@ -85,7 +85,7 @@ def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[
     keys = searched(identities)
     hits = [person for person in people if any(has(person, key) for key in keys)]
     sharing = {key: sum(has(person, key) for person in hits) for key in keys}
-    proven = tuple(person for person in hits if _proven(person, keys, sharing, _same_name(person, identities)))
+    proven = tuple(person for person in hits if _proven(person, keys, sharing, identities))
     if hits and not proven:
         raise ForeignHit(f"{len(hits)} users have an identity of the subject, and none is proven to be the subject")
     return proven
@@ -106,10 +106,11 @@ def digits(number: str) -> str:
     return "".join(filter(str.isdigit, number))
 
 
-def _proven(person: Person, keys: Sequence[Identity], sharing: Mapping[Identity, int], named: bool) -> bool:  # noqa: FBT001
+def _proven(
+    person: Person, keys: Sequence[Identity], sharing: Mapping[Identity, int], identities: Sequence[Identity]
+) -> bool:
     matched = [key for key in keys if has(person, key)]
-    if not matched:
-        return False
+    named = _same_name(person, identities)
     values = {IdentityType.EMAIL: bool(person.addresses), IdentityType.PHONE: bool(person.phone)}
     contradicted = any(values[kind] for kind in {key.type for key in keys} - {key.type for key in matched})
     if any(sharing[key] == 1 for key in matched):

@@ -158,14 +158,13 @@ def _data(answer: httpx.Response) -> Any:
     return answer.json()["data"]
 
 
-def _chunks(ids: Iterable[str]) -> list[list[str]]:
-    wanted = sorted(set(ids), key=int)
-    return [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
+def _chunks(ids: Iterable[str]) -> list[Sequence[str]]:
+    return [*batches(sorted(set(ids), key=int), CHUNK)]
 
 
-def batches(many: Sequence[Each]) -> Iterator[Sequence[Each]]:
-    """Slices small enough for one call of a privacy route."""
-    return (many[at : at + BATCH] for at in range(0, len(many), BATCH))
+def batches(many: Sequence[Each], size: int = BATCH) -> Iterator[Sequence[Each]]:
+    """Slices, of themselves small enough for one call of a privacy route."""
+    return (many[at : at + size] for at in range(0, len(many), size))
 
 
 def unlike(fields: Item, values: Item) -> bool:

@@ -16,6 +16,8 @@ _TYPES: Final = {
     "fax": IdentityType.PHONE,
     "sip": IdentityType.SIP_URI,
 }
+STREET_PARTS: Final = ("street_name", "building_name", "building_number", "unit_number", "floor_number", "room_number")
+"""What a street is made of, where it is not written as ``street_unstructured``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,12 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import failures_of
-from shared.downstreams.tryton.party import Address, Party, spelled
+from shared.downstreams.tryton.party import STREET_PARTS, Address, Party, spelled
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import ADDRESS, CONTACT, PARTY, load
 from shared.downstreams.tryton.subjects import Subjects
 
 _CONTACTS: Final = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
-_STREET: Final = ("street_name", "building_name", "building_number", "unit_number", "floor_number", "room_number")
 FIELDS: Final = ("name", "email", "phone", "address.street", "address.postal_code", "address.city")
 
 
@@ -147,7 +146,7 @@ def _shown(address: Address, change: Change) -> str:
 
 def _line(change: Change) -> dict[str, str | None]:
     if change.field == "address.street":
-        return {"street_unstructured": change.asserted, **dict.fromkeys(_STREET)}
+        return {"street_unstructured": change.asserted, **dict.fromkeys(STREET_PARTS)}
     return {change.field.removeprefix("address."): change.asserted}
 
 

@@ -1,14 +1,14 @@
 """How customers are found in the CRM and read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.http_client import together
-from shared.downstreams.tryton.party import Address, Contact, Party, spelled
+from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, Party, spelled
 from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc
 
 PARTY: Final = "party.party"
@@ -16,14 +16,14 @@ CONTACT: Final = "party.contact_mechanism"
 ADDRESS: Final = "party.address"
 IDENTIFIER: Final = "party.identifier"
 ADDRESS_FIELDS: Final = (
-    *("party_name", "attn", "street_unstructured", "street_name", "building_name", "building_number", "unit_number"),
-    *("floor_number", "room_number", "post_box", "private_bag", "post_office", "postal_code", "city"),
+    *("party_name", "attn", "street_unstructured", *STREET_PARTS),
+    *("post_box", "private_bag", "post_office", "postal_code", "city"),
 )
 Row = dict[str, Any]
 Held = TypeVar("Held")
 
 
-async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
+async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
     """The parties that hold any of the identities, deactivated ones too.
 
     E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers and codes are compared
@@ -32,10 +32,8 @@ async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
     Raises:
         ForeignHit: the search ignores its filter, since it returned what nobody asked for.
     """
-    wanted = {kind: set[str]() for kind in IdentityType}
-    for identity in identities:
-        wanted[identity.type].add(identity.value)
-    emails, phones, codes = (wanted[t] for t in (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID))
+    kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID)
+    emails, phones, codes = ({each.value for each in identities if each.type is kind} for kind in kinds)
     shown = ("party", "type", "value", "value_compact")
     by_code, by_compact, by_value, *by_email = await together(
         rpc.search_in(PARTY, "code", codes, ("code",)),
