@@ -1,6 +1,6 @@
 """Erasure in a tracker: what to do, by which values to overwrite it, remove its history, look again."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
@@ -82,19 +82,18 @@ async def _values(tracker: Tracker, records: Records) -> Mapping[str, Mapping[st
     fields = {classname: list(blank(classname, "0")) for classname in records}
     found: dict[str, dict[str, Item]] = {classname: {} for classname in records}
     for batch in batches([(classname, one) for classname, ids in records.items() for one in ids]):
-        asked: dict[str, list[str]] = {}
+        asked = defaultdict(list)
         for classname, one in batch:
-            asked.setdefault(classname, []).append(one)
+            asked[classname].append(one)
         answer = await tracker.privacy("values", {"records": asked, "fields": fields})
         if answer is None:
-            return {key: await _by_rest(tracker, key, ids, fields[key]) for key, ids in records.items()}
+            return {
+                key: {str(item["id"]): item for item in await tracker.read(key, ids, ",".join(fields[key]))}
+                for key, ids in records.items()
+            }
         for classname, items in answer.items():
             found[classname] |= items
     return found
-
-
-async def _by_rest(tracker: Tracker, classname: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Item]:
-    return {str(item["id"]): item for item in await tracker.read(classname, ids, ",".join(fields))}
 
 
 def residue(
