@@ -44,7 +44,6 @@ class TrytonAdapter:
         )
         self._subjects = Subjects(self._rpc, system, settings)
         self._system = system
-        self._lanes = settings.concurrency
 
     async def close(self) -> None:
         """Close the connections."""
@@ -62,7 +61,7 @@ class TrytonAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Remove the subject, also what Tryton's own erasure forgets, and look again (Art. 17)."""
-        return await erase(self._rpc, self._subjects, tasks, save_progress, lanes=self._lanes)
+        return await erase(self._rpc, self._subjects, tasks, save_progress)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct a field (Art. 16), hide the subject from all but the privacy team (18), stop marketing (21(2))."""

@@ -38,14 +38,12 @@ class Plan(BaseModel):
         return bool(self.parties)
 
 
-async def erase(
-    rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint, *, lanes: int
-) -> list[Result]:
+async def erase(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
     """Erase every task's proven parties and look again, by row and by every identity."""
     planned = await _plans(subjects, tasks, save_progress)
     plans = [plan for plan in planned.values() if isinstance(plan, Plan)]
     ids = sorted({party for plan in plans for party in plan.parties})
-    refused = await _remove(rpc, ids, {party for plan in plans for party in plan.active}, lanes)
+    refused = await _remove(rpc, ids, {party for plan in plans for party in plan.active})
     left = {party.id for party in (await load(rpc, ids)).values() if _residue(party)}
     again = await subjects.hits([task for task in tasks if planned[task.task_id]])
 
@@ -90,7 +88,7 @@ def _came_up(subjects: Subjects, hits: Hits, task: Task, plan: Plan) -> bool:
     return not isinstance(parties, Refused) and any(party.id in fresh for party in parties)
 
 
-async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: int) -> dict[int, Refused]:
+async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int]) -> dict[int, Refused]:
     """Erase the parties; those that the wizard refuses are as they were before. Returns why, by party."""
 
     async def deactivate(parties: Sequence[int]) -> None:
@@ -104,7 +102,7 @@ async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: i
 
     there = await rpc.search_in(PARTY, "id", ids, ("active",))
     refused = await _whoever(deactivate, [row["id"] for row in there if row["active"]])
-    refused |= await _wizard(rpc, [row["id"] for row in there if row["id"] not in refused], lanes)
+    refused |= await _wizard(rpc, [row["id"] for row in there if row["id"] not in refused])
     await rpc.write(PARTY, sorted(active & refused.keys()), {"active": True})
     erased = [row["id"] for row in there if row["id"] not in refused]
     for start in range(0, len(erased), CHUNK):
@@ -126,7 +124,7 @@ async def _whoever(step: Callable[[Sequence[int]], Awaitable[None]], parties: Se
     return {}
 
 
-async def _wizard(rpc: TrytonRpc, parties: Sequence[int], lanes: int) -> dict[int, Refused]:
+async def _wizard(rpc: TrytonRpc, parties: Sequence[int]) -> dict[int, Refused]:
     """Run Tryton's erase wizard: one party at a time, in a few sessions side by side, each used for many."""
     refused: dict[int, Refused] = {}
 
@@ -139,7 +137,8 @@ async def _wizard(rpc: TrytonRpc, parties: Sequence[int], lanes: int) -> dict[in
                 refused[party] = reason
         await rpc.call("wizard.party.erase.delete", session)
 
-    await together(*(run(parties[lane::lanes]) for lane in range(min(lanes, len(parties)))))
+    lanes = min(rpc.concurrency, len(parties))
+    await together(*(run(parties[lane::lanes]) for lane in range(lanes)))
     return refused
 
 

@@ -29,6 +29,7 @@ class TrytonRpc:
         self._path = f"/{database}/rpc/"
         self._login = login
         self._password = password
+        self.concurrency = concurrency
         self._turns = asyncio.Semaphore(concurrency)
         self._signing_in = asyncio.Lock()
         self._authorization: str | None = None
