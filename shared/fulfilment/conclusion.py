@@ -84,11 +84,8 @@ class Conclusions:
     def _log_evidence(self, tx: UnitOfWork, conclusion: Conclusion) -> None:
         """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""
         claim = conclusion.claim
-        named: dict[str, JsonValue] = {
-            "task_id": str(claim.task_id),
-            "system": self.system,
-            "operation": self.operation,
-        }
+        task: JsonValue = str(claim.task_id)
+        named = {"task_id": task, "system": self.system, "operation": self.operation}
         tx.traces[claim.request_id] = claim.traceparent
         if conclusion.state is TaskState.READY:
             if conclusion.failure and claim.attempt == 1:
