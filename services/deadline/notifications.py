@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from services.deadline import repository
-from services.deadline.clock import STEPS, Clock, Due, start_of
+from services.deadline.clock import FLAG, STEPS, Clock, Due, start_of
 from shared.domain.events import Concerned, RequestClosed
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
@@ -25,13 +25,12 @@ LISTED = 100
 Details = Mapping[str, JsonValue]
 
 
-async def tell(
-    fulfilments: Fulfilments, tx: UnitOfWork, warned: Iterable[tuple[Clock, Due]] = (), flagged: Iterable[Clock] = ()
-) -> None:
-    """Opens a ticket for each warning, or comments on it; whoever talks to the flagged may know of their request."""
-    warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in warned]
+async def tell(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Clock, Due]]) -> None:
+    """Opens a ticket for what has a level, or comments on it; whoever talks to a flagged subject may know of it."""
+    warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in dues if due.level]
     await _open(fulfilments, tx, Operation.ESCALATE, warnings)
-    await _open(fulfilments, tx, Operation.FLAG, [(clock, clock.due_on, {"open": True}) for clock in flagged])
+    flags = [(clock, clock.due_on, {"open": True}) for clock, due in dues if due.name == FLAG]
+    await _open(fulfilments, tx, Operation.FLAG, flags)
 
 
 async def release(

@@ -49,12 +49,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many rows were looked at, the targets that were missed, and of what people are to be told."""
+    """How many rows were looked at, of what people are to be told, and the targets that were missed."""
 
     rows: int
+    told: Sequence[tuple[Clock, Due]] = ()
     missed: Sequence[str] = ()
-    warned: Sequence[tuple[Clock, Due]] = ()
-    flagged: Sequence[Clock] = ()
 
 
 Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]]
@@ -63,29 +62,28 @@ Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]
 
 async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
     """Says everything that has come; of what came at once, as after downtime, only the gravest opens a ticket."""
-    moved, flagged, warned = [], [], []
+    moved, told = [], []
     clocks = await repository.due_clocks(tx.connection, repository.DUE_MILESTONES, until, limit)
     for clock in clocks:
         dues = milestones_of(clock, policy)
         fresh = due_by(dues, clock.notified_until, until)
         notified_until = fresh[-1].at if fresh else clock.notified_until
+        flags = [due for due in fresh if due.name == FLAG]
         said = [due for due in fresh if due.name != FLAG]
-        flag_at = clock.flag_at if len(said) == len(fresh) else None
-        moved.append((clock.request_id, notified_until, flag_at, next_at(dues, notified_until)))
+        moved.append(
+            (clock.request_id, notified_until, None if flags else clock.flag_at, next_at(dues, notified_until))
+        )
         tx.traces[clock.request_id] = clock.traceparent
-        if len(said) < len(fresh):
-            flagged.append(clock)
         for due in said:
             _say_milestone(tx, clock, due)
-        if said and said[-1].level:
-            warned.append((clock, said[-1]))
+        told += [(clock, due) for due in (*flags, *said[-1:])]
     await repository.update(tx.connection, ("notified_until", "flag_at", "next_milestone_at"), moved)
-    return Swept(len(clocks), warned=warned, flagged=flagged)
+    return Swept(len(clocks), told)
 
 
 async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
     """Says which of the staff's targets have passed without their step."""
-    moved, missed, warned = [], [], []
+    moved, missed, told = [], [], []
     clocks = await repository.due_clocks(tx.connection, repository.DUE_TARGETS, until, limit)
     known = await repository.steps_and_misses(tx.connection, clocks)
     for clock in clocks:
@@ -97,10 +95,10 @@ async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimit
         for due in missing:
             _say_target(tx, clock, due)
         if tx.now < clock.due_at:  # an overdue request is a graver matter, and said as such
-            warned += [(clock, due) for due in latest_for_each(missing)]
+            told += [(clock, due) for due in latest_for_each(missing)]
     await repository.update(tx.connection, ("next_target_at",), moved)
     await repository.miss(tx.connection, missed)
-    return Swept(len(clocks), [due.name for _, due in missed], warned)
+    return Swept(len(clocks), told, [due.name for _, due in missed])
 
 
 async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -109,17 +107,15 @@ async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
     found = await repository.due_questions(tx.connection, until, limit)
     for clock, question in found:
         dues = notices_of(question, clock, policy)
-        after = next_at(dues, until)
-        fresh = due_by(dues, None, until)
-        if not fresh:
-            moved.append(replace(question, next_notice_at=after))
-            continue
-        tx.traces[clock.request_id] = clock.traceparent
-        _say_notice(tx, clock, question, fresh[-1], ZoneInfo(policy.commitment.controller_zone))
-        if fresh[-1].name == LAST_NOTICE:
-            moved.append(replace(question, last_notice_at=tx.now, next_notice_at=None))
-        else:
-            moved.append(replace(question, reminded_until=fresh[-1].at, next_notice_at=after))
+        looked_at = replace(question, next_notice_at=next_at(dues, until))
+        if fresh := due_by(dues, None, until):
+            tx.traces[clock.request_id] = clock.traceparent
+            _say_notice(tx, clock, question, fresh[-1], ZoneInfo(policy.commitment.controller_zone))
+            if fresh[-1].name == LAST_NOTICE:
+                looked_at = replace(looked_at, last_notice_at=tx.now)
+            else:
+                looked_at = replace(looked_at, reminded_until=fresh[-1].at)
+        moved.append(looked_at)
     await repository.save_notices(tx.connection, moved)
     return Swept(len(found))
 
@@ -187,7 +183,7 @@ class Sweep:
             behind = timedelta(seconds=unheard + self.settings.on_the_way_seconds)
         async with self.unit_of_work.begin() as tx:
             swept = await source(tx, tx.now - behind, self.settings.batch, self.policy)
-            await notifications.tell(self.fulfilments, tx, swept.warned, swept.flagged)
+            await notifications.tell(self.fulfilments, tx, swept.told)
         for target in swept.missed:
             metrics.TARGETS_MISSED.labels(target).inc()
         return swept.rows
