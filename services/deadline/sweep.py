@@ -7,9 +7,11 @@ what is to be said of them and writes how far it was said, in one transaction; i
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -47,14 +49,8 @@ from shared.storage.postgres import AGAIN, AWAY
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """How many rows were looked at, of what people are to be told, and the targets that were missed."""
-
-    rows: int
-    told: Sequence[tuple[Clock, Due]] = ()
-    missed: Sequence[str] = ()
-
+Swept = tuple[int, Sequence[tuple[Clock, Due]]]
+"""How many rows were looked at, and of what people are to be told."""
 
 Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]]
 """Says what was due by an instant, of up to so many rows; those in the hands of another instance are left."""
@@ -78,7 +74,7 @@ async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLi
             _say_milestone(tx, clock, due)
         told += [(clock, due) for due in (*flags, *said[-1:])]
     await repository.update(tx.connection, ("notified_until", "flag_at", "next_milestone_at"), moved)
-    return Swept(len(clocks), told)
+    return len(clocks), told
 
 
 async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -98,7 +94,9 @@ async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimit
             told += [(clock, due) for due in latest_for_each(missing)]
     await repository.update(tx.connection, ("next_target_at",), moved)
     await repository.miss(tx.connection, missed)
-    return Swept(len(clocks), told, [due.name for _, due in missed])
+    for name, number in Counter(due.name for _, due in missed).items():
+        tx.after_commit(partial(metrics.TARGETS_MISSED.labels(name).inc, number))
+    return len(clocks), told
 
 
 async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -117,7 +115,7 @@ async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
                 looked_at = replace(looked_at, reminded_until=fresh[-1].at)
         moved.append(looked_at)
     await repository.save_notices(tx.connection, moved)
-    return Swept(len(found))
+    return len(found), ()
 
 
 async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -135,7 +133,7 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
         tx.publish(RetentionEnded.about(clock, systems=tuple(systems), due_on=due_on))
     places = [(clock.request_id, system) for clock, system, _ in found]
     await repository.set_deferrals(tx.connection, places, "released")
-    return Swept(len(found))
+    return len(found), ()
 
 
 SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals)
@@ -182,11 +180,9 @@ class Sweep:
                 return 0
             behind = timedelta(seconds=unheard + self.settings.on_the_way_seconds)
         async with self.unit_of_work.begin() as tx:
-            swept = await source(tx, tx.now - behind, self.settings.batch, self.policy)
-            await notifications.tell(self.fulfilments, tx, swept.told)
-        for target in swept.missed:
-            metrics.TARGETS_MISSED.labels(target).inc()
-        return swept.rows
+            rows, told = await source(tx, tx.now - behind, self.settings.batch, self.policy)
+            await notifications.tell(self.fulfilments, tx, told)
+        return rows
 
     async def say_daily(self, kind: str) -> bool:
         """Writes the digest or the daily alert when its hour has come; returns whether it did, which is once a day."""
