@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
@@ -42,7 +41,7 @@ class Deadlines:
     def __init__(self, policy: TimeLimitPolicy, fulfilments: Fulfilments) -> None:
         self._policy = policy
         self._fulfilments = fulfilments
-        self._zone = ZoneInfo(policy.commitment.controller_zone)
+        self._zone = policy.commitment.controller_zone
 
     def subscribe(self, service: Service) -> None:
         """Says which event is handled how."""
