@@ -45,7 +45,7 @@ def verify(clock: Clock, now: datetime, policy: TimeLimitPolicy) -> Clock:
 
 
 def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
-    """A question was asked or answered."""
+    """A question was asked or answered; whatever else has moved, the dates that follow from it are counted again."""
     return _planned(clock, _dated(clock, policy), policy)
 
 
