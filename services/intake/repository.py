@@ -20,27 +20,9 @@ from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.storage.postgres import Connection, update_rows
+from shared.storage.postgres import Connection, column_types, update_rows
 
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at")
-_CHANGING = {
-    "state": "text",
-    "received_at": "timestamptz",
-    "due_on": "date",
-    "calendar": "text",
-    "role": "text",
-    "calc_version": "text",
-    "outcome": "text",
-    "responded_at": "timestamptz",
-    "closed_at": "timestamptz",
-    "resumable": "boolean",
-    "resumed": "boolean",
-    "extended": "boolean",
-    "finished": "text",
-    "package_id": "uuid",
-    "warning": "text",
-}
-"""Stored as the request has them: column and SQL type. A new column is a line here and a field of the request."""
 _CONVERTED = {
     "zones": "text",
     "tasks": "jsonb",
@@ -49,6 +31,10 @@ _CONVERTED = {
     "last_notice_at": "timestamptz",
 }
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
+_CHANGING = {
+    name: kind for name, kind in column_types(Request).items() if name not in {*_FIXED, *_CONVERTED, "question"}
+}
+"""Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
