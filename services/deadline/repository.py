@@ -236,11 +236,8 @@ async def due_deferrals(connection: Connection, until: datetime, limit: int) -> 
 
 
 def _rows(clocks: Iterable[Clock], names: tuple[str, ...]) -> list[list[object]]:
-    place = names.index("zones")
-    rows = [list(values) for values in map(attrgetter(*names), clocks)]
-    for row in rows:
-        row[place] = ",".join(row[place])
-    return rows
+    values = map(attrgetter(*names), clocks)
+    return [[",".join(value) if isinstance(value, tuple) else value for value in row] for row in values]  # the zones
 
 
 def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = ()) -> Clock:

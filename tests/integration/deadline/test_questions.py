@@ -77,8 +77,7 @@ async def test_dates_that_move_move_the_last_notice_and_repeat_no_reminder(deadl
     await deadline.extends(request, date(2026, 6, 4))
     await deadline.sweeps(questions, at=LAST + timedelta(days=1))
     assert await deadline.said() == {request.request_id: ["reminder 14"]}
-    deadline.at(datetime(2026, 6, 2, 4, tzinfo=UTC))  # two working days before Thursday 4 June
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=datetime(2026, 6, 2, 4, tzinfo=UTC))  # two working days before Thursday 4 June
     assert await deadline.said() == {request.request_id: ["reminder 14", "last_notice 88"]}
 
 
