@@ -135,21 +135,17 @@ async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(si
     assert len({TaskRequested.model_validate_json(message.value).command_id for message in silent.published}) == 4
 
 
-async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day(silent: Silent) -> None:
+@pytest.mark.parametrize("left", [2, 3])
+async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day_and_more_than_that_is_residue(
+    silent: Silent, left: int
+) -> None:
     engine, task = Engine(silent), erasure_of(silent, ADA)
     await engine.once([task])
     counts: dict[str, Any] = {"found": 5, "changed": 3, "remaining": 2, "ground": "tax_law"}
     await once_told(silent, engine, task, outcome="retained", until="2033-01-01", **counts)
+    result = await once_told(silent, engine, task, outcome="located", found=left, remaining=left)
     kept = Receipt(task.task_id, TaskOutcome.RETAINED, until=date(2033, 1, 1), **counts)
-    assert await once_told(silent, engine, task, outcome="located", found=2, remaining=2) == kept
-
-
-async def test_more_than_the_team_said_it_keeps_is_residue(silent: Silent) -> None:
-    engine, task = Engine(silent), erasure_of(silent, ADA)
-    await engine.once([task])
-    await once_told(silent, engine, task, outcome="retained", found=5, changed=3, remaining=2, ground="tax_law")
-    result = await once_told(silent, engine, task, outcome="located", found=3, remaining=3)
-    assert isinstance(result, ResidueFound)
+    assert result == kept if left == 2 else isinstance(result, ResidueFound)
 
 
 async def test_a_team_that_cannot_search_by_what_it_is_given_has_found_nothing_out(silent: Silent) -> None:
