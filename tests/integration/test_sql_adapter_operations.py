@@ -11,7 +11,7 @@ from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, at, call, connected, number, receipt, task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, at, call, connected, engine, number, receipt, task
 from tests.fixtures.customer_store import CustomerStore
 
 EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
@@ -33,6 +33,21 @@ async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_wi
         (IdentityType.PHONE, "+34918750146", since, at("2026-01-10"), "store"),
     }
     assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_period_without_a_zone_is_read_in_the_zone_that_is_declared_for_it(
+    customer_store: CustomerStore,
+) -> None:
+    naive = "timestamp USING {0} AT TIME ZONE 'UTC'"
+    changes = (f"ALTER {name} TYPE {naive.format(name)}" for name in ("valid_from", "valid_to"))
+    await customer_store.run(f"ALTER TABLE number_assignment {', '.join(changes)}")
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    text = text.replace('valid_to = "valid_to" }', 'valid_to = "valid_to", timezone = "Europe/Madrid" }')
+    customer_store.dataset.write_text(text, encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        located = receipt(await customers.one(Operation.LOCATE, EMAIL))
+    periods = {(i.valid_from, i.valid_to) for i in located.identities if i.value == "+34918750146"}
+    assert periods == {(at("2024-02-05").replace(hour=7, minute=30), at("2026-01-10").replace(hour=9))}
 
 
 async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(customers: SqlEngine) -> None:

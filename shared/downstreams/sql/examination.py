@@ -19,16 +19,16 @@ from shared.downstreams.sql.store import Session
 
 def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
     """The results with what could not be searched said of each: that is never the same as nothing found."""
-    said: list[Result] = []
-    for task, result in zip(tasks, results, strict=True):
-        reason = unsearched(task, tables) if isinstance(result, Receipt) else None
+
+    def said(task: Task, result: Result) -> Result:
+        reason = unsearched(task, tables)
         if reason is None or not isinstance(result, Receipt):
-            said.append(result)
-        elif any(table.keys(task) for table in tables):
-            said.append(replace(result, not_searched=reason))
-        else:
-            said.append(NotSearched(task.task_id, reason))
-    return said
+            return result
+        if any(table.keys(task) for table in tables):
+            return replace(result, not_searched=reason)
+        return NotSearched(task.task_id, reason)
+
+    return [said(task, result) for task, result in zip(tasks, results, strict=True)]
 
 
 def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:

@@ -70,8 +70,11 @@ async def _step(
 
 def _yielded(system: str, statements: Statements, values: dict[str, Any]) -> Iterator[Identity]:
     table = statements.table
-    period = (values[table.period.valid_from], values[table.period.valid_to]) if table.period else (None, None)
-    since, until = (time and examination.as_utc(time, table.timezone) for time in period)
+    since = until = None
+    if (period := table.period) is not None:
+        zone = period.timezone or table.timezone
+        times = (values[period.valid_from], values[period.valid_to])
+        since, until = (time and examination.as_utc(time, zone) for time in times)
     for name, column in table.columns.items():
         if not column.yields or column.identity is None or values[name] is None:
             continue
