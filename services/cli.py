@@ -48,7 +48,22 @@ class _Imported(TyperGroup):
         return command
 
 
-app = typer.Typer(cls=_Imported, no_args_is_help=True, pretty_exceptions_enable=False)
+_ADVICE: Mapping[str, str] = {
+    "FileExistsError": "name another file",
+    "FileNotFoundError": "check the path",
+    "IsADirectoryError": "name a file in it",
+    "OSError": "let this user read and write it",
+    "gaierror": "correct the host in DSR_POSTGRES_DSN",
+    "ConnectionError": "start the database, or correct DSR_POSTGRES_DSN",
+    "TimeoutError": "start the database, or correct DSR_POSTGRES_DSN",
+    "UndefinedTableError": "run `dsr migrate`",
+    "PostgresError": "correct DSR_POSTGRES_DSN, or let its user do so",
+    "ClientConfigurationError": "correct DSR_POSTGRES_DSN",
+    "KafkaError": "start the broker, or correct DSR_KAFKA_BOOTSTRAP",
+}
+"""What to do about an error that is none of ours, by the name of its class or of a base: most are not loaded here."""
+
+app = typer.Typer(cls=_Imported, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -63,11 +78,32 @@ def run(service: Annotated[ServiceName, typer.Argument()]) -> None:
 
 
 def main() -> None:
-    """Runs the command line; a failure is one line and status 1, wrong usage typer's message and status 2."""
+    """Runs the command line; whatever fails is one line that says what to do, with status 1, or 2 for wrong usage."""
     try:
-        app(prog_name="dsr")
-    except ValidationError as error:
-        sys.exit(f"dsr: {misread(error)}")
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="dsr", standalone_mode=False))
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "dsr"
+        typer.echo(f"dsr: {_one_line(error.format_message())} (see `{command} --help`)", err=True)
+        sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001  # an operator can do nothing with a traceback
-        said = str(error).partition("\n")[0]
-        sys.exit(f"dsr: {said}" if isinstance(error, DsrError) else f"dsr: {type(error).__name__}: {said}")
+        sys.exit(f"dsr: {explain(error)}")
+
+
+def explain(error: Exception) -> str:
+    """What went wrong and what to do about it, in one line."""
+    match error:
+        case ValidationError():
+            return misread(error)
+        case DsrError():
+            return _one_line(str(error))
+        case OSError(filename=str(path)):
+            said = f"{path}: {error.strerror}"
+        case _:
+            said = f"{type(error).__name__}: {_one_line(str(error))}"
+    advice = [_ADVICE[each.__name__] for each in type(error).__mro__ if each.__name__ in _ADVICE]
+    return f"{said}: {advice[0]}" if advice else said
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

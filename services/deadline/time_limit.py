@@ -74,6 +74,8 @@ def main(
         raise typer.BadParameter(str(wrong)) from None
     if not isinstance(examples, list) or not all(isinstance(example, dict) for example in examples):
         raise typer.BadParameter("the file must hold a list of examples")
+    if not examples:
+        raise typer.BadParameter("the file holds no example, so nothing was checked: name one that does")
     wrong_lines = [line for example in examples for line in mismatches(example, read)]
     if as_json:
         typer.echo(orjson.dumps({"examples": len(examples), "mismatches": wrong_lines}))

@@ -11,7 +11,7 @@ from services.intake.redating import redate as redate_open
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from shared.runtime.settings import PolicySettings, VaultSettings
+from shared.runtime.settings import Groups, PolicySettings, VaultSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
 from shared.storage.vault import Vault
@@ -49,9 +49,14 @@ def redate(*, as_json: AsJson = False) -> None:
     typer.echo(orjson.dumps({"redated": moved}) if as_json else f"open requests redated: {moved}")
 
 
+class _RedateSettings(Groups):
+    vault: VaultSettings
+    postgres: PostgresSettings
+    policy: PolicySettings
+
+
 async def _redate() -> int:
-    vault = Vault(keyring.load(VaultSettings().keyring))
-    async with await connect_pool(PostgresSettings(), ServiceName.INTAKE) as pool:
-        return await redate_open(
-            UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault), PolicySettings().read_time_limits()
-        )
+    settings = _RedateSettings()
+    vault, limits = Vault(keyring.load(settings.vault.keyring)), settings.policy.read_time_limits()
+    async with await connect_pool(settings.postgres, ServiceName.INTAKE) as pool:
+        return await redate_open(UnitOfWorkFactory(pool, ServiceName.INTAKE, SystemClock(), vault), limits)

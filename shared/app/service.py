@@ -25,7 +25,7 @@ from shared.app.process_metrics import ProcessMetrics
 from shared.app.supervisor import supervise
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured, misread
+from shared.domain.errors import DsrError, Misconfigured, misread
 from shared.domain.events import Event, type_of
 from shared.domain.operations import NOTIFICATIONS, Operation
 from shared.domain.rights import Right
@@ -121,7 +121,7 @@ class Service:
         gc.set_threshold(_COLLECT_EVERY)
         try:
             uvloop.run(self._run(settings))
-        except Misconfigured as error:
+        except DsrError as error:
             sys.exit(f"dsr-{self.name} cannot start; {error}")
         except Exception as error:  # noqa: BLE001  # an uncaught one would be printed with its message
             sys.exit(f"dsr-{self.name} ended: {telemetry.where(error)}")

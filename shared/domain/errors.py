@@ -29,7 +29,8 @@ DsrError
 """
 
 import re
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar, TypeVar
 
 from pydantic_core import ValidationError
 
@@ -92,6 +93,29 @@ class UnknownKey(DsrError):
 
 class Misconfigured(DsrError):
     """A setting or configuration file cannot be used; the message says which and what to change."""
+
+
+T = TypeVar("T")
+
+
+def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
+    """What each of them reads.
+
+    Raises:
+        Misconfigured: says what is wrong with any of them, not with the first alone.
+    """
+    done: list[T] = []
+    faults: list[str] = []
+    for read in reads:
+        try:
+            done.append(read())
+        except ValidationError as error:
+            faults.append(misread(error))
+        except Misconfigured as error:
+            faults.append(str(error))
+    if faults:
+        raise Misconfigured("; ".join(faults))
+    return done
 
 
 def misread(error: ValidationError) -> str:

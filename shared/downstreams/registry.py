@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -13,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from shared.domain.clock import Clock
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Misconfigured, all_of
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
 from shared.domain.toml_file import read_toml
@@ -68,7 +69,8 @@ class Downstreams:
             Misconfigured: the file cannot be used, or a secret that it names is not in the environment.
         """
         declared = [each for each in read(path, wiring.environment) if each.enabled]
-        return cls({each.name: _connected(f"{path}: [{each.name}]", each, wiring) for each in declared})
+        connected = all_of(partial(_connected, f"{path}: [{each.name}]", each, wiring) for each in declared)
+        return cls({each.name: each for each in connected})
 
     async def close(self) -> None:
         """Close all adapters."""
@@ -109,11 +111,12 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:
         Misconfigured: names the file, the table and the key, and says what to write instead.
     """
     if not path.is_file():
-        raise Misconfigured(f"{path} is not there; point DSR_WORK_DOWNSTREAMS at a file")
+        fault = "is a folder" if path.is_dir() else "is not there"
+        raise Misconfigured(f"{path} {fault}; point DSR_WORK_DOWNSTREAMS at a file")
     tables = read_toml(path, dict[str, Any])
     if not tables:
         raise Misconfigured(f"{path}: declares no system; write a table for each, such as [crm]")
-    return tuple(_declared(path, name, table, environment) for name, table in tables.items())
+    return tuple(all_of(partial(_declared, path, name, table, environment) for name, table in tables.items()))
 
 
 def _declared(path: Path, name: str, table: object, environment: Mapping[str, str]) -> Downstream:
@@ -122,7 +125,8 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
         raise Misconfigured(f"{where} is not a table; write [{name}] above the keys of a system")
     if not re.fullmatch(_NAME, name):
         raise Misconfigured(f"{where}: a system's name is part of a topic's; use small letters, digits and hyphens")
-    filled = {key: _filled(f"{where}: {key}", value, environment) for key, value in table.items()}
+    values = all_of(partial(_filled, f"{where}: {key}", value, environment) for key, value in table.items())
+    filled = dict(zip(table, values, strict=True))
     own = {key: value for key, value in filled.items() if key not in _SEARCHED}
     try:
         said = _Table.model_validate({**{key: filled[key] for key in filled.keys() - own.keys()}, "settings": own})

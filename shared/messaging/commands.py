@@ -1,6 +1,7 @@
 """Commands about consumer groups: how far the services are, and letting them read again."""
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
@@ -15,6 +16,7 @@ from shared.runtime.settings import KafkaSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it raises says enough
 groups = typer.Typer(help="How far the services have read, and letting them read again.")
 
 

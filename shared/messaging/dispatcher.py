@@ -101,7 +101,7 @@ class Dispatcher(BatchDispatcher):
         self._wanted = _wanted(subscriptions)
         self._tracing = tracing
         for kind in subscriptions:  # at zero from the start, so that `rate()` sees the first one
-            metrics.HEARD.labels(unit_of_work.service, kind, "dead_letter")
+            metrics.EVENTS.labels(unit_of_work.service, kind, "dead_letter")
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
         """Whether a handler waits for such a record; one whose right nobody knows is wanted, to be set aside."""
@@ -125,7 +125,7 @@ class Dispatcher(BatchDispatcher):
 
     def _count(self, kinds: Sequence[str], result: str = "handled") -> None:
         for kind in kinds:
-            metrics.HEARD.labels(self._unit_of_work.service, kind, result).inc()
+            metrics.EVENTS.labels(self._unit_of_work.service, kind, result).inc()
 
     async def _set_aside(self, record: Message, error: Exception) -> None:
         await super()._set_aside(record, error)

@@ -2,12 +2,12 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Misconfigured, all_of
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 from shared.storage.postgres import PostgresSettings
 
@@ -123,14 +123,22 @@ class ProcessSettings(BaseSettings, env_prefix="DSR_PROCESS_", title="DSR_PROCES
     )
 
 
-class Settings:
-    """All groups of one process."""
+class Groups:
+    """Groups of settings that are read together: one for each annotation of the class."""
 
     def __init__(self) -> None:
-        self.postgres = PostgresSettings()
-        self.kafka = KafkaSettings()
-        self.http = HttpSettings()
-        self.vault = VaultSettings()
-        self.work = WorkSettings()
-        self.telemetry = TelemetrySettings()
-        self.process = ProcessSettings()
+        """Reads the environment; raises ``Misconfigured``, which names every variable that is missing or wrong."""
+        groups = get_type_hints(type(self))
+        vars(self).update(zip(groups, all_of(groups.values()), strict=True))
+
+
+class Settings(Groups):
+    """All groups of one process."""
+
+    postgres: PostgresSettings
+    kafka: KafkaSettings
+    http: HttpSettings
+    vault: VaultSettings
+    work: WorkSettings
+    telemetry: TelemetrySettings
+    process: ProcessSettings

@@ -84,7 +84,7 @@ def verify_certificate(
         problems = certificates.verify(content, trusted)
     except orjson.JSONDecodeError:
         problems = [f"this is not a certificate of version {certificates.VERSION}: it is not JSON"]
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         problems = [str(error)]
     found = {"problems": problems} if problems else _summary(content)
     if as_json:

@@ -115,6 +115,8 @@ def _read(path: Path) -> _File:
         return _File.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise Misconfigured(f"no keyring at {path}: make one with `dsr key new {path}`") from None
+    except OSError as error:
+        raise Misconfigured(f"the keyring at {path} cannot be read ({error.strerror}): name another file") from None
     except ValidationError as error:  # its message would show the secrets
         places = ", ".join(sorted({".".join(map(str, each["loc"])) or "the whole" for each in error.errors()}))
         raise Misconfigured(f"the keyring at {path} cannot be used ({places}): make a new one or restore it") from None

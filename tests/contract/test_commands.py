@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ from typer.testing import CliRunner
 
 from deploy.local.paths import ROOT
 from services import cli
+from shared.app.health_check import health
+from shared.domain.errors import Unavailable
 
 NAMED = re.compile(r"(?:^|(?<!-n)[`/ ])dsr ([a-z][a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
 VECTORS = ROOT / "tests" / "fixtures" / "deadline-vectors.json"
+SETTING = re.compile(r"(?:(DSR_\S+) )?(.*)")
+OF_A_SERVICE = ("POSTGRES_DSN", "KAFKA_BOOTSTRAP", "HTTP_PORT", "VAULT_KEYRING", "WORK_DOWNSTREAMS")
 COMMANDS: Any = typer.main.get_command(cli.app)
 
 
@@ -44,26 +50,69 @@ def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "status", "said"),
     [
-        ("run erasure", "dsr-erasure cannot start; DSR_POSTGRES_DSN: Field required"),
-        ("migrate", "dsr: DSR_POSTGRES_DSN: Field required"),
-        ("evidence verify", "dsr: DSR_POSTGRES_DSN: Field required"),
-        ("api-key new --role privacy", "dsr: DSR_POSTGRES_DSN: Field required"),
-        ("redate", "dsr: DSR_VAULT_KEYRING: Field required"),
-        ("groups lag", "dsr: DSR_KAFKA_BOOTSTRAP: Field required"),
-        ("health", "dsr: DSR_HTTP_PORT is not set"),
-        ("key rotate none.json", "dsr: no keyring at none.json: make one with `dsr key new none.json`"),
-        ("key new pyproject.toml", "dsr: FileExistsError: [Errno 17] File exists: 'pyproject.toml'"),
+        (
+            "run erasure",
+            1,
+            f"dsr-erasure cannot start; {'; '.join(f'DSR_{name}: Field required' for name in OF_A_SERVICE)}",
+        ),
+        ("migrate", 1, "dsr: DSR_POSTGRES_DSN: Field required"),
+        ("evidence verify", 1, "dsr: DSR_POSTGRES_DSN: Field required"),
+        ("api-key new --role privacy", 1, "dsr: DSR_POSTGRES_DSN: Field required"),
+        ("redate", 1, "dsr: DSR_VAULT_KEYRING: Field required; DSR_POSTGRES_DSN: Field required"),
+        ("groups lag", 1, "dsr: DSR_KAFKA_BOOTSTRAP: Field required"),
+        ("health", 1, "dsr: DSR_HTTP_PORT is not set to a port: set it to that of the service"),
+        ("DSR_HTTP_PORT=http health", 1, "dsr: DSR_HTTP_PORT is not set to a port: set it to that of the service"),
+        ("DSR_HTTP_PORT=1 health", 1, "dsr: no service answers at port 1: start it, or correct DSR_HTTP_PORT"),
+        ("DSR_POSTGRES_DSN=postgresql://127.0.0.1:1/dsr migrate", 1, "start the database, or correct DSR_POSTGRES_DSN"),
+        ("DSR_POSTGRES_DSN=dsr migrate", 1, "correct DSR_POSTGRES_DSN"),
+        ("DSR_KAFKA_BOOTSTRAP=127.0.0.1:1 groups lag", 1, "start the broker, or correct DSR_KAFKA_BOOTSTRAP"),
+        ("key new pyproject.toml", 1, "dsr: pyproject.toml: File exists: name another file"),
+        ("key new docs", 1, "dsr: docs: File exists: name another file"),
+        ("key new none/ring.json", 1, "dsr: none/ring.json: No such file or directory: check the path"),
+        ("key rotate none.json", 1, "dsr: no keyring at none.json: make one with `dsr key new none.json`"),
+        ("key rotate docs", 1, "dsr: the keyring at docs cannot be read (Is a directory): name another file"),
+        ("downstreams check docs", 1, "dsr: docs is a folder; point DSR_WORK_DOWNSTREAMS at a file"),
+        ("certificate verify docs", 1, "dsr: docs: Is a directory: name a file in it"),
+        ("time-limit --vectors docs", 2, "Is a directory: 'docs' (see `dsr time-limit --help`)"),
+        ("time-limit --vectors none.json", 2, "No such file or directory: 'none.json' (see `dsr time-limit --help`)"),
+        ("groups rewind 2026-03-02", 2, "a moment needs its zone: 2026-03-02T09:00:00+00:00"),
+        ("key", 2, "dsr: Missing command. (see `dsr key --help`)"),
+        ("run everything", 2, "(see `dsr run --help`)"),
     ],
 )
-def test_what_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, command: str, said: str) -> None:
+def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, status: int, said: str
+) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["dsr", *command.split()])
+    setting, words = SETTING.fullmatch(command).groups()  # type: ignore[union-attr]  # it matches anything
+    if setting:
+        monkeypatch.setenv(*setting.split("="))
+    monkeypatch.setattr(sys, "argv", ["dsr", *words.split()])
     monkeypatch.delitem(sys.modules, "services.erasure.__main__", raising=False)  # another test may have imported it
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert ended.value.code == said
+    told = ended.value.code if status == 1 else capsys.readouterr().err
+    assert ended.value.code == (told if status == 1 else status)
+    assert said in str(told)
+    assert str(told).strip().count("\n") == 0
+
+
+def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ill(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b'{"loops_standing_still": ["relay"]}')
+
+    with HTTPServer(("127.0.0.1", 0), Ill) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        monkeypatch.setenv("DSR_HTTP_PORT", str(server.server_port))
+        with pytest.raises(Unavailable, match=r'restart it: {"loops_standing_still": \["relay"\]}'):
+            health()
+        answering.join()
 
 
 def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_the_command_prints_one_line_per_mismatch_and_fails(tmp_path: Path, caps
     ]
 
 
-@pytest.mark.parametrize("content", ["{}", "[1]", "not JSON"])
+@pytest.mark.parametrize("content", ["{}", "[1]", "[]", "not JSON"])
 def test_a_file_that_holds_no_examples_is_an_error_of_its_own(tmp_path: Path, content: str) -> None:
     path = tmp_path / "vectors.json"
     path.write_text(content)
