@@ -11,7 +11,7 @@ from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, at, call, connected, engine, number, receipt, task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, receipt, task
 from tests.fixtures.customer_store import CustomerStore
 
 EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
@@ -79,8 +79,7 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
-    async with connected(cdr_store.admin) as connection:
-        await connection.execute("UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
+    await ask(cdr_store.admin, "UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
     called, caller = await calls.each(Operation.EXPORT, number(BORIS), number(ANNA))
     records = receipt(called).records
     shown = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]
@@ -120,29 +119,29 @@ async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
     )
     restriction = task(number(ANNA, since=at("2026-03-01")), operation=Operation.RESTRICT)
 
-    async def seen(dsn: str) -> list[int]:
-        async with connected(dsn) as connection:
-            return [await connection.fetchval(f"SELECT count(*) FROM {t}") for t in ("acc_cdrs", "acc", "missed_calls")]
+    async def seen(dsn: str) -> tuple[int, ...]:
+        tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("acc_cdrs", "acc", "missed_calls"))
+        return (await ask(dsn, f"SELECT {tables}"))[0]
 
     (first,) = map(receipt, await calls.run(restriction))
     assert [first] == await calls.run(restriction)
     assert (first.outcome, first.found) == (TaskOutcome.AMENDED, 4)
-    assert await seen(cdr_store.reader) == [2, 2, 0]
-    assert await seen(cdr_store.privacy) == [4, 4, 0]
+    assert await seen(cdr_store.reader) == (2, 2, 0)
+    assert await seen(cdr_store.privacy) == (4, 4, 0)
     (exported,) = await calls.run(replace(restriction, operation=Operation.EXPORT))
     assert receipt(exported).by_category == {"call_record": 2, "call_signalling": 2, "restriction": 1}
     (lifted,) = await calls.run(replace(restriction, operation=Operation.LIFT))
     assert receipt(lifted).outcome is TaskOutcome.AMENDED
-    assert await seen(cdr_store.reader) == [4, 4, 0]
+    assert await seen(cdr_store.reader) == (4, 4, 0)
 
 
 async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_policy(cdr_store: CdrStore) -> None:
-    async with connected(cdr_store.admin) as connection:
-        readable = await connection.fetch(
-            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace "
-            "AND has_table_privilege('cdr_reader', oid, 'SELECT') ORDER BY 1"
-        )
-    assert [name for (name,) in readable] == ["acc", "acc_cdrs", "missed_calls"]
+    readable = await ask(
+        cdr_store.admin,
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace "
+        "AND has_table_privilege('cdr_reader', oid, 'SELECT') ORDER BY 1",
+    )
+    assert readable == [("acc",), ("acc_cdrs",), ("missed_calls",)]
 
 
 async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
@@ -194,8 +193,7 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
         assert receipt(result).found == (0 if operation is Operation.SUPPRESS else 2)
     else:
         assert result == NotSearched(asked.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
-    async with connected(cdr_store.admin) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM acc_cdrs WHERE caller = $1", CHIARA) == 1
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller = $1", CHIARA) == [(1,)]
 
 
 @pytest.mark.parametrize(
