@@ -9,8 +9,7 @@ from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Unavailable
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import NotSearched
+from shared.domain.operations import Operation, TaskOutcome
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, number, receipt, task
 
 GIVEN_UP, ASSIGNED_AGAIN = at("2026-01-10"), at("2026-03-01")
@@ -79,23 +78,13 @@ async def test_a_caller_who_withheld_the_number_is_found_by_what_the_network_kne
     assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [("", BORIS)]
 
 
-async def test_a_number_without_its_period_finds_no_past_call_and_says_so(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
-    await cdr_store.seed([call(ANNA, BORIS)])
-    undated = task(number(ANNA, since=None))
-    results = await calls.run(undated)
-    assert results == [NotSearched(undated.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)]
-    assert ANNA in await everything(cdr_store)
-
-
 async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_receipt(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(CHIARA, BORIS)])
     tasks = [task(number(ANNA)), task(number(CHIARA))]
     first = await calls.run(*tasks)
-    again = await calls.run(*map(calls.notes.again, tasks))
+    again = await calls.run(*map(calls.again, tasks))
     assert [receipt(result).found for result in first] == [4, 2]
     assert again == first
 
@@ -104,17 +93,17 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
-    notes, subject = calls.notes, task(number(ANNA))
+    subject = task(number(ANNA))
 
     async def note_and_lose_the_server(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        await notes.save_progress(progress)
+        await calls.save_progress(progress)
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'cdr_privacy'"
         await ask(cdr_store.admin, ended)
 
     with pytest.raises(Unavailable):
         await calls.adapter.erase([subject], note_and_lose_the_server)
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
-    (done,) = map(receipt, await calls.run(notes.again(subject)))
+    (done,) = map(receipt, await calls.run(calls.again(subject)))
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
 
 

@@ -156,7 +156,7 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     blank = task(Identity(IdentityType.ACCOUNT_ID, "C1"), operation=Operation.RECTIFY)
     correction = replace(blank, changes=changes)
     (first,) = await customers.run(correction)
-    (again,) = await customers.run(customers.notes.again(correction))
+    (again,) = await customers.run(customers.again(correction))
     stale = replace(blank, task_id=uuid4(), changes=(Change(field="street", current="nowhere", asserted="x"),))
     (nothing,) = await customers.run(stale)
     assert (receipt(first).outcome, receipt(first).changed) == (TaskOutcome.AMENDED, 1)
