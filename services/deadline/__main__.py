@@ -16,8 +16,8 @@ def configure() -> None:
     """Reads what the company has decided, and says what is heard and done; raises ``Misconfigured``."""
     policy = PolicySettings().read_time_limits()
     Deadlines(policy, service.fulfilments).subscribe(service)
-    service.works(Operation.ESCALATE, concludes=partial(notifications.escalated, service.fulfilments))
-    service.works(Operation.FLAG, concludes=partial(notifications.flagged, service.fulfilments))
+    for operation in (Operation.ESCALATE, Operation.FLAG):
+        service.works(operation, concludes=partial(notifications.told, service.fulfilments))
     settings = DeadlineSettings()
     service.also(partial(sweep.run, policy=policy, settings=settings, fulfilments=service.fulfilments))
     service.also(partial(statistics.run, policy=policy))

@@ -54,15 +54,14 @@ class Due(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class AskedQuestion:
-    """A question that was put to the requester: open from when it was sent until the answer was received.
+class AskedQuestion(Suspension):
+    """A question that was put to the requester, and how far they were reminded of it.
 
     ``in_time``: whether it was asked without undue delay; ``None`` if the clock did not run.
     """
 
     question_id: UUID
     request_id: UUID
-    suspension: Suspension
     in_time: bool | None = None
     next_notice_at: datetime | None = None
     reminded_until: datetime | None = None
@@ -112,8 +111,8 @@ class Clock:
     @property
     def dates(self) -> dict[str, str]:
         """What goes on record when it moves."""
-        named = {"received_at": self.received_at, "due_on": self.due_on, "work_by": self.work_by}
-        return {name: day.isoformat() for name, day in (named | {"statutory_due_on": self.statutory_due_on}).items()}
+        names = ("received_at", "due_on", "work_by", "statutory_due_on")
+        return {name: getattr(self, name).isoformat() for name in names}
 
 
 def milestones_of(clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
@@ -155,10 +154,10 @@ def missed_targets(dues: Sequence[Due], taken: Collection[str], said: Collection
 def notices_of(question: AskedQuestion, clock: Clock, policy: TimeLimitPolicy) -> list[Due]:
     """What is still to be said of a question without an answer, from the start of the day where the controller is."""
     zone = ZoneInfo(policy.commitment.controller_zone)
-    found = silence(question.suspension.asked_at, clock.arrival, clock.due_on, policy)
-    reminders = [Due(start_of(day, zone), REMINDER, day) for day in found.reminders]
-    last = Due(start_of(found.last_notice, zone), LAST_NOTICE, found.last_notice)
-    return [*(each for each in reminders if question.reminded_until is None or each.at > question.reminded_until), last]
+    days, last_notice = silence(question.asked_at, clock.arrival, clock.due_on, policy)
+    reminders, until = [Due(start_of(day, zone), REMINDER, day) for day in days], question.reminded_until
+    to_come = [each for each in reminders if until is None or each.at > until]
+    return [*to_come, Due(start_of(last_notice, zone), LAST_NOTICE, last_notice)]
 
 
 def latest_for_each(dues: Sequence[Due]) -> list[Due]:

@@ -9,7 +9,6 @@ from services.deadline import repository
 from services.deadline.clock import start_of
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-from shared.domain.rights import Outcome
 from shared.messaging.unit_of_work import UnitOfWork
 
 INCIDENT = timedelta(hours=24)
@@ -58,12 +57,6 @@ async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: Zone
     detail = {"system": report.system, "ground": ground, "until": until, "state": state}
     tx.log_evidence(request_id, "erasure.deferred", detail)
     return state
-
-
-async def drop(tx: UnitOfWork, outcomes: dict[UUID, Outcome]) -> None:
-    """Nothing is to be erased any more for those who have withdrawn their request."""
-    if withdrawn := [each for each, outcome in outcomes.items() if outcome is Outcome.WITHDRAWN]:
-        await repository.drop_deferrals(tx.connection, withdrawn)
 
 
 async def let_go(events: Sequence[RetryDecided], tx: UnitOfWork) -> None:

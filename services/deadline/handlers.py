@@ -27,8 +27,8 @@ from shared.domain.events import (
     RetryDecided,
 )
 from shared.domain.operations import Operation
-from shared.domain.rights import Right
-from shared.domain.suspension import Suspension, asked_in_time, not_counted
+from shared.domain.rights import Outcome, Right
+from shared.domain.suspension import asked_in_time, not_counted
 from shared.domain.time_limit import Timeliness
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.fulfilment.fulfilments import Fulfilments
@@ -80,10 +80,10 @@ class Deadlines:
         held = {clock.request_id: clock for clock in await repository.hold(tx.connection, _requests(events))}
         asked = []
         for event in events:
-            suspension = Suspension(Question(event.question), event.asked_at, None, event.condition_recorded)
-            question = AskedQuestion(event.question_id, event.request_id, suspension)
+            sent = (Question(event.question), event.asked_at, None, event.condition_recorded)
+            question = AskedQuestion(*sent, event.question_id, event.request_id)
             if clock := held.get(event.request_id):
-                reason = not_counted(suspension, clock.arrival, self._policy.regime_of(clock.calendar), self._policy)
+                reason = not_counted(question, clock.arrival, self._policy.regime_of(clock.calendar), self._policy)
                 detail: dict[str, JsonValue] = {"question": event.question, "not_counted": reason}
                 tx.log_evidence(event.request_id, "deadline.question_sent", detail)
                 question = replace(question, in_time=asked_in_time(event.asked_at, clock.arrival, self._policy))
@@ -133,7 +133,8 @@ class Deadlines:
         if stopped:
             await repository.save(tx.connection, stopped)
             await notifications.release(self._fulfilments, tx, stopped, event_of)
-        await deferrals.drop(tx, {event.request_id: event.outcome for event in events})
+        if withdrawn := [event for event in events if event.outcome is Outcome.WITHDRAWN]:
+            await repository.drop_deferrals(tx.connection, _requests(withdrawn))
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
         """An answer came after the last notice: the clock runs again, until the day that the subject was told."""
@@ -179,7 +180,7 @@ class Deadlines:
                 replace(question, next_notice_at=notices_of(question, clock, self._policy)[0].at)
                 for clock in after
                 for question in clock.questions
-                if question.suspension.answered_at is None and question.last_notice_at is None
+                if question.answered_at is None and question.last_notice_at is None
             ],
         )
         for old, new in moved:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from services.deadline import repository
 from services.deadline.clock import STEPS, Clock, Due, start_of
-from shared.domain.events import RequestClosed
+from shared.domain.events import Concerned, RequestClosed
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -25,14 +25,13 @@ LISTED = 100
 Details = Mapping[str, JsonValue]
 
 
-async def escalate(fulfilments: Fulfilments, tx: UnitOfWork, warned: Iterable[tuple[Clock, Due]]) -> None:
-    """Opens a ticket, or comments on it, for each of these; without a system for tickets there is none."""
-    await _open(fulfilments, tx, Operation.ESCALATE, [(clock, _warning(clock, due)) for clock, due in warned])
-
-
-async def flag(fulfilments: Fulfilments, tx: UnitOfWork, clocks: Iterable[Clock]) -> None:
-    """Whoever talks to these subjects may know that a request is open."""
-    await _open(fulfilments, tx, Operation.FLAG, [(clock, {"open": True}) for clock in clocks])
+async def tell(
+    fulfilments: Fulfilments, tx: UnitOfWork, warned: Iterable[tuple[Clock, Due]] = (), flagged: Iterable[Clock] = ()
+) -> None:
+    """Opens a ticket for each warning, or comments on it; whoever talks to the flagged may know of their request."""
+    warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in warned]
+    await _open(fulfilments, tx, Operation.ESCALATE, warnings)
+    await _open(fulfilments, tx, Operation.FLAG, [(clock, clock.due_on, {"open": True}) for clock in flagged])
 
 
 async def release(
@@ -44,23 +43,26 @@ async def release(
     for operation in (Operation.ESCALATE, Operation.FLAG):
         begun = await fulfilment.begun(tx, requests, operation)
         ended = [clock for clock in stopped if clock.request_id in begun]
-        await _open(fulfilments, tx, operation, [(clock, _end(operation, events[clock.request_id])) for clock in ended])
+        ends = [(clock, clock.due_on, _end(operation, events[clock.request_id])) for clock in ended]
+        await _open(fulfilments, tx, operation, ends)
 
 
-async def escalated(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """The privacy team has the warning before it: put on record where."""
+async def told(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+    """The privacy team has the warning before it, or the flag is set or gone: put on record where.
+
+    What has ended is ended once more where another worker may have begun it meanwhile: it claimed its task before the
+    answer.
+    """
     for done in completed:
-        systems = [report.system for report in done.reports]
-        tx.log_evidence(done.request_id, "deadline.escalated", {"level": done.details["level"], "systems": [*systems]})
-    await _end_again(fulfilments, tx, [done for done in completed if done.details["level"] == "resolved"])
-
-
-async def flagged(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """The flag is set or gone: put on record where."""
-    for done in completed:
-        systems: JsonValue = {report.system: report.outcome for report in done.reports}
-        tx.log_evidence(done.request_id, "deadline.flagged", {"open": done.details["open"], "systems": systems})
-    await _end_again(fulfilments, tx, [done for done in completed if not done.details["open"]])
+        if done.operation is Operation.FLAG:
+            action, how, ended = "deadline.flagged", "open", done.details["open"] is False
+            systems: JsonValue = {report.system: report.outcome for report in done.reports}
+        else:
+            action, how, ended = "deadline.escalated", "level", done.details["level"] == "resolved"
+            systems = [report.system for report in done.reports]
+        tx.log_evidence(done.request_id, action, {how: done.details[how], "systems": systems})
+        if ended and await fulfilment.in_hand(tx, [done.request_id], done.operation):
+            await _open(fulfilments, tx, done.operation, [(done, tx.now.date(), done.details)])
 
 
 async def digest(tx: UnitOfWork, day: date, policy: TimeLimitPolicy) -> Details:
@@ -107,36 +109,25 @@ async def say_daily(fulfilments: Fulfilments, tx: UnitOfWork, kind: str, hour: i
         return False
     # Ticket and evidence are found by this in place of a request's id. A task names a right; this is about all of them.
     about = uuid5(NAMESPACE_URL, f"urn:dsr:{kind.replace('_', '-')}:{day.isoformat()}")
-    opened = _notification((about, about, Right.ACCESS), Operation.ESCALATE, day, {"level": kind, **details})
-    await fulfilments.open_all(tx, [opened])
+    details = {"level": kind, **details}
+    ticket = NewFulfilment(about, about, Right.ACCESS, Operation.ESCALATE, day, details, searches=False)
+    await fulfilments.open_all(tx, [ticket])
     return True
 
 
 async def _open(
-    fulfilments: Fulfilments, tx: UnitOfWork, operation: Operation, about: Iterable[tuple[Clock, Details]]
+    fulfilments: Fulfilments, tx: UnitOfWork, operation: Operation, about: Iterable[tuple[Concerned, date, Details]]
 ) -> None:
+    # Only a flag that is set searches for the subject; it is found by the request when it is taken away.
     opened = [
-        _notification((clock.request_id, clock.subject_ref, clock.right), operation, clock.due_on, details)
-        for clock, details in about
+        NewFulfilment(
+            *(each.request_id, each.subject_ref, each.right, operation, due_on, details),
+            searches=bool(details.get("open")),
+        )
+        for each, due_on, details in about
     ]
     if opened and fulfilments.plans[operation]:
         await fulfilments.open_all(tx, opened)
-
-
-async def _end_again(fulfilments: Fulfilments, tx: UnitOfWork, ended: Iterable[Completed]) -> None:
-    """Ends once more what another worker may have begun meanwhile: it claimed its task before the answer."""
-    for done in ended:
-        if await fulfilment.in_hand(tx, [done.request_id], done.operation):
-            about = (done.request_id, done.subject_ref, done.right)
-            opened = _notification(about, done.operation, tx.now.date(), done.details)
-            await fulfilments.open_all(tx, [opened])
-
-
-def _notification(
-    about: tuple[UUID, UUID, Right], operation: Operation, due_on: date, details: Details
-) -> NewFulfilment:
-    """Only a flag that is set searches for the subject; it is found by the request when it is taken away."""
-    return NewFulfilment(*about, operation, due_on, details, searches=bool(details.get("open")))
 
 
 def _warning(clock: Clock, due: Due) -> Details:

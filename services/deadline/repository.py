@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from operator import attrgetter
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 from uuid import UUID
 
 import asyncpg
@@ -12,12 +12,11 @@ import asyncpg
 from services.deadline.clock import AskedQuestion, Clock, Due, Step
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Right
-from shared.domain.suspension import Suspension
 from shared.domain.time_limit_policy import Question
 from shared.storage.postgres import Connection, update_rows
 
 _COLUMNS = tuple(field.name for field in fields(Clock) if field.name != "questions")
-_RIGHT, _ZONES = _COLUMNS.index("right"), _COLUMNS.index("zones")
+_QUESTION_COLUMNS = tuple(field.name for field in fields(AskedQuestion))
 _SQL_TYPES = {datetime: "timestamptz", date: "date", bool: "boolean"}
 _TYPES = {  # of the columns that may change
     name: next((sql for python, sql in _SQL_TYPES.items() if python in {hint, *get_args(hint)}), "text")
@@ -27,10 +26,7 @@ _TYPES = {  # of the columns that may change
 _NOTICES = dict.fromkeys(("next_notice_at", "reminded_until", "last_notice_at"), "timestamptz")
 
 _CLOCK = ", ".join(f'c."{name}"' for name in _COLUMNS)
-_QUESTION = (
-    "q.question_id, q.request_id, q.question, q.asked_at, q.answered_at, q.condition_recorded, q.in_time,"
-    " q.next_notice_at, q.reminded_until, q.last_notice_at"
-)
+_QUESTION = ", ".join(f"q.{name}" for name in _QUESTION_COLUMNS)
 
 # What is in the hands of another instance is left to it.
 _DUE = "SELECT {} FROM clock c WHERE {} <= $1 ORDER BY {} LIMIT $2 FOR UPDATE SKIP LOCKED"
@@ -81,8 +77,8 @@ async def hold(connection: Connection, requests: Sequence[UUID], *, stopped: boo
     asked: dict[UUID, list[AskedQuestion]] = {row[0]: [] for row in rows}
     if rows:
         query = f"SELECT {_QUESTION} FROM question q WHERE request_id = ANY($1) ORDER BY asked_at, question_id"  # noqa: S608
-        for question in map(_question_of, await connection.fetch(query, list(asked))):
-            asked[question.request_id].append(question)
+        for row in await connection.fetch(query, list(asked)):
+            asked[row["request_id"]].append(_question_of(row[:]))
     return [_clock_of(row, tuple(asked[row[0]])) for row in rows]
 
 
@@ -116,11 +112,12 @@ async def take(connection: Connection, step: Step, requests: Sequence[UUID]) -> 
 async def steps_and_misses(connection: Connection, clocks: Iterable[Clock]) -> dict[UUID, tuple[set[str], set[str]]]:
     """Of each request the steps that were taken, and the targets that were said to be missed."""
     found: dict[UUID, tuple[set[str], set[str]]] = {clock.request_id: (set(), set()) for clock in clocks}
-    for place, query in enumerate(
-        ("SELECT request_id, step FROM step", "SELECT request_id, target FROM missed_target")
-    ):
-        for request_id, name in await connection.fetch(f"{query} WHERE request_id = ANY($1)", list(found)):
-            found[request_id][place].add(name)
+    query = (
+        "SELECT request_id, 0, step FROM step WHERE request_id = ANY($1)"
+        " UNION ALL SELECT request_id, 1, target FROM missed_target WHERE request_id = ANY($1)"
+    )
+    for request_id, place, name in await connection.fetch(query, list(found)):
+        found[request_id][place].add(name)
     return found
 
 
@@ -132,10 +129,8 @@ async def miss(connection: Connection, missed: Iterable[tuple[Clock, Due]]) -> N
 
 async def insert_questions(connection: Connection, asked: Iterable[AskedQuestion]) -> None:
     """Stores questions that were sent."""
-    names = ("suspension.question", "suspension.asked_at", "suspension.condition_recorded", "in_time")
-    rows = [attrgetter("question_id", "request_id", *names)(question) for question in asked]
-    columns = ("question_id", "request_id", *(name.removeprefix("suspension.") for name in names))
-    await connection.copy_records_to_table("question", records=rows, columns=columns)
+    rows = map(attrgetter(*_QUESTION_COLUMNS), asked)
+    await connection.copy_records_to_table("question", records=rows, columns=_QUESTION_COLUMNS)
 
 
 async def answer(connection: Connection, answered_at: Mapping[UUID, datetime], *, late: bool = False) -> None:
@@ -162,7 +157,7 @@ async def end_questions(connection: Connection, responded_at: Mapping[UUID, date
 async def due_questions(connection: Connection, until: datetime, limit: int) -> list[tuple[Clock, AskedQuestion]]:
     """Up to ``limit`` questions of running clocks that have come to a notice, the longest due first."""
     rows = await connection.fetch(DUE_QUESTIONS, until, limit)
-    return [(_clock_of(row), _question_of(row, len(_COLUMNS))) for row in rows]
+    return [(_clock_of(row), _question_of(row[len(_COLUMNS) :])) for row in rows]
 
 
 async def save_notices(connection: Connection, asked: Iterable[AskedQuestion]) -> None:
@@ -250,11 +245,10 @@ def _rows(clocks: Iterable[Clock], names: tuple[str, ...]) -> list[list[object]]
 
 
 def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = ()) -> Clock:
-    values = [*row[: len(_COLUMNS)], asked]
-    values[_RIGHT], values[_ZONES] = Right(values[_RIGHT]), tuple(values[_ZONES].split(","))
-    return Clock(*values)
+    known = dict(zip(_COLUMNS, row, strict=False))
+    return Clock(**known | {"right": Right(row["right"]), "zones": tuple(row["zones"].split(",")), "questions": asked})
 
 
-def _question_of(row: asyncpg.Record, first: int = 0) -> AskedQuestion:
-    question_id, request_id, question, *dates = row[first:]
-    return AskedQuestion(question_id, request_id, Suspension(Question(question), *dates[:3]), *dates[3:])
+def _question_of(row: Sequence[Any]) -> AskedQuestion:
+    question, *others = row
+    return AskedQuestion(Question(question), *others)

@@ -6,15 +6,17 @@ Each query reads an index that holds what it needs; a count that takes long is m
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
 from itertools import product
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
 from prometheus_client import Gauge
 
 from services.deadline import metrics
+from services.deadline.clock import start_of
 from services.deadline.deferrals import INCIDENT
 from shared.app.service import Running
 from shared.domain.rights import Right
@@ -38,10 +40,8 @@ DAYS_LEFT = ("over", *map(str, range(31)), "more")
 """Days until the commitment ends."""
 
 _CLOCKS = ("commitment", "statutory")
+_YES_NO = ("yes", "no")
 _EVERY_SECONDS = 10.0
-
-Cell = tuple[str, ...]
-"""The values of a figure's labels."""
 
 OPEN = """
 SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
@@ -50,8 +50,9 @@ SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
        count(*) FILTER (WHERE due_at > $2 AND due_on - $1::date <= 7) AS due_soon,
        count(*) FILTER (WHERE due_at <= $2) AS commitment,
        count(*) FILTER (WHERE statutory_due_at <= $2) AS statutory,
-       count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at <= $2) AS breach,
-       calendar
+       count(*) FILTER (WHERE due_at > $2) AS on_time,
+       count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at > $2) AS late_commitment,
+       count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at <= $2) AS breach, calendar
 FROM clock WHERE role = 'controller' AND responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3), (calendar))
 """
 
@@ -61,11 +62,15 @@ FROM clock WHERE role = 'controller' AND responded_at > $1 AND outcome <> 'dupli
 GROUP BY GROUPING SETS ((1, 2, 3, 4), (3, 5))
 """
 
-TIME_TO_RESPOND = """
-SELECT "right", count(*), percentile_disc(ARRAY[0.5, 0.95]::float8[])
-       WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
-FROM clock WHERE role = 'controller' AND responded_at > $1 AND outcome NOT IN ('withdrawn', 'forwarded', 'duplicate')
-GROUP BY 1
+# What was passed on for a customer is one figure, whatever was asked.
+RESPONDED = """
+SELECT role, CASE role WHEN 'controller' THEN "right" ELSE '' END AS "right", count(*) AS n,
+       count(*) FILTER (WHERE timeliness = 'on_time') AS in_time, percentile_disc(ARRAY[0.5, 0.95]::float8[])
+       WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400) AS days
+FROM clock WHERE role IN ('controller', 'processor') AND responded_at > $1
+             AND CASE role WHEN 'processor' THEN outcome = 'forwarded'
+                      ELSE outcome NOT IN ('withdrawn', 'forwarded', 'duplicate') END
+GROUP BY 1, 2
 """
 
 # The day that was promised first: where it was moved, what it was before stays.
@@ -78,14 +83,8 @@ WHERE c.role = 'controller' AND b.cause = 'extended' AND b.due_on >= $1::date AN
 """
 
 TO_FORWARD = """
-SELECT count(*) FILTER (WHERE due_at > $1), count(*) FILTER (WHERE due_at <= $1)
-FROM clock WHERE role = 'processor' AND responded_at IS NULL
-"""
-
-FORWARDED = """
-SELECT count(*), count(*) FILTER (WHERE timeliness = 'on_time'), percentile_disc(ARRAY[0.5, 0.95]::float8[])
-       WITHIN GROUP (ORDER BY extract(epoch FROM responded_at - received_at)::float8 / 86400)
-FROM clock WHERE role = 'processor' AND responded_at > $1 AND outcome = 'forwarded'
+SELECT CASE WHEN due_at > $1 THEN 'yes' ELSE 'no' END, count(*)
+FROM clock WHERE role = 'processor' AND responded_at IS NULL GROUP BY 1
 """
 
 SUSPENDED = """
@@ -126,78 +125,58 @@ async def count(connection: Connection, now: datetime, policy: TimeLimitPolicy) 
     today = now.astimezone(here).date()
     opened = await connection.fetch(OPEN, today, now, age_limits(today, here))
     answered = await connection.fetch(ANSWERED, since)
-    _set_open([row for row in opened if row["calendar"] is None])
+    _set_open(opened)
     _set_regimes(opened, answered, policy)
     metrics.ANSWERED.clear()
     for *labels, calendar, number in answered:
         if calendar is None:
             metrics.ANSWERED.labels(*labels).set(number)
-    ranks = await connection.fetch(TIME_TO_RESPOND, since)
-    metrics.TIME_TO_RESPOND.put({right: Ranks(number, *percentiles) for right, number, percentiles in ranks})
-    reached, extended = Counter[Cell](), Counter[Cell]()
-    for right, number, of_these in await connection.fetch(FELL_DUE, since, now):
-        reached[right,] += number
-        extended[right,] += of_these
-    _set(metrics.REACHED_DUE, product(Right), reached)
-    _set(metrics.EXTENDED, product(Right), extended)
-    (to_forward,) = await connection.fetch(TO_FORWARD, now)
-    ((forwarded, in_time, percentiles),) = await connection.fetch(FORWARDED, since)
-    for answer, still, done in zip(("yes", "no"), to_forward, (in_time, forwarded - in_time), strict=True):
-        metrics.PROCESSOR_OPEN.labels(answer).set(still)
-        metrics.PROCESSOR_FORWARDED.labels(answer).set(done)
-    metrics.PROCESSOR_DAYS.put({"": Ranks(forwarded, *percentiles)} if forwarded else {})
+    responded = await connection.fetch(RESPONDED, since)
+    for role, told in (("controller", metrics.TIME_TO_RESPOND), ("processor", metrics.PROCESSOR_DAYS)):
+        told.put({row["right"]: Ranks(row["n"], *row["days"]) for row in responded if row["role"] == role})
+    forwarded = [row for row in responded if row["role"] == "processor"]
+    in_time = [("yes", row["in_time"]) for row in forwarded] + [("no", row["n"] - row["in_time"]) for row in forwarded]
+    _set(metrics.PROCESSOR_FORWARDED, product(_YES_NO), in_time)
+    _set(metrics.PROCESSOR_OPEN, product(_YES_NO), await connection.fetch(TO_FORWARD, now))
+    fell_due = await connection.fetch(FELL_DUE, since, now)
+    _set(metrics.REACHED_DUE, product(Right), ((right, number) for right, number, _ in fell_due))
+    _set(metrics.EXTENDED, product(Right), ((right, extended) for right, _, extended in fell_due))
     suspended = await connection.fetch(SUSPENDED, since)
-    metrics.SUSPENSION.put({kind: Ranks(n, ranked[0], ranked[1], total) for kind, n, ranked, total in suspended})
-    asked: dict[Cell, int] = {
-        (question, in_time): number for question, in_time, number in await connection.fetch(ASKED, since)
-    }
-    _set(metrics.QUESTIONS, product(Question, ("yes", "no")), asked)
-    rows = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
-    deferred: dict[Cell, int] = {(system, state): number for system, state, number in rows}
+    metrics.SUSPENSION.put({kind: Ranks(n, days[0], days[1], total) for kind, n, days, total in suspended})
+    _set(metrics.QUESTIONS, product(Question, _YES_NO), await connection.fetch(ASKED, since))
+    deferred = await connection.fetch(DEFERRED, now, now - INCIDENT, now + PERIOD)
     metrics.DEFERRED.clear()
-    _set(metrics.DEFERRED, product({system for system, _ in deferred}, DEFERRED_STATES), deferred)
+    _set(metrics.DEFERRED, product({row["system"] for row in deferred}, DEFERRED_STATES), deferred)
 
 
 def age_limits(today: date, zone: ZoneInfo) -> list[datetime]:
     """The midnights at which requests of one age begin, the oldest first."""
-    return [datetime.combine(today - timedelta(days=days), time(), zone) for days in _NOT_OLDER]
+    return [start_of(today - timedelta(days=days), zone) for days in _NOT_OLDER]
 
 
-def _set(gauge: Gauge, cells: Iterable[Cell], counted: Mapping[Cell, int]) -> None:
-    """Sets every cell, also those in which nobody is: a panel shows zero and not nothing."""
-    for labels in cells:
-        gauge.labels(*labels).set(counted.get(labels, 0))
+def _set(gauge: Gauge, cells: Iterable[tuple[str, ...]], rows: Iterable[Iterable[Any]]) -> None:
+    """Sets every cell to the sum of its rows, each its labels and then a number: a panel shows zero and not nothing."""
+    counted = Counter[tuple[str, ...]]()
+    for *labels, number in rows:
+        counted[tuple(labels)] += number
+    for cell in cells:
+        gauge.labels(*cell).set(counted[cell])
 
 
-def _set_open(rows: Iterable[asyncpg.Record]) -> None:
-    days_left, ages, soon, late = Counter[Cell](), Counter[Cell](), Counter[Cell](), Counter[Cell]()
-    for row in rows:
-        right = row["right"]
-        if right is None:
-            days_left[DAYS_LEFT[row["days_left"]],] = row["n"]
-            continue
-        ages[right, AGES[row["older_than"]]] = row["n"]
-        soon[right,] += row["due_soon"]
-        for clock in _CLOCKS:
-            late[right, clock] += row[clock]
-    _set(metrics.OPEN, product(Right, AGES), ages)
-    _set(metrics.DAYS_LEFT, product(DAYS_LEFT), days_left)
-    _set(metrics.DUE_SOON, product(Right), soon)
+def _set_open(opened: Sequence[asyncpg.Record]) -> None:
+    rows = [row for row in opened if row["right"] is not None]
+    _set(metrics.OPEN, product(Right, AGES), ((row["right"], AGES[row["older_than"]], row["n"]) for row in rows))
+    _set(metrics.DUE_SOON, product(Right), ((row["right"], row["due_soon"]) for row in rows))
+    late = ((row["right"], clock, row[clock]) for row in rows for clock in _CLOCKS)
     _set(metrics.OVERDUE, product(Right, _CLOCKS), late)
+    days_left = [(DAYS_LEFT[row["days_left"]], row["n"]) for row in opened if row["days_left"] is not None]
+    _set(metrics.DAYS_LEFT, product(DAYS_LEFT), days_left)
 
 
 def _set_regimes(opened: Iterable[asyncpg.Record], answered: Iterable[asyncpg.Record], policy: TimeLimitPolicy) -> None:
     """Apart from right and age, whose cells would otherwise be too small to be told outside the privacy team."""
-    still, done = Counter[Cell](), Counter[Cell]()
-    for row in opened:
-        if row["calendar"] is not None:
-            regime = policy.regime_of(row["calendar"])
-            still[regime, Timeliness.ON_TIME] += row["n"] - row["commitment"]
-            still[regime, Timeliness.LATE_COMMITMENT] += row["commitment"] - row["breach"]
-            still[regime, Timeliness.BREACH] += row["breach"]
-    for row in answered:
-        if row["calendar"] is not None:
-            done[policy.regime_of(row["calendar"]), row["timeliness"]] += row["n"]
-    cells = [*product(("EU", *sorted({*policy.suspension.regimes.values()} - {"EU"})), Timeliness)]
-    _set(metrics.OPEN_BY_REGIME, cells, still)
-    _set(metrics.ANSWERED_BY_REGIME, cells, done)
+    cells = [*product({"EU", *policy.suspension.regimes.values()}, Timeliness)]
+    still = [(row["calendar"], how, row[how]) for row in opened for how in Timeliness]
+    done = [(row["calendar"], row["timeliness"], row["n"]) for row in answered]
+    for gauge, rows in ((metrics.OPEN_BY_REGIME, still), (metrics.ANSWERED_BY_REGIME, done)):
+        _set(gauge, cells, ((policy.regime_of(calendar), *cell) for calendar, *cell in rows if calendar is not None))

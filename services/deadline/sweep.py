@@ -187,8 +187,7 @@ class Sweep:
             behind = timedelta(seconds=unheard + self.settings.on_the_way_seconds)
         async with self.unit_of_work.begin() as tx:
             swept = await source(tx, tx.now - behind, self.settings.batch, self.policy)
-            await notifications.escalate(self.fulfilments, tx, swept.warned)
-            await notifications.flag(self.fulfilments, tx, swept.flagged)
+            await notifications.tell(self.fulfilments, tx, swept.warned, swept.flagged)
         for target in swept.missed:
             metrics.TARGETS_MISSED.labels(target).inc()
         return swept.rows
@@ -219,7 +218,7 @@ def _say_target(tx: UnitOfWork, clock: Clock, due: Due) -> None:
 
 
 def _say_notice(tx: UnitOfWork, clock: Clock, question: AskedQuestion, due: Due, zone: ZoneInfo) -> None:
-    asked, open_since = question.suspension.question, arrival_date(question.suspension.asked_at, clock.zones)
+    asked, open_since = question.question, arrival_date(question.asked_at, clock.zones)
     days_open = (tx.now.astimezone(zone).date() - open_since).days
     detail: dict[str, JsonValue] = {"question": asked, "notice": due.name, "days_open": days_open}
     tx.log_evidence(clock.request_id, "deadline.question_unanswered", detail)

@@ -13,9 +13,6 @@ from shared.domain.errors import Misconfigured
 from shared.domain.time_limit import Arrival, Limits, limits
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 
-Vector = Mapping[str, Any]
-
-
 _NAMES = {
     "arrival_date": "receipt_date",
     "end_of_days": "d30",
@@ -37,7 +34,7 @@ def figures(found: Limits) -> dict[str, str]:
     return told
 
 
-def mismatches(vector: Vector, policy: TimeLimitPolicy) -> Iterator[str]:
+def mismatches(vector: Mapping[str, Any], policy: TimeLimitPolicy) -> Iterator[str]:
     """One line for each figure of an example that we compute differently, or for an example that cannot be read."""
     name = vector.get("id", "without id")
     try:

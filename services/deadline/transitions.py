@@ -17,30 +17,25 @@ from datetime import date, datetime, timedelta
 
 from services.deadline.clock import Clock, milestones_of, next_at, targets_of
 from shared.domain.events import RequestClosed, RequestExtended, RequestReceived, RequestRedated, RequestReopened
-from shared.domain.rights import Outcome, Right, Role
+from shared.domain.rights import Outcome
 from shared.domain.suspension import not_counted, paused_days
-from shared.domain.time_limit import Arrival, Limits, end_of, limits, target, timeliness
-from shared.domain.time_limit import due_at as due_at_by_receipt
-from shared.domain.time_limit import due_on as due_on_by_receipt
+from shared.domain.time_limit import due_at, due_on, end_of, limits, timeliness
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.working_days import calendar, last_common_working_day
 
 
 def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Clock:
     """The clock of a request that was received; what was found late is not judged before it was known."""
-    arrival = Arrival(event.received_at, event.zones, event.calendar)
-    found = limits(arrival, policy)
     fields = (
         *(event.request_id, event.subject, event.right, event.role, event.scope),
         *(event.received_at, event.zones, event.calendar, event.due_on),
-        _due_at(event.due_on, arrival, (event.right, event.scope, event.role), found, policy),
-        _work_by(event.due_on, event.calendar, found, policy),
-        *(found.statutory_due, found.statutory_due_instant, found.calc_version, traceparent),
+        *(event.received_at, event.due_on, event.due_on, event.received_at, ""),  # of no meaning until it is dated
+        traceparent,
     )
-    clock = Clock(*fields)
-    first_milestone, first_target = (next_at(dues(clock, policy), None) for dues in (milestones_of, targets_of))
-    first_target = first_target and max(first_target, event.occurred_at)
-    return Clock(*fields, next_milestone_at=first_milestone, next_target_at=first_target)
+    clock = recount(Clock(*fields), policy)
+    if clock.next_target_at is not None and clock.next_target_at < event.occurred_at:
+        return replace(clock, next_target_at=event.occurred_at)
+    return clock
 
 
 def verify(clock: Clock, now: datetime, policy: TimeLimitPolicy) -> Clock:
@@ -51,24 +46,24 @@ def verify(clock: Clock, now: datetime, policy: TimeLimitPolicy) -> Clock:
 
 def recount(clock: Clock, policy: TimeLimitPolicy) -> Clock:
     """A question was asked or answered."""
-    return _planned(clock, _counted(clock, policy), policy)
+    return _planned(clock, _dated(clock, policy), policy)
 
 
 def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
     """Two persons have extended the time limit to the day of the event."""
-    return _planned(clock, _counted(replace(_due(clock, event.due_on, policy), extended=True), policy), policy)
+    return recount(replace(clock, due_on=event.due_on, extended=True), policy)
 
 
 def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:
     """An answer came after the closure: it runs again until that day, and what came before the answer is not said."""
     running = replace(clock, responded_at=None, outcome=None, timeliness=None, notified_until=event.answered_at)
-    return _planned(clock, _counted(_due(running, event.due_on, policy), policy), policy)
+    return recount(replace(running, due_on=event.due_on), policy)
 
 
 def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:
     """The arrival, the policy or a holiday has changed; what the old dates had not come to must still be said."""
     arrived = replace(clock, received_at=event.received_at, zones=event.zones, calendar=event.calendar)
-    new = _counted(_due(arrived, event.due_on, policy), policy)
+    new = _dated(replace(arrived, due_on=event.due_on), policy)
     if (until := clock.notified_until) is not None:
         said = {each.name for each in milestones_of(clock, policy) if each.at <= until}
         missed = next((each.at for each in milestones_of(new, policy) if each.name not in said), None)
@@ -79,12 +74,12 @@ def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Cloc
 
 def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
     """The request was answered: whether in time, and nothing more is to be said of it."""
-    _, due_at = judged_by(clock, event.outcome, policy)
+    _, ended_at = judged_by(clock, event.outcome, policy)
     return replace(
         clock,
         responded_at=event.responded_at,
         outcome=event.outcome,
-        timeliness=timeliness(event.responded_at, due_at, clock.statutory_due_at),
+        timeliness=timeliness(event.responded_at, ended_at, clock.statutory_due_at),
         role="processor" if event.outcome is Outcome.FORWARDED else clock.role,
         watched=False,
         flag_at=None,
@@ -97,25 +92,29 @@ def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[
     """By when the request was due; what was taken for ours and passed on, by when it was to be passed on."""
     if outcome is not Outcome.FORWARDED or clock.role == "processor":
         return clock.due_on, clock.due_at
-    what: tuple[Right, str | None, TimeLimitPolicy, Role] = (clock.right, clock.scope, policy, "processor")
-    return due_on_by_receipt(clock.arrival, *what), due_at_by_receipt(clock.arrival, *what)
+    day = due_on(clock.arrival, clock.right, clock.scope, policy, "processor")
+    return day, due_at(day, clock.arrival, clock.right, clock.scope, policy, "processor")
 
 
-def _counted(clock: Clock, policy: TimeLimitPolicy) -> Clock:
-    """With the statutory limit moved by the questions that were answered; while one is open, its end is not known."""
+def _dated(clock: Clock, policy: TimeLimitPolicy) -> Clock:
+    """With what follows from its arrival, due date and questions; while one is open, nobody knows the law's end."""
     arrival, regime = clock.arrival, policy.regime_of(clock.calendar)
-    asked = [question.suspension for question in clock.questions]
-    counted = [each for each in asked if not_counted(each, arrival, regime, policy) is None]
-    answered = [each for each in counted if each.answered_at is not None]
-    paused = paused_days(answered, arrival, regime, policy, clock.received_at) if answered else 0
-    found = limits(replace(arrival, paused_days=paused), policy)
+    counted = [each for each in clock.questions if not_counted(each, arrival, regime, policy) is None]
+    found = limits(replace(arrival, paused_days=paused_days(counted, clock.zones)), policy)
     # A request that was reopened may be due after what its receipt alone would give.
     statutory = max(found.statutory_due_extended if clock.extended else found.statutory_due, clock.due_on)
+    if clock.due_on <= found.commit_due:
+        work_by = min(found.work_by, clock.due_on)
+    else:
+        staff = calendar(policy.commitment.staff_calendar)
+        work_by = last_common_working_day(clock.due_on, (calendar(clock.calendar), staff))
     return replace(
         clock,
+        due_at=due_at(clock.due_on, arrival, clock.right, clock.scope, policy, clock.role),
+        work_by=work_by,
         statutory_due_on=statutory,
         statutory_due_at=end_of(statutory, clock.zones),
-        pausing=len(answered) < len(counted),
+        pausing=any(each.answered_at is None for each in counted),
         calc_version=found.calc_version,
     )
 
@@ -128,25 +127,3 @@ def _planned(old: Clock, new: Clock, policy: TimeLimitPolicy) -> Clock:
         next_target_at = next_at(targets_of(new, policy), None) or next_target_at
     next_milestone_at = next_at(milestones_of(new, policy), new.notified_until)
     return replace(new, next_milestone_at=next_milestone_at, next_target_at=next_target_at)
-
-
-def _due(clock: Clock, due_on: date, policy: TimeLimitPolicy) -> Clock:
-    found = limits(clock.arrival, policy)
-    due_at = _due_at(due_on, clock.arrival, (clock.right, clock.scope, clock.role), found, policy)
-    return replace(clock, due_on=due_on, due_at=due_at, work_by=_work_by(due_on, clock.calendar, found, policy))
-
-
-def _due_at(
-    due_on: date, arrival: Arrival, what: tuple[Right, str | None, Role], found: Limits, policy: TimeLimitPolicy
-) -> datetime:
-    """The end of the day, or of a shorter limit of our own that is counted in hours and ends on that day."""
-    own = policy.override_for(*what)
-    if own is not None and (ends := target(own, arrival, policy)).day == due_on:
-        return min(ends.instant, found.commit_due_instant)
-    return end_of(due_on, arrival.zones)
-
-
-def _work_by(due_on: date, calendar_name: str, found: Limits, policy: TimeLimitPolicy) -> date:
-    if due_on <= found.commit_due:
-        return min(found.work_by, due_on)
-    return last_common_working_day(due_on, (calendar(calendar_name), calendar(policy.commitment.staff_calendar)))

@@ -67,13 +67,13 @@ def _done_without_reply(request: StoredRequest) -> str:
 def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
     tasks = request.tasks or ()
-    told = {task.system: text for task in tasks if (text := _of_kept(task))}
-    other = sorted({task.system for task in tasks if _is_open(task)} - set(told))
+    kept = {task.system: text for task in tasks if (text := _of_kept(task))}
+    other = sorted({task.system for task in tasks if _is_open(task)} - set(kept))
     if other and not (request.package_id or any(task.changed for task in tasks)):
         yield f"Nothing of what you asked for could be done in: {', '.join(other)}."
     else:
         yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
-    yield from (told[system] for system in sorted(told))
+    yield from (text for _, text in sorted(kept.items()))
     for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
         yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
 

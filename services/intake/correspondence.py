@@ -23,8 +23,7 @@ async def write(
     """
     known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
     letter = letters.write(kind, request.calendar.partition("-")[0], known)
-    content = orjson.dumps({"subject": letter.subject, "body": letter.body})
-    letter_id = await seal(tx, request, "letter", kind, content)
+    letter_id = await seal(tx, request, "letter", kind, orjson.dumps(letter))
     await tx.connection.execute(
         "INSERT INTO letter (letter_id, request_id, kind, written_at) VALUES ($1, $2, $3, $4)",
         *(letter_id, request.request_id, kind, tx.now),

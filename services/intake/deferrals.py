@@ -2,14 +2,7 @@
 
 from collections.abc import Iterable
 
-from pydantic import JsonValue
-
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
-
-
-def outcomes(tasks: Iterable[TaskReport]) -> dict[str, JsonValue]:
-    """What came of each system: its outcome, or why it failed."""
-    return {report.system: report.outcome or report.failure for report in tasks}
 
 
 def unsearched(tasks: Iterable[TaskReport] | None) -> bool:
@@ -39,9 +32,9 @@ def updated(tasks: Iterable[TaskReport] | None, deferred: Iterable[TaskReport]) 
     What is erased now still says on what ground and until when it was kept; what failed is still kept.
     """
     now = {(report.system, report.operation): report for report in deferred}
-    told = {(task.system, task.operation): task for task in tasks or ()}
+    known = {(task.system, task.operation) for task in tasks or ()}
     again = tuple(_updated(task, now.get((task.system, task.operation))) for task in tasks or ())
-    return again + tuple(report for place, report in now.items() if place not in told)
+    return again + tuple(report for place, report in now.items() if place not in known)
 
 
 def _updated(task: TaskReport, report: TaskReport | None) -> TaskReport:

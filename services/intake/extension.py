@@ -17,13 +17,12 @@ class ExtensionFlaw(StrEnum):
     DATE_TOO_LATE = "date_too_late"
     DATE_NOT_LATER = "date_not_later"
     ALREADY_EXTENDED = "already_extended"
-    NOT_APPROVED = "not_approved"
     SAME_PERSON = "same_person"
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A proposal to answer later; persons are references to accounts, not names."""
+    """A proposal to answer later, approved or yet to be; persons are references to accounts, not names."""
 
     notice_sent_at: datetime
     reason: str
@@ -37,7 +36,6 @@ def flaws(
     extension: Extension, limits: Limits, policy: TimeLimitPolicy, *, already_extended: bool
 ) -> tuple[ExtensionFlaw, ...]:
     """Everything that is wrong with an extension; it is accepted only if nothing is."""
-    approved_by = (extension.approved_by or "").strip()
     found = {
         ExtensionFlaw.NOTICE_TOO_LATE: extension.notice_sent_at >= limits.commit_due_instant,
         ExtensionFlaw.REASON_NOT_ALLOWED: extension.reason not in policy.extension.reasons,
@@ -45,7 +43,6 @@ def flaws(
         ExtensionFlaw.DATE_TOO_LATE: extension.new_due > limits.commit_due_extended,
         ExtensionFlaw.DATE_NOT_LATER: extension.new_due <= limits.commit_due,
         ExtensionFlaw.ALREADY_EXTENDED: already_extended,
-        ExtensionFlaw.NOT_APPROVED: not approved_by,
-        ExtensionFlaw.SAME_PERSON: bool(approved_by) and approved_by == extension.proposed_by.strip(),
+        ExtensionFlaw.SAME_PERSON: extension.approved_by == extension.proposed_by,
     }
     return tuple(flaw for flaw, is_so in found.items() if is_so)

@@ -24,31 +24,23 @@ FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (key_id, idem
 ON CONFLICT DO NOTHING RETURNING key_id, idempotency_key
 """
 _CLAIMED = """
-SELECT i.key_id, i.idempotency_key, i.body_hash, i.request_ids
+SELECT i.key_id, i.idempotency_key, i.body_hash,
+       ARRAY(SELECT encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid
+             FROM generate_series(1, length(i.request_ids), 16) AS place ORDER BY place)
 FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (key_id, idempotency_key) USING (key_id, idempotency_key)
 """
 
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """One use of an idempotency key: by which API key, with which body (SHA-256)."""
-
-    key_id: str
-    value: str
-    body_hash: bytes
-
-    @property
-    def unique(self) -> tuple[str, str]:
-        """What no other submission may have."""
-        return self.key_id, self.value
+_Key = tuple[str, str]
+"""An API key, and an idempotency key that came with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionContext:
-    """What came with a submission: who sent it, under which idempotency key if any, and its trace."""
+    """What came with a submission: who sent it, any idempotency key, the SHA-256 of its body, and its trace."""
 
     caller: Caller
-    idempotency_key: IdempotencyKey | None
+    idempotency_key: str | None
+    body_hash: bytes
     traceparent: str | None
 
 
@@ -80,6 +72,12 @@ class _Submission:
     context: SubmissionContext
     prepared: Sequence[PreparedRequest]
     accepted: "asyncio.Future[list[Accepted]]"
+
+    @property
+    def key(self) -> _Key | None:
+        """What no other submission may have."""
+        key = self.context.idempotency_key
+        return (self.context.caller.key_id, key) if key else None
 
 
 class GroupCommit:
@@ -121,15 +119,15 @@ class GroupCommit:
     async def _commit(self, group: Sequence[_Submission]) -> list[list[Accepted] | Exception]:
         async with self._unit_of_work.begin() as tx:
             replays = await _claim_keys(tx, group)
-            fresh = [each for each in group if each.context.idempotency_key not in replays]
+            fresh = [each for each in group if each.key not in replays]
             await _insert(tx, fresh)
         for request in (prepared.request for each in fresh for prepared in each.prepared):
             REQUESTS.labels(request.right, "accepted").inc()
             if request.state is State.AWAITING_IDENTITY:
                 REQUESTS.labels(request.right, "identity_needed").inc()
         return [
-            replays[key]
-            if (key := each.context.idempotency_key) in replays
+            replays[each.key]
+            if each.key in replays
             else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in each.prepared]
             for each in group
         ]
@@ -139,48 +137,40 @@ def _next_group(waiting: Sequence[_Submission]) -> tuple[list[_Submission], list
     """Those to commit now and those to commit after: each idempotency key once, and no more than the largest group."""
     now: list[_Submission] = []
     later: list[_Submission] = []
-    taken: set[tuple[str, str]] = set()
+    taken: set[_Key] = set()
     size = 0
     for each in waiting:
-        key = each.context.idempotency_key and each.context.idempotency_key.unique
-        if key in taken or (now and size + len(each.prepared) > _LARGEST_GROUP):
+        if each.key in taken or (now and size + len(each.prepared) > _LARGEST_GROUP):
             later.append(each)
         else:
             now.append(each)
             size += len(each.prepared)
-        if key:
-            taken.add(key)
+        if each.key:
+            taken.add(each.key)
     return now, later
 
 
-async def _claim_keys(
-    tx: UnitOfWork, group: Sequence[_Submission]
-) -> dict[IdempotencyKey | None, list[Accepted] | Exception]:
+async def _claim_keys(tx: UnitOfWork, group: Sequence[_Submission]) -> dict[_Key | None, list[Accepted] | Exception]:
     """Takes the idempotency keys of a group; returns the answer for each that was taken before."""
-    ids = {
-        key: [p.request.request_id for p in each.prepared] for each in group if (key := each.context.idempotency_key)
-    }
-    if not ids:
+    keyed = {key: each for each in group if (key := each.key)}
+    if not keyed:
         return {}
-    packed = [b"".join(request_id.bytes for request_id in of_one) for of_one in ids.values()]
-    columns = [k.key_id for k in ids], [k.value for k in ids], [k.body_hash for k in ids], packed
-    claimed = {(row[0], row[1]) for row in await tx.connection.fetch(_CLAIM, *columns, tx.now)}
-    replayed = [key for key in ids if key.unique not in claimed]
-    if not replayed:
+    packed = [b"".join(p.request.request_id.bytes for p in each.prepared) for each in keyed.values()]
+    hashes = [each.context.body_hash for each in keyed.values()]
+    claimed = await tx.connection.fetch(_CLAIM, *map(list, zip(*keyed, strict=True)), hashes, packed, tx.now)
+    taken = keyed.keys() - {tuple(row) for row in claimed}
+    if not taken:
         return {}
-    rows = await tx.connection.fetch(_CLAIMED, [k.key_id for k in replayed], [k.value for k in replayed])
-    first = {(row[0], row[1]): (row[2], _unpacked(row[3])) for row in rows}
-    every = [request_id for _, request_ids in first.values() for request_id in request_ids]
+    rows = await tx.connection.fetch(_CLAIMED, *map(list, zip(*taken, strict=True)))
+    every = [request_id for row in rows for request_id in row[3]]
     query = "SELECT request_id, state, due_on FROM request WHERE request_id = ANY($1)"
-    accepted = {
-        row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)
-    }
+    first = {row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)}
     reused = "this idempotency key was used before with another body; nothing was stored"
     return {
-        key: [accepted[request_id] for request_id in first[key.unique][1]]
-        if key.body_hash == first[key.unique][0]
+        (key_id, value): [first[request_id] for request_id in request_ids]
+        if body_hash == keyed[key_id, value].context.body_hash
         else IdempotencyKeyReused(reused)
-        for key in replayed
+        for key_id, value, body_hash, request_ids in rows
     }
 
 
@@ -197,7 +187,3 @@ async def _insert(tx: UnitOfWork, submissions: Sequence[_Submission]) -> None:
             tx.log_evidence(request_id, action, detail, context.caller.actor)
         for event in received.published:
             tx.publish(event)
-
-
-def _unpacked(ids: bytes) -> list[UUID]:
-    return [UUID(bytes=ids[start : start + 16]) for start in range(0, len(ids), 16)]

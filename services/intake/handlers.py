@@ -8,6 +8,7 @@ from services.intake import correspondence
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.repository import Requests
+from services.intake.request import Request
 from shared.domain.events import (
     DeadlineApproaching,
     DeadlineOverdue,
@@ -20,6 +21,7 @@ from shared.domain.events import (
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 
+Milestone = TargetMissed | DeadlineApproaching | DeadlineOverdue
 ASKING = "question_sent"
 """The target of the staff by which a question should have been sent."""
 
@@ -44,10 +46,7 @@ class Handlers:
                 if event.deferred or not request.may_be_asked(event.tasks):
                     await requests.apply(request.block(event))
                 else:
-                    words = self._letters.standing(Question.CLARIFICATION)
-                    await requests.ask(
-                        replace(request, tasks=event.tasks), Question.CLARIFICATION, words, recorded=False
-                    )
+                    await self._ask(requests, replace(request, tasks=event.tasks), Question.CLARIFICATION)
 
     async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
         """Write reminders and last notices (Art. 12(4)), and close what cannot go on without an answer (REQ-T9)."""
@@ -58,9 +57,7 @@ class Handlers:
                 words = await correspondence.words_of(tx, request) if open_still else ""
                 await requests.apply(request.unanswered(event, words, tx.now))
 
-    async def warn(
-        self, events: Sequence[TargetMissed | DeadlineApproaching | DeadlineOverdue], tx: UnitOfWork
-    ) -> None:
+    async def warn(self, events: Sequence[Milestone], tx: UnitOfWork) -> None:
         """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.
 
         Without a question nothing would follow. A request that is due before the target of asking would end has no such
@@ -74,9 +71,10 @@ class Handlers:
                 request = await requests.apply(request.warn(_name(event)))
                 late = not isinstance(event, TargetMissed) or event.target == ASKING
                 if late and request.question is None and request.state is State.AWAITING_IDENTITY:
-                    await requests.ask(
-                        request, Question.IDENTITY, self._letters.standing(Question.IDENTITY), recorded=False
-                    )
+                    await self._ask(requests, request, Question.IDENTITY)
+
+    async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
+        await requests.ask(request, asked, self._letters.standing(asked), recorded=False)
 
     @asynccontextmanager
     async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> AsyncIterator[Requests]:
@@ -86,7 +84,7 @@ class Handlers:
         await requests.save()
 
 
-def _name(event: TargetMissed | DeadlineApproaching | DeadlineOverdue) -> str:
+def _name(event: Milestone) -> str:
     match event:
         case DeadlineApproaching():
             return f"due_in_{event.days_left}_days"

@@ -64,7 +64,7 @@ BEGUN, CLOSED = MEANING | WORK | PERSON, FINAL | RESUMABLE
 OPEN = IDENTITY | BEGUN
 
 
-def first_state(role: Role, *, identified: bool) -> State:
+def first_state(role: Role, *, identified: bool = True) -> State:
     """Where a request begins: where a customer of ours decides, they find out who asks, and a person forwards it."""
     if role == "processor":
         return State.AWAITING_DECISION

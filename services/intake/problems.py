@@ -13,16 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from services.intake.errors import (
-    BadRequest,
-    ExtensionRefused,
-    Forbidden,
-    IdempotencyKeyReused,
-    NotFound,
-    NotReady,
-    TooLarge,
-    Unauthorised,
-)
+from services.intake import errors
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
@@ -30,19 +21,19 @@ from shared.storage.postgres import AWAY
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[DsrError], int] = {
-    BadRequest: 400,
-    Unauthorised: 401,
+    errors.BadRequest: 400,
+    errors.Unauthorised: 401,
     TokenMalformed: 401,
     TokenForged: 401,
     TokenExpired: 401,
-    Forbidden: 403,
-    NotFound: 404,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
     IllegalTransition: 409,
-    NotReady: 409,
-    ExtensionRefused: 409,
+    errors.NotReady: 409,
+    errors.ExtensionRefused: 409,
     Shredded: 410,
-    TooLarge: 413,
-    IdempotencyKeyReused: 422,
+    errors.TooLarge: 413,
+    errors.IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
 }
 _ALWAYS = {
@@ -95,17 +86,17 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
 """The exception handlers of the API, by the class of the error."""
 
 
-def documented(*errors: type[DsrError]) -> dict[int | str, dict[str, Any]]:
+def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
     """What the API's document says of the problems of an operation, by status."""
     titles: dict[int | str, list[str]] = {}
-    for error in errors:
-        status = STATUS[error]
-        titles.setdefault(status, [_ALWAYS[status]] if status in _ALWAYS else []).append(_title(error))
+    for kind in kinds:
+        status = STATUS[kind]
+        titles.setdefault(status, [_ALWAYS[status]] if status in _ALWAYS else []).append(_title(kind))
     return {status: {"model": Problem, "description": " ".join(said)} for status, said in titles.items()}
 
 
-def _response(status: int, code: str, title: str, detail: str, errors: Sequence[Any] = (), **headers: str) -> Response:
-    wrong = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in errors]
+def _response(status: int, code: str, title: str, detail: str, faults: Sequence[Any] = (), **headers: str) -> Response:
+    wrong = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in faults]
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
 
@@ -114,7 +105,7 @@ def _title(error: type[DsrError]) -> str:
     return (error.__doc__ or error.code).split(";", 1)[0].split(". ", 1)[0].strip().rstrip(".") + "."
 
 
-EVERYWHERE = documented(Unauthorised, Forbidden) | {
+EVERYWHERE = documented(errors.Unauthorised, errors.Forbidden) | {
     status: {"model": Problem, "description": said} for status, said in _ALWAYS.items()
 }
 """The problems that every operation may have."""

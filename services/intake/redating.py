@@ -1,11 +1,8 @@
 """How the dates of an open request move: by a corrected arrival, or a changed policy or calendar (REQ-T3)."""
 
-from collections.abc import Mapping
 from datetime import date
 from functools import partial
 from uuid import UUID
-
-from pydantic import JsonValue
 
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
@@ -44,13 +41,6 @@ def due_after(request: Request, arrival: Arrival, policy: TimeLimitPolicy) -> da
     return due_on(arrival, request.right, request.scope, policy, request.role)
 
 
-def by_arrival(request: Request, arrival: Arrival, policy: TimeLimitPolicy, why: Mapping[str, JsonValue]) -> Transition:
-    """The request with its corrected arrival; ``why``: what the evidence says of it; pure."""
-    return request.redate(
-        "receipt_corrected", arrival, due_after(request, arrival, policy), calc_version(policy), **why
-    )
-
-
 def by_policy(request: Request, policy: TimeLimitPolicy) -> Transition | None:
     """The request by the policy and the holidays of today, or ``None`` if they change nothing; pure.
 
@@ -81,9 +71,10 @@ async def _redate_some(
     async with unit_of_work.begin() as tx:
         rows = await tx.connection.fetch(_OPEN, *cursor, batch)
         requests = await Requests.locked(tx, letters, [row[1] for row in rows])
-        for request in requests:
+        for _, request_id in rows:
+            request = requests[request_id]
             if request.state is not State.CLOSED and (transition := by_policy(request, policy)):
                 await requests.apply(transition)
                 redated += 1
         await requests.save()
-    return redated, (rows[-1][0], rows[-1][1]) if len(rows) == batch else None
+    return redated, tuple(rows[-1]) if len(rows) == batch else None

@@ -1,23 +1,23 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, Self
 from uuid import UUID
 
 import asyncpg
 import orjson
+from pydantic import TypeAdapter
 from uuid_utils.compat import uuid7
 
 from services.intake import correspondence
 from services.intake.letters import Letters
-from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.stored_request import OpenQuestion
 from shared.domain.events import RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import Outcome
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, update_rows
@@ -51,6 +51,7 @@ _CONVERTED = {
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
+_REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
 _fixed, _changing = attrgetter(*_FIXED), attrgetter(*_CHANGING)
 
 
@@ -91,9 +92,6 @@ class Requests:
     def get(self, request_id: UUID) -> Request | None:
         """The request as it is now, if it is held."""
         return self._held.get(request_id)
-
-    def __iter__(self) -> Iterator[Request]:
-        return iter([*self._held.values()])
 
     async def apply(self, transition: Transition) -> Request:
         """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state.
@@ -140,29 +138,18 @@ def _converted(request: Request) -> tuple[object, ...]:
     return (
         ",".join(request.zones),
         # a fragment and no list: of a list, the driver would make a dimension of the array
-        None if request.tasks is None else orjson.Fragment(_json(request.tasks)),
+        None if request.tasks is None else orjson.Fragment(_TASKS.dump_json(request.tasks, exclude_none=True)),
         *((asked.question_id, asked.asked_at, asked.last_notice_at) if asked else (None, None, None)),
     )
 
 
-def _json(tasks: Sequence[TaskReport]) -> bytes:
-    return orjson.dumps([report.model_dump(mode="json", exclude_none=True) for report in tasks])
-
-
-def _report(stored: Mapping[str, object]) -> TaskReport:
-    return TaskReport.model_validate({"outcome": None, **stored})
-
-
 def _request(row: asyncpg.Record) -> Request:
     values: dict[str, Any] = dict(row)
-    question_id, asked_at, last_notice_at = (values.pop(name) for name in ("question_id", "asked_at", "last_notice_at"))
+    question = [values.pop(name) for name in ("question_id", "asked_at", "last_notice_at")]
+    tasks = row["tasks"]
     values |= {
-        "right": Right(values["right"]),
-        "state": State(values["state"]),
-        "zones": tuple(values["zones"].split(",")),
-        "outcome": values["outcome"] and Outcome(values["outcome"]),
-        "finished": values["finished"] and Outcome(values["finished"]),
-        "tasks": None if row["tasks"] is None else tuple(map(_report, row["tasks"])),
-        "question": OpenQuestion(question_id, asked_at, last_notice_at) if question_id else None,
+        "zones": row["zones"].split(","),
+        "tasks": None if tasks is None else [{"outcome": None, **report} for report in tasks],
+        "question": OpenQuestion(*question) if row["question_id"] else None,
     }
-    return Request(**values)
+    return _REQUEST.validate_python(values)

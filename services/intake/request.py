@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from services.intake import deferrals
 from services.intake.letters import LetterKind
-from services.intake.lifecycle import State
+from services.intake.lifecycle import State, first_state
 from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
@@ -58,17 +58,15 @@ class Transition:
 class Request(StoredRequest):
     """A data subject request, and what moves it."""
 
-    def noted(self, action: str, **detail: JsonValue) -> Transition:
-        """The request as it is, with one entry of evidence."""
-        return Transition(self, (), ((action, detail),))
+    def noted(self, action: str, *published: Event, **detail: JsonValue) -> Transition:
+        """The request as it is, with one entry of evidence, and what is published with it."""
+        return Transition(self, published, ((action, detail),))
 
     def receive(self, proof: Mapping[str, str]) -> Transition:
         """Somebody has asked; ``proof``: the level and method of assurance that the channel states."""
-        published: tuple[Event, ...] = (events.RequestReceived.about(self),)
-        if self.state is State.IN_PROGRESS:
-            published = (*published, events.RequestVerified.about(self))
         detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
-        return Transition(self, published, (("request.received", {**detail, **proof}),))
+        received = self.noted("request.received", events.RequestReceived.about(self), **detail, **proof)
+        return received.then(_verified(self)) if self.state is State.IN_PROGRESS else received
 
     def verify(self, proof: Mapping[str, str], at: datetime, policy: TimeLimitPolicy) -> Transition:
         """The requester has proved who they are; proof that comes after the last notice reopens the request."""
@@ -91,8 +89,8 @@ class Request(StoredRequest):
         sent = events.QuestionSent.about(
             self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
         )
-        noted = request.noted("question.sent", question=asked, condition_recorded=recorded)
-        return replace(noted, published=(sent,), letter=(letter, {"question": words}))
+        noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
+        return replace(noted, letter=(letter, {"question": words}))
 
     def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool) -> Transition:
         """The requester has said what they mean: the request goes on, or closes with what was done meanwhile.
@@ -114,7 +112,7 @@ class Request(StoredRequest):
         if self.finished is not None:
             return answered.then(_closed(request, "answer", self.finished, at))
         if not self.unsearched:
-            return answered.then(Transition(request.moved("answer", self.next_state)))
+            return answered.then(Transition(request.moved("answer", first_state(self.role))))
         if not identities:
             return answered.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
         return answered.then(_retried(request.moved("answer", State.IN_PROGRESS)))
@@ -124,17 +122,17 @@ class Request(StoredRequest):
         question, asked = self.question, Question(event.question)
         if question is None or not self.awaits_answer_to(event.question_id):
             return self.noted("question.notice_late", notice=event.notice, state=self.state)
-        told: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
+        fields: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
         if event.notice == "reminder":
-            return Transition(self, letter=("question_reminder", told))
+            return Transition(self, letter=("question_reminder", fields))
         request = replace(self, question=replace(question, last_notice_at=at))
-        given_up = replace(request.noted("question.given_up", question=asked), letter=(_LAST_NOTICE[asked], told))
+        given_up = replace(request.noted("question.given_up", question=asked), letter=(_LAST_NOTICE[asked], fields))
         if asked is Question.IDENTITY:
             return given_up.then(_closed(request, "give_up", Outcome.UNIDENTIFIED, at))
         if self.finished is not None:
             return given_up.then(_closed(request, "give_up", request.amount_to(self.finished), at))
         if self.state is State.AWAITING_CLARIFICATION:
-            state = State.AWAITING_DECISION if self.unsearched else self.next_state
+            state = State.AWAITING_DECISION if self.unsearched else first_state(self.role)
             return given_up.then(Transition(request.moved("give_up", state)))
         return given_up
 
@@ -195,23 +193,22 @@ class Request(StoredRequest):
         """
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        told = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
-        return told.then(_closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
+        noted = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
+        return noted.then(_closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
 
     def lift(self) -> Transition:
         """A restriction is to be lifted, and the subject has been told beforehand (Art. 18(3))."""
         if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
             raise IllegalTransition("only a restriction that is in force can be lifted")
-        decided = Transition(self, (events.LiftDecided.about(self),))
-        return decided.then(self.noted("restriction.lift_decided", subject_informed=True))
+        return self.noted("restriction.lift_decided", events.LiftDecided.about(self), subject_informed=True)
 
     def extend(self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str) -> Transition:
         """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
         request = self.moved("extend", self.state, due_on=due_on, extended=True)
         event = events.RequestExtended.about(request, reason=reason, told_at=at)
         detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
-        letter: Letter = ("extension", {**words, "new_due": due_on})
-        return Transition(request, (event,), (("extension.approved", detail),), letter)
+        noted = request.noted("extension.approved", event, **detail)
+        return replace(noted, letter=("extension", {**words, "new_due": due_on}))
 
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
@@ -220,8 +217,8 @@ class Request(StoredRequest):
         arrived = {"received_at": arrival.received_at, "zones": arrival.zones, "calendar": arrival.calendar or ""}
         warning = None if due_on > self.due_on else self.warning
         moved = self.moved("redate", self.state, due_on=due_on, calc_version=calc_version, warning=warning, **arrived)
-        noted = moved.noted("request.redated", cause=cause, before=self.dates, after=moved.dates, **why)
-        return replace(noted, published=(events.RequestRedated.about(moved, cause=cause),))
+        event = events.RequestRedated.about(moved, cause=cause)
+        return moved.noted("request.redated", event, cause=cause, before=self.dates, after=moved.dates, **why)
 
     def warn(self, warning: str) -> Transition:
         """While open, it shows its latest milestone; a missed target of the staff hides no warning of the limit."""
@@ -244,8 +241,8 @@ def _closed(request: Request, cause: str, outcome: Outcome, at: datetime) -> Tra
         request.moved(cause, State.CLOSED), outcome=outcome, responded_at=at, closed_at=at, resumable=resumable
     )
     detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
-    noted = closed.noted("request.closed", right=request.right, outcome=outcome, **detail)
-    return replace(noted, published=(events.RequestClosed.about(closed),))
+    event = events.RequestClosed.about(closed)
+    return closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
 
 
 def _reopened(request: Request, answered_at: datetime, policy: TimeLimitPolicy) -> Transition:
@@ -257,9 +254,9 @@ def _reopened(request: Request, answered_at: datetime, policy: TimeLimitPolicy) 
     nothing = dict.fromkeys(("outcome", "responded_at", "closed_at", "question", "finished", "warning"))
     resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, **nothing)
     event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
-    noted = resumed.noted("request.reopened", due_on=due_on.isoformat(), received_at=answered_at.isoformat())
+    noted = resumed.noted("request.reopened", event, due_on=due_on.isoformat(), received_at=answered_at.isoformat())
     letter: Letter = ("reopened", {"answered_on": answered_at, "new_due": due_on})
-    return replace(noted, published=(event,), letter=letter).then(_verified(resumed))
+    return replace(noted, letter=letter).then(_verified(resumed))
 
 
 def _answered(request: Request, received_at: datetime) -> Transition:
@@ -267,7 +264,7 @@ def _answered(request: Request, received_at: datetime) -> Transition:
     if request.question is None:
         return Transition(request)
     event = events.QuestionAnswered.about(request, question_id=request.question.question_id, answered_at=received_at)
-    return replace(request.noted("question.answered", received_at=received_at.isoformat()), published=(event,))
+    return request.noted("question.answered", event, received_at=received_at.isoformat())
 
 
 def _decided(request: Request, decision: str, at: datetime) -> Transition:
@@ -285,5 +282,6 @@ def _retried(request: Request) -> Transition:
 
 
 def _deferred(request: Request, action: str, tasks: Sequence[TaskReport]) -> Transition:
+    """``action`` is on record with what came of each system: its outcome, or why it failed."""
     updated = replace(request, tasks=deferrals.updated(request.tasks, tasks))
-    return updated.noted(action, systems=deferrals.outcomes(tasks))
+    return updated.noted(action, systems={report.system: report.outcome or report.failure for report in tasks})

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from services.intake.errors import BadRequest
 from shared.domain.identities import Identity, IdentityType, normalise
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
@@ -14,9 +15,18 @@ from shared.domain.time_limit_policy import Question
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
+_NOT_YET = "received_at lies in the future; give the instant at which it arrived"
+_NOT_YET_THEIRS = "a number's since lies in the future; give the time from which it was the subject's"
 
 
-BEGINS_IN_THE_FUTURE = "a number's since lies in the future; give the time from which it was the subject's"
+def refuse_future(stated: datetime, now: datetime, detail: str = _NOT_YET) -> None:
+    """Refuses what lies further ahead than a channel's clock may be wrong: five minutes.
+
+    Raises:
+        BadRequest: with that detail
+    """
+    if stated > now + timedelta(minutes=5):
+        raise BadRequest(detail)
 
 
 class _Strict(BaseModel):
@@ -62,9 +72,11 @@ class DataSubject(_Strict):
             )
         return self
 
-    def begins_in_the_future(self, now: datetime) -> bool:
-        """Whether a number is said to be the subject's only from some later time on: it would find nothing."""
-        return any(phone.since and received_in_the_future(phone.since, now) for phone in self.phones)
+    def refuse_future(self, now: datetime) -> None:
+        """Refuses a number that is the subject's only from some later time on: it would find nothing."""
+        for phone in self.phones:
+            if phone.since:
+                refuse_future(phone.since, now, _NOT_YET_THEIRS)
 
     def identities(self) -> Iterator[Identity]:
         """Each identity in its one spelling.
@@ -187,8 +199,3 @@ class Decision(_Strict):
     """What a person decided about a request whose downstream failed."""
 
     decision: Literal["retry", "close_partially"]
-
-
-def received_in_the_future(received_at: datetime, now: datetime) -> bool:
-    """Whether a stated arrival lies further ahead than a channel's clock may be wrong: five minutes."""
-    return received_at > now + timedelta(minutes=5)

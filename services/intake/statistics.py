@@ -65,24 +65,21 @@ async def run(running: Running) -> None:
 async def count(connection: Connection, now: datetime) -> None:
     """Counts once."""
     since = now - PERIOD
-    waiting = await connection.fetch(_WAITING)
-    closed = await connection.fetch(_CLOSED, since)
+    waiting = {(state, right): number for state, right, number in await connection.fetch(_WAITING)}
+    closed = {row["right"]: row for row in await connection.fetch(_CLOSED, since)}
     extensions = await connection.fetch(_EXTENSIONS, since)
     detected = await connection.fetch(_DETECTED, _first_id_at(since))
     for right, state in product(Right, _FOR_A_PERSON):
-        metrics.WAITING.labels(right, state).set(0)
-    for state, right, number in waiting:
-        metrics.WAITING.labels(right, state).set(number)
+        metrics.WAITING.labels(right, state).set(waiting.get((state, right), 0))
     for right in Right:
-        metrics.WORKED.labels(right).set(0)
-        metrics.COVERED.labels(right).set(0)
-    for row in closed:
-        metrics.WORKED.labels(row["right"]).set(row["worked"])
-        metrics.COVERED.labels(row["right"]).set(row["covered"])
+        metrics.WORKED.labels(right).set(closed[right]["worked"] if right in closed else 0)
+        metrics.COVERED.labels(right).set(closed[right]["covered"] if right in closed else 0)
     metrics.EXTENSIONS.clear()
     for reason, number in extensions:
         metrics.EXTENSIONS.labels(reason).set(number)
-    metrics.TIME_TO_CLOSE.put({r["right"]: Ranks(r["timed"], *r["percentiles"]) for r in closed if r["timed"]})
+    metrics.TIME_TO_CLOSE.put(
+        {right: Ranks(row["timed"], *row["percentiles"]) for right, row in closed.items() if row["timed"]}
+    )
     metrics.DETECTION_LAG.put({channel: Ranks(number, *percentiles) for channel, number, percentiles in detected})
 
 

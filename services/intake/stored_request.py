@@ -85,11 +85,6 @@ class StoredRequest:
         """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
         return self.question is not None and self.question.last_notice_at is not None
 
-    @property
-    def next_state(self) -> State:
-        """The state in which it goes on once nothing more is asked: a person forwards what is not ours to answer."""
-        return State.IN_PROGRESS if self.role == "controller" else State.AWAITING_DECISION
-
     def awaits_answer_to(self, question_id: UUID) -> bool:
         """Whether that question is open, and nobody has been told yet that we go on without its answer."""
         asked = self.question is not None and self.question.question_id == question_id

@@ -6,11 +6,10 @@ from datetime import datetime
 from uuid_utils.compat import uuid7
 
 from services.intake import assurance
-from services.intake.errors import BadRequest
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
 from services.intake.lifecycle import first_state
 from services.intake.request import Request
-from services.intake.schemas import BEGINS_IN_THE_FUTURE, Submission, received_in_the_future
+from services.intake.schemas import Submission, refuse_future
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -44,10 +43,8 @@ class Submissions:
 
     def _prepare(self, submission: Submission, context: SubmissionContext, now: datetime) -> PreparedRequest:
         received_at = submission.received_at or now
-        if received_in_the_future(received_at, now):
-            raise BadRequest("received_at lies in the future; leave it out, or give the instant at which it arrived")
-        if submission.subject.begins_in_the_future(now):
-            raise BadRequest(BEGINS_IN_THE_FUTURE)
+        refuse_future(received_at, now)
+        submission.subject.refuse_future(now)
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
         scope = submission.ground or submission.scope

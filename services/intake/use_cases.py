@@ -3,33 +3,22 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import assurance, correspondence, redating, repository
+from services.intake import assurance, correspondence, redating, repository, schemas
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
-from services.intake.extension import Extension, ExtensionFlaw, flaws
+from services.intake.extension import Extension, flaws
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request
-from services.intake.schemas import (
-    BEGINS_IN_THE_FUTURE,
-    ArrivalCorrection,
-    Assurance,
-    Decision,
-    ExtensionProposal,
-    Forwarded,
-    QuestionAsked,
-    QuestionReply,
-    received_in_the_future,
-)
 from shared.domain.rights import Right
-from shared.domain.time_limit import Arrival, limits
+from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import encode_identities
@@ -60,7 +49,7 @@ class UseCases:
         async with self.unit_of_work.pool.acquire() as connection:
             return _visible(await repository.read(connection, request_id), caller)
 
-    async def verify(self, request_id: UUID, proof: Assurance, caller: Caller) -> State:
+    async def verify(self, request_id: UUID, proof: schemas.Assurance, caller: Caller) -> State:
         """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
 
         Raises:
@@ -80,7 +69,7 @@ class UseCases:
         async with self._held(request_id, caller) as (requests, request):
             return (await requests.apply(request.withdraw(requests.tx.now))).state
 
-    async def decide(self, request_id: UUID, decision: Decision, caller: Caller) -> State:
+    async def decide(self, request_id: UUID, decision: schemas.Decision, caller: Caller) -> State:
         """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
         async with self._held(request_id, caller) as (requests, request):
             decide = request.retry if decision.decision == "retry" else request.close_partially
@@ -91,22 +80,22 @@ class UseCases:
         async with self._held(request_id, caller) as (requests, request):
             return (await requests.apply(request.lift())).state
 
-    async def forward(self, request_id: UUID, forwarded: Forwarded, caller: Caller) -> State:
+    async def forward(self, request_id: UUID, forwarded: schemas.Forwarded, caller: Caller) -> State:
         """A customer of ours decides about the data and has the request; the subject is told who will answer."""
         async with self._held(request_id, caller) as (requests, request):
             name = forwarded.controller
-            told = self.letters.controller(name if forwarded.may_be_named else None)
+            answered_by = self.letters.controller(name if forwarded.may_be_named else None)
             place = await correspondence.seal(requests.tx, request, "controller", "forwarding", name.encode())
             detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
-            return (await requests.apply(request.forward(told, requests.tx.now, **detail))).state
+            return (await requests.apply(request.forward(answered_by, requests.tx.now, **detail))).state
 
-    async def ask(self, request_id: UUID, asked: QuestionAsked, caller: Caller) -> State:
+    async def ask(self, request_id: UUID, asked: schemas.QuestionAsked, caller: Caller) -> State:
         """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
         async with self._held(request_id, caller) as (requests, request):
             recorded = asked.condition_recorded
             return (await requests.ask(request, asked.question, asked.text, recorded=recorded)).state
 
-    async def answer(self, request_id: UUID, reply: QuestionReply, caller: Caller) -> State:
+    async def answer(self, request_id: UUID, reply: schemas.QuestionReply, caller: Caller) -> State:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:
@@ -115,21 +104,19 @@ class UseCases:
         async with self._held(request_id, caller) as (requests, request):
             tx, received_at = requests.tx, reply.received_at or requests.tx.now
             answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
-            if received_in_the_future(received_at, tx.now):
-                raise BadRequest("received_at lies in the future; leave it out, or say when the answer arrived")
-            if reply.subject and reply.subject.begins_in_the_future(tx.now):
-                raise BadRequest(BEGINS_IN_THE_FUTURE)
+            schemas.refuse_future(received_at, tx.now)
             if reply.subject and not request.unsearched:
                 raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
-            await correspondence.seal(requests.tx, request, "reply", "requester", reply.text.encode())
+            await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
             if reply.subject:
+                reply.subject.refuse_future(tx.now)
                 # An account that was found by less must not vouch for what is stated now.
                 await tx.vault.drop_located(tx.connection, request.subject_ref)
                 known = encode_identities(reply.subject.identities())
-                await correspondence.seal(requests.tx, request, "identities", "requester", known)
+                await correspondence.seal(tx, request, "identities", "requester", known)
             return (await requests.apply(answered)).state
 
-    async def correct_arrival(self, request_id: UUID, correction: ArrivalCorrection, caller: Caller) -> date:
+    async def correct_arrival(self, request_id: UUID, correction: schemas.ArrivalCorrection, caller: Caller) -> date:
         """Every date is counted anew from when and where the request really came; returns when it is due now.
 
         Raises:
@@ -137,32 +124,29 @@ class UseCases:
         """
         async with self._held(request_id, caller) as (requests, request):
             request.must_allow("redate")
-            arrival = self._arrival(request, correction, requests)
-            place = await correspondence.seal(
-                requests.tx, request, "explanation", "receipt", correction.reason.encode()
-            )
+            tx, policy = requests.tx, self.policy
+            arrival = self._arrival(request, correction, tx.now)
+            place = await correspondence.seal(tx, request, "explanation", "receipt", correction.reason.encode())
             why: dict[str, JsonValue] = {"reason": str(place)}
             if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
                 approved = "SELECT approved_at FROM extension WHERE request_id = $1"
-                told_at = await requests.tx.connection.fetchval(approved, request_id)
-                why["extension_told_in_time"] = told_at < limits(arrival, self.policy).commit_due_instant
-            return (await requests.apply(redating.by_arrival(request, arrival, self.policy, why))).due_on
+                notified_at = await tx.connection.fetchval(approved, request_id)
+                why["extension_told_in_time"] = notified_at < limits(arrival, policy).commit_due_instant
+            due_on = redating.due_after(request, arrival, policy)
+            redated = request.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
+            return (await requests.apply(redated)).due_on
 
-    async def propose_extension(self, request_id: UUID, proposal: ExtensionProposal, caller: Caller) -> State:
+    async def propose_extension(self, request_id: UUID, proposal: schemas.ExtensionProposal, caller: Caller) -> State:
         """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
 
         Raises:
             ExtensionRefused: with everything that is wrong with it.
         """
         async with self._held(request_id, caller) as (requests, request):
-            reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
-            extension = Extension(requests.tx.now, reason, explanation, new_due, caller.key_id, approved_by=None)
-            self._judge(request, extension, ExtensionFlaw.NOT_APPROVED)
-            place = await correspondence.seal(
-                requests.tx, request, "explanation", "extension", explanation.strip().encode()
-            )
-            row = (request_id, reason, place, new_due, caller.key_id)
-            await requests.tx.connection.execute(_PROPOSE, *row)
+            tx, reason, explanation, new_due = requests.tx, proposal.reason, proposal.explanation, proposal.new_due
+            self._judge(request, Extension(tx.now, reason, explanation, new_due, caller.key_id, approved_by=None))
+            place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())
+            await tx.connection.execute(_PROPOSE, request_id, reason, place, new_due, caller.key_id)
             proposed = request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
             return (await requests.apply(proposed)).state
 
@@ -196,24 +180,22 @@ class UseCases:
             yield requests, _visible(requests.get(request_id), caller)
             await requests.save()
 
-    def _arrival(self, request: Request, correction: ArrivalCorrection, requests: Requests) -> Arrival:
+    def _arrival(self, request: Request, correction: schemas.ArrivalCorrection, now: datetime) -> Arrival:
         received_at, country = correction.received_at, correction.country
-        if received_in_the_future(received_at, requests.tx.now):
-            raise BadRequest("received_at lies in the future; give the instant at which it arrived")
-        if received_in_the_future(received_at, request.accepted_at):
-            raise BadRequest("received_at lies after the request was entered here; it was here by then")
+        schemas.refuse_future(received_at, now)
+        later = "received_at lies after the request was entered here; it was here by then"
+        schemas.refuse_future(received_at, request.accepted_at, later)
         zones = self.policy.zones_of(country) if country else request.zones
         arrival = Arrival(received_at, zones, self.policy.calendar_of(country) if country else request.calendar)
         if arrival == request.arrival:
             raise BadRequest("nothing would change: this is the arrival that is on file")
         return arrival
 
-    def _judge(self, request: Request, extension: Extension, *allowed: ExtensionFlaw) -> None:
-        """Raises ``ExtensionRefused`` with every flaw but those allowed."""
+    def _judge(self, request: Request, extension: Extension) -> None:
+        """Raises ``ExtensionRefused`` with every flaw."""
         request.must_be_ours()
         request.must_allow("extend")
-        found = flaws(extension, limits(request.arrival, self.policy), self.policy, already_extended=request.extended)
-        wrong = [flaw for flaw in found if flaw not in allowed]
+        wrong = flaws(extension, limits(request.arrival, self.policy), self.policy, already_extended=request.extended)
         for flaw in wrong:
             EXTENSIONS_REFUSED.labels(flaw).inc()
         if wrong:

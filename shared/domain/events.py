@@ -24,10 +24,6 @@ UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
 """When an event occurs that is not published yet."""
 
 
-_IN_COMMON: dict[tuple[type, type], list[str]] = {}
-"""The fields of an event that a kind of request has too: looked up once."""
-
-
 class Concerned(Protocol):
     """What an event can be about."""
 
@@ -60,10 +56,7 @@ class Event(BaseModel):
         It occurs when it is published: ``UnitOfWork.publish`` sets the instant.
         """
         known: dict[str, object] = {"occurred_at": UNPUBLISHED, "subject": request.subject_ref}
-        pair = (cls, type(request))
-        if pair not in _IN_COMMON:
-            _IN_COMMON[pair] = [name for name in cls.model_fields if hasattr(request, name)]
-        as_it_stands = {name: getattr(request, name) for name in _IN_COMMON[pair]}
+        as_it_stands = {name: getattr(request, name) for name in cls.model_fields if hasattr(request, name)}
         return cls.model_validate(known | as_it_stands | fields)
 
 

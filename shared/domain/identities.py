@@ -48,6 +48,7 @@ class MalformedIdentity(DsrError):
 _EMAIL = re.compile(r"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+")
 _DOMAIN = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(?:\.(?!-)[\w-]{1,63}(?<!-))+")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_EXTENSION = re.compile(r"(?i)(?:;ext=|[\s,;]*\b(?:ext|extn|extension|x)\.?\s*:?\s*)\d{1,7}\s*$")  # no part of E.164
 _DIALLED = re.compile(r"[0-9\s+().\-/]+")
 _LONGEST_EMAIL, _LONGEST_LOCAL_PART, _LONGEST_NAME, _LONGEST_ACCOUNT = 254, 64, 200, 128
 _CALLING_CODE_DIGITS = 3
@@ -64,12 +65,6 @@ def normalise(type: IdentityType, raw: str, region: str | None = None) -> str:  
     reader's. Raises ``MalformedIdentity``.
     """
     return _NORMALISERS[type](raw, region)
-
-
-def without_extension(raw: str) -> tuple[str, str | None]:
-    """A number as typed and the extension behind it, which is kept apart and is no part of E.164."""
-    found = re.search(r"(?i)(?:;ext=|[\s,;]*\b(?:ext|extn|extension|x)\.?\s*:?\s*)(\d{1,7})\s*$", raw)
-    return (raw[: found.start()], found[1]) if found else (raw, None)
 
 
 def _email(raw: str, _region: str | None) -> str:
@@ -100,7 +95,7 @@ def _phone(raw: str, region: str | None) -> str:
         value = unquote(rest)
     elif "@" in value:
         value = value.partition("@")[0]
-    value = without_extension(value)[0].partition(";")[0].strip()
+    value = _EXTENSION.sub("", value).partition(";")[0].strip()
     if not _DIALLED.fullmatch(value):
         raise MalformedIdentity("not a telephone number")
     if value.startswith("000"):

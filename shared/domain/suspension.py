@@ -32,14 +32,6 @@ class Suspension:
     condition_recorded: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """What is sent to somebody who does not answer: reminders, then the notice of Art. 12(4)."""
-
-    reminders: tuple[date, ...]
-    last_notice: date
-
-
 def not_counted(suspension: Suspension, arrival: Arrival, regime: str, policy: TimeLimitPolicy) -> NotCounted | None:
     """Why this question does not stop the statutory clock; ``None`` if it does."""
     rules = policy.suspension
@@ -57,24 +49,17 @@ def asked_in_time(asked_at: datetime, arrival: Arrival, policy: TimeLimitPolicy)
     return max(asked_at.astimezone(zone).date() for zone in zone_infos(arrival.zones)) <= latest
 
 
-def paused_days(
-    suspensions: Iterable[Suspension], arrival: Arrival, regime: str, policy: TimeLimitPolicy, now: datetime
-) -> int:
-    """Whole local days between question and answer, each day once; the zone with the fewest decides."""
-    counted = [each for each in suspensions if not_counted(each, arrival, regime, policy) is None]
+def paused_days(counted: Iterable[Suspension], zones: tuple[str, ...]) -> int:
+    """Whole local days between questions and their answers, each day once; the zone with the fewest decides."""
+    periods = [(each.asked_at, each.answered_at) for each in counted if each.answered_at is not None]
     return min(
-        _days_covered(
-            [
-                (each.asked_at.astimezone(zone).date(), (each.answered_at or now).astimezone(zone).date())
-                for each in counted
-            ]
-        )
-        for zone in zone_infos(arrival.zones)
+        _days_covered([(start.astimezone(zone).date(), end.astimezone(zone).date()) for start, end in periods])
+        for zone in zone_infos(zones)
     )
 
 
-def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimitPolicy) -> Silence:
-    """When to remind somebody of a question, and when to tell them that it stays unanswered.
+def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimitPolicy) -> tuple[list[date], date]:
+    """When to remind somebody of a question, and when to tell them that it stays unanswered (Art. 12(4)).
 
     ``due_on``: the end of the commitment as it stands. A shorter limit of our own gives nobody less time to answer, and
     nobody is asked and given up on in one day: a question that comes too late for that waits as long as for a reminder.
@@ -86,7 +71,7 @@ def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimi
     if last <= asked_on:
         last = asked_on + timedelta(days=rules.reminder_days[0])
     reminders = (asked_on + timedelta(days=days) for days in rules.reminder_days)
-    return Silence(tuple(day for day in reminders if day < last), last)
+    return [day for day in reminders if day < last], last
 
 
 def resumed_due(

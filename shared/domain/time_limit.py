@@ -201,9 +201,10 @@ def due_on(
 
 
 def due_at(
-    arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
+    day: date, arrival: Arrival, right: Right, scope: str | None, policy: TimeLimitPolicy, role: Role = "controller"
 ) -> datetime:
-    """The exclusive end of that time, UTC: of the day, or of the hours."""
-    commit = end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones)
+    """The exclusive end of the day by which to answer, UTC; or of a shorter limit in hours, if it ends on that day."""
     shorter = policy.override_for(right, scope, role)
-    return commit if shorter is None else min(commit, target(shorter, arrival, policy).instant)
+    if shorter is not None and (ends := target(shorter, arrival, policy)).day == day:
+        return min(ends.instant, end_of(commit_due(arrival.received_at, arrival.zones, policy), arrival.zones))
+    return end_of(day, arrival.zones)

@@ -138,13 +138,9 @@ class TimeLimitPolicy(_Data):
         return self.targets.get(TargetName.EXTEND_OR_ANSWER)
 
     @model_validator(mode="after")
-    def _prompt_is_a_milestone(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.prompt and self.prompt.days_before_due not in self.milestones.approaching_days:
             raise ValueError("targets.extend_or_answer needs a days_before_due that is one of approaching_days")
-        return self
-
-    @model_validator(mode="after")
-    def _default_country_has_a_zone(self) -> Self:
         if self.commitment.default_country not in self.capital_zones:
             raise ValueError("commitment.default_country needs an entry in capital_zones")
         return self

@@ -1,8 +1,9 @@
 """Working days of a jurisdiction: no public holiday, Saturday or Sunday (Reg. 1182/71, Art. 2(2))."""
 
 import warnings
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import count
 
 import holidays
@@ -19,17 +20,15 @@ class Calendar:
     A calendar that nobody knows has working days only, so nothing rolls forward: the earlier date is the safe one.
     """
 
-    __slots__ = ("_code", "_market", "_subdivision", "_years", "known", "name")
-
     def __init__(self, name: str) -> None:
         code, _, subdivision = name.partition("-")
         countries, markets = _supported()
-        self.name = name
-        self._code = code
-        self._subdivision = subdivision or None
-        self._market = name in markets
-        self.known = self._market or name in countries or subdivision in countries.get(code, ())
-        self._years: dict[int, frozenset[date]] = {}
+        self.known = name in markets or name in countries or subdivision in countries.get(code, ())
+        if name in markets:
+            source = partial(holidays.financial_holidays, name)
+        else:
+            source = partial(holidays.country_holidays, code, subdivision or None)
+        self._holidays = cache(partial(_read, source))
 
     def is_working_day(self, day: date) -> bool:
         """Whether action can be expected on this day."""
@@ -50,22 +49,14 @@ class Calendar:
                 day += step
         return day
 
-    def _holidays(self, year: int) -> frozenset[date]:
-        known = self._years.get(year)
-        if known is None:
-            known = self._years[year] = self._read(year)
-        return known
 
-    def _read(self, year: int) -> frozenset[date]:
-        with warnings.catch_warnings():  # some calendars end early and say so: beyond that, only weekends are known
-            warnings.simplefilter("ignore")
-            if self._market:
-                return frozenset(holidays.financial_holidays(self._code, years=year, expand=False))
-            found = holidays.country_holidays(self._code, subdiv=self._subdivision, years=year, expand=False)
-        return frozenset(found)
+def _read(source: Callable[..., Iterable[date]], year: int) -> frozenset[date]:
+    with warnings.catch_warnings():  # some calendars end early and say so: beyond that, only weekends are known
+        warnings.simplefilter("ignore")
+        return frozenset(source(years=year, expand=False))
 
 
-@lru_cache(maxsize=1)
+@cache
 def _supported() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     return holidays.list_supported_countries(), holidays.list_supported_financial()
 

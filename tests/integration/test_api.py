@@ -129,3 +129,11 @@ async def test_a_replay_of_an_idempotency_key_gives_the_first_answer_and_stores_
     assert is_problem(other, 422, "idempotency_key_reused")
     assert is_problem(unusable, 400, "bad_request")
     assert await stored(intake) == 1
+
+
+async def test_a_replayed_batch_is_answered_in_the_order_in_which_it_was_submitted(intake: Intake) -> None:
+    batch, headers = {"requests": [GOOD, {**GOOD, "assurance": None}] * 10}, {"Idempotency-Key": "replay-2"}
+    first, second = [await intake.channel.post(MANY, json=batch, headers=headers) for _ in range(2)]
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json() == second.json()
+    assert await stored(intake) == 20

@@ -59,7 +59,8 @@ async def _nothing(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """What the sweep of deadline does with requests that are still open after a while."""
     policy = read_policy()
-    await notifications.flag(fulfilments, tx, [start(a(RequestReceived, event), policy, None) for event in events])
+    clocks = [start(a(RequestReceived, event), policy, None) for event in events]
+    await notifications.tell(fulfilments, tx, flagged=clocks)
 
 
 @pytest.mark.parametrize(

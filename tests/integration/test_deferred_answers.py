@@ -61,10 +61,9 @@ async def test_the_subject_reads_what_is_kept_until_when_and_why_and_later_that_
     tasks = {task["system"]: task for task in view["tasks"]}
     assert {name: task["outcome"] for name, task in tasks.items()} == dict.fromkeys(tasks, "erased")
     assert (tasks["billing"]["task_id"], tasks["billing"]["until"]) == (str(now[0].task_id), "2027-09-30")
-    entries = await intake.evidence(path)
-    later = [entry["detail"] for entry in entries if entry["action"] == "erasure.deferred_completed"]
+    later = await intake.details(path, "erasure.deferred_completed")
     assert later == [{"systems": {"billing": "erased"}}, {"systems": {"archive": "erased"}}]
-    assert "completion.late" not in {entry["action"] for entry in entries}
+    assert "completion.late" not in await intake.actions(path)
     signed = (await intake.channel.get(f"{path}/certificate")).json()
     assert (certificate.verify(signed), signed["request"]["answer"]) == ([], ERASED_ANSWER)
 

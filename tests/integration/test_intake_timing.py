@@ -18,31 +18,26 @@ LATE = datetime(2026, 4, 1, 22, tzinfo=UTC)  # the commitment ended at the end o
 async def test_two_persons_extend_a_request_and_the_subject_reads_why_and_until_when(intake: Intake) -> None:
     path = await intake.submit()
     proposed = await intake.officer.post(f"{path}/extension", json=PROPOSAL)
-    before = (await intake.channel.get(path)).json()
+    before = await intake.view(path)
     approved = await intake.colleague.post(f"{path}/extension/approval")
-    after = (await intake.channel.get(path)).json()
-    (letter,) = (await intake.channel.get(f"{path}/letters")).json()["letters"]
-    timeline = (await intake.channel.get(f"{path}/timeline")).json()["entries"]
+    after = await intake.view(path)
+    (letter,) = await intake.letters(path)
 
     assert (proposed.status_code, before["due_on"]) == (200, "2026-04-01")
     assert (approved.status_code, approved.json()["due_on"], after["due_on"]) == (200, "2026-05-29", "2026-05-29")
     assert letter["kind"] == "extension"
     for words in ("29 May 2026", SECRET, "other people", "Bundesbeauftragte", "complaint", "judicial remedy"):
         assert words in letter["body"]
-    actions = [entry["action"] for entry in timeline]
-    assert actions == ["request.received", "extension.proposed", "letter.written", "extension.approved"]
+    actions = ["request.received", "extension.proposed", "letter.written", "extension.approved"]
+    assert await intake.actions(path) == actions
     event = (await intake.published())[-1]
-    assert (event["type"], event["due_on"], event["reason"]) == (
-        "dsr.request.extended.v1",
-        "2026-05-29",
-        "REDACTION_THIRD_PARTY",
-    )
+    assert (await intake.types())[-1] == "extended"
+    assert (event["due_on"], event["reason"]) == ("2026-05-29", "REDACTION_THIRD_PARTY")
 
 
 async def test_what_people_wrote_about_people_stands_in_the_vault_alone(intake: Intake, database: str) -> None:
     path = await intake.submit()
-    await intake.officer.post(f"{path}/extension", json=PROPOSAL)
-    await intake.colleague.post(f"{path}/extension/approval")
+    await intake.extend(path)
     asked = {"question": "clarification", "text": SECRET, "condition_recorded": True}
     assert (await intake.officer.post(f"{path}/question", json=asked)).status_code == 200
     assert (await intake.channel.post(f"{path}/reply", json={"text": SECRET})).status_code == 200
@@ -79,7 +74,7 @@ async def test_an_extension_that_the_law_does_not_allow_is_refused_and_the_dates
     assert flaw in refused.json()["detail"]
     assert nothing.status_code == 409
     assert count.added == 1
-    assert (await intake.channel.get(path)).json()["due_on"] == "2026-04-01"
+    assert (await intake.view(path))["due_on"] == "2026-04-01"
 
 
 async def test_nobody_approves_what_they_proposed_and_a_channel_neither_proposes_nor_approves(intake: Intake) -> None:
@@ -91,7 +86,7 @@ async def test_nobody_approves_what_they_proposed_and_a_channel_neither_proposes
         (await intake.channel.post(f"{path}/extension/approval")).status_code,
     ]
     assert (same.status_code, "same_person" in same.json()["detail"], channel) == (409, True, [403, 403])
-    assert (await intake.channel.get(f"{path}/letters")).json()["letters"] == []
+    assert await intake.letters(path) == []
 
 
 async def test_an_approval_after_the_commitment_ended_is_refused(intake: Intake, clock: SetClock) -> None:
@@ -100,19 +95,18 @@ async def test_an_approval_after_the_commitment_ended_is_refused(intake: Intake,
     clock.at = LATE
     late = await intake.colleague.post(f"{path}/extension/approval")
     assert (late.status_code, "notice_too_late" in late.json()["detail"]) == (409, True)
-    assert (await intake.channel.get(path)).json()["due_on"] == "2026-04-01"
+    assert (await intake.view(path))["due_on"] == "2026-04-01"
 
 
 async def test_a_request_is_extended_once(intake: Intake) -> None:
     path = await intake.submit()
-    await intake.officer.post(f"{path}/extension", json=PROPOSAL)
-    await intake.colleague.post(f"{path}/extension/approval")
+    await intake.extend(path)
     again = [
         await intake.officer.post(f"{path}/extension", json=PROPOSAL),
         await intake.colleague.post(f"{path}/extension/approval"),
     ]
     assert [(one.status_code, "already_extended" in one.json()["detail"]) for one in again] == [(409, True)] * 2
-    assert len((await intake.channel.get(f"{path}/letters")).json()["letters"]) == 1
+    assert len(await intake.letters(path)) == 1
 
 
 async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_the_answer(intake: Intake) -> None:
@@ -121,27 +115,25 @@ async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_t
     waiting = await intake.officer.post(f"{path}/question", json=asked)
     twice = await intake.officer.post(f"{path}/question", json=asked)
     await intake.complete(path)
-    meanwhile = (await intake.channel.get(path)).json()
+    meanwhile = await intake.view(path)
     replied = await intake.channel.post(f"{path}/reply", json={"text": "everything"})
-    (letter,) = (await intake.channel.get(f"{path}/letters")).json()["letters"]
+    (letter,) = await intake.letters(path)
 
     assert (waiting.json()["state"], twice.status_code) == ("awaiting_clarification", 409)
     assert (meanwhile["state"], meanwhile["outcome"]) == ("awaiting_clarification", None)
     assert replied.json()["state"] == "closed"
-    assert (await intake.channel.get(path)).json()["outcome"] == "fulfilled"
+    assert (await intake.view(path))["outcome"] == "fulfilled"
     assert "Which of your numbers?" in letter["body"]
-    types = [event["type"].split(".")[2] for event in await intake.published()]
-    assert types == ["received", "verified", "question_sent", "question_answered", "closed"]
+    assert await intake.types() == ["received", "verified", "question_sent", "question_answered", "closed"]
 
 
 async def test_a_clarification_that_is_answered_before_the_work_ends_closes_with_the_work(intake: Intake) -> None:
     path = await intake.submit()
-    asked = {"question": "clarification", "text": "Which of your numbers?"}
-    await intake.officer.post(f"{path}/question", json=asked)
+    await intake.ask(path, "clarification")
     replied = await intake.channel.post(f"{path}/reply", json={"text": "everything"})
     await intake.complete(path)
     assert replied.json()["state"] == "in_progress"
-    assert (await intake.channel.get(path)).json()["outcome"] == "fulfilled"
+    assert (await intake.view(path))["outcome"] == "fulfilled"
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(5, 200), (6, 400)])
@@ -149,7 +141,7 @@ async def test_a_reply_may_be_as_far_ahead_of_our_clock_as_a_request(
     intake: Intake, clock: SetClock, minutes: int, status: int
 ) -> None:
     path = await intake.submit()
-    await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which?"})
+    await intake.ask(path, "clarification")
     received_at = (clock.now() + timedelta(minutes=minutes)).isoformat()
     replied = await intake.channel.post(f"{path}/reply", json={"text": "everything", "received_at": received_at})
     assert replied.status_code == status
@@ -158,17 +150,12 @@ async def test_a_reply_may_be_as_far_ahead_of_our_clock_as_a_request(
 async def test_proof_of_identity_answers_the_question_about_it(intake: Intake) -> None:
     path = await intake.submit(assurance=None)
     early = await intake.channel.post(f"{path}/reply", json={"text": "It is me"})
-    asked = await intake.officer.post(
-        f"{path}/question", json={"question": "identity", "text": "Please confirm.", "condition_recorded": True}
-    )
+    await intake.ask(path, "identity")
+    waiting = await intake.view(path)
     verified = await intake.channel.post(f"{path}/verify", json=PROOF)
-    assert (early.status_code, asked.json()["state"], verified.json()["state"]) == (
-        409,
-        "awaiting_identity",
-        "in_progress",
-    )
-    types = [event["type"].split(".")[2] for event in await intake.published()]
-    assert types == ["received", "question_sent", "question_answered", "verified"]
+    states = [waiting["state"], verified.json()["state"]]
+    assert (early.status_code, states) == (409, ["awaiting_identity", "in_progress"])
+    assert await intake.types() == ["received", "question_sent", "question_answered", "verified"]
 
 
 async def test_requests_are_counted_as_they_are_accepted_identified_and_closed(intake: Intake, clock: SetClock) -> None:
@@ -199,5 +186,5 @@ async def test_a_missed_target_is_shown_and_never_hides_a_graver_warning(intake:
         a(TargetMissed, id_of(path), target="review"),
     ):
         await intake.consume(event)
-        shown.append((await intake.channel.get(path)).json()["warning"])
+        shown.append((await intake.view(path))["warning"])
     assert shown == ["target_triage", "target_collection", *["due_in_7_days"] * 2, *["overdue_commitment"] * 2]

@@ -22,7 +22,8 @@ VALID = Extension(
 
 
 def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_valid_once() -> None:
-    assert flaws(VALID, LIMITS, POLICY, already_extended=False) == ()
+    for approved_by in (None, VALID.approved_by):
+        assert flaws(replace(VALID, approved_by=approved_by), LIMITS, POLICY, already_extended=False) == ()
     assert flaws(VALID, LIMITS, POLICY, already_extended=True) == (ExtensionFlaw.ALREADY_EXTENDED,)
 
 
@@ -33,8 +34,7 @@ def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_vali
         (replace(VALID, new_due=LIMITS.commit_due_extended + timedelta(days=1)), ExtensionFlaw.DATE_TOO_LATE),
         (replace(VALID, new_due=date(2026, 4, 4)), ExtensionFlaw.DATE_NOT_LATER),
         (replace(VALID, explanation=" "), ExtensionFlaw.NO_EXPLANATION),
-        (replace(VALID, approved_by=None), ExtensionFlaw.NOT_APPROVED),
-        (replace(VALID, approved_by=" officer-1"), ExtensionFlaw.SAME_PERSON),
+        (replace(VALID, approved_by="officer-1"), ExtensionFlaw.SAME_PERSON),
         *(
             (replace(VALID, reason=reason), ExtensionFlaw.REASON_NOT_ALLOWED)
             for reason in ("WORKLOAD", "STAFF_ABSENCE", "COMPANY_SIZE", "SYSTEM_DOWN", "")
@@ -46,6 +46,6 @@ def test_one_flaw_is_named_and_the_original_dates_stay(extension: Extension, fla
 
 
 def test_every_flaw_is_told_at_once() -> None:
-    wrong = replace(VALID, reason="WORKLOAD", approved_by=None)
-    both = (ExtensionFlaw.REASON_NOT_ALLOWED, ExtensionFlaw.NOT_APPROVED)
+    wrong = replace(VALID, reason="WORKLOAD", approved_by="officer-1")
+    both = (ExtensionFlaw.REASON_NOT_ALLOWED, ExtensionFlaw.SAME_PERSON)
     assert flaws(wrong, LIMITS, POLICY, already_extended=False) == both

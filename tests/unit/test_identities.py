@@ -6,7 +6,7 @@ import phonenumbers
 import pytest
 from phonenumbers import PhoneNumber
 
-from shared.domain.identities import IdentityType, MalformedIdentity, normalise, without_extension
+from shared.domain.identities import IdentityType, MalformedIdentity, normalise
 
 SPELLINGS = [
     ("0034688886392", "ES", "+34688886392"),
@@ -87,12 +87,6 @@ def _accepted(e164: str, number: PhoneNumber) -> bool:
         )
     except MalformedIdentity:
         return False
-
-
-def test_an_extension_is_kept_apart_from_its_number() -> None:
-    assert without_extension("4155550132 ext. 12") == ("4155550132", "12")
-    assert without_extension("tel:+14155550132;ext=7") == ("tel:+14155550132", "7")
-    assert without_extension("+34688886392") == ("+34688886392", None)
 
 
 @pytest.mark.parametrize(

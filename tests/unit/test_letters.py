@@ -7,7 +7,7 @@ import pytest
 
 from services.intake.letters import KINDS, LETTERS, LetterKind, Letters
 from shared.domain.errors import Misconfigured
-from shared.domain.time_limit_policy import Question, read_policy
+from shared.domain.time_limit_policy import read_policy
 
 FIELDS = {
     "received_on": "05 March 2026",
@@ -47,6 +47,7 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("question_reminder", QUESTION),
         ("identity_last_notice", (*LAST_NOTICE, "no action")),
         ("clarification_last_notice", (*LAST_NOTICE, "the part of your request")),
+        ("forwarded", ("passed your request on to Harbour {Cranes} Ltd.", "have been informed and will answer you.")),
         ("reopened", ("reached us on 20 April 2026", "by 04 June 2026")),
     ],
 )
@@ -58,8 +59,8 @@ def test_a_letter_says_what_the_subject_needs_to_know_in_the_words_that_were_wri
         assert words in body
 
 
-def test_somebody_whom_nobody_has_asked_is_asked_how_they_can_prove_who_they_are() -> None:
-    assert "confirm your request" in Letters().standing(Question.IDENTITY)
+def test_a_controller_who_may_not_be_named_is_the_customer() -> None:
+    assert Letters().controller(None) == "the customer for whom we process the data"
 
 
 def test_every_allowed_reason_has_words_and_no_other_has() -> None:
@@ -71,13 +72,3 @@ def test_every_allowed_reason_has_words_and_no_other_has() -> None:
 def test_a_folder_without_letters_says_so(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be used"):
         Letters(tmp_path)
-
-
-def test_who_was_forwarded_reads_that_the_controller_answers_and_its_name_only_where_it_may_be_told() -> None:
-    letters = Letters()
-    named = letters.write("forwarded", "DE", FIELDS | {"controller": letters.controller("Harbour {Cranes} Ltd")}).body
-    unnamed = letters.write("forwarded", "DE", FIELDS | {"controller": letters.controller(None)}).body
-    assert "passed your request on to Harbour {Cranes} Ltd." in named
-    assert "passed your request on to the customer for whom we process the data." in unnamed
-    for body in (named, unnamed):
-        assert "They have been informed and will answer you." in body

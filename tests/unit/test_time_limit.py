@@ -18,6 +18,7 @@ from shared.domain.rights import Right
 from shared.domain.time_limit import (
     Arrival,
     Limits,
+    Target,
     Timeliness,
     add_months,
     arrival_date,
@@ -176,21 +177,27 @@ def test_an_objection_to_direct_marketing_takes_effect_within_48_elapsed_hours()
 
 def test_a_shorter_limit_of_our_own_holds_for_its_right_and_scope_alone_and_ends_at_an_instant() -> None:
     arrival = arrived("2026-03-05T10:00:00+01:00")
-    assert due_at(arrival, Right.OBJECTION, "direct_marketing", POLICY) == datetime(2026, 3, 7, 9, tzinfo=UTC)
-    assert due_at(arrival, Right.ACCESS, None, POLICY) == datetime(2026, 4, 4, 22, tzinfo=UTC)
-    assert due_on(arrival, Right.OBJECTION, "direct_marketing", POLICY) == date(2026, 3, 7)
-    assert due_on(arrival, Right.OBJECTION, "legitimate_interests", POLICY) == date(2026, 4, 4)
-    assert due_on(arrival, Right.ACCESS, "direct_marketing", POLICY) == date(2026, 4, 4)
-    assert due_on(arrival, Right.ACCESS, None, POLICY) == date(2026, 4, 4)
+    plain = date(2026, 4, 4), datetime(2026, 4, 4, 22, tzinfo=UTC)
+    for right, scope, expected in (
+        (Right.OBJECTION, "direct_marketing", (date(2026, 3, 7), datetime(2026, 3, 7, 9, tzinfo=UTC))),
+        (Right.OBJECTION, "legitimate_interests", plain),
+        (Right.ACCESS, "direct_marketing", plain),
+        *((right, None, plain) for right in Right),
+    ):
+        day = due_on(arrival, right, scope, POLICY)
+        assert (day, due_at(day, arrival, right, scope, POLICY)) == expected
 
 
 @pytest.mark.parametrize("right", Right)
-def test_a_request_for_the_processor_is_forwarded_within_two_working_days_and_due_then(right: Right) -> None:
+@pytest.mark.parametrize("scope", [None, "direct_marketing"])
+def test_a_request_for_the_processor_is_forwarded_within_two_working_days_whatever_it_asks(
+    right: Right, scope: str | None
+) -> None:
     arrival = arrived("2026-04-02T10:00:00+02:00")  # Good Friday to Easter Monday do not count
-    assert target(POLICY.overrides["processor_forwarding"], arrival, POLICY).day == date(2026, 4, 8)
-    assert due_on(arrival, right, None, POLICY, "processor") == date(2026, 4, 8)
-    assert due_at(arrival, right, None, POLICY, "processor") == datetime(2026, 4, 8, 22, tzinfo=UTC)
-    assert due_on(arrival, right, None, POLICY) == date(2026, 5, 2)
+    day, end = date(2026, 4, 8), datetime(2026, 4, 8, 22, tzinfo=UTC)
+    assert target(POLICY.overrides["processor_forwarding"], arrival, POLICY) == Target(day, end, "team_lead")
+    assert due_on(arrival, right, scope, POLICY, "processor") == day
+    assert due_at(day, arrival, right, scope, POLICY, "processor") == end
 
 
 def test_targets_of_the_staff_count_days_from_receipt_or_back_from_the_end() -> None:

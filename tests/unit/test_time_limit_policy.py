@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from shared.domain.errors import Misconfigured
-from shared.domain.rights import Right
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
 from shared.domain.working_days import calendar
 from shared.runtime.settings import PolicySettings
@@ -20,22 +19,6 @@ def test_every_country_of_the_shipped_policy_has_a_zone_and_a_calendar() -> None
         assert ZoneInfo(zone).key == zone
         assert calendar(policy.calendar_of(country)).known, country
     assert calendar(policy.commitment.staff_calendar).known
-
-
-def test_only_direct_marketing_has_a_shorter_limit_by_right_and_scope() -> None:
-    policy = read_policy()
-    assert policy.override_for(Right.OBJECTION, "direct_marketing") == policy.overrides["direct_marketing_objection"]
-    assert policy.override_for(Right.OBJECTION, None) is None
-    assert all(policy.override_for(right, None) is None for right in Right)
-
-
-def test_a_request_for_which_we_are_the_processor_is_due_by_its_own_limit_whatever_it_asks() -> None:
-    policy = read_policy()
-    forwarding = policy.overrides["processor_forwarding"]
-    assert (forwarding.working_days, forwarding.escalate_to) == (2, "team_lead")
-    for right in Right:
-        assert policy.override_for(right, None, "processor") == forwarding
-        assert policy.override_for(right, "direct_marketing", "processor") == forwarding
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
 
-from services.intake import documents_out
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import view
 from services.intake.errors import NotFound, NotReady, Unauthorised
@@ -14,6 +13,7 @@ from shared.domain.errors import Shredded
 from shared.downstreams.bus import identity_token
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
 from shared.downstreams.bus.messages import TaskIdentities
+from shared.storage import certificate, evidence
 
 router = APIRouter(tags=["results"])
 
@@ -30,7 +30,11 @@ async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -
     request = await services.use_cases.read(request_id, caller)
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
-    content = await documents_out.hand_out(services.unit_of_work, request, caller)
+    async with services.unit_of_work.begin() as tx:
+        content = await tx.vault.open_one(tx.connection, request.package_id)
+        if content is None:
+            raise NotFound("the package is no longer kept; ask for a new one with a new request")
+        tx.log_evidence(request_id, "package.downloaded", {"bytes": len(content)}, caller.actor)
     headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
     return Zip(content, headers=headers)
 
@@ -44,9 +48,9 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     request = await services.use_cases.read(request_id, caller)
     if request.closed_at is None:
         raise NotReady("a request gets its certificate when it is closed")
-    return await documents_out.certificate(
-        services.unit_of_work, request, view(request).model_dump(mode="json", exclude_unset=True)
-    )
+    shown = view(request).model_dump(mode="json", exclude_unset=True)
+    unit_of_work = services.unit_of_work
+    return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)
 
 
 @router.get(
@@ -62,4 +66,8 @@ async def identities(
     unit_of_work = services.unit_of_work
     shown = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
     caller.must_be(f"downstream:{shown.system}")
-    return await documents_out.identities(unit_of_work, shown)
+    async with unit_of_work.pool.acquire() as connection:
+        known = await unit_of_work.vault.subject_data(connection, [shown.subject_ref])
+    if shown.subject_ref not in known:
+        raise Shredded("the subject's key was shredded: there is nobody left to search for")
+    return TaskIdentities.of(shown.task_id, known[shown.subject_ref].identities)

@@ -2,14 +2,16 @@
 
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter
 
-from services.intake import correspondence, documents_out
+from services.intake import correspondence
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import LetterList, RequestView, Timeline, view
 from services.intake.errors import NotFound
 from services.intake.problems import documented
 from shared.domain.errors import Shredded
+from shared.storage import evidence
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
 
@@ -24,7 +26,10 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices) -> Re
 async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServices) -> Timeline:
     """Everything that was done about a request, in order, as the evidence has it."""
     await services.use_cases.read(request_id, caller)
-    entries = await documents_out.entries(services.unit_of_work.pool, request_id)
+    entries = [
+        {**entry, "service": entry["chain"], "detail": orjson.loads(entry["detail"])}
+        for entry in await evidence.entries(services.unit_of_work.pool, request_id)
+    ]
     return Timeline.model_validate({"request_id": request_id, "entries": entries})
 
 

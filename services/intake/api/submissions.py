@@ -5,11 +5,11 @@ quarter of the rate at which requests are accepted (docs/decisions/0017).
 """
 
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Depends, Header, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security.utils import get_authorization_scheme_param
@@ -22,7 +22,7 @@ from services.intake.api.dependencies import Services, caller
 from services.intake.api.examples import EXAMPLES
 from services.intake.api.views import BatchAccepted, SubmissionAccepted
 from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge
-from services.intake.group_commit import IdempotencyKey, SubmissionContext
+from services.intake.group_commit import SubmissionContext
 from services.intake.problems import documented
 from services.intake.schemas import Batch, Submission
 from shared.domain.identities import MalformedIdentity
@@ -50,44 +50,9 @@ async def idempotency_key(
     raise BadRequest("an Idempotency-Key has 1 to 200 printable ASCII characters")
 
 
-class SubmissionRoute(APIRoute):
-    """A route that FastAPI describes and does not handle; its endpoint gives the submissions that a body holds."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What FastAPI's own router calls."""
-
-        async def handle(request: Request) -> Response:
-            return await self.answer(request.app.state.services, request.scope, request.receive)
-
-        return handle
-
-    async def answer(self, services: Services, scope: Scope, receive: Receive) -> Response:
-        """Authenticates, validates and accepts; raises what ``problems`` answers."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
-        scheme, token = get_authorization_scheme_param(headers.get(b"authorization"))
-        sender = await services.api_keys.caller(token if scheme.lower() == "bearer" else None)
-        sender.must_be("channel", "privacy")
-        key = await idempotency_key(headers.get(b"idempotency-key"))
-        body = await _read(receive, int(headers.get(b"content-length", 0)))
-        model: Any = self.body_field and self.body_field.field_info.annotation
-        try:
-            submissions = self.endpoint(model.model_validate_json(body))
-        except ValidationError as error:
-            raise RequestValidationError(error.errors()) from None
-        body_hash = hashlib.sha256(self.path.encode() + b"\0" + body).digest()
-        used = IdempotencyKey(sender.key_id, key, body_hash) if key else None
-        with services.tracing.serve("submit", headers.get(b"traceparent")) as trace:
-            accepted = await services.submissions.accept(submissions, SubmissionContext(sender, used, trace))
-        shown = [{"request_id": str(a.request_id), "state": a.state, "due_on": a.due_on} for a in accepted]
-        content = {"requests": shown} if self.response_model is BatchAccepted else shown[0]
-        status = 200 if accepted[0].replayed else 201
-        return Response(orjson.dumps(content), status, media_type="application/json")
-
-
 router = APIRouter(
     prefix="/v1/requests",
     tags=["submission"],
-    route_class=SubmissionRoute,
     dependencies=[Depends(caller), Depends(idempotency_key)],
     responses=documented(BadRequest, TooLarge, IdempotencyKeyReused, MalformedIdentity),
 )
@@ -109,22 +74,40 @@ def submit_batch(batch: Batch) -> Sequence[Submission]:
     return batch.requests
 
 
-class _Endpoint:
-    """A submission route as an ASGI application."""
+class SubmissionEndpoint:
+    """A route that FastAPI describes, as an ASGI application; its function gives the submissions that a body holds."""
 
-    def __init__(self, route: SubmissionRoute, services: Services) -> None:
+    def __init__(self, route: APIRoute, services: Services) -> None:
         self._route = route
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._route.answer(self._services, scope, receive)
-        await response(scope, receive, send)
+        """Authenticates, validates and accepts; raises what ``problems`` answers."""
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
+        scheme, token = get_authorization_scheme_param(headers.get(b"authorization"))
+        sender = await self._services.api_keys.caller(token if scheme.lower() == "bearer" else None)
+        sender.must_be("channel", "privacy")
+        key = await idempotency_key(headers.get(b"idempotency-key"))
+        body = await _read(receive, int(headers.get(b"content-length", 0)))
+        model: Any = self._route.body_field and self._route.body_field.field_info.annotation
+        try:
+            submissions = self._route.endpoint(model.model_validate_json(body))
+        except ValidationError as error:
+            raise RequestValidationError(error.errors()) from None
+        body_hash = hashlib.sha256(self._route.path.encode() + b"\0" + body).digest()
+        with self._services.tracing.serve("submit", headers.get(b"traceparent")) as trace:
+            context = SubmissionContext(sender, key, body_hash, trace)
+            accepted = await self._services.submissions.accept(submissions, context)
+        shown = [{"request_id": str(a.request_id), "state": a.state, "due_on": a.due_on} for a in accepted]
+        content = {"requests": shown} if self._route.response_model is BatchAccepted else shown[0]
+        status = 200 if accepted[0].replayed else 201
+        await Response(orjson.dumps(content), status, media_type="application/json")(scope, receive, send)
 
 
 def direct(services: Services) -> list[Route]:
     """These routes as plain ones of Starlette, to stand before FastAPI's."""
-    declared = [route for route in router.routes if isinstance(route, SubmissionRoute)]
-    return [Route(route.path, _Endpoint(route, services), methods=["POST"]) for route in declared]
+    declared = [route for route in router.routes if isinstance(route, APIRoute)]
+    return [Route(route.path, SubmissionEndpoint(route, services), methods=["POST"]) for route in declared]
 
 
 async def _read(receive: Receive, announced: int) -> bytearray:

@@ -169,6 +169,10 @@ class Harness:
         rows = await self.pool.fetch("SELECT detail FROM evidence.entry WHERE action = $1 ORDER BY seq", action)
         return [json.loads(row[0]) for row in rows]
 
+    async def plan(self, query: str, *values: object) -> str:
+        """How the database goes about a query, and what it met with."""
+        return "\n".join(row[0] for row in await self.pool.fetch(f"EXPLAIN ANALYZE {query}", *values))
+
 
 def _words(event: Event) -> str:
     match event:

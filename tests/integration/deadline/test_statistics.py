@@ -1,6 +1,5 @@
 """The figures of the privacy officer, counted on a real database and compared with what their definitions give."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,14 +9,11 @@ from uuid_utils.compat import uuid7
 
 from services.deadline import metrics as deadline_metrics
 from services.deadline import statistics
-from shared.domain.time_limit_policy import read_policy
-from shared.domain.topics import ServiceName
 from shared.runtime import disclosure, metrics
-from shared.storage.postgres import PostgresSettings, connect_pool
+from tests.integration.deadline.conftest import POLICY
 
 NOW = datetime(2026, 6, 15, 16, tzinfo=UTC)
-POLICY = read_policy()
-ZONE = POLICY.commitment.controller_zone
+ZONE = ZoneInfo(POLICY.commitment.controller_zone)
 
 CLOCK = """
 INSERT INTO clock (request_id, subject_ref, "right", role, received_at, zones, calendar, due_on, due_at, work_by,
@@ -27,32 +23,25 @@ VALUES ($1, $1, $2, 'controller', $3, 'UTC', 'DE', $4::timestamptz::date, $4, '2
 """
 
 
-@pytest.fixture
-async def clocks(database: str) -> AsyncIterator[asyncpg.Pool]:
-    async with await connect_pool(PostgresSettings(dsn=database, pool_size=2), ServiceName.DEADLINE) as pool:
-        yield pool
-
-
-async def opened(clocks: asyncpg.Pool, right: str, age: float, due_in: float, law_in: float | None = None) -> None:
+async def opened(pool: asyncpg.Pool, right: str, age: float, due_in: float, law_in: float | None = None) -> None:
     """An open request received so many days ago and due in so many days."""
     law = NOW + timedelta(days=due_in + 2 if law_in is None else law_in)
     due = NOW + timedelta(days=due_in)
-    await clocks.execute(CLOCK, uuid7(), right, NOW - timedelta(days=age), due, law, None, None, None)
+    await pool.execute(CLOCK, uuid7(), right, NOW - timedelta(days=age), due, law, None, None, None)
 
 
-async def answered(clocks: asyncpg.Pool, days: float, ago: float, outcome: str, timeliness: str = "on_time") -> None:
+async def answered(pool: asyncpg.Pool, days: float, ago: float, outcome: str, timeliness: str = "on_time") -> None:
     """A request for access that took so many days and was answered so many days ago."""
     at = NOW - timedelta(days=ago)
-    due = NOW
-    await clocks.execute(CLOCK, uuid7(), "access", at - timedelta(days=days), due, due, at, outcome, timeliness)
+    await pool.execute(CLOCK, uuid7(), "access", at - timedelta(days=days), NOW, NOW, at, outcome, timeliness)
 
 
 def value(name: str, **labels: str) -> float | None:
     return metrics.PEOPLE.get_sample_value(name, labels)
 
 
-async def count(clocks: asyncpg.Pool) -> None:
-    async with clocks.acquire() as connection:
+async def count(pool: asyncpg.Pool) -> None:
+    async with pool.acquire() as connection:
         await statistics.count(connection, NOW, POLICY)
 
 
@@ -70,29 +59,29 @@ async def count(clocks: asyncpg.Pool) -> None:
         (91, "over 90"),
     ],
 )
-async def test_an_open_request_is_counted_once_in_its_age(clocks: asyncpg.Pool, age: int, bucket: str) -> None:
-    await opened(clocks, "erasure", age, 20)
-    await count(clocks)
+async def test_an_open_request_is_counted_once_in_its_age(pool: asyncpg.Pool, age: int, bucket: str) -> None:
+    await opened(pool, "erasure", age, 20)
+    await count(pool)
     told = {bucket: value("dsr_requests_open", right="erasure", age=bucket) for bucket in statistics.AGES}
     assert told == {**dict.fromkeys(statistics.AGES, 0), bucket: 1}
 
 
-async def test_age_is_a_difference_of_days_in_the_controllers_zone(clocks: asyncpg.Pool) -> None:
+async def test_age_is_a_difference_of_days_in_the_controllers_zone(pool: asyncpg.Pool) -> None:
     midnight_in_new_york = 12.0 / 24
-    await opened(clocks, "access", 7 + midnight_in_new_york - 1 / 24, 20)  # the seventh day before, late
-    await opened(clocks, "access", 7 + midnight_in_new_york + 1 / 24, 20)  # the eighth day before
-    await count(clocks)
+    await opened(pool, "access", 7 + midnight_in_new_york - 1 / 24, 20)  # the seventh day before, late
+    await opened(pool, "access", 7 + midnight_in_new_york + 1 / 24, 20)  # the eighth day before
+    await count(pool)
     assert value("dsr_requests_open", right="access", age="0-7") == 1
     assert value("dsr_requests_open", right="access", age="8-14") == 1
 
 
-async def test_due_soon_and_overdue_are_told_apart_by_both_clocks(clocks: asyncpg.Pool) -> None:
-    await opened(clocks, "access", 5, 8)
-    await opened(clocks, "access", 5, 7)
-    await opened(clocks, "access", 5, 0.1)
-    await opened(clocks, "access", 40, -1, law_in=1)
-    await opened(clocks, "access", 40, -3, law_in=-1)
-    await count(clocks)
+async def test_due_soon_and_overdue_are_told_apart_by_both_clocks(pool: asyncpg.Pool) -> None:
+    await opened(pool, "access", 5, 8)
+    await opened(pool, "access", 5, 7)
+    await opened(pool, "access", 5, 0.1)
+    await opened(pool, "access", 40, -1, law_in=1)
+    await opened(pool, "access", 40, -3, law_in=-1)
+    await count(pool)
     assert value("dsr_requests_due_soon", right="access") == 2
     assert value("dsr_requests_overdue", right="access", clock="commitment") == 2
     assert value("dsr_requests_overdue", right="access", clock="statutory") == 1
@@ -101,13 +90,13 @@ async def test_due_soon_and_overdue_are_told_apart_by_both_clocks(clocks: asyncp
     assert left == {"over": 2, "0": 1, "7": 1, "8": 1, "more": 0}
 
 
-async def test_what_was_answered_is_counted_by_outcome_and_timeliness_for_thirty_days(clocks: asyncpg.Pool) -> None:
-    await answered(clocks, 3, 1, "fulfilled")
-    await answered(clocks, 3, 29.9, "fulfilled")
-    await answered(clocks, 3, 30.1, "fulfilled")
-    await answered(clocks, 33, 1, "refused", "breach")
-    await answered(clocks, 3, 1, "duplicate")
-    await count(clocks)
+async def test_what_was_answered_is_counted_by_outcome_and_timeliness_for_thirty_days(pool: asyncpg.Pool) -> None:
+    await answered(pool, 3, 1, "fulfilled")
+    await answered(pool, 3, 29.9, "fulfilled")
+    await answered(pool, 3, 30.1, "fulfilled")
+    await answered(pool, 33, 1, "refused", "breach")
+    await answered(pool, 3, 1, "duplicate")
+    await count(pool)
     assert value("dsr_requests_answered", right="access", outcome="fulfilled", timeliness="on_time", extended="no") == 2
     assert value("dsr_requests_answered", right="access", outcome="refused", timeliness="breach", extended="no") == 1
     assert (
@@ -115,37 +104,37 @@ async def test_what_was_answered_is_counted_by_outcome_and_timeliness_for_thirty
     )
 
 
-async def test_time_to_respond_is_the_nearest_rank_without_withdrawn_ones(clocks: asyncpg.Pool) -> None:
+async def test_time_to_respond_is_the_nearest_rank_without_withdrawn_ones(pool: asyncpg.Pool) -> None:
     for days in range(1, 21):
-        await answered(clocks, days, 1, "fulfilled")
-    await answered(clocks, 300, 1, "withdrawn")
-    await count(clocks)
+        await answered(pool, days, 1, "fulfilled")
+    await answered(pool, 300, 1, "withdrawn")
+    await count(pool)
     assert value("dsr_time_to_respond_days", right="access", quantile="0.5") == 10
     assert value("dsr_time_to_respond_days", right="access", quantile="0.95") == 19
     assert value("dsr_time_to_respond_days_count", right="access") == 20
 
 
-async def test_extensions_are_counted_of_what_fell_due_as_first_promised(clocks: asyncpg.Pool) -> None:
+async def test_extensions_are_counted_of_what_fell_due_as_first_promised(pool: asyncpg.Pool) -> None:
     for due_in in (-1, -2, -29, -31, 1):
-        await opened(clocks, "access", 40, due_in)
-    await clocks.execute("UPDATE clock SET extended = true WHERE due_at > $1", NOW)  # promised for June, then later
-    await clocks.execute(
+        await opened(pool, "access", 40, due_in)
+    await pool.execute("UPDATE clock SET extended = true WHERE due_at > $1", NOW)  # promised for June, then later
+    await pool.execute(
         "INSERT INTO clock_before SELECT request_id, 'extended', $1::timestamptz::date - 3 FROM clock WHERE extended",
         NOW - timedelta(days=5),
     )
-    await count(clocks)
+    await count(pool)
     assert value("dsr_requests_reached_due", right="access") == 4
     assert value("dsr_requests_extended", right="access") == 1
     assert value("dsr_requests_extended", right="erasure") == 0
 
 
-async def test_suspension_is_told_by_question_with_its_sum_for_the_privacy_team_alone(clocks: asyncpg.Pool) -> None:
+async def test_suspension_is_told_by_question_with_its_sum_for_the_privacy_team_alone(pool: asyncpg.Pool) -> None:
     for number, days in enumerate([1, 2, 3, 4, 5, 10]):
         asked = "INSERT INTO question VALUES ($1, $1, 'identity', $2, $3, true, true)"
         answered_at = NOW - timedelta(days=number)
-        await clocks.execute(asked, uuid7(), answered_at - timedelta(days=days), answered_at)
-    await clocks.execute("INSERT INTO question VALUES ($1, $1, 'identity', $2, NULL, true, true)", uuid7(), NOW)
-    await count(clocks)
+        await pool.execute(asked, uuid7(), answered_at - timedelta(days=days), answered_at)
+    await pool.execute("INSERT INTO question VALUES ($1, $1, 'identity', $2, NULL, true, true)", uuid7(), NOW)
+    await count(pool)
     assert value("dsr_suspension_days", question="identity", quantile="0.5") == 3
     assert value("dsr_suspension_days_sum", question="identity") == 25
     public = disclosure.everybody()
@@ -153,26 +142,26 @@ async def test_suspension_is_told_by_question_with_its_sum_for_the_privacy_team_
     assert public.get_sample_value("dsr_suspension_days_sum", {"question": "identity"}) is None
 
 
-async def test_questions_are_counted_by_whether_they_were_asked_in_time_for_thirty_days(clocks: asyncpg.Pool) -> None:
+async def test_questions_are_counted_by_whether_they_were_asked_in_time_for_thirty_days(pool: asyncpg.Pool) -> None:
     for days, in_time in ((1, True), (2, True), (29, False), (31, False), (1, None)):
         asked = "INSERT INTO question VALUES ($1, $1, 'identity', $2, NULL, true, $3)"
-        await clocks.execute(asked, uuid7(), NOW - timedelta(days=days), in_time)
-    await count(clocks)
+        await pool.execute(asked, uuid7(), NOW - timedelta(days=days), in_time)
+    await count(pool)
     assert value("dsr_questions_asked", question="identity", in_time="yes") == 2
     assert value("dsr_questions_asked", question="identity", in_time="no") == 1
     assert value("dsr_questions_asked", question="clarification", in_time="yes") == 0
 
 
-async def test_open_and_answered_requests_are_told_apart_by_the_law_that_they_stand_under(clocks: asyncpg.Pool) -> None:
+async def test_open_and_answered_requests_are_told_apart_by_the_law_that_they_stand_under(pool: asyncpg.Pool) -> None:
     for due_in, law_in in ((5, 7), (-1, 1), (-3, -1)):
-        await opened(clocks, "access", 5, due_in, law_in)
-    await answered(clocks, 3, 1, "fulfilled")
-    await clocks.execute("UPDATE clock SET calendar = 'GB-ENG'")
-    await opened(clocks, "access", 5, 5)
-    await opened(clocks, "erasure", 40, -3, -1)
-    await clocks.execute("UPDATE clock SET calendar = 'US' WHERE \"right\" = 'erasure'")
-    await answered(clocks, 33, 1, "refused", "breach")
-    await count(clocks)
+        await opened(pool, "access", 5, due_in, law_in)
+    await answered(pool, 3, 1, "fulfilled")
+    await pool.execute("UPDATE clock SET calendar = 'GB-ENG'")
+    await opened(pool, "access", 5, 5)
+    await opened(pool, "erasure", 40, -3, -1)
+    await pool.execute("UPDATE clock SET calendar = 'US' WHERE \"right\" = 'erasure'")
+    await answered(pool, 33, 1, "refused", "breach")
+    await count(pool)
 
     def of(name: str, regime: str) -> list[float | None]:
         return [value(name, regime=regime, timeliness=how) for how in ("on_time", "late_commitment", "breach")]
@@ -183,17 +172,17 @@ async def test_open_and_answered_requests_are_told_apart_by_the_law_that_they_st
     assert done == {"EU": [0, 0, 1], "UK": [1, 0, 0], "US": [0, 0, 0]}
 
 
-async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure(clocks: asyncpg.Pool) -> None:
+async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure(pool: asyncpg.Pool) -> None:
     for due_in in (1, 0.5, -1):
-        await opened(clocks, "access", 2, due_in)
+        await opened(pool, "access", 2, due_in)
     for days in range(1, 21):
-        await answered(clocks, days, 1, "forwarded", "on_time" if days < 4 else "late_commitment")
-    await answered(clocks, 3, 31, "forwarded")
-    await answered(clocks, 9, 1, "withdrawn")
-    await clocks.execute("UPDATE clock SET role = 'processor'")
-    await opened(clocks, "access", 2, 1)
-    await answered(clocks, 6, 1, "fulfilled")
-    await count(clocks)
+        await answered(pool, days, 1, "forwarded", "on_time" if days < 4 else "late_commitment")
+    await answered(pool, 3, 31, "forwarded")
+    await answered(pool, 9, 1, "withdrawn")
+    await pool.execute("UPDATE clock SET role = 'processor'")
+    await opened(pool, "access", 2, 1)
+    await answered(pool, 6, 1, "fulfilled")
+    await count(pool)
 
     def of(name: str) -> list[float | None]:
         return [value(name, in_time=in_time) for in_time in ("yes", "no")]
@@ -216,18 +205,18 @@ async def test_requests_for_a_processor_are_counted_apart_and_in_no_other_figure
         if sample.labels["right"] == "access"
     }
     assert outcomes == {"fulfilled"}
-    await clocks.execute("DELETE FROM clock")
-    await count(clocks)
+    await pool.execute("DELETE FROM clock")
+    await count(pool)
     assert of("dsr_processor_requests_open") == of("dsr_processor_forwarded") == [0, 0]
     assert value("dsr_processor_forwarding_days_count") is None
 
 
-async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> None:
-    await answered(clocks, 3, 1, "fulfilled")
-    await opened(clocks, "access", 5, 3)
-    await count(clocks)
-    await clocks.execute("DELETE FROM clock")
-    await count(clocks)
+async def test_what_is_no_longer_so_is_no_longer_told(pool: asyncpg.Pool) -> None:
+    await answered(pool, 3, 1, "fulfilled")
+    await opened(pool, "access", 5, 3)
+    await count(pool)
+    await pool.execute("DELETE FROM clock")
+    await count(pool)
     assert (
         value("dsr_requests_answered", right="access", outcome="fulfilled", timeliness="on_time", extended="no") is None
     )
@@ -238,22 +227,19 @@ async def test_what_is_no_longer_so_is_no_longer_told(clocks: asyncpg.Pool) -> N
 @pytest.mark.parametrize(
     ("query", "arguments"),
     [
-        (statistics.OPEN, (NOW.date(), NOW, statistics.age_limits(NOW.date(), ZoneInfo(ZONE)))),
+        (statistics.OPEN, (NOW.date(), NOW, statistics.age_limits(NOW.date(), ZONE))),
         (statistics.ANSWERED, (NOW,)),
-        (statistics.TIME_TO_RESPOND, (NOW,)),
+        (statistics.RESPONDED, (NOW,)),
         (statistics.TO_FORWARD, (NOW,)),
-        (statistics.FORWARDED, (NOW,)),
         (statistics.SUSPENDED, (NOW,)),
         (statistics.DEFERRED, (NOW, NOW, NOW)),
         (statistics.ASKED, (NOW,)),
     ],
 )
-async def test_a_count_reads_an_index_alone(clocks: asyncpg.Pool, query: str, arguments: tuple[object, ...]) -> None:
-    await opened(clocks, "access", 5, 3)
-    await answered(clocks, 3, 1, "fulfilled")
-    await clocks.execute("VACUUM ANALYZE clock")
-    await clocks.execute("VACUUM ANALYZE question")
-    await clocks.execute("VACUUM ANALYZE deferral")
-    plan = "\n".join(row[0] for row in await clocks.fetch(f"EXPLAIN {query}", *arguments))
+async def test_a_count_reads_an_index_alone(pool: asyncpg.Pool, query: str, arguments: tuple[object, ...]) -> None:
+    await opened(pool, "access", 5, 3)
+    await answered(pool, 3, 1, "fulfilled")
+    await pool.execute("VACUUM ANALYZE clock, question, deferral")
+    plan = "\n".join(row[0] for row in await pool.fetch(f"EXPLAIN {query}", *arguments))
     assert "Index Only Scan" in plan
     assert "Seq Scan" not in plan
