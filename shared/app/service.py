@@ -153,7 +153,7 @@ class Service:
                 loop.add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
             relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
                 group.create_task(self._drain(self._all_loops(running, producer, downstreams), running, drained))
                 group.create_task(supervise({"relay": relay}, drained, settings.process.outbox_seconds))
 
