@@ -141,6 +141,7 @@ def test_a_day_ends_at_the_first_instant_of_the_next_in_each_zone(zone: str) -> 
 
 
 def test_a_day_is_over_when_it_is_over_in_the_easternmost_zone() -> None:
+    assert end_of(date(2028, 2, 28), ("UTC",)) == datetime(2028, 2, 29, tzinfo=UTC)
     day = date(2026, 4, 4)
     assert end_of(day, BERLIN_AND_NEW_YORK) == end_of(day, ("Europe/Berlin",)) < end_of(day, ("America/New_York",))
 
