@@ -14,9 +14,9 @@ from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound,
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Record, Result
-from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
-from tests.contract.adapter_stands import Engine, OpenDsrStand, erasure_of, opendsr_adapter
+from tests.contract.adapter_stands import Engine, OpenDsrStand, erasure_of, opendsr_stand
 from tests.fakes.opendsr_responder import DsrRequest, MailingSystem, Row, Taken
 from tests.fixtures.engine import SetClock
 
@@ -24,21 +24,13 @@ ADA = "ada@example.com"
 
 
 def stand_of(system: MailingSystem, rows: int = 2, **settings: object) -> OpenDsrStand:
-    stand = OpenDsrStand(opendsr_adapter(system, SetClock(), settings), system)
+    stand = opendsr_stand(system, settings)
     stand.put(ADA, rows)
     return stand
 
 
 def answering(handler: Callable[[httpx.Request], httpx.Response]) -> OpenDsrStand:
-    table = {"url": "https://mailing.example/v2", "token_env": "DSR_MAILING_TOKEN"}
-    adapter = OpenDsrAdapter(
-        "mailing",
-        OpenDsrSettings.model_validate(table),
-        clock=SetClock(),
-        environment={"DSR_MAILING_TOKEN": "secret"},
-        transport=httpx.MockTransport(handler),
-    )
-    return OpenDsrStand(adapter, MailingSystem([], SetClock()))
+    return opendsr_stand(MailingSystem([], SetClock()), transport=httpx.MockTransport(handler))
 
 
 async def copied(stand: OpenDsrStand, email: str = ADA) -> Result:
@@ -162,7 +154,7 @@ async def test_a_processor_that_cannot_do_it_is_refused_before_it_hears_who(offe
     [
         (503, Unavailable, "mailing answered 503"),
         (429, Unavailable, "mailing answered 429"),
-        (401, Refused, "check the token in DSR_MAILING_TOKEN"),
+        (401, Refused, "check the token in TOKEN"),
         (302, Refused, "mailing answered 302 where 201 was expected"),
         (422, Refused, "mailing answered 422 where 201 was expected"),
     ],

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePrivateKey
@@ -18,8 +19,8 @@ from shared.domain.errors import Misconfigured
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Result
 from shared.downstreams.opendsr.signature import SignatureWrong
-from tests.contract.adapter_stands import NOON, Engine, OpenDsrStand, erasure_of, opendsr_adapter
-from tests.fakes.opendsr_responder import MailingSystem
+from tests.contract.adapter_stands import NOON, Engine, erasure_of, opendsr_stand
+from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
@@ -52,10 +53,9 @@ def signer(key: PrivateKey) -> Callable[[bytes], bytes]:
 
 async def erased(path: str, sign: Callable[[bytes], bytes] | None, domain: str = DOMAIN, days: int = 0) -> Result:
     """What an erasure comes to, so many days later, at a processor that signs so in this domain's name."""
-    clock = SetClock(NOON + timedelta(days=days))
-    system = MailingSystem([], clock)
-    table = {"certificate": path, "domain": DOMAIN}
-    stand = OpenDsrStand(opendsr_adapter(system, clock, table, sign=sign, domain=domain), system)
+    system = MailingSystem([], SetClock(NOON + timedelta(days=days)))
+    transport = httpx.ASGITransport(application(system, sign=sign, domain=domain))
+    stand = opendsr_stand(system, {"certificate": path, "domain": DOMAIN}, transport)
     stand.put(ADA, 2)
     [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
     assert stand.holds(ADA) == (0 if isinstance(result, Receipt) else 2)
