@@ -20,7 +20,9 @@ from shared.downstreams.bus.identity_token import (
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 KEY, OTHER = b"k" * 32, b"x" * 32
-TOKEN = IdentityToken(UUID(int=1), "billing", UUID(int=2), NOON + timedelta(hours=72))
+TOKEN = IdentityToken(
+    task_id=UUID(int=1), system="billing", subject_ref=UUID(int=2), expires_at=NOON + timedelta(hours=72)
+)
 
 
 def test_a_token_is_read_as_it_was_made_until_the_second_of_its_expiry() -> None:
