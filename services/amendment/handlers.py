@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from services.amendment import registers
-from shared.domain.events import LiftDecided, RequestVerified
+from shared.domain.events import RequestVerified
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment.fulfilments import Fulfilments
@@ -28,12 +28,6 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     new_fulfilments = [
         NewFulfilment(e.request_id, e.subject, e.right, VERBS[e.right], e.due_on, _details(e)) for e in events
     ]
-    await fulfilments.open_all(tx, new_fulfilments)
-
-
-async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
-    """Lift a restriction of which the subject has been told beforehand (Art. 18(3))."""
-    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.LIFT, e.due_on) for e in events]
     await fulfilments.open_all(tx, new_fulfilments)
 
 

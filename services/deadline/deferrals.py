@@ -1,27 +1,24 @@
 """Deferred erasures (Art. 17(3)): what a system had to keep, until when, and that it may go once that day is over."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from services.deadline import repository
-from services.deadline.clock import start_of
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDecided
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.time_limit import end_of
 from shared.messaging.unit_of_work import UnitOfWork
 
 INCIDENT = timedelta(hours=24)
 """A deferred erasure that is due for longer and not executed is an incident (REQ-R8)."""
 
 
-def over(until: date, zone: ZoneInfo) -> datetime:
-    """The instant at which a day is over where the controller is: what was kept until then is due."""
-    return start_of(until + timedelta(days=1), zone)
+async def track(zone: str, events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: UnitOfWork) -> None:
+    """Keeps in mind what each system had to keep, and until when; what was erased after all is done.
 
-
-async def track(zone: ZoneInfo, events: Sequence[FulfilmentCompleted | FulfilmentBlocked], tx: UnitOfWork) -> None:
-    """Keeps in mind what each system had to keep, and until when; what was erased after all is done."""
+    A day ends where the controller is: ``zone``.
+    """
     reports = [
         (event.request_id, report)
         for event in events
@@ -47,9 +44,9 @@ async def track(zone: ZoneInfo, events: Sequence[FulfilmentCompleted | Fulfilmen
             tx.log_evidence(request_id, "erasure.executed", {"system": report.system, "outcome": report.outcome})
 
 
-async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: ZoneInfo, *, again: bool) -> str:
+async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str, *, again: bool) -> str:
     """Schedules the erasure, or holds it where nobody knows a day: none was named, or again one that is over."""
-    due_at = over(report.until, zone) if report.until else None
+    due_at = end_of(report.until, (zone,)) if report.until else None
     state = "held" if due_at is None or (again and due_at <= tx.now) else "scheduled"
     ground = report.ground or "not_named"
     await repository.put_deferral(tx.connection, request_id, report, ground, due_at, state)

@@ -1,11 +1,10 @@
 """What deadline does with its events; each handler gets a batch and leaves commit and retry to the engine."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
@@ -42,7 +41,7 @@ class Deadlines:
     def __init__(self, policy: TimeLimitPolicy, fulfilments: Fulfilments) -> None:
         self._policy = policy
         self._fulfilments = fulfilments
-        self._zone = ZoneInfo(policy.commitment.controller_zone)
+        self._zone = policy.commitment.controller_zone
 
     def subscribe(self, service: Service) -> None:
         """Says which event is handled how."""
@@ -87,17 +86,14 @@ class Deadlines:
                 detail: dict[str, JsonValue] = {"question": event.question, "not_counted": reason}
                 tx.log_evidence(event.request_id, "deadline.question_sent", detail)
                 question = replace(question, in_time=asked_in_time(event.asked_at, clock.arrival, self._policy))
-                held[event.request_id] = replace(clock, questions=(*clock.questions, question))
             asked.append(question)
         await repository.insert_questions(tx.connection, asked)
-        await self._move(tx, "question_sent", self._recounted(held.values()))
+        await self._change(tx, "question_sent", events, transitions.recount)
 
     async def answered(self, events: Sequence[QuestionAnswered], tx: UnitOfWork) -> None:
         """An answer closes a suspension: the statutory limit moves by the whole days between the two."""
         await repository.answer(tx.connection, {event.question_id: event.answered_at for event in events})
-        held = await repository.hold(tx.connection, _requests(events))
-        await self._move(tx, "question_answered", self._recounted(held))
-        for clock in held:
+        for clock in await self._change(tx, "question_answered", events, transitions.recount):
             tx.log_evidence(clock.request_id, "deadline.question_answered", {})
 
     async def extended(self, events: Sequence[RequestExtended], tx: UnitOfWork) -> None:
@@ -116,12 +112,11 @@ class Deadlines:
         """Stops the clock of an answered request, says so if it was late, and warns nobody of it any more."""
         event_of = {event.request_id: event for event in events}
         responded_at = {event.request_id: event.responded_at for event in events}
-        ended = await repository.end_questions(tx.connection, responded_at)
-        held = await repository.hold(tx.connection, list(event_of))
-        asked = [clock for clock in held if clock.request_id in ended]
-        moved = await self._move(tx, "closed_with_a_question", self._recounted(asked))
+        if ended := await repository.end_questions(tx.connection, responded_at):
+            in_question = [event for event in events if event.request_id in ended]
+            await self._change(tx, "closed_with_a_question", in_question, transitions.recount)
         stopped = []
-        for clock in [*moved, *(clock for clock in held if clock.request_id not in ended)]:
+        for clock in await repository.hold(tx.connection, list(event_of)):
             event = event_of[clock.request_id]
             done = transitions.stop(clock, event, self._policy)
             day, _ = transitions.judged_by(clock, event.outcome, self._policy)
@@ -147,9 +142,6 @@ class Deadlines:
         await repository.take(tx.connection, Step.COLLECTED, _requests(events))
         await deferrals.track(self._zone, events, tx)
 
-    def _recounted(self, held: Iterable[Clock]) -> list[tuple[Clock, Clock]]:
-        return [(clock, transitions.recount(clock, self._policy)) for clock in held]
-
     async def _change(
         self,
         tx: UnitOfWork,
@@ -159,19 +151,14 @@ class Deadlines:
         *,
         stopped: bool = False,
     ) -> list[Clock]:
-        """Changes the clocks of these requests as the last event of each says; returns the new ones."""
+        """Changes the clocks of these requests as the last event of each says; returns the new ones.
+
+        Which dates moved is put on record, and the work on those requests follows their due dates.
+        """
         event_of = {event.request_id: event for event in events}
         held = await repository.hold(tx.connection, list(event_of), stopped=stopped)
-        moves = [(clock, change(clock, event_of[clock.request_id], self._policy)) for clock in held]
-        return await self._move(tx, cause, moves)
-
-    async def _move(self, tx: UnitOfWork, cause: str, moves: Sequence[tuple[Clock, Clock]]) -> list[Clock]:
-        """Stores clocks that were changed, from old to new, and puts on record which dates moved; returns the new ones.
-
-        The work on those requests follows their due dates.
-        """
-        after = [new for _, new in moves]
-        moved = [(old, new) for old, new in moves if old.dates != new.dates]
+        after = [change(clock, event_of[clock.request_id], self._policy) for clock in held]
+        moved = [(old, new) for old, new in zip(held, after, strict=True) if old.dates != new.dates]
         await repository.keep_before(tx.connection, [old for old, _ in moved], cause)
         await repository.save(tx.connection, after)
         await repository.save_notices(

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 from pydantic import JsonValue
 
 from services.deadline import repository
-from services.deadline.clock import STEPS, Clock, Due, start_of
+from services.deadline.clock import FLAG, STEPS, Clock, Due
 from shared.domain.events import Concerned, RequestClosed
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
+from shared.domain.time_limit import end_of
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
@@ -25,13 +26,12 @@ LISTED = 100
 Details = Mapping[str, JsonValue]
 
 
-async def tell(
-    fulfilments: Fulfilments, tx: UnitOfWork, warned: Iterable[tuple[Clock, Due]] = (), flagged: Iterable[Clock] = ()
-) -> None:
-    """Opens a ticket for each warning, or comments on it; whoever talks to the flagged may know of their request."""
-    warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in warned]
+async def tell(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Clock, Due]]) -> None:
+    """Opens a ticket for what has a level, or comments on it; whoever talks to a flagged subject may know of it."""
+    warnings = [(clock, clock.due_on, _warning(clock, due)) for clock, due in dues if due.level]
     await _open(fulfilments, tx, Operation.ESCALATE, warnings)
-    await _open(fulfilments, tx, Operation.FLAG, [(clock, clock.due_on, {"open": True}) for clock in flagged])
+    flags = [(clock, clock.due_on, {"open": True}) for clock, due in dues if due.name == FLAG]
+    await _open(fulfilments, tx, Operation.FLAG, flags)
 
 
 async def release(
@@ -77,10 +77,10 @@ async def digest(tx: UnitOfWork, day: date, policy: TimeLimitPolicy) -> Details:
 
 async def daily_alert(tx: UnitOfWork, day: date, policy: TimeLimitPolicy) -> Details | None:
     """Which requests are nearly due or overdue, by reference alone; nothing to say on a day without any."""
-    rules, zone = policy.milestones, ZoneInfo(policy.commitment.controller_zone)
+    rules, zones = policy.milestones, (policy.commitment.controller_zone,)
     last = day + timedelta(days=rules.daily_page_days)
     # Whatever is due by the last day ends by its midnight here, since the controller's zone is one of every request's.
-    given = (list(Right), start_of(last + timedelta(days=1), zone), last)
+    given = (list(Right), end_of(last, zones), last)
     rows = await tx.connection.fetch(repository.NEAREST, *given, tx.now, LISTED)
     if not rows:
         return None

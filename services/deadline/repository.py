@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from operator import attrgetter
-from typing import Any, get_args, get_type_hints
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -13,14 +13,13 @@ from services.deadline.clock import AskedQuestion, Clock, Due, Step
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question
-from shared.storage.postgres import Connection, update_rows
+from shared.storage.postgres import Connection, column_types, update_rows
 
 _COLUMNS = tuple(field.name for field in fields(Clock) if field.name != "questions")
 _QUESTION_COLUMNS = tuple(field.name for field in fields(AskedQuestion))
-_SQL_TYPES = {datetime: "timestamptz", date: "date", bool: "boolean"}
 _TYPES = {  # of the columns that may change
-    name: next((sql for python, sql in _SQL_TYPES.items() if python in {hint, *get_args(hint)}), "text")
-    for name, hint in get_type_hints(Clock).items()
+    name: kind
+    for name, kind in column_types(Clock).items()
     if name not in {"request_id", "subject_ref", "right", "traceparent", "questions"}
 }
 _NOTICES = dict.fromkeys(("next_notice_at", "reminded_until", "last_notice_at"), "timestamptz")
@@ -237,11 +236,8 @@ async def due_deferrals(connection: Connection, until: datetime, limit: int) -> 
 
 
 def _rows(clocks: Iterable[Clock], names: tuple[str, ...]) -> list[list[object]]:
-    place = names.index("zones")
-    rows = [list(values) for values in map(attrgetter(*names), clocks)]
-    for row in rows:
-        row[place] = ",".join(row[place])
-    return rows
+    values = map(attrgetter(*names), clocks)
+    return [[",".join(value) if isinstance(value, tuple) else value for value in row] for row in values]  # the zones
 
 
 def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = ()) -> Clock:

@@ -7,9 +7,11 @@ what is to be said of them and writes how far it was said, in one transaction; i
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -47,15 +49,8 @@ from shared.storage.postgres import AGAIN, AWAY
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """How many rows were looked at, the targets that were missed, and of what people are to be told."""
-
-    rows: int
-    missed: Sequence[str] = ()
-    warned: Sequence[tuple[Clock, Due]] = ()
-    flagged: Sequence[Clock] = ()
-
+Swept = tuple[int, Sequence[tuple[Clock, Due]]]
+"""How many rows were looked at, and of what people are to be told."""
 
 Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]]
 """Says what was due by an instant, of up to so many rows; those in the hands of another instance are left."""
@@ -63,29 +58,28 @@ Source = Callable[[UnitOfWork, datetime, int, TimeLimitPolicy], Awaitable[Swept]
 
 async def milestones(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
     """Says everything that has come; of what came at once, as after downtime, only the gravest opens a ticket."""
-    moved, flagged, warned = [], [], []
+    moved, told = [], []
     clocks = await repository.due_clocks(tx.connection, repository.DUE_MILESTONES, until, limit)
     for clock in clocks:
         dues = milestones_of(clock, policy)
         fresh = due_by(dues, clock.notified_until, until)
         notified_until = fresh[-1].at if fresh else clock.notified_until
+        flags = [due for due in fresh if due.name == FLAG]
         said = [due for due in fresh if due.name != FLAG]
-        flag_at = clock.flag_at if len(said) == len(fresh) else None
-        moved.append((clock.request_id, notified_until, flag_at, next_at(dues, notified_until)))
+        moved.append(
+            (clock.request_id, notified_until, None if flags else clock.flag_at, next_at(dues, notified_until))
+        )
         tx.traces[clock.request_id] = clock.traceparent
-        if len(said) < len(fresh):
-            flagged.append(clock)
         for due in said:
             _say_milestone(tx, clock, due)
-        if said and said[-1].level:
-            warned.append((clock, said[-1]))
+        told += [(clock, due) for due in (*flags, *said[-1:])]
     await repository.update(tx.connection, ("notified_until", "flag_at", "next_milestone_at"), moved)
-    return Swept(len(clocks), warned=warned, flagged=flagged)
+    return len(clocks), told
 
 
 async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
     """Says which of the staff's targets have passed without their step."""
-    moved, missed, warned = [], [], []
+    moved, missed, told = [], [], []
     clocks = await repository.due_clocks(tx.connection, repository.DUE_TARGETS, until, limit)
     known = await repository.steps_and_misses(tx.connection, clocks)
     for clock in clocks:
@@ -97,10 +91,12 @@ async def targets(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimit
         for due in missing:
             _say_target(tx, clock, due)
         if tx.now < clock.due_at:  # an overdue request is a graver matter, and said as such
-            warned += [(clock, due) for due in latest_for_each(missing)]
+            told += [(clock, due) for due in latest_for_each(missing)]
     await repository.update(tx.connection, ("next_target_at",), moved)
     await repository.miss(tx.connection, missed)
-    return Swept(len(clocks), [due.name for _, due in missed], warned)
+    for name, number in Counter(due.name for _, due in missed).items():
+        tx.after_commit(partial(metrics.TARGETS_MISSED.labels(name).inc, number))
+    return len(clocks), told
 
 
 async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -109,19 +105,17 @@ async def questions(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
     found = await repository.due_questions(tx.connection, until, limit)
     for clock, question in found:
         dues = notices_of(question, clock, policy)
-        after = next_at(dues, until)
-        fresh = due_by(dues, None, until)
-        if not fresh:
-            moved.append(replace(question, next_notice_at=after))
-            continue
-        tx.traces[clock.request_id] = clock.traceparent
-        _say_notice(tx, clock, question, fresh[-1], ZoneInfo(policy.commitment.controller_zone))
-        if fresh[-1].name == LAST_NOTICE:
-            moved.append(replace(question, last_notice_at=tx.now, next_notice_at=None))
-        else:
-            moved.append(replace(question, reminded_until=fresh[-1].at, next_notice_at=after))
+        looked_at = replace(question, next_notice_at=next_at(dues, until))
+        if fresh := due_by(dues, None, until):
+            tx.traces[clock.request_id] = clock.traceparent
+            _say_notice(tx, clock, question, fresh[-1], ZoneInfo(policy.commitment.controller_zone))
+            if fresh[-1].name == LAST_NOTICE:
+                looked_at = replace(looked_at, last_notice_at=tx.now)
+            else:
+                looked_at = replace(looked_at, reminded_until=fresh[-1].at)
+        moved.append(looked_at)
     await repository.save_notices(tx.connection, moved)
-    return Swept(len(found))
+    return len(found), ()
 
 
 async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
@@ -139,7 +133,7 @@ async def deferrals(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLim
         tx.publish(RetentionEnded.about(clock, systems=tuple(systems), due_on=due_on))
     places = [(clock.request_id, system) for clock, system, _ in found]
     await repository.set_deferrals(tx.connection, places, "released")
-    return Swept(len(found))
+    return len(found), ()
 
 
 SOURCES: tuple[Source, ...] = (milestones, targets, questions, deferrals)
@@ -186,11 +180,9 @@ class Sweep:
                 return 0
             behind = timedelta(seconds=unheard + self.settings.on_the_way_seconds)
         async with self.unit_of_work.begin() as tx:
-            swept = await source(tx, tx.now - behind, self.settings.batch, self.policy)
-            await notifications.tell(self.fulfilments, tx, swept.warned, swept.flagged)
-        for target in swept.missed:
-            metrics.TARGETS_MISSED.labels(target).inc()
-        return swept.rows
+            rows, told = await source(tx, tx.now - behind, self.settings.batch, self.policy)
+            await notifications.tell(self.fulfilments, tx, told)
+        return rows
 
     async def say_daily(self, kind: str) -> bool:
         """Writes the digest or the daily alert when its hour has come; returns whether it did, which is once a day."""

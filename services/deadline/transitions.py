@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from services.deadline.clock import Clock, milestones_of, next_at, targets_of
-from shared.domain.events import RequestClosed, RequestExtended, RequestReceived, RequestRedated, RequestReopened
+from shared.domain.events import Event, RequestClosed, RequestExtended, RequestReceived, RequestRedated, RequestReopened
 from shared.domain.rights import Outcome
 from shared.domain.suspension import not_counted, paused_days
 from shared.domain.time_limit import due_at, due_on, end_of, limits, timeliness
@@ -32,7 +32,7 @@ def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | No
         *(event.received_at, event.due_on, event.due_on, event.received_at, ""),  # of no meaning until it is dated
         traceparent,
     )
-    clock = recount(Clock(*fields), policy)
+    clock = recount(Clock(*fields), event, policy)
     if clock.next_target_at is not None and clock.next_target_at < event.occurred_at:
         return replace(clock, next_target_at=event.occurred_at)
     return clock
@@ -44,20 +44,20 @@ def verify(clock: Clock, now: datetime, policy: TimeLimitPolicy) -> Clock:
     return replace(clock, flag_at=flag_at, next_milestone_at=min(flag_at, clock.next_milestone_at or flag_at))
 
 
-def recount(clock: Clock, policy: TimeLimitPolicy) -> Clock:
-    """A question was asked or answered."""
+def recount(clock: Clock, _event: Event, policy: TimeLimitPolicy) -> Clock:
+    """A question was asked or answered; whatever else has moved, the dates that follow from it are counted again."""
     return _planned(clock, _dated(clock, policy), policy)
 
 
 def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clock:
     """Two persons have extended the time limit to the day of the event."""
-    return recount(replace(clock, due_on=event.due_on, extended=True), policy)
+    return recount(replace(clock, due_on=event.due_on, extended=True), event, policy)
 
 
 def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:
     """An answer came after the closure: it runs again until that day, and what came before the answer is not said."""
     running = replace(clock, responded_at=None, outcome=None, timeliness=None, notified_until=event.answered_at)
-    return recount(replace(running, due_on=event.due_on), policy)
+    return recount(replace(running, due_on=event.due_on), event, policy)
 
 
 def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Clock:

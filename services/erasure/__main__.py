@@ -11,7 +11,7 @@ from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure")
 
-service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=Right.ERASURE)
+service.on(events.RequestVerified, partial(fulfilling.begin, Operation.ERASE, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)

@@ -3,18 +3,12 @@
 from collections.abc import Sequence
 
 from services.erasure import keys
-from shared.domain.events import RequestClosed, RequestVerified, RetentionEnded
+from shared.domain.events import RequestClosed, RetentionEnded
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
-
-
-async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """Open one task per downstream; what yields identities is located first and erased last."""
-    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.ERASE, e.due_on) for e in events]
-    await fulfilments.open_all(tx, new_fulfilments)
 
 
 async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:

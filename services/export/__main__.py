@@ -12,7 +12,7 @@ from shared.fulfilment import handlers as fulfilling
 service = Service("export")
 
 for right in (Right.ACCESS, Right.PORTABILITY):
-    service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=right)
+    service.on(events.RequestVerified, partial(fulfilling.begin, Operation.EXPORT, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)

@@ -5,19 +5,12 @@ import hashlib
 from collections.abc import Sequence
 
 from services.export import package
-from shared.domain.events import RequestVerified, RequestWithdrawn, RetryDecided
-from shared.domain.operations import Operation
+from shared.domain.events import RequestWithdrawn, RetryDecided
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.fulfilments import Fulfilments
-from shared.fulfilment.store import Completed, NewFulfilment
+from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.vault import Sealing
-
-
-async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-    """Open one task per downstream; what yields identities is read first."""
-    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, Operation.EXPORT, e.due_on) for e in events]
-    await fulfilments.open_all(tx, new_fulfilments)
 
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:

@@ -44,11 +44,7 @@ def read(pieces: Sequence[tuple[str, bytes]], right: Right) -> list[Piece]:
 def build(pieces: Sequence[Piece], right: Right, at: datetime) -> bytes:
     """A ZIP: ``data.json`` with all, a CSV per category (UTF-8, RFC 4180), ``README.txt`` saying what is what."""
     categories = sorted({piece.category for piece in pieces})
-    everything = {
-        "right": right,
-        "made_at": at.isoformat(),
-        "records": pieces,
-    }
+    everything = {"right": right, "made_at": at.isoformat(), "records": pieces}
     stamp = at.timetuple()[:6]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

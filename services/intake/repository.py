@@ -20,39 +20,20 @@ from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.storage.postgres import Connection, update_rows
+from shared.storage.postgres import Connection, column_types, update_rows
 
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at")
-_CHANGING = {
-    "state": "text",
-    "received_at": "timestamptz",
-    "due_on": "date",
-    "calendar": "text",
-    "role": "text",
-    "calc_version": "text",
-    "outcome": "text",
-    "responded_at": "timestamptz",
-    "closed_at": "timestamptz",
-    "resumable": "boolean",
-    "resumed": "boolean",
-    "extended": "boolean",
-    "finished": "text",
-    "package_id": "uuid",
-    "warning": "text",
-}
-"""Stored as the request has them: column and SQL type. A new column is a line here and a field of the request."""
-_CONVERTED = {
-    "zones": "text",
-    "tasks": "jsonb",
-    "question_id": "uuid",
-    "asked_at": "timestamptz",
-    "last_notice_at": "timestamptz",
-}
+_QUESTION = column_types(OpenQuestion)
+_CONVERTED = {"zones": "text", "tasks": "jsonb", **_QUESTION}
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
+_CHANGING = {
+    name: kind for name, kind in column_types(Request).items() if name not in {*_FIXED, *_CONVERTED, "question"}
+}
+"""Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
-_fixed, _changing = attrgetter(*_FIXED), attrgetter(*_CHANGING)
+_fixed, _changing, _question = attrgetter(*_FIXED), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
 
 
 async def read(connection: Connection, request_id: UUID) -> Request | None:
@@ -134,18 +115,17 @@ class Requests:
 
 
 def _converted(request: Request) -> tuple[object, ...]:
-    asked = request.question
     return (
         ",".join(request.zones),
         # a fragment and no list: of a list, the driver would make a dimension of the array
         None if request.tasks is None else orjson.Fragment(_TASKS.dump_json(request.tasks, exclude_none=True)),
-        *((asked.question_id, asked.asked_at, asked.last_notice_at) if asked else (None, None, None)),
+        *(_question(request.question) if request.question else [None] * len(_QUESTION)),
     )
 
 
 def _request(row: asyncpg.Record) -> Request:
     values: dict[str, Any] = dict(row)
-    question = [values.pop(name) for name in ("question_id", "asked_at", "last_notice_at")]
+    question = [values.pop(name) for name in _QUESTION]
     tasks = row["tasks"]
     values |= {
         "zones": row["zones"].split(","),

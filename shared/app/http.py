@@ -44,7 +44,7 @@ async def serve(app: ASGIApp, http: HttpSettings, answer_seconds: float, stoppin
         lifespan="off",
     )
     server = _Server(config)
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
         serving = group.create_task(server.serve())
         told = group.create_task(stopping.wait())
         await asyncio.wait((serving, told), return_when=asyncio.FIRST_COMPLETED)

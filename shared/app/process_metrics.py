@@ -9,12 +9,10 @@ import orjson
 from shared.fulfilment import queue as tasks
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics
-from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import run_periodically, wait
+from shared.runtime.loops import wait
 from shared.storage.evidence import ChainVerifier
 from shared.storage.postgres import Connection
 
-_EVERY_SECONDS = 2.0
 _LAG_SECONDS = 0.5
 
 
@@ -26,10 +24,6 @@ class ProcessMetrics:
         self._steps = steps
         self._service = unit_of_work.service
         self._verifier = ChainVerifier(unit_of_work.service)
-
-    async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
-        """Measures until told to stop."""
-        await run_periodically(self.look, "machine", _EVERY_SECONDS, stopping, heartbeats)
 
     async def look(self) -> None:
         """Measures once."""

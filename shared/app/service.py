@@ -69,7 +69,6 @@ Loop = Callable[[Running], Awaitable[None]]
 Api = Callable[[Running, APIRouter], ASGIApp]
 """Builds the application of a service; the router holds the probes and metrics, which it includes."""
 
-_HOUSEKEEPING_SECONDS = 2.0
 _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
 
@@ -87,8 +86,7 @@ class Service:
 
     def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
         """Hands events of that class, of that right only if one is given, to a handler."""
-        rights = frozenset({right}) if right else frozenset()
-        self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, rights))
+        self.subscriptions.setdefault(type_of(event), []).append(Subscription(event, handler, right))
 
     def works(self, operation: Operation, *, concludes: Conclude) -> None:
         """Works the tasks of that operation; ``concludes`` is called with fulfilments whose every task is done."""
@@ -153,7 +151,7 @@ class Service:
                 loop.add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
             relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
                 group.create_task(self._drain(self._all_loops(running, producer, downstreams), running, drained))
                 group.create_task(supervise({"relay": relay}, drained, settings.process.outbox_seconds))
 
@@ -169,7 +167,7 @@ class Service:
         """Every loop by its name, but for the relay."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
-        loops["machine"] = measured.run(running.stopping, running.heartbeats)
+        loops["machine"] = _every_two_seconds(measured.look, "machine", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
         loops["http"] = self._serve(running, producer)
         if self.subscriptions:
@@ -181,10 +179,11 @@ class Service:
 
     def _fulfilling(self, running: Running, downstreams: Downstreams) -> dict[str, Awaitable[None]]:
         """A worker for each step; the replies of those who are asked, which are all that the broker lets it read."""
-        loops: dict[str, Awaitable[None]] = {"housekeeping": self._housekeeping(running)}
+        clean_up = partial(self._clean_up, running.unit_of_work)
+        loops: dict[str, Awaitable[None]] = {"housekeeping": _every_two_seconds(clean_up, "housekeeping", running)}
         common = (running.unit_of_work, self.fulfilments, self.conclusions, running.settings.work, running.tracing)
         for system, operation in self.fulfilments.steps:
-            worker = Worker(downstreams.get(system), Operation(operation), *common)
+            worker = Worker(downstreams.get(system), operation, *common)
             loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
             replies = Replies(running.unit_of_work, self.fulfilments, running.heartbeats)
@@ -203,18 +202,17 @@ class Service:
             app.include_router(probes)
         await http.serve(app, settings.http, settings.process.drain_seconds, running.stopping)
 
-    async def _housekeeping(self, running: Running) -> None:
+    async def _clean_up(self, unit_of_work: UnitOfWorkFactory) -> None:
         """Takes back tasks from workers that have gone silent, and forgets what can no longer be delivered twice."""
-        unit_of_work = running.unit_of_work
+        async with unit_of_work.pool.acquire() as connection:
+            now = unit_of_work.clock.now()
+            for step in await tasks.reap(connection, now):
+                self.fulfilments.wakeup(step).wake()
+            await inbox.forget(connection, now - inbox.KEEP)
 
-        async def look() -> None:
-            async with unit_of_work.pool.acquire() as connection:
-                now = unit_of_work.clock.now()
-                for step in await tasks.reap(connection, now):
-                    self.fulfilments.wakeup(step).wake()
-                await inbox.forget(connection, now - inbox.KEEP)
 
-        await run_periodically(look, "housekeeping", _HOUSEKEEPING_SECONDS, running.stopping, running.heartbeats)
+def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, running: Running) -> Awaitable[None]:
+    return run_periodically(do, name, 2.0, running.stopping, running.heartbeats)
 
 
 def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:

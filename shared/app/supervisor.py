@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Mapping
 
 from shared.domain.errors import DsrError
-from shared.runtime.loops import cancelled_from_within
 
 log = logging.getLogger(__name__)
 
@@ -17,27 +16,38 @@ class LoopEnded(DsrError):
 async def supervise(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Event, seconds: float) -> None:
     """Runs loops by name; once told to stop they have so many seconds, then they are cancelled.
 
+    A loop ends too early however it ends: by returning, by an error, or cancelled by whomever. Whether "somebody asked
+    for it" cannot be told from the task: in Python 3.11 a TaskGroup leaves ``Task.cancelling`` above zero for good.
+
     Raises:
         ExceptionGroup: what a loop raised, or ``LoopEnded`` if one came to its end too early.
     """
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(_to_the_end(name, each, stopping), name=name) for name, each in loops.items()]
-        await stopping.wait()
-        _, late = await asyncio.wait(running, timeout=seconds)
-        if late:
-            names = sorted({task.get_name() for task in late})
-            log.warning("given up after %g s, others will do it: %s", seconds, ", ".join(names))
-        for task in late:
-            task.cancel()
-
-
-async def _to_the_end(name: str, loop: Awaitable[None], stopping: asyncio.Event) -> None:
-    """Runs a loop; one that returns, or that a library cancels, has ended too early unless it was told to stop."""
+    running = {asyncio.ensure_future(loop): name for name, loop in loops.items()}
+    told = asyncio.ensure_future(stopping.wait())
+    ended: set[asyncio.Future[None]] = set()
     try:
-        await loop
-    except asyncio.CancelledError:
-        if not cancelled_from_within():
-            raise
-    if not stopping.is_set():
+        await asyncio.wait((told, *running), return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            _, late = await asyncio.wait(running, timeout=seconds)
+            if late:
+                names = sorted(name for loop, name in running.items() if loop in late)
+                log.warning("given up after %g s, others will do it: %s", seconds, ", ".join(names))
+        else:
+            ended = {loop for loop in running if loop.done()}
+    finally:
+        for task in (told, *running):
+            task.cancel()
+        await asyncio.wait((told, *running))
+    if errors := [error for loop, name in running.items() if (error := _error(loop, name, early=loop in ended))]:
+        raise ExceptionGroup("the process ends", errors)
+
+
+def _error(loop: asyncio.Future[None], name: str, *, early: bool) -> Exception | None:
+    """What a loop raised, or that it has ended too early."""
+    error = None if loop.cancelled() else loop.exception()
+    if early and error is None:
         log.critical("%s has ended though nobody told it to stop: the process ends too", name)
-        raise LoopEnded(name)
+        return LoopEnded(name)
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return error

@@ -1,10 +1,9 @@
 """What a downstream is asked to do and what it answers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -91,8 +90,7 @@ class TaskReport(BaseModel):
     reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One task to be: this operation on this system."""
 
     system: str

@@ -1,10 +1,10 @@
 """When a question to the requester stops the statutory clock (EDPB 01/2022; Art. 12A UK GDPR); never the commitment."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 from shared.domain.time_limit import Arrival, arrival_date, commit_due, zone_infos
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
@@ -52,10 +52,7 @@ def asked_in_time(asked_at: datetime, arrival: Arrival, policy: TimeLimitPolicy)
 def paused_days(counted: Iterable[Suspension], zones: tuple[str, ...]) -> int:
     """Whole local days between questions and their answers, each day once; the zone with the fewest decides."""
     periods = [(each.asked_at, each.answered_at) for each in counted if each.answered_at is not None]
-    return min(
-        _days_covered([(start.astimezone(zone).date(), end.astimezone(zone).date()) for start, end in periods])
-        for zone in zone_infos(zones)
-    )
+    return min(len(_days(periods, zone)) for zone in zone_infos(zones))
 
 
 def silence(asked_at: datetime, arrival: Arrival, due_on: date, policy: TimeLimitPolicy) -> tuple[list[date], date]:
@@ -85,11 +82,7 @@ def resumed_due(
     return min(arrival_date(answered_at, zones) + left, commit_due(answered_at, zones, policy))
 
 
-def _days_covered(periods: Sequence[tuple[date, date]]) -> int:
-    """Days in the union of half-open periods."""
-    edges = sorted({edge for period in periods for edge in period})
-    return sum(
-        (until - since).days
-        for since, until in pairwise(edges)
-        if any(start <= since and until <= end for start, end in periods)
-    )
+def _days(periods: Iterable[tuple[datetime, datetime]], zone: ZoneInfo) -> set[int]:
+    """The ordinals of the local days on which a period begins or goes on; the day on which it ends is not counted."""
+    local = [(start.astimezone(zone).toordinal(), end.astimezone(zone).toordinal()) for start, end in periods]
+    return {day for start, end in local for day in range(start, end)}

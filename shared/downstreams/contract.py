@@ -218,6 +218,15 @@ class Downstream:
 Found = TypeVar("Found")
 
 
+def of_whom_found(found: Mapping[UUID, Found | NotSearched | Unavailable | Refused]) -> dict[UUID, Found]:
+    """What was found, of those tasks for which anything was and nothing failed."""
+    return {
+        task_id: theirs
+        for task_id, theirs in found.items()
+        if not isinstance(theirs, NotSearched | Unavailable | Refused) and theirs
+    }
+
+
 def per_task(
     tasks: Sequence[Task],
     found: Mapping[UUID, Found | NotSearched | Unavailable | Refused],

@@ -4,9 +4,11 @@ Calls continue the trace of the requests that they are made for (W3C Trace Conte
 may hold personal data: only its status is passed on.
 """
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Awaitable, Collection, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 from opentelemetry.propagate import inject
@@ -15,6 +17,7 @@ from shared.domain.errors import Refused, Unavailable
 
 SIGN_IN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+Done = TypeVar("Done")
 
 
 def connect(**options: Any) -> httpx.AsyncClient:
@@ -62,6 +65,27 @@ class HttpClient:
         if status in _BUSY or answer.is_server_error:
             raise Unavailable(told)
         raise self._refused(f"{told}: {self._sign_in}" if status in SIGN_IN else told)
+
+
+async def together(*calls: Awaitable[Done]) -> list[Done]:
+    """What the calls return, made side by side; the first failure is raised when all have ended."""
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    for failure in ended:
+        if isinstance(failure, BaseException):
+            raise failure
+    return [one for one in ended if not isinstance(one, BaseException)]
+
+
+async def failures_of(calls: Mapping[UUID, Awaitable[None]]) -> dict[UUID, Unavailable | Refused]:
+    """Makes one call for each task, side by side; returns why which of them failed."""
+    failed: dict[UUID, Unavailable | Refused] = {}
+    ended = await asyncio.gather(*calls.values(), return_exceptions=True)
+    for task_id, failure in zip(calls, ended, strict=True):
+        if isinstance(failure, Unavailable | Refused):
+            failed[task_id] = failure
+        elif failure is not None:
+            raise failure
+    return failed
 
 
 async def _continue_trace(request: httpx.Request) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
@@ -152,7 +152,8 @@ def _what_to_write(item: ErrorDetails, kind: Any) -> str:
     match item["type"]:
         case "union_tag_not_found" | "union_tag_invalid":
             given = "is missing" if kind is None else f"{kind!r} is not known"
-            return f"adapter {given}; write one of {_quoted(_KINDS)}"
+            kinds = ", ".join(f'"{each}"' for each in _KINDS)
+            return f"adapter {given}; write one of {kinds}"
         case "missing":
             described = fields[key].description if key in fields else None
             return f"{key} is missing; write {key} = …" + (f" ({described})" if described else "")
@@ -169,10 +170,6 @@ def _anchored(settings: AdapterSettings, folder: Path) -> AdapterSettings:
     if isinstance(settings, SqlSettings) and settings.dataset.endswith(".toml"):
         paths["dataset"] = str(folder / settings.dataset)
     return settings.model_copy(update=paths)
-
-
-def _quoted(words: Iterable[str]) -> str:
-    return ", ".join(f'"{word}"' for word in words)
 
 
 def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:

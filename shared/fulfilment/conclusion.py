@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
@@ -9,7 +10,7 @@ import orjson
 from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import queue
 from shared.fulfilment.fulfilments import Fulfilments
@@ -22,28 +23,20 @@ from shared.runtime.settings import WorkSettings
 from shared.storage.vault import Sealing, encode_identities
 
 
+@dataclass(frozen=True)
 class Conclusions:
     """Concludes the tasks of one (system, operation) of one service."""
 
-    def __init__(
-        self,
-        system: str,
-        operation: Operation,
-        unit_of_work: UnitOfWorkFactory,
-        fulfilments: Fulfilments,
-        conclude: Mapping[Operation, Conclude],
-        settings: WorkSettings,
-    ) -> None:
-        self._system = system
-        self._operation = operation
-        self._unit_of_work = unit_of_work
-        self._fulfilments = fulfilments
-        self._conclude = conclude
-        self._settings = settings
+    system: str
+    operation: Operation
+    unit_of_work: UnitOfWorkFactory
+    fulfilments: Fulfilments
+    conclude: Mapping[Operation, Conclude]
+    settings: WorkSettings
 
     async def write(self, claims: Sequence[Claim], results: Sequence[Result]) -> None:
         """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it."""
-        async with self._unit_of_work.begin() as tx:
+        async with self.unit_of_work.begin() as tx:
             results = await _unless_shredded(tx, claims, results)
             conclusions = [self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
             ours = await queue.conclude(tx.connection, conclusions, tx.now)
@@ -52,21 +45,21 @@ class Conclusions:
             for conclusion, _ in kept:
                 self._log_evidence(tx, conclusion)
             if ended := {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}:
-                await self._fulfilments.fan_in(tx, ended, self._conclude)
+                await self.fulfilments.fan_in(tx, ended, self.conclude)
         self._count((conclusion for conclusion, _ in kept), tx.now)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:
             case Receipt():
-                return Conclusion(claim, TaskState.DONE, result.report(self._system, self._operation), None, now)
+                return Conclusion(claim, TaskState.DONE, result.report(self.system, self.operation), None, now)
             case NotSearched(task_id, reason):
-                matters = reason if self._operation in ANSWERING else None
+                matters = reason if self.operation in ANSWERING else None
                 receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters)
                 return self._conclusion(claim, receipt, now)
             case Pending():
                 return Conclusion(claim, TaskState.READY, None, None, now + result.retry_in)
             case Unavailable():
-                pause = backoff(claim.attempt, self._settings)
+                pause = backoff(claim.attempt, self.settings)
                 return Conclusion(claim, TaskState.READY, None, result.code, now + pause)
             case Refused():
                 return Conclusion(claim, TaskState.FAILED, None, result.code, now)
@@ -81,34 +74,32 @@ class Conclusions:
                 continue
             subject = conclusion.claim.subject_ref
             if result.identities:
-                sealings.append(Sealing(subject, "identities", self._system, encode_identities(result.identities)))
+                sealings.append(Sealing(subject, "identities", self.system, encode_identities(result.identities)))
             if result.records:
                 records = [[r.category, r.source, r.data, r.portable] for r in result.records]
-                sealings.append(Sealing(subject, "records", self._system, orjson.dumps(records, default=str)))
+                sealings.append(Sealing(subject, "records", self.system, orjson.dumps(records, default=str)))
         if sealings:
             await tx.vault.seal(tx.connection, sealings, tx.now)
 
     def _log_evidence(self, tx: UnitOfWork, conclusion: Conclusion) -> None:
         """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""
         claim = conclusion.claim
-        named: dict[str, JsonValue] = {
-            "task_id": str(claim.task_id),
-            "system": self._system,
-            "operation": self._operation,
-        }
+        task: JsonValue = str(claim.task_id)
+        named = {"task_id": task, "system": self.system, "operation": self.operation}
         tx.traces[claim.request_id] = claim.traceparent
         if conclusion.state is TaskState.READY:
             if conclusion.failure and claim.attempt == 1:
                 tx.log_evidence(claim.request_id, "task.postponed", {**named, "reason": conclusion.failure})
             return
-        detail = named | (_counts(conclusion.report) if conclusion.report else {"failure": conclusion.failure})
+        report = conclusion.report.model_dump(mode="json", exclude_none=True) if conclusion.report else None
+        detail = named | (report or {"failure": conclusion.failure})
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
         signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
         tx.log_evidence(claim.request_id, "task.concluded", {**detail, "signature": signature})
 
     def _count(self, conclusions: Iterable[Conclusion], now: datetime) -> None:
         """Counts attempts, retries, how long tasks took and how many rows they reported."""
-        labels = (self._unit_of_work.service, self._system, self._operation.value)
+        labels = (self.unit_of_work.service, self.system, self.operation.value)
         for conclusion in conclusions:
             TASKS.labels(*labels, conclusion.failure or conclusion.state).inc()
             if conclusion.state is TaskState.READY:
@@ -130,7 +121,3 @@ async def _unless_shredded(tx: UnitOfWork, claims: Sequence[Claim], results: Seq
         KeyGone("the subject's key was shredded while this task was worked") if c.subject_ref in gone else r
         for c, r in pairs
     ]
-
-
-def _counts(report: TaskReport) -> dict[str, JsonValue]:
-    return report.model_dump(mode="json", exclude_none=True)

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentBlocked
-from shared.domain.operations import NOTIFICATIONS, Operation, Stages
+from shared.domain.operations import NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.plan import only
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import Conclude, FulfilmentState, NewFulfilment, end
@@ -66,9 +66,9 @@ class Fulfilments:
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
     @property
-    def steps(self) -> set[tuple[str, str]]:
+    def steps(self) -> set[Step]:
         """Every step of every plan."""
-        return {(s.system, s.operation.value) for stages in self.plans.values() for stage in stages for s in stage}
+        return {step for stages in self.plans.values() for stage in stages for step in stage}
 
     def wakeup(self, step: tuple[str, str]) -> Wakeup:
         """What the worker of that step waits for."""
@@ -157,7 +157,7 @@ class Fulfilments:
     ) -> list[tuple[object, ...]]:
         """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
         for step in stages[0]:
-            self.wake(tx, (step.system, step.operation))
+            self.wake(tx, step)
         return [
             (
                 *(uuid7(), fulfilment_id, step.system, step.operation, first + number, due_on),

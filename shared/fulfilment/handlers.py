@@ -4,9 +4,18 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
-from shared.domain.events import RequestExtended, RequestRedated, RequestWithdrawn, RetryDecided
+from shared.domain.events import (
+    LiftDecided,
+    RequestExtended,
+    RequestRedated,
+    RequestVerified,
+    RequestWithdrawn,
+    RetryDecided,
+)
+from shared.domain.operations import Operation
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
 # What a worker is concluding is locked already, and its fulfilment comes next: the same order here, or two such
@@ -25,6 +34,14 @@ UPDATE task t SET due_on = f.due_on FROM fulfilment f
 WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
   AND t.state IN ('waiting', 'ready', 'leased', 'failed')
 """
+
+
+async def begin(
+    operation: Operation, fulfilments: Fulfilments, events: Sequence[RequestVerified | LiftDecided], tx: UnitOfWork
+) -> None:
+    """Open one task per downstream; what yields identities is asked first, and erased last."""
+    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, operation, e.due_on) for e in events]
+    await fulfilments.open_all(tx, new_fulfilments)
 
 
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:

@@ -13,6 +13,11 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 
+_OF_TASKS = (
+    "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
+    " WHERE f.request_id = ANY($1) AND f.operation = $2 AND"
+)
+
 
 class FulfilmentState(StrEnum):
     """Where a fulfilment stands; one that is ``BLOCKED`` waits for somebody to say how it goes on."""
@@ -100,24 +105,12 @@ async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
 
 async def begun(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
     """Those of the requests for which this was tried at least once, so that a system may know of it."""
-    rows = await tx.connection.fetch(
-        "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
-        " WHERE f.request_id = ANY($1) AND f.operation = $2 AND t.attempt > 0",
-        requests,
-        operation,
-    )
-    return {row[0] for row in rows}
+    return {row[0] for row in await tx.connection.fetch(f"{_OF_TASKS} t.attempt > 0", requests, operation)}
 
 
 async def in_hand(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
     """Those of the requests for which a worker is doing it at this moment."""
-    rows = await tx.connection.fetch(
-        "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
-        " WHERE f.request_id = ANY($1) AND f.operation = $2 AND t.state = 'leased'",
-        requests,
-        operation,
-    )
-    return {row[0] for row in rows}
+    return {row[0] for row in await tx.connection.fetch(f"{_OF_TASKS} t.state = 'leased'", requests, operation)}
 
 
 async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> list[Completed]:

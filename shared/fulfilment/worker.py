@@ -83,14 +83,10 @@ class Worker:
 
     async def _claim(self) -> tuple[list[Claim], dict[UUID, SubjectData]]:
         async with self._unit_of_work.pool.acquire() as connection:
-            claims = await tasks.claim(
-                connection, self._step, self._settings.batch, self._unit_of_work.clock.now(), self._lease
-            )
-            known = (
-                await self._unit_of_work.vault.subject_data(connection, [c.subject_ref for c in claims])
-                if claims
-                else {}
-            )
+            now, limit = self._unit_of_work.clock.now(), self._settings.batch
+            claims = await tasks.claim(connection, self._step, limit, now, self._lease)
+            subjects = [claim.subject_ref for claim in claims]
+            known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
         return claims, known
 
     async def _results(self, claims: Sequence[Claim], known: Mapping[UUID, SubjectData]) -> list[Result]:
@@ -135,13 +131,7 @@ class Worker:
         except UnforeseenError as error:
             if len(asked) == 1:
                 return [error]
-        results: list[Result] = []
-        for task in asked:
-            try:
-                results += await self._call([task], attempts)
-            except UnforeseenError as error:
-                results.append(error)
-        return results
+        return [result for task in asked for result in await self._ask([task], attempts)]
 
     async def _call(self, asked: Sequence[Task], attempts: Mapping[UUID, int]) -> Sequence[Result]:
         """One call of the adapter.

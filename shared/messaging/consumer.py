@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
@@ -27,20 +28,20 @@ Wants = Callable[[Sequence[tuple[str, bytes | None]]], bool]
 """Whether a record with these headers is of interest; the others are passed over unread."""
 
 
+@dataclass(frozen=True)
 class Consumer:
     """One member of a consumer group."""
 
-    def __init__(self, settings: KafkaSettings, group: str, topics: Sequence[str]) -> None:
-        self._settings = settings
-        self._group = group
-        self._topics = topics
+    settings: KafkaSettings
+    group: str
+    topics: Sequence[str]
 
     async def run(
         self, handle: Handle, stopping: asyncio.Event, heartbeats: Heartbeats, wants: Wants = lambda _headers: True
     ) -> None:
         """Consumes what is wanted until told to stop; connects again whenever the broker was away."""
         while not stopping.is_set():
-            heartbeats.beat(loop_of(self._group))
+            heartbeats.beat(loop_of(self.group))
             try:
                 async with self._connected() as consumer:
                     await self._consume(consumer, handle, stopping, heartbeats, wants)
@@ -48,15 +49,15 @@ class Consumer:
                 if isinstance(error, asyncio.CancelledError) and not cancelled_from_within():
                     raise
                 log.warning("bus away, connecting again: %s", type(error).__name__)
-                await sleep_until_stopped(1.0, loop_of(self._group), stopping, heartbeats)
+                await sleep_until_stopped(1.0, loop_of(self.group), stopping, heartbeats)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
         """A member of the group that leaves it at the end."""
         consumer = AIOKafkaConsumer(
-            *self._topics,
-            **self._settings.client(),
-            group_id=self._group,
+            *self.topics,
+            **self.settings.client(),
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=250,
@@ -77,13 +78,13 @@ class Consumer:
         clock, progress = asyncio.get_running_loop(), Progress()
         done: dict[TopicPartition, int] = {}
         committed_at = clock.time()
-        polling = asyncio.create_task(keep_polling(consumer, progress, self._group, self._topics, heartbeats))
+        polling = asyncio.create_task(keep_polling(consumer, progress, self.group, self.topics, heartbeats))
         try:
             while not stopping.is_set():
-                heartbeats.beat(loop_of(self._group))
+                heartbeats.beat(loop_of(self.group))
                 if polling.done():
                     await polling
-                fetched = await consumer.getmany(timeout_ms=200, max_records=self._settings.batch_records)
+                fetched = await consumer.getmany(timeout_ms=200, max_records=self.settings.batch_records)
                 if fetched:
                     progress.in_hand = {place: records[0].offset for place, records in fetched.items()}
                     wanted = [_message(r) for records in fetched.values() for r in records if wants(r.headers)]
@@ -97,7 +98,7 @@ class Consumer:
         finally:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
-            heartbeats.ended(lag_loop_of(self._group))
+            heartbeats.ended(lag_loop_of(self.group))
         await _commit(consumer, done)
 
 

@@ -27,18 +27,22 @@ Handler = Callable[[Sequence[Any], UnitOfWork], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Which events a handler is called for."""
+    """Which events a handler is called for; of every right where none is given."""
 
     event: type[Event]
     handler: Handler
-    rights: frozenset[Right]
+    right: Right | None
+
+
+Handlers = tuple[Handler, ...]
+"""What is called for an event, one after the other in the order of the main."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
     record: Message
     event: Event
-    handler: Handler
+    handlers: Handlers
 
 
 class BatchDispatcher(ABC):
@@ -119,8 +123,9 @@ class Dispatcher(BatchDispatcher):
                 new.append(p)
         with self._tracing.each("handle", [p.record.headers.get("traceparent") for p in new]) as traces:
             tx.traces.update({p.event.request_id: trace for p, trace in zip(new, traces, strict=True)})
-            for handler, events in _runs(new):
-                await handler(events, tx)
+            for handlers, events in _runs(new):
+                for handler in handlers:
+                    await handler(events, tx)
         tx.after_commit(partial(self._count, [p.record.headers["ce_type"] for p in new]))
 
     def _count(self, kinds: Sequence[str], result: str = "handled") -> None:
@@ -133,8 +138,8 @@ class Dispatcher(BatchDispatcher):
 
     def _parse(self, record: Message) -> _Parsed:
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
-        event, handler = self._wanted[kind.encode(), right.encode()]
-        return _Parsed(record, event.model_validate_json(record.value), handler)
+        event, handlers = self._wanted[kind.encode(), right.encode()]
+        return _Parsed(record, event.model_validate_json(record.value), handlers)
 
 
 def dead_letter(record: Message, reason: str, tx: UnitOfWork) -> Message:
@@ -148,26 +153,16 @@ _RIGHTS = frozenset(right.encode() for right in Right)
 
 def _wanted(
     subscriptions: Mapping[str, Sequence[Subscription]],
-) -> dict[tuple[bytes, bytes], tuple[type[Event], Handler]]:
-    """What handles an event of a type and a right; where several wait for it, all of them in the order of the main."""
-    chains: dict[tuple[Handler, ...], Handler] = {}
+) -> dict[tuple[bytes, bytes], tuple[type[Event], Handlers]]:
+    """What handles an event of a type and a right."""
     wanted = {}
     for kind, several in subscriptions.items():
         for right in Right:
-            waiting = [each for each in several if right in (each.rights or frozenset(Right))]
+            waiting = [each for each in several if each.right in (None, right)]
             if waiting:
                 handlers = tuple(each.handler for each in waiting)
-                handler = chains.setdefault(handlers, handlers[0] if len(handlers) == 1 else _in_turn(handlers))
-                wanted[kind.encode(), right.encode()] = (waiting[0].event, handler)
+                wanted[kind.encode(), right.encode()] = (waiting[0].event, handlers)
     return wanted
-
-
-def _in_turn(handlers: Sequence[Handler]) -> Handler:
-    async def each(events: Sequence[Event], tx: UnitOfWork) -> None:
-        for handler in handlers:
-            await handler(events, tx)
-
-    return each
 
 
 def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes, bytes]:
@@ -183,22 +178,22 @@ def _kind_and_right(headers: Sequence[tuple[str, bytes | None]]) -> tuple[bytes,
     return kind, right
 
 
-def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handler, list[Event]]]:
-    """Groups events by handler, few groups, without ever putting two events of one request out of order.
+def _runs(parsed: Sequence[_Parsed]) -> list[tuple[Handlers, list[Event]]]:
+    """Groups events by their handlers, few groups, without ever putting two events of one request out of order.
 
     Of verified(A), verified(B), closed(A) it makes two calls, begin([A, B]) and close([A]); were there another
     verified(A) behind, it would need a third: begin([A]).
     """
-    runs: list[tuple[Handler, list[Event]]] = []
-    latest_of_handler: dict[Handler, int] = {}
+    runs: list[tuple[Handlers, list[Event]]] = []
+    latest_of_handlers: dict[Handlers, int] = {}
     latest_of_request: dict[object, int] = {}
     for p in parsed:
         floor = latest_of_request.get(p.event.request_id, 0)
-        place = latest_of_handler.get(p.handler, -1)
+        place = latest_of_handlers.get(p.handlers, -1)
         if place < floor:
             place = len(runs)
-            runs.append((p.handler, []))
-            latest_of_handler[p.handler] = place
+            runs.append((p.handlers, []))
+            latest_of_handlers[p.handlers] = place
         runs[place][1].append(p.event)
         latest_of_request[p.event.request_id] = place
     return runs

@@ -61,10 +61,6 @@ async def _group(
     finally:
         await admin.close()
     places = [TopicPartition(each["topic"], p["partition"]) for each in described for p in each["partitions"]]
-    consumer = AIOKafkaConsumer(group_id=service.value, enable_auto_commit=False, **arguments)
-    await consumer.start()
-    try:
+    async with AIOKafkaConsumer(group_id=service.value, enable_auto_commit=False, **arguments) as consumer:
         consumer.assign(places)
         yield consumer, places
-    finally:
-        await consumer.stop()

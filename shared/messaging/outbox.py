@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import orjson
@@ -48,29 +49,29 @@ async def insert(connection: Connection, messages: Sequence[Message]) -> None:
     )
 
 
+@dataclass(frozen=True)
 class Relay:
     """Sends the outbox of one schema in order of position; only one relay per schema is at work at a time."""
 
-    def __init__(self, pool: asyncpg.Pool, service: ServiceName, send: Send, wakeup: Wakeup) -> None:
-        self._pool = pool
-        self._service = service
-        self._send = send
-        self._wakeup = wakeup
+    pool: asyncpg.Pool
+    service: ServiceName
+    send: Send
+    wakeup: Wakeup
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
         while True:
             last = stopping.is_set()
             try:
-                async with self._pool.acquire() as connection:
-                    if await connection.fetchval(_LEAD, self._service):
+                async with self.pool.acquire() as connection:
+                    if await connection.fetchval(_LEAD, self.service):
                         await self._relay(connection, stopping, heartbeats)
             except (*AWAY, BusAway) as error:
                 log.warning("outbox waits: %s", type(error).__name__)
             heartbeats.beat("relay")
             if last:
                 return
-            await self._wakeup.wait(1.0)
+            await self.wakeup.wait(1.0)
 
     async def _relay(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         try:
@@ -84,7 +85,7 @@ class Relay:
                 if end is not None and (not sent or last >= end):
                     return
                 if sent < _BATCH:
-                    await self._wakeup.wait(_POLL_SECONDS)
+                    await self.wakeup.wait(_POLL_SECONDS)
         finally:
             if not connection.is_closed():
                 await connection.execute("SELECT pg_advisory_unlock_all()")
@@ -95,7 +96,7 @@ class Relay:
             "SELECT position, topic, key, value, headers FROM outbox ORDER BY position LIMIT $1", _BATCH
         )
         if rows:
-            await self._send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
+            await self.send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
             await connection.execute("DELETE FROM outbox WHERE position = ANY($1)", [r[0] for r in rows])
-            metrics.RELAYED.labels(self._service).inc(len(rows))
+            metrics.RELAYED.labels(self.service).inc(len(rows))
         return len(rows), rows[-1][0] if rows else 0

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import asyncpg
@@ -66,15 +67,15 @@ class UnitOfWork:
         return list(self._afterwards)
 
 
+@dataclass(eq=False)
 class UnitOfWorkFactory:
     """Opens units of work for one service; wakes its relay after those that published."""
 
-    def __init__(self, pool: asyncpg.Pool, service: ServiceName, clock: Clock, vault: Vault) -> None:
-        self.pool = pool
-        self.service = service
-        self.clock = clock
-        self.vault = vault
-        self.relay_wakeup = Wakeup()
+    pool: asyncpg.Pool
+    service: ServiceName
+    clock: Clock
+    vault: Vault
+    relay_wakeup: Wakeup = field(default_factory=Wakeup, init=False)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:

@@ -4,7 +4,7 @@ The hash of an entry is SHA-256 over the previous hash and the entry's fields, j
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -67,17 +67,6 @@ async def entries(pool: asyncpg.Pool, request_id: UUID) -> list[asyncpg.Record]:
     return list(await pool.fetch(_OF_REQUEST, request_id))
 
 
-def first_break(rows: Iterable[asyncpg.Record], prev_hash: bytes = GENESIS) -> int | None:
-    """The ``seq`` of the first of one chain's rows that does not follow from the one before; None if all do."""
-    for row in rows:
-        fields = (row["request_id"], row["actor"], row["action"], row["detail"])
-        expected = digest(prev_hash, row["chain"], row["seq"], row["at"], fields)
-        if row["prev_hash"] != prev_hash or row["hash"] != expected:
-            return int(row["seq"])
-        prev_hash = row["hash"]
-    return None
-
-
 class ChainVerifier:
     """Reads one chain from its beginning to its end, a bounded number of entries at a time, round after round.
 
@@ -97,13 +86,15 @@ class ChainVerifier:
         head = await connection.fetchrow("SELECT seq, hash FROM evidence.head WHERE chain = $1", self._chain)
         end, end_hash = head or (0, GENESIS)
         rows = await connection.fetch(_OF_CHAIN, self._chain, self._seq, min(end, self._seq + limit))
-        if (broken := first_break(rows, self._hash)) is not None:
-            self._break(broken)
-        elif not rows and self._seq < end:
+        for row in rows:
+            fields = (row["request_id"], row["actor"], row["action"], row["detail"])
+            expected = digest(self._hash, self._chain, row["seq"], row["at"], fields)
+            if (row["prev_hash"], row["hash"]) != (self._hash, expected):
+                self._break(row["seq"])
+            self._seq, self._hash = row["seq"], row["hash"]
+        if not rows and self._seq < end:
             self._break(self._seq + 1)
             self._seq, self._hash = end, end_hash  # none of the next entries is there: the round ends here
-        if rows:
-            self._seq, self._hash = rows[-1]["seq"], rows[-1]["hash"]
         if self._seq >= end:
             if (self._seq, self._hash) != (end, end_hash):
                 self._break(self._seq + 1)

@@ -25,39 +25,28 @@ def role(service: ServiceName) -> str:
     return f"dsr_{service}"
 
 
-def grants(service: ServiceName) -> Iterator[str]:
-    """The statements that give a service's role what it needs, each harmless when repeated."""
-    name = role(service)
-    for schema in (service.value, "vault"):
-        yield f"GRANT USAGE ON SCHEMA {schema} TO {name}"
-        yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {name}"
-    yield f"GRANT USAGE ON SCHEMA evidence TO {name}"
-    yield f"GRANT SELECT, INSERT ON evidence.entry TO {name}"
-    yield f"GRANT SELECT, INSERT, UPDATE ON evidence.head TO {name}"
-    yield f"GRANT SELECT ON public.migration TO {name}"
-
-
-def autoscaler_grants() -> Iterator[str]:
-    """The statements that let the scaler count tasks."""
+def _privileges() -> Iterator[tuple[str, str]]:
+    """Every role, with one privilege at a time that it needs."""
+    for service in ServiceName:
+        name = role(service)
+        for schema in (service.value, "vault"):
+            yield name, f"USAGE ON SCHEMA {schema}"
+            yield name, f"SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema}"
+        yield name, "USAGE ON SCHEMA evidence"
+        yield name, "SELECT, INSERT ON evidence.entry"
+        yield name, "SELECT, INSERT, UPDATE ON evidence.head"
+        yield name, "SELECT ON public.migration"
     for service in FULFILLING:
-        yield f"GRANT USAGE ON SCHEMA {service} TO {AUTOSCALER}"
-        yield f"GRANT SELECT (state, due_on) ON {service}.task TO {AUTOSCALER}"
-
-
-def dashboards_grants() -> Iterator[str]:
-    """The statements that let the dashboard of one request read its evidence and its dates."""
+        yield AUTOSCALER, f"USAGE ON SCHEMA {service}"
+        yield AUTOSCALER, f"SELECT (state, due_on) ON {service}.task"
     for schema, table in (("evidence", "entry"), ("deadline", "clock")):
-        yield f"GRANT USAGE ON SCHEMA {schema} TO {DASHBOARDS}"
-        yield f"GRANT SELECT ON {schema}.{table} TO {DASHBOARDS}"
+        yield DASHBOARDS, f"USAGE ON SCHEMA {schema}"
+        yield DASHBOARDS, f"SELECT ON {schema}.{table}"
 
 
-async def give(connection: asyncpg.Connection | PoolConnectionProxy) -> list[str]:
-    """Gives every role that exists what it needs, in the caller's transaction; returns their names."""
-    roles = {role(service): grants(service) for service in ServiceName}
-    roles |= {AUTOSCALER: autoscaler_grants(), DASHBOARDS: dashboards_grants()}
-    rows = await connection.fetch("SELECT rolname FROM pg_roles WHERE rolname = ANY($1)", list(roles))
-    there = sorted(row[0] for row in rows)
-    for name in there:
-        for statement in roles[name]:
-            await connection.execute(statement)
-    return there
+async def give(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
+    """Gives every role that exists what it needs, in the caller's transaction; harmless when repeated."""
+    there = {row[0] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
+    for name, privilege in _privileges():
+        if name in there:
+            await connection.execute(f"GRANT {privilege} TO {name}")

@@ -7,6 +7,7 @@ In production the file is a mounted secret.
 import hmac
 import os
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -100,10 +101,7 @@ def rotate(path: Path) -> str:
         Misconfigured: the file is no keyring; it is left alone.
     """
     file = _read(path)
-    number = 1 + len(file.keys)
-    while f"k{number}" in file.keys:
-        number += 1
-    name = f"k{number}"
+    name = next(name for number in count(1 + len(file.keys)) if (name := f"k{number}") not in file.keys)
     fresh = path.with_name(f"{path.name}.new")
     _write(fresh, file.model_copy(update={"active": name, "keys": {**file.keys, name: os.urandom(_KEY_BYTES)}}))
     fresh.replace(path)  # whole or not at all: a keyring cut short would be every subject's loss

@@ -5,13 +5,16 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
+from typing import get_args, get_type_hints
+from uuid import UUID
 
 import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
@@ -45,10 +48,8 @@ _CLOSE_SECONDS = 5.0
 _MIGRATION_LOCK = 7_215_001
 
 
-class PostgresSettings(BaseSettings):
+class PostgresSettings(BaseSettings, env_prefix="DSR_POSTGRES_", title="DSR_POSTGRES_", frozen=True):
     """Where the database is; ``DSR_POSTGRES_…``."""
-
-    model_config = SettingsConfigDict(env_prefix="DSR_POSTGRES_", title="DSR_POSTGRES_", frozen=True)
 
     dsn: str = Field(description="libpq URL of the database that holds the platform's own schemas")
     pool_size: int = Field(default=8, description="connections per process")
@@ -72,22 +73,30 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
-    """Opens a pool whose connections see the service's own schema by default."""
-    return await asyncpg.create_pool(
-        settings.dsn,
-        min_size=1,
-        max_size=settings.pool_size,
-        command_timeout=60,
-        init=_speak_json,
-        server_settings={
-            "search_path": service.value,
-            "application_name": f"dsr-{service}",
-            "jit": "off",
-            # a plan made while a table was empty must not live on when it is full
-            "plan_cache_mode": "force_custom_plan",
-            "enable_seqscan": "off",
-        },
-    )
+    """Opens a pool whose connections see the service's own schema by default.
+
+    Raises:
+        Misconfigured: no database answers there, or it does not let us in.
+    """
+    try:
+        return await asyncpg.create_pool(
+            settings.dsn,
+            min_size=1,
+            max_size=settings.pool_size,
+            command_timeout=60,
+            init=_speak_json,
+            server_settings={
+                "search_path": service.value,
+                "application_name": f"dsr-{service}",
+                "jit": "off",
+                # a plan made while a table was empty must not live on when it is full
+                "plan_cache_mode": "force_custom_plan",
+                "enable_seqscan": "off",
+            },
+        )
+    except (*AWAY, asyncpg.PostgresError) as error:
+        fault = type(error).__name__
+        raise Misconfigured(f"no database for us at DSR_POSTGRES_DSN ({fault}): start it, or correct it") from error
 
 
 async def reachable(pool: asyncpg.Pool) -> bool:
@@ -117,6 +126,17 @@ async def _speak_json(connection: asyncpg.Connection) -> None:
         encoder=lambda value: b"\x01" + orjson.dumps(value),
         decoder=lambda content: orjson.loads(content[1:]),
     )
+
+
+_SQL_TYPES = {datetime: "timestamptz", date: "date", bool: "boolean", UUID: "uuid"}
+
+
+def column_types(stored: type) -> dict[str, str]:
+    """The SQL type of the column for each field of a dataclass: text, where its hint names no other."""
+    return {
+        name: next((kind for python, kind in _SQL_TYPES.items() if python in {hint, *get_args(hint)}), "text")
+        for name, hint in get_type_hints(stored).items()
+    }
 
 
 async def update_rows(

@@ -70,24 +70,16 @@ class Vault:
             UnknownKey: a subject's key is wrapped by a key that the keyring does not have.
         """
         refs = list(set(subjects))
-        rows = await connection.fetch(
-            "SELECT subject_ref, kek_id, wrapped_key, statement FROM vault.subject"
-            " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
-            refs,
-        )
+        subjects_there = await self._subjects(connection, refs)
         yielded = await connection.fetch(
             "SELECT subject_ref, content FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = 'identities'"
             " ORDER BY sealed_id",
             refs,
         )
-        known: dict[UUID, SubjectData] = {}
-        keys: dict[UUID, AESGCM] = {}
-        for ref, kek_id, wrapped, sealed in rows:
-            key = keys[ref] = AESGCM(_open(self.keyring.key(kek_id), wrapped, ref.bytes))
-            known[ref] = _decode(_open(key, sealed, ref.bytes))
+        known = {ref: _decode(_open(key, sealed, ref.bytes)) for ref, (key, sealed) in subjects_there.items()}
         for ref, content in yielded:
-            if ref in keys:
-                more = _decode(_open(keys[ref], content, ref.bytes))
+            if ref in known:
+                more = _decode(_open(subjects_there[ref][0], content, ref.bytes))
                 fresh = tuple(identity for identity in more.identities if identity not in known[ref].identities)
                 known[ref] = SubjectData(known[ref].identities + fresh, known[ref].changes)
         return known
@@ -171,16 +163,20 @@ class Vault:
         return {row[0] for row in rows}
 
     async def _keys(self, connection: Connection, subjects: set[UUID]) -> dict[UUID, AESGCM]:
-        rows = await connection.fetch(
-            "SELECT subject_ref, kek_id, wrapped_key FROM vault.subject"
-            " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
-            list(subjects),
-        )
-        keys = {ref: AESGCM(_open(self.keyring.key(kek_id), wrapped, ref.bytes)) for ref, kek_id, wrapped in rows}
+        keys = {ref: key for ref, (key, _) in (await self._subjects(connection, list(subjects))).items()}
         if len(keys) < len(subjects):
             message = f"{len(subjects) - len(keys)} subject(s) have no key any more"
             raise Shredded(message)
         return keys
+
+    async def _subjects(self, connection: Connection, refs: Sequence[UUID]) -> dict[UUID, tuple[AESGCM, bytes]]:
+        """The key, and what is sealed under it, of those of these subjects whose key is there."""
+        rows = await connection.fetch(
+            "SELECT subject_ref, kek_id, wrapped_key, statement FROM vault.subject"
+            " WHERE subject_ref = ANY($1) AND wrapped_key IS NOT NULL",
+            refs,
+        )
+        return {r[0]: (AESGCM(_open(self.keyring.key(r[1]), r[2], r[0].bytes)), r[3]) for r in rows}
 
 
 def encode_identities(identities: Iterable[Identity]) -> bytes:

@@ -60,28 +60,26 @@ class OpenDsrStand:
         pass
 
 
-def opendsr_adapter(
-    system: MailingSystem, clock: SetClock, settings: Mapping[str, object] = {}, **http: object
-) -> OpenDsrAdapter:
-    """An adapter whose HTTP goes straight into the example processor."""
-    table = {"url": "https://mailing.example/v2", **settings}
-    return OpenDsrAdapter(
+def opendsr_stand(
+    system: MailingSystem, settings: Mapping[str, object] = {}, transport: httpx.AsyncBaseTransport | None = None
+) -> OpenDsrStand:
+    """An adapter whose HTTP goes straight into the example processor, or into ``transport``."""
+    adapter = OpenDsrAdapter(
         "mailing",
-        OpenDsrSettings.model_validate(table),
-        clock=clock,
-        environment={},
-        transport=httpx.ASGITransport(application(system, **http)),  # type: ignore[arg-type]
+        OpenDsrSettings.model_validate({"url": "https://mailing.example/v2", "token_env": "TOKEN", **settings}),
+        clock=system.clock,
+        environment={"TOKEN": "secret"},
+        transport=transport or httpx.ASGITransport(application(system)),
     )
+    return OpenDsrStand(adapter, system)
 
 
 @asynccontextmanager
 async def opendsr() -> AsyncIterator[OpenDsrStand]:
     """A mailing system that speaks OpenDSR."""
-    clock = SetClock()
-    system = MailingSystem([], clock)
-    adapter = opendsr_adapter(system, clock)
-    yield OpenDsrStand(adapter, system)
-    await adapter.close()
+    stand = opendsr_stand(MailingSystem([], SetClock()))
+    yield stand
+    await stand.adapter.close()
 
 
 @dataclass

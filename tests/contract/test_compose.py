@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import yaml
 
+from deploy.local import postgres_databases as databases
 from deploy.local.paths import ROOT
 from deploy.local.postgres_databases import wait_for
 from shared.domain.topics import ServiceName
@@ -109,14 +109,8 @@ def test_the_first_start_makes_what_all_others_need_and_a_second_one_changes_not
             subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, check=True)
             made.append({path.name: path.read_text() for path in tmp_path.glob("*/*")})
     finally:
-        wait_for(dismiss(empty_database, grants.DASHBOARDS))
+        for statement in ("DROP OWNED BY", "DROP ROLE"):
+            wait_for(databases.fetch(empty_database, f"{statement} {grants.DASHBOARDS}"))
     assert set(made[0]) == {"keyring.json", "metrics", "grafana"}
     assert made[0] == made[1]
     assert len(set(made[0].values())) == len(made[0])
-
-
-async def dismiss(dsn: str, role: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    await connection.execute(f"DROP OWNED BY {role}")
-    await connection.execute(f"DROP ROLE {role}")
-    await connection.close()

@@ -9,15 +9,8 @@ import pytest
 from deploy.local.paths import ROOT
 
 DECISION = ROOT / "docs" / "decisions" / "0005-dependencies.md"
-LISTED = {
-    name: (licence, why)
-    for name, licence, why in re.findall(r"^\| ([a-z0-9-]+) \| (.+?) \| (.+) \|$", DECISION.read_text(), re.MULTILINE)
-    if name != "package"
-}
-
-
-def required(path: Path) -> set[str]:
-    return names_in(path.read_text())
+LISTED = dict(re.findall(r"^\| (?!package )([a-z0-9-]+) \| (.+?) \| .+ \|$", DECISION.read_text(), re.MULTILINE))
+"""The licence of each package."""
 
 
 def names_in(requirements: str) -> set[str]:
@@ -46,7 +39,7 @@ def test_the_image_has_what_the_services_require_and_no_tool_of_ours() -> None:
 
 
 def test_what_is_required_is_what_was_decided() -> None:
-    assert required(ROOT / "requirements.in") == set(LISTED)
+    assert names_in((ROOT / "requirements.in").read_text()) == set(LISTED)
 
 
 @pytest.mark.parametrize("name", sorted(LISTED))
@@ -54,5 +47,5 @@ def test_its_licence_is_the_one_that_the_package_declares(name: str) -> None:
     declared = metadata(name)
     classifiers = " ; ".join(declared.get_all("Classifier") or []) + " ;"
     words = [*(declared.get_all("License-Expression") or []), *(declared.get_all("License") or [])]
-    licence, _ = LISTED[name]
+    licence = LISTED[name]
     assert licence in words or f"({licence})" in classifiers or f":: {licence} ;" in classifiers

@@ -103,11 +103,11 @@ def test_the_bus_document_names_every_topic_and_every_event_once(bus: dict[str, 
 
 
 def test_the_bus_document_says_who_writes_and_who_reads(bus: dict[str, Any]) -> None:
-    for topic, street in TOPIC_ACCESS.items():
+    for topic, access in TOPIC_ACCESS.items():
         writers = {name for name in bus["operations"] if name.endswith(f".says.{topic.name.lower()}")}
         readers = {name for name in bus["operations"] if name.endswith(f".hears.{topic.name.lower()}")}
-        assert {name.partition(".")[0] for name in writers} == set(street.writers)
-        assert {name.partition(".")[0] for name in readers} == set(street.readers)
+        assert {name.partition(".")[0] for name in writers} == set(access.writers)
+        assert {name.partition(".")[0] for name in readers} == set(access.readers)
 
 
 def test_every_message_is_explained_and_typed(bus: dict[str, Any]) -> None:

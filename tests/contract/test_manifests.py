@@ -27,7 +27,7 @@ def test_every_service_is_scaled_by_what_it_hears_and_by_its_tasks_and_deadlines
     for service in ServiceName:
         scaled = objects[f"dsr-{service}"]
         heard = {t["metadata"]["topic"] for t in scaled["triggers"] if t["type"] == "kafka"}
-        assert heard == {topic.value for topic, street in TOPIC_ACCESS.items() if service in street.readers}
+        assert heard == {topic.value for topic, access in TOPIC_ACCESS.items() if service in access.readers}
         counted = {t["name"] for t in scaled["triggers"] if t["type"] == "postgresql"}
         assert counted == (set() if service is ServiceName.INTAKE else {"backlog", "earliest-deadline"})
         assert scaled["scaleTargetRef"]["name"] == f"dsr-{service}"

@@ -54,11 +54,11 @@ class MailingSystem:
 
     def __init__(self, rows: list[Row], clock: Clock, *, at_once: bool = True) -> None:
         self.rows, self.taken = rows, dict[UUID, Taken]()
-        self._clock, self._at_once = clock, at_once
+        self.clock, self._at_once = clock, at_once
 
     def take(self, request: DsrRequest) -> Taken:
         """A repeat of an id gets the first answer and has no second effect."""
-        taken = self.taken.setdefault(request.subject_request_id, Taken(request, self._clock.now()))
+        taken = self.taken.setdefault(request.subject_request_id, Taken(request, self.clock.now()))
         if self._at_once:
             self.work()
         return taken

@@ -71,9 +71,9 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
 async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
     producer: KafkaProducer, name: ServiceName
 ) -> None:
-    for topic, street in TOPIC_ACCESS.items():
+    for topic, access in TOPIC_ACCESS.items():
         message = Message(topic, b"key", b"value")
-        if name in street.writers:
+        if name in access.writers:
             await producer.send([message])
         else:
             with pytest.raises(BusAway) as refused:
@@ -85,7 +85,7 @@ async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
 async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Guarded, service: ServiceName) -> None:
     user = f"dsr-{service}"
     heard = {topic for topic in declared([SYSTEM]) if await hears(full, user, service, topic)}
-    expected: set[str] = {topic for topic, street in TOPIC_ACCESS.items() if service in street.readers}
+    expected: set[str] = {topic for topic, access in TOPIC_ACCESS.items() if service in access.readers}
     if service is ServiceName.ERASURE:  # who asks the team hears its answers, in a group of their own
         assert await hears(full, user, f"{service}-replies", topics.replies(SYSTEM))
         expected.add(topics.replies(SYSTEM))

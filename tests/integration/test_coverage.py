@@ -1,6 +1,6 @@
 """An answer follows from what was searched: asked in whatever way, calls are found, or somebody says how to go on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from shared.domain.events import RetryDecided
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Record, Result, Task
+from shared.downstreams.contract import NotSearched, Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import Sealing, encode_identities
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
@@ -40,16 +40,12 @@ def crm() -> ScriptedSystem:
     """Knows one customer by address, number and code, and since when the number is theirs."""
     system = ScriptedSystem("crm", needs=frozenset({EMAIL, PHONE, ACCOUNT}), yields=frozenset({PHONE, ACCOUNT}))
 
-    async def locate(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        known = [any(i.value in {ADDRESS.value, OWN.value, CODE.value} for i in task.identities) for task in asked]
-        return [
-            Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(DATED,))
-            if one
-            else Receipt(task.task_id, TaskOutcome.NO_MATCH)
-            for task, one in zip(asked, known, strict=True)
-        ]
+    def find(task: Task) -> Result:
+        if {ADDRESS.value, OWN.value, CODE.value}.isdisjoint(identity.value for identity in task.identities):
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        return Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(DATED,))
 
-    system.answers[Operation.LOCATE] = locate
+    system.answers[Operation.LOCATE] = each(find)
     return system
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -10,9 +11,8 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import handlers as amendment
 from services.deadline import notifications
+from services.deadline.clock import FLAG, Due
 from services.deadline.transitions import start
-from services.erasure import handlers as erasure
-from services.export import handlers as export
 from shared.domain.events import RequestReceived, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Step, TaskOutcome
@@ -20,6 +20,7 @@ from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Downstream, Receipt, Result, Task
+from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
 from shared.fulfilment.worker import Worker
@@ -32,6 +33,7 @@ from tests.fixtures.engine import TRACING, SetClock
 from tests.fixtures.events import a
 
 OTHERS, BATCH = 10_000, 200
+EXPORT = partial(fulfilling.begin, Operation.EXPORT)
 Begin = Callable[[Fulfilments, Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
 
 
@@ -60,15 +62,15 @@ async def flag(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: 
     """What the sweep of deadline does with requests that are still open after a while."""
     policy = read_policy()
     clocks = [start(a(RequestReceived, event), policy, None) for event in events]
-    await notifications.tell(fulfilments, tx, flagged=clocks)
+    await notifications.tell(fulfilments, tx, [(clock, Due(tx.now, FLAG, clock.due_on)) for clock in clocks])
 
 
 @pytest.mark.parametrize(
     ("service", "begin", "right", "operation"),
     [
-        (ServiceName.ERASURE, erasure.begin, Right.ERASURE, Operation.ERASE),
-        (ServiceName.EXPORT, export.begin, Right.ACCESS, Operation.EXPORT),
-        (ServiceName.EXPORT, export.begin, Right.PORTABILITY, Operation.EXPORT),
+        (ServiceName.ERASURE, partial(fulfilling.begin, Operation.ERASE), Right.ERASURE, Operation.ERASE),
+        (ServiceName.EXPORT, EXPORT, Right.ACCESS, Operation.EXPORT),
+        (ServiceName.EXPORT, EXPORT, Right.PORTABILITY, Operation.EXPORT),
         (ServiceName.AMENDMENT, amendment.begin, Right.RECTIFICATION, Operation.RECTIFY),
         (ServiceName.AMENDMENT, amendment.begin, Right.RESTRICTION, Operation.RESTRICT),
         (ServiceName.AMENDMENT, amendment.begin, Right.OBJECTION, Operation.SUPPRESS),

@@ -36,10 +36,10 @@ DONE_SINCE = (
 )
 
 
-async def completed(intake: Intake, path: str, *reports: tuple[TaskReport, ...], deferred: bool = False) -> None:
+def completed(path: str, *tasks: TaskReport, deferred: bool = False) -> FulfilmentCompleted:
     outcome = Outcome.FULFILLED if deferred else Outcome.PARTIALLY_FULFILLED
-    erasure = a(FulfilmentCompleted, about=id_of(path), right=Right.ERASURE, operation=Operation.ERASE, outcome=outcome)
-    await intake.consume(*[a(FulfilmentCompleted, about=erasure, tasks=tasks, deferred=deferred) for tasks in reports])
+    known = {"right": Right.ERASURE, "operation": Operation.ERASE, "outcome": outcome}
+    return a(FulfilmentCompleted, about=id_of(path), **known, tasks=tasks, deferred=deferred)
 
 
 async def partly_erased(intake: Intake) -> str:
@@ -47,7 +47,7 @@ async def partly_erased(intake: Intake) -> str:
     path = await intake.submit(right="erasure")
     crm = report("crm", TaskOutcome.ERASED, found=1, changed=1)
     billing, archive = kept("billing", "tax_law", date(2027, 9, 30)), kept("archive", "legal_hold", None)
-    await completed(intake, path, (crm, billing, archive))
+    await intake.consume(completed(path, crm, billing, archive))
     return path
 
 
@@ -55,7 +55,7 @@ async def test_the_subject_reads_what_is_kept_until_when_and_why_and_later_that_
     path = await partly_erased(intake)
     assert (await intake.view(path))["answer"] == KEPT_ANSWER
     now = [report(system, TaskOutcome.ERASED, found=3, changed=3) for system in ("billing", "archive")]
-    await completed(intake, path, *((each,) for each in now), deferred=True)  # two that end at once
+    await intake.consume(*[completed(path, each, deferred=True) for each in now])  # two that end at once
     view = await intake.view(path)
     assert (view["answer"], view["state"], view["outcome"]) == (ERASED_ANSWER, "closed", "partially_fulfilled")
     tasks = {task["system"]: task for task in view["tasks"]}
@@ -70,16 +70,8 @@ async def test_the_subject_reads_what_is_kept_until_when_and_why_and_later_that_
 
 async def test_a_request_whose_completion_and_deferred_erasure_come_in_one_batch_stays_closed(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
-    first = a(
-        FulfilmentCompleted,
-        about=id_of(path),
-        right=Right.ERASURE,
-        operation=Operation.ERASE,
-        outcome=Outcome.PARTIALLY_FULFILLED,
-        tasks=(kept("billing", "tax_law", date(2027, 9, 30)),),
-    )
-    later = a(FulfilmentCompleted, about=first, tasks=(report("billing", TaskOutcome.ERASED, found=3),), deferred=True)
-    await intake.consume(first, later)
+    first = completed(path, kept("billing", "tax_law", date(2027, 9, 30)))
+    await intake.consume(first, completed(path, report("billing", TaskOutcome.ERASED, found=3), deferred=True))
     view = await intake.view(path)
     assert (view["state"], view["outcome"]) == ("closed", "partially_fulfilled")
     assert [(task["outcome"], task["until"]) for task in view["tasks"]] == [("erased", "2027-09-30")]
@@ -87,7 +79,7 @@ async def test_a_request_whose_completion_and_deferred_erasure_come_in_one_batch
 
 async def test_what_is_kept_again_is_told_with_its_new_day(intake: Intake) -> None:
     path = await partly_erased(intake)
-    await completed(intake, path, (kept("billing", "court_order", None),), deferred=True)
+    await intake.consume(completed(path, kept("billing", "court_order", None), deferred=True))
     answer = (await intake.view(path))["answer"]
     assert "Kept in billing because of: court order;" in answer
     assert "2027" not in answer
@@ -109,7 +101,7 @@ async def test_a_deferred_erasure_that_failed_is_still_told_as_kept_and_tried_ag
 
 async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_for_its_day(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
-    await completed(intake, path, (kept("billing", "tax_law", date(2027, 9, 30)),))
+    await intake.consume(completed(path, kept("billing", "tax_law", date(2027, 9, 30))))
     decided = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert decided.status_code == 409
     assert (await intake.published())[-1]["type"] == "dsr.request.closed.v1"
@@ -121,8 +113,8 @@ async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=undone))
     await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"})
     assert (await intake.view(path))["answer"] == "Nothing of what you asked for could be done in: billing, crm."
-    done = tuple(report(system, TaskOutcome.ERASED, found=1, changed=1) for system in ("crm", "billing"))
-    await completed(intake, path, done, deferred=True)
+    done = [report(system, TaskOutcome.ERASED, found=1, changed=1) for system in ("crm", "billing")]
+    await intake.consume(completed(path, *done, deferred=True))
     view = await intake.view(path)
     assert (view["outcome"], view["answer"]) == ("partially_fulfilled", DONE_SINCE)
     assert {task["system"]: task["outcome"] for task in view["tasks"]} == {"crm": "erased", "billing": "erased"}

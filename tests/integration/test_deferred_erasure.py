@@ -13,6 +13,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
+from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.worker import Worker
 from tests.fixtures.engine import DUE, Answer, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
@@ -34,7 +35,7 @@ class Erasure:
     async def begin(cls, harness: Harness) -> "Erasure":
         verified = a(RequestVerified, right=Right.ERASURE, subject=await harness.subject(), due_on=DUE)
         async with harness.unit_of_work.begin() as tx:
-            await handlers.begin(harness.fulfilments, [verified], tx)
+            await fulfilling.begin(Operation.ERASE, harness.fulfilments, [verified], tx)
         return cls(harness, verified)
 
     async def work(self) -> None:

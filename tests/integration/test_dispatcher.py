@@ -58,14 +58,9 @@ class Diary:
             if error := self.breaks_on(event):
                 raise error
 
-    async def stop(self, events: Sequence[Event], tx: UnitOfWork) -> None:
-        """Another handler."""
-        await self.begin(events, tx)
-
 
 def dispatcher(harness: Harness, *handlers: tuple[type[Event], Handler]) -> Dispatcher:
-    rights = frozenset({Right.ERASURE})
-    subscriptions = {type_of(event): [Subscription(event, handler, rights)] for event, handler in handlers}
+    subscriptions = {type_of(event): [Subscription(event, handler, Right.ERASURE)] for event, handler in handlers}
     return Dispatcher(subscriptions, harness.unit_of_work, TRACING, Heartbeats())
 
 
@@ -118,34 +113,22 @@ async def test_an_event_of_another_right_or_type_is_not_heard(open_harness: Open
     assert listener.wants(as_sent(nobodys)), "a right that nobody knows is set aside, not passed over"
 
 
-async def test_a_record_that_cannot_be_read_is_set_aside_alone_and_never_told_in_the_log(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
-) -> None:
-    harness, diary = await open_harness(), Diary()
-    good = [heard(verified()) for _ in range(4)]
-    bad = spoiled(verified())
-    with caplog.at_level(logging.DEBUG):
-        await dispatcher(harness, (RequestVerified, diary.begin)).handle([*good[:2], bad, *good[2:]])
-    letters = await dead_letters(harness)
-    assert [(letter["topic"], letter["value"]) for letter in letters] == [("dsr.dead-letters.erasure", bad.value)]
-    assert b'"dsr_reason":"ValidationError"' in letters[0]["headers"]
-    assert await noted(harness) == 4
-    assert "set aside" in caplog.text
-    assert PERSONAL not in caplog.text
-
-
-async def test_a_record_that_breaks_its_handler_is_set_aside_alone_and_the_handlers_effect_with_it(
-    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("sent", "reason"), [(spoiled, "ValidationError"), (heard, "illegal_transition")])
+async def test_a_record_that_is_unreadable_or_breaks_its_handler_is_set_aside_alone_with_its_effect_and_never_logged(
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture, sent: Callable[[Event], Message], reason: str
 ) -> None:
     harness, diary = await open_harness(), Diary()
     events = [verified() for _ in range(5)]
+    bad = sent(events[3])
     diary.breaks_on = lambda event: IllegalTransition(PERSONAL) if event == events[3] else None
     with caplog.at_level(logging.DEBUG):
-        await dispatcher(harness, (RequestVerified, diary.begin)).handle([heard(event) for event in events])
+        records = [*map(heard, events[:3]), bad, heard(events[4])]
+        await dispatcher(harness, (RequestVerified, diary.begin)).handle(records)
     letters = await dead_letters(harness)
-    assert [letter["value"] for letter in letters] == [heard(events[3]).value]
-    assert b'"dsr_reason":"illegal_transition"' in letters[0]["headers"]
+    assert [(letter["topic"], letter["value"]) for letter in letters] == [("dsr.dead-letters.erasure", bad.value)]
+    assert f'"dsr_reason":"{reason}"'.encode() in letters[0]["headers"]
     assert await noted(harness) == 4
+    assert "set aside" in caplog.text
     assert PERSONAL not in caplog.text
 
 

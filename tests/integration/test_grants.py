@@ -9,7 +9,7 @@ import pytest
 from deploy.local.postgres_databases import as_role
 from shared.domain.topics import ServiceName
 from shared.storage import grants
-from shared.storage.postgres import migrate, wait_until_migrated
+from shared.storage.postgres import connected, migrate, wait_until_migrated
 from tests.fixtures.observation import panel_queries
 
 
@@ -36,13 +36,12 @@ async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_table
 ) -> None:
     dsn = as_role(empty_database, "dsr_erasure", roles)
     await wait_until_migrated(dsn)
-    connection = await asyncpg.connect(dsn)
-    await connection.execute(
-        "INSERT INTO erasure.outbox (topic, key, value, headers) VALUES ('t', '\\x00', '\\x00', '\\x00')"
-    )
-    assert await connection.execute("DELETE FROM erasure.outbox") == "DELETE 1"
-    await connection.execute("DELETE FROM vault.sealed WHERE false")
-    await connection.close()
+    async with connected(dsn) as connection:
+        await connection.execute(
+            "INSERT INTO erasure.outbox (topic, key, value, headers) VALUES ('t', '\\x00', '\\x00', '\\x00')"
+        )
+        assert await connection.execute("DELETE FROM erasure.outbox") == "DELETE 1"
+        await connection.execute("DELETE FROM vault.sealed WHERE false")
 
 
 @pytest.mark.parametrize(
@@ -57,32 +56,31 @@ async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_table
     ],
 )
 async def test_a_service_is_refused_what_is_not_its_own(empty_database: str, roles: str, statement: str) -> None:
-    connection = await asyncpg.connect(as_role(empty_database, "dsr_erasure", roles))
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute(statement)
-    await connection.close()
+    async with connected(as_role(empty_database, "dsr_erasure", roles)) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(statement)
 
 
 async def test_the_scaler_counts_tasks_and_sees_nothing_of_whom_they_are_about(empty_database: str, roles: str) -> None:
-    connection = await asyncpg.connect(as_role(empty_database, grants.AUTOSCALER, roles))
-    count = "SELECT count(*) FROM erasure.task WHERE state = 'ready' AND due_on <= current_date + 2"
-    assert await connection.fetchval(count) == 0
-    for closed in ("SELECT progress FROM erasure.task", "SELECT 1 FROM vault.subject"):
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute(closed)
-    await connection.close()
+    async with connected(as_role(empty_database, grants.AUTOSCALER, roles)) as connection:
+        count = "SELECT count(*) FROM erasure.task WHERE state = 'ready' AND due_on <= current_date + 2"
+        assert await connection.fetchval(count) == 0
+        for closed in ("SELECT progress FROM erasure.task", "SELECT 1 FROM vault.subject"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(closed)
 
 
 async def test_the_dashboards_read_what_their_panels_ask_and_nothing_else(empty_database: str, roles: str) -> None:
-    connection = await asyncpg.connect(as_role(empty_database, grants.DASHBOARDS, roles))
-    panels = [each for each in panel_queries() if each.source == "postgres"]
-    assert panels
-    for panel in panels:
-        await connection.fetch(panel.query.replace("${request_id:sqlstring}", "'0198c5a2-0000-7000-8000-000000000000'"))
-    for closed in ("SELECT 1 FROM vault.subject", "SELECT 1 FROM intake.request", "DELETE FROM deadline.clock"):
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute(closed)
-    await connection.close()
+    async with connected(as_role(empty_database, grants.DASHBOARDS, roles)) as connection:
+        panels = [each for each in panel_queries() if each.source == "postgres"]
+        assert panels
+        for panel in panels:
+            await connection.fetch(
+                panel.query.replace("${request_id:sqlstring}", "'0198c5a2-0000-7000-8000-000000000000'")
+            )
+        for closed in ("SELECT 1 FROM vault.subject", "SELECT 1 FROM intake.request", "DELETE FROM deadline.clock"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(closed)
 
 
 async def test_migrating_again_changes_nothing(empty_database: str, roles: str) -> None:

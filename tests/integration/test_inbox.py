@@ -9,32 +9,6 @@ from shared.messaging import inbox
 from tests.fixtures.engine import OpenHarness, SetClock
 
 
-async def test_a_repeat_is_absorbed(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness()
-    first, second, third = uuid7(), uuid7(), uuid7()
-    async with harness.pool.acquire() as connection:
-        assert await inbox.fresh(connection, [first, second], clock.now()) == {first, second}
-        assert await inbox.fresh(connection, [second, third], clock.now()) == {third}
-
-
-async def test_a_repeat_within_one_batch_is_fresh_once(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness()
-    twice = uuid7()
-    async with harness.pool.acquire() as connection:
-        assert await inbox.fresh(connection, [twice, twice], clock.now()) == {twice}
-
-
-async def test_what_was_rolled_back_was_not_heard(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness()
-    event = uuid7()
-    async with harness.pool.acquire() as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        await inbox.fresh(connection, [event], clock.now())
-        await transaction.rollback()
-        assert await inbox.fresh(connection, [event], clock.now()) == {event}
-
-
 async def test_of_two_consumers_that_hear_the_same_event_at_once_one_handles_it(
     open_harness: OpenHarness, clock: SetClock
 ) -> None:

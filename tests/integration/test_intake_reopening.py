@@ -11,14 +11,14 @@ async def test_proof_that_comes_late_reopens_the_request_with_the_time_that_was_
     clock.at = LATER
     verified = await intake.channel.post(f"{unidentified}/verify", json=PROOF)
     shown = await intake.view(unidentified)
-    told = (await intake.letters(unidentified))[-1]
+    letter = (await intake.letters(unidentified))[-1]
     said = await intake.published()
     certificate = await intake.channel.get(f"{unidentified}/certificate")
 
     assert verified.json()["state"] == "in_progress"
     assert (shown["outcome"], shown["closed_at"], shown["resumable"], shown["warning"]) == (None, None, False, None)
     assert shown["due_on"] == "2026-05-20"  # thirty days were left, and thirty days are a fresh commitment
-    assert (told["kind"], "20 May 2026" in told["body"]) == ("reopened", True)
+    assert (letter["kind"], "20 May 2026" in letter["body"]) == ("reopened", True)
     assert await intake.types() == ["received", "question_sent", "closed", "reopened", "verified"]
     assert [event["due_on"] for event in said[-2:]] == ["2026-05-20"] * 2
     assert said[-2]["question_id"] == said[1]["question_id"]

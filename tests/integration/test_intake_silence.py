@@ -55,16 +55,6 @@ async def test_what_was_clear_is_the_answer_where_the_rest_is_never_explained(in
     assert (await intake.published())[-1]["resumable"] is True
 
 
-async def test_work_that_still_runs_at_the_last_notice_closes_the_request_in_part_when_it_ends(intake: Intake) -> None:
-    path = await intake.submit()
-    await intake.give_up(path, "clarification")
-    running = await intake.view(path)
-    await intake.complete(path)
-    shown = await intake.view(path)
-    assert (running["state"], running["outcome"], running["resumable"]) == ("in_progress", None, False)
-    assert (shown["outcome"], shown["resumable"]) == ("partially_fulfilled", True)
-
-
 async def test_a_decision_of_a_person_about_failed_work_stays_theirs_after_the_last_notice(
     intake: Intake, clock: SetClock
 ) -> None:

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
 
+from deploy.local.postgres_databases import fetch
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, TargetMissed
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
@@ -41,15 +41,9 @@ async def test_what_people_wrote_about_people_stands_in_the_vault_alone(intake: 
     asked = {"question": "clarification", "text": SECRET, "condition_recorded": True}
     assert (await intake.officer.post(f"{path}/question", json=asked)).status_code == 200
     assert (await intake.channel.post(f"{path}/reply", json={"text": SECRET})).status_code == 200
-    connection = await asyncpg.connect(database)
-    try:
-        tables = await connection.fetch(
-            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
-            " WHERE schemaname IN ('intake', 'vault', 'evidence')"
-        )
-        rows = [str(row[0]) for table in tables for row in await connection.fetch(f"SELECT t::text FROM {table[0]} t")]
-    finally:
-        await connection.close()
+    schemas = "WHERE schemaname IN ('intake', 'vault', 'evidence')"
+    tables = await fetch(database, f"SELECT format('%I.%I', schemaname, tablename) FROM pg_tables {schemas}")
+    rows = [str(row[0]) for table in tables for row in await fetch(database, f"SELECT t::text FROM {table[0]} t")]
     assert len(rows) > 8
     assert not [row for row in rows if "Quarzfels" in row or b"Quarzfels".hex() in row]
 

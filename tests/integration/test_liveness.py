@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import httpx
 import pytest
 
 from deploy.local.kafka import Kafka
 from deploy.local.ports import HOST
 from shared.domain.topics import ServiceName
+from shared.storage.postgres import connected
 from tests.fixtures.process import running
 
 DOWNSTREAMS = """
@@ -124,12 +124,8 @@ async def test_a_loop_that_stands_still_fails_the_liveness_probe_until_it_goes_r
 ) -> None:
     async with process(service, database, broker, tmp_path, DSR_PROCESS_STILL_SECONDS="5") as client:
         assert await standing_still(client, until=set()) == (200, set())
-        somebody = await asyncpg.connect(database)
-        try:
-            async with somebody.transaction():
-                await somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-                assert await standing_still(client, until=still) == (503, still)
-                assert (await client.get("/readyz")).status_code == 200
-        finally:
-            await somebody.close()
+        async with connected(database) as somebody, somebody.transaction():
+            await somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            assert await standing_still(client, until=still) == (503, still)
+            assert (await client.get("/readyz")).status_code == 200
         assert await standing_still(client, until=set()) == (200, set())

@@ -2,12 +2,11 @@
 
 import asyncio
 
-import asyncpg
 import pytest
 
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
-from shared.storage.postgres import migrate
+from shared.storage.postgres import connected, migrate
 
 
 async def test_an_empty_database_gets_every_migration_and_a_second_run_has_nothing_to_do(empty_database: str) -> None:
@@ -24,21 +23,15 @@ async def test_two_that_migrate_at_once_do_it_once(empty_database: str) -> None:
 
 
 async def test_a_migration_that_was_edited_since_is_refused_by_name(database: str) -> None:
-    connection = await asyncpg.connect(database)
-    try:
+    async with connected(database) as connection:
         await connection.execute("UPDATE public.migration SET sha256 = '' WHERE name = 'erasure/service/001_bus'")
-    finally:
-        await connection.close()
     with pytest.raises(Misconfigured, match="erasure/service/001_bus"):
         await migrate(database)
 
 
 async def test_every_service_has_an_inbox_and_an_outbox_in_its_own_schema(database: str) -> None:
-    connection = await asyncpg.connect(database)
-    try:
+    async with connected(database) as connection:
         rows = await connection.fetch(
             "SELECT schemaname, tablename FROM pg_tables WHERE tablename IN ('inbox', 'outbox')"
         )
-    finally:
-        await connection.close()
     assert {tuple(row) for row in rows} == {(s, table) for s in ServiceName for table in ("inbox", "outbox")}

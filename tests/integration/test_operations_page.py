@@ -18,15 +18,16 @@ from shared.domain.topics import PARTITIONS, TOPIC_ACCESS, ServiceName, Topic
 from shared.messaging import admin
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import keyring
+from shared.storage.postgres import connected
 from shared.storage.vault import Vault
 from tests.fixtures.engine import Harness, OpenHarness
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 BLOCKS = re.findall(r"^```sh run\n(.+?)^```", PAGE, re.MULTILINE | re.DOTALL)
-AUDITED, LOST, HEARD, ROTATED, MOVED = range(5)
+AUDITED, LOST, REREAD, ROTATED, MOVED = range(5)
 
 
-class ProcessMetrics:
+class Shell:
     """An operator's shell, in a folder of its own, with the variables that the page names."""
 
     def __init__(self, folder: Path, dsn: str, bootstrap: str) -> None:
@@ -73,49 +74,45 @@ async def harness(open_harness: OpenHarness) -> Harness:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, database: str, broker: Kafka, keys: keyring.Keyring) -> ProcessMetrics:
+def shell(tmp_path: Path, database: str, broker: Kafka, keys: keyring.Keyring) -> Shell:
     """In the folder where `keys` has made its keyring."""
     assert keys.active == "k1"
-    return ProcessMetrics(tmp_path, database, broker.bootstrap)
+    return Shell(tmp_path, database, broker.bootstrap)
 
 
 async def tables(dsn: str) -> dict[str, int]:
     """How many rows each table has."""
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         names = await connection.fetch(
             "SELECT schemaname || '.' || tablename FROM pg_tables"
             " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
         )
         return {row[0]: await connection.fetchval(f"SELECT count(*) FROM {row[0]}") for row in names}
-    finally:
-        await connection.close()
 
 
 async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_with_the_rotated_keyring(
-    machine: ProcessMetrics, database: str, harness: Harness
+    shell: Shell, database: str, harness: Harness
 ) -> None:
     old = await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         for number in range(20):
             tx.log_evidence(old, "task.concluded", {"found": number})
-    assert machine.runs(ROTATED).splitlines() == ["new subjects are sealed with k2", "k1|1"]
-    vault = Vault(keyring.load(machine.keyring))
+    assert shell.runs(ROTATED).splitlines() == ["new subjects are sealed with k2", "k1|1"]
+    vault = Vault(keyring.load(shell.keyring))
     mine = harness.unit_of_work
     harness.unit_of_work = UnitOfWorkFactory(mine.pool, mine.service, mine.clock, vault)
     new = await harness.subject()
-    assert "holds: erasure" in machine.runs(AUDITED)
+    assert "holds: erasure" in shell.runs(AUDITED)
     before = await tables(database)
     assert before["evidence.entry"] == 20
 
     async with harness.unit_of_work.begin() as tx:
         known = await tx.vault.subject_data(tx.connection, [old, new])
-    said = machine.runs(LOST)
+    said = shell.runs(LOST)
     assert said.splitlines()[-1] == "holds: erasure"
 
     assert await tables(database) == before
-    connection = await asyncpg.connect(database)
-    try:
+    async with connected(database) as connection:
         sealed = await connection.fetch("SELECT subject_ref, kek_id FROM vault.subject")
         assert {row[0]: row[1] for row in sealed} == {old: "k1", new: "k2"}
         assert await vault.subject_data(connection, [old, new]) == known
@@ -123,28 +120,26 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
             await connection.execute("DELETE FROM evidence.entry")
         await connection.execute("SET session_replication_role = replica")
         await connection.execute("DELETE FROM evidence.entry WHERE seq = 20")
-    finally:
-        await connection.close()
-    broken = machine.tries(AUDITED)
+    broken = shell.tries(AUDITED)
     assert broken.returncode == 1
     assert "does not hold: erasure, from entry 20 on" in broken.stdout
 
 
-async def test_every_service_hears_again_what_came_after_the_backup(machine: ProcessMetrics, broker: Kafka) -> None:
+async def test_every_service_hears_again_what_came_after_the_backup(shell: Shell, broker: Kafka) -> None:
     await admin.create_topics(broker.bootstrap, admin.declared())
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
         for topic in Topic:
             for _ in range(3):
                 await producer.send_and_wait(topic, b"{}", partition=1)
     records = {service: await hear_all(broker, service) for service in ServiceName}
-    assert machine.runs(MOVED).splitlines() == ["0", *(f"{service}: 0" for service in ServiceName)]
-    said = machine.runs(HEARD).splitlines()
+    assert shell.runs(MOVED).splitlines() == ["0", *(f"{service}: 0" for service in ServiceName)]
+    said = shell.runs(REREAD).splitlines()
     assert said[len(ServiceName) :] == [f"{service}: {count}" for service, count in records.items()]
     assert min(records.values()) >= 3
     assert not any(" in 0 partitions" in line for line in said)
 
 
-async def test_a_service_that_runs_is_not_set_back_under_its_feet(machine: ProcessMetrics, broker: Kafka) -> None:
+async def test_a_service_that_runs_is_not_set_back_under_its_feet(shell: Shell, broker: Kafka) -> None:
     await admin.create_topics(broker.bootstrap, admin.declared())
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
         await producer.send_and_wait(Topic.REQUESTS, b"{}", partition=2)
@@ -152,14 +147,14 @@ async def test_a_service_that_runs_is_not_set_back_under_its_feet(machine: Proce
         while not running.assignment():
             await running.getmany(timeout_ms=100)
         await running.commit({TopicPartition(Topic.REQUESTS, 2): 1})
-        refused = machine.tries(HEARD)
+        refused = shell.tries(REREAD)
     assert refused.returncode == 1
     assert "erasure is running" in refused.stderr
 
 
 async def hear_all(broker: Kafka, service: ServiceName) -> int:
     """Commits the end of everything that a service hears; returns how many records there are."""
-    heard = [topic for topic, street in TOPIC_ACCESS.items() if service in street.readers]
+    heard = [topic for topic, access in TOPIC_ACCESS.items() if service in access.readers]
     places = [TopicPartition(topic, number) for topic in heard for number in range(PARTITIONS)]
     async with group(broker, service) as consumer:
         consumer.assign(places)
@@ -174,5 +169,10 @@ def group(broker: Kafka, service: ServiceName, *topics: Topic) -> AIOKafkaConsum
 
 def test_every_block_that_is_to_be_run_is_run_above() -> None:
     assert len(BLOCKS) == MOVED + 1
-    for number, telling in {AUDITED: "pg_dump", LOST: "DROP DATABASE", HEARD: "rewind", ROTATED: "key rotate"}.items():
-        assert telling in BLOCKS[number]
+    for block, telling in {
+        AUDITED: "pg_dump",
+        LOST: "DROP DATABASE",
+        REREAD: "rewind",
+        ROTATED: "key rotate",
+    }.items():
+        assert telling in BLOCKS[block]

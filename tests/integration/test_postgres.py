@@ -2,14 +2,11 @@
 
 from uuid import UUID
 
-import asyncpg
-
-from shared.storage.postgres import update_rows
+from shared.storage.postgres import connected, update_rows
 
 
 async def test_many_rows_are_updated_by_their_key_and_no_other_row_is_touched(empty_database: str) -> None:
-    connection = await asyncpg.connect(empty_database)
-    try:
+    async with connected(empty_database) as connection:
         await connection.execute("CREATE TABLE thing (id uuid PRIMARY KEY, name text, size int)")
         ids = [UUID(int=n) for n in range(3)]
         await connection.executemany("INSERT INTO thing VALUES ($1, 'old', 0)", [(each,) for each in ids])
@@ -22,5 +19,3 @@ async def test_many_rows_are_updated_by_their_key_and_no_other_row_is_touched(em
             ("old", 0),
             (None, 3),
         ]
-    finally:
-        await connection.close()

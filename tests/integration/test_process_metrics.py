@@ -3,8 +3,7 @@
 import asyncio
 import time
 from datetime import timedelta
-
-from prometheus_client import REGISTRY
+from functools import partial
 
 from shared.app.process_metrics import ProcessMetrics
 from shared.domain.errors import Refused, Unavailable
@@ -12,25 +11,23 @@ from shared.domain.events import RequestWithdrawn
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.messaging.dispatcher import dead_letter
 from shared.runtime.metrics import LOOP_LAG
-from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures import told as fixtures
+from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
-from tests.fixtures.told import Count
 
 STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
 
 
-def told(name: str, **labels: str) -> float | None:
-    return REGISTRY.get_sample_value(name, {"service": "erasure", **labels})
+told = partial(fixtures.told, service="erasure")
 
 
 async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness()
-    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await machine.look()
+    metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
+    await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (0, 0)
 
     subject = await harness.subject()
@@ -38,11 +35,11 @@ async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness
         async with harness.unit_of_work.begin() as tx:
             tx.publish(a(RequestWithdrawn, about=subject, right=Right.ERASURE, subject=subject))
         clock.pass_by(seconds=20)
-    await machine.look()
+    await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (3, 60)
 
     await harness.pool.execute("DELETE FROM outbox")
-    await machine.look()
+    await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (0, 0)
 
 
@@ -60,25 +57,22 @@ async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_
 
 
 async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness: OpenHarness, clock: SetClock) -> None:
-    async def refuse(asked: list[Task], _: Checkpoint) -> list[Result]:
-        return [Refused("no") for _ in asked]
-
     crm = ScriptedSystem("crm")
     harness = await open_harness(crm)
     new_fulfilments = [await harness.new_fulfilment() for _ in range(4)]
     await harness.open(*new_fulfilments)
     oldest = min([row[0] for row in await harness.pool.fetch("SELECT task_id FROM task")])
     clock.at = tasks.opened_at(oldest) + timedelta(hours=5)
-    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await machine.look()
+    metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
+    await metrics.look()
     assert told("dsr_tasks_ready", **STEP) == 4
     assert told("dsr_tasks_ready_oldest_seconds", **STEP) == 5 * 3600
 
-    crm.answers[Operation.ERASE] = refuse  # type: ignore[assignment]
+    crm.answers[Operation.ERASE] = each(lambda _: Refused("no"))
     await harness.worker("crm", batch=1).work()
     crm.answers.clear()
     await harness.worker("crm").work()
-    await machine.look()
+    await metrics.look()
     assert told("dsr_tasks_ready", **STEP) == 0
     assert told("dsr_tasks_ready_oldest_seconds", **STEP) == 0
     assert told("dsr_tasks_failed", **STEP) == 1
@@ -87,9 +81,6 @@ async def test_ready_and_failed_tasks_are_told_until_they_are_done(open_harness:
 async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
     open_harness: OpenHarness, clock: SetClock
 ) -> None:
-    async def away(asked: list[Task], _: Checkpoint) -> list[Result]:
-        return [Unavailable("away") for _ in asked]
-
     def figures() -> dict[str, float]:
         names = {
             "retries": ("dsr_task_retries_total", {}),
@@ -104,7 +95,7 @@ async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
         step = {**STEP, "system": "shop"}
         return {words: told(name, **step, **more) or 0 for words, (name, more) in names.items()}
 
-    shop = ScriptedSystem("shop", answers={Operation.ERASE: away})  # type: ignore[dict-item]
+    shop = ScriptedSystem("shop", answers={Operation.ERASE: each(lambda _: Unavailable("away"))})
     harness = await open_harness(shop)
     await harness.open()
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
@@ -130,9 +121,9 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
     await harness.subject()
     async with harness.unit_of_work.begin() as tx:
         tx.log_evidence(await harness.subject(), "request.closed", {})
-    checked = Count("dsr_evidence_checked_total", service="erasure")
-    machine = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
-    await machine.look()
+    checked = fixtures.Count("dsr_evidence_checked_total", service="erasure")
+    metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
+    await metrics.look()
     assert checked.added == 1
     assert told("dsr_pool_limit") == harness.pool.get_max_size()
     assert told("dsr_pool_connections", state="busy") == 0
@@ -140,7 +131,7 @@ async def test_connections_and_evidence_are_told(open_harness: OpenHarness) -> N
     async with harness.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute("UPDATE evidence.entry SET actor = 'person:other'")
-    await machine.look()
+    await metrics.look()
     assert told("dsr_evidence_broken") == 1
 
 

@@ -14,12 +14,11 @@ from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import queue as tasks
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
 from tests.fixtures.worker_harness import claimed, opened
 
 SOONER, LATER = DUE - timedelta(days=9), DUE + timedelta(days=61)
-CRM = ("crm", "erase")
 
 
 def extended(request_id: UUID) -> RequestExtended:
@@ -89,13 +88,7 @@ async def test_a_task_in_hand_moves_and_is_still_concluded_by_whoever_has_it(
 
 async def test_a_failed_task_is_tried_again_by_its_new_date(open_harness: OpenHarness, clock: SetClock) -> None:
     crm = ScriptedSystem("crm")
-
-    async def refuse(asked: object, save_progress: object) -> list[Refused]:
-        del save_progress
-        assert isinstance(asked, list)
-        return [Refused("an invoice is unpaid") for _ in asked]
-
-    crm.answers[Operation.ERASE] = refuse
+    crm.answers[Operation.ERASE] = each(lambda _: Refused("an invoice is unpaid"))
     harness = await open_harness(crm)
     [request] = await opened(harness)
     await harness.worker("crm").work()

@@ -9,8 +9,8 @@ from deploy.demo.company import Company, Size, found
 from deploy.demo.seed.tickets import Record, people, tickets
 from deploy.local.roundup import Roundup
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Receipt
-from tests.fixtures.roundup import Harness, Notes, adapter_for, email, name, task
+from tests.fixtures.downstream import email, name, task
+from tests.fixtures.roundup import worked
 
 
 def records(company: Company) -> Iterator[Record]:
@@ -19,7 +19,7 @@ def records(company: Company) -> Iterator[Record]:
 
 
 async def test_a_customer_of_the_company_has_all_their_tickets_in_a_tracker_that_was_loaded_and_restored(
-    run_folder: Path, notes: Notes
+    run_folder: Path,
 ) -> None:
     company = found(Size(customers=60, calls=0, tickets=120))
     asked = next(part.person for part in company.cast if part.person.emails and part.person.code)
@@ -29,42 +29,28 @@ async def test_a_customer_of_the_company_has_all_their_tickets_in_a_tracker_that
     restored = Roundup(run_folder / "roundup-restored")
     for _ in range(2):  # the second time it comes out of what was kept
         restored.load(records(company), keep=True)
-    restored.start()
-    adapter = adapter_for(restored)
-    export = task(Operation.EXPORT, email(asked.emails[0]), name(asked.name))
-    (receipt,) = await adapter.export([export], notes.save_progress)
-    await adapter.close()
-    restored.stop()
+    async with worked(restored) as ticketing:
+        export = await ticketing.receipt(task(Operation.EXPORT, email(asked.emails[0]), name(asked.name)))
     assert taken[-1] == len(company.customers) + len(company.tickets)
-    assert isinstance(receipt, Receipt), receipt
-    texts = {record.data["content"] for record in receipt.records if record.category == "message"}
-    files = {
-        (record.data["name"], b64decode(str(record.data["content_base64"])))
-        for record in receipt.records
-        if record.category == "file"
+    told = {
+        kind: [record.data for record in export.records if record.category == kind]
+        for kind in ("ticket", "message", "file")
     }
-    assert {record.data["title"] for record in receipt.records if record.category == "ticket"} == {
-        ticket.title for ticket in theirs
-    }
+    texts = {message["content"] for message in told["message"]}
+    files = {(file["name"], b64decode(str(file["content_base64"]))) for file in told["file"]}
+    assert {ticket["title"] for ticket in told["ticket"]} == {ticket.title for ticket in theirs}
     assert texts == {message.text for ticket in theirs for message in ticket.messages}
     assert files == {(file.file_name, file.content) for ticket in theirs for file in ticket.attachments}
     assert files
 
 
-async def test_an_erasure_in_a_restored_tracker_leaves_the_kept_copy_as_it_was(run_folder: Path, notes: Notes) -> None:
+async def test_an_erasure_in_a_restored_tracker_leaves_the_kept_copy_as_it_was(run_folder: Path) -> None:
     company = found(Size(customers=60, calls=0, tickets=120))
     asked = next(part.person for part in company.cast if part.person.emails and part.person.code)
     first, second = Roundup(run_folder / "roundup-first"), Roundup(run_folder / "roundup-second")
     for tracker in (first, second):
         tracker.load(records(company), keep=True)
-    for tracker in (first, second):
-        tracker.start()
-    adapter = adapter_for(first)
-    await adapter.erase([task(Operation.ERASE, email(asked.emails[0]), name(asked.name))], notes.save_progress)
-    await adapter.close()
-    try:
-        assert Harness(first).holds(asked.emails[0]) == []
-        assert Harness(second).holds(asked.emails[0])
-    finally:
-        first.stop()
-        second.stop()
+    async with worked(first) as erased, worked(second) as untouched:
+        await erased.receipt(task(Operation.ERASE, email(asked.emails[0]), name(asked.name)))
+        assert erased.holds(asked.emails[0]) == []
+        assert untouched.holds(asked.emails[0])

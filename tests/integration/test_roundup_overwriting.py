@@ -8,9 +8,8 @@ import pytest
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Receipt
-from shared.downstreams.roundup import RoundupAdapter
-from tests.fixtures.roundup import Customer, Harness, Notes, adapter_for, again
+from tests.fixtures.downstream import receipt
+from tests.fixtures.roundup import Customer, Ticketing
 
 Before = Callable[[httpx.Request], None]
 
@@ -66,122 +65,97 @@ class DiesAfter(Line):
     ("changes", "older"), [(0, False), (1, False), (2, False), (3, False), (0, True), (1, True), (3, True)]
 )
 async def test_a_repeat_after_a_crash_gives_the_receipt_that_the_first_attempt_would_have_given(
-    harness: Harness, ticketing: RoundupAdapter, notes: Notes, changes: int, *, older: bool
+    ticketing: Ticketing, changes: int, *, older: bool
 ) -> None:
-    undisturbed, customer = Customer(harness), Customer(harness)
-    (expected,) = await ticketing.erase([undisturbed.erasure()], notes.save_progress)
-    dying = adapter_for(harness.roundup, DiesAfter(changes, older=older))
+    undisturbed, customer = Customer(ticketing), Customer(ticketing)
+    expected = await ticketing.receipt(undisturbed.erasure())
     first = customer.erasure()
     with pytest.raises(Interrupted):
-        await dying.erase([first], notes.save_progress)
-    await dying.close()
-    second = again(first, notes)
-    (receipt,) = await ticketing.erase([second], notes.save_progress)
-    (repeated,) = await ticketing.erase([again(second, notes)], notes.save_progress)
-    assert isinstance(receipt, Receipt), receipt
-    assert isinstance(expected, Receipt)
-    assert (receipt.outcome, receipt.by_category) == (expected.outcome, expected.by_category)
-    assert repeated == receipt
-    assert harness.holds(*customer.values) == []
+        await ticketing.over(DiesAfter(changes, older=older)).run(first)
+    second = ticketing.again(first)
+    done = await ticketing.receipt(second)
+    assert (done.outcome, done.by_category) == (expected.outcome, expected.by_category)
+    assert await ticketing.one(ticketing.again(second)) == done
+    assert ticketing.holds(*customer.values) == []
 
 
-async def test_a_batch_of_subjects_takes_as_many_calls_as_one(harness: Harness, notes: Notes) -> None:
+async def test_a_batch_of_subjects_takes_as_many_calls_as_one(ticketing: Ticketing) -> None:
     line = Line()
-    adapter = adapter_for(harness.roundup, line)
-    results = await adapter.erase([Customer(harness).erasure() for _ in range(5)], notes.save_progress)
-    await adapter.close()
-    assert [result.outcome for result in results if isinstance(result, Receipt)] == [TaskOutcome.ERASED] * 5
+    results = await ticketing.over(line).run(*(Customer(ticketing).erasure() for _ in range(5)))
+    assert [receipt(result).outcome for result in results] == [TaskOutcome.ERASED] * 5
     assert line.calls == {"people": 2, "records": 1, "history": 2, "overwrite": 2, "forget": 1, "values": 1}
 
 
-async def test_a_tracker_without_the_route_is_overwritten_record_by_record(harness: Harness, notes: Notes) -> None:
-    customers = [Customer(harness) for _ in range(2)]
+async def test_a_tracker_without_the_route_is_overwritten_record_by_record(ticketing: Ticketing) -> None:
+    customers = [Customer(ticketing) for _ in range(2)]
     line = Line(older=True)
-    adapter = adapter_for(harness.roundup, line)
-    results = await adapter.erase([one.erasure() for one in customers], notes.save_progress)
-    await adapter.close()
-    assert [result.outcome for result in results if isinstance(result, Receipt)] == [TaskOutcome.ERASED] * 2
+    results = await ticketing.over(line).run(*(one.erasure() for one in customers))
+    assert [receipt(result).outcome for result in results] == [TaskOutcome.ERASED] * 2
     assert line.calls["PATCH"] == sum(4 + 1 for _ in customers)
-    assert harness.holds(*(value for one in customers for value in one.values)) == []
+    assert ticketing.holds(*(value for one in customers for value in one.values)) == []
 
 
 async def test_a_ticket_that_passes_to_somebody_else_after_the_search_is_not_touched_and_stops_its_task_alone(
-    harness: Harness, notes: Notes
+    ticketing: Ticketing,
 ) -> None:
-    customer, undisturbed = Customer(harness), Customer(harness)
-    heir = harness.person("Rightful Heir", f"heir.of.{customer.address}")
+    customer, undisturbed = Customer(ticketing), Customer(ticketing)
+    heir = ticketing.person("Rightful Heir", f"heir.of.{customer.address}")
 
     def bequeath(request: httpx.Request) -> None:
         if route(request) == "overwrite":
-            harness.change("issue", customer.ticket, requester=heir)
+            ticketing.change("issue", customer.ticket, requester=heir)
 
-    adapter = adapter_for(harness.roundup, Line(bequeath))
-    stopped, receipt = await adapter.erase([customer.erasure(), undisturbed.erasure()], notes.save_progress)
-    await adapter.close()
+    stopped, done = await ticketing.over(Line(bequeath)).run(customer.erasure(), undisturbed.erasure())
     assert isinstance(stopped, Refused)
     assert "issue passed on" in str(stopped)
-    assert isinstance(receipt, Receipt), receipt
-    assert harness.get("issue", customer.ticket)["title"] == f"{customer.title}!"
-    assert harness.get("user", customer.user)["realname"] == customer.name
-    assert harness.holds(*undisturbed.values) == []
+    assert receipt(done).outcome is TaskOutcome.ERASED
+    assert ticketing.get("issue", customer.ticket)["title"] == f"{customer.title}!"
+    assert ticketing.get("user", customer.user)["realname"] == customer.name
+    assert ticketing.holds(*undisturbed.values) == []
 
 
-async def test_what_the_tracker_refuses_stays_whole_and_stops_its_task_alone(
-    harness: Harness, ticketing: RoundupAdapter, notes: Notes
-) -> None:
-    customer, undisturbed = Customer(harness), Customer(harness)
-    harness.create("user", username=f"erased-{customer.user}", address=f"squatter.{customer.user}@example.org")
-    harness.retire("user", customer.user)
-    stopped, receipt = await ticketing.erase([customer.erasure(), undisturbed.erasure()], notes.save_progress)
+async def test_what_the_tracker_refuses_stays_whole_and_stops_its_task_alone(ticketing: Ticketing) -> None:
+    customer, undisturbed = Customer(ticketing), Customer(ticketing)
+    ticketing.create("user", username=f"erased-{customer.user}", address=f"squatter.{customer.user}@example.org")
+    ticketing.retire("user", customer.user)
+    stopped, done = await ticketing.run(customer.erasure(), undisturbed.erasure())
     assert isinstance(stopped, Refused)
     assert "user refused" in str(stopped)
-    assert isinstance(receipt, Receipt), receipt
-    assert harness.get("user", customer.user)["address"] == customer.address
-    in_use = [one["id"] for one in harness.http.get("user").json()["data"]["collection"]]
+    assert receipt(done).outcome is TaskOutcome.ERASED
+    assert ticketing.get("user", customer.user)["address"] == customer.address
+    in_use = [one["id"] for one in ticketing.http.get("user").json()["data"]["collection"]]
     assert customer.user not in in_use
-    assert harness.holds(*undisturbed.values) == []
+    assert ticketing.holds(*undisturbed.values) == []
 
 
 async def test_a_tracker_that_goes_away_in_between_is_tried_again_and_gives_the_same_counts(
-    harness: Harness, ticketing: RoundupAdapter, notes: Notes
+    ticketing: Ticketing,
 ) -> None:
-    customer = Customer(harness)
+    customer = Customer(ticketing)
 
     def away(request: httpx.Request) -> None:
         if route(request) == "overwrite":
             raise httpx.ConnectError("away", request=request)
 
-    adapter = adapter_for(harness.roundup, Line(away))
     first = customer.erasure()
-    (failure,) = await adapter.erase([first], notes.save_progress)
-    await adapter.close()
-    (receipt,) = await ticketing.erase([again(first, notes)], notes.save_progress)
-    assert isinstance(failure, Unavailable)
-    assert isinstance(receipt, Receipt), receipt
-    assert receipt.by_category == notes[first.task_id]["found"]
-    assert harness.holds(*customer.values) == []
+    assert isinstance(await ticketing.over(Line(away)).one(first), Unavailable)
+    done = await ticketing.receipt(ticketing.again(first))
+    assert done.by_category == ticketing.notes[first.task_id]["found"]
+    assert ticketing.holds(*customer.values) == []
 
 
-async def test_two_requests_of_one_subject_in_one_batch_are_both_answered(
-    harness: Harness, ticketing: RoundupAdapter, notes: Notes
-) -> None:
-    customer = Customer(harness)
-    one, other = await ticketing.erase([customer.erasure(), customer.erasure()], notes.save_progress)
-    assert isinstance(one, Receipt), one
-    assert isinstance(other, Receipt), other
+async def test_two_requests_of_one_subject_in_one_batch_are_both_answered(ticketing: Ticketing) -> None:
+    customer = Customer(ticketing)
+    one, other = map(receipt, await ticketing.run(customer.erasure(), customer.erasure()))
     assert one.by_category == other.by_category
-    assert harness.holds(*customer.values) == []
+    assert ticketing.holds(*customer.values) == []
 
 
-async def test_a_file_that_the_index_learns_of_only_now_is_erased_with_everything_else(
-    harness: Harness, ticketing: RoundupAdapter, notes: Notes
-) -> None:
-    customer = Customer(harness)
-    letter = harness.create(
+async def test_a_file_that_the_index_learns_of_only_now_is_erased_with_everything_else(ticketing: Ticketing) -> None:
+    customer = Customer(ticketing)
+    letter = ticketing.create(
         "file", name=customer.file, type="text/plain; charset=utf-8", content=f"a letter of {customer.name}"
     )
-    harness.create("issue", title=customer.title, requester=customer.user, files=letter)
-    (receipt,) = await ticketing.erase([customer.erasure()], notes.save_progress)
-    assert isinstance(receipt, Receipt), receipt
-    assert receipt.outcome is TaskOutcome.ERASED
-    assert harness.holds(*customer.values) == []
+    ticketing.create("issue", title=customer.title, requester=customer.user, files=letter)
+    assert (await ticketing.receipt(customer.erasure())).outcome is TaskOutcome.ERASED
+    assert ticketing.holds(*customer.values) == []

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-import asyncpg
 import httpx
 import pytest
 from uuid_utils.compat import uuid7
@@ -30,10 +29,11 @@ from shared.messaging import outbox
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
+from shared.storage.postgres import connected
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
 from tests.fixtures.events import a
-from tests.fixtures.process import running
+from tests.fixtures.process import environment, running
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -68,12 +68,9 @@ async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator
 
 async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
     ref, vault = uuid7(), Vault(keyring.load(tmp_path / "keyring.json"))
-    connection = await asyncpg.connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
         await vault.insert_subjects(connection, [vault.new_subject(ref, said, clock.now())])
-    finally:
-        await connection.close()
     return ref
 
 
@@ -109,14 +106,11 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
 
     closed = a(RequestClosed, about=request, right=Right.ERASURE, subject=ref, outcome=Outcome.FULFILLED)
     await erasure.producer.send([outbox.message(closed, ServiceName.INTAKE, None)])
-    connection = await asyncpg.connect(database)
-    try:
+    async with connected(database) as connection:
         async with asyncio.timeout(20):
             while await connection.fetchval("SELECT shredded_at FROM vault.subject") is None:
                 pass
         actions = await connection.fetch("SELECT action FROM evidence.entry ORDER BY seq")
-    finally:
-        await connection.close()
     assert [row[0] for row in actions] == ["fulfilment.opened", "task.concluded", "key.shredded"]
     assert "Lovelace" not in erasure.child.log.read_text()
     assert "example.org" not in erasure.child.log.read_text()
@@ -149,21 +143,15 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
     [
         ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT: Input should be a valid integer"),
         ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "no keyring at /nowhere/keyring.json: make one with"),
+        ({"DSR_POSTGRES_DSN": "postgresql://127.0.0.1:1/dsr"}, "no database for us at DSR_POSTGRES_DSN (Connection"),
+        ({"DSR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no broker at 127.0.0.1:1"),
         ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
     ],
 )
 async def test_what_it_cannot_start_with_is_said_in_one_line(
     database: str, broker: Kafka, tmp_path: Path, change: dict[str, str], said: str
 ) -> None:
-    keyring.create(tmp_path / "keyring.json")
-    settings = {
-        "DSR_POSTGRES_DSN": database,
-        "DSR_KAFKA_BOOTSTRAP": broker.bootstrap,
-        "DSR_VAULT_KEYRING": str(tmp_path / "keyring.json"),
-        "DSR_WORK_DOWNSTREAMS": str(tmp_path / "downstreams.toml"),
-        "DSR_HTTP_PORT": "1",
-        **change,
-    }
+    settings = environment(database, broker.bootstrap, tmp_path, 1) | change
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services", "run", "erasure"),
         cwd=ROOT,

@@ -18,7 +18,8 @@ from shared.domain.errors import (
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.sql.catalog import DatasetOutdated
-from tests.fixtures.cdr import SqlEngine, connected, engine, receipt
+from shared.storage.postgres import connected
+from tests.fixtures.cdr import SqlEngine, engine, receipt
 from tests.fixtures.customer_store import CustomerStore
 
 EMAIL, BORIS = (Identity(IdentityType.EMAIL, f"{name}@example.org") for name in ("anna.meier", "boris"))

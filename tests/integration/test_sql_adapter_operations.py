@@ -11,7 +11,7 @@ from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, at, call, connected, number, receipt, task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, engine, number, receipt, task
 from tests.fixtures.customer_store import CustomerStore
 
 EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
@@ -33,6 +33,21 @@ async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_wi
         (IdentityType.PHONE, "+34918750146", since, at("2026-01-10"), "store"),
     }
     assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_period_without_a_zone_is_read_in_the_zone_that_is_declared_for_it(
+    customer_store: CustomerStore,
+) -> None:
+    naive = "timestamp USING {0} AT TIME ZONE 'UTC'"
+    changes = (f"ALTER {name} TYPE {naive.format(name)}" for name in ("valid_from", "valid_to"))
+    await customer_store.run(f"ALTER TABLE number_assignment {', '.join(changes)}")
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    text = text.replace('valid_to = "valid_to" }', 'valid_to = "valid_to", timezone = "Europe/Madrid" }')
+    customer_store.dataset.write_text(text, encoding="utf-8")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        located = receipt(await customers.one(Operation.LOCATE, EMAIL))
+    periods = {(i.valid_from, i.valid_to) for i in located.identities if i.value == "+34918750146"}
+    assert periods == {(at("2024-02-05").replace(hour=7, minute=30), at("2026-01-10").replace(hour=9))}
 
 
 async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(customers: SqlEngine) -> None:
@@ -64,8 +79,7 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
-    async with connected(cdr_store.admin) as connection:
-        await connection.execute("UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
+    await ask(cdr_store.admin, "UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
     called, caller = await calls.each(Operation.EXPORT, number(BORIS), number(ANNA))
     records = receipt(called).records
     shown = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]
@@ -105,29 +119,29 @@ async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
     )
     restriction = task(number(ANNA, since=at("2026-03-01")), operation=Operation.RESTRICT)
 
-    async def seen(dsn: str) -> list[int]:
-        async with connected(dsn) as connection:
-            return [await connection.fetchval(f"SELECT count(*) FROM {t}") for t in ("acc_cdrs", "acc", "missed_calls")]
+    async def seen(dsn: str) -> tuple[int, ...]:
+        tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("acc_cdrs", "acc", "missed_calls"))
+        return (await ask(dsn, f"SELECT {tables}"))[0]
 
     (first,) = map(receipt, await calls.run(restriction))
     assert [first] == await calls.run(restriction)
     assert (first.outcome, first.found) == (TaskOutcome.AMENDED, 4)
-    assert await seen(cdr_store.reader) == [2, 2, 0]
-    assert await seen(cdr_store.privacy) == [4, 4, 0]
+    assert await seen(cdr_store.reader) == (2, 2, 0)
+    assert await seen(cdr_store.privacy) == (4, 4, 0)
     (exported,) = await calls.run(replace(restriction, operation=Operation.EXPORT))
     assert receipt(exported).by_category == {"call_record": 2, "call_signalling": 2, "restriction": 1}
     (lifted,) = await calls.run(replace(restriction, operation=Operation.LIFT))
     assert receipt(lifted).outcome is TaskOutcome.AMENDED
-    assert await seen(cdr_store.reader) == [4, 4, 0]
+    assert await seen(cdr_store.reader) == (4, 4, 0)
 
 
 async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_policy(cdr_store: CdrStore) -> None:
-    async with connected(cdr_store.admin) as connection:
-        readable = await connection.fetch(
-            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace "
-            "AND has_table_privilege('cdr_reader', oid, 'SELECT') ORDER BY 1"
-        )
-    assert [name for (name,) in readable] == ["acc", "acc_cdrs", "missed_calls"]
+    readable = await ask(
+        cdr_store.admin,
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace "
+        "AND has_table_privilege('cdr_reader', oid, 'SELECT') ORDER BY 1",
+    )
+    assert readable == [("acc",), ("acc_cdrs",), ("missed_calls",)]
 
 
 async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
@@ -142,7 +156,7 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     blank = task(Identity(IdentityType.ACCOUNT_ID, "C1"), operation=Operation.RECTIFY)
     correction = replace(blank, changes=changes)
     (first,) = await customers.run(correction)
-    (again,) = await customers.run(customers.notes.again(correction))
+    (again,) = await customers.run(customers.again(correction))
     stale = replace(blank, task_id=uuid4(), changes=(Change(field="street", current="nowhere", asserted="x"),))
     (nothing,) = await customers.run(stale)
     assert (receipt(first).outcome, receipt(first).changed) == (TaskOutcome.AMENDED, 1)
@@ -179,8 +193,7 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
         assert receipt(result).found == (0 if operation is Operation.SUPPRESS else 2)
     else:
         assert result == NotSearched(asked.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
-    async with connected(cdr_store.admin) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM acc_cdrs WHERE caller = $1", CHIARA) == 1
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller = $1", CHIARA) == [(1,)]
 
 
 @pytest.mark.parametrize(

@@ -5,90 +5,76 @@ from dataclasses import replace
 import pytest
 
 from shared.domain.errors import Refused
-from shared.domain.operations import Change, Operation, TaskOutcome
-from shared.downstreams.contract import Receipt, Task
-from shared.downstreams.tryton import TrytonAdapter
-from tests.fixtures.tryton import Crm, Notes, account, email, task
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Receipt
+from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.tryton import Crm, account
 
 
-async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restriction_is_lifted(
-    crm: Crm, crm_adapter: TrytonAdapter
-) -> None:
+async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restriction_is_lifted(crm: Crm) -> None:
     customer = await crm.add()
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
     restrict = task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy")
-    (receipt,) = await crm_adapter.amend([restrict], Notes().save_progress)
-    assert receipt == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
+    done = await crm.one(restrict)
+    assert done == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
-    assert await crm_adapter.amend([restrict], Notes().save_progress) == [receipt]
-    await crm_adapter.amend([task(Operation.LIFT, email(customer.emails[0]))], Notes().save_progress)
+    assert await crm.one(restrict) == done
+    await crm.one(task(Operation.LIFT, email(customer.emails[0])))
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
 
 
-async def test_a_former_customer_can_be_restricted_too(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+async def test_a_former_customer_can_be_restricted_too(crm: Crm) -> None:
     customer = await crm.add()
     await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)
-    (receipt,) = await crm_adapter.amend([task(Operation.RESTRICT, email(customer.emails[0]))], Notes().save_progress)
-    assert isinstance(receipt, Receipt)
+    await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0])))
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
 
 
-async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm) -> None:
     customer, other = await crm.add_many(2)
-    await crm_adapter.amend([task(Operation.SUPPRESS, email(customer.emails[0]))], Notes().save_progress)
+    await crm.one(task(Operation.SUPPRESS, email(customer.emails[0])))
     rows = await crm.sql(
         "SELECT code, marketing_opt_out FROM party_party WHERE code = ANY($1)", [customer.code, other.code]
     )
     assert {row["code"]: row["marketing_opt_out"] for row in rows} == {customer.code: True, other.code: False}
 
 
-async def test_open_requests_are_shown_with_the_customer_until_each_is_answered(
-    crm: Crm, crm_adapter: TrytonAdapter
-) -> None:
+async def test_open_requests_are_shown_with_the_customer_until_each_is_answered(crm: Crm) -> None:
     customer, other = await crm.add_many(2)
     first, second = (task(Operation.FLAG, email(customer.emails[0]), open=True) for _ in range(2))
-    answered, also_answered = (
-        replace(task(Operation.FLAG, open=False), request_id=each.request_id) for each in (first, second)
-    )
-    notes = Notes()
+    answered, also_answered = (task(Operation.FLAG, request=each.request_id, open=False) for each in (first, second))
 
     async def shown() -> dict[str, set[str]]:
         codes = [customer.code, other.code]
         rows = await crm.sql("SELECT code, open_requests FROM party_party WHERE code = ANY($1)", codes)
         return {row["code"]: set((row["open_requests"] or "").split()) for row in rows}
 
-    opened = await crm_adapter.flag([first, second, first], Notes().save_progress)
+    opened = await crm.run(first, second, first)
     both = await shown()
-    closed = await crm_adapter.flag([answered], notes.save_progress)
+    closed = await crm.receipt(answered)
     one = await shown()
-    repeated = await crm_adapter.flag([notes.again(answered), also_answered], notes.save_progress)
-    assert [r.outcome for r in opened if isinstance(r, Receipt)] == [TaskOutcome.AMENDED] * 3
+    repeated = await crm.run(crm.again(answered), also_answered)
+    assert [receipt(each).outcome for each in opened] == [TaskOutcome.AMENDED] * 3
     assert both == {customer.code: {str(first.request_id), str(second.request_id)}, other.code: set()}
-    assert closed == [Receipt(answered.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})]
+    assert closed == Receipt(answered.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
     assert one == {customer.code: {str(second.request_id)}, other.code: set()}
-    assert repeated == [*closed, replace(closed[0], task_id=also_answered.task_id)]
+    assert repeated == [closed, replace(closed, task_id=also_answered.task_id)]
     assert await shown() == {customer.code: set(), other.code: set()}
 
 
-async def test_a_request_that_opens_and_is_answered_in_one_batch_leaves_no_flag(
-    crm: Crm, crm_adapter: TrytonAdapter
-) -> None:
+async def test_a_request_that_opens_and_is_answered_in_one_batch_leaves_no_flag(crm: Crm) -> None:
     customer = await crm.add()
     opened = task(Operation.FLAG, email(customer.emails[0]), open=True)
-    answered = replace(task(Operation.FLAG, open=False), request_id=opened.request_id)
-    await crm_adapter.flag([opened, answered], Notes().save_progress)
+    answered = task(Operation.FLAG, request=opened.request_id, open=False)
+    await crm.run(opened, answered)
     (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
     assert not row["open_requests"]
 
 
-async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
-    crm: Crm, crm_adapter: TrytonAdapter
-) -> None:
+async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(crm: Crm) -> None:
     customer = await crm.add()
-    notes = Notes()
     new = f"new.{customer.emails[0].lower()}"
-    rectify = _rectify(
-        customer.emails[0],
+    changes = (
         ("name", customer.name, "Ada Feldspat"),
         ("email", customer.emails[0], new),
         ("phone", customer.phones[0].number, "+49 1511 2345675"),
@@ -96,17 +82,17 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
         ("address.postal_code", None, "50668"),
         ("address.city", customer.city, "Köln"),
     )
-    (receipt,) = await crm_adapter.amend([rectify], notes.save_progress)
-    assert receipt == Receipt(
+    rectify = task(Operation.RECTIFY, email(customer.emails[0]), changes=changes)
+    done = await crm.one(rectify)
+    assert done == Receipt(
         rectify.task_id, TaskOutcome.AMENDED, found=6, changed=6, by_category={"account": 1, "contact": 2, "address": 3}
     )
-    (export,) = await crm_adapter.export([task(Operation.EXPORT, account(customer.code))], notes.save_progress)
-    assert isinstance(export, Receipt)
+    export = await crm.receipt(task(Operation.EXPORT, account(customer.code)))
     held = [record.data for record in export.records]
     assert {"customer_number": customer.code, "name": "Ada Feldspat"} in held
     assert {"street": "Am Ufer 5", "postal_code": "50668", "city": "Köln", "country": "DE"} in held
     assert [data["value"] for data in held if "value" in data] == [new, "+49 1511 2345675"]
-    assert await crm_adapter.amend([notes.again(rectify)], notes.save_progress) == [receipt]
+    assert await crm.one(crm.again(rectify)) == done
 
 
 @pytest.mark.parametrize(
@@ -120,12 +106,12 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(
     ],
 )
 async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
-    crm: Crm, crm_adapter: TrytonAdapter, field: str, current: str | None, asserted: str
+    crm: Crm, field: str, current: str | None, asserted: str
 ) -> None:
     customer = await crm.add()
     before = await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code)
-    rectify = _rectify(customer.emails[0], ("address.postal_code", None, "1"), (field, current, asserted))
-    (result,) = await crm_adapter.amend([rectify], Notes().save_progress)
+    changes = (("address.postal_code", None, "1"), (field, current, asserted))
+    result = await crm.one(task(Operation.RECTIFY, email(customer.emails[0]), changes=changes))
     assert isinstance(result, Refused)
     assert customer.name not in str(result)
     assert await crm.sql("SELECT write_date, name FROM party_party WHERE code = $1", customer.code) == before
@@ -133,12 +119,7 @@ async def test_a_correction_that_does_not_fit_is_refused_and_changes_nothing(
     assert "not a number" not in crm.tryton.child.log.read_text()
 
 
-async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm_adapter: TrytonAdapter) -> None:
-    (result,) = await crm_adapter.amend([_rectify("nobody@post.example", ("name", None, "Ada"))], Notes().save_progress)
-    assert isinstance(result, Receipt)
+async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm: Crm) -> None:
+    nobodys = task(Operation.RECTIFY, email("nobody@post.example"), changes=[("name", None, "Ada")])
+    result = await crm.receipt(nobodys)
     assert result.outcome is TaskOutcome.NO_MATCH
-
-
-def _rectify(address: str, *changes: tuple[str, str | None, str]) -> Task:
-    asked = tuple(Change(field=f, current=current, asserted=asserted) for f, current, asserted in changes)
-    return replace(task(Operation.RECTIFY, email(address)), changes=asked)

@@ -8,108 +8,84 @@ import pytest
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
-from shared.downstreams.tryton import TrytonAdapter
 from shared.downstreams.tryton.rpc import CrmRefused
-from tests.fixtures.tryton import SYSTEM, Crm, Notes, OnTheWay, account, email, phone, task, traces
+from tests.fixtures.downstream import email, phone, receipt, task
+from tests.fixtures.tryton import SYSTEM, Crm, OnTheWay, account, traces
+
+FOUND = {"account": 1, "contact": 2, "address": 1}
 
 
-async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm) -> None:
     customer = await crm.add()
     before = crm.dump()
     assert all(trace in before for trace in traces(customer)[:-2])
     assert any(trace in before for trace in traces(customer)[-2:])
 
     erase = task(Operation.ERASE, email(customer.emails[0]), phone(customer.phones[0].number))
-    (receipt,) = await crm_adapter.erase([erase], Notes().save_progress)
-
-    found = {"account": 1, "contact": 2, "address": 1}
-    assert receipt == Receipt(erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category=found)
+    done = await crm.one(erase)
+    assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category=FOUND)
     assert [trace for trace in traces(customer) if trace in crm.dump()] == []
 
 
-async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_would_have_given(
-    crm: Crm, crm_adapter: TrytonAdapter
-) -> None:
+async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_would_have_given(crm: Crm) -> None:
     async def dies(_: Any) -> NoReturn:
         raise httpx.ReadError("gone")
 
     customer = await crm.add()
-    notes = Notes()
     erase = task(Operation.ERASE, email(customer.emails[0]))
-    dying = crm.adapter(OnTheWay("model.party.contact_mechanism.delete", dies))
+    dying = crm.over(OnTheWay("model.party.contact_mechanism.delete", dies))
     with pytest.raises(Unavailable):
-        await dying.erase([erase], notes.save_progress)
-    await dying.close()
+        await dying.one(erase)
     half_done = crm.dump()
     assert customer.name.lower() not in half_done
     assert customer.emails[0].lower() in half_done
 
-    (receipt,) = await crm_adapter.erase([notes.again(erase)], notes.save_progress)
-    assert receipt == Receipt(
-        erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category={"account": 1, "contact": 2, "address": 1}
-    )
+    done = await crm.one(crm.again(erase))
+    assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category=FOUND)
     assert [trace for trace in traces(customer) if trace in crm.dump()] == []
 
 
-async def test_an_erasure_that_is_asked_for_again_gives_the_same_receipt(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+async def test_what_is_noted_holds_nothing_personal_and_lets_a_repeat_give_the_same_receipt(crm: Crm) -> None:
     customer = await crm.add()
-    notes = Notes()
     erase = task(Operation.ERASE, account(customer.code, SYSTEM), email(customer.emails[0]))
-    assert await crm_adapter.erase([erase], notes.save_progress) == await crm_adapter.erase(
-        [notes.again(erase)], notes.save_progress
-    )
+    first = await crm.receipt(erase)
+    assert list(crm.notes) == [erase.task_id]
+    assert not [trace for trace in traces(customer) if trace in repr(crm.notes).lower()]
+    assert await crm.one(crm.again(erase)) == first
 
 
-async def test_what_is_noted_before_the_erasure_holds_nothing_personal(crm: Crm, crm_adapter: TrytonAdapter) -> None:
-    customer = await crm.add()
-    notes = Notes()
-    await crm_adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], notes.save_progress)
-    assert len(notes) == 1
-    assert not [trace for trace in traces(customer) if trace in repr(notes).lower()]
-
-
-async def test_two_customers_who_share_an_address_are_both_left_alone(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+async def test_two_customers_who_share_an_address_are_both_left_alone(crm: Crm) -> None:
     one, other = await crm.add_many(2, emails=("household@post.example",))
-    (result,) = await crm_adapter.erase([task(Operation.ERASE, email(one.emails[0]))], Notes().save_progress)
+    result = await crm.one(task(Operation.ERASE, email(one.emails[0])))
     assert isinstance(result, ForeignHit)
     assert [trace for customer in (one, other) for trace in traces(customer)[:-2] if trace not in crm.dump()] == []
 
 
-async def test_the_customer_number_decides_between_customers_who_share_an_address(
-    crm: Crm, crm_adapter: TrytonAdapter
-) -> None:
+async def test_the_customer_number_decides_between_customers_who_share_an_address(crm: Crm) -> None:
     one, other = await crm.add_many(2, emails=("shared@post.example",))
     erase = task(Operation.ERASE, email(one.emails[0]), account(one.code))
-    (result,) = await crm_adapter.erase([erase], Notes().save_progress)
-    assert isinstance(result, Receipt)
-    assert result.outcome is TaskOutcome.ERASED
+    assert (await crm.receipt(erase)).outcome is TaskOutcome.ERASED
     assert await crm.party(one) is None
     assert [trace for trace in traces(other)[:-2] if trace not in crm.dump()] == []
 
 
 @pytest.mark.parametrize("given", ["kept", "merged"])
-async def test_what_was_left_of_a_merged_duplicate_is_erased_with_the_customer(
-    crm: Crm, crm_adapter: TrytonAdapter, given: str
-) -> None:
+async def test_what_was_left_of_a_merged_duplicate_is_erased_with_the_customer(crm: Crm, given: str) -> None:
     kept, merged = await crm.add_many(2)
     query = "UPDATE party_party SET active = false, replaced_by = $1 WHERE code = $2"
     await crm.sql(query, await crm.party(kept), merged.code)
     number = account({"kept": kept, "merged": merged}[given].code)
-    (receipt,) = await crm_adapter.erase([task(Operation.ERASE, number)], Notes().save_progress)
-    assert isinstance(receipt, Receipt)
-    assert receipt.by_category == {"account": 2, "contact": 4, "address": 2}
+    done = await crm.receipt(task(Operation.ERASE, number))
+    assert done.by_category == {"account": 2, "contact": 4, "address": 2}
     dump = crm.dump()
     assert [trace for customer in (kept, merged) for trace in traces(customer) if trace in dump] == []
 
 
-async def test_many_customers_are_erased_with_one_call_and_each_has_a_receipt(
-    crm: Crm, crm_adapter: TrytonAdapter
-) -> None:
+async def test_many_customers_are_erased_with_one_call_and_each_has_a_receipt(crm: Crm) -> None:
     customers = await crm.add_many(12)
     tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
     tasks.insert(5, task(Operation.ERASE, email("nobody@post.example")))
-    results = await crm_adapter.erase(tasks, Notes().save_progress)
-    outcomes = [result.outcome for result in results if isinstance(result, Receipt)]
+    outcomes = [receipt(result).outcome for result in await crm.run(*tasks)]
     assert outcomes == [*[TaskOutcome.ERASED] * 5, TaskOutcome.NO_MATCH, *[TaskOutcome.ERASED] * 7]
     dump = crm.dump()
     assert [trace for customer in customers for trace in traces(customer) if trace in dump] == []
@@ -121,9 +97,8 @@ async def test_a_refusal_of_the_crm_leaves_the_customer_as_they_were_and_says_wh
     async def is_active_again(_: Any) -> None:
         await crm.sql("UPDATE party_party SET active = true WHERE code = $1", customer.code)
 
-    adapter = crm.adapter(OnTheWay("wizard.party.erase.execute", is_active_again))
-    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().save_progress)
-    await adapter.close()
+    changing = crm.over(OnTheWay("wizard.party.erase.execute", is_active_again))
+    result = await changing.one(task(Operation.ERASE, email(customer.emails[0])))
     assert isinstance(result, Refused)
     assert "still_active" in str(result)
     assert "ada" not in str(result).lower()
@@ -141,10 +116,8 @@ async def test_a_customer_whom_the_crm_does_not_let_go_stops_nobody_else(crm: Cr
         refusal = {"id": 0, "error": ["UserError", ["The number is required by an invoice.", "", None]]}
         return httpx.Response(200, json=refusal) if [held] in params else None
 
-    adapter = crm.adapter(OnTheWay("model.party.party.write", keeps_one))
-    tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
-    results = await adapter.erase(tasks, Notes().save_progress)
-    await adapter.close()
+    keeping = crm.over(OnTheWay("model.party.party.write", keeps_one))
+    results = await keeping.run(*(task(Operation.ERASE, email(customer.emails[0])) for customer in customers))
     assert [type(result) for result in results] == [Receipt, CrmRefused, Receipt, Receipt]
     dump = crm.dump()
     assert [trace for other in (0, 2, 3) for trace in traces(customers[other]) if trace in dump] == []
@@ -155,30 +128,25 @@ async def test_a_crm_that_says_yes_and_keeps_the_data_is_caught(crm: Crm) -> Non
         return httpx.Response(200, json={"id": 0, "result": None})
 
     customer = await crm.add()
-    adapter = crm.adapter(OnTheWay("model.party.contact_mechanism.delete", says_yes))
-    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().save_progress)
-    await adapter.close()
+    lying = crm.over(OnTheWay("model.party.contact_mechanism.delete", says_yes))
+    result = await lying.one(task(Operation.ERASE, email(customer.emails[0])))
     assert isinstance(result, ResidueFound)
 
 
 async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
     customer = await crm.add()
-    adapter = crm.adapter(max_rows=3)
-    (result,) = await adapter.erase([task(Operation.ERASE, email(customer.emails[0]))], Notes().save_progress)
-    await adapter.close()
+    result = await crm.over(max_rows=3).one(task(Operation.ERASE, email(customer.emails[0])))
     assert isinstance(result, BlastRadius)
     assert await crm.party(customer) is not None
 
 
-async def test_a_crm_that_is_away_is_unavailable_and_back_when_it_is(crm: Crm, crm_adapter: TrytonAdapter) -> None:
+async def test_a_crm_that_is_away_is_unavailable_and_back_when_it_is(crm: Crm) -> None:
     customer = await crm.add()
     erase = task(Operation.ERASE, email(customer.emails[0]))
     crm.tryton.kill()
     try:
         with pytest.raises(Unavailable):
-            await crm_adapter.erase([erase], Notes().save_progress)
+            await crm.one(erase)
     finally:
         crm.tryton.start()
-    (receipt,) = await crm_adapter.erase([erase], Notes().save_progress)
-    assert isinstance(receipt, Receipt)
-    assert receipt.outcome is TaskOutcome.ERASED
+    assert (await crm.receipt(erase)).outcome is TaskOutcome.ERASED

@@ -147,8 +147,8 @@ async def test_an_erasure_that_failed_is_told_as_it_is_and_may_be_tried_again_af
     waiting = report("crm", Operation.ERASE), report("cdr", Operation.ERASE)
     await blocked(intake, path, lost, *waiting, operation=Operation.ERASE)
     await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"})
-    told = (await intake.view(path))["answer"]
+    answer = (await intake.view(path))["answer"]
     again = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
-    assert told == "Nothing of what you asked for could be done in: cdr, crm."
+    assert answer == "Nothing of what you asked for could be done in: cdr, crm."
     assert (again.status_code, again.json()["state"]) == (200, "closed")
     assert (await intake.types())[-1] == "retry_decided"

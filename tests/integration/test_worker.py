@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,8 +17,8 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.runtime.liveness import Heartbeats
-from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem, SetClock
-from tests.fixtures.worker_harness import CRM, claimed, opened
+from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.worker_harness import CRM, opened
 
 
 async def test_a_batch_is_claimed_called_and_concluded(open_harness: OpenHarness) -> None:
@@ -43,26 +44,12 @@ async def test_a_task_carries_whose_it_is_what_is_known_and_by_when_it_is_due(op
     assert task.details["right"] == "erasure"
 
 
-async def test_what_is_due_tomorrow_is_claimed_before_ten_thousand_others(
-    open_harness: OpenHarness, clock: SetClock
-) -> None:
-    harness = await open_harness(ScriptedSystem("crm"))
-    crowd = [await harness.new_fulfilment()] * 10_000
-    urgent = await harness.new_fulfilment(due_on=DUE - timedelta(days=30))
-    await harness.open(*crowd, urgent)
-    [first] = await claimed(harness, clock, limit=1)
-    assert first.request_id == urgent.request_id
-
-
 async def test_an_unavailable_system_is_asked_again_after_a_pause_that_grows(
     open_harness: OpenHarness, clock: SetClock
 ) -> None:
     crm = ScriptedSystem("crm")
 
-    async def away(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        raise Unavailable(f"no answer for {len(asked)}")
-
-    crm.answers[Operation.ERASE] = away
+    crm.answers[Operation.ERASE] = each(lambda _: Unavailable("no answer"))
     harness = await open_harness(crm)
     [request] = await opened(harness)
     worker = harness.worker("crm", backoff_seconds=1)
@@ -224,7 +211,7 @@ async def test_what_was_done_is_concluded_once_the_database_is_back(open_harness
     assert len(crm.asked) == 1
 
 
-async def test_a_desk_works_until_told_to_stop_and_then_finishes_what_it_has(open_harness: OpenHarness) -> None:
+async def test_a_worker_works_until_told_to_stop_and_then_finishes_what_it_has(open_harness: OpenHarness) -> None:
     begun, stopping = asyncio.Event(), asyncio.Event()
     crm = ScriptedSystem("crm")
 
@@ -247,15 +234,9 @@ async def test_a_desk_works_until_told_to_stop_and_then_finishes_what_it_has(ope
 async def test_what_systems_yield_and_hand_out_is_sealed_for_the_subject(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm")
     number = Identity(IdentityType.PHONE, "+442079460000", source="crm")
-
-    async def find_more(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
-        record = Record("contact", "party", {"name": "Ada"})
-        return [
-            Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, identities=(number,), records=(record,))
-            for task in asked
-        ]
-
-    crm.answers[Operation.ERASE] = find_more
+    record = Record("contact", "party", {"name": "Ada"})
+    found = Receipt(UUID(int=0), TaskOutcome.EXPORTED, 1, identities=(number,), records=(record,))
+    crm.answers[Operation.ERASE] = each(lambda task: replace(found, task_id=task.task_id))
     harness = await open_harness(crm)
     await opened(harness)
     await harness.worker("crm").work()

@@ -10,8 +10,17 @@ from shared.domain.errors import TableMissing, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment import queue as tasks
-from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock
 from tests.fixtures.worker_harness import CRM, LEASE, claimed, opened, reaped
+
+
+async def taken_over(harness: Harness, clock: SetClock) -> tuple[tasks.Claim, tasks.Claim]:
+    """A task that one worker has claimed, and after its lease another one."""
+    [mine] = await claimed(harness, clock)
+    clock.pass_by(minutes=1)
+    await reaped(harness, clock)
+    [theirs] = await claimed(harness, clock)
+    return mine, theirs
 
 
 async def test_a_late_conclusion_of_a_worker_that_lost_its_lease_has_no_effect(
@@ -46,10 +55,7 @@ async def test_a_late_conclusion_has_no_effect_either_while_the_heir_still_works
 ) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     [request] = await opened(harness)
-    [mine] = await claimed(harness, clock)
-    clock.pass_by(minutes=1)
-    await reaped(harness, clock)
-    [theirs] = await claimed(harness, clock)
+    mine, theirs = await taken_over(harness, clock)
     assert (mine.attempt, theirs.attempt) == (1, 2)
     async with harness.pool.acquire() as connection:
         late = tasks.Conclusion(mine, tasks.TaskState.FAILED, None, "late", clock.now())
@@ -104,10 +110,7 @@ async def test_a_note_is_there_at_the_next_attempt(open_harness: OpenHarness, cl
 async def test_a_note_fails_once_the_lease_is_lost(open_harness: OpenHarness, clock: SetClock) -> None:
     harness = await open_harness(ScriptedSystem("crm"))
     await opened(harness)
-    [mine] = await claimed(harness, clock)
-    clock.pass_by(minutes=1)
-    await reaped(harness, clock)
-    [theirs] = await claimed(harness, clock)
+    mine, theirs = await taken_over(harness, clock)
     async with harness.pool.acquire() as connection:
         with pytest.raises(tasks.LeaseLost):
             await tasks.save_progress(connection, {mine.task_id: mine.attempt}, {mine.task_id: {"found": 1}})

@@ -57,7 +57,7 @@ def test_every_dataset_that_ships_can_be_used() -> None:
     [
         ('identity = "phone", party', "party", "nobody could be found"),
         ('"began", timezone', '"start", timezone', "occurred names column start"),
-        ("Europe/Madrid", "Europe/Atlantis", "is no time zone"),
+        ("Europe/Madrid", "Europe/Atlantis", "invalid timezone: Europe/Atlantis"),
         ('primary_key = ["id"]', "primary_key = []", "at least 1 item"),
         ('primary_key = ["id"]', 'primary_key = ["uuid"]', "primary_key names column uuid"),
         ('"privacy", values', '"hidden", values', "withheld names column hidden"),

@@ -135,8 +135,8 @@ def test_every_state_leads_to_the_end() -> None:
 
 
 def test_what_was_closed_for_want_of_an_answer_is_resumed_and_answered_once_more_and_for_good() -> None:
-    told = a_request(State.IN_PROGRESS, question=open_question(QUESTION, last_notice_at=AT))
-    closed = told.complete(a(FulfilmentCompleted), AT).request
+    notified = a_request(State.IN_PROGRESS, question=open_question(QUESTION, last_notice_at=AT))
+    closed = notified.complete(a(FulfilmentCompleted), AT).request
     assert (closed.outcome, closed.resumable) == (Outcome.PARTIALLY_FULFILLED, True)
     reopened = closed.answer(AT, AT, POLICY, identities=False).request
     assert (reopened.state, reopened.due_on, reopened.resumable) == (State.IN_PROGRESS, date(2026, 4, 4), False)

@@ -26,56 +26,37 @@ BILLING = system("billing", {ACCOUNT}, {IdentityType.SIP_URI})
 SWITCH = system("switch", {IdentityType.SIP_URI})
 
 
-def names(systems: list[Downstream], operation: Operation) -> list[set[str]]:
-    return [{f"{step.system}:{step.operation}" for step in stage} for stage in stages(systems, operation)]
+ONE, OTHER = system("one", {EMAIL}, {PHONE}), system("other", {PHONE}, {EMAIL})
+REGISTER, SHOP = system("register", {PHONE}, {PHONE}), system("shop", {EMAIL}, {PHONE})
 
 
-def test_what_yields_is_located_first_and_erased_last() -> None:
-    assert names([CDR, CRM, TICKETING], Operation.ERASE) == [
-        {"crm:locate"},
-        {"cdr:erase", "ticketing:erase"},
-        {"crm:erase"},
-    ]
-
-
-def test_a_chain_of_needs_is_walked_down_and_back_up() -> None:
-    assert names([SWITCH, BILLING, CRM], Operation.ERASE) == [
-        {"crm:locate"},
-        {"billing:locate"},
-        {"switch:erase"},
-        {"billing:erase"},
-        {"crm:erase"},
-    ]
+@pytest.mark.parametrize(
+    ("systems", "order"),
+    [
+        ([], ""),
+        ([CDR, CRM, TICKETING], "locate crm; erase cdr, ticketing; erase crm"),
+        ([SWITCH, BILLING, CRM], "locate crm; locate billing; erase switch; erase billing; erase crm"),
+        ([CDR, TICKETING], "erase cdr, ticketing"),
+        ([ONE, OTHER], "locate one, other; locate one, other; erase one, other"),
+        ([REGISTER, SHOP], "locate shop; erase register; erase shop"),
+    ],
+    ids=["none", "what yields", "a chain of needs", "nobody feeds another", "a circle", "yields no more than another"],
+)
+def test_what_yields_is_located_first_and_erased_last(systems: list[Downstream], order: str) -> None:
+    planned = stages(systems, Operation.ERASE)
+    told = [f"{stage[0].operation} {', '.join(sorted(step.system for step in stage))}" for stage in planned]
+    assert "; ".join(told) == order
 
 
 @pytest.mark.parametrize("operation", [o for o in Operation if o not in {Operation.ERASE, Operation.LOCATE}])
 def test_for_any_other_operation_what_yields_is_located_first_and_then_all_go_side_by_side(
     operation: Operation,
 ) -> None:
-    assert names([CDR, CRM], operation) == [{"crm:locate"}, {f"crm:{operation}", f"cdr:{operation}"}]
-
-
-@pytest.mark.parametrize("operation", [Operation.ERASE, Operation.EXPORT, Operation.SUPPRESS])
-def test_systems_that_feed_nobody_are_worked_side_by_side_and_nobody_is_located(operation: Operation) -> None:
-    assert names([CDR, TICKETING], operation) == [{f"cdr:{operation}", f"ticketing:{operation}"}]
-
-
-def test_in_a_circle_of_needs_each_learns_what_the_others_yield_before_any_is_worked() -> None:
-    one, other = system("one", {EMAIL}, {PHONE}), system("other", {PHONE}, {EMAIL})
-    located = [{"one:locate", "other:locate"}] * 2
-    assert names([one, other], Operation.ERASE) == [*located, {"one:erase", "other:erase"}]
-
-
-def test_what_yields_no_more_than_another_is_located_for_it_all_the_same() -> None:
-    register = system("register", {PHONE}, {PHONE})
-    assert names([register, system("crm", {EMAIL}, {PHONE})], Operation.EXPORT) == [
-        {"crm:locate"},
-        {"register:export", "crm:export"},
-    ]
-
-
-def test_no_system_means_no_stage() -> None:
-    assert stages([], Operation.ERASE) == ()
+    assert stages([CDR, CRM], operation) == (
+        (Step("crm", Operation.LOCATE),),
+        (Step("cdr", operation), Step("crm", operation)),
+    )
+    assert stages([CDR, TICKETING], operation) == ((Step("cdr", operation), Step("ticketing", operation)),)
 
 
 kinds = st.frozensets(st.sampled_from(IdentityType))

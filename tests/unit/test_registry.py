@@ -54,20 +54,14 @@ def test_the_demonstrations_systems_are_read_by_their_kinds() -> None:
     assert declared["cdr"].needs == {IdentityType.PHONE}
 
 
-async def test_systems_are_found_by_what_they_can_do() -> None:
+async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_located_first_and_erased_last() -> None:
     downstreams = Downstreams.load(DEMO, wiring(ENVIRONMENT))
     names = {operation: [system.name for system in downstreams.that_can(operation)] for operation in Operation}
-    await downstreams.close()
-    everywhere = ["crm", "cdr", "ticketing"]
-    assert names[Operation.ERASE] == names[Operation.EXPORT] == everywhere
-    assert names[Operation.ESCALATE] == ["ticketing"]
-    assert "crm" in names[Operation.LOCATE]
-
-
-async def test_the_crm_is_located_first_and_erased_last() -> None:
-    downstreams = Downstreams.load(DEMO, wiring(ENVIRONMENT))
     stages = [{f"{step.system}:{step.operation}" for step in stage} for stage in downstreams.stages(Operation.ERASE)]
     await downstreams.close()
+    assert names[Operation.ERASE] == names[Operation.EXPORT] == ["crm", "cdr", "ticketing"]
+    assert names[Operation.ESCALATE] == ["ticketing"]
+    assert "crm" in names[Operation.LOCATE]
     assert stages == [{"crm:locate"}, {"cdr:erase", "ticketing:erase"}, {"crm:erase"}]
 
 
@@ -85,10 +79,13 @@ def test_a_system_that_is_not_enabled_is_read_and_not_worked_with(tmp_path: Path
     assert downstreams.that_can(Operation.ERASE) == ()
 
 
-def test_settings_that_are_not_given_have_their_defaults(tmp_path: Path) -> None:
-    mailing, billing = read(write(tmp_path, MAILING + BILLING), {})
+def test_settings_that_are_not_given_have_their_defaults_and_an_address_can_come_from_the_environment(
+    tmp_path: Path,
+) -> None:
+    text = MAILING.replace("https://m.example/v2", "${MAILING}") + BILLING
+    mailing, billing = read(write(tmp_path, text), {"MAILING": "https://other.example/v2"})
     assert isinstance(mailing.settings, OpenDsrSettings)
-    assert mailing.settings.format == "raw"
+    assert (mailing.settings.format, str(mailing.settings.url)) == ("raw", "https://other.example/v2")
     assert billing.settings == BusSettings()
 
 
@@ -100,13 +97,6 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
     assert sql.settings.dataset == str(tmp_path / "orders.toml")
     assert isinstance(mailing.settings, OpenDsrSettings)
     assert mailing.settings.certificate == tmp_path / "m.pem"
-
-
-def test_an_address_can_come_from_the_environment(tmp_path: Path) -> None:
-    text = MAILING.replace("https://m.example/v2", "${MAILING}")
-    [mailing] = read(write(tmp_path, text), {"MAILING": "https://other.example/v2"})
-    assert isinstance(mailing.settings, OpenDsrSettings)
-    assert str(mailing.settings.url) == "https://other.example/v2"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_every_country_of_the_shipped_policy_has_a_zone_and_a_calendar() -> None
         ("flag_after_minutes = 15", "flag_after_minutes = -1", "flag_after_minutes"),
         ("days_before_due = 7", "days_before_due = 6", "extend_or_answer needs a days_before_due"),
         ('daily_page_to = ["dpo", "executive"]', "daily_page_to = []", "daily_page_to"),
+        ("hours = 48,", "hours = 48, days = 2,", "give exactly one of hours"),
         ("version =", "version", "version"),
         ('role = "processor"', 'role = "reseller"', "processor_forwarding.role"),
     ],

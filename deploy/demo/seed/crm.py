@@ -7,7 +7,8 @@ from typing import Any, Final
 from deploy.demo.company import Company, Customer
 from deploy.local.progress import Progress, Step
 from deploy.local.tryton import Tryton
-from shared.downstreams.tryton.rpc import TrytonRpc, together
+from shared.downstreams.http_client import together
+from shared.downstreams.tryton.rpc import TrytonRpc
 
 _BATCH: Final = 200
 
@@ -20,8 +21,7 @@ async def fill(crm: Tryton, company: Company, progress: Progress) -> None:
 
 async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:
     """Create a party for each customer, with contact mechanisms, assignment periods and address."""
-    async with tryton.client() as client:
-        rpc = tryton.rpc(client)
+    async with tryton.rpc() as rpc:
         countries = await _countries(tryton, rpc, {customer.country for customer in customers})
 
         async def create(batch: Sequence[Customer]) -> None:
@@ -36,8 +36,7 @@ async def _countries(tryton: Tryton, rpc: TrytonRpc, codes: set[str]) -> dict[st
     """The rows of the countries; only the administrator may add those that are missing."""
     known = {row["code"]: row["id"] for row in await rpc.search_in("country.country", "code", codes, ("code",))}
     if missing := sorted(codes - known.keys()):
-        async with tryton.client() as client:
-            admin = tryton.rpc(client, admin=True)
+        async with tryton.rpc("admin") as admin:
             ids = await admin.call("model.country.country.create", [{"name": code, "code": code} for code in missing])
         known |= dict(zip(missing, ids, strict=True))
     return known

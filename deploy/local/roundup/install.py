@@ -18,8 +18,9 @@ from shared.domain.errors import Misconfigured
 LOCK = Path(__file__).with_name("requirements.lock")
 LOADER = Path(__file__).with_name("load.py")
 TEMPLATE = ROOT / "deploy" / "downstreams" / "roundup" / "tracker"
+PASSWORD, AGENT_PASSWORD = "DSR_ROUNDUP_PASSWORD", "DSR_ROUNDUP_AGENT_PASSWORD"
 SECRETS = "secrets.json"
-"""The file in a tracker's home that holds the passwords of its two users."""
+"""The file in a tracker's home that holds the passwords of its two users, by those variables of ``initial_data.py``."""
 CONFIG = Path(__file__).with_name("config.ini")
 
 
@@ -51,22 +52,13 @@ class Installation:
         if loader.returncode:
             raise Misconfigured(f"loading records ended with status {loader.returncode}")
 
-    def initialise(self, home: Path, **passwords: str) -> None:
-        """Create the tracker's database with its first records.
-
-        Raises:
-            Misconfigured: Roundup refused.
-        """
-        command: list[str | Path] = [self.bin / "roundup-admin", "-i", home, "initialise", secrets.token_urlsafe(18)]
-        environment = self.environment(home, **passwords)
-        admin = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
-        if admin.returncode:
-            said = f"{admin.stdout}{admin.stderr}"[-500:]
-            raise Misconfigured(f"roundup-admin initialise ended with status {admin.returncode}: {said}")
-
 
 def prepare(directory: Path) -> Installation:
-    """Make what is missing of the environment and the fresh tracker, working in ``directory``."""
+    """Make what is missing of the environment and the fresh tracker, working in ``directory``.
+
+    Raises:
+        Misconfigured: Roundup refused to initialise the tracker.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     programs = locked_venv("roundup", LOCK)
     sources = [LOCK, LOADER, CONFIG, Path(__file__), *sorted(TEMPLATE.rglob("*.py"))]
@@ -74,11 +66,7 @@ def prepare(directory: Path) -> Installation:
     installation = Installation(programs, CACHE / "roundup" / state / "fresh")
     with alone("roundup"):
         if not installation.fresh.exists():
-            _initialise(
-                installation,
-                directory / "first",
-                programs.parent / "share" / "roundup" / "templates" / "classic" / "html",
-            )
+            _initialise(installation, directory / "first")
     return installation
 
 
@@ -97,16 +85,20 @@ def _link_or_copy(source: str, target: str) -> None:
     shutil.copy2(source, target)
 
 
-def _initialise(installation: Installation, home: Path, html: Path) -> None:
+def _initialise(installation: Installation, home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
     shutil.copytree(TEMPLATE, home, ignore=shutil.ignore_patterns("__init__.py", "__pycache__"))
-    shutil.copytree(html, home / "html")
+    classic = installation.bin.parent / "share" / "roundup" / "templates" / "classic"
+    shutil.copytree(classic / "html", home / "html")
     (home / "db").mkdir()
     (home / "config.ini").write_text(CONFIG.read_text().format(key=secrets.token_urlsafe(32)))
-    passwords = {"privacy": secrets.token_urlsafe(18), "agent": secrets.token_urlsafe(18)}
-    installation.initialise(
-        home, DSR_ROUNDUP_PASSWORD=passwords["privacy"], DSR_ROUNDUP_AGENT_PASSWORD=passwords["agent"]
-    )
+    passwords = {variable: secrets.token_urlsafe(18) for variable in (PASSWORD, AGENT_PASSWORD)}
+    command = [str(installation.bin / "roundup-admin"), "-i", str(home), "initialise", secrets.token_urlsafe(18)]
+    environment = installation.environment(home, **passwords)
+    admin = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    if admin.returncode:
+        said = f"{admin.stdout}{admin.stderr}"[-500:]
+        raise Misconfigured(f"roundup-admin initialise ended with status {admin.returncode}: {said}")
     (home / SECRETS).touch(mode=0o600)
     (home / SECRETS).write_text(json.dumps(passwords))
     for outdated in installation.fresh.parents[1].glob("*"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.local.ports import HOST, answers, free_port
 from deploy.local.process import Child
 from deploy.local.progress import Progress
-from deploy.local.roundup.install import SECRETS, Installation, copy, prepare
+from deploy.local.roundup.install import AGENT_PASSWORD, PASSWORD, SECRETS, Installation, copy, prepare
 from deploy.local.server import Server
 
 WORKERS = 4
@@ -92,4 +92,4 @@ class Roundup(Server):
 
     def _learn_passwords(self) -> None:
         secrets = json.loads((self.home / SECRETS).read_text())
-        self.password, self.agent_password = secrets["privacy"], secrets["agent"]
+        self.password, self.agent_password = secrets[PASSWORD], secrets[AGENT_PASSWORD]

@@ -1,18 +1,19 @@
 """The local CRM: Tryton behind gunicorn on 127.0.0.1."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
 from deploy.local.ports import HOST, accepts, free_port
-from deploy.local.postgres_databases import wait_for
+from deploy.local.postgres_databases import named, wait_for
 from deploy.local.process import Child
 from deploy.local.progress import Progress
 from deploy.local.server import Server
-from deploy.local.tryton.database import Template, server
+from deploy.local.tryton.database import lay
 from deploy.local.tryton.install import environment, install
 from shared.downstreams.tryton.rpc import TrytonRpc
 
@@ -24,9 +25,9 @@ _APPLICATION: Final = "trytond.modules.number_assignment.application:application
 class Tryton(Server):
     """A CRM of its own: log in ``directory``, a database of this name on the server of the DSN ``postgres``.
 
-    The first start lays a fresh database; later ones serve it again. ``login`` and ``password`` are
-    the privacy team's, ``key`` is their REST key; ``agent`` and ``agent_password`` belong to somebody who may look up
-    customers. ``dsn`` is where the CRM's own database is.
+    The first start lays a fresh database; later ones serve it again. ``login`` and ``password`` are the privacy team's;
+    ``agent`` and ``agent_password`` belong to somebody who may look up customers. ``dsn`` is where the CRM's own
+    database is.
     """
 
     title = "the CRM (Tryton)"
@@ -41,7 +42,6 @@ class Tryton(Server):
         self.dsn = ""
         self.password = secrets.token_urlsafe(18)
         self.agent_password = secrets.token_urlsafe(18)
-        self.key = ""
         self._admin_password = ""
         self._postgres = postgres
         self._port = free_port()
@@ -51,23 +51,19 @@ class Tryton(Server):
         """Where it listens; the database's name comes after it."""
         return f"http://{HOST}:{self._port}"
 
-    def client(self) -> httpx.AsyncClient:
-        """A connection to it, for ``rpc``."""
-        return httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False)
-
-    def rpc(self, client: httpx.AsyncClient, *, admin: bool = False) -> TrytonRpc:
-        """Its API as the privacy team, or as the administrator."""
-        login, password = ("admin", self._admin_password) if admin else (self.login, self.password)
-        return TrytonRpc(client, self.database, login, password, _WORKERS * _THREADS)
+    @asynccontextmanager
+    async def rpc(self, login: str = login) -> AsyncIterator[TrytonRpc]:
+        """Its API as one of its users; ``admin`` is the administrator."""
+        passwords = {self.login: self.password, self.agent: self.agent_password, "admin": self._admin_password}
+        async with httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False) as client:
+            yield TrytonRpc(client, self.database, login, passwords[login], _WORKERS * _THREADS)
 
     def prepare(self) -> Child:
         """Install Tryton and lay a fresh database."""
         self.directory.mkdir(parents=True, exist_ok=True)
         installation = install()
         log = self.directory / "tryton.log"
-        template = Template(installation, self._postgres, log)
-        self.dsn = template.copy(self.database)
-        self._admin_password = template.password
+        self.dsn, self._admin_password = lay(installation, self._postgres, self.database, log)
         return Child(
             "Tryton",
             [
@@ -77,7 +73,7 @@ class Tryton(Server):
             ],
             log=log,
             ready=accepts(self._port),
-            env={**environment(server(self.dsn), self.directory), "TRYTOND_DATABASE_NAMES": self.database},
+            env={**environment(named(self.dsn, ""), self.directory), "TRYTOND_DATABASE_NAMES": self.database},
             cwd=self.directory,
         )
 
@@ -86,23 +82,9 @@ class Tryton(Server):
         wait_for(self._add_people())
 
     async def _add_people(self) -> None:
-        async with self.client() as client:
-            rpc = self.rpc(client, admin=True)
-            groups = {row["name"]: row["id"] for row in await rpc.call(*_all("res.group", "name"))}
+        async with self.rpc("admin") as rpc:
+            groups = {row["name"]: row["id"] for row in await rpc.search("res.group", [], ("name",))}
             team = [["add", [groups["Privacy"], groups["Party Administration"]]]]
-            privacy, _ = await rpc.call(
-                "model.res.user.create",
-                [
-                    {"name": "Privacy", "login": self.login, "password": self.password, "groups": team},
-                    {"name": "Agent", "login": self.agent, "password": self.agent_password},
-                ],
-            )
-            (application,) = await rpc.call(
-                "model.res.user.application.create", [{"user": privacy, "application": "rest"}]
-            )
-            (row,) = await rpc.call("model.res.user.application.read", [application], ["key"])
-            self.key = row["key"]
-
-
-def _all(model: str, *fields: str) -> Sequence[Any]:
-    return (f"model.{model}.search_read", [], 0, None, None, list(fields))
+            privacy = {"name": "Privacy", "login": self.login, "password": self.password, "groups": team}
+            agent = {"name": "Agent", "login": self.agent, "password": self.agent_password}
+            await rpc.call("model.res.user.create", [privacy, agent])

@@ -169,7 +169,12 @@ class BusAdapter:
 
     def _message(self, task: Task, ask: Ask) -> Message:
         now = self._clock.now()
-        expires_at = now + timedelta(hours=self._settings.claim_hours)
+        token = IdentityToken(
+            task_id=task.task_id,
+            system=self._system,
+            subject_ref=task.subject_ref,
+            expires_at=now + timedelta(hours=self._settings.claim_hours),
+        )
         said = TaskRequested(
             command_id=ask.command,
             task_id=task.task_id,
@@ -177,7 +182,7 @@ class BusAdapter:
             operation=ask.operation,
             due_on=task.due_on,
             max_rows=self._settings.max_rows,
-            claim=issue(IdentityToken(task.task_id, self._system, task.subject_ref, expires_at), self._token_key, now),
+            claim=issue(token, self._token_key, now),
         )
         headers = {
             "ce_specversion": "1.0",

@@ -28,6 +28,10 @@ from shared.downstreams.opendsr.wire import (
 Answer = TypeVar("Answer")
 
 
+class _NotCompleted(Exception):
+    """The processor still works on a request of ours: ask again later."""
+
+
 class OpenDsrAdapter:
     """Erases and gives access at one processor.
 
@@ -91,23 +95,23 @@ class OpenDsrAdapter:
 
     async def _each(
         self, tasks: Sequence[Task], ask: Callable[[Task], Awaitable[Answer]]
-    ) -> list[Answer | Unavailable | Refused]:
-        async def one(task: Task) -> Answer | Unavailable | Refused:
+    ) -> list[Answer | Pending | Unavailable | Refused]:
+        async def one(task: Task) -> Answer | Pending | Unavailable | Refused:
             async with self._turn:
                 try:
                     return await ask(task)
+                except _NotCompleted:
+                    return Pending(task.task_id, timedelta(seconds=self._settings.poll_s))
                 except (Unavailable, Refused) as failure:
                     return failure
 
         return await asyncio.gather(*map(one, tasks))
 
-    async def _look(self, task: Task, submitted: Mapping[UUID, str]) -> int | Pending:
+    async def _look(self, task: Task, submitted: Mapping[UUID, str]) -> int:
         noted = task.progress.get("found")
         if isinstance(noted, int):
             return noted
         status = await self._ask(task, RequestType.ACCESS, "before", submitted)
-        if isinstance(status, Pending):
-            return status
         found = self._count(status)
         if found and self._settings.recheck and status.results_url is not None:
             await self._results(task, status.results_url)
@@ -120,21 +124,13 @@ class OpenDsrAdapter:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         if excess := self._settings.excess(rows=found):
             return excess
-        erasure = await self._ask(task, RequestType.ERASURE, "erase", submitted)
-        if isinstance(erasure, Pending):
-            return erasure
-        again = await self._ask(task, RequestType.ACCESS, "after", submitted)
-        if isinstance(again, Pending):
-            return again
-        remaining = self._count(again)
-        if remaining:
+        await self._ask(task, RequestType.ERASURE, "erase", submitted)
+        if remaining := self._count(await self._ask(task, RequestType.ACCESS, "after", submitted)):
             raise ResidueFound(f"{self._system} says completed, and asked again it found {remaining} results")
         return Receipt(task.task_id, TaskOutcome.ERASED, found=found, changed=found)
 
     async def _export(self, task: Task, submitted: Mapping[UUID, str]) -> Result:
         status = await self._ask(task, RequestType.ACCESS, "export", submitted)
-        if isinstance(status, Pending):
-            return status
         if self._count(status) == 0:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         if status.results_url is None:
@@ -151,9 +147,7 @@ class OpenDsrAdapter:
             raise ForeignHit(f"{self._system} found somebody else too; nothing was done")
         return results
 
-    async def _ask(
-        self, task: Task, kind: RequestType, purpose: str, submitted: Mapping[UUID, str]
-    ) -> Status | Pending:
+    async def _ask(self, task: Task, kind: RequestType, purpose: str, submitted: Mapping[UUID, str]) -> Status:
         request_id = subject_request_id(task.task_id, purpose, task.round)
         repeat = "submitted_at" in task.progress
         status = await self._processor.status(request_id) if repeat else None
@@ -167,7 +161,7 @@ class OpenDsrAdapter:
             case RequestStatus.CANCELLED:
                 raise Refused(f"{self._system} cancelled the {kind} request")
             case _:
-                return Pending(task.task_id, timedelta(seconds=self._settings.poll_s))
+                raise _NotCompleted
 
     def _count(self, status: Status) -> int:
         if status.results_count is None:

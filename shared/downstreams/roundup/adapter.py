@@ -4,15 +4,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import cast
 from uuid import UUID
 
 import httpx
 from pydantic import JsonValue
 
-from shared.domain.errors import Misconfigured, Refused, Unavailable
+from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome, Unsearched
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task, per_task
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.http_client import failures_of
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import Plan
@@ -52,8 +54,6 @@ class RoundupAdapter:
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        if settings.password_env not in environment:
-            raise Misconfigured(f"{system}: the environment variable {settings.password_env} (password_env) is not set")
         self._system = system
         self._settings = settings
         self._tracker = Tracker(system, settings, environment[settings.password_env], transport)
@@ -68,10 +68,8 @@ class RoundupAdapter:
 
         def decide(task: Task, found: Found) -> Receipt:
             known = {(identity.type, identity.value) for identity in task.identities}
-            held = dict.fromkeys(
-                identity for person in found.people for identity in identities_of(person, self._system)
-            )
-            new = tuple(identity for identity in held if (identity.type, identity.value) not in known)
+            held = (identity for person in found.people for identity in identities_of(person, self._system))
+            new = tuple(dict.fromkeys(each for each in held if (each.type, each.value) not in known))
             n = len(found.people)
             return Receipt(task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new)
 
@@ -82,7 +80,7 @@ class RoundupAdapter:
         del save_progress
         search = await self._find(tasks)
         records = await self._records(search)
-        owners = chain.from_iterable(found.ids for found in _subjects(search).values())
+        owners = chain.from_iterable(found.ids for found in of_whom_found(search).values())
         holdings = await export.holdings(self._tracker, self._system, records.values(), owners)
 
         def decide(task: Task, _: Found) -> Receipt:
@@ -99,10 +97,10 @@ class RoundupAdapter:
         ready = {key: plan.records for key, plan in plans.items() if key not in failures}
         failures |= await overwriting.overwrite(self._tracker, ready)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
-        await erasure.forget(self._tracker, written.values())
+        await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())})
         remaining = await erasure.left(self._tracker, written.values())
         rows = await erasure.history(self._tracker, written.values())
-        done = [replace(task, progress=plans[task.task_id].progress()) for task in tasks if task.task_id in written]
+        done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]
         again = await self._find(done)
 
         def decide(task: Task, _: Found) -> Result:
@@ -115,13 +113,13 @@ class RoundupAdapter:
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct name, e-mail address or number; mark who is restricted or wants no marketing."""
         search = await self._find(tasks)
-        people = _subjects(search)
+        people = of_whom_found(search)
         found = [task for task in tasks if task.task_id in people]
         # A corrected address no longer finds the subject: a repeat must know who they were.
         if new := [task.task_id for task in found if not task.progress]:
             await save_progress({key: {"people": list(people[key].ids)} for key in new})
         calls = {task.task_id: amendment.amend(self._tracker, task, people[task.task_id].ids) for task in found}
-        failures = await self._tracker.failures(calls)
+        failures = await failures_of(calls)
 
         def decide(task: Task, found: Found) -> Receipt:
             return Receipt.counted(task, TaskOutcome.AMENDED, {"account": len(found.ids)})
@@ -147,25 +145,24 @@ class RoundupAdapter:
 
     def _subject(self, task: Task, candidates: Sequence[Person]) -> Found | NotSearched | Failure:
         noted = _noted_people(task.progress)
-        try:
-            if noted:
-                mine = [person for person in candidates if person.id in noted]
-                people = tuple(p for p in mine if any(has(p, key) for key in searched(task.identities)))
-            else:
+        if noted:
+            mine = [person for person in candidates if person.id in noted]
+            people = tuple(p for p in mine if any(has(p, key) for key in searched(task.identities)))
+        elif any(identity.type in _SEARCHED for identity in task.identities):
+            try:
                 people = subjects(candidates, task.identities)
-        except Refused as failure:
-            return failure
-        if not noted and not any(identity.type in _SEARCHED for identity in task.identities):
+            except Refused as failure:
+                return failure
+        else:
             return NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
-        found = Found(people, noted or [person.id for person in people])
-        return self._settings.excess(people=len(people)) or found
+        return self._settings.excess(people=len(people)) or Found(people, noted or [person.id for person in people])
 
     async def _records(self, search: Search) -> Mapping[UUID, Records]:
         """What belongs to each subject, the people themselves among it."""
-        found = _subjects(search)
+        found = of_whom_found(search)
         owned = await directory.records(self._tracker, chain.from_iterable(one.ids for one in found.values()))
         return {
-            key: {"user": sorted(one.ids, key=int), **erasure.together(owned[owner] for owner in one.ids)}
+            key: {"user": sorted(one.ids, key=int), **erasure.all_of(owned[owner] for owner in one.ids)}
             for key, one in found.items()
         }
 
@@ -174,7 +171,7 @@ class RoundupAdapter:
     ) -> tuple[dict[UUID, Plan], dict[UUID, Failure]]:
         """What there is to do for each task, noted before anything is done; and for which it is too much."""
         records = await self._records(search)
-        plans = {task.task_id: Plan.noted(task.progress) for task in tasks if task.task_id in records}
+        plans = {task.task_id: Plan.model_validate(task.progress) for task in tasks if task.task_id in records}
         new = {key: plans[key].lacking(some) for key, some in records.items()}
         excess = {key: self._settings.excess(rows=sum(map(len, some.values()))) for key, some in records.items()}
         failures: dict[UUID, Failure] = {key: failure for key, failure in excess.items() if failure is not None}
@@ -182,16 +179,9 @@ class RoundupAdapter:
         rows_before = await erasure.history(self._tracker, grown.values()) or {}
         plans |= {key: plans[key].plus(some, rows_before) for key, some in grown.items()}
         if grown:
-            await save_progress({key: plans[key].progress() for key in grown})
+            await save_progress({key: plans[key].model_dump(mode="json") for key in grown})
         return plans, failures
 
 
-def _subjects(search: Search) -> Mapping[UUID, Found]:
-    """Those of whom somebody was found."""
-    return {key: found for key, found in search.items() if isinstance(found, Found) and found}
-
-
 def _noted_people(progress: Mapping[str, JsonValue]) -> Sequence[str]:
-    records = progress.get("records")
-    noted = records.get("user") if isinstance(records, dict) else progress.get("people")
-    return [str(one) for one in noted] if isinstance(noted, list) else []
+    return Plan.model_validate(progress).records.get("user") or cast("list[str]", progress.get("people", []))

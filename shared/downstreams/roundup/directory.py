@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import phonenumbers
 
 from shared.domain.identities import Identity, IdentityType
+from shared.downstreams.http_client import together
 from shared.downstreams.roundup.subjects import SUFFIX, Person, digits, searched
 from shared.downstreams.roundup.tracker import Tracker
 
 Records = Mapping[str, Sequence[str]]
 """Ids by class."""
-_USER = "username,realname,address,alternate_addresses,phone"
+_USER = "realname,address,alternate_addresses,phone"
 
 
 async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[Person]:
@@ -29,7 +30,7 @@ async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[P
         return [Person.read(fields) for fields in answer["collection"]]
     searches = [("address", email) for email in emails] + [("alternate_addresses", email) for email in emails]
     searches += [("phone", spelling) for phone in phones for spelling in spellings(phone)]
-    answers = await tracker.all(tracker.search("user", _USER, **{key: value}) for key, value in searches)
+    answers = await together(*(tracker.search("user", _USER, **{key: value}) for key, value in searches))
     found = {str(fields["id"]): Person.read(fields) for items in answers for fields in items}
     return list(found.values())
 

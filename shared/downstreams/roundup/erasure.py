@@ -1,16 +1,16 @@
 """Erasure in a tracker: what to do, by which values to overwrite it, remove its history, look again."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from shared.domain.errors import ResidueFound
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.tracker import Item, Tracker, batches, unlike
 
 ERASED = "[erased]"
+# In the order in which the subject reads it.
 CATEGORIES = {"user": "account", "issue": "ticket", "msg": "message", "file": "file", "query": "saved_search"}
 _BLANK: Mapping[str, Mapping[str, str]] = {
     "issue": {"title": ERASED},
@@ -20,21 +20,16 @@ _BLANK: Mapping[str, Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an erasure has to do: the records by class (``user`` among them), and how much was found before it began."""
+class Plan(BaseModel):
+    """What an erasure has to do: the records by class (``user`` among them), and how much was found before it began.
 
-    records: Records
-    found: Mapping[str, int]
+    It is a task's progress: ids and counts, and none where there was no earlier attempt.
+    """
 
-    @classmethod
-    def noted(cls, progress: Mapping[str, JsonValue]) -> "Plan":
-        """What an earlier attempt noted; nothing, if there was none."""
-        records, found = progress.get("records"), progress.get("found")
-        if not isinstance(records, dict) or not isinstance(found, dict):
-            return cls({}, {})
-        ids = {key: [str(one) for one in value] for key, value in records.items() if isinstance(value, list)}
-        return cls(ids, {key: value for key, value in found.items() if isinstance(value, int)})
+    model_config = ConfigDict(frozen=True)
+
+    records: Records = {}
+    found: Mapping[str, int] = {}
 
     def lacking(self, records: Records) -> Records:
         """Those of the records that are not in the plan yet."""
@@ -45,17 +40,10 @@ class Plan:
 
     def plus(self, new: Records, history: Mapping[str, Mapping[str, int]]) -> "Plan":
         """The plan with further records and the rows of their history."""
-        counts = Counter(self.found)
-        counts.update({CATEGORIES[classname]: len(ids) for classname, ids in new.items() if ids})
-        rows = sum(history.get(classname, {}).get(one, 0) for classname, ids in new.items() for one in ids)
-        counts.update({"history": rows} if rows else {})
-        classes = {*self.records, *new}
-        merged = {key: sorted({*self.records.get(key, ()), *new.get(key, ())}, key=int) for key in sorted(classes)}
-        return Plan({key: ids for key, ids in merged.items() if ids}, dict(counts))
-
-    def progress(self) -> Mapping[str, JsonValue]:
-        """The plan as progress of a task: ids and counts."""
-        return {"records": {key: list(ids) for key, ids in self.records.items()}, "found": dict(self.found)}
+        fresh = {CATEGORIES[classname]: len(ids) for classname, ids in new.items()}
+        counts = Counter(self.found) + Counter({**fresh, "history": _rows(history, new)})
+        merged = all_of((self.records, new))
+        return Plan(records={classname: ids for classname, ids in merged.items() if ids}, found=dict(counts))
 
 
 def blank(classname: str, identity: str) -> Mapping[str, str]:
@@ -73,18 +61,13 @@ def blank(classname: str, identity: str) -> Mapping[str, str]:
 
 async def history(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, Mapping[str, int]] | None:
     """Rows of the history of records, by class and id; ``None`` where the tracker cannot tell."""
-    answer: Mapping[str, Mapping[str, int]] | None = await tracker.privacy("history", {"records": together(plans)})
+    answer: Mapping[str, Mapping[str, int]] | None = await tracker.privacy("history", {"records": all_of(plans)})
     return answer
-
-
-async def forget(tracker: Tracker, plans: Iterable[Records]) -> bool:
-    """Remove the history of records; false where the tracker has no route for it."""
-    return await tracker.privacy("forget", {"records": together(plans)}) is not None
 
 
 async def left(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, frozenset[str]]:
     """The records, by class, that do not have their erased values when they are read again."""
-    records = together(plans)
+    records = all_of(plans)
     says = await _values(tracker, records)
     return {
         classname: frozenset(
@@ -99,19 +82,18 @@ async def _values(tracker: Tracker, records: Records) -> Mapping[str, Mapping[st
     fields = {classname: list(blank(classname, "0")) for classname in records}
     found: dict[str, dict[str, Item]] = {classname: {} for classname in records}
     for batch in batches([(classname, one) for classname, ids in records.items() for one in ids]):
-        asked: dict[str, list[str]] = {}
+        asked = defaultdict(list)
         for classname, one in batch:
-            asked.setdefault(classname, []).append(one)
+            asked[classname].append(one)
         answer = await tracker.privacy("values", {"records": asked, "fields": fields})
         if answer is None:
-            return {key: await _by_rest(tracker, key, ids, fields[key]) for key, ids in records.items()}
+            return {
+                key: {str(item["id"]): item for item in await tracker.read(key, ids, ",".join(fields[key]))}
+                for key, ids in records.items()
+            }
         for classname, items in answer.items():
             found[classname] |= items
     return found
-
-
-async def _by_rest(tracker: Tracker, classname: str, ids: Sequence[str], fields: Sequence[str]) -> Mapping[str, Item]:
-    return {str(item["id"]): item for item in await tracker.read(classname, ids, ",".join(fields))}
 
 
 def residue(
@@ -130,11 +112,15 @@ def residue(
             "route to remove them: put deploy/downstreams/roundup/tracker/interfaces.py into its home and try again, "
             "or remove the rows of its journal tables by hand"
         )
-    lines = sum(rows.get(classname, {}).get(one, 0) for classname, ids in plan.records.items() for one in ids)
+    lines = _rows(rows, plan.records)
     return ResidueFound(f"the history of the tracker still has {lines} rows of these records") if lines else None
 
 
-def together(plans: Iterable[Records]) -> dict[str, Sequence[str]]:
+def _rows(history: Mapping[str, Mapping[str, int]], records: Records) -> int:
+    return sum(history.get(classname, {}).get(one, 0) for classname, ids in records.items() for one in ids)
+
+
+def all_of(plans: Iterable[Records]) -> dict[str, Sequence[str]]:
     """All records of several plans."""
     ids: dict[str, set[str]] = {}
     for records in plans:

@@ -29,7 +29,10 @@ async def escalate(tracker: Tracker, task: Task) -> Receipt:
         comment = await tracker.create("msg", {"content": content, "messageid": message_id})
     await tracker.add("issue", ticket, "messages", comment)
     if level == RESOLVED:
-        await tracker.change("issue", ticket, {"status": await _status(tracker)})
+        status = await _find(tracker, "status", "name", RESOLVED)
+        if status is None:
+            raise Refused(f"the tracker has no status {RESOLVED!r}; add one")
+        await tracker.change("issue", ticket, {"status": status})
     return Receipt(task.task_id, TaskOutcome.ESCALATED, found=int(not opened), changed=1, reference=ticket)
 
 
@@ -65,14 +68,6 @@ def _to(task: Task) -> str:
 def _listed(task: Task, name: str) -> list[str]:
     found = task.details.get(name)
     return [*map(str, found)] if isinstance(found, list) else []
-
-
-async def _status(tracker: Tracker) -> str:
-    """The id of the status that a resolved ticket has; raises ``Refused`` where the tracker knows none."""
-    found = await _find(tracker, "status", "name", RESOLVED)
-    if found is None:
-        raise Refused(f"the tracker has no status {RESOLVED!r}; add one")
-    return found
 
 
 async def _find(tracker: Tracker, classname: str, key: str, value: str) -> str | None:

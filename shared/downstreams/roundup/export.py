@@ -3,13 +3,13 @@
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pydantic import JsonValue
 
 from shared.downstreams.contract import Record
+from shared.downstreams.http_client import together
 from shared.downstreams.roundup.directory import Records
-from shared.downstreams.roundup.erasure import CATEGORIES, together
+from shared.downstreams.roundup.erasure import CATEGORIES, all_of
 from shared.downstreams.roundup.tracker import Item, Tracker
 
 Holdings = Mapping[tuple[str, str], Record]
@@ -27,9 +27,9 @@ async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], owne
     """Everything of several people in as few calls as REST allows; ``owners`` are the people themselves."""
     people = frozenset(owners)
     found: dict[tuple[str, str], Record] = {}
-    for classname, ids in together(plans).items():
+    for classname, ids in all_of(plans).items():
         items = await tracker.read(classname, ids, _FIELDS[classname])
-        contents = await tracker.all(tracker.content(str(item["id"])) for item in items) if classname == "file" else []
+        contents = await together(*(tracker.content(item["id"]) for item in items)) if classname == "file" else []
         for at, item in enumerate(items):
             record = _record(system, classname, item, people)
             if contents:
@@ -40,8 +40,7 @@ async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], owne
 
 def of(records: Records, holdings: Holdings) -> Sequence[Record]:
     """One person's share, account first."""
-    order = ("user", "issue", "msg", "file", "query")
-    return [holdings[key, one] for key in order for one in records.get(key, ()) if (key, one) in holdings]
+    return [holdings[key, one] for key in CATEGORIES for one in records.get(key, ()) if (key, one) in holdings]
 
 
 def _record(system: str, classname: str, item: Item, people: frozenset[str]) -> Record:
@@ -49,23 +48,17 @@ def _record(system: str, classname: str, item: Item, people: frozenset[str]) -> 
     data |= {key: _plain(item.get(key)) for key in _FIELDS[classname].split(",")}
     if classname != "msg":
         return Record(CATEGORIES[classname], system, data)
-    own = _link(item.get("author")) in people
+    own = (item["author"] or {}).get("id") in people
     data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
     return Record(CATEGORIES[classname], system, data, portable=own)
 
 
-def _link(value: Any) -> str:
-    return str(value["id"]) if isinstance(value, Mapping) else str(value)
-
-
-def _plain(value: Any) -> JsonValue:
+def _plain(value: JsonValue) -> JsonValue:
     """A link by its name, else its id; everything else as it is."""
     match value:
-        case Mapping():
+        case dict():
             return str(value.get("name") or value.get("id"))
         case list():
             return [_plain(one) for one in value]
-        case None | bool() | int() | float() | str():
-            return value
         case _:
-            return str(value)
+            return value

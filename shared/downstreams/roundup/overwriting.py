@@ -1,32 +1,17 @@
 """Overwriting in a tracker: hundreds of records in one call by its privacy route, or one by one where it has none."""
 
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from shared.domain.errors import Refused, Unavailable
+from shared.downstreams.http_client import failures_of, together
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import blank
 from shared.downstreams.roundup.tracker import Failure, Item, Tracker, batches
 
 _HANGING = ("file", "msg", "query", "issue")
-
-
-class _Overwrite(NamedTuple):
-    """One record of a task."""
-
-    task: UUID
-    classname: str
-    id: str
-    people: Sequence[str]
-
-    def wish(self) -> Item:
-        """The record as the tracker's route wants it: it is overwritten only while it belongs to one of the people."""
-        values = blank(self.classname, self.id)
-        retire = self.classname == "user"
-        return {"class": self.classname, "id": self.id, "of": self.people, "values": values, "retire": retire}
 
 
 async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[UUID, Failure]:
@@ -36,34 +21,40 @@ async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[
     """
     failures: dict[UUID, Failure] = {}
     for classes in (_HANGING, ("user",)):
-        overwrites = [
-            _Overwrite(task, classname, one, records.get("user", ()))
+        wishes = [
+            (task, _wish(classname, one, records.get("user", ())))
             for task, records in plans.items()
             if task not in failures
             for classname in classes
             for one in records.get(classname, ())
         ]
-        for batch in batches(overwrites):
+        for batch in batches(wishes):
             failed = await _together(tracker, batch)
             if failed is None:
-                return await tracker.failures({task: _by_rest(tracker, records) for task, records in plans.items()})
+                return await failures_of({task: _by_rest(tracker, records) for task, records in plans.items()})
             failures |= failed
     return failures
 
 
-async def _together(tracker: Tracker, overwrites: Sequence[_Overwrite]) -> Mapping[UUID, Failure] | None:
+def _wish(classname: str, identity: str, people: Sequence[str]) -> Item:
+    """A record as the tracker's route wants it: it is overwritten only while it belongs to one of the people."""
+    values = blank(classname, identity)
+    return {"class": classname, "id": identity, "of": people, "values": values, "retire": classname == "user"}
+
+
+async def _together(tracker: Tracker, wishes: Sequence[tuple[UUID, Item]]) -> Mapping[UUID, Failure] | None:
     """Which tasks failed; ``None`` where the tracker has no route for it."""
     try:
-        answer = await tracker.privacy("overwrite", {"records": [each.wish() for each in overwrites]})
+        answer = await tracker.privacy("overwrite", {"records": [record for _, record in wishes]})
     except (Unavailable, Refused) as failure:
-        return dict.fromkeys((each.task for each in overwrites), failure)
+        return {task: failure for task, _ in wishes}
     if answer is None:
         return None
-    reasons: dict[UUID, list[str]] = {}
+    reasons: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
     for position, why in answer["left"]:
-        each = overwrites[position]
-        reasons.setdefault(each.task, []).append(f"{each.classname} {why}")
-    return {task: Refused(_told(Counter(whys))) for task, whys in reasons.items()}
+        task, record = wishes[position]
+        reasons[task][f"{record['class']} {why}"] += 1
+    return {task: Refused(_told(whys)) for task, whys in reasons.items()}
 
 
 def _told(reasons: Counter[str]) -> str:
@@ -72,10 +63,12 @@ def _told(reasons: Counter[str]) -> str:
 
 
 async def _by_rest(tracker: Tracker, records: Records) -> None:
-    await tracker.all(
-        tracker.change(classname, one, blank(classname, one))
-        for classname in _HANGING
-        for one in records.get(classname, ())
+    await together(
+        *(
+            tracker.change(classname, one, blank(classname, one))
+            for classname in _HANGING
+            for one in records.get(classname, ())
+        )
     )
     for person in records.get("user", ()):
         password = {"password": secrets.token_urlsafe(32)}

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,37 +20,27 @@ class Person:
     """A user of the tracker, retired or not; ``addresses`` in lower case."""
 
     id: str
-    username: str
     name: str
     addresses: frozenset[str]
     phone: str
 
     @classmethod
-    def read(cls, fields: Mapping[str, object]) -> "Person":
+    def read(cls, fields: Mapping[str, str | None]) -> "Person":
         """From the fields of a user as the tracker gives them."""
-
-        def text(key: str) -> str:
-            value = fields.get(key)
-            return value if isinstance(value, str) else ""
-
-        addresses = [text("address"), *text("alternate_addresses").split()]
-        return cls(
-            str(fields["id"]),
-            text("username"),
-            text("realname"),
-            frozenset(address.casefold() for address in addresses if address),
-            text("phone"),
-        )
+        keys = ("realname", "address", "alternate_addresses", "phone")
+        name, address, alternates, phone = (fields.get(key) or "" for key in keys)
+        addresses = frozenset(one.casefold() for one in (address, *alternates.split()) if one)
+        return cls(str(fields["id"]), name, addresses, phone)
 
 
 class Candidates:
     """The hits of a search for many subjects at once, so that each is judged against a few people only."""
 
     def __init__(self, people: Iterable[Person]) -> None:
-        self._by_key: dict[str, dict[str, Person]] = {}
+        self._by_key: defaultdict[str, list[Person]] = defaultdict(list)
         for person in people:
             for key in (*person.addresses, digits(person.phone)[-SUFFIX:]):
-                self._by_key.setdefault(key, {})[person.id] = person
+                self._by_key[key].append(person)
 
     def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
         """Those who may have one of the identities."""
@@ -57,9 +48,7 @@ class Candidates:
             digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else one.value.casefold()
             for one in searched(identities)
         ]
-        return list(
-            {identity: person for key in keys for identity, person in self._by_key.get(key, {}).items()}.values()
-        )
+        return list({person.id: person for key in keys for person in self._by_key.get(key, ())}.values())
 
 
 def searched(identities: Iterable[Identity]) -> tuple[Identity, ...]:
@@ -96,7 +85,7 @@ def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[
     keys = searched(identities)
     hits = [person for person in people if any(has(person, key) for key in keys)]
     sharing = {key: sum(has(person, key) for person in hits) for key in keys}
-    proven = tuple(person for person in hits if _proven(person, keys, sharing, _same_name(person, identities)))
+    proven = tuple(person for person in hits if _proven(person, keys, sharing, identities))
     if hits and not proven:
         raise ForeignHit(f"{len(hits)} users have an identity of the subject, and none is proven to be the subject")
     return proven
@@ -117,10 +106,11 @@ def digits(number: str) -> str:
     return "".join(filter(str.isdigit, number))
 
 
-def _proven(person: Person, keys: Sequence[Identity], sharing: Mapping[Identity, int], named: bool) -> bool:  # noqa: FBT001
+def _proven(
+    person: Person, keys: Sequence[Identity], sharing: Mapping[Identity, int], identities: Sequence[Identity]
+) -> bool:
     matched = [key for key in keys if has(person, key)]
-    if not matched:
-        return False
+    named = _same_name(person, identities)
     values = {IdentityType.EMAIL: bool(person.addresses), IdentityType.PHONE: bool(person.phone)}
     contradicted = any(values[kind] for kind in {key.type for key in keys} - {key.type for key in matched})
     if any(sharing[key] == 1 for key in matched):

@@ -1,20 +1,18 @@
 """The tracker's REST interface: items by class and id, changed under their ETag, and its privacy routes if any."""
 
 import asyncio
-from collections import ChainMap
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
-from uuid import UUID
 
 import httpx
 
 from shared.domain.errors import Refused, Unavailable
-from shared.downstreams.http_client import HttpClient, connect
+from shared.downstreams.http_client import HttpClient, connect, together
 from shared.downstreams.roundup.settings import RoundupSettings
 
 Item = Mapping[str, Any]
 Failure = Unavailable | Refused
-Done = TypeVar("Done")
+Each = TypeVar("Each")
 CHUNK = 100
 BATCH = 500
 _CONFLICTS = 5
@@ -36,23 +34,19 @@ class Tracker:
         self._system = system
         self._turn = asyncio.Semaphore(settings.parallel)
         url = httpx.URL(str(settings.url))
-        self._connection = connect(
+        connection = connect(
             base_url=url.join("rest/"),
             auth=(settings.user, password),
-            headers={
-                "Origin": f"{url.scheme}://{url.netloc.decode()}",
-                "X-Requested-With": "rest",
-                "Accept": "*/*",
-            },
+            headers={"Origin": f"{url.scheme}://{url.netloc.decode()}", "X-Requested-With": "rest"},
             timeout=settings.timeout_s,
             transport=transport,
         )
         sign_in = "the user must have the role Privacy and the password that the settings name"
-        self._http = HttpClient(system, self._connection, sign_in=sign_in)
+        self._http = HttpClient(system, connection, sign_in=sign_in)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._connection.aclose()
+        await self._http.close()
 
     async def search(self, classname: str, fields: str, **where: object) -> Sequence[Item]:
         """The items, other than retired ones, that match all of ``where``; the tracker's own idea of a match."""
@@ -62,16 +56,17 @@ class Tracker:
 
     async def search_links(self, classname: str, fields: str, key: str, ids: Iterable[str]) -> Sequence[Item]:
         """The items, other than retired ones, whose link ``key`` is one of the ids."""
-        found = await self.all(self.search(classname, fields, **{key: ",".join(chunk)}) for chunk in _chunks(ids))
+        found = await together(*(self.search(classname, fields, **{key: ",".join(chunk)}) for chunk in _chunks(ids)))
         return [item for items in found for item in items]
 
     async def read(self, classname: str, ids: Iterable[str], fields: str) -> Sequence[Item]:
         """The items with these ids, retired or not, with their content; a hundred in one call where they are in use."""
         chunks = _chunks(ids)
-        listed = await self.all(self.search(classname, fields, **{"id": chunk, "@verbose": 3}) for chunk in chunks)
+        searches = (self.search(classname, fields, **{"id": chunk, "@verbose": 3}) for chunk in chunks)
+        listed = await together(*searches)
         items = [item for found in listed for item in found]
         missing = {one for chunk in chunks for one in chunk} - {str(item["id"]) for item in items}
-        items += await self.all(self._get(classname, one, fields) for one in sorted(missing, key=int))
+        items += await together(*(self._get(classname, one, fields) for one in sorted(missing, key=int)))
         return sorted(items, key=lambda item: int(item["id"]))
 
     async def _get(self, classname: str, identity: str, fields: str) -> Item:
@@ -140,28 +135,6 @@ class Tracker:
         answer = await self._call("POST", f"privacy/{route}", body, may=(_NOT_FOUND,))
         return None if answer.status_code == _NOT_FOUND else _data(answer)
 
-    async def all(self, calls: Iterable[Coroutine[Any, Any, Done]]) -> list[Done]:
-        """Await many calls, a few at a time as the settings say; the first failure is raised when all have ended."""
-        under_way = [asyncio.create_task(call) for call in calls]
-        if under_way:
-            await asyncio.wait(under_way)
-        failures = [failure for one in under_way if (failure := one.exception()) is not None]
-        if failures:
-            raise failures[0]
-        return [one.result() for one in under_way]
-
-    async def failures(self, calls: Mapping[UUID, Coroutine[Any, Any, None]]) -> dict[UUID, Failure]:
-        """Await one call for each task, a few at a time; returns why which of them failed."""
-
-        async def one(task_id: UUID, call: Coroutine[Any, Any, None]) -> dict[UUID, Failure]:
-            try:
-                await call
-            except (Unavailable, Refused) as failure:
-                return {task_id: failure}
-            return {}
-
-        return dict(ChainMap(*await self.all(one(task_id, call) for task_id, call in calls.items())))
-
     async def _call(
         self,
         method: str,
@@ -185,14 +158,13 @@ def _data(answer: httpx.Response) -> Any:
     return answer.json()["data"]
 
 
-def _chunks(ids: Iterable[str]) -> list[list[str]]:
-    wanted = sorted(set(ids), key=int)
-    return [wanted[at : at + CHUNK] for at in range(0, len(wanted), CHUNK)]
+def _chunks(ids: Iterable[str]) -> list[Sequence[str]]:
+    return [*batches(sorted(set(ids), key=int), CHUNK)]
 
 
-def batches(many: Sequence[Done]) -> Iterator[Sequence[Done]]:
-    """Slices small enough for one call of a privacy route."""
-    return (many[at : at + BATCH] for at in range(0, len(many), BATCH))
+def batches(many: Sequence[Each], size: int = BATCH) -> Iterator[Sequence[Each]]:
+    """Slices, of themselves small enough for one call of a privacy route."""
+    return (many[at : at + size] for at in range(0, len(many), size))
 
 
 def unlike(fields: Item, values: Item) -> bool:

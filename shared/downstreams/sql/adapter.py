@@ -17,8 +17,6 @@ class SqlAdapter:
     """Locatable, Exportable, Erasable and Amendable for any PostgreSQL store with a declared dataset."""
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
-        self.system = system
-        self.settings = settings
         self._store = SqlStore(system, settings, environment)
 
     async def close(self) -> None:
@@ -27,21 +25,19 @@ class SqlAdapter:
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember
         async with self._store.session(reading=True) as session:
-            return await locate(self.system, self.settings, session, tasks)
+            return await locate(session, tasks)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
         async with self._store.session(reading=True) as session:
-            return covered(session.tables, tasks, await export(self.system, self.settings, session, tasks))
+            return covered(session.tables, tasks, await export(session, tasks))
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            erasure = Erasure(self.system, self.settings, session, save_progress)
-            return covered(session.tables, tasks, await erasure.run(tasks))
+            return covered(session.tables, tasks, await Erasure(session, save_progress).run(tasks))
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            amendment = Amendment(self.system, self.settings, session, self._store.dataset.restriction)
-            results = await amendment.run(tasks, save_progress)
+            results = await Amendment(session).run(tasks, save_progress)
             # Lifting takes away what this request put there: nobody is searched for.
             return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

@@ -13,7 +13,6 @@ from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.dataset import SideTable
 from shared.downstreams.sql.search_keys import SearchKey
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements, quoted
 from shared.downstreams.sql.store import Session
 
@@ -21,16 +20,14 @@ from shared.downstreams.sql.store import Session
 class Amendment:
     """One call: a sequence of tasks of the same store, each in a transaction of its own."""
 
-    def __init__(self, system: str, settings: SqlSettings, session: Session, restriction: SideTable | None) -> None:
-        self._system = system
-        self._settings = settings
+    def __init__(self, session: Session) -> None:
         self._session = session
+        self._settings = session.settings
         self._connection = session.connection
-        self._restriction = restriction
 
     async def run(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         lifts = tasks[0].operation is Operation.LIFT
-        refused = {} if lifts else await examination.refusals(self._session, tasks, self._settings)
+        refused = {} if lifts else await examination.refusals(self._session, tasks)
         return [refused.get(task.task_id) or await self._one(task, save_progress) for task in tasks]
 
     async def _one(self, task: Task, save_progress: Checkpoint) -> Result:
@@ -72,7 +69,7 @@ class Amendment:
                 await save_progress({task.task_id: {"amended": dict(counts)}})
         for table, column, asserted, rows in changed:
             if await self._differs(table, column, asserted, rows):
-                return ResidueFound(f"{self._system} took the correction and still holds another value")
+                return ResidueFound(f"{self._session.system} took the correction and still holds another value")
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
     async def _differs(self, table: Statements, column: str, asserted: str, rows: Sequence[tuple[Any, ...]]) -> bool:
@@ -83,9 +80,9 @@ class Amendment:
 
     async def _restrict(self, task: Task) -> Result:
         """Put the subject's numbers where the read path obeys them, or set the flag that it obeys."""
-        if self._restriction is None:
+        if self._session.restriction is None:
             return await self._switch(task, "restriction", wanted=True)
-        side, numbers = self._restriction, _numbers(task)
+        side, numbers = self._session.restriction, _numbers(task)
         if not numbers:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
         names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
@@ -96,17 +93,17 @@ class Amendment:
         mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1 AND {quoted(side.number)} = ANY($2)"
         values = [number for number, _, _ in numbers]
         if await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id, values) < len(numbers):
-            return ResidueFound(f"{self._system} took the restriction and does not hold it")
+            return ResidueFound(f"{self._session.system} took the restriction and does not hold it")
         return await self._side_amended(task, side)
 
     async def _lift(self, task: Task) -> Result:
-        side = self._restriction
+        side = self._session.restriction
         if side is None:
             return await self._switch(task, "restriction", wanted=False)
         mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1"
         await self._connection.execute(f"DELETE {mine}", task.request_id)
         if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
-            return ResidueFound(f"{self._system} still holds {left} restrictions of this request")
+            return ResidueFound(f"{self._session.system} still holds {left} restrictions of this request")
         return await self._side_amended(task, side)
 
     def _place(self, side: SideTable) -> str:
@@ -129,7 +126,7 @@ class Amendment:
                 raise excess
         for table, keys, switch in switches:
             if await self._connection.fetchval(*table.count_unlike(keys, switch.column, switch.value is wanted)):
-                return ResidueFound(f"{self._system} took the change and does not show it")
+                return ResidueFound(f"{self._session.system} took the change and does not show it")
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
 

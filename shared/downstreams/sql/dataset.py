@@ -22,16 +22,8 @@ def _name(value: str) -> str:
     return value
 
 
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as unknown:
-        raise ValueError("is no time zone") from unknown
-    return value
-
-
 Name = Annotated[str, AfterValidator(_name)]
-Zone = Annotated[str, AfterValidator(_zone)]
+_UTC = ZoneInfo("UTC")
 
 
 class _Declared(BaseModel):
@@ -83,15 +75,15 @@ class Occurred(_Declared):
     """When a row happened, which binds a number to its period; ``timezone`` is that of times that have none."""
 
     column: Name
-    timezone: Zone = "UTC"
+    timezone: ZoneInfo = _UTC
 
 
 class Period(_Declared):
-    """The columns that say from when to when a row holds."""
+    """The columns that say from when to when a row holds; without ``timezone`` they are in that of ``occurred``."""
 
     valid_from: Name
     valid_to: Name
-    timezone: Zone = "UTC"
+    timezone: ZoneInfo | None = None
 
 
 class Switch(_Declared):
@@ -138,9 +130,9 @@ class Table(_Declared):
     def types(self) -> tuple[IdentityType, ...]:
         return tuple(sorted({c.identity for c in self.searched.values() if c.identity}))
 
-    @cached_property
+    @property
     def timezone(self) -> ZoneInfo:
-        return ZoneInfo(self.occurred.timezone if self.occurred else "UTC")
+        return self.occurred.timezone if self.occurred else _UTC
 
     def fields_of(self, party: str) -> Mapping[str, Column]:
         """What the store itself wrote down about a party."""

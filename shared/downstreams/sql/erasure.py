@@ -19,7 +19,6 @@ from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.attribution import attribute
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -42,10 +41,10 @@ class _RolledBack(Exception):
 class Erasure:
     """One call: a sequence of tasks of the same store."""
 
-    def __init__(self, system: str, settings: SqlSettings, session: Session, save_progress: Checkpoint) -> None:
-        self._system = system
-        self._settings = settings
+    def __init__(self, session: Session, save_progress: Checkpoint) -> None:
         self._session = session
+        self._system = session.system
+        self._settings = session.settings
         self._connection = session.connection
         self._save_progress = save_progress
         self._done: dict[UUID, Counter[str]] = {}
@@ -61,7 +60,7 @@ class Erasure:
                 searchable.append(task)
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        self._results |= await examination.refusals(self._session, searchable, self._settings)
+        self._results |= await examination.refusals(self._session, searchable)
         left = self._open(searchable)
         for _ in range(self._settings.rounds):
             if not left:

@@ -12,23 +12,22 @@ from shared.domain.operations import Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
 from shared.downstreams.sql.search_keys import Wanted
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 
 def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
     """The results with what could not be searched said of each: that is never the same as nothing found."""
-    said: list[Result] = []
-    for task, result in zip(tasks, results, strict=True):
-        reason = unsearched(task, tables) if isinstance(result, Receipt) else None
+
+    def said(task: Task, result: Result) -> Result:
+        reason = unsearched(task, tables)
         if reason is None or not isinstance(result, Receipt):
-            said.append(result)
-        elif any(table.keys(task) for table in tables):
-            said.append(replace(result, not_searched=reason))
-        else:
-            said.append(NotSearched(task.task_id, reason))
-    return said
+            return result
+        if any(table.keys(task) for table in tables):
+            return replace(result, not_searched=reason)
+        return NotSearched(task.task_id, reason)
+
+    return [said(task, result) for task, result in zip(tasks, results, strict=True)]
 
 
 def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
@@ -51,7 +50,7 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     return None
 
 
-async def refusals(session: Session, tasks: Sequence[Task], settings: SqlSettings) -> dict[UUID, Refused]:
+async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
     """Tasks whose search would find other people's rows, or more people than one request may touch."""
     refused: dict[UUID, Refused] = {}
     people: dict[int, set[str]] = {}
@@ -68,7 +67,7 @@ async def refusals(session: Session, tasks: Sequence[Task], settings: SqlSetting
                 for position in owners_of(row, 1, table, asked):
                     people.setdefault(position, set()).add(str(row[0]))
     for position, found in people.items():
-        if excess := settings.excess(people=len(found)):
+        if excess := session.settings.excess(people=len(found)):
             refused[tasks[position].task_id] = excess
     return refused
 

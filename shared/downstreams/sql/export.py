@@ -15,30 +15,29 @@ from shared.downstreams.contract import Receipt, Record, Result, Task, per_task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import Row, owners_of
 from shared.downstreams.sql.dataset import Column, Table
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 WITHHELD = "withheld"
 
 
-async def export(system: str, settings: SqlSettings, session: Session, tasks: Sequence[Task]) -> list[Result]:
+async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
     """Every row of every subject: one query per table for all of them, split by subject."""
     records: list[list[Record]] = [[] for _ in tasks]
-    refused = await examination.refusals(session, tasks, settings)
+    refused = await examination.refusals(session, tasks)
     for table in session.tables:
         asked = table.wanted(tasks)
         if not asked:
             continue
         columns = tuple(table.table.columns)
-        sheet = _Sheet(system, table)
+        sheet = _Sheet(session.system, table)
         for row in await session.connection.fetch(table.select(columns), *asked.arrays):
             for position, parties in owners_of(row, len(columns), table, asked).items():
                 records[position].append(sheet.record(row, parties))
 
     def decide(task: Task, found: Sequence[Record]) -> Result:
         n, counts = len(found), Counter(record.category for record in found)
-        return settings.excess(rows=n) or Receipt(
+        return session.settings.excess(rows=n) or Receipt(
             task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found)
         )
 

@@ -10,12 +10,11 @@ from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import owners_of
-from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 
-async def locate(system: str, settings: SqlSettings, session: Session, tasks: Sequence[Task]) -> list[Result]:
+async def locate(session: Session, tasks: Sequence[Task]) -> list[Result]:
     """Follow the links between the declared tables until nothing new is found, as many steps as there are tables.
 
     Found by a number alone, nobody is: it leads on only together with the period in which it was the subject's.
@@ -25,11 +24,11 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
     found: dict[UUID, int] = {}
     results: dict[UUID, Result] = {}
     for _ in session.tables:
-        results = await examination.refusals(session, list(known.values()), settings) | results
+        results = await examination.refusals(session, list(known.values())) | results
         found = dict.fromkeys(known, 0)
         grown = False
         for table in leading:
-            for task_id, yielded in await _step(system, session, table, list(known.values())):
+            for task_id, yielded in await _step(session, table, list(known.values())):
                 found[task_id] += 1
                 task = known[task_id]
                 fresh = [identity for identity in yielded if not _knows(task, identity)]
@@ -40,7 +39,7 @@ async def locate(system: str, settings: SqlSettings, session: Session, tasks: Se
         if not grown:
             break
     else:
-        results = await examination.refusals(session, list(known.values()), settings) | results
+        results = await examination.refusals(session, list(known.values())) | results
     elsewhere = await examination.count(session, list(known.values()), but=[table.name for table in leading])
     rows = {task_id: found.get(task_id, 0) + elsewhere[task_id] for task_id in known}
     return [results.get(task.task_id) or _receipt(task, known[task.task_id], rows[task.task_id]) for task in tasks]
@@ -53,16 +52,14 @@ def _receipt(asked: Task, known: Task, rows: int) -> Receipt:
     return Receipt(asked.task_id, TaskOutcome.LOCATED, found=rows, remaining=rows, identities=new)
 
 
-async def _step(
-    system: str, session: Session, table: Statements, tasks: Sequence[Task]
-) -> list[tuple[UUID, list[Identity]]]:
+async def _step(session: Session, table: Statements, tasks: Sequence[Task]) -> list[tuple[UUID, list[Identity]]]:
     asked = table.wanted(tasks)
     if not asked:
         return []
     columns = tuple(table.table.columns)
     rows = await session.connection.fetch(table.select(columns), *asked.arrays)
     return [
-        (tasks[position].task_id, list(_yielded(system, table, dict(zip(columns, row, strict=False)))))
+        (tasks[position].task_id, list(_yielded(session.system, table, dict(zip(columns, row, strict=False)))))
         for row in rows
         for position in owners_of(row, len(columns), table, asked)
     ]
@@ -70,8 +67,11 @@ async def _step(
 
 def _yielded(system: str, statements: Statements, values: dict[str, Any]) -> Iterator[Identity]:
     table = statements.table
-    period = (values[table.period.valid_from], values[table.period.valid_to]) if table.period else (None, None)
-    since, until = (time and examination.as_utc(time, table.timezone) for time in period)
+    since = until = None
+    if (period := table.period) is not None:
+        zone = period.timezone or table.timezone
+        times = (values[period.valid_from], values[period.valid_to])
+        since, until = (time and examination.as_utc(time, zone) for time in times)
     for name, column in table.columns.items():
         if not column.yields or column.identity is None or values[name] is None:
             continue

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.identities import IdentityType
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
@@ -56,25 +56,20 @@ def keys_of(task: Task, table: Table, relation: Relation) -> tuple[SearchKey, ..
     without times shows the present: there a number finds something unless it is somebody else's by now.
     """
     zone = table.timezone if table.occurred and relation.types[table.occurred.column] == ZONELESS else None
-    known = table.types
     keys = []
     for identity in task.identities:
-        if identity.type not in known:
+        if identity.type not in table.types:
             continue
         if table.occurred is None:
             if identity.valid_to is None:
                 keys.append(SearchKey(identity.type, identity.value))
         elif identity.valid_from is not None or identity.type is not IdentityType.PHONE:
-            keys.append(_bounded(identity, zone))
+            since, until = identity.valid_from, identity.valid_to
+            if zone is not None:
+                since = since and wall_clock(since, zone, earliest=False)
+                until = until and wall_clock(until, zone, earliest=True)
+            keys.append(SearchKey(identity.type, identity.value, since, until))
     return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
-
-
-def _bounded(identity: Identity, zone: ZoneInfo | None) -> SearchKey:
-    since, until = identity.valid_from, identity.valid_to
-    if zone is not None:
-        since = since and wall_clock(since, zone, earliest=False)
-        until = until and wall_clock(until, zone, earliest=True)
-    return SearchKey(identity.type, identity.value, since, until)
 
 
 def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:

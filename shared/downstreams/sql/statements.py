@@ -76,16 +76,18 @@ class Statements:
         plain = f"t.{quoted(column)}"
         return f"lower({plain})" if self.table.columns[column].match == "lower" else plain
 
-    def _array(self, column: str) -> str:
+    def _values(self, column: str) -> str:
+        """The parameter with the values of its identity type."""
         identity = self.table.columns[column].identity
-        place = f"${self.table.types.index(identity) + 1}::text[]" if identity else ""
-        return place if self.relation.is_text(column) else f"{place}::{self.relation.types[column]}[]"
+        return f"${self.table.types.index(identity) + 1}::text[]" if identity else ""
+
+    def _cast(self, column: str, of: str = "") -> str:
+        return "" if self.relation.is_text(column) else f"::{self.relation.types[column]}{of}"
 
     def any_of(self, columns: Iterable[str] | None = None) -> str:
         """One array of values per identity type of the table finds the rows of many subjects."""
-        return " OR ".join(
-            f"{self.expression(c)} = ANY({self._array(c)})" for c in (self.search if columns is None else columns)
-        )
+        searched = self.search if columns is None else columns
+        return " OR ".join(f"{self.expression(c)} = ANY({self._values(c)}{self._cast(c, '[]')})" for c in searched)
 
     @cached_property
     def _moment(self) -> str:
@@ -97,10 +99,10 @@ class Statements:
         return f"{', '.join(values)}, {self._moment} AS dsr_at"
 
     def _grouped(self, rows: str) -> str:
-        places = [self.table.types.index(c.identity) + 1 for c in self.table.searched.values() if c.identity]
-        joins = "".join(f" LEFT JOIN unnest(${p}::text[]) k{i}(v) ON k{i}.v = f.dsr_s{i}" for i, p in enumerate(places))
-        groups = ", ".join(f"k{i}.v" for i in range(len(places)))
-        by = ", ".join(str(i + 1) for i in range(len(places)))
+        values = enumerate(map(self._values, self.search))
+        joins = "".join(f" LEFT JOIN unnest({own}) k{i}(v) ON k{i}.v = f.dsr_s{i}" for i, own in values)
+        groups = ", ".join(f"k{i}.v" for i, _ in enumerate(self.search))
+        by = ", ".join(str(i + 1) for i, _ in enumerate(self.search))
         return f"SELECT {groups}, count(*) AS n, min(f.dsr_at), max(f.dsr_at) FROM {rows} f{joins} GROUP BY {by}"
 
     @cached_property
@@ -120,14 +122,11 @@ class Statements:
         return tuple(self._foreign(c) for c in self.search if c in self.relation.loose)
 
     def _foreign(self, column: str) -> str:
-        identity = self.table.columns[column].identity
-        place = self.table.types.index(identity) + 1 if identity else 0
-        type_ = "text" if self.relation.is_text(column) else self.relation.types[column]
         expression = self.expression(column)
         return (
-            f"SELECT DISTINCT k.v FROM unnest(${place}::text[]) k(v) "
-            f"JOIN {self.source} t ON {expression} = k.v::{type_} "
-            f'WHERE {expression} = ANY({self._array(column)}) AND {expression}::text COLLATE "C" <> k.v'
+            f"SELECT DISTINCT k.v FROM unnest({self._values(column)}) k(v) "
+            f"JOIN {self.source} t ON {expression} = k.v{self._cast(column)} "
+            f'WHERE {self.any_of([column])} AND {expression}::text COLLATE "C" <> k.v'
         )
 
     def select(self, columns: Sequence[str]) -> str:
@@ -176,10 +175,11 @@ class Statements:
         for (type_, since, until), values in arms.items():
             array = condition.place(values, "text[]")
             bounds = self._bounds(since, until, condition)
-            for column in self.search if columns is None else columns:
-                if self.table.columns[column].identity is type_:
-                    cast = "" if self.relation.is_text(column) else f"::{self.relation.types[column]}[]"
-                    parts.append(f"({self.expression(column)} = ANY({array}{cast}){bounds})")
+            parts += [
+                f"({self.expression(column)} = ANY({array}{self._cast(column, '[]')}){bounds})"
+                for column in (self.search if columns is None else columns)
+                if self.table.columns[column].identity is type_
+            ]
         return " OR ".join(parts) or "false"
 
     def _bounds(self, since: datetime | None, until: datetime | None, condition: Condition) -> str:

@@ -9,7 +9,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.catalog import Relation, describe, refuse_unmapped
-from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.dataset import Dataset, SideTable
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
@@ -31,10 +31,13 @@ _PLANNER = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A connection and the declared tables, checked against the real ones."""
+    """A connection to a store, and its declared tables, checked against the real ones."""
 
+    system: str
+    settings: SqlSettings
     connection: PoolConnectionProxy
     tables: tuple[Statements, ...]
+    restriction: SideTable | None
 
 
 class SqlStore:
@@ -64,7 +67,7 @@ class SqlStore:
                 tables = tuple(self._stated(name, relations[name]) for name in self.dataset.tables)
                 for table in tables:
                     refuse_unmapped(table.table, table.name, table.relation, reading=reading)
-                yield Session(connection, tables)
+                yield Session(self.system, self.settings, connection, tables, self.dataset.restriction)
 
     async def _connections(self) -> asyncpg.Pool:
         """The pool, made at its first use: a store that is away when a service starts delays only its own tasks."""

@@ -4,19 +4,25 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
 from shared.downstreams.http_client import connect
-from shared.downstreams.tryton.amendment import set_flag
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.rectification import rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
+from shared.downstreams.tryton.search import PARTY, load
 from shared.downstreams.tryton.settings import TrytonSettings
-from shared.downstreams.tryton.subjects import Subjects
+from shared.downstreams.tryton.subjects import Subjects, party_ids
+
+_FLAGS = {
+    Operation.RESTRICT: ("restricted", True),
+    Operation.LIFT: ("restricted", False),
+    Operation.SUPPRESS: ("marketing_opt_out", True),
+}
 
 
 class TrytonAdapter:
@@ -30,8 +36,6 @@ class TrytonAdapter:
         environment: Mapping[str, str],
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        if settings.password_env not in environment:
-            raise Misconfigured(f"{system}: set {settings.password_env} to the password of {settings.login}")
         self._client = connect(
             base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
         )
@@ -40,7 +44,6 @@ class TrytonAdapter:
         )
         self._subjects = Subjects(self._rpc, system, settings)
         self._system = system
-        self._lanes = settings.concurrency
 
     async def close(self) -> None:
         """Close the connections."""
@@ -58,17 +61,31 @@ class TrytonAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Remove the subject, also what Tryton's own erasure forgets, and look again (Art. 17)."""
-        return await erase(self._rpc, self._subjects, tasks, save_progress, lanes=self._lanes)
+        return await erase(self._rpc, self._subjects, tasks, save_progress)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct a field (Art. 16), hide the subject from all but the privacy team (18), stop marketing (21(2))."""
         if tasks[0].operation is Operation.RECTIFY:
             return await rectify(self._rpc, self._subjects, tasks, save_progress)
-        return await set_flag(self._rpc, self._subjects, tasks)  # a flag that is set again is the same flag
+        return await self._set_flag(tasks)  # a flag that is set again is the same flag
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
         return await mark(self._rpc, self._subjects, tasks, save_progress)
+
+    async def _set_flag(self, tasks: Sequence[Task]) -> list[Result]:
+        flag, value = _FLAGS[tasks[0].operation]
+        found = await self._subjects.of(tasks)
+        ids = party_ids(found)
+        await self._rpc.write(PARTY, ids, {flag: value})
+        now = await load(self._rpc, ids)
+
+        def decide(task: Task, parties: Sequence[Party]) -> Result:
+            if any(party.id not in now or getattr(now[party.id], flag) is not value for party in parties):
+                return ResidueFound(f"the CRM accepted {flag} and still shows the old value")
+            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": len(parties)})
+
+        return per_task(tasks, found, decide)
 
     async def _read(self, tasks: Sequence[Task], outcome: TaskOutcome) -> list[Result]:
         located = outcome is TaskOutcome.LOCATED

@@ -6,57 +6,44 @@ was found is noted before the first, so an interrupted task ends with the receip
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self, cast
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict
 
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.http_client import together
 from shared.downstreams.tryton.party import Party, counts
-from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc, together
+from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc
 from shared.downstreams.tryton.search import CONTACT, IDENTIFIER, PARTY, load
 from shared.downstreams.tryton.subjects import Hits, Subjects
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a task will erase.
+class Plan(BaseModel):
+    """What a task will erase, by row ids and counts: its progress, so nothing personal.
 
     ``active``: those to make active again if Tryton refuses. ``others``: parties that share an address or number and
     are not the subject, so that they are not taken for a residue later. ``found``: rows by category.
     """
 
-    parties: tuple[int, ...] = ()
-    active: tuple[int, ...] = ()
-    others: tuple[int, ...] = ()
-    found: Mapping[str, int] = field(default_factory=dict)
+    model_config = ConfigDict(frozen=True)
+
+    parties: tuple[int, ...]
+    active: tuple[int, ...]
+    others: tuple[int, ...]
+    found: Mapping[str, int]
 
     def __bool__(self) -> bool:
         return bool(self.parties)
 
-    @classmethod
-    def noted(cls, progress: Mapping[str, JsonValue]) -> Self:
-        """What an earlier attempt noted."""
-        noted = cast("dict[str, Any]", progress)
-        return cls(tuple(noted["parties"]), tuple(noted["active"]), tuple(noted["others"]), noted["found"])
 
-    def progress(self) -> dict[str, JsonValue]:
-        """Row ids and counts: nothing personal."""
-        ids = {"parties": self.parties, "active": self.active, "others": self.others}
-        return {**{name: list(rows) for name, rows in ids.items()}, "found": dict(self.found)}
-
-
-async def erase(
-    rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint, *, lanes: int
-) -> list[Result]:
+async def erase(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
     """Erase every task's proven parties and look again, by row and by every identity."""
     planned = await _plans(subjects, tasks, save_progress)
     plans = [plan for plan in planned.values() if isinstance(plan, Plan)]
     ids = sorted({party for plan in plans for party in plan.parties})
-    refused = await _remove(rpc, ids, {party for plan in plans for party in plan.active}, lanes)
+    refused = await _remove(rpc, ids, {party for plan in plans for party in plan.active})
     left = {party.id for party in (await load(rpc, ids)).values() if _residue(party)}
     again = await subjects.hits([task for task in tasks if planned[task.task_id]])
 
@@ -72,12 +59,12 @@ async def erase(
 
 async def _plans(subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> Mapping[UUID, Plan | Refused]:
     """What an earlier attempt noted; for other tasks the parties found now, noted before anything is touched."""
-    noted = {task.task_id: Plan.noted(task.progress) for task in tasks if "parties" in task.progress}
+    noted = {task.task_id: Plan.model_validate(task.progress) for task in tasks if "parties" in task.progress}
     new = [task for task in tasks if task.task_id not in noted]
     hits = await subjects.hits(new)
     fresh = {task.task_id: _plan(subjects, hits, task) for task in new}
-    if begun := {task_id: plan.progress() for task_id, plan in fresh.items() if isinstance(plan, Plan) and plan}:
-        await save_progress(begun)
+    if begun := of_whom_found(fresh):
+        await save_progress({task_id: plan.model_dump(mode="json") for task_id, plan in begun.items()})
     return {**noted, **fresh}
 
 
@@ -101,7 +88,7 @@ def _came_up(subjects: Subjects, hits: Hits, task: Task, plan: Plan) -> bool:
     return not isinstance(parties, Refused) and any(party.id in fresh for party in parties)
 
 
-async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: int) -> dict[int, Refused]:
+async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int]) -> dict[int, Refused]:
     """Erase the parties; those that the wizard refuses are as they were before. Returns why, by party."""
 
     async def deactivate(parties: Sequence[int]) -> None:
@@ -111,12 +98,11 @@ async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int], lanes: i
         for model in (CONTACT, IDENTIFIER):
             rows = await rpc.search_in(model, "party", parties, ("id",))
             await rpc.delete(model, [row["id"] for row in rows])
-        codes = [part for party in parties for part in ([party], {"code": _no_code(party)})]
-        await rpc.call(f"model.{PARTY}.write", *codes)
+        await rpc.write_each(PARTY, {party: {"code": _no_code(party)} for party in parties})
 
     there = await rpc.search_in(PARTY, "id", ids, ("active",))
     refused = await _whoever(deactivate, [row["id"] for row in there if row["active"]])
-    refused |= await _wizard(rpc, [row["id"] for row in there if row["id"] not in refused], lanes)
+    refused |= await _wizard(rpc, [row["id"] for row in there if row["id"] not in refused])
     await rpc.write(PARTY, sorted(active & refused.keys()), {"active": True})
     erased = [row["id"] for row in there if row["id"] not in refused]
     for start in range(0, len(erased), CHUNK):
@@ -138,7 +124,7 @@ async def _whoever(step: Callable[[Sequence[int]], Awaitable[None]], parties: Se
     return {}
 
 
-async def _wizard(rpc: TrytonRpc, parties: Sequence[int], lanes: int) -> dict[int, Refused]:
+async def _wizard(rpc: TrytonRpc, parties: Sequence[int]) -> dict[int, Refused]:
     """Run Tryton's erase wizard: one party at a time, in a few sessions side by side, each used for many."""
     refused: dict[int, Refused] = {}
 
@@ -151,7 +137,8 @@ async def _wizard(rpc: TrytonRpc, parties: Sequence[int], lanes: int) -> dict[in
                 refused[party] = reason
         await rpc.call("wizard.party.erase.delete", session)
 
-    await together(*(run(parties[lane::lanes]) for lane in range(min(lanes, len(parties)))))
+    lanes = min(rpc.concurrency, len(parties))
+    await together(*(run(parties[lane::lanes]) for lane in range(lanes)))
     return refused
 
 

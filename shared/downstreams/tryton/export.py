@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-from pydantic import JsonValue
-
 from shared.downstreams.contract import Record
-from shared.downstreams.tryton.party import Party
+from shared.downstreams.tryton.party import STREET_PARTS, Party
 
 
 def records(party: Party, source: str) -> Iterator[Record]:
@@ -18,23 +16,18 @@ def records(party: Party, source: str) -> Iterator[Record]:
         portable=False,
     )
     for contact in party.contacts:
-        data: dict[str, JsonValue] = {"kind": contact.kind, "value": contact.value, "in_use": contact.active}
-        if contact.valid_from is not None:
-            data["assigned_from"] = contact.valid_from.isoformat()
-        if contact.valid_to is not None:
-            data["assigned_until"] = contact.valid_to.isoformat()
-        yield Record("contact", source, data)
+        period = {"assigned_from": contact.valid_from, "assigned_until": contact.valid_to}
+        known = {name: moment.isoformat() for name, moment in period.items() if moment is not None}
+        yield Record(
+            "contact", source, {"kind": contact.kind, "value": contact.value, "in_use": contact.active, **known}
+        )
     for address in party.addresses:
         if address.lines:
-            named = {"street": address.street} | {
-                field: text for field, text in address.lines.items() if field not in _PARTS_OF_STREET
-            }
-            yield Record("address", source, {field: text for field, text in named.items() if text})
-    for _, kind, code in party.identifiers:
+            lines = {"street": address.street, **address.lines}
+            shown = {field: text for field, text in lines.items() if text and field not in _PARTS_OF_STREET}
+            yield Record("address", source, shown)
+    for kind, code in party.identifiers:
         yield Record("identifier", source, {"kind": kind, "code": code})
 
 
-_PARTS_OF_STREET = {
-    *("street_unstructured", "street_name", "building_name", "building_number"),
-    *("unit_number", "floor_number", "room_number"),
-}
+_PARTS_OF_STREET = {"street_unstructured", *STREET_PARTS}

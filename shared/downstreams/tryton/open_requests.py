@@ -1,12 +1,13 @@
 """Which data subject requests about a party are open, by their ids, for whoever talks to the customer meanwhile."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY
 from shared.downstreams.tryton.subjects import Subjects, party_ids
@@ -33,16 +34,14 @@ async def mark(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_p
 async def _add(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task]) -> Mapping[UUID, int | Refused]:
     """Returns how many parties show each request now."""
     found = await subjects.of(tasks)
+    shown = of_whom_found(found)
     present = {row["id"]: _ids(row) for row in await rpc.search_in(PARTY, "id", party_ids(found), (_FIELD,))}
-    wanted = {party: set(requests) for party, requests in present.items()}
-    counts: dict[UUID, int | Refused] = {}
+    wanted = defaultdict(set, {party: set(requests) for party, requests in present.items()})
     for task in tasks:
-        parties = found[task.task_id]
-        counts[task.task_id] = parties if isinstance(parties, Refused) else len(parties)
-        for party in () if isinstance(parties, Refused) else parties:
-            wanted.setdefault(party.id, set()).add(str(task.request_id))
+        for party in shown.get(task.task_id, ()):
+            wanted[party.id].add(str(task.request_id))
     await _write(rpc, present, wanted)
-    return counts
+    return {task_id: each if isinstance(each, Refused) else len(each) for task_id, each in found.items()}
 
 
 async def _take_away(rpc: TrytonRpc, tasks: Sequence[Task], save_progress: Checkpoint) -> Mapping[UUID, int]:
@@ -70,13 +69,9 @@ async def _marked(rpc: TrytonRpc, requests: Sequence[str]) -> dict[int, set[str]
 
 
 async def _write(rpc: TrytonRpc, before: Mapping[int, set[str]], after: Mapping[int, set[str]]) -> None:
-    """Gives every party that changes its value, a hundred in one call."""
-    changes = [(party, requests) for party, requests in sorted(after.items()) if requests != before.get(party)]
-    for start in range(0, len(changes), _CHUNK):
-        pairs: list[object] = []
-        for party, requests in changes[start : start + _CHUNK]:
-            pairs += [[party], {_FIELD: " ".join(sorted(requests)) or None}]
-        await rpc.call(f"model.{PARTY}.write", *pairs)
+    """Gives every party that changes its value."""
+    changes = {party: requests for party, requests in after.items() if requests != before.get(party)}
+    await rpc.write_each(PARTY, {party: {_FIELD: " ".join(sorted(ids)) or None} for party, ids in changes.items()})
 
 
 def _ids(row: Mapping[str, Any]) -> set[str]:

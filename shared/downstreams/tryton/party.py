@@ -16,6 +16,8 @@ _TYPES: Final = {
     "fax": IdentityType.PHONE,
     "sip": IdentityType.SIP_URI,
 }
+STREET_PARTS: Final = ("street_name", "building_name", "building_number", "unit_number", "floor_number", "room_number")
+"""What a street is made of, where it is not written as ``street_unstructured``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,6 @@ class Address:
     id: int
     active: bool
     street: str
-    country: str
     lines: Mapping[str, str]
 
 
@@ -68,7 +69,7 @@ class Party:
     replaced_by: int | None = None
     contacts: tuple[Contact, ...] = ()
     addresses: tuple[Address, ...] = ()
-    identifiers: tuple[tuple[int, str, str], ...] = ()
+    identifiers: tuple[tuple[str, str], ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Rows that hold something about the person, by category."""

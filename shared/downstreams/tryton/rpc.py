@@ -3,8 +3,9 @@
 import asyncio
 import re
 from base64 import b64encode
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
 
 import httpx
 
@@ -14,8 +15,6 @@ from shared.downstreams.http_client import SIGN_IN, HttpClient
 CHUNK: Final = 500
 EVEN_INACTIVE: Final = {"active_test": False}
 """Without it a search hides what was deactivated; a clause on ``active`` reaches no further than its own OR or AND."""
-
-Result = TypeVar("Result")
 
 
 class CrmRefused(Refused):
@@ -30,6 +29,7 @@ class TrytonRpc:
         self._path = f"/{database}/rpc/"
         self._login = login
         self._password = password
+        self.concurrency = concurrency
         self._turns = asyncio.Semaphore(concurrency)
         self._signing_in = asyncio.Lock()
         self._authorization: str | None = None
@@ -70,6 +70,12 @@ class TrytonRpc:
         for start in range(0, len(ids), CHUNK):
             await self.call(f"model.{model}.write", ids[start : start + CHUNK], values)
 
+    async def write_each(self, model: str, values: Mapping[int, Mapping[str, Any]]) -> None:
+        """Give each row, by its id, values of its own."""
+        rows = [([row_id], of_row) for row_id, of_row in sorted(values.items())]
+        for start in range(0, len(rows), CHUNK):
+            await self.call(f"model.{model}.write", *chain.from_iterable(rows[start : start + CHUNK]))
+
     async def delete(self, model: str, ids: Sequence[int]) -> None:
         """Remove the rows."""
         for start in range(0, len(ids), CHUNK):
@@ -102,16 +108,6 @@ class TrytonRpc:
             case _:
                 # a conflict with another transaction, or a failure of its own: what it says may hold a customer's data
                 raise Unavailable(f"the CRM failed at {method}")
-
-
-async def together(*calls: Coroutine[Any, Any, Result]) -> list[Result]:
-    """What the calls return, made side by side; the first failure cancels the others and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
 
 
 def reason_of(text: str) -> str:

@@ -1,26 +1,29 @@
 """How customers are found in the CRM and read."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.tryton.party import Address, Contact, Party, spelled
-from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc, together
+from shared.downstreams.http_client import together
+from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, Party, spelled
+from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc
 
 PARTY: Final = "party.party"
 CONTACT: Final = "party.contact_mechanism"
 ADDRESS: Final = "party.address"
 IDENTIFIER: Final = "party.identifier"
 ADDRESS_FIELDS: Final = (
-    *("party_name", "attn", "street_unstructured", "street_name", "building_name", "building_number", "unit_number"),
-    *("floor_number", "room_number", "post_box", "private_bag", "post_office", "postal_code", "city"),
+    *("party_name", "attn", "street_unstructured", *STREET_PARTS),
+    *("post_box", "private_bag", "post_office", "postal_code", "city"),
 )
-_PARTS_OF_TIME: Final = ("year", "month", "day", "hour", "minute", "second", "microsecond")
+Row = dict[str, Any]
+Held = TypeVar("Held")
 
 
-async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
+async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
     """The parties that hold any of the identities, deactivated ones too.
 
     E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers and codes are compared
@@ -29,10 +32,8 @@ async def find(rpc: TrytonRpc, identities: Iterable[Identity]) -> list[Party]:
     Raises:
         ForeignHit: the search ignores its filter, since it returned what nobody asked for.
     """
-    wanted = {kind: set[str]() for kind in IdentityType}
-    for identity in identities:
-        wanted[identity.type].add(identity.value)
-    emails, phones, codes = (wanted[t] for t in (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID))
+    kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID)
+    emails, phones, codes = ({each.value for each in identities if each.type is kind} for kind in kinds)
     shown = ("party", "type", "value", "value_compact")
     by_code, by_compact, by_value, *by_email = await together(
         rpc.search_in(PARTY, "code", codes, ("code",)),
@@ -66,14 +67,23 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
         rpc.search_in(ADDRESS, "party", wanted, lines),
         rpc.search_in(IDENTIFIER, "party", wanted, ("party", "type", "code")),
     )
-    held: dict[int, tuple[list[Contact], list[Address], list[tuple[int, str, str]]]] = {i: ([], [], []) for i in wanted}
-    for row in contacts:
-        held[row["party"]][0].append(_contact(row))
-    for row in addresses:
-        held[row["party"]][1].append(_address(row))
-    for row in identifiers:
-        held[row["party"]][2].append((row["id"], row["type"] or "", row["code"] or ""))
-    return {row["id"]: _party(row, *held[row["id"]]) for row in parties}
+    contacts_of, addresses_of = _by_party(contacts, _contact), _by_party(addresses, _address)
+    identifiers_of = _by_party(identifiers, lambda row: (row["type"] or "", row["code"] or ""))
+    return {
+        row["id"]: Party(
+            id=row["id"],
+            code=row["code"] or "",
+            name=row["name"] or "",
+            active=row["active"],
+            restricted=bool(row["restricted"]),
+            marketing_opt_out=bool(row["marketing_opt_out"]),
+            replaced_by=row["replaced_by"],
+            contacts=tuple(contacts_of[row["id"]]),
+            addresses=tuple(addresses_of[row["id"]]),
+            identifiers=tuple(identifiers_of[row["id"]]),
+        )
+        for row in parties
+    }
 
 
 async def _with_duplicates(rpc: TrytonRpc, ids: Iterable[int]) -> set[int]:
@@ -95,24 +105,14 @@ def _emails(emails: list[str]) -> Iterable[list[Any]]:
         yield [["OR", ["value", "in", chunk], *(["value_compact", "ilike", pattern] for pattern in patterns)]]
 
 
-def _party(
-    row: dict[str, Any], contacts: list[Contact], addresses: list[Address], identifiers: list[tuple[int, str, str]]
-) -> Party:
-    return Party(
-        id=row["id"],
-        code=row["code"] or "",
-        name=row["name"] or "",
-        active=row["active"],
-        restricted=bool(row["restricted"]),
-        marketing_opt_out=bool(row["marketing_opt_out"]),
-        replaced_by=row["replaced_by"],
-        contacts=tuple(contacts),
-        addresses=tuple(addresses),
-        identifiers=tuple(identifiers),
-    )
+def _by_party(rows: Iterable[Row], read: Callable[[Row], Held]) -> defaultdict[int, list[Held]]:
+    held: defaultdict[int, list[Held]] = defaultdict(list)
+    for row in rows:
+        held[row["party"]].append(read(row))
+    return held
 
 
-def _contact(row: dict[str, Any]) -> Contact:
+def _contact(row: Row) -> Contact:
     return Contact(
         id=row["id"],
         kind=row["type"],
@@ -124,16 +124,14 @@ def _contact(row: dict[str, Any]) -> Contact:
     )
 
 
-def _address(row: dict[str, Any]) -> Address:
-    country = (row.get("country.") or {}).get("name") or ""
-    lines = {field: row[field] for field in ADDRESS_FIELDS if row[field]}
-    return Address(
-        row["id"], row["active"], row["street"] or "", country, lines | ({"country": country} if country else {})
-    )
+def _address(row: Row) -> Address:
+    shown = {**row, "country": (row.get("country.") or {}).get("name")}
+    lines = {field: shown[field] for field in (*ADDRESS_FIELDS, "country") if shown[field]}
+    return Address(row["id"], row["active"], row["street"] or "", lines)
 
 
-def _moment(value: dict[str, int] | None) -> datetime | None:
+def _moment(value: Row | None) -> datetime | None:
+    """A time as Tryton's JSON has it: its parts in UTC, and ``__class__``."""
     if value is None:
         return None
-    year, month, day, hour, minute, second, microsecond = (value[part] for part in _PARTS_OF_TIME)
-    return datetime(year, month, day, hour, minute, second, microsecond, tzinfo=UTC)
+    return datetime(**{part: number for part, number in value.items() if part != "__class__"}, tzinfo=UTC)

@@ -6,21 +6,19 @@ from uuid import UUID
 
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.contract import Task
-from shared.downstreams.tryton.party import Party
+from shared.downstreams.contract import Task, of_whom_found
+from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import find
 from shared.downstreams.tryton.settings import TrytonSettings
-
-_Known = tuple[IdentityType, str]
 
 
 class Hits:
     """What one search for many subjects returned, by what each party is known by."""
 
     def __init__(self, system: str, parties: Iterable[Party]) -> None:
-        self._by_identity: defaultdict[_Known, dict[int, Party]] = defaultdict(dict)
+        self._by_identity: defaultdict[tuple[IdentityType, str], list[Party]] = defaultdict(list)
         self._parties = {party.id: party for party in parties}
         self._duplicates: defaultdict[int, set[int]] = defaultdict(set)
         for party in self._parties.values():
@@ -28,15 +26,12 @@ class Hits:
                 self._duplicates[party.replaced_by].add(party.id)
                 self._duplicates[party.id].add(party.replaced_by)
             for identity in party.identities(system):
-                self._by_identity[identity.type, identity.value][party.id] = party
+                self._by_identity[identity.type, identity.value].append(party)
 
     def of(self, identities: Sequence[Identity]) -> dict[int, Party]:
         """The parties that have one of the identities, in whatever period."""
-        return {
-            party_id: party
-            for identity in identities
-            for party_id, party in self._by_identity.get((identity.type, identity.value), {}).items()
-        }
+        known = (self._by_identity.get((identity.type, identity.value), ()) for identity in identities)
+        return {party.id: party for parties in known for party in parties}
 
     def with_duplicates(self, parties: Iterable[Party]) -> tuple[Party, ...]:
         """The parties and those that the CRM itself holds to be the same person: they were merged."""
@@ -76,13 +71,13 @@ class Subjects:
             parties = hits.with_duplicates(proven(self._system, task.identities, hits.of(task.identities).values()))
         except ForeignHit as foreign:
             return foreign
-        rows = sum(sum(party.counts().values()) for party in parties)
+        rows = sum(counts(parties).values())
         return self._settings.excess(rows=rows, people=len(parties)) or parties
 
 
 def party_ids(found: Mapping[UUID, tuple[Party, ...] | Refused]) -> list[int]:
     """The parties of all tasks for which something may be done, each once."""
-    return sorted({party.id for parties in found.values() if not isinstance(parties, Refused) for party in parties})
+    return sorted({party.id for parties in of_whom_found(found).values() for party in parties})
 
 
 _SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID}

@@ -68,7 +68,7 @@ class Harness:
             for kind, group in groupby(heard, key=type):
                 batch = list(group)
                 for subscription in self._service.subscriptions[type_of(kind)]:
-                    if not subscription.rights or batch[0].right in subscription.rights:
+                    if subscription.right in (None, batch[0].right):
                         await subscription.handler(batch, tx)
 
     async def receives(self, **said: Any) -> RequestReceived:
@@ -130,8 +130,12 @@ class Harness:
             heartbeats.consumed(loop_of(ServiceName.DEADLINE), time.monotonic())
         return Sweep(self.unit_of_work, POLICY, DeadlineSettings(batch=batch), self.fulfilments, heartbeats)
 
-    async def sweeps(self, source: Source = milestones, batch: int = 1_000) -> int:
-        """Sweeps a source until nothing is due; returns how many rows were looked at."""
+    async def sweeps(
+        self, source: Source = milestones, batch: int = 1_000, at: datetime | None = None, **since_arrival: float
+    ) -> int:
+        """Sweeps a source until nothing is due, at an instant, or now; returns how many rows were looked at."""
+        if at or since_arrival:
+            self.at(at, **since_arrival)
         sweep, looked_at = self.sweep(batch), 0
         while found := await sweep.tick(source):
             looked_at += found

@@ -56,12 +56,10 @@ async def test_a_question_that_does_not_count_moves_nothing_and_the_reason_is_on
 async def test_while_a_question_is_open_only_the_commitment_can_be_overdue(deadline: Harness) -> None:
     event = await deadline.receives()
     question = await deadline.asks(event)
-    deadline.at(days=60)
-    await deadline.sweeps()
+    await deadline.sweeps(days=60)
     assert (await deadline.said())[event.request_id][-1] == "overdue commitment"
     await deadline.answers(question, deadline.now)
-    deadline.at(days=100)
-    await deadline.sweeps()
+    await deadline.sweeps(days=100)
     assert (await deadline.said())[event.request_id][-2:] == ["overdue commitment", "overdue statutory"]
 
 
@@ -76,12 +74,10 @@ async def test_an_answer_given_while_a_question_is_open_is_judged_with_the_days_
 
 async def test_an_extension_moves_both_clocks_and_the_warnings_start_anew(deadline: Harness) -> None:
     event = await deadline.receives()
-    deadline.at(days=28)
-    await deadline.sweeps()
+    await deadline.sweeps(days=28)
     await deadline.extends(event, date(2026, 6, 4))
     assert await dates(deadline, event) == (date(2026, 6, 4), date(2026, 6, 5))
-    deadline.at(datetime(2026, 6, 20, tzinfo=UTC))
-    await deadline.sweeps()
+    await deadline.sweeps(at=datetime(2026, 6, 20, tzinfo=UTC))
     assert (await deadline.said())[event.request_id] == [*FIVE[:2], *FIVE]
     assert await deadline.evidence("deadline.extended") == [{"reason": "VOLUME"}]
 
@@ -118,8 +114,7 @@ async def test_milestones_that_were_never_said_come_although_later_ones_of_the_o
     deadline: Harness,
 ) -> None:
     event = await deadline.receives()
-    deadline.at(days=28)
-    await deadline.sweeps()
+    await deadline.sweeps(days=28)
     assert (await deadline.said())[event.request_id] == FIVE[:2]
     await deadline.redates(event, date(2026, 3, 13), received_at=FOUND)
     await deadline.sweeps()
@@ -128,13 +123,11 @@ async def test_milestones_that_were_never_said_come_although_later_ones_of_the_o
 
 async def test_a_receipt_that_is_corrected_to_a_later_day_is_warned_of_anew(deadline: Harness) -> None:
     event = await deadline.receives()
-    deadline.at(days=25)
-    await deadline.sweeps()
+    await deadline.sweeps(days=25)
     await deadline.redates(event, date(2026, 4, 20), received_at=datetime(2026, 3, 21, 9, tzinfo=UTC))
     await deadline.sweeps()
     assert (await deadline.said())[event.request_id] == FIVE[:1]
-    deadline.at(datetime(2026, 4, 14, 9, tzinfo=UTC))
-    await deadline.sweeps()
+    await deadline.sweeps(at=datetime(2026, 4, 14, 9, tzinfo=UTC))
     assert (await deadline.said())[event.request_id] == [*FIVE[:1], *FIVE[:1]]
 
 
@@ -163,8 +156,7 @@ async def test_an_extended_clock_stays_extended_when_its_receipt_is_corrected(de
 async def test_the_tasks_of_the_clock_itself_move_with_it(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.verifies(event)
-    deadline.at(minutes=15)
-    await deadline.sweeps()
+    await deadline.sweeps(minutes=15)
     await deadline.redates(event, date(2026, 3, 13), received_at=FOUND)
     due_on = await deadline.pool.fetchval("SELECT due_on FROM task WHERE operation = $1", Operation.FLAG)
     assert due_on == date(2026, 3, 13)

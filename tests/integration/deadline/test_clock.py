@@ -38,8 +38,7 @@ async def test_the_due_date_is_the_one_that_intake_has_said(deadline: Harness) -
 async def test_each_milestone_is_said_when_it_comes(deadline: Harness) -> None:
     event, heard = await deadline.receives(), []
     for day in range(36):
-        deadline.at(days=day)
-        await deadline.sweeps(milestones)
+        await deadline.sweeps(milestones, days=day)
         heard.append(len((await deadline.said()).get(event.request_id, [])))
     assert await deadline.said() == {event.request_id: FIVE}
     assert [heard.index(number) for number in range(1, 6)] == [23, 27, 29, 31, 34]
@@ -49,19 +48,16 @@ async def test_each_milestone_is_said_when_it_comes(deadline: Harness) -> None:
 
 async def test_of_milestones_that_came_at_once_the_gravest_opens_a_ticket(deadline: Harness) -> None:
     await deadline.receives_many(5)
-    deadline.at(days=50)
-    await deadline.sweeps()
+    await deadline.sweeps(days=50)
     assert await deadline.tickets() == ["overdue_statutory"] * 5
 
 
 async def test_an_answer_stops_the_clock_and_cancels_a_warning_that_nobody_has_seen_yet(deadline: Harness) -> None:
     event = await deadline.receives()
-    deadline.at(days=28)
-    await deadline.sweeps()
+    await deadline.sweeps(days=28)
     assert await deadline.tickets() == ["approaching_3d"]
     await deadline.closes(event, days=28)
-    deadline.at(days=50)
-    assert await deadline.sweeps() == 0
+    assert await deadline.sweeps(days=50) == 0
     assert await deadline.tickets() == []
     assert (await deadline.clock(event))["timeliness"] == "on_time"
 
@@ -80,8 +76,7 @@ async def test_an_answer_is_judged_by_the_dates_that_were_stored(deadline: Harne
 
 async def test_an_objection_to_direct_marketing_is_due_after_48_hours(deadline: Harness) -> None:
     event = await deadline.receives(right=Right.OBJECTION, scope="direct_marketing")
-    deadline.at(hours=48)
-    await deadline.sweeps()
+    await deadline.sweeps(hours=48)
     assert (await deadline.said())[event.request_id] == ["approaching 1", "overdue commitment"]
 
 
@@ -96,8 +91,7 @@ async def test_without_a_system_for_tickets_the_bus_is_told_all_the_same(deadlin
     nowhere = Fulfilments({Operation.ESCALATE: (), Operation.FLAG: ()})
     deadline = Harness(deadline.unit_of_work, nowhere, deadline.time)
     event = await deadline.receives()
-    deadline.at(days=50)
-    await deadline.sweeps()
+    await deadline.sweeps(days=50)
     assert await deadline.said() == {event.request_id: FIVE}
 
 

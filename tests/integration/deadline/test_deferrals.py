@@ -7,7 +7,6 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import statistics
-from services.deadline.deferrals import over
 from services.deadline.sweep import deferrals
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RequestReceived, RetryDecided
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
@@ -18,7 +17,7 @@ from tests.integration.deadline.conftest import ARRIVED, POLICY, Harness
 
 ZONE = ZoneInfo(POLICY.commitment.controller_zone)
 UNTIL = date(2026, 9, 30)
-OVER = over(UNTIL, ZONE)
+OVER = datetime(2026, 10, 1, 4, tzinfo=UTC)  # the first instant of the next day in New York
 
 
 def report(outcome: TaskOutcome | None, system: str, **said: object) -> TaskReport:
@@ -50,24 +49,10 @@ async def states(deadline: Harness) -> dict[str, str]:
     return {row[0]: row[1] for row in await deadline.pool.fetch("SELECT system, state FROM deferral ORDER BY system")}
 
 
-@pytest.mark.parametrize(
-    ("until", "zone", "instant"),
-    [
-        (date(2026, 9, 30), "Europe/Berlin", datetime(2026, 9, 30, 22, tzinfo=UTC)),
-        (date(2026, 12, 31), "America/New_York", datetime(2027, 1, 1, 5, tzinfo=UTC)),
-        (date(2028, 2, 28), "UTC", datetime(2028, 2, 29, tzinfo=UTC)),
-    ],
-)
-def test_a_day_is_kept_to_its_end_where_the_controller_is(until: date, zone: str, instant: datetime) -> None:
-    assert over(until, ZoneInfo(zone)) == instant
-
-
 async def test_what_was_kept_is_released_when_its_day_is_over_and_not_a_moment_before(deadline: Harness) -> None:
     request = await erasure(deadline, kept("billing"), kept("archive"), erased("crm"))
-    deadline.at(OVER - timedelta(microseconds=1))
-    assert await deadline.sweeps(deferrals) == 0
-    deadline.at(OVER)
-    assert await deadline.sweeps(deferrals) == 2
+    assert await deadline.sweeps(deferrals, at=OVER - timedelta(microseconds=1)) == 0
+    assert await deadline.sweeps(deferrals, at=OVER) == 2
     assert await deadline.said() == {request.request_id: ["archive+billing 2026-10-01"]}
     value = await deadline.pool.fetchval("SELECT convert_from(value, 'UTF8')::json ->> 'subject' FROM outbox")
     assert value == str(request.subject)
@@ -79,8 +64,7 @@ async def test_what_was_kept_is_released_when_its_day_is_over_and_not_a_moment_b
 
 async def test_after_three_days_of_downtime_it_is_marked_late(deadline: Harness) -> None:
     await erasure(deadline, kept())
-    deadline.at(OVER + timedelta(days=3))
-    await deadline.sweeps(deferrals)
+    await deadline.sweeps(deferrals, at=OVER + timedelta(days=3))
     due = {"systems": ["billing"], "due_on": "2026-10-01", "late": True}
     assert await deadline.evidence("erasure.due") == [due]
 
@@ -108,15 +92,13 @@ async def test_what_was_kept_beside_a_failure_is_known_although_a_person_closes_
 
 async def test_what_is_erased_later_is_done_and_what_is_kept_again_is_scheduled_anew(deadline: Harness) -> None:
     request = await erasure(deadline, first := kept("billing"), kept("archive"))
-    deadline.at(OVER)
-    await deadline.sweeps(deferrals)
+    await deadline.sweeps(deferrals, at=OVER)
     await tells(deadline, request, erased("billing"), kept("archive", UNTIL + timedelta(days=365)))
     assert await states(deadline) == {"archive": "scheduled", "billing": "done"}
     await tells(deadline, request, first)  # an old report says nothing new
     assert await states(deadline) == {"archive": "scheduled", "billing": "done"}
     assert await deadline.evidence("erasure.executed") == [{"system": "billing", "outcome": "erased"}]
-    deadline.at(OVER + timedelta(days=365))
-    assert await deadline.sweeps(deferrals) == 1
+    assert await deadline.sweeps(deferrals, at=OVER + timedelta(days=365)) == 1
 
 
 async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_then_held(deadline: Harness) -> None:
@@ -133,8 +115,7 @@ async def test_what_is_held_waits_for_a_person_and_for_the_answer(deadline: Harn
     await tells(deadline, request, kept(until=None))
     await deadline.hears(a(RetryDecided, request))
     await deadline.closes(request)
-    deadline.at(days=9_000)
-    assert await deadline.sweeps(deferrals) == 0
+    assert await deadline.sweeps(deferrals, days=9_000) == 0
     assert await states(deadline) == {"billing": "held"}
     await deadline.hears(a(RetryDecided, request))
     assert await deadline.sweeps(deferrals) == 1

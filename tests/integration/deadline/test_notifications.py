@@ -49,8 +49,7 @@ async def test_a_warning_that_reached_the_privacy_team_is_put_on_record(deadline
 
 async def test_a_ticket_that_may_exist_is_resolved_with_the_answer(deadline: Harness) -> None:
     warned, quiet = await deadline.receives_many(2)
-    deadline.at(days=28)
-    await deadline.sweeps()
+    await deadline.sweeps(days=28)
     await deadline.closes(quiet, days=28)  # its warning is withdrawn before anybody saw it
     assert (await claim(deadline, "ticketing", Operation.ESCALATE)).request_id == warned.request_id
     await deadline.closes(warned, days=28)
@@ -60,8 +59,7 @@ async def test_a_ticket_that_may_exist_is_resolved_with_the_answer(deadline: Har
 async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_answer(deadline: Harness) -> None:
     requests = await deadline.receives_many(2)
     await deadline.verifies(*requests)
-    deadline.at(minutes=15)
-    await deadline.sweeps()
+    await deadline.sweeps(minutes=15)
     assert await deadline.details(Operation.FLAG) == [{"open": True}] * 2
     claimed = await claim(deadline, "crm", Operation.FLAG)
     await deadline.closes(*requests)
@@ -72,26 +70,21 @@ async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_a
 async def test_a_flag_is_for_what_is_still_open_after_a_quarter_of_an_hour(deadline: Harness) -> None:
     quick, slow, not_proven = await deadline.receives_many(3)
     await deadline.verifies(quick, slow)
-    deadline.at(minutes=14)
-    assert await deadline.sweeps() == 0
+    assert await deadline.sweeps(minutes=14) == 0
     await deadline.closes(quick)
-    deadline.at(minutes=15)
-    assert await deadline.sweeps() == 1
+    assert await deadline.sweeps(minutes=15) == 1
     rows = await deadline.pool.fetch("SELECT request_id, due_on FROM fulfilment")
     assert [tuple(row) for row in rows] == [(slow.request_id, slow.due_on)]
-    deadline.at(days=20)
-    assert await deadline.sweeps() == 0  # once, and nothing else has come
+    assert await deadline.sweeps(days=20) == 0  # once, and nothing else has come
     assert await deadline.said() == {}
     assert (await deadline.clock(not_proven))["flag_at"] is None
 
 
 async def test_a_flag_is_set_once_whatever_becomes_of_the_dates(deadline: Harness) -> None:
     event = await deadline.receives()
-    deadline.at(days=28)
-    await deadline.sweeps()
+    await deadline.sweeps(days=28)
     await deadline.verifies(event)
-    deadline.at(days=28, minutes=15)
-    await deadline.sweeps()
+    await deadline.sweeps(days=28, minutes=15)
     await deadline.redates(event, ARRIVED.date(), received_at=ARRIVED - timedelta(days=20))
     await deadline.sweeps()
     assert await deadline.details(Operation.FLAG) == [{"open": True}]
@@ -101,8 +94,7 @@ async def test_a_flag_is_set_once_whatever_becomes_of_the_dates(deadline: Harnes
 async def test_a_flag_that_another_worker_was_setting_meanwhile_is_taken_away_once_more(deadline: Harness) -> None:
     event = await deadline.receives()
     await deadline.verifies(event)
-    deadline.at(minutes=15)
-    await deadline.sweeps()
+    await deadline.sweeps(minutes=15)
     await claim(deadline, "crm", Operation.FLAG)
     await deadline.closes(event)
     await flagged(deadline, await claim(deadline, "crm", Operation.FLAG))

@@ -31,11 +31,9 @@ async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_
     counts = []
     for start in (datetime(2026, 3, 13, 4, tzinfo=UTC), datetime(2026, 3, 20, 4, tzinfo=UTC), LAST):
         for now in (start - timedelta(microseconds=1), start, start + timedelta(hours=5)):
-            deadline.at(now)
-            await deadline.sweeps(questions)
+            await deadline.sweeps(questions, at=now)
             counts.append(len((await deadline.said()).get(request.request_id, [])))
-    deadline.at(LAST + timedelta(days=100))
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=LAST + timedelta(days=100))
     assert counts == [0, 1, 1, 1, 2, 2, 2, 3, 3]
     assert await deadline.said() == {request.request_id: ALL}
     assert await deadline.evidence("deadline.question_unanswered") == [
@@ -51,19 +49,16 @@ async def test_two_reminders_and_the_last_notice_come_each_once_at_the_start_of_
 async def test_after_downtime_only_the_latest_that_matters_is_said(
     deadline: Harness, asked: Asked, back_at: datetime, expected: str
 ) -> None:
-    deadline.at(back_at)
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=back_at)
     await deadline.sweeps(questions)
     assert await deadline.said() == {asked[0].request_id: [expected]}
 
 
 async def test_who_answers_in_time_hears_nothing_more(deadline: Harness, asked: Asked) -> None:
     request, question = asked
-    deadline.at(datetime(2026, 3, 14, tzinfo=UTC))
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=datetime(2026, 3, 14, tzinfo=UTC))
     await deadline.answers(question, deadline.now)
-    deadline.at(LAST + timedelta(days=10))
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=LAST + timedelta(days=10))
     assert await deadline.said() == {request.request_id: ["reminder 7"]}
 
 
@@ -72,21 +67,17 @@ async def test_a_request_that_was_closed_or_withdrawn_is_not_asked_again(deadlin
     await deadline.asks(late)
     await deadline.closes(asked[0], late, days=2, outcome=Outcome.UNIDENTIFIED)
     await deadline.asks(late, 3)  # heard after the closure
-    deadline.at(LAST + timedelta(days=10))
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=LAST + timedelta(days=10))
     assert await deadline.said() == {}
 
 
 async def test_dates_that_move_move_the_last_notice_and_repeat_no_reminder(deadline: Harness, asked: Asked) -> None:
     request, _ = asked
-    deadline.at(datetime(2026, 3, 21, tzinfo=UTC))
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=datetime(2026, 3, 21, tzinfo=UTC))
     await deadline.extends(request, date(2026, 6, 4))
-    deadline.at(LAST + timedelta(days=1))
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=LAST + timedelta(days=1))
     assert await deadline.said() == {request.request_id: ["reminder 14"]}
-    deadline.at(datetime(2026, 6, 2, 4, tzinfo=UTC))  # two working days before Thursday 4 June
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=datetime(2026, 6, 2, 4, tzinfo=UTC))  # two working days before Thursday 4 June
     assert await deadline.said() == {request.request_id: ["reminder 14", "last_notice 88"]}
 
 
@@ -94,11 +85,9 @@ async def test_what_was_said_at_last_is_not_said_again_when_the_dates_move_later
     deadline: Harness, asked: Asked
 ) -> None:
     request, _ = asked
-    deadline.at(LAST)
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=LAST)
     await deadline.asks(request, question="clarification", asked_at=LAST + timedelta(hours=1))
-    deadline.at(LAST + timedelta(hours=2))
-    await deadline.sweeps(questions)
+    await deadline.sweeps(questions, at=LAST + timedelta(hours=2))
     assert await deadline.said() == {request.request_id: ["last_notice 26"]}
 
 

@@ -90,8 +90,7 @@ async def test_after_weeks_of_downtime_everything_is_said_once_a_batch_at_a_time
 async def test_a_clock_that_jumps_back_says_nothing_again(deadline: Harness, case: Case) -> None:
     (request,) = await case.prepare(deadline, 1)
     for now in (case.first_at, ARRIVED, case.first_at, case.first_at + timedelta(minutes=1)):
-        deadline.at(now)
-        await deadline.sweeps(case.sweep)
+        await deadline.sweeps(case.sweep, at=now)
     assert await deadline.said() == {request.request_id: case.said_first}
 
 
@@ -126,8 +125,7 @@ async def test_a_sweep_reads_what_is_due_and_not_what_is_open(deadline: Harness,
     assert case.index in plan
     assert "Seq Scan" not in plan
     assert "Rows Removed by Filter" not in plan
-    deadline.at(case.first_at)
-    assert await deadline.sweeps(case.sweep) == 1
+    assert await deadline.sweeps(case.sweep, at=case.first_at) == 1
 
 
 async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,7 @@ async def test_each_target_is_said_when_it_has_passed_and_its_role_with_it(deadl
     before = PEOPLE.get_sample_value("dsr_targets_missed_total", {"target": "review"}) or 0
     event, heard = await deadline.receives(), []
     for day in range(25):
-        deadline.at(days=day)
-        await deadline.sweeps(targets)
+        await deadline.sweeps(targets, days=day)
         heard.append(len((await deadline.said()).get(event.request_id, [])))
     assert [heard.index(number) for number in range(1, 5)] == [5, 6, 11, 21]
     assert await deadline.said() == {event.request_id: FOUR}
@@ -37,8 +36,7 @@ async def test_each_target_is_said_when_it_has_passed_and_its_role_with_it(deadl
 
 async def test_of_targets_that_were_missed_at_once_each_role_gets_the_latest(deadline: Harness) -> None:
     await deadline.receives_many(5)
-    deadline.at(days=22)
-    await deadline.sweeps(targets)
+    await deadline.sweeps(targets, days=22)
     each = ["target_question_sent", "target_collection", "target_review"]
     assert Counter(await deadline.tickets()) == Counter(each * 5)
 
@@ -52,8 +50,7 @@ async def test_a_step_that_was_taken_meets_its_targets(deadline: Harness) -> Non
     await deadline.verifies(proven, done)
     await deadline.verifies(proven)
     await deadline.asks(in_question, 0)
-    deadline.at(days=22)
-    await deadline.sweeps(targets)
+    await deadline.sweeps(targets, days=22)
     assert await deadline.said() == {
         proven.request_id: ["collection", "review"],
         in_question.request_id: ["collection", "review"],
@@ -67,34 +64,29 @@ async def test_an_answered_request_misses_nothing_and_a_warning_that_nobody_has_
 ) -> None:
     in_time, late = await deadline.receives_many(2)
     await deadline.closes(in_time)
-    deadline.at(days=5)
-    await deadline.sweeps(targets)
+    await deadline.sweeps(targets, days=5)
     assert await deadline.tickets() == ["target_triage"]
     await deadline.closes(late, days=5)
-    deadline.at(days=22)
-    assert await deadline.sweeps(targets) == 0
+    assert await deadline.sweeps(targets, days=22) == 0
     assert await deadline.said() == {late.request_id: ["triage"]}
     assert await deadline.tickets() == []
 
 
 async def test_what_was_said_stays_said_when_the_dates_are_computed_anew(deadline: Harness) -> None:
     event = await deadline.receives()
-    deadline.at(days=11)
-    await deadline.sweeps(targets)
+    await deadline.sweeps(targets, days=11)
     await deadline.pool.execute("UPDATE clock SET calc_version = 'rules-1/policy-before/holidays-1'")
     await deadline.extends(event, date(2026, 6, 4))
     assert await deadline.sweeps(targets) == 1  # looked at again, and nothing of it said again
     assert await deadline.said() == {event.request_id: FOUR[:3]}
-    deadline.at(days=22)
-    await deadline.sweeps(targets)
+    await deadline.sweeps(targets, days=22)
     assert await deadline.said() == {event.request_id: FOUR}
 
 
 async def test_an_extended_request_is_not_to_be_extended_again(deadline: Harness) -> None:
     await deadline.receives()
     await deadline.pool.execute("UPDATE clock SET extended = true")
-    deadline.at(days=23)
-    await deadline.sweeps(milestones)
+    await deadline.sweeps(milestones, days=23)
     assert await deadline.tickets() == []
 
 
@@ -112,15 +104,13 @@ async def test_a_request_that_is_found_late_is_judged_once_its_steps_may_have_be
     deadline.at(days=8)
     event = await deadline.receives(occurred_at=deadline.now)
     assert await deadline.sweeps(targets) == 0
-    deadline.at(days=8, minutes=30)
-    assert await deadline.sweeps(targets) == 1
+    assert await deadline.sweeps(targets, days=8, minutes=30) == 1
     assert await deadline.said() == {event.request_id: FOUR[:2]}
 
 
 async def test_an_overdue_request_gets_no_ticket_for_a_target(deadline: Harness) -> None:
     event = await deadline.receives()
-    deadline.at(days=50)
-    await deadline.sweeps(targets)
+    await deadline.sweeps(targets, days=50)
     assert await deadline.said() == {event.request_id: FOUR}
     assert await deadline.tickets() == []
 
@@ -131,5 +121,4 @@ async def test_a_request_that_was_reopened_has_no_targets(deadline: Harness) -> 
     await deadline.closes(event, days=27)
     deadline.at(days=40)
     await deadline.reopens(event, question, deadline.now, date(2026, 5, 14))
-    deadline.at(days=60)
-    assert await deadline.sweeps(targets) == 0
+    assert await deadline.sweeps(targets, days=60) == 0
