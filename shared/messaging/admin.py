@@ -22,6 +22,11 @@ def declared(bus_systems: Sequence[str] = ()) -> list[str]:
     return names
 
 
+def compression(name: str) -> dict[str, str]:
+    """What a topic's configuration says of compression: what teams send, in any codec, the broker keeps unpacked."""
+    return {"compression.type": "uncompressed"} if topics.is_replies(name) else {}
+
+
 async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS) -> None:
     """Creates those that are missing, with the retention that the code declares.
 
@@ -34,7 +39,8 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
         missing = sorted(set(names) - set(await admin.list_topics()))
         # A dead letter is bigger than the record that it was: it also says why.
         config = {"retention.ms": str(topics.RETENTION_MS), "max.message.bytes": str(_LARGEST)}
-        answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config) for name in missing])
+        new = [NewTopic(name, partitions, 1, topic_configs=config | compression(name)) for name in missing]
+        answer = await admin.create_topics(new)
         for _name, code, *_rest in answer.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise for_code(code)

@@ -1,8 +1,8 @@
-"""Commands about consumer groups: how far the services are, and letting them read again."""
+"""Commands about what services read: how far they are, what they set aside, and letting them read again."""
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -10,14 +10,22 @@ import orjson
 import typer
 
 from shared.domain.topics import ServiceName
+from shared.messaging.dead_letters import paused_since
+from shared.messaging.dead_letters import resume as resume_topic
 from shared.messaging.groups import behind
 from shared.messaging.groups import rewind as set_back
+from shared.messaging.replay import DeadLetter
+from shared.messaging.replay import dead_letters as read_dead_letters
+from shared.messaging.replay import replay as send_again
 from shared.runtime.settings import KafkaSettings
+from shared.storage.postgres import PostgresSettings, connected
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it raises says enough
 groups = typer.Typer(help="How far the services have read, and letting them read again.")
+consumers = typer.Typer(help="Topics that a service has paused, because it had to set too much of them aside.")
+dead_letters = typer.Typer(help="What a service could not handle and has set aside.")
 
 
 @groups.command()
@@ -41,3 +49,54 @@ def rewind(moment: str, *, as_json: AsJson = False) -> None:
 def _print(counts: Mapping[ServiceName, int], words: str, *, as_json: bool) -> None:
     lines = (f"{service}: {words.format(count)}" for service, count in counts.items())
     typer.echo(orjson.dumps(counts) if as_json else "\n".join(lines))
+
+
+@consumers.command()
+def paused(*, as_json: AsJson = False) -> None:
+    """Print which service has paused which topic, and since when."""
+
+    async def read() -> Sequence[tuple[ServiceName, str, datetime]]:
+        async with connected(PostgresSettings().dsn) as connection:
+            return await paused_since(connection)
+
+    found = asyncio.run(read())
+    if as_json:
+        typer.echo(orjson.dumps([{"service": service, "topic": topic, "since": at} for service, topic, at in found]))
+    else:
+        for service, topic, at in found:
+            typer.echo(f"{service} has paused {topic} since {at.isoformat()}")
+
+
+@consumers.command()
+def resume(service: ServiceName, topic: str, *, as_json: AsJson = False) -> None:
+    """Let a service read a topic again that it has paused; it goes on within seconds, where it stopped."""
+
+    async def end_pause() -> bool:
+        async with connected(PostgresSettings().dsn) as connection:
+            return await resume_topic(connection, service, topic)
+
+    resumed = asyncio.run(end_pause())
+    said = f"{service} reads {topic} again" if resumed else f"{service} had not paused {topic}"
+    typer.echo(orjson.dumps({"resumed": resumed}) if as_json else said)
+
+
+@dead_letters.command("list")
+def list_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
+    """Print what a service has set aside: where it was, why, and when, without its content."""
+
+    async def read() -> Sequence[DeadLetter]:
+        return [letter async for letter in read_dead_letters(KafkaSettings(), service)]
+
+    for letter in asyncio.run(read()):
+        fields = {"topic": letter.topic, "place": letter.place, "at": letter.at, "reason": letter.reason}
+        typer.echo(orjson.dumps(fields) if as_json else "  ".join((*fields.values(), "")).rstrip())
+
+
+@dead_letters.command()
+def replay(service: ServiceName, *, as_json: AsJson = False) -> None:
+    """Send what was set aside to its topic again; harmless when repeated, for what was handled has no second effect."""
+    sent, unreadable = asyncio.run(send_again(KafkaSettings(), service))
+    said = f"{sent} sent again" + (
+        f", {unreadable} could not be read and have no content to send" if unreadable else ""
+    )
+    typer.echo(orjson.dumps({"sent": sent, "unreadable": unreadable}) if as_json else said)

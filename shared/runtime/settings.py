@@ -20,6 +20,15 @@ class KafkaSettings(BaseSettings, env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", f
 
     bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
     batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
+    record_bytes: int = Field(
+        default=1024 * 1024, ge=1024, description="largest record that is handled; a larger one is stepped over"
+    )
+    unpacked_bytes: int = Field(
+        default=16 * 1024 * 1024, ge=1024 * 1024, description="what a compressed batch may unpack to"
+    )
+    dead_letters_a_day: int = Field(
+        default=100, ge=1, description="dead letters of one topic in a day, above which a service pauses it"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="protocol of the broker; anything but one machine wants SASL_SSL"
     )
@@ -114,6 +123,9 @@ class ProcessSettings(BaseSettings, env_prefix="DSR_PROCESS_", title="DSR_PROCES
 
     still_seconds: float = Field(
         default=60.0, gt=0, description="a loop that has not gone round for so long fails the liveness probe"
+    )
+    give_up_seconds: float = Field(
+        default=180.0, gt=0, description="a loop that has not gone round for so long ends the process"
     )
     drain_seconds: float = Field(
         default=30.0, gt=0, description="how long what is in hand at SIGTERM may take; then it is left to others"

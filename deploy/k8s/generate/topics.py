@@ -48,7 +48,8 @@ def topics() -> Iterator[Mapping[str, Any]]:
     """Every topic as an object of Strimzi's."""
     config = {"retention.ms": names.RETENTION_MS, "min.insync.replicas": 2}
     for name in admin.declared(bus_systems()):
-        yield _object("KafkaTopic", name, {"partitions": PARTITIONS, "replicas": REPLICAS, "config": config})
+        wanted = config | admin.compression(name)
+        yield _object("KafkaTopic", name, {"partitions": PARTITIONS, "replicas": REPLICAS, "config": wanted})
 
 
 def kafka_users() -> Iterator[Mapping[str, Any]]:
