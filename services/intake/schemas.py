@@ -19,13 +19,17 @@ _NOT_YET = "received_at lies in the future; give the instant at which it arrived
 _NOT_YET_THEIRS = "a number's since lies in the future; give the time from which it was the subject's"
 
 
+_TOLERANCE = timedelta(minutes=5)
+"""By how much the clock of whoever states an instant may be ahead of ours."""
+
+
 def refuse_future(stated: datetime, now: datetime, detail: str = _NOT_YET) -> None:
     """Refuses what lies further ahead than a channel's clock may be wrong: five minutes.
 
     Raises:
         BadRequest: with that detail
     """
-    if stated > now + timedelta(minutes=5):
+    if stated > now + _TOLERANCE:
         raise BadRequest(detail)
 
 
