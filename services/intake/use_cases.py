@@ -1,6 +1,6 @@
 """What people do with a request after it was submitted, one unit of work each: the API calls nothing else."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,19 +8,21 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import assurance, correspondence, redating, repository, schemas
+from services.intake import auth, correspondence, redating, repository, schemas
+from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.extension import Extension, flaws
+from services.intake.instants import Instants
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request
-from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.storage.postgres import Connection
 from shared.storage.vault import encode_identities
 
 _PROPOSE = """
@@ -42,12 +44,13 @@ class UseCases:
     unit_of_work: UnitOfWorkFactory
     policy: TimeLimitPolicy
     letters: Letters
-    required: Mapping[Right, str]
+    identity: IdentityPolicy
+    instants: Instants
 
     async def read(self, request_id: UUID, caller: Caller) -> Request:
-        """The request, for the key that submitted it and for the privacy team."""
+        """The request, for the channel that submitted it and for the privacy team."""
         async with self.unit_of_work.pool.acquire() as connection:
-            return _visible(await repository.read(connection, request_id), caller)
+            return await _visible(connection, await repository.read(connection, request_id), caller)
 
     async def verify(self, request_id: UUID, proof: schemas.Assurance, caller: Caller) -> State:
         """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
@@ -57,8 +60,8 @@ class UseCases:
         """
         async with self._held(request_id, caller) as (requests, request):
             request.must_be_ours()
-            if not assurance.suffices(proof, request.right, self.required):
-                needed = self.required[request.right]
+            if not self.identity.suffices(proof, request.right):
+                needed = self.identity.required_level[request.right]
                 raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
             verified = await requests.apply(request.verify(proof.model_dump(), requests.tx.now, self.policy))
         REQUESTS.labels(verified.right, "identity_verified").inc()
@@ -99,17 +102,17 @@ class UseCases:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:
-            BadRequest: it is said to have come in the future, or names identities that nobody has asked for.
+            BadRequest: it cannot have come then, or names identities that nobody has asked for.
         """
         async with self._held(request_id, caller) as (requests, request):
-            tx, received_at = requests.tx, reply.received_at or requests.tx.now
+            tx, asked_at = requests.tx, request.question.asked_at if request.question else None
+            received_at = self.instants.replied(reply.received_at, asked_at, tx.now)
             answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
-            schemas.refuse_future(received_at, tx.now)
             if reply.subject and not request.unsearched:
                 raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
             await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
             if reply.subject:
-                reply.subject.refuse_future(tx.now)
+                self.instants.theirs(reply.subject, tx.now)
                 # An account that was found by less must not vouch for what is stated now.
                 await tx.vault.drop_located(tx.connection, request.subject_ref)
                 known = encode_identities(reply.subject.identities())
@@ -177,14 +180,12 @@ class UseCases:
         """The request, locked; written when the block ends."""
         async with self.unit_of_work.begin() as tx:
             requests = await Requests.locked(tx, self.letters, [request_id], caller.actor)
-            yield requests, _visible(requests.get(request_id), caller)
+            yield requests, await _visible(tx.connection, requests.get(request_id), caller)
             await requests.save()
 
     def _arrival(self, request: Request, correction: schemas.ArrivalCorrection, now: datetime) -> Arrival:
-        received_at, country = correction.received_at, correction.country
-        schemas.refuse_future(received_at, now)
-        later = "received_at lies after the request was entered here; it was here by then"
-        schemas.refuse_future(received_at, request.accepted_at, later)
+        country = correction.country
+        received_at = self.instants.entered(correction.received_at, request.accepted_at, now)
         zones = self.policy.zones_of(country) if country else request.zones
         arrival = Arrival(received_at, zones, self.policy.calendar_of(country) if country else request.calendar)
         if arrival == request.arrival:
@@ -202,7 +203,8 @@ class UseCases:
             raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")
 
 
-def _visible(request: Request | None, caller: Caller) -> Request:
-    if request is None or (caller.role != "privacy" and request.key_id != caller.key_id):
-        raise NotFound("no such request for this key")
-    return request
+async def _visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
+    """The request, for the privacy team and for the channel that submitted it, by whichever key."""
+    if request and (caller.role == "privacy" or await auth.same_channel(connection, caller, request.key_id)):
+        return request
+    raise NotFound("no such request for this key")
