@@ -17,6 +17,7 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
     service.on(events.RequestWithdrawn, handlers.cancel, right=right)
+    service.on(events.RequestClosed, handlers.close, right=right)
 service.works(Operation.EXPORT, concludes=handlers.finish)
 
 if __name__ == "__main__":

@@ -171,6 +171,8 @@ class Service:
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
         loops["http"] = self._serve(running, producer)
         if self.subscriptions:
+            forget = partial(_forget, running.unit_of_work)
+            loops["inbox"] = _every_two_seconds(forget, "inbox", running)
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
         if downstreams:
@@ -203,12 +205,16 @@ class Service:
         await http.serve(app, settings.http, settings.process.drain_seconds, running.stopping)
 
     async def _clean_up(self, unit_of_work: UnitOfWorkFactory) -> None:
-        """Takes back tasks from workers that have gone silent, and forgets what can no longer be delivered twice."""
+        """Takes back tasks from workers that have gone silent."""
         async with unit_of_work.pool.acquire() as connection:
-            now = unit_of_work.clock.now()
-            for step in await tasks.reap(connection, now):
+            for step in await tasks.reap(connection, unit_of_work.clock.now()):
                 self.fulfilments.wakeup(step).wake()
-            await inbox.forget(connection, now - inbox.KEEP)
+
+
+async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
+    """Forgets what was consumed once it can no longer be delivered again."""
+    async with unit_of_work.pool.acquire() as connection:
+        await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
 
 def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, running: Running) -> Awaitable[None]:

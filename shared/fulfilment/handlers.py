@@ -50,8 +50,9 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: Un
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
-    """Stop what has not begun; what is done already stays done, and the record says so."""
-    await fulfilment.cancel(tx, [event.request_id for event in events])
+    """Stop what has not begun, and drop what was collected for it; what is done stays done, and the record says so."""
+    cancelled = await fulfilment.cancel(tx, [event.request_id for event in events])
+    await tx.vault.drop_collected(tx.connection, [event.subject for event in events if event.request_id in cancelled])
 
 
 async def reschedule(events: Sequence[RequestExtended | RequestRedated], tx: UnitOfWork) -> None:

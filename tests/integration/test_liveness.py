@@ -46,7 +46,7 @@ marketing = { class = "T" }
 """
 
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
-EVERYWHERE = {"relay", "machine"}
+EVERYWHERE = {"relay", "machine", "inbox"}
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics"},
     ServiceName.ERASURE: {
