@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 
 from services.export import package
-from shared.domain.events import RequestClosed, RequestWithdrawn, RetryDecided
+from shared.domain.events import RequestClosed, RetryDecided
 from shared.domain.rights import Outcome
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
@@ -18,12 +18,6 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: Un
     """Go on with what is blocked; what begins anew is collected anew."""
     anew = await fulfilments.retry(tx, [event.request_id for event in events])
     await tx.vault.drop_kind(tx.connection, [event.subject for event in events if event.request_id in anew], "records")
-
-
-async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
-    """Stop what has not begun, and drop what was collected, a package included that was finished meanwhile."""
-    await fulfilment.cancel(tx, [event.request_id for event in events])
-    await tx.vault.drop_collected(tx.connection, [event.subject for event in events])
 
 
 async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:

@@ -1,6 +1,6 @@
 """Intake: the only entrance, and the only owner of a request's lifecycle."""
 
-from services.intake import statistics
+from services.intake import orphans, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -20,6 +20,7 @@ def configure() -> None:
         service.on(milestone, handlers.warn)
     service.serves(app.build)
     service.also(statistics.run)
+    service.also(orphans.run)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,6 @@ import re
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar
 
-from pydantic_core import ValidationError
-
 
 class DsrError(Exception):
     """Anything that the platform itself raises; the message never holds personal data.
@@ -110,16 +108,8 @@ def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
     for read in reads:
         try:
             done.append(read())
-        except ValidationError as error:
-            faults.append(misread(error))
         except Misconfigured as error:
             faults.append(str(error))
     if faults:
         raise Misconfigured("; ".join(faults))
     return done
-
-
-def misread(error: ValidationError) -> str:
-    """What is wrong with the environment, by the names of its variables: settings are titled by their prefix."""
-    faults = {f"{error.title}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()}
-    return "; ".join(sorted(faults))

@@ -87,8 +87,8 @@ def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
     return Outcome.FULFILLED
 
 
-async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
-    """Withdraws what has not begun, and returns of which requests; a task in hand ends, and nothing follows it."""
+async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
+    """Withdraws what has not begun; a task that is being worked ends, and nothing follows it."""
     # Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
     rows = await tx.connection.fetch(
         "UPDATE fulfilment SET state = 'cancelled' WHERE request_id = ANY($1) AND state IN ('open', 'blocked')"
@@ -98,7 +98,6 @@ async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
     await _cancel_tasks(tx, [row[0] for row in rows])
     for _, request_id, operation in rows:
         tx.log_evidence(request_id, "fulfilment.cancelled", {"operation": operation})
-    return {row[1] for row in rows}
 
 
 async def hold(tx: UnitOfWork, ids: Collection[UUID]) -> set[UUID]:

@@ -129,7 +129,7 @@ async def sealed(harness: Harness) -> set[tuple[Any, ...]]:
 async def test_a_withdrawn_export_drops_what_was_collected_and_keeps_what_was_said(open_harness: OpenHarness) -> None:
     harness, event = await holding_everything(open_harness)
     async with harness.unit_of_work.begin() as tx:
-        await export.cancel([a(RequestWithdrawn, about=event)], tx)
+        await fulfilling.cancel([a(RequestWithdrawn, about=event)], tx)
     assert await sealed(harness) == SAID
     assert await harness.states(event.request_id) == {"crm:export": "cancelled"}
 

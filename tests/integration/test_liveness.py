@@ -48,7 +48,7 @@ marketing = { class = "T" }
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
 EVERYWHERE = {"relay", "machine", "inbox"}
 LOOPS: Mapping[ServiceName, set[str]] = {
-    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics"},
+    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans"},
     ServiceName.ERASURE: {
         *("consume:erasure", "lag:erasure", "housekeeping", "consume:erasure-replies", "lag:erasure-replies"),
         *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
