@@ -55,6 +55,6 @@ async def run(running: Running) -> None:
 
 async def count(connection: Connection, now: datetime) -> None:
     """Counts once."""
-    found = dict(await connection.fetch(_ORPHANS, now - GRACE))
+    found = {row[0]: row[1] for row in await connection.fetch(_ORPHANS, now - GRACE)}
     for what in KINDS:
         metrics.ORPHANS.labels(what).set(found.get(what, 0))

@@ -113,6 +113,7 @@ async def test_a_subject_of_whom_nobody_has_asked_anything_is_found(intake: Inta
     assert await swept(intake) == {}
     intake.clock.at += LATER
     assert await swept(intake) == {"no_request": 1}
+    assert PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "key"}) == 0
     await intake.unit_of_work.pool.execute("DELETE FROM vault.subject WHERE subject_ref = $1", ref)
     await intake.submit()
     assert await swept(intake) == {}
