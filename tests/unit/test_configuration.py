@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.deadline.settings import DeadlineSettings
+from services.intake.settings import IntakeSettings
 from shared.domain.configuration import Group
 from shared.domain.errors import Misconfigured
 from shared.downstreams.bus.adapter import BusSettings
@@ -29,7 +30,7 @@ from shared.storage.postgres import PostgresSettings
 
 OF_A_PROCESS = (
     *(PostgresSettings, KafkaSettings, HttpSettings, VaultSettings, WorkSettings, TelemetrySettings),
-    *(ProcessSettings, PolicySettings, DeadlineSettings),
+    *(ProcessSettings, PolicySettings, DeadlineSettings, IntakeSettings),
 )
 OF_A_SYSTEM = (SqlSettings, TrytonSettings, RoundupSettings, OpenDsrSettings, BusSettings)
 NUMBERS = [
