@@ -35,7 +35,8 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Every downstream was changed and looked at again: keep the register of restrictions, and say so."""
     await registers.keep_restrictions(tx, completed)
     for done in completed:
-        tx.publish(done.event())
+        if not done.repair:  # that is no answer to anybody
+            tx.publish(done.event())
 
 
 def _details(event: RequestVerified) -> dict[str, JsonValue]:

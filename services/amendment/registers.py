@@ -35,7 +35,9 @@ async def suppress(tx: UnitOfWork, events: Sequence[RequestVerified]) -> None:
 async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> None:
     """Notes restrictions that are now in force and those that are no longer."""
     for done in completed:
-        if done.operation is Operation.RESTRICT and done.outcome is not Outcome.NO_DATA:
+        if done.repair:
+            tx.log_evidence(done.request_id, "restriction.repaired", {"operation": done.operation})
+        elif done.operation is Operation.RESTRICT and done.outcome is not Outcome.NO_DATA:
             await tx.connection.execute(
                 "INSERT INTO restriction (request_id, subject_ref, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                 done.request_id,

@@ -1,6 +1,7 @@
 """What came of a batch of tasks, written in one transaction: states, receipts, sealed data, evidence, what follows."""
 
 import base64
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,16 +12,19 @@ from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
+from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import queue
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
-from shared.fulfilment.store import Conclude
+from shared.fulfilment.store import Conclude, NewFulfilment, opened
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage.vault import Sealing, encode_identities
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,23 @@ class Conclusions:
                 self._log_evidence(tx, conclusion)
             if ended := {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
+            late = [claim for claim in claims if claim.task_id not in ours]
+            if late and self.operation is Operation.RESTRICT:
+                await self._take_back(tx, late)
         self._count((conclusion for conclusion, _ in kept), tx.now)
+
+    async def _take_back(self, tx: UnitOfWork, late: Sequence[Claim]) -> None:
+        """Lifts again what a worker that slept may have put back: not every system knows whose turn it is."""
+        lifted = await opened(tx, [claim.request_id for claim in late], Operation.LIFT)
+        here = frozenset({self.system})
+        repairs = [
+            NewFulfilment(c.request_id, c.subject_ref, Right(c.right), Operation.LIFT, c.due_on, {"repair": True}, here)
+            for c in late
+            if c.request_id in lifted
+        ]
+        if repairs:
+            log.warning("%s: %d lifted restrictions may have been put back; lifted again", self.system, len(repairs))
+            await self.fulfilments.open_all(tx, repairs)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:

@@ -1,7 +1,7 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -45,6 +45,9 @@ FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = 
 WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
 RETURNING t.system, t.operation
 """
+_EARLIER = (
+    "SELECT request_id, max(opened_at) + interval '1 microsecond' FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
+)
 _FULFILMENT = (
     *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
     *("due_on", "searches", "state", "traceparent", "opened_at"),
@@ -82,6 +85,9 @@ class Fulfilments:
         """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
         fulfilments: list[tuple[object, ...]] = []
         tasks: list[tuple[object, ...]] = []
+        # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
+        requests = [new.request_id for new in new_fulfilments]
+        earlier: dict[UUID, datetime] = dict(map(tuple, await tx.connection.fetch(_EARLIER, requests)))
         for new in new_fulfilments:
             stages = self.plans[new.operation]
             if new.systems is not None:
@@ -89,10 +95,11 @@ class Fulfilments:
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
             fulfilment_id = uuid7()
+            opened_at = max(tx.now, earlier.get(new.request_id, tx.now))
             fulfilments.append(
                 (
                     *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
-                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
+                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), opened_at),
                 )
             )
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
