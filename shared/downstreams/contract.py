@@ -56,6 +56,11 @@ class Task:
         return (*self.turn, self.attempt)
 
     @property
+    def repair(self) -> bool:
+        """Whether nobody asked anew: what the register says is to be set right where it is not, and that counted."""
+        return bool(self.details.get("repair"))
+
+    @property
     def round(self) -> int:
         """How often it was tried anew by a person after a refusal; what is then sent must not be taken for a repeat."""
         noted = self.progress.get("round")

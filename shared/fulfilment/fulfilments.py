@@ -103,7 +103,9 @@ class Fulfilments:
                 )
             )
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
-            tx.log_evidence(new.request_id, "fulfilment.opened", {"operation": new.operation, "stages": _named(stages)})
+            if not new.details.get("repair"):
+                opened = {"operation": new.operation, "stages": _named(stages)}
+                tx.log_evidence(new.request_id, "fulfilment.opened", opened)
         await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
         await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
 
@@ -187,6 +189,8 @@ async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Opera
 
 async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
     for blocked in await end(tx, ids, FulfilmentState.BLOCKED):
+        if blocked.repair:
+            continue  # the task that failed says so, and the next night tries again
         reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}
         failures: JsonValue = {system: reason for system, reason in reasons.items() if reason}
         tx.log_evidence(

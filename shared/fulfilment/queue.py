@@ -80,6 +80,11 @@ class Claim:
     opened: int
     stage: int
 
+    @property
+    def repair(self) -> bool:
+        """Whether it only sets right what the register says."""
+        return bool(self.details.get("repair"))
+
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:

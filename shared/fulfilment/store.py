@@ -65,7 +65,7 @@ class Completed:
 
     @property
     def repair(self) -> bool:
-        """Whether it only sets right what a worker that came too late had changed, so that nobody waits for it."""
+        """Whether it only sets right what the register says, so that nobody waits for it."""
         return bool(self.details.get("repair"))
 
     @property
@@ -106,17 +106,6 @@ async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
     )
     for _, request_id, operation in rows:
         tx.log_evidence(request_id, "fulfilment.cancelled", {"operation": operation})
-
-
-async def opened(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
-    """Those of the requests for which this was decided, whether or not any of it is done."""
-    rows = await tx.connection.fetch(
-        "SELECT DISTINCT request_id FROM fulfilment WHERE request_id = ANY($1) AND operation = $2"
-        " AND state <> 'cancelled'",
-        requests,
-        operation,
-    )
-    return {row[0] for row in rows}
 
 
 async def begun(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:

@@ -82,17 +82,24 @@ class Amendment:
         side, numbers = self._session.restriction, _numbers(task)
         if not numbers:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        if task.repair and not (await self._side_amended(task, side)).found:
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)  # erased since: then nobody is kept as restricted
         names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
+        values = [list(column) for column in zip(*numbers, strict=True)]
         async with self._connection.transaction():
-            await self._connection.executemany(
-                f"INSERT INTO {self._place(side)} ({names}) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-                [(task.request_id, *number) for number in numbers],
+            put = await self._connection.fetch(
+                f"INSERT INTO {self._place(side)} ({names})"
+                " SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[])"
+                " ON CONFLICT DO NOTHING RETURNING 1",
+                task.request_id,
+                *values,
             )
-            await self._keep(task, Counter())
+            counts = await self._keep(task, Counter(restriction=len(put)))
         mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1 AND {quoted(side.number)} = ANY($2)"
-        values = [number for number, _, _ in numbers]
-        if await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id, values) < len(numbers):
+        if await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id, values[0]) < len(numbers):
             return ResidueFound(f"{self._session.system} took the restriction and does not hold it")
+        if task.repair:
+            return Receipt.counted(task, TaskOutcome.AMENDED, counts)
         return await self._side_amended(task, side)
 
     async def _lift(self, task: Task) -> Result:
@@ -125,8 +132,10 @@ class Amendment:
         switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
         async with self._connection.transaction():
             for table, keys, switch in switches:
+                wrong = await self._connection.fetchval(*table.count_unlike(keys, switch.column, switch.value is wanted))
                 update = table.update_one(keys, switch.column, switch.value is wanted)
-                counts[table.table.category] += len(await self._connection.fetch(*update))
+                rows = len(await self._connection.fetch(*update))
+                counts[table.table.category] += wrong if task.repair else rows
             if excess := self._settings.excess(rows=counts.total()):
                 raise excess
             counts = await self._keep(task, counts)
