@@ -1,7 +1,7 @@
 """Repairs: tasks that set right in a system what the register says, though nobody asked anew.
 
-Two things open them: a restriction that was concluded too late, by a worker that slept, and the look of each night. They
-are worked, retried and counted like any task; they are no answer to anybody, and put on record only what was wrong.
+Two things open them: a restriction that was concluded too late, by a worker that slept, and the look of each night.
+They are worked, retried and counted like any task, but are no answer to anybody, and only what was wrong is on record.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -104,7 +104,7 @@ async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_l
 
 
 async def test_a_worker_that_slept_while_its_restriction_stays_in_force_has_nothing_to_take_back(
-    open_harness: OpenHarness, clock: SetClock
+    open_harness: OpenHarness,
 ) -> None:
     crm = ScriptedSystem(CRM)
 

@@ -17,6 +17,7 @@ from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST
 from deploy.local.process import Child
+from deploy.local.services import Servers, Services
 from shared.domain import topics
 from shared.domain.events import RequestClosed, RequestVerified
 from shared.domain.identities import Identity, IdentityType
@@ -33,7 +34,7 @@ from shared.storage.postgres import connected
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
 from tests.fixtures.events import a
-from tests.fixtures.process import environment, running
+from tests.fixtures.process import running
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -60,7 +61,7 @@ class Erasure:
 @pytest.fixture
 async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator[Erasure]:
     downstreams = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
-    async with running("erasure", database, broker, tmp_path, downstreams) as (child, port):
+    async with running(ServiceName.ERASURE, database, broker, tmp_path, downstreams) as (child, port):
         producer = KafkaProducer(KafkaSettings(bootstrap=broker.bootstrap))
         yield Erasure(child, f"http://{HOST}:{port}", producer, broker.bootstrap)
         await producer.stop()
@@ -151,7 +152,9 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
 async def test_what_it_cannot_start_with_is_said_in_one_line(
     database: str, broker: Kafka, tmp_path: Path, change: dict[str, str], said: str
 ) -> None:
-    settings = environment(database, broker.bootstrap, tmp_path, 1) | change
+    services = Services(tmp_path, Servers(database, broker.bootstrap), tmp_path / "downstreams.toml")
+    keyring.create(services.keyring)
+    settings = {**services.env, "DSR_HTTP_PORT": "1", **change}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services", "run", "erasure"),
         cwd=ROOT,

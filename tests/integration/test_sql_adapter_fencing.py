@@ -1,4 +1,4 @@
-"""What a store remembers of our work: a worker that slept changes nothing, and a crash of the store doubles no count."""
+"""What a store remembers of our work: a worker that slept changes nothing, and a crash doubles no count."""
 
 import asyncio
 from collections.abc import Sequence

@@ -132,9 +132,9 @@ class Amendment:
         switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
         async with self._connection.transaction():
             for table, keys, switch in switches:
-                wrong = await self._connection.fetchval(*table.count_unlike(keys, switch.column, switch.value is wanted))
-                update = table.update_one(keys, switch.column, switch.value is wanted)
-                rows = len(await self._connection.fetch(*update))
+                value = switch.value is wanted
+                wrong = await self._connection.fetchval(*table.count_unlike(keys, switch.column, value))
+                rows = len(await self._connection.fetch(*table.update_one(keys, switch.column, value)))
                 counts[table.table.category] += wrong if task.repair else rows
             if excess := self._settings.excess(rows=counts.total()):
                 raise excess
