@@ -93,6 +93,7 @@ async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_l
 
     woken.set()
     assert await sleeper == 1
+    crm.answers[Operation.LIFT] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1))
     assert await harness.worker(CRM, Operation.LIFT).work() == 1
     assert await harness.worker(TICKETING, Operation.LIFT).work() == 0
     assert [task.operation for task in crm.asked] == ["restrict", "restrict", "lift", "lift"]

@@ -94,11 +94,11 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
     lost = "CREATE FUNCTION lose() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS {}"
     lost = lost.format("'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'")
     await ask(cdr_store.admin, lost)
-    noted = "CREATE TRIGGER lose AFTER INSERT ON dsr.progress FOR EACH ROW EXECUTE FUNCTION lose()"
+    noted = "CREATE TRIGGER lose AFTER INSERT ON dsr_platform.progress FOR EACH ROW EXECUTE FUNCTION lose()"
     await ask(cdr_store.admin, noted)
     with pytest.raises(Unavailable):
         await calls.run(subject)
-    await ask(cdr_store.admin, "DROP TRIGGER lose ON dsr.progress")
+    await ask(cdr_store.admin, "DROP TRIGGER lose ON dsr_platform.progress")
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
     (done,) = map(receipt, await calls.run(calls.again(subject)))
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)

@@ -163,7 +163,11 @@ async def test_a_store_that_was_restored_to_before_the_erasure_is_erased_again_a
 
 @pytest.mark.parametrize(
     "undone",
-    ["DROP SCHEMA dsr CASCADE", "DROP TABLE dsr.progress", "REVOKE INSERT ON dsr.progress FROM {role}"],
+    [
+        "DROP SCHEMA dsr_platform CASCADE",
+        "DROP TABLE dsr_platform.progress",
+        "REVOKE INSERT ON dsr_platform.progress FROM {role}",
+    ],
 )
 async def test_a_store_that_is_not_prepared_is_refused_by_name_and_nothing_is_changed_in_it(
     cdr_store: CdrStore, calls: SqlEngine, undone: str
@@ -184,8 +188,8 @@ async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which
     table = '[{name}]\nadapter = "sql"\nneeds = ["email"]\ndataset = "customers.toml"\ndsn_env = "{name_env}"\n'
     file.write_text(table.format(name="shop", name_env="STORE"))
     wiring = Wiring(environment, SystemClock(), publish, b"")
-    await customer_store.run("DROP SCHEMA dsr CASCADE")
-    with pytest.raises(Misconfigured, match=r"downstreams.toml: shop: has no table dsr.progress"):
+    await customer_store.run("DROP SCHEMA dsr_platform CASCADE")
+    with pytest.raises(Misconfigured, match=r"downstreams.toml: shop: has no table dsr_platform.progress"):
         await look(file, wiring)
     async with connected(customer_store.dsn) as owner:
         for _ in range(2):
@@ -200,7 +204,7 @@ async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStor
     await cdr_store.seed([call(ANNA, BORIS)])
     subject = task(number(ANNA))
     await calls.run(subject)
-    [(kept,)] = await ask(cdr_store.admin, "SELECT to_jsonb(p) - 'noted_at' - 'counts' FROM dsr.progress p")
+    [(kept,)] = await ask(cdr_store.admin, "SELECT to_jsonb(p) - 'noted_at' - 'counts' FROM dsr_platform.progress p")
     ids = {f'"{name}": "{getattr(subject, name)}"' for name in ("request_id", "task_id", "system")}
     assert all(each in kept for each in ids)
     assert ANNA[1:] not in kept

@@ -9,8 +9,8 @@ from shared.domain.errors import Misconfigured, Refused
 
 # Two tasks of one request in one database are of different systems, as the downstreams file calls them.
 _SCHEMA = """\
-CREATE SCHEMA IF NOT EXISTS dsr;
-CREATE TABLE IF NOT EXISTS dsr.progress (
+CREATE SCHEMA IF NOT EXISTS dsr_platform;
+CREATE TABLE IF NOT EXISTS dsr_platform.progress (
     request_id uuid        NOT NULL,
     system     text        NOT NULL,
     task_id    uuid        NOT NULL,
@@ -19,14 +19,14 @@ CREATE TABLE IF NOT EXISTS dsr.progress (
     noted_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (request_id, system)
 ) WITH (fillfactor = 70);
-GRANT USAGE ON SCHEMA dsr TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON dsr.progress TO {role};
+GRANT USAGE ON SCHEMA dsr_platform TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {role};
 """
 _PREPARED = """
 SELECT coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, privilege)), false)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
      unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) privilege
-WHERE n.nspname = 'dsr' AND c.relname = 'progress'
+WHERE n.nspname = 'dsr_platform' AND c.relname = 'progress'
 """
 
 
@@ -52,6 +52,6 @@ async def refuse_unprepared(connection: asyncpg.Connection | PoolConnectionProxy
     """Raises ``StoreUnprepared`` unless this role can note there what it does."""
     if not await connection.fetchval(_PREPARED):
         raise StoreUnprepared(
-            f"{system}: has no table dsr.progress that this role may write;"
+            f"{system}: has no table dsr_platform.progress that this role may write;"
             " let its owner run what `dsr downstreams prepare FILE` prints"
         )

@@ -16,7 +16,7 @@ from shared.domain.errors import Unavailable
 from shared.downstreams.contract import Task
 
 _NOTE = """
-INSERT INTO dsr.progress AS p (request_id, system, task_id, token, counts)
+INSERT INTO dsr_platform.progress AS p (request_id, system, task_id, token, counts)
 SELECT request_id, $1, task_id, ARRAY[opened, stage, attempt], counts
 FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[])
      AS n (request_id, task_id, opened, stage, attempt, counts)
