@@ -30,9 +30,11 @@ _CHANGING = {
 }
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
+_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version")
+"""What a new request has besides; every other column has its default."""
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
-_fixed, _changing, _question = attrgetter(*_FIXED), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
+_new, _changing, _question = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
 
 
 async def read(connection: Connection, request_id: UUID) -> Request | None:
@@ -43,8 +45,8 @@ async def read(connection: Connection, request_id: UUID) -> Request | None:
 
 async def insert(connection: Connection, requests: Sequence[Request]) -> None:
     """Stores new requests."""
-    rows = [(*_fixed(request), *_changing(request), *_converted(request)) for request in requests]
-    await connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+    rows = [(*_new(request), ",".join(request.zones)) for request in requests]
+    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones"))
 
 
 class Requests:
