@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -110,8 +109,8 @@ async def test_a_topic_is_paused_and_resumed_and_its_dead_letters_are_replayed_w
     async with consuming(harness, settings, topics, Notes()):
         assert await comes_to(1, "dsr_topic_paused", **of_poisoned)
         assert f"erasure has paused {poisoned} since" in await asyncio.to_thread(dsr, "consumers paused")
-        resume = partial(asyncio.to_thread, dsr, f"consumers resume erasure {poisoned}")
-        assert [await resume(), await resume()] == [
+        resume = f"consumers resume erasure {poisoned}"
+        assert [await asyncio.to_thread(dsr, resume) for _ in range(2)] == [
             f"erasure reads {poisoned} again\n",
             f"erasure had not paused {poisoned}\n",
         ]

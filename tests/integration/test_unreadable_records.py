@@ -44,7 +44,7 @@ class Ear:
 async def heard(bootstrap: str, topic: str, enough: int, **settings: int) -> list[Message]:
     """What a consumer hands over of a topic."""
     ear = Ear(enough)
-    consumer = Consumer(KafkaSettings(bootstrap=bootstrap, **settings), topic, [topic])
+    consumer = Consumer(KafkaSettings.model_validate({"bootstrap": bootstrap, **settings}), topic, [topic])
     async with asyncio.timeout(60):
         await consumer.run(ear, ear.stopping, Heartbeats())
     return ear.heard

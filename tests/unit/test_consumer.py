@@ -152,7 +152,7 @@ async def test_a_cancellation_that_is_meant_ends_it(run: Run) -> None:
 async def test_it_counts_as_alive_while_the_broker_is_away_but_not_while_the_broker_refuses_it(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, *, alive: bool
 ) -> None:
-    beats = []
+    beats: list[str] = []
     monkeypatch.setattr("shared.messaging.consumer._AGAIN_SECONDS", 0.001)
     heartbeats = Heartbeats()
     monkeypatch.setattr(heartbeats, "beat", beats.append)

@@ -5,6 +5,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from aiokafka.consumer import fetcher
 from aiokafka.record.util import calc_crc32c
 
 from shared.messaging import decoding
@@ -16,9 +17,9 @@ LIMIT = 1024 * 1024
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The decoder that aiokafka uses."""
-    monkeypatch.setattr(decoding.library, "MemoryRecords", None)
+    monkeypatch.setattr(fetcher, "MemoryRecords", None)
     decoding.decode_record_by_record(LIMIT)
-    return decoding.library.MemoryRecords
+    return fetcher.MemoryRecords
 
 
 def read(answer: Any) -> list[tuple[int, bytes | None]]:
