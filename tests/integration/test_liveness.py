@@ -103,7 +103,7 @@ async def test_every_loop_of_a_service_has_a_pulse(
 ) -> None:
     expected = LOOPS[service] | EVERYWHERE
     never_in_time = {"DSR_PROCESS_STILL_SECONDS": "0.000001"}  # so that every loop is named
-    async with process(service, database, broker, tmp_path, **never_in_time) as client:
+    async with process(service, database, broker, tmp_path, once="/metrics", **never_in_time) as client:
         assert await standing_still(client, until=expected) == (503, expected)
 
 
