@@ -8,7 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.errors import Unavailable
+from shared.domain.errors import Unavailable, Withdrawn
 from shared.domain.operations import Operation, TaskOutcome
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, number, receipt, task
 
@@ -105,6 +105,19 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
     (done,) = map(receipt, await calls.run(calls.again(subject)))
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
+
+
+async def test_what_was_withdrawn_before_the_first_commit_is_left_as_it_was(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+
+    async def withdrawn(_noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        raise Withdrawn("the request was withdrawn before this step")
+
+    with pytest.raises(Withdrawn):
+        await calls.adapter.erase([task(number(ANNA))], withdrawn)
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 10}])
