@@ -2,6 +2,7 @@
 
 DsrError
 ├── Unavailable               try again later: the system is away, slow or busy
+│   └── Overtaken             a later attempt or operation of the request has been at the store
 ├── Refused                   final: a person must look
 │   ├── TableMissing          a declared table is not there
 │   ├── ColumnUnmapped        a table has a column that nobody classified
@@ -12,6 +13,7 @@ DsrError
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
 │   ├── DatasetOutdated       a dataset no longer describes its store
+│   ├── StoreUnprepared       a SQL store lacks the table in which our work is noted
 │   ├── MalformedReply        a team's reply cannot be read
 │   ├── SignatureWrong        an OpenDSR answer is not signed by its processor
 │   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw
@@ -33,8 +35,6 @@ DsrError
 import re
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar
-
-from pydantic_core import ValidationError
 
 
 class DsrError(Exception):
@@ -115,16 +115,8 @@ def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
     for read in reads:
         try:
             done.append(read())
-        except ValidationError as error:
-            faults.append(misread(error))
         except Misconfigured as error:
             faults.append(str(error))
     if faults:
         raise Misconfigured("; ".join(faults))
     return done
-
-
-def misread(error: ValidationError) -> str:
-    """What is wrong with the environment, by the names of its variables: settings are titled by their prefix."""
-    faults = {f"{error.title}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()}
-    return "; ".join(sorted(faults))
