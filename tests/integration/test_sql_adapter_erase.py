@@ -1,8 +1,11 @@
 """Erasing callers and callees from real call records: two people in every row, numbers that change hands."""
 
 import asyncio
+from collections.abc import Mapping
+from uuid import UUID
 
 import pytest
+from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Unavailable, Withdrawn
