@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Annotated
@@ -15,12 +15,11 @@ import typer
 from rich.console import Console
 
 from deploy.demo import company
-from deploy.demo.board import Asked, Board
-from deploy.demo.bodies import body
+from deploy.demo.board import Board, SubmittedRequest
 from deploy.demo.checks import Inspector
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
-from deploy.demo.proof import Proof, collect, further
+from deploy.demo.proof import collect, further
 from deploy.demo.report import Report
 from deploy.local.paths import LOCAL, ROOT
 from deploy.local.progress import Progress
@@ -72,15 +71,14 @@ def _run(console: Console, *, leave: bool) -> int:
         console.print(f"Ready after {time.monotonic() - began:.0f} s.\n")
         shutil.rmtree(ANSWERS, ignore_errors=True)
         ANSWERS.mkdir()
-        asked, proofs = asyncio.run(_ask(console, services, estate, founded))
+        requests = asyncio.run(_submit(console, services, estate, founded))
         with progress.step("Searching every system for who was erased"):
-            findings = list(inspector.inspect(asked, proofs))
+            of_the_platform = inspector.inspect(requests)
         report = Report(console)
-        for request in asked:
-            own = [finding for of, finding in findings if of is request]
-            report.request(request, [*proofs[request.request_id].findings, *own], proofs[request.request_id].files)
-        report.findings([finding for of, finding in findings if of is None])
-        report.further(further(services, estate, proofs))
+        for request in requests:
+            report.request(request)
+        report.findings([of_the_platform])
+        report.further(further(services, estate, requests[0]))
         report.verdict(time.monotonic() - began)
         if not leave:
             console.print("Everything stays up until Ctrl-C.")
@@ -90,14 +88,15 @@ def _run(console: Console, *, leave: bool) -> int:
         return report.failed
 
 
-async def _ask(
+async def _submit(
     console: Console, services: Services, estate: Estate, founded: company.Company
-) -> tuple[Sequence[Asked], Mapping[str, Proof]]:
+) -> Sequence[SubmittedRequest]:
     """Submit everybody's request, show how they advance, and download what came of them."""
     async with DsrClient(services.url, await asyncio.to_thread(services.key, "privacy")) as client:
-        asked = [Asked(part, await client.submit(body(part))) for part in founded.cast]
-        await Board(console, client, estate.dsn).watch(asked)
-        return asked, await collect(client, asked, ANSWERS)
+        requests = [SubmittedRequest(part, await client.submit(part.submission)) for part in founded.cast]
+        await Board(console, client, estate.dsn).watch(requests)
+        await collect(client, requests, ANSWERS)
+        return requests
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -27,15 +28,26 @@ _COLOUR = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was looked up after the requests were closed, in words, and whether it is as it must be."""
+
+    holds: bool
+    words: str
+
+
 @dataclass
-class Asked:
-    """A request of the demonstration: who asked for what, and where it stands."""
+class SubmittedRequest:
+    """A request of the demonstration: its part, where it stands, and then what was downloaded and looked up of it."""
 
     part: Part
     request_id: str
     view: Mapping[str, Any] = field(default_factory=dict)
     cells: Mapping[str, Progressed] = field(default_factory=dict)
     seconds: float | None = None
+    package: bytes = b""
+    files: Sequence[Path] = ()
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def state(self) -> str:
@@ -62,45 +74,45 @@ class Board:
     client: DsrClient
     dsn: str
 
-    async def watch(self, asked: Sequence[Asked]) -> None:
+    async def watch(self, requests: Sequence[SubmittedRequest]) -> None:
         """Look until every request has closed or waits for a person, or the time is over."""
         began = time.monotonic()
         terminal = self.console.is_terminal
         with Live(console=self.console, refresh_per_second=10) if terminal else nullcontext() as live:
             while True:
-                going = await self._look(asked, began)
+                going = await self._look(requests, began)
                 if live:
-                    live.update(self._table(asked))
+                    live.update(self._table(requests))
                 if not going:
                     return
                 await asyncio.sleep(_LOOK_EVERY)
 
-    async def _look(self, asked: Sequence[Asked], began: float) -> bool:
+    async def _look(self, requests: Sequence[SubmittedRequest], began: float) -> bool:
         """Bring all up to date; whether to look again."""
-        before = [(request.state, request.words) for request in asked]
-        for request in asked:
+        before = [(request.state, request.words) for request in requests]
+        for request in requests:
             if not request.at_rest:
                 request.view = await self.client.read(request.request_id)
                 request.seconds = time.monotonic() - began if request.at_rest else None
         now = time.monotonic() - began
         # Read after the states, so that what is closed is never shown with a task that still runs.
         cells = await tasks.read(self.dsn)
-        for request, shown in zip(asked, before, strict=True):
+        for request, shown in zip(requests, before, strict=True):
             request.cells = cells.get(request.request_id, {})
             if shown != (request.state, request.words) and not self.console.is_terminal:
                 self._line(request, now)
-        return now < _TIMEOUT_SECONDS and not all(request.at_rest for request in asked)
+        return now < _TIMEOUT_SECONDS and not all(request.at_rest for request in requests)
 
-    def _line(self, request: Asked, now: float) -> None:
+    def _line(self, request: SubmittedRequest, now: float) -> None:
         cells = "  ".join(f"{system}: {words:16}" for system, words in zip(SYSTEMS, request.words, strict=True))
         who = f"{request.part.right:13} {request.part.person.name:18}"
         self.console.print(f"{now:6.1f} s  {who} {request.state:21} {cells}", markup=False, soft_wrap=True)
 
-    def _table(self, asked: Sequence[Asked]) -> Table:
+    def _table(self, requests: Sequence[SubmittedRequest]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("right", "person", "state", *SYSTEMS, "due", ""):
             table.add_column(column, no_wrap=True)
-        for request in asked:
+        for request in requests:
             colour = _COLOUR.get(str(request.view.get("state")), "cyan")
             table.add_row(
                 request.part.right,

@@ -6,18 +6,16 @@ import json
 import sqlite3
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deploy.demo.board import Asked
+from deploy.demo.board import Finding, SubmittedRequest
 from deploy.demo.company import Company, Customer
 from deploy.demo.company.calls import device_address
 from deploy.demo.estate import CDR, CRM, TICKETING, Estate
-from deploy.demo.proof import Proof
-from deploy.demo.report import Finding
-from deploy.demo.traces import Seeker, Traces, signs
+from deploy.demo.traces import Seeker, signs
 from deploy.local import postgres_databases as databases
 from shared.domain.rights import Outcome, Right
 
@@ -28,6 +26,9 @@ SELECT (SELECT count(*) FROM acc_cdrs
      + (SELECT count(*) FROM missed_calls WHERE $1 IN (src_e164, dst_e164, src_pai) AND time >= $2 AND time < $3)
 """
 _EVER = datetime.max.replace(tzinfo=UTC)
+
+Traces = Mapping[str, Counter[str]]
+"""By customer code, every place where there is a sign of them, and how often."""
 
 Belongings = Mapping[str, tuple[int, int]]
 """By customer code: so many call rows, and so many rows and files elsewhere, are theirs."""
@@ -49,33 +50,35 @@ class Inspector:
         """Note what there is of those who will be erased, and of their neighbours, of whom nothing may change."""
         self._before = self._belongings(self._seek(calls=False))
 
-    def inspect(self, asked: Sequence[Asked], proofs: Mapping[str, Proof]) -> Iterator[tuple[Asked | None, Finding]]:
-        """Every finding, with the request that it belongs to; ``proofs`` by request id."""
+    def inspect(self, requests: Sequence[SubmittedRequest]) -> Finding:
+        """Add to every request what was found of it; what was found of all of them in the platform itself."""
         found = self._seek(calls=True)
         now = self._belongings(found)
-        for request in asked:
-            yield request, _closed_as_expected(request)
-            match request.part.right:
-                case Right.ERASURE:
-                    yield from ((request, finding) for finding in self._erasure(request, found, now))
-                case Right.ACCESS | Right.PORTABILITY if request.part.expected is not Outcome.NO_DATA:
-                    yield request, self._package(request, proofs[request.request_id].package)
-                case Right.RECTIFICATION:
-                    yield request, self._corrected(request)
-                case Right.RESTRICTION:
-                    yield request, self._flagged(request, "restricted")
-                    yield request, self._hidden(request.part.person)
-                case Right.OBJECTION:
-                    yield request, self._flagged(request, "marketing_opt_out")
-                case _:
-                    pass
+        for request in requests:
+            request.findings += [_closed_as_expected(request), *self._fulfilled(request, found, now)]
         own = sorted({place for places in self._own_traces().values() for place in places})
         words = "the platform's own tables, topics and logs hold no sign of anybody"
-        yield None, Finding(not own, words + (f": {', '.join(own)}" if own else ""))
+        return Finding(not own, words + (f": {', '.join(own)}" if own else ""))
 
-    def _erasure(self, request: Asked, found: Traces, now: Belongings) -> Iterator[Finding]:
+    def _fulfilled(self, request: SubmittedRequest, found: Traces, now: Belongings) -> Iterator[Finding]:
+        match request.part.right:
+            case Right.ERASURE:
+                yield from self._erasure(request, found, now)
+            case Right.ACCESS | Right.PORTABILITY if request.part.expected is not Outcome.NO_DATA:
+                yield self._package(request)
+            case Right.RECTIFICATION:
+                yield self._corrected(request)
+            case Right.RESTRICTION:
+                yield self._flagged(request, "restricted")
+                yield self._hidden(request.part.person)
+            case Right.OBJECTION:
+                yield self._flagged(request, "marketing_opt_out")
+            case _:
+                pass
+
+    def _erasure(self, request: SubmittedRequest, found: Traces, now: Belongings) -> Iterator[Finding]:
         person = request.part.person
-        places = found.get(person.code, Counter[str]())
+        places = found[person.code]
         where = ", ".join(f"{place} ({count})" for place, count in sorted(places.items()))
         rows, others = self._before[person.code]
         told = f"of {rows} call rows and {others} other rows and files, a dump of each system holds no sign"
@@ -88,10 +91,10 @@ class Inspector:
             same = now[neighbour.code] == (rows, others)
             yield Finding(same, told if same else f"{told}: now {now[neighbour.code]}")
 
-    def _package(self, request: Asked, package: bytes) -> Finding:
-        if not package:
+    def _package(self, request: SubmittedRequest) -> Finding:
+        if not request.package:
             return Finding(holds=False, words="there is no package")
-        with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        with zipfile.ZipFile(io.BytesIO(request.package)) as archive:
             text = "".join(archive.read(name).decode() for name in archive.namelist())
             records = json.loads(archive.read("data.json"))["records"]
         systems = {record["system"] for record in records}
@@ -102,7 +105,7 @@ class Inspector:
             words += ", and no number that was withheld"
         return Finding(systems >= {CRM, CDR, TICKETING} and hidden, words)
 
-    def _corrected(self, request: Asked) -> Finding:
+    def _corrected(self, request: SubmittedRequest) -> Finding:
         (change,) = request.part.asks["changes"]
         old, new = change["current"], change["asserted"]
         query = "SELECT count(*) FROM party_contact_mechanism WHERE active AND lower(value) = $1"
@@ -112,7 +115,7 @@ class Inspector:
         ]
         return Finding(crm == [0, 1] and tracker == [0, 1], "CRM and ticketing show the new address alone")
 
-    def _flagged(self, request: Asked, flag: str) -> Finding:
+    def _flagged(self, request: SubmittedRequest, flag: str) -> Finding:
         code = request.part.person.code
         crm = self._fetch(self._estate.crm.dsn, f"SELECT count(*) FROM party_party WHERE code = $1 AND {flag}", code)  # noqa: S608
         tracker = self._ticketing(f"SELECT count(*) FROM _user WHERE _username = ? AND _{flag}", code)  # noqa: S608
@@ -136,7 +139,7 @@ class Inspector:
         return {
             person.code: (
                 self._calls_of(person),
-                sum(n for place, n in found.get(person.code, Counter[str]()).items() if not place.startswith(CDR)),
+                sum(n for place, n in found[person.code].items() if not place.startswith(CDR)),
             )
             for person in self._people
         }
@@ -146,20 +149,19 @@ class Inspector:
 
     def _seek(self, *, calls: bool) -> Traces:
         seeker = Seeker({person.code: self._signs(person) for person in self._people})
-        found = [
-            (CRM, asyncio.run(seeker.in_postgres(self._estate.crm.dsn))),
-            (TICKETING, seeker.in_sqlite(self._estate.ticketing.database)),
-            (TICKETING, seeker.in_files(self._estate.ticketing.files)),
-        ]
+        asyncio.run(seeker.in_postgres(self._estate.crm.dsn, f"{CRM}: "))
+        seeker.in_sqlite(self._estate.ticketing.database, f"{TICKETING}: ")
+        seeker.in_files(self._estate.ticketing.files, system=f"{TICKETING}: ")
         if calls:
-            found.append((CDR, asyncio.run(seeker.in_postgres(self._estate.cdr.admin))))
-        return _together(found)
+            asyncio.run(seeker.in_postgres(self._estate.cdr.admin, f"{CDR}: "))
+        return seeker.found
 
     def _own_traces(self) -> Traces:
         people = [part.person for part in self._company.cast if part.person.code]
         seeker = Seeker({person.code: self._signs(person) for person in people}, encoded=True)
-        own = ("database", asyncio.run(seeker.in_postgres(self._estate.dsn)))
-        return _together([own, ("files", seeker.in_files(self._logs, *self._estate.own_files))])
+        asyncio.run(seeker.in_postgres(self._estate.dsn, "database: "))
+        seeker.in_files(self._logs, *self._estate.own_files, system="files: ")
+        return seeker.found
 
     def _ticketing(self, query: str, *values: str) -> int:
         with closing(sqlite3.connect(self._estate.ticketing.database)) as connection:
@@ -170,17 +172,7 @@ class Inspector:
         return int(databases.wait_for(databases.fetch(dsn, query, *values))[0][0])
 
 
-def _closed_as_expected(request: Asked) -> Finding:
+def _closed_as_expected(request: SubmittedRequest) -> Finding:
     outcome, expected = request.view.get("outcome"), request.part.expected
     words = f"closed as {expected.replace('_', ' ')}"
     return Finding(outcome == expected, words if outcome == expected else f"{words}: it is {request.state}")
-
-
-def _together(found: Iterable[tuple[str, Traces]]) -> Traces:
-    """The traces of several systems, each place with the name of its system."""
-    together: dict[str, Counter[str]] = {}
-    for system, traces in found:
-        for who, places in traces.items():
-            for place, count in places.items():
-                together.setdefault(who, Counter())[f"{system}: {place}"] += count
-    return together

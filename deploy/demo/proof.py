@@ -4,65 +4,47 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-from deploy.demo.board import Asked
+from deploy.demo.board import Finding, SubmittedRequest
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
-from deploy.demo.report import Finding
 from deploy.local.services import Services
 from shared.domain.topics import ServiceName
 from shared.storage import certificate
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """The files that were downloaded for one request, and whether they hold."""
-
-    files: tuple[Path, ...]
-    findings: tuple[Finding, ...]
-    package: bytes
-
-
-async def collect(client: DsrClient, asked: Sequence[Asked], folder: Path) -> Mapping[str, Proof]:
-    """Download every certificate and package into the empty folder, by request id."""
-    return {request.request_id: await _collect(client, request, folder) for request in asked}
-
-
-async def _collect(client: DsrClient, request: Asked, folder: Path) -> Proof:
-    if request.view.get("state") != "closed":
-        return Proof((), (), b"")
-    name = f"{request.part.right}-{request.request_id}"
-    files = [folder / f"{name}.certificate.json"]
-    content = await client.download(request.request_id, "certificate")
-    files[0].write_bytes(content)
-    problems = certificate.verify(orjson.loads(content))
-    entries = len(orjson.loads(content)["entries"])
-    finding = Finding(
-        not problems,
-        f"the certificate over {entries} entries of evidence holds" if not problems else "; ".join(problems),
-    )
-    package = b""
-    if request.view.get("package"):
-        package = await client.download(request.request_id, "package")
-        files.append(folder / f"{name}.zip")
-        files[1].write_bytes(package)
-    return Proof(tuple(files), (finding,), package)
+async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folder: Path) -> None:
+    """Download certificate and package of every closed request into the folder, and verify the certificate."""
+    for request in requests:
+        if request.view.get("state") != "closed":
+            continue
+        name = f"{request.part.right}-{request.request_id}"
+        certified = await client.download(request.request_id, "certificate")
+        files = {folder / f"{name}.certificate.json": certified}
+        content = orjson.loads(certified)
+        problems = certificate.verify(content)
+        holds = f"the certificate over {len(content['entries'])} entries of evidence holds"
+        request.findings.append(Finding(not problems, "; ".join(problems) or holds))
+        if request.view.get("package"):
+            request.package = await client.download(request.request_id, "package")
+            files[folder / f"{name}.zip"] = request.package
+        for path, downloaded in files.items():
+            path.write_bytes(downloaded)
+        request.files = tuple(files)
 
 
-def further(services: Services, estate: Estate, proofs: Mapping[str, Proof]) -> Mapping[str, str]:
+def further(services: Services, estate: Estate, request: SubmittedRequest) -> Mapping[str, str]:
     """Commands that show more, ready to paste."""
     key = services.key("privacy")
-    request = next(iter(proofs))
-    certificate_of = proofs[request].files[0] if proofs[request].files else Path("FILE")
-    curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests'
+    certified = request.files[0] if request.files else Path("FILE")
+    curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests/{request.request_id}'
     return {
-        "where a request stands, and its timeline": f"{curl}/{request} ; {curl}/{request}/timeline",
+        "where a request stands, and its timeline": f"{curl} ; {curl}/timeline",
         "check a certificate offline": f"{_shown(Path(sys.executable).with_name('dsr'))} certificate verify"
-        f" {_shown(certificate_of)}",
+        f" {_shown(certified)}",
         "the API's documentation": f"{services.url}/docs",
         "the five services' metrics, explained in docs/metrics.md": " ".join(
             f"{services.url_of(name)}/metrics" for name in ServiceName

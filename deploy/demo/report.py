@@ -2,20 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
-from deploy.demo.board import Asked
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was looked up after the requests were closed, in words, and whether it is as it must be."""
-
-    holds: bool
-    words: str
+from deploy.demo.board import Finding, SubmittedRequest
 
 
 class Report:
@@ -25,18 +15,18 @@ class Report:
         self._console = console
         self.failed = 0
 
-    def request(self, asked: Asked, findings: Sequence[Finding], files: Sequence[Path]) -> None:
+    def request(self, request: SubmittedRequest) -> None:
         """One request: its case, the receipts of the systems, what was looked up, and where the proof is."""
-        person = asked.part.person
-        title = f"\n[bold]{asked.part.right}[/]  {person.name}: [italic]{asked.part.shows}[/]"
+        person = request.part.person
+        title = f"\n[bold]{request.part.right}[/]  {person.name}: [italic]{request.part.shows}[/]"
         self._console.print(title, highlight=False, soft_wrap=True)
-        self._say(f"  {asked.view.get('answer', '')}")
-        for task in asked.view.get("tasks", ()):
+        self._say(f"  {request.view.get('answer', '')}")
+        for task in request.view.get("tasks", ()):
             counts = f"found {task['found']:,}, changed {task['changed']:,}, remaining {task['remaining']:,}"
             outcome = task.get("outcome") or f"failed: {task.get('failure')}"
             self._say(f"  {task['system']:10} {task['operation']:9} {outcome:10} {counts}")
-        self.findings(findings)
-        for file in files:
+        self.findings(request.findings)
+        for file in request.files:
             self._say(f"  → {os.path.relpath(file)}")
 
     def findings(self, findings: Sequence[Finding]) -> None:

@@ -4,9 +4,9 @@ import base64
 import io
 import re
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote, quote_plus
@@ -25,9 +25,6 @@ SELECT format('%I.%I', n.nspname, c.relname)
 
 _STATEMENTS = 5_000
 _INSERTED = re.compile(r'INSERT INTO "?(\w+)')
-
-Traces = Mapping[str, Counter[str]]
-"""By customer code the number of rows or files that hold a sign of them, by table or file."""
 
 
 def signs(customer: Customer, everyone: Sequence[Customer], more: Iterable[str] = ()) -> frozenset[str]:
@@ -63,12 +60,16 @@ def forms(value: str) -> set[bytes]:
 
 
 class Seeker:
-    """Counts the places that hold a sign, in one reading for many people.
+    """Counts in ``found`` the places that hold a sign, in one reading for many people.
 
     ``encoded``: look for every form besides in which a program may leak a sign, also as a part of something else.
     """
 
+    found: defaultdict[str, Counter[str]]
+    """By customer code the number of rows or files that hold a sign of them, by ``system`` and table or file."""
+
     def __init__(self, wanted: Mapping[str, Iterable[str]], *, encoded: bool = False) -> None:
+        self.found = defaultdict(Counter)
         self._people = {sign.lower(): who for who, theirs in wanted.items() for sign in theirs}
         self._forms = {
             form: who for who, theirs in wanted.items() if encoded for sign in theirs for form in forms(sign)
@@ -83,48 +84,39 @@ class Seeker:
         """The people of whom the text holds a sign."""
         return {self._people[match.group(1).lower()] for match in self._pattern.finditer(text)}
 
-    async def in_postgres(self, dsn: str) -> Traces:
+    async def in_postgres(self, dsn: str, system: str = "") -> None:
         """Rows of a database by table; every column of every table is looked at."""
-        found: dict[str, Counter[str]] = {}
         async with connected(dsn) as connection:
             for (table,) in await connection.fetch(_TABLES):
                 rows = io.BytesIO()
                 await connection.copy_from_query(f"SELECT * FROM {table}", output=rows)  # noqa: S608
-                self.in_bytes(found, table, rows.getvalue(), b"\n")
-        return found
+                self.in_bytes(f"{system}{table}", rows.getvalue(), b"\n")
 
-    def in_sqlite(self, database: Path) -> Traces:
+    def in_sqlite(self, database: Path, system: str = "") -> None:
         """Statements of a SQLite database's dump, by table."""
-        found: dict[str, Counter[str]] = {}
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
             dump = connection.iterdump()
             # Many at a time; a statement may be longer than a line, so something else must stand between two.
             while statements := "\0".join(islice(dump, _STATEMENTS)).encode():
                 for statement in self.of_interest(statements, b"\0"):
                     inserted = _INSERTED.match(statement)
-                    self.count(found, inserted.group(1) if inserted else "schema", [statement])
-        return found
+                    self._count(f"{system}{inserted.group(1) if inserted else 'schema'}", [statement])
 
-    def in_files(self, *places: Path) -> Traces:
+    def in_files(self, *places: Path, system: str = "") -> None:
         """Files, and those below folders; their names count too."""
-        found: dict[str, Counter[str]] = {}
         files = {path for place in places for path in (place, *place.rglob("*")) if path.is_file()}
         for path in sorted(files):
-            place = path.name
-            try:
-                content = f"{place}\n".encode() + path.read_bytes()
-            except FileNotFoundError:  # whose program has done with it, and removed it
-                continue
-            self.in_bytes(found, place, content, b"\0\0\0")
-        return found
+            # A program may have done with its file, and removed it.
+            with suppress(FileNotFoundError):
+                self.in_bytes(f"{system}{path.name}", f"{path.name}\n".encode() + path.read_bytes(), b"\0\0\0")
 
-    def in_bytes(self, found: dict[str, Counter[str]], place: str, content: bytes, separator: bytes) -> None:
-        """Add the pieces between separators that hold a sign, and the content once for each form in it."""
-        self.count(found, place, self.of_interest(content, separator))
+    def in_bytes(self, place: str, content: bytes, separator: bytes) -> None:
+        """Count the pieces between separators that hold a sign, and the content once for each form in it."""
+        self._count(place, self.of_interest(content, separator))
         low = content.lower()
         for form, who in self._forms.items():
             if form in content or (form.lower() == form and form in low):
-                found.setdefault(who, Counter())[place] += 1
+                self.found[who][place] += 1
 
     def of_interest(self, text: bytes, separator: bytes) -> Iterator[str]:
         """The pieces that may hold a sign: finding bytes is a hundred times faster than matching every piece."""
@@ -140,8 +132,7 @@ class Seeker:
             end = text.find(separator, start)
             yield text[start : end if end >= 0 else None].decode(errors="replace")
 
-    def count(self, found: dict[str, Counter[str]], place: str, texts: Iterable[str]) -> None:
-        """Add each person to the place for each of the texts that holds a sign of them."""
+    def _count(self, place: str, texts: Iterable[str]) -> None:
         for text in texts:
             for who in self.who(text):
-                found.setdefault(who, Counter())[place] += 1
+                self.found[who][place] += 1

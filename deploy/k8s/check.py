@@ -37,11 +37,6 @@ def kustomize(overlay: Path) -> str:
     return done.stdout
 
 
-def render(overlay: str) -> list[Object]:
-    """The objects of an overlay."""
-    return [each for each in yaml.safe_load_all(kustomize(K8S / "overlays" / overlay)) if each]
-
-
 def rendered(folder: Path) -> list[Path]:
     """Every overlay as a file of the folder, by its name."""
     folder.mkdir(parents=True, exist_ok=True)

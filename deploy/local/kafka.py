@@ -24,7 +24,7 @@ _TRACELESS = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp")  # a killed Java would
 
 
 class Kafka(Server):
-    """The broker, with its data and its log in ``directory``; its jars are fetched into ``cache``.
+    """The broker, with its data and its log in ``directory``.
 
     With ``passwords`` (by user) it asks everybody who they are, and its access rules hold; ``admin`` may do all.
     """
@@ -32,14 +32,9 @@ class Kafka(Server):
     title = "the broker"
 
     def __init__(
-        self,
-        directory: Path,
-        progress: Progress | None = None,
-        cache: Path = CACHE,
-        passwords: Mapping[str, str] | None = None,
+        self, directory: Path, progress: Progress | None = None, passwords: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(directory, progress)
-        self._cache = cache
         self._passwords = passwords or {}
         self._port, self._controller = free_ports(2)
 
@@ -50,7 +45,7 @@ class Kafka(Server):
 
     def prepare(self) -> Child:
         """Fetch the jars and format the data directory, where that was not done yet."""
-        libs = kafka_jars.fetch(self._cache, self.progress)
+        libs = kafka_jars.fetch(CACHE, self.progress)
         shutil.rmtree(self.directory / "tmp", ignore_errors=True)
         (self.directory / "tmp").mkdir(parents=True)
         properties = _read("kafka.properties")

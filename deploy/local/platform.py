@@ -6,7 +6,6 @@ from typing import Self
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from deploy.local import postgres_databases as databases
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
 from deploy.local.progress import Progress
@@ -23,10 +22,10 @@ class ExistingServers(BaseSettings):
 
 
 class Platform:
-    """PostgreSQL and Kafka together, with their data below `directory`; `start()` blocks until both are ready.
+    """PostgreSQL and Kafka together, with their data below `directory`; entering blocks until both are ready.
 
         with Platform(LOCAL / "demo") as platform:
-            platform.postgres_dsn, platform.kafka_bootstrap, platform.database("cdr")
+            platform.postgres_dsn, platform.kafka_bootstrap
 
     `postgres` and `kafka` are None where an existing server is used.
     """
@@ -50,25 +49,13 @@ class Platform:
         """Where the broker is."""
         return self.kafka.bootstrap if self.kafka else str(self._existing.kafka_bootstrap)
 
-    def database(self, name: str) -> str:
-        """Create a database beside the product's own if it is not there yet; its DSN."""
-        return databases.wait_for(databases.create(self.postgres_dsn, name))
-
-    def start(self) -> None:
-        """Start both side by side; if one fails, the other is stopped too."""
+    def __enter__(self) -> Self:
         try:
             side_by_side(*(server.start for server in self._servers))
-        except BaseException:
-            self.stop()
+        except BaseException:  # if one fails, the other is stopped too
+            self.__exit__()
             raise
-
-    def stop(self) -> None:
-        """Stop both cleanly."""
-        side_by_side(*(server.stop for server in self._servers))
-
-    def __enter__(self) -> Self:
-        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        side_by_side(*(server.stop for server in self._servers))

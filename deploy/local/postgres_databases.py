@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -16,6 +16,13 @@ Returned = TypeVar("Returned")
 def named(dsn: str, database: str) -> str:
     """The DSN of another database on the same server."""
     return urlunsplit(urlsplit(dsn)._replace(path=f"/{database}"))
+
+
+def as_role(dsn: str, role: str, password: str | None = None) -> str:
+    """The DSN of the same database for another role."""
+    parts = urlsplit(dsn)
+    secret = f":{quote(password, safe='')}" if password else ""
+    return urlunsplit(parts._replace(netloc=f"{role}{secret}@{parts.netloc.rpartition('@')[2]}"))
 
 
 async def fetch(dsn: str, statement: str, *values: object) -> list[asyncpg.Record]:

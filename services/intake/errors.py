@@ -19,6 +19,14 @@ class IdempotencyKeyReused(DsrError):
     """The idempotency key was used before with another body; use a new key for a new request."""
 
 
+class PreconditionRequired(DsrError):
+    """A decision must name the version of the request that it is made for; send its ``ETag`` as ``If-Match``."""
+
+
+class PreconditionFailed(DsrError):
+    """The request has changed since the version that this was decided for; read it again."""
+
+
 class TooLarge(DsrError):
     """More was sent than is accepted at once."""
 
@@ -32,4 +40,8 @@ class ExtensionRefused(DsrError):
 
 
 class BadRequest(DsrError):
-    """The request cannot be understood."""
+    """The request cannot be understood; ``field``: the one that is wrong, if one is."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field

@@ -4,6 +4,7 @@
 """
 
 import base64
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -83,17 +84,12 @@ def _entry_problems(entry: Mapping[str, Any], request_id: str, key: Ed25519Publi
 
 def _order_problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """An entry that is there twice, or that does not follow from the one before where both are there."""
-    problems = []
-    hashes: dict[tuple[str, int], str] = {}
-    for entry in entries:
-        place = (entry["chain"], entry["seq"])
-        if place in hashes:
-            problems.append(f"entry {place[0]}/{place[1]}: it is there twice")
-        hashes[place] = entry["hash"]
-    for entry in entries:
-        before = hashes.get((entry["chain"], entry["seq"] - 1))
-        if before is not None and before != entry["prev_hash"]:
-            problems.append(f"entry {entry['chain']}/{entry['seq']}: it does not follow from the one before")
+    places = [(entry["chain"], entry["seq"]) for entry in entries]
+    hashes = {place: entry["hash"] for place, entry in zip(places, entries, strict=True)}
+    problems = [f"entry {chain}/{seq}: it is there twice" for (chain, seq), n in Counter(places).items() if n > 1]
+    for (chain, seq), entry in zip(places, entries, strict=True):
+        if hashes.get((chain, seq - 1), entry["prev_hash"]) != entry["prev_hash"]:
+            problems.append(f"entry {chain}/{seq}: it does not follow from the one before")
     return problems
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
+from deploy.local import postgres_databases as databases
 from deploy.local.paths import LOCAL
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
@@ -77,12 +78,9 @@ async def _measure(ground: Ground, names: list[str]) -> tuple[list[Row], list[st
 
 
 async def _versions(ground: Ground) -> dict[str, str]:
-    connection = await asyncpg.connect(ground.platform.postgres_dsn)
-    try:
-        names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
-        settings = {name: str(await connection.fetchval("SELECT current_setting($1)", name)) for name in names}
-    finally:
-        await connection.close()
+    names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
+    query = "SELECT name, current_setting(name) FROM unnest($1::text[]) name"
+    settings = dict(map(tuple, await databases.fetch(ground.platform.postgres_dsn, query, names)))
     return {"postgresql": settings.pop("server_version"), **settings, "asyncpg": asyncpg.__version__}
 
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from statistics import median
 
-import asyncpg
-
+from shared.storage.postgres import connected
 from tests.bench import naive_twin
 from tests.bench.figures import Row, rounded, row
-from tests.bench.ground import Ground, must, until
+from tests.bench.ground import Ground, must
 from tests.fixtures import stores
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import Stack
 from tests.fixtures.stores import Stores, Subject
 
@@ -77,20 +78,17 @@ async def verify(running: Stack, requests: int) -> None:
     effects = await running.effects()
     counted = ("requests", "closed once", "concluded once per store", "dead letters")
     must("evidence", [effects[each] for each in counted], [requests, requests, requests * len(stores.STORES), 0])
-    await until(lambda: _shredded(running, requests), within=30, every=0.05)
+    await eventually(lambda: _shredded(running, requests), within=30, every=0.05)
     must("broken chains", await running.broken_chains(), [])
 
 
 async def plain_deletes(copied: Stores) -> float:
     """Seconds for the bare deletes, the three stores side by side."""
-    connections = {store: await asyncpg.connect(dsn) for store, dsn in copied.dsns.items()}
-    try:
+    async with AsyncExitStack() as stack:
+        connections = {store: await stack.enter_async_context(connected(dsn)) for store, dsn in copied.dsns.items()}
         started = time.monotonic()
         await asyncio.gather(*(connections[store].execute(*_PLAIN[store]) for store in connections))
         return time.monotonic() - started
-    finally:
-        for connection in connections.values():
-            await connection.close()
 
 
 async def _shredded(running: Stack, requests: int) -> bool:

@@ -1,7 +1,5 @@
 """Erasure requests closed per second where CRM and ticketing are reached over HTTP and answer in five milliseconds."""
 
-import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,9 +7,7 @@ from statistics import median
 
 import httpx
 
-from deploy.local.paths import ROOT
-from deploy.local.ports import HOST, answers, free_port
-from deploy.local.process import Child
+from deploy.local.ports import HOST
 from tests.bench.closed_erasures import close_all
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
@@ -60,24 +56,11 @@ def _declared(copied: Stores, urls: dict[str, str]) -> Stores:
 
 @asynccontextmanager
 async def _fakes(ground: Ground) -> AsyncIterator[dict[str, str]]:
-    ports = {system: free_port() for system in ("crm", "ticketing")}
-    children = [
-        Child(
-            f"slow {system}",
-            [sys.executable, "-m", f"tests.fakes.slow_{system}", str(port), str(REQUESTS)],
-            log=ground.directory / f"slow_{system}.log",
-            ready=answers(f"http://{HOST}:{port}/told"),
-            cwd=ROOT,
-        )
-        for system, port in ports.items()
-    ]
-    try:
-        for child in children:
-            await asyncio.to_thread(child.start)
-        yield {system: f"http://{HOST}:{port}" for system, port in ports.items()}
-    finally:
-        for child in children:
-            await asyncio.to_thread(child.stop)
+    async with (
+        ground.program("slow_crm", "tests.fakes.slow_crm", REQUESTS) as crm,
+        ground.program("slow_ticketing", "tests.fakes.slow_ticketing", REQUESTS) as ticketing,
+    ):
+        yield {"crm": f"http://{HOST}:{crm}", "ticketing": f"http://{HOST}:{ticketing}"}
 
 
 async def _told(urls: dict[str, str]) -> dict[str, dict[str, int]]:

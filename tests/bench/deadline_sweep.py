@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 from uuid_utils.compat import uuid7
 
@@ -23,7 +22,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool, migrate
 from shared.storage.vault import Vault
-from tests.bench.figures import Row, rounded, row
+from tests.bench.figures import Row, resident_mib, rounded, row
 from tests.bench.ground import Ground, must
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
@@ -84,10 +83,10 @@ async def _swept(ground: Ground, count: int) -> tuple[float, float]:
         await ground.checkpoint()
         harness.clock = SetClock(ARRIVED + timedelta(days=50))
         sweep = Sweep(harness, read_policy(), DeadlineSettings(batch=BATCH), FULFILMENTS, Heartbeats())
-        before, started, told = _resident(), time.perf_counter(), 0
+        before, started, told = resident_mib(), time.perf_counter(), 0
         while found := await sweep.tick(milestones):
             told += found
-        seconds, grown = time.perf_counter() - started, _resident() - before
+        seconds, grown = time.perf_counter() - started, resident_mib() - before
         must("requests told of", told, DUE)
         must("clocks open", await harness.pool.fetchval("SELECT count(*) FROM clock", timeout=600), count)
     return seconds, grown
@@ -140,9 +139,3 @@ async def _office(ground: Ground) -> AsyncIterator[UnitOfWorkFactory]:
         await migrate(dsn)
         async with await connect_pool(PostgresSettings(dsn=dsn, pool_size=2), ServiceName.DEADLINE) as pool:
             yield UnitOfWorkFactory(pool, ServiceName.DEADLINE, SetClock(ARRIVED), Vault(keyring.load(ring)))
-
-
-def _resident() -> float:
-    """Mebibytes of this process in memory."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 2**20

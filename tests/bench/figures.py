@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -34,16 +35,30 @@ class Row:
         return {**own, **self.more}
 
 
-def row(name: str, ours: Sequence[float], limit: Sequence[float], unit: str, what_limit_is: str, **more: object) -> Row:
-    """A row from repeated measurements; the ratio is ours to the limit."""
+def row(  # a row has that many columns
+    name: str,
+    ours: Sequence[float],
+    limit: Sequence[float],
+    unit: str,
+    what_limit_is: str,
+    spread: Sequence[float] = (),
+    /,
+    **more: object,
+) -> Row:
+    """A row from repeated measurements; the ratio is ours to the limit. ``spread``: of what, where not of ``ours``."""
     mine, theirs = median(ours), median(limit)
-    spread = (rounded(min(ours)), rounded(max(ours)))
-    return Row(name, rounded(mine), rounded(theirs), unit, rounded(mine / theirs), what_limit_is, spread, more)
+    ends = (rounded(min(spread or ours)), rounded(max(spread or ours)))
+    return Row(name, rounded(mine), rounded(theirs), unit, rounded(mine / theirs), what_limit_is, ends, more)
 
 
 def rounded(value: float) -> float:
     """Four digits that mean something."""
     return float(f"{value:.4g}")
+
+
+def resident_mib(pid: int | None = None) -> float:
+    """Mebibytes of a process, or of this one, in memory."""
+    return float(psutil.Process(pid).memory_info().rss / 2**20)
 
 
 def report(rows: Sequence[Row], directory: Path, versions: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from pathlib import Path
 import typer
 
 from deploy.local import postgres_databases as databases
+from deploy.local.paths import ROOT
 from deploy.local.platform import Platform
+from deploy.local.ports import accepts, free_port
+from deploy.local.process import Child
 from tests.fixtures import stores
 from tests.fixtures.stack import Stack, stack
 from tests.fixtures.stores import CALLS_EACH, Stores
@@ -60,6 +64,18 @@ class Ground:
         """All five services over these stores."""
         return stack(self.platform, of, self.directory, env)
 
+    @asynccontextmanager
+    async def program(self, name: str, module: str, argument: object) -> AsyncIterator[int]:
+        """The port of a program of ours that is called with port and argument, running until the block ends."""
+        port, log = free_port(), self.directory / f"{name}.log"
+        command = [sys.executable, "-m", module, str(port), str(argument)]
+        child = Child(name, command, log=log, ready=accepts(port), cwd=ROOT)
+        await asyncio.to_thread(child.start)
+        try:
+            yield port
+        finally:
+            await asyncio.to_thread(child.stop)
+
     def say(self, what: str) -> None:
         """A line of progress."""
         typer.echo(f"   {what}", err=True)
@@ -86,12 +102,3 @@ def must(what: str, found: object, expected: object) -> None:
     if found != expected:
         message = f"{what}: {found}, expected {expected}"
         raise Void(message)
-
-
-async def until(true: Callable[[], Awaitable[object]], within: float, every: float) -> None:
-    """Waits for what only looking can tell, such as rows in the database of somebody else; raises ``TimeoutError``."""
-    async with asyncio.timeout(within):
-        while True:
-            if await true():
-                return
-            await asyncio.sleep(every)

@@ -1,17 +1,16 @@
 """How long one request takes from accepted to closed when there is nothing else to do: three SQL stores."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from statistics import median, quantiles
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from shared.messaging import admin
 from tests.bench.closed_erasures import verify
-from tests.bench.figures import Row, rounded
-from tests.bench.ground import Ground, must, until
+from tests.bench.figures import Row, rounded, row
+from tests.bench.ground import Ground, must
 from tests.fixtures import stores
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import Stack
 from tests.fixtures.stores import Subject
 
@@ -37,21 +36,22 @@ async def measure(ground: Ground) -> list[Row]:
         floor = COMMITS * await _commit_seconds(running) + TRIPS * await _trip_seconds(running)
         await verify(running, total)
         must("rows left", await seeded.rows(), dict.fromkeys(stores.STORES, 0))
-    stamped = [row[0] for row in own][WARM_UP:]
+    stamped = [seconds for (seconds,) in own][WARM_UP:]
     ground.say(f"p50 {_percentile(seen, 50):.1f} ms, p99 {_percentile(seen, 99):.1f} ms, floor {floor * 1000:.1f} ms")
-    return [_row(percent, seen, stamped, floor * 1000) for percent in (50, 99)]
-
-
-def _row(percent: int, seen: list[float], stamped: list[float], floor: float) -> Row:
-    ours = _percentile(seen, percent)
-    more = {
-        "requests": REQUESTS,
-        "by_own_timestamps": rounded(_percentile(stamped, percent)),
-        "what_ours_is": f"from the answer 201 until the closure is seen, looking every {LOOK_EVERY * 1000:g} ms",
-    }
-    spread = (rounded(min(seen) * 1000), rounded(max(seen) * 1000))
-    name = f"idle_latency_p{percent}_ms"
-    return Row(name, rounded(ours), rounded(floor), "ms", rounded(ours / floor), _WHAT, spread, more)
+    return [
+        row(
+            f"idle_latency_p{percent}_ms",
+            [_percentile(seen, percent)],
+            [floor * 1000],
+            "ms",
+            _WHAT,
+            [seconds * 1000 for seconds in seen],
+            requests=REQUESTS,
+            by_own_timestamps=rounded(_percentile(stamped, percent)),
+            what_ours_is=f"from the answer 201 until the closure is seen, looking every {LOOK_EVERY * 1000:g} ms",
+        )
+        for percent in (50, 99)
+    ]
 
 
 def _percentile(seconds: list[float], percent: int) -> float:
@@ -64,7 +64,7 @@ async def _close_one(running: Stack, number: int) -> float:
     accepted = time.monotonic()
     request_id = answer.json()["request_id"]
     closed = "SELECT closed_at IS NOT NULL FROM intake.request WHERE request_id = $1"
-    await until(lambda: running.pool.fetchval(closed, request_id), within=30, every=LOOK_EVERY)
+    await eventually(lambda: running.pool.fetchval(closed, request_id), within=30, every=LOOK_EVERY)
     return time.monotonic() - accepted
 
 
@@ -85,7 +85,9 @@ async def _trip_seconds(running: Stack) -> float:
     topic = "bench-trip"
     await admin.create_topics(running.kafka.bootstrap, [topic], partitions=1)
     seconds = []
-    async with _ends(running.kafka.bootstrap, topic) as (producer, consumer):
+    producer = AIOKafkaProducer(bootstrap_servers=running.kafka.bootstrap, enable_idempotence=True, acks="all")
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=running.kafka.bootstrap, auto_offset_reset="earliest")
+    async with producer, consumer:
         for n in range(120):
             started = time.monotonic()
             await producer.send_and_wait(topic, b"x" * 300, partition=0)
@@ -93,11 +95,3 @@ async def _trip_seconds(running: Stack) -> float:
             if n >= 20:
                 seconds.append(time.monotonic() - started)
     return median(seconds)
-
-
-@asynccontextmanager
-async def _ends(bootstrap: str, topic: str) -> AsyncIterator[tuple[AIOKafkaProducer, AIOKafkaConsumer]]:
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, acks="all")
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    async with producer, consumer:
-        yield producer, consumer

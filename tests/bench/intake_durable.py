@@ -3,13 +3,12 @@
 import asyncio
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 
 import orjson
 
 from deploy.local.paths import ROOT
-from deploy.local.ports import accepts, free_port
-from deploy.local.process import Child
 from shared.domain.topics import ServiceName
 from tests.bench.figures import Row, rounded, row
 from tests.bench.ground import Ground, must
@@ -47,25 +46,19 @@ class Loads:
 
 async def measure(ground: Ground) -> list[Row]:
     """Intake alone with its broker and its database, and the bare application, in turn; before it all five at once."""
-    bare = {kind: _bare(kind, ground) for kind in ("declared", "unread")}
     async with ground.seeded(1) as seeded, ground.services(seeded) as running:
         loads = Loads(running.client.headers["Authorization"].removeprefix("Bearer "))
         intake = running.services.ports[ServiceName.INTAKE]
         with_all = await loads.on(intake)
         ground.say(f"with all five at work: {with_all:.0f} requests/s")
         await asyncio.to_thread(_stop_all_but_intake, running)
-        for child, _ in bare.values():
-            await asyncio.to_thread(child.start)
-        try:
-            arms = {
-                "ours": lambda: loads.on(intake),
-                "bare reply": lambda: loads.on(bare["declared"][1]),
-                "bare, body unread": lambda: loads.on(bare["unread"][1]),
-            }
+        async with (
+            ground.program("bare-declared", "tests.bench.bare_reply", "declared") as declared,
+            ground.program("bare-unread", "tests.bench.bare_reply", "unread") as unread,
+        ):
+            ports = {"ours": intake, "bare reply": declared, "bare, body unread": unread}
+            arms = {arm: partial(loads.on, port) for arm, port in ports.items()}
             figures = await ground.interleaved(arms, "requests/s")
-        finally:
-            for child, _ in bare.values():
-                await asyncio.to_thread(child.stop)
         stored = await running.pool.fetchval("SELECT count(*) FROM intake.request")
         must("requests stored", stored, loads.created[intake])
     what = "a FastAPI route with the same body and answer as its declared models, no database; one process each"
@@ -76,13 +69,6 @@ async def measure(ground: Ground) -> list[Row]:
         "seconds_each": SECONDS,
     }
     return [row("intake_durable_vs_bare", figures["ours"], figures["bare reply"], "requests/s", what, **more)]
-
-
-def _bare(kind: str, ground: Ground) -> tuple[Child, int]:
-    port = free_port()
-    command = [sys.executable, "-m", "tests.bench.bare_reply", str(port), kind]
-    log = ground.directory / f"bare-{kind}.log"
-    return Child(f"bare reply, {kind}", command, log=log, ready=accepts(port), cwd=ROOT), port
 
 
 def _stop_all_but_intake(running: Stack) -> None:

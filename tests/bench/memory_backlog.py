@@ -1,7 +1,6 @@
 """Memory of each service with 100,000 open requests, beside its memory with 1,000."""
 
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ from statistics import median
 
 from deploy.local.ports import HOST
 from shared.domain.topics import ServiceName
-from tests.bench.figures import Row, rounded
-from tests.bench.ground import Ground, until
+from tests.bench.figures import Row, resident_mib, rounded, row
+from tests.bench.ground import Ground
 from tests.fixtures import stores
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import Stack
 
 FEW, MANY, BATCH = 1_000, 100_000, 1_000
@@ -28,7 +28,7 @@ async def measure(ground: Ground) -> list[Row]:
                 few = await _with_backlog(ground, running, 0, FEW)
                 many = await _with_backlog(ground, running, FEW, MANY)
                 await running.submit(range(4 * BATCH), batch=BATCH)
-                burst = _resident(running.services.children[ServiceName.INTAKE].pid)
+                burst = resident_mib(running.services.children[ServiceName.INTAKE].pid)
     ratios = {name: many[name] / few[name] for name in few}
     worst = max(ratios, key=ratios.__getitem__)
     more: dict[str, object] = {
@@ -36,9 +36,8 @@ async def measure(ground: Ground) -> list[Row]:
     }
     more["intake_after_four_batches_at_once"] = rounded(burst)
     what = f"resident memory of the same process ({worst}, which grew most) with {FEW:,} open requests"
-    spread = (rounded(min(many.values())), rounded(max(many.values())))
-    name = "memory_100k_backlog_vs_1k"
-    return [Row(name, many[worst], few[worst], "MiB", rounded(ratios[worst]), what, spread, more)]
+    spread = list(many.values())
+    return [row("memory_100k_backlog_vs_1k", [many[worst]], [few[worst]], "MiB", what, spread, **more)]
 
 
 @contextmanager
@@ -58,10 +57,10 @@ async def _with_backlog(ground: Ground, running: Stack, already: int, total: int
         await running.submit(range(first, first + BATCH), batch=BATCH)
         if (first + BATCH) % 10_000 == 0:
             ground.say(f"{first + BATCH:,} accepted after {time.monotonic() - started:.0f} s")
-    await until(lambda: _heard_by_all(running, total), _WITHIN, every=0.5)
+    await eventually(lambda: _heard_by_all(running, total), _WITHIN, every=0.5)
     ground.say(f"{total:,} heard by all after {time.monotonic() - started:.0f} s")
     children = running.services.children
-    looks = [{name: _resident(child.pid) for name, child in children.items()} for _ in range(3)]
+    looks = [{name: resident_mib(child.pid) for name, child in children.items()} for _ in range(3)]
     return {str(name): rounded(median(look[name] for look in looks)) for name in children}
 
 
@@ -71,9 +70,3 @@ async def _heard_by_all(running: Stack, count: int) -> bool:
     waiting = "SELECT count(*) FROM intake.outbox"
     found = [await running.pool.fetchval(query) for query in (open_tasks, clocks, waiting)]
     return found == [count * len(stores.STORES), count, 0]
-
-
-def _resident(pid: int) -> float:
-    """Mebibytes of a process in memory, as the operating system says."""
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], check=True, capture_output=True, text=True)  # noqa: S607
-    return int(told.stdout) / 1024

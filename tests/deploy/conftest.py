@@ -1,9 +1,14 @@
 """What these tests may ask for besides: the manifests as a cluster would get them."""
 
 import pytest
+import yaml
 
-from deploy.k8s.check import OVERLAYS, Object, programs, render
-from deploy.k8s.schemas import Schemas, prepare
+from deploy.k8s.check import OVERLAYS, Object, kustomize, programs
+from deploy.k8s.schemas import K8S, Schemas, prepare
+
+
+def render(overlay: str) -> list[Object]:
+    return [each for each in yaml.safe_load_all(kustomize(K8S / "overlays" / overlay)) if each]
 
 
 @pytest.fixture(scope="session")

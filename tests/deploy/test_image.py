@@ -39,7 +39,7 @@ def image(run_folder: Path) -> Image:
 @pytest.fixture(scope="module")
 def services(platform: Platform, image: Image) -> Iterator[Services]:
     """All five services, each from the image, ready."""
-    dsn = platform.database("image")
+    dsn = databases.wait_for(databases.create(platform.postgres_dsn, "image"))
     seeded = databases.wait_for(stores.seed(platform, "image", 1, image.settings))
     services = Services(image.settings, Servers(dsn, platform.kafka_bootstrap), seeded.downstreams, seeded.env)
     services.prepare()
@@ -98,12 +98,8 @@ def test_an_argument_that_names_no_service_is_refused(image: Image) -> None:
 def test_nothing_can_be_written(image: Image, folder: str) -> None:
     ran = run(image, "python", "-c", f"open('{folder}/written', 'w')")
     assert ran.returncode != 0
-    assert re.search("Read-only file system|Permission denied", ran.stderr), ran.stderr
-
-
-def test_the_root_is_read_only_also_where_everybody_may_write(image: Image) -> None:
-    ran = run(image, "python", "-c", "open('/tmp/written', 'w')")
-    assert "Read-only file system" in ran.stderr
+    anybody_may = folder == "/tmp"  # noqa: S108  # so that only a read-only root keeps them from it
+    assert re.search("Read-only file system" + "|Permission denied" * (not anybody_may), ran.stderr), ran.stderr
 
 
 def test_nothing_in_it_compiles_or_installs(image: Image) -> None:

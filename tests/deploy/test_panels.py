@@ -12,19 +12,14 @@ from pathlib import Path
 import pytest
 
 from shared.domain.clock import SystemClock
-from tests.fixtures.live import Live
+from tests.fixtures.live import EVERY_RIGHT, Live
 from tests.fixtures.observation import PanelQuery, panel_queries
 from tests.fixtures.prometheus import Prometheus, QueryError
 from tests.fixtures.trouble import in_trouble, seen
 
 TIMEOUT_SECONDS = 120
-ASKED: tuple[tuple[str, dict[str, object]], ...] = (
-    ("erasure", {}),
-    ("access", {}),
-    ("portability", {}),
-    ("restriction", {"ground": "unlawful"}),
-    ("objection", {"scope": "direct_marketing"}),
-)
+SUBMITTED = [(right, more) for right, more in EVERY_RIGHT.items() if right != "rectification"]
+"""What can be asked again and again by the same people."""
 WINDOW = "30s"
 QUERIES = [each for each in panel_queries() if each.source == "prometheus"]
 RIGHTLY_ZERO = {
@@ -59,7 +54,7 @@ async def load(live: Live) -> AsyncIterator[Callable[[], bool]]:
         async with live.api() as client:
             people = [live.somebody() for _ in range(5)]
             for number in itertools.count():
-                right, more = ASKED[number % len(ASKED)]
+                right, more = SUBMITTED[number % len(SUBMITTED)]
                 submission = people[number % len(people)].submission(right, **more)
                 submission["received_at"] = (SystemClock().now() - timedelta(hours=1)).isoformat()
                 if number % 4 == 3:

@@ -1,6 +1,5 @@
 """What people see of a request that is open: its flag in the CRM until the answer, and a target that was missed."""
 
-import asyncio
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,7 @@ import asyncpg
 from deploy.demo.company import Customer, Phone
 from shared.domain.clock import SystemClock
 from shared.domain.time_limit_policy import TIME_LIMITS
-from tests.fixtures.live import TIMEOUT_SECONDS
+from tests.fixtures.live import eventually
 from tests.fixtures.stack import stack_alone
 from tests.fixtures.stores import SINCE, Subject
 from tests.fixtures.tryton import PASSWORD_ENV, Crm
@@ -27,13 +26,13 @@ needs = ["email"]
 
 
 async def shows(crm: Crm, customer: Customer, expected: set[str]) -> None:
-    """Looks at the contact until the CRM shows these requests with it: it tells nobody of a change."""
-    shown: set[str] | None = None
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while shown != expected:
-            (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
-            shown = set((row["open_requests"] or "").split())
-            await asyncio.sleep(0.1)
+    """Looks at the contact until the CRM shows these requests with it."""
+
+    async def look() -> bool:
+        (row,) = await crm.sql("SELECT open_requests FROM party_party WHERE code = $1", customer.code)
+        return set((row["open_requests"] or "").split()) == expected
+
+    await eventually(look)
 
 
 async def test_a_request_in_progress_is_flagged_in_the_crm_until_its_answer_and_a_missed_target_is_shown(

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -26,20 +25,11 @@ from shared.storage import grants, keyring
 from shared.storage.postgres import migrate
 from tests.fixtures import stores
 from tests.fixtures.guarded import Guarded, guarded_broker
-from tests.fixtures.live import LONG_AGO
+from tests.fixtures.live import EVERY_RIGHT, LONG_AGO
 from tests.fixtures.stores import Subject
 
 TEAM = "billing"
 DECLARED = f'\n[{TEAM}]\nadapter = "bus"\nneeds = ["email"]\n'
-
-SUBMISSIONS: dict[str, dict[str, object]] = {
-    "erasure": {},
-    "access": {},
-    "portability": {},
-    "rectification": {"changes": [{"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}]},
-    "restriction": {"ground": "accuracy_contested"},
-    "objection": {"scope": "direct_marketing"},
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,7 @@ class Confined:
 def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
     folder = run_folder / "confined"
     dsn = databases.wait_for(databases.create(platform.postgres_dsn, "confined"))
-    seeded = databases.wait_for(stores.seed(platform, "confined", len(SUBMISSIONS) + 1, folder / "stores"))
+    seeded = databases.wait_for(stores.seed(platform, "confined", len(EVERY_RIGHT) + 1, folder / "stores"))
     with seeded.downstreams.open("a") as file:
         file.write(DECLARED)
     passwords = {service: secrets.token_hex(8) for service in ServiceName}
@@ -64,7 +54,7 @@ def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
         env_of = {
             service: {
                 **broker.env_of(f"dsr-{service}"),
-                "DSR_POSTGRES_DSN": as_role(dsn, grants.role(service), passwords[service]),
+                "DSR_POSTGRES_DSN": databases.as_role(dsn, grants.role(service), passwords[service]),
             }
             for service in ServiceName
         }
@@ -80,12 +70,6 @@ def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
         finally:
             services.stop()
             databases.wait_for(drop_roles(dsn, passwords))
-
-
-def as_role(dsn: str, role: str, password: str) -> str:
-    """The same database for another role."""
-    parts = urlsplit(dsn)
-    return parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 async def make_roles(dsn: str, passwords: dict[ServiceName, str]) -> None:
@@ -129,18 +113,18 @@ async def test_every_right_is_fulfilled_with_no_more_rights_than_the_manifests_g
     async with team(confined.broker), DsrClient(services.url, services.key("channel")) as client:
         ids = {
             right: await client.submit(Subject(number).submission(right, **more))
-            for number, (right, more) in enumerate(SUBMISSIONS.items())
+            for number, (right, more) in enumerate(EVERY_RIGHT.items())
         }
         views = {right: await client.follow(request_id, "closed") for right, request_id in ids.items()}
 
-    assert {right: view["outcome"] for right, view in views.items()} == dict.fromkeys(SUBMISSIONS, "fulfilled")
+    assert {right: view["outcome"] for right, view in views.items()} == dict.fromkeys(EVERY_RIGHT, "fulfilled")
     answered = {task["system"]: task["outcome"] for task in views["erasure"]["tasks"]}
     assert answered == {"customers": "erased", "calls": "erased", "tickets": "erased", TEAM: "no_match"}
 
 
 async def test_a_request_that_comes_near_its_end_is_warned_of_with_these_rights(confined: Confined) -> None:
     services = confined.services
-    late = Subject(len(SUBMISSIONS)).submission("access", assurance=None, received_at=LONG_AGO)
+    late = Subject(len(EVERY_RIGHT)).submission("access", assurance=None, received_at=LONG_AGO)
     async with DsrClient(services.url, services.key("channel")) as client:
         request_id = await client.submit(late)
         view = await client.follow(request_id, lambda view: view["warning"] == "overdue_statutory")

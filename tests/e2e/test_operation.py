@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from shared.domain.topics import ServiceName
 from tests.fakes.collector import collecting
-from tests.fixtures.live import TIMEOUT_SECONDS, Live
+from tests.fixtures.live import TIMEOUT_SECONDS, Live, eventually
 from tests.fixtures.stack import stack_alone
 from tests.fixtures.stores import Subject
 
@@ -59,10 +60,6 @@ async def _all(urls: list[str], path: str, status: int) -> bool:
     async with httpx.AsyncClient(timeout=10) as client:
 
         async def answers(url: str) -> bool:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                while True:
-                    if (await client.get(url + path)).status_code == status:
-                        return True
-                    await asyncio.sleep(0.1)  # a probe is asked again and again: that is what it is for
+            return (await client.get(url + path)).status_code == status
 
-        return all(await asyncio.gather(*(answers(url) for url in urls)))
+        return all(await asyncio.gather(*(eventually(partial(answers, url)) for url in urls)))

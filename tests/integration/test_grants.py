@@ -2,11 +2,11 @@
 
 import secrets
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from deploy.local.postgres_databases import as_role
 from shared.domain.topics import ServiceName
 from shared.storage import grants
 from shared.storage.postgres import connected, migrate, wait_until_migrated
@@ -29,11 +29,6 @@ async def roles(empty_database: str) -> AsyncIterator[str]:
             await owner.execute(f"DROP OWNED BY {name}")
             await owner.execute(f"DROP ROLE {name}")
         await owner.close()
-
-
-def as_role(dsn: str, role: str, password: str) -> str:
-    parts = urlsplit(dsn)
-    return parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_tables(

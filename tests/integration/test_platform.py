@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,9 +44,7 @@ sys.stdin.read()
 @pytest.fixture
 def folder(run_folder: Path, request: pytest.FixtureRequest) -> Path:
     """A folder of the test alone, with a space in its path."""
-    path = run_folder / f"{request.node.name[:40]} of its own"
-    path.mkdir()
-    return path
+    return Path(tempfile.mkdtemp(" of its own", request.node.name[:30], run_folder))
 
 
 @pytest.fixture

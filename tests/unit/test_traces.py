@@ -57,13 +57,15 @@ def test_a_database_file_is_searched_by_table(seeker: Seeker, tmp_path: Path) ->
         connection.execute("CREATE TABLE journal (params text)")
         connection.execute("INSERT INTO journal VALUES ('{''phone'': ''+34688886392''}'), ('nothing')")
         connection.commit()
-    assert seeker.in_sqlite(tmp_path / "db") == {"lucia": {"journal": 1}}
+    seeker.in_sqlite(tmp_path / "db")
+    assert seeker.found == {"lucia": {"journal": 1}}
 
 
 def test_a_file_is_searched_by_its_name_too(seeker: Seeker, tmp_path: Path) -> None:
     (tmp_path / "log-34688886392.txt").write_text("nothing")
     (tmp_path / "other.txt").write_text("nothing")
-    assert seeker.in_files(tmp_path) == {"lucia": {"log-34688886392.txt": 1}}
+    seeker.in_files(tmp_path)
+    assert seeker.found == {"lucia": {"log-34688886392.txt": 1}}
 
 
 def test_what_two_people_share_is_a_sign_of_neither() -> None:
@@ -95,9 +97,13 @@ def test_what_two_people_share_is_a_sign_of_neither() -> None:
 )
 def test_a_person_is_found_raw_url_encoded_and_in_base64_at_any_offset(heap: bytes, tmp_path: Path) -> None:
     (tmp_path / "heap").write_bytes(heap)
-    assert Seeker({"ada": [NUMBER, MAIL]}, encoded=True).in_files(tmp_path).keys() == {"ada"}
+    ada = Seeker({"ada": [NUMBER, MAIL]}, encoded=True)
+    ada.in_files(tmp_path)
+    assert ada.found.keys() == {"ada"}
 
 
 def test_somebody_else_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "heap").write_bytes(b"+493023000002 and grace@example.com")
-    assert Seeker({"ada": [NUMBER, MAIL]}, encoded=True).in_files(tmp_path) == {}
+    ada = Seeker({"ada": [NUMBER, MAIL]}, encoded=True)
+    ada.in_files(tmp_path)
+    assert ada.found == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from deploy.demo.company.model import Customer
 from shared.domain.rights import Outcome, Right
@@ -36,6 +37,25 @@ class Part:
     expected: Outcome = Outcome.FULFILLED
     neighbours: tuple[Customer, ...] = ()
     asks: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def submission(self) -> Mapping[str, Any]:
+        """What the person sends to ``POST /v1/requests``: only what they would know themselves.
+
+        Whoever wants to be erased, and who was never a customer, states a number as well, of several only those given
+        up: the CRM knows today's. All others ask by e-mail alone, and their calls must be found all the same.
+        """
+        person = self.person
+        subject: dict[str, Any] = {"name": person.name, "email": person.emails[0].lower(), "country": person.country}
+        if self.right is Right.ERASURE or self.expected is Outcome.NO_DATA:
+            subject["phones"] = [
+                {"number": phone.number, "since": phone.valid_from, "until": phone.valid_to}
+                for phone in person.phones
+                if phone.valid_to is not None or len(person.phones) == 1
+            ]
+        assurance = {"level": "L2", "method": "signed_in_mfa"}
+        whole = {"right": self.right, "subject": subject, "assurance": assurance, **self.asks}
+        return dict(to_jsonable_python(whole))
 
 
 def _person(declared: Mapping[str, Any]) -> Customer:

@@ -1,1 +1,1 @@
-"""Fills the three downstream systems with the company; what that made is kept, and copied the next time."""
+"""Fills the three downstream systems with the company; what takes long is kept, and copied the next time."""

@@ -1,13 +1,16 @@
 """The company's calls in the CDR store."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from deploy.demo.company import Call, Company
-from deploy.demo.seed import cdr, kept
+from deploy.demo.seed import cdr
 from deploy.local import postgres_databases as databases
 from deploy.local.progress import Progress, Step
 
 _AT_A_TIME = 1_000
+_SOURCES = Path(__file__).parents[1]
 
 
 async def fill(server: str, name: str, company: Company, progress: Progress) -> cdr.CdrStore:
@@ -15,7 +18,7 @@ async def fill(server: str, name: str, company: Company, progress: Progress) -> 
 
     The full store is kept as a database beside it, which PostgreSQL copies in a moment.
     """
-    full = f"{name}_{kept.digest()}"
+    full = f"{name}_{_digest()}"
     await databases.drop(server, name)
     if full not in await _kept(server, name):
         await forget(server, name)
@@ -33,6 +36,15 @@ async def forget(server: str, name: str) -> None:
     """Drop what is kept beside the database of that name."""
     for database in await _kept(server, name):
         await databases.drop(server, database)
+
+
+def _digest() -> str:
+    """Changes when a file of the company or of the seeding does, and so what the full store looks like."""
+    seen = hashlib.sha256()
+    for path in sorted(path for folder in ("company", "seed") for path in (_SOURCES / folder).rglob("*.*")):
+        if path.suffix in {".py", ".toml", ".sql"}:
+            seen.update(f"{path.relative_to(_SOURCES)}".encode() + path.read_bytes())
+    return seen.hexdigest()[:12]
 
 
 def _counted(calls: Iterable[Call], step: Step) -> Iterator[Call]:

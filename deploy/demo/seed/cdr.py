@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -75,14 +75,8 @@ async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
         if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
             async with connection.transaction():
                 await connection.execute((_SQL / "schema.sql").read_text(encoding="utf-8"))
-    switch, reader, privacy = (_as(admin, role) for role in ROLES)
+    switch, reader, privacy = (databases.as_role(admin, role, password) for role in ROLES)
     return CdrStore(admin, switch, reader, privacy)
-
-
-def _as(dsn: str, role: str) -> str:
-    parts = urlsplit(dsn)
-    password = f":{quote(parts.password, safe='')}" if parts.password else ""
-    return urlunsplit(parts._replace(netloc=f"{role}{password}@{parts.netloc.rpartition('@')[2]}"))
 
 
 def _naive(moment: datetime) -> datetime:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from deploy.demo.company import Company, Customer
-from deploy.demo.seed import kept, rows
 from deploy.local.progress import Progress, Step
 from deploy.local.tryton import Tryton
 from shared.downstreams.http_client import together
@@ -16,13 +15,8 @@ _BATCH: Final = 200
 
 async def fill(crm: Tryton, company: Company, progress: Progress) -> None:
     """Bring the customers into a CRM that has just been started for the first time."""
-    place = kept.folder("crm")
-    if await rows.put_back(crm.dsn, place):
-        return
     with progress.step("Entering the customers into the CRM", total=len(company.customers)) as step:
-        before = await rows.last_ids(crm.dsn)
         await seed(crm, company.customers, step)
-        await rows.keep(crm.dsn, place, before)
 
 
 async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from deploy.k8s.generate import scaling, settings, topics
 from deploy.local.paths import ROOT
+from shared.domain.topics import ServiceName
 
 K8S = ROOT / "deploy" / "k8s"
 RULES = ROOT / "deploy" / "prometheus" / "rules"
@@ -21,7 +22,7 @@ def documents() -> dict[str, str]:
         "base/downstreams.toml": topics.DOWNSTREAMS.read_text(),
         "components/kafka/topics.yaml": _yaml(topics.topics()),
         "components/kafka/users.yaml": _yaml(topics.kafka_users()),
-        "components/autoscaling/scaledobjects.yaml": _yaml(scaling.scaled_objects()),
+        "components/autoscaling/scaledobjects.yaml": _yaml(map(scaling.scaled_object, ServiceName)),
         "components/observability/rules.yaml": _yaml([rules()]),
     }
 

@@ -1,6 +1,6 @@
 """How many instances of each service there are: by the lag on what it reads, its backlog, and the nearest deadlines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from deploy.k8s.generate.topics import PARTITIONS
@@ -13,12 +13,8 @@ LAG, BACKLOG, NEAR = 2_000, 3_000, 100
 """What one instance is to cope with: records that wait, tasks that wait, and tasks that wait with two days left."""
 
 
-def scaled_objects() -> Iterator[Mapping[str, Any]]:
-    """Every service's scaling as an object of KEDA's."""
-    return map(_scaled, ServiceName)
-
-
-def _scaled(service: ServiceName) -> Mapping[str, Any]:
+def scaled_object(service: ServiceName) -> Mapping[str, Any]:
+    """A service's scaling as an object of KEDA's."""
     read = [topic for topic, access in TOPIC_ACCESS.items() if service in access.readers]
     triggers = [_lag(service, topic) for topic in read]
     if service in FULFILLING:

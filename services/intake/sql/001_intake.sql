@@ -7,6 +7,7 @@ CREATE TABLE request (
     channel        text        NOT NULL,
     key_id         text        NOT NULL,     -- the API key that submitted it
     accepted_at    timestamptz NOT NULL,
+    version        bigint      NOT NULL DEFAULT 1,      -- one more with each change: its entity tag
     state          text        NOT NULL,
     received_at    timestamptz NOT NULL,     -- with the zones of controller and subject: its arrival
     zones          text        NOT NULL DEFAULT '',     -- separated by commas
@@ -33,6 +34,16 @@ CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
 
+-- What a person or a channel decided about a request, and what was answered: a repeat gets that again.
+CREATE TABLE decision (
+    request_id  uuid   NOT NULL,
+    version     bigint NOT NULL,             -- of the request that it was made for
+    fingerprint bytea  NOT NULL,             -- keyed: of what was decided, and by which API key
+    state       text   NOT NULL,
+    due_on      date   NOT NULL,
+    PRIMARY KEY (request_id, version)
+);
+
 CREATE TABLE extension (
     request_id  uuid PRIMARY KEY,            -- once: a further extension is none (REQ-T5)
     reason      text        NOT NULL,
@@ -53,18 +64,19 @@ CREATE TABLE letter (
 CREATE INDEX letter_request ON letter (request_id);
 
 CREATE TABLE idempotency (
-    key_id          text        NOT NULL,
+    channel         text        NOT NULL,    -- of the API key that it came with
     idempotency_key text        NOT NULL,
     body_hash       bytea       NOT NULL,
     request_ids     bytea       NOT NULL,    -- 16 bytes each
     accepted_at     timestamptz NOT NULL,
-    PRIMARY KEY (key_id, idempotency_key)
+    PRIMARY KEY (channel, idempotency_key)
 );
 
 CREATE TABLE api_key (
     key_id     text PRIMARY KEY,
     hash       bytea       NOT NULL,         -- SHA-256 of a 256-bit random secret
     role       text        NOT NULL,
+    channel    text        NOT NULL,         -- what its keys have in common: they see each other's requests
     created_at timestamptz NOT NULL,
     revoked_at timestamptz
 );
