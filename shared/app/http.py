@@ -13,6 +13,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import APIRouter, Request, Response
@@ -21,6 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.app.connection import BoundedProtocol
 from shared.runtime.disclosure import text_for_everybody, text_for_privacy
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import HttpSettings
@@ -36,6 +38,8 @@ async def serve(app: ASGIApp, http: HttpSettings, answer_seconds: float, stoppin
         _connection_close_when_stopping(app, stopping),
         host=http.host,
         port=http.port,
+        http=partial(BoundedProtocol, limits=http, silent={}),  # type: ignore[arg-type]  # it makes a protocol
+        ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=False,
