@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.status import HTTP_401_UNAUTHORIZED
 
 from services.intake import errors
+from services.intake.metrics import REFUSED
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
@@ -118,6 +119,7 @@ def _response(status: int, code: str, title: str, detail: str, faults: Sequence[
         {"field": ".".join(str(name)[:_LONGEST_NAME] for name in each["loc"]), "message": each["msg"]}
         for each in faults[:_MOST_FAULTS]
     ]
+    REFUSED.labels(code).inc()
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
 

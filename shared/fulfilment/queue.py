@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import DsrError
+from shared.domain.errors import DsrError, Withdrawn
 from shared.domain.operations import TaskReport
 from shared.storage.postgres import Connection
 
@@ -36,7 +36,8 @@ SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
 FROM due, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.due_on,
-          f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent
+          f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
+          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage
 """
 
 # A reply that came while the task was in hand has set its not_before: then it is due again at once.
@@ -63,7 +64,7 @@ class LeaseLost(DsrError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased task with what its fulfilment says of it."""
+    """A leased task with what its fulfilment says of it; ``opened`` is when that was, in µs."""
 
     task_id: UUID
     fulfilment_id: UUID
@@ -76,6 +77,13 @@ class Claim:
     searches: bool
     details: Mapping[str, JsonValue]
     traceparent: str | None
+    opened: int
+    stage: int
+
+    @property
+    def repair(self) -> bool:
+        """Whether it only sets right what the register says."""
+        return bool(self.details.get("repair"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +120,27 @@ async def extend(connection: Connection, claims: Sequence[Claim], until: datetim
 async def save_progress(
     connection: Connection, attempts: Mapping[UUID, int], progress: Mapping[UUID, Mapping[str, JsonValue]]
 ) -> None:
-    """Adds to what is known of tasks in hand, durably; raises ``LeaseLost`` if one of them is no longer ours."""
-    status = await connection.execute(
+    """Adds to what is known of tasks in hand, durably, before they take their next step.
+
+    Raises:
+        LeaseLost: one of them is no longer ours.
+        Withdrawn: the request of one of them was withdrawn meanwhile.
+    """
+    withdrawn = await connection.fetch(
         "UPDATE task SET progress = task.progress || n.progress"
-        " FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress)"
-        " WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'",
+        " FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress), fulfilment f"
+        " WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'"
+        " AND f.fulfilment_id = task.fulfilment_id RETURNING f.state = 'cancelled'",
         list(progress),
         [attempts[task_id] for task_id in progress],
         [dict(noted) for noted in progress.values()],
     )
-    if int(status.split()[-1]) != len(progress):
+    if len(withdrawn) != len(progress):
         message = "a task was taken over by another worker before its progress was noted"
         raise LeaseLost(message)
+    if any(row[0] for row in withdrawn):
+        message = "the request was withdrawn before this step"
+        raise Withdrawn(message)
 
 
 async def store_reply(

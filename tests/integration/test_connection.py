@@ -35,7 +35,7 @@ async def serving(**limits: Any) -> AsyncIterator[int]:
     """A server with these limits, and its port."""
     port, stopping = free_port(), asyncio.Event()
     settings = HttpSettings(host=HOST, port=port, linger_seconds=0, **limits)
-    server = asyncio.create_task(http.serve(answers, settings, 1.0, stopping))
+    server = asyncio.create_task(http.serve(answers, http.bound(settings), settings, 1.0, stopping))
     try:
         await eventually(lambda: served(port))
         yield port

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from deploy.local.postgres_databases import fetch
 from services.intake.auth import create
@@ -55,10 +56,12 @@ async def test_a_key_that_is_used_too_often_waits_and_the_others_do_not(
 ) -> None:
     monkeypatch.setenv("DSR_INTAKE_CALL_RATE", "0.001")
     async with running(database, clock, keys) as intake:
+        before = REGISTRY.get_sample_value("dsr_calls_refused_total", {"problem": "too_many_calls"}) or 0
         once = {**JSON, "If-Match": "*"}  # or the client of the test asks for it first
         answers = [await intake.channel.post(ONE, content=body(), headers=once) for _ in range(2)]
         assert answers[0].status_code == 201
         assert is_problem(answers[1], 429, "too_many_calls")
+        assert REGISTRY.get_sample_value("dsr_calls_refused_total", {"problem": "too_many_calls"}) == before + 1
         assert int(answers[1].headers["Retry-After"]) > 1
         assert (await intake.officer.post(ONE, content=body(), headers=once)).status_code == 201
         assert await stored(intake) == 2

@@ -46,9 +46,9 @@ marketing = { class = "T" }
 """
 
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
-EVERYWHERE = {"relay", "machine"}
+EVERYWHERE = {"relay", "machine", "inbox"}
 LOOPS: Mapping[ServiceName, set[str]] = {
-    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics"},
+    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans"},
     ServiceName.ERASURE: {
         *("consume:erasure", "lag:erasure", "housekeeping", "consume:erasure-replies", "lag:erasure-replies"),
         *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
@@ -58,7 +58,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {
-        *("consume:amendment", "lag:amendment", "housekeeping"),
+        *("consume:amendment", "lag:amendment", "housekeeping", "nightly"),
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {
