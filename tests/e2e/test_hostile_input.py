@@ -18,7 +18,8 @@ from deploy.demo.client import DsrClient
 from deploy.local import postgres_databases as databases
 from deploy.local.ports import HOST
 from shared.domain.topics import ServiceName
-from tests.fixtures.live import PROOF, Live, eventually
+from tests.fixtures.live import PROOF, SUBJECTS, Live, eventually
+from tests.fixtures.stores import Subject
 
 ONE, MANY, NOBODY = "/v1/requests", "/v1/requests/batch", "/v1/requests/00000000-0000-0000-0000-000000000000"
 JSON = {"Content-Type": "application/json"}
@@ -158,8 +159,8 @@ async def bystander(live: Live) -> AsyncIterator[list[tuple[int, str]]]:
     async def submit() -> None:
         async with live.api() as client:
             while not over.is_set():
-                subject = {"email": f"{secrets.token_hex(4)}@bystander.example"}
-                answer = await client.post(ONE, json=erasure(subject=subject))
+                somebody = Subject(SUBJECTS + secrets.randbelow(1_000_000))  # whom no store knows
+                answer = await client.post(ONE, json=somebody.submission())
                 answered.append((answer.status_code, answer.json().get("request_id", "")))
 
     submitting = asyncio.create_task(submit())
