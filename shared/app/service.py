@@ -176,7 +176,7 @@ class Service:
         loops["http"] = self._serve(running, producer, listener)
         if self.subscriptions:
             forget = partial(_forget, running.unit_of_work)
-            loops["inbox"] = _every_two_seconds(forget, "inbox", running)
+            loops["inbox"] = run_periodically(forget, "inbox", 60.0, running.stopping, running.heartbeats)
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
         if downstreams:
