@@ -13,14 +13,13 @@ from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
 from deploy.local.postgres import Postgres
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured, Unavailable
+from shared.domain.errors import Misconfigured, Overtaken, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.commands import look, statements
 from shared.downstreams.contract import Task
 from shared.downstreams.registry import Wiring
 from shared.downstreams.sql.preparation import StoreUnprepared
-from shared.downstreams.sql.progress import Overtaken
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number, receipt, task
 from tests.fixtures.customer_store import CustomerStore, lay
