@@ -61,6 +61,11 @@ class Task:
         return bool(self.details.get("repair"))
 
     @property
+    def marked(self) -> bool:
+        """Whether it takes away only what bears the mark of its request: where nothing is marked, that is nothing."""
+        return bool(self.details.get("marked"))
+
+    @property
     def round(self) -> int:
         """How often it was tried anew by a person after a refusal; what is then sent must not be taken for a repeat."""
         noted = self.progress.get("round")

@@ -100,6 +100,7 @@ async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_l
     await ticketing.run(task(Operation.LIFT, email(address)))
     assert [ticketing.seen_by_agent(*part) for part in parts] == [OK] * 4
     assert (await ticketing.receipt(task(Operation.RESTRICT, email(address), repair=True))).changed == 1
+    assert (await ticketing.receipt(task(Operation.LIFT, repair=True, marked=True))).outcome is TaskOutcome.NO_MATCH
     assert [ticketing.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
 
 

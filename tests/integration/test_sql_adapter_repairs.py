@@ -64,3 +64,30 @@ async def test_a_flag_that_a_store_has_lost_is_set_again_and_one_that_somebody_e
     await customer_store.run("UPDATE customer SET restricted = account_id = 'C3'")
     assert (await repaired(customers, repairing(first, 6_000))).by_category == {"account": 1}
     assert await customer_store.ask(flags) == [("C1",), ("C3",)]
+
+
+def marked(first: Task) -> Task:
+    """The look of a night at a restriction that was lifted: nobody is searched for."""
+    lift = replace(repairing(first), operation=Operation.LIFT, identities=())
+    return replace(lift, details={"repair": True, "marked": True})
+
+
+async def test_a_restored_store_no_longer_hides_what_a_lifted_request_of_ours_had_put_there_and_nothing_else_changes(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    lifted, other = (task(number(each), operation=Operation.RESTRICT) for each in (ANNA, BORIS))
+    for each in (lifted, other):
+        await calls.run(each)
+    again = marked(lifted)
+    done = await repaired(calls, again)
+    assert (done.outcome, done.by_category) == (TaskOutcome.AMENDED, {"restriction": 1})
+    assert await repaired(calls, calls.again(again)) == done
+    assert await ask(cdr_store.admin, HELD) == [(BORIS,)]
+
+
+async def test_a_flag_bears_no_mark_and_is_left_alone(customer_store: CustomerStore, customers: SqlEngine) -> None:
+    first = task(EMAIL, operation=Operation.RESTRICT)
+    await customers.run(first)
+    assert (await repaired(customers, marked(first))).outcome is TaskOutcome.NO_MATCH
+    assert await customer_store.ask("SELECT account_id FROM customer WHERE restricted") == [("C1",)]

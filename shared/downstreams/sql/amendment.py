@@ -105,13 +105,17 @@ class Amendment:
     async def _lift(self, task: Task) -> Result:
         side = self._session.restriction
         if side is None:
+            if task.marked:  # a flag says not whose it is
+                return Receipt(task.task_id, TaskOutcome.NO_MATCH)
             return await self._switch(task, "restriction", wanted=False)
         mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1"
         async with self._connection.transaction():
-            await self._connection.execute(f"DELETE {mine}", task.request_id)
-            await self._keep(task, Counter())
+            gone = await self._connection.fetch(f"DELETE {mine} RETURNING 1", task.request_id)
+            counts = await self._keep(task, Counter(restriction=len(gone)))
         if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
             return ResidueFound(f"{self._session.system} still holds {left} restrictions of this request")
+        if task.repair:
+            return Receipt.counted(task, TaskOutcome.AMENDED, counts)
         return await self._side_amended(task, side)
 
     async def _keep(self, task: Task, changed: Counter[str]) -> Counter[str]:
