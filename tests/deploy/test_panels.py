@@ -14,7 +14,7 @@ import pytest
 from shared.domain.clock import SystemClock
 from tests.fixtures.live import EVERY_RIGHT, Live
 from tests.fixtures.observation import PanelQuery, panel_queries
-from tests.fixtures.prometheus import Prometheus, QueryError
+from tests.fixtures.prometheus import Prometheus
 from tests.fixtures.trouble import in_trouble, seen
 
 TIMEOUT_SECONDS = 120
@@ -96,11 +96,6 @@ def values(prometheus: Prometheus, each: PanelQuery) -> list[float]:
     series = prometheus.query_range(each.query.replace("$__rate_interval", WINDOW), seconds=120)
     numbers = (float(value) for one in series for _, value in one["values"])
     return [number for number in numbers if not math.isnan(number)]
-
-
-async def test_a_query_with_an_error_is_noticed(prometheus: Prometheus) -> None:
-    with pytest.raises(QueryError):
-        await asyncio.to_thread(prometheus.query_range, "sum(dsr_requests_open", 10)
 
 
 async def test_no_alert_of_a_healthy_machine_fires(live: Live, prometheus: Prometheus) -> None:

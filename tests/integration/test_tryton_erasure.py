@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 import httpx
 import pytest
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
 from shared.downstreams.tryton.rpc import CrmRefused
@@ -52,13 +52,6 @@ async def test_what_is_noted_holds_nothing_personal_and_lets_a_repeat_give_the_s
     assert list(crm.notes) == [erase.task_id]
     assert not [trace for trace in traces(customer) if trace in repr(crm.notes).lower()]
     assert await crm.one(crm.again(erase)) == first
-
-
-async def test_two_customers_who_share_an_address_are_both_left_alone(crm: Crm) -> None:
-    one, other = await crm.add_many(2, emails=("household@post.example",))
-    result = await crm.one(task(Operation.ERASE, email(one.emails[0])))
-    assert isinstance(result, ForeignHit)
-    assert [trace for customer in (one, other) for trace in traces(customer)[:-2] if trace not in crm.dump()] == []
 
 
 async def test_the_customer_number_decides_between_customers_who_share_an_address(crm: Crm) -> None:

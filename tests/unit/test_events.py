@@ -34,11 +34,6 @@ def test_every_topic_carries_an_event() -> None:
     assert {event.topic for event in EVENT_TYPES.values()} == set(Topic)
 
 
-def test_an_event_is_read_back_as_it_was_said() -> None:
-    said = a(RequestWithdrawn)
-    assert EVENT_TYPES[type_of(type(said))].model_validate_json(said.model_dump_json()) == said
-
-
 def test_an_event_about_a_request_says_what_the_request_says_and_names_its_subject() -> None:
     request = SimpleNamespace(request_id=uuid7(), right=Right.ACCESS, subject_ref=uuid7(), scope="direct_marketing")
     verified = RequestVerified.about(request, due_on=date(2026, 4, 1))

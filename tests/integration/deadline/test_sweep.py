@@ -12,7 +12,6 @@ from uuid_utils.compat import uuid7
 from services.deadline import repository
 from services.deadline.sweep import Source, deferrals, milestones, questions, targets
 from shared.domain.events import QuestionSent, RequestReceived
-from shared.runtime.liveness import Heartbeats
 from tests.fixtures.events import a
 from tests.integration.deadline.conftest import ARRIVED, Harness
 from tests.integration.deadline.test_deferrals import erasure, kept
@@ -128,18 +127,8 @@ async def test_a_sweep_reads_what_is_due_and_not_what_is_open(deadline: Harness,
     assert await deadline.sweeps(case.sweep, at=case.first_at) == 1
 
 
-async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness) -> None:
     await asked(deadline, 3)
     deadline.at(days=22)
-    stopping, heartbeats, beats = asyncio.Event(), Heartbeats(), []
-
-    def beat(loop: str) -> None:
-        beats.append(loop)
-        if len(beats) == 8:  # four sources, twice
-            stopping.set()
-
-    monkeypatch.setattr(heartbeats, "beat", beat)
-    async with asyncio.timeout(10):
-        await deadline.sweep(batch=1, heartbeats=heartbeats).run(stopping)
-    assert beats == ["sweep"] * 8
+    assert await deadline.runs(8, batch=1) == ["sweep"] * 8  # four sources, twice
     assert len(await deadline.said()) == 2
