@@ -8,29 +8,16 @@ import pytest
 from tests.fixtures.observation import RULES
 from tests.fixtures.prometheus import find_prometheus
 
-TESTS = RULES.parent / "tests" / "alerts.yml"
 
-
-@pytest.fixture(scope="module")
-def programs() -> Path:
-    return find_prometheus()
-
-
-def promtool(programs: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [str(programs / "promtool"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_every_rule_is_one_that_prometheus_reads(programs: Path) -> None:
-    checked = promtool(programs, "check", "rules", *sorted(RULES.glob("*.yml")))
-    assert checked.returncode == 0, checked.stderr
-
-
-def test_the_committed_configuration_is_one_that_prometheus_reads(programs: Path) -> None:
-    checked = promtool(programs, "check", "config", "--syntax-only", RULES.parent / "prometheus.yml")
-    assert checked.returncode == 0, checked.stderr
-
-
-def test_every_alert_fires_when_it_should_and_only_then(programs: Path) -> None:
-    ran = promtool(programs, "test", "rules", TESTS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "rules", *sorted(RULES.glob("*.yml"))],
+        ["check", "config", "--syntax-only", RULES.parent / "prometheus.yml"],
+        ["test", "rules", RULES.parent / "tests" / "alerts.yml"],
+    ],
+    ids=["every rule is read", "the committed configuration is read", "every alert fires when it should and only then"],
+)
+def test_prometheus_is_content(words: list[str | Path]) -> None:
+    ran = subprocess.run([find_prometheus() / "promtool", *words], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
