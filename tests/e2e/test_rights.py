@@ -51,9 +51,7 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
     async with live.api() as client, live.api(live.services.key("channel")) as somebody_else:
         request_id = await client.submit(subject.submission(right))
         view = await client.follow(request_id, "closed")
-        package, refused = [
-            await each.get(f"/v1/requests/{request_id}/package") for each in (client, somebody_else)
-        ]
+        package, refused = [await each.get(f"/v1/requests/{request_id}/package") for each in (client, somebody_else)]
 
     assert refused.status_code == 404
     assert view["outcome"] == "fulfilled"

@@ -39,9 +39,7 @@ class DiesAfter(Line):
         return answer
 
 
-@pytest.mark.parametrize(
-    ("changes", "lacks"), [(0, ()), (1, ()), (2, ()), (3, ()), (0, NEWER), (1, NEWER), (3, NEWER)]
-)
+@pytest.mark.parametrize(("changes", "lacks"), [(0, ()), (1, ()), (2, ()), (3, ()), (0, NEWER), (1, NEWER), (3, NEWER)])
 async def test_a_repeat_after_a_crash_gives_the_receipt_that_the_first_attempt_would_have_given(
     ticketing: Ticketing, changes: int, lacks: Collection[str]
 ) -> None:
