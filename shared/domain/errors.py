@@ -8,6 +8,7 @@ DsrError
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
+│   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
 │   ├── DatasetOutdated       a dataset no longer describes its store
@@ -32,8 +33,6 @@ DsrError
 import re
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar
-
-from pydantic_core import ValidationError
 
 
 class DsrError(Exception):
@@ -80,6 +79,10 @@ class KeyGone(Refused):
     """The subject's key was shredded before the task was worked: there is nobody left to search for."""
 
 
+class Withdrawn(Refused):
+    """The request was withdrawn while the task was worked: no further step is taken, and nobody needs to look."""
+
+
 class IllegalTransition(DsrError):
     """A request was asked to go from one state to another that the lifecycle does not allow."""
 
@@ -110,16 +113,8 @@ def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
     for read in reads:
         try:
             done.append(read())
-        except ValidationError as error:
-            faults.append(misread(error))
         except Misconfigured as error:
             faults.append(str(error))
     if faults:
         raise Misconfigured("; ".join(faults))
     return done
-
-
-def misread(error: ValidationError) -> str:
-    """What is wrong with the environment, by the names of its variables: settings are titled by their prefix."""
-    faults = {f"{error.title}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()}
-    return "; ".join(sorted(faults))

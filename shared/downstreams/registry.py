@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from shared.domain.clock import Clock
+from shared.domain.configuration import allowed, shown
 from shared.domain.errors import Misconfigured, all_of
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
@@ -131,7 +132,7 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
     try:
         said = _Table.model_validate({**{key: filled[key] for key in filled.keys() - own.keys()}, "settings": own})
     except ValidationError as error:
-        wrong = [_what_to_write(item, own.get("adapter")) for item in error.errors(include_url=False)]
+        wrong = [_what_to_write(item, table) for item in error.errors(include_url=False)]
         raise Misconfigured("; ".join(f"{where}: {each}" for each in wrong)) from None
     return Downstream(name, said.needs, said.yields, _anchored(said.settings, path.parent), None, said.enabled)
 
@@ -145,7 +146,8 @@ def _filled(where: str, value: object, environment: Mapping[str, str]) -> object
     return environment[reference[1]]
 
 
-def _what_to_write(item: ErrorDetails, kind: Any) -> str:
+def _what_to_write(item: ErrorDetails, table: Mapping[str, Any]) -> str:
+    kind: Any = table.get("adapter")
     fields: Mapping[str, FieldInfo] = {**_SEARCHED, **(_KINDS[kind].model_fields if kind in _KINDS else {})}
     location: Sequence[int | str] = item["loc"][2:] if item["loc"][0] == "settings" else item["loc"]
     key, message = ".".join(map(str, location)), item["msg"].removeprefix("Value error, ")
@@ -161,6 +163,9 @@ def _what_to_write(item: ErrorDetails, kind: Any) -> str:
             close = get_close_matches(key, fields, n=1)
             remedy = f"write {close[0]}" if close else f"the keys are {', '.join(fields)}"
             return f"{key} is not a key here; {remedy}"
+        case _ if key in fields and key in table:  # as it is written there, for the environment may hold a secret
+            expected = message if item["type"] == "value_error" else f"write {allowed(fields[key])}"
+            return f"{key} holds {shown(table[key])}: {expected}"
         case _:
             return f"{key}: {message}" if key else message
 

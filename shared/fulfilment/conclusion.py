@@ -1,6 +1,7 @@
 """What came of a batch of tasks, written in one transaction: states, receipts, sealed data, evidence, what follows."""
 
 import base64
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,18 +10,20 @@ from typing import assert_never
 import orjson
 from pydantic import JsonValue
 
-from shared.domain.errors import KeyGone, Refused, Unavailable
+from shared.domain.errors import KeyGone, Refused, Unavailable, Withdrawn
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import queue
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
-from shared.fulfilment.store import Conclude
+from shared.fulfilment.store import Conclude, hold
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage.vault import Sealing, encode_identities
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,19 @@ class Conclusions:
             conclusions = [self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
             ours = await queue.conclude(tx.connection, conclusions, tx.now)
             kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
-            await self._seal(tx, kept)
+            # Held before anything is sealed: what a withdrawn request would leave in the vault, nobody would drop.
+            withdrawn = await hold(tx, {c.claim.fulfilment_id for c, _ in kept})
+            await self._seal(tx, [(c, r) for c, r in kept if c.claim.fulfilment_id not in withdrawn])
             for conclusion, _ in kept:
                 self._log_evidence(tx, conclusion)
-            if ended := {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}:
+            ended = {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}
+            if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
         self._count((conclusion for conclusion, _ in kept), tx.now)
+        for conclusion, _ in kept:
+            if conclusion.state is TaskState.FAILED and conclusion.claim.fulfilment_id not in withdrawn:
+                place = (conclusion.claim.request_id, self.operation, self.system, conclusion.failure)
+                log.warning("request %s waits for a person: %s in %s: %s", *place)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:
@@ -61,6 +71,8 @@ class Conclusions:
             case Unavailable():
                 pause = backoff(claim.attempt, self.settings)
                 return Conclusion(claim, TaskState.READY, None, result.code, now + pause)
+            case Withdrawn():
+                return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
             case Refused():
                 return Conclusion(claim, TaskState.FAILED, None, result.code, now)
             case _:

@@ -31,7 +31,6 @@ UPDATE task SET receipt = receipt - 'not_searched',
                              ELSE 'cancelled' END
 WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
 """
-# Counted under the lock of the fulfilment, so that of two workers who conclude its last tasks one sees that all are.
 _STANDING = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
        count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched') AS stuck,
@@ -101,10 +100,10 @@ class Fulfilments:
         await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
 
     async def fan_in(self, tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
-        """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete."""
-        await tx.connection.execute(
-            "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", list(ids)
-        )
+        """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete.
+
+        The caller holds them, so that of two workers who conclude the last tasks of one, one sees that all are.
+        """
         blocked: list[UUID] = []
         onward: list[UUID] = []
         complete: list[UUID] = []

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import KeyGone, Refused, Unavailable
+from shared.domain.errors import KeyGone, Refused, Unavailable, Withdrawn
 from shared.domain.operations import Operation, Unsearched
 from shared.downstreams.contract import Downstream, NotSearched, Result, Task
 from shared.fulfilment import queue as tasks
@@ -125,10 +125,10 @@ class Worker:
         )
 
     async def _ask(self, asked: Sequence[Task], attempts: Mapping[UUID, int]) -> Sequence[Result]:
-        """Calls the adapter; if it breaks on a batch, calls one by one, so that only the task that broke it fails."""
+        """Calls the adapter; if a batch breaks it, or one was withdrawn, calls one by one: only that one ends."""
         try:
             return await self._call(asked, attempts)
-        except UnforeseenError as error:
+        except (UnforeseenError, Withdrawn) as error:
             if len(asked) == 1:
                 return [error]
         return [result for task in asked for result in await self._ask([task], attempts)]
@@ -138,6 +138,7 @@ class Worker:
 
         Raises:
             UnforeseenError: it broke in a way that nobody foresaw.
+            Withdrawn: the request of one of the tasks was withdrawn while it was at work.
         """
 
         async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
@@ -147,6 +148,8 @@ class Worker:
         started = time.perf_counter()
         try:
             answers = await self._operate(asked, save_progress)
+        except Withdrawn:
+            raise
         except (Unavailable, Refused) as error:
             return [error] * len(asked)
         except (*AWAY, *AGAIN, tasks.LeaseLost) as error:

@@ -46,9 +46,9 @@ marketing = { class = "T" }
 """
 
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
-EVERYWHERE = {"relay", "machine"}
+EVERYWHERE = {"relay", "machine", "inbox"}
 LOOPS: Mapping[ServiceName, set[str]] = {
-    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics"},
+    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans"},
     ServiceName.ERASURE: {
         *("consume:erasure", "lag:erasure", "housekeeping", "consume:erasure-replies", "lag:erasure-replies"),
         *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
