@@ -2,6 +2,7 @@
 
 DsrError
 ├── Unavailable               try again later: the system is away, slow or busy
+│   └── Overtaken             a later attempt or operation of the request has been at the store
 ├── Refused                   final: a person must look
 │   ├── TableMissing          a declared table is not there
 │   ├── ColumnUnmapped        a table has a column that nobody classified
@@ -12,6 +13,7 @@ DsrError
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
 │   ├── DatasetOutdated       a dataset no longer describes its store
+│   ├── StoreUnprepared       a SQL store lacks the table in which our work is noted
 │   ├── MalformedReply        a team's reply cannot be read
 │   ├── SignatureWrong        an OpenDSR answer is not signed by its processor
 │   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw

@@ -89,9 +89,14 @@ class Downstreams:
             known = ", ".join(self._downstreams)
             raise Misconfigured(f"no downstream {name!r}: the downstreams file declares {known}") from None
 
+    @property
+    def all(self) -> tuple[Downstream, ...]:
+        """Every system that is in use."""
+        return tuple(self._downstreams.values())
+
     def that_can(self, operation: Operation) -> tuple[Downstream, ...]:
         """The systems whose adapter has that operation."""
-        return tuple(each for each in self._downstreams.values() if each.can(operation))
+        return tuple(each for each in self.all if each.can(operation))
 
     def stages(self, operation: Operation) -> Stages:
         """The order in which the systems that can do it are worked."""
@@ -100,7 +105,7 @@ class Downstreams:
     @property
     def on_the_bus(self) -> tuple[str, ...]:
         """The systems that answer on ``dsr.tasks.<system>.replies``."""
-        return tuple(each.name for each in self._downstreams.values() if isinstance(each.adapter, BusAdapter))
+        return tuple(each.name for each in self.all if isinstance(each.adapter, BusAdapter))
 
 
 def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:

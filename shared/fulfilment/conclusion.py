@@ -12,8 +12,9 @@ from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable, Withdrawn
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
+from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import queue
+from shared.fulfilment import queue, repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import Conclude, hold
@@ -52,11 +53,25 @@ class Conclusions:
             ended = {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
+            if self.operation is Operation.RESTRICT:
+                await self._take_back(tx, [claim for claim in claims if claim.task_id not in ours or claim.repair])
         self._count((conclusion for conclusion, _ in kept), tx.now)
         for conclusion, _ in kept:
             if conclusion.state is TaskState.FAILED and conclusion.claim.fulfilment_id not in withdrawn:
                 place = (conclusion.claim.request_id, self.operation, self.system, conclusion.failure)
                 log.warning("request %s waits for a person: %s in %s: %s", *place)
+
+    async def _take_back(self, tx: UnitOfWork, late: Sequence[Claim]) -> None:
+        """Lifts again what a worker that slept may have put back: not every system knows whose turn it is."""
+        lifted = await repairs.decided(tx, [claim.request_id for claim in late], Operation.LIFT) if late else set()
+        lifts = [
+            repairs.repair(tx, c.request_id, c.subject_ref, Right(c.right), Operation.LIFT, [self.system])
+            for c in late
+            if c.request_id in lifted
+        ]
+        if lifts:
+            log.warning("%s: %d lifted restrictions may have been put back; lifted again", self.system, len(lifts))
+            await self.fulfilments.open_all(tx, lifts)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:
@@ -103,6 +118,8 @@ class Conclusions:
             if conclusion.failure and claim.attempt == 1:
                 tx.log_evidence(claim.request_id, "task.postponed", {**named, "reason": conclusion.failure})
             return
+        if claim.repair and conclusion.report and not conclusion.report.changed:
+            return  # all was as it should be
         report = conclusion.report.model_dump(mode="json", exclude_none=True) if conclusion.report else None
         detail = named | (report or {"failure": conclusion.failure})
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
@@ -120,6 +137,9 @@ class Conclusions:
                 continue
             open_for = now - queue.opened_at(conclusion.claim.task_id)
             TASK_SECONDS.labels(*labels).observe(max(0.0, open_for.total_seconds()))
+            if conclusion.claim.repair:
+                ROWS.labels(*labels, "repaired").inc(getattr(conclusion.report, "changed", 0))
+                continue
             for kind in ("found", "changed", "remaining"):
                 ROWS.labels(*labels, kind).inc(getattr(conclusion.report, kind, 0))
 

@@ -64,6 +64,11 @@ class Completed:
         return bool(self.details.get("deferred"))
 
     @property
+    def repair(self) -> bool:
+        """Whether it only sets right what the register says, so that nobody waits for it."""
+        return bool(self.details.get("repair"))
+
+    @property
     def outcome(self) -> Outcome:
         """What the receipts amount to."""
         return outcome_of(self.reports)

@@ -122,6 +122,7 @@ class Worker:
             attempt=claim.attempt,
             progress=claim.progress,
             due_on=claim.due_on,
+            turn=(claim.opened, claim.stage),
         )
 
     async def _ask(self, asked: Sequence[Task], attempts: Mapping[UUID, int]) -> Sequence[Result]:

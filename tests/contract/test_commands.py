@@ -75,6 +75,11 @@ def test_every_command_that_a_page_or_a_manifest_names_is_there() -> None:
         ("key rotate none.json", 1, "dsr: no keyring at none.json: make one with `dsr key new none.json`"),
         ("key rotate docs", 1, "dsr: the keyring at docs cannot be read (Is a directory): name another file"),
         ("downstreams check docs", 1, "dsr: docs is a folder; point DSR_WORK_DOWNSTREAMS at a file"),
+        (
+            "downstreams prepare shared/policy/downstreams.toml",
+            1,
+            "takes its value from DSR_CRM_URL, which is not set; export DSR_CRM_URL",
+        ),
         ("certificate verify docs", 1, "dsr: docs: Is a directory: name a file in it"),
         ("time-limit --vectors docs", 2, "Is a directory: 'docs' (see `dsr time-limit --help`)"),
         ("time-limit --vectors none.json", 2, "No such file or directory: 'none.json' (see `dsr time-limit --help`)"),
@@ -127,6 +132,7 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     assert told("key", "rotate", ring) == {"active": "k2"}
     assert told("certificate", "verify", nothing)["holds"] is False
     assert told("time-limit", "--vectors", VECTORS) == {"examples": 18, "mismatches": []}
+    assert told("downstreams", "prepare", tmp_path / "downstreams.toml") == {}
     assert told("downstreams", "check", tmp_path / "downstreams.toml") == {
         "systems": {"billing": {"adapter": "bus", "enabled": True, "needs": ["email"], "operations": ["erase"]}},
         "erasure": [["erase billing"]],

@@ -58,7 +58,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {
-        *("consume:amendment", "lag:amendment", "housekeeping"),
+        *("consume:amendment", "lag:amendment", "housekeeping", "nightly"),
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {
