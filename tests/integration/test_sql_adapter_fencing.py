@@ -202,7 +202,7 @@ async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which
 
 async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStore, calls: WorkedSystem) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    subject = task(Operation.ERASE, number(ANNA))
+    subject = replace(task(Operation.ERASE, number(ANNA)), system="store")
     await calls.run(subject)
     [(kept,)] = await ask(cdr_store.admin, "SELECT to_jsonb(p) - 'noted_at' - 'counts' FROM dsr_platform.progress p")
     ids = {f'"{name}": "{getattr(subject, name)}"' for name in ("request_id", "task_id", "system")}
