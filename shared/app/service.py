@@ -48,7 +48,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
-from shared.storage.postgres import close_pool, connect_pool, reachable
+from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
 from shared.storage.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,8 @@ Api = Callable[[Running, APIRouter], ASGIApp]
 
 _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
+_SWITCH_SECONDS = 0.001
+"""How long a thread may keep the event loop waiting for the interpreter: a fifth of the default."""
 
 
 class Service:
@@ -115,6 +117,7 @@ class Service:
             log.warning("%s is the old name of DSR_POLICY_TIME_LIMITS: set that one instead", OLD_TIME_LIMITS)
         gc.freeze()  # what is loaded by now stays
         gc.set_threshold(_COLLECT_EVERY)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             uvloop.run(self._run(settings))
         except DsrError as error:
@@ -169,11 +172,13 @@ class Service:
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
         loops["machine"] = _every_two_seconds(measured.look, "machine", running)
+        frozen = partial(end_frozen, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
+        loops["frozen"] = _every_two_seconds(frozen, "frozen", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
         loops["http"] = self._serve(running, producer, listener)
         if self.subscriptions:
             forget = partial(_forget, running.unit_of_work)
-            loops["inbox"] = _every_two_seconds(forget, "inbox", running)
+            loops["inbox"] = run_periodically(forget, "inbox", 60.0, running.stopping, running.heartbeats)
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
         if downstreams:

@@ -19,13 +19,15 @@ DsrError
 │   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw
 ├── LeaseLost                 another worker has taken the task over
 ├── BusAway                   the broker did not acknowledge in time; sent again later
+├── MessageRefused            the broker refuses a message for good; it is parked
+├── TurnLost                  another process does for all what this one did
 ├── Stalled                   a consumer stands still; a new one takes its place
 ├── LoopEnded                 a loop ended though nobody told it to; the process ends
 ├── IllegalTransition         a request cannot go from this state to that one
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
 ├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, ExtensionRefused,
-├── PreconditionRequired, PreconditionFailed
+├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it
 ├── UnknownKey                sealed under a key that this keyring does not hold

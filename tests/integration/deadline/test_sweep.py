@@ -10,8 +10,11 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import repository
-from services.deadline.sweep import Source, deferrals, milestones, questions, targets
+from services.deadline.sweep import Source, Swept, deferrals, milestones, questions, targets
 from shared.domain.events import QuestionSent, RequestReceived
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import AWAY
 from tests.fixtures.events import a
 from tests.integration.deadline.conftest import ARRIVED, Harness
 from tests.integration.deadline.test_deferrals import erasure, kept
@@ -101,6 +104,38 @@ async def test_two_instances_at_once_share_the_rows(deadline: Harness, case: Cas
     assert min(looked_at) > 0
     assert sum(looked_at) == 60
     assert await deadline.said() == {request.request_id: case.said for request in requests}
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction may stand still for a fifth of a second."""
+    monkeypatch.setenv("DSR_POSTGRES_IDLE_SECONDS", "0.2")
+
+
+@pytest.mark.usefixtures("brief")
+@every_source
+async def test_what_a_frozen_instance_has_in_hand_is_said_by_another_and_by_it_never(
+    deadline: Harness, case: Case
+) -> None:
+    (request,) = await case.prepare(deadline, 1)
+    deadline.at(LATE)
+    frozen, wakes = asyncio.Event(), asyncio.Event()
+
+    async def freeze(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
+        swept = await case.sweep(tx, until, limit, policy)
+        frozen.set()
+        await wakes.wait()
+        return swept
+
+    sleeper = asyncio.create_task(deadline.sweep().tick(freeze))
+    await frozen.wait()
+    async with asyncio.timeout(20):
+        while not await deadline.sweeps(case.sweep):
+            pass
+    wakes.set()
+    with pytest.raises(AWAY):
+        await sleeper
+    assert await deadline.said() == {request.request_id: case.said}
 
 
 @every_source
