@@ -55,6 +55,10 @@ class Unavailable(DsrError):
     """The downstream system could not be reached or was too busy; the task is tried again with backoff."""
 
 
+class Overtaken(Unavailable):
+    """A later attempt, or a later operation of the same request, has been at the store: this one changes nothing."""
+
+
 class Refused(DsrError):
     """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence."""
 

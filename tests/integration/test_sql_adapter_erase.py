@@ -1,15 +1,18 @@
 """Erasing callers and callees from real call records: two people in every row, numbers that change hands."""
 
 import asyncio
+from collections.abc import Mapping
+from uuid import UUID
 
 import pytest
+from pydantic import JsonValue
 
 from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.errors import Unavailable
+from shared.domain.errors import Unavailable, Withdrawn
 from shared.domain.operations import Operation, TaskOutcome
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, ask, at, call, each, number
-from tests.fixtures.downstream import WorkedSystem, receipt, task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, each, number
+from tests.fixtures.downstream import receipt, task
 
 GIVEN_UP, ASSIGNED_AGAIN = at("2026-01-10"), at("2026-03-01")
 
@@ -21,7 +24,7 @@ async def everything(store: CdrStore) -> str:
 
 
 async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_party_keeps_the_record(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     spelt = [prefix + ANNA[1:] for prefix in ("+", "00", "", "000")]
     await cdr_store.seed(
@@ -48,7 +51,7 @@ async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_
     ids=["nobody is left in a row", "withheld from the callee and known to the network"],
 )
 async def test_a_row_goes_when_nobody_is_left_in_it_and_a_withheld_caller_is_found(
-    cdr_store: CdrStore, calls: WorkedSystem, made: list[Call], left: tuple[str, str]
+    cdr_store: CdrStore, calls: SqlEngine, made: list[Call], left: tuple[str, str]
 ) -> None:
     await cdr_store.seed(made)
     done = await calls.receipt(task(Operation.ERASE, number(ANNA)))
@@ -57,7 +60,7 @@ async def test_a_row_goes_when_nobody_is_left_in_it_and_a_withheld_caller_is_fou
     assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [left]
 
 
-async def test_two_subjects_of_one_call_both_count_it_and_it_goes(cdr_store: CdrStore, calls: WorkedSystem) -> None:
+async def test_two_subjects_of_one_call_both_count_it_and_it_goes(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(ANNA, CHIARA), call(BORIS, BORIS)])
     results = await calls.run(*each(Operation.ERASE, number(ANNA), number(BORIS)))
     assert [receipt(result).by_category["call_record"] for result in results] == [3, 3]
@@ -66,7 +69,7 @@ async def test_two_subjects_of_one_call_both_count_it_and_it_goes(cdr_store: Cdr
 
 @pytest.mark.parametrize("together", [False, True])
 async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
-    cdr_store: CdrStore, calls: WorkedSystem, *, together: bool
+    cdr_store: CdrStore, calls: SqlEngine, *, together: bool
 ) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days] + [call(BORIS, CHIARA, "2026-04-01")])
@@ -79,7 +82,7 @@ async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
 
 
 async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_receipt(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(CHIARA, BORIS)])
     tasks = each(Operation.ERASE, number(ANNA), number(CHIARA))
@@ -90,7 +93,7 @@ async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_rece
 
 
 async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_next_counts_right(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
     subject = task(Operation.ERASE, number(ANNA))
@@ -107,9 +110,22 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
 
 
+async def test_what_was_withdrawn_before_the_first_commit_is_left_as_it_was(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+
+    async def withdrawn(_noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        raise Withdrawn("the request was withdrawn before this step")
+
+    with pytest.raises(Withdrawn):
+        await calls.adapter.erase([task(Operation.ERASE, number(ANNA))], withdrawn)
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
+
+
 @pytest.mark.parametrize("settings", [{"lock_seconds": 10}])
 async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and_both_counted(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
     results = await asyncio.gather(*map(calls.one, each(Operation.ERASE, number(ANNA), number(BORIS))))
@@ -117,7 +133,7 @@ async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs") == [(0,)]
 
 
-async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrStore, calls: WorkedSystem) -> None:
+async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     await calls.run(*each(Operation.RESTRICT, number(ANNA), number(BORIS)))
     done = await calls.receipt(task(Operation.ERASE, number(ANNA)))
@@ -128,7 +144,7 @@ async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrSt
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 0.003}])
 async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_counts(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     numbers = [f"+3469000{i:04d}" for i in range(12)]
     days = [f"2026-{month:02d}-{day:02d}" for month in range(1, 7) for day in range(1, 28)]

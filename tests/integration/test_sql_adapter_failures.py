@@ -17,9 +17,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.storage.postgres import connected
-from tests.fixtures.cdr import each, engine
+from tests.fixtures.cdr import SqlEngine, each, engine
 from tests.fixtures.customer_store import CustomerStore
-from tests.fixtures.downstream import WorkedSystem, email, receipt, task
+from tests.fixtures.downstream import email, receipt, task
 
 EMAIL, BORIS = email("anna.meier@example.org"), email("boris@example.org")
 ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1")
@@ -42,7 +42,7 @@ TWO_OF_ONE_ADDRESS = "UPDATE customer SET email = 'Anna.Meier@example.org' WHERE
 )
 async def test_a_store_that_is_not_as_declared_is_refused_before_anything_is_done(
     customer_store: CustomerStore,
-    customers: WorkedSystem,
+    customers: SqlEngine,
     change: str,
     operations: Sequence[Operation],
     error: type[DsrError],
@@ -58,14 +58,14 @@ async def test_a_store_that_is_not_as_declared_is_refused_before_anything_is_don
 
 
 async def test_a_new_column_that_cannot_name_anybody_does_not_block_erasure(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     await customer_store.run("ALTER TABLE contact ADD COLUMN urgent boolean")
     assert (await customers.receipt(task(ERASE, EMAIL))).outcome is TaskOutcome.ERASED
 
 
 async def test_a_column_whose_equality_is_loose_never_erases_a_neighbour(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     await customer_store.run(
         "CREATE EXTENSION citext",
@@ -81,7 +81,7 @@ async def test_a_column_whose_equality_is_loose_never_erases_a_neighbour(
 
 @pytest.mark.parametrize("settings", [{"max_rows": 2}])
 async def test_more_rows_than_one_request_may_touch_stop_that_request_alone(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     refused, done = await customers.run(*each(ERASE, EMAIL, BORIS))
     assert isinstance(refused, BlastRadius)
@@ -92,7 +92,7 @@ async def test_more_rows_than_one_request_may_touch_stop_that_request_alone(
 
 @pytest.mark.parametrize("settings", [{"max_rows": 1, "max_people": 2}])
 async def test_a_change_of_more_rows_than_one_request_may_touch_stops_that_request_alone(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     await customer_store.run(TWO_OF_ONE_ADDRESS)
     refused, done = await customers.run(*each(SUPPRESS, EMAIL, BORIS))
@@ -103,7 +103,7 @@ async def test_a_change_of_more_rows_than_one_request_may_touch_stops_that_reque
 
 
 async def test_a_store_that_says_yes_and_keeps_the_row_is_found_out(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     await customer_store.run(
         "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
@@ -114,7 +114,7 @@ async def test_a_store_that_says_yes_and_keeps_the_row_is_found_out(
 
 @pytest.mark.parametrize(("arrivals", "caught"), [(3, True), (100, False)])
 async def test_rows_that_keep_arriving_are_chased_a_few_times_and_then_told(
-    customer_store: CustomerStore, customers: WorkedSystem, arrivals: int, *, caught: bool
+    customer_store: CustomerStore, customers: SqlEngine, arrivals: int, *, caught: bool
 ) -> None:
     await customer_store.run(
         f"""CREATE FUNCTION arrive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -132,7 +132,7 @@ async def test_rows_that_keep_arriving_are_chased_a_few_times_and_then_told(
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 0.2}])
 async def test_a_row_that_somebody_holds_is_waited_for_briefly_and_then_tried_again_later(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     async with connected(customer_store.dsn) as other, other.transaction():
         await other.execute("UPDATE customer SET street = street WHERE account_id = 'C1'")
@@ -147,7 +147,7 @@ async def test_a_store_that_is_away_is_tried_again_later(customer_store: Custome
 
 
 async def test_an_identity_that_is_an_attack_is_a_value_like_any_other(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     attack = Identity(IdentityType.EMAIL, "x'); DELETE FROM customer; --@example.org")
     assert (await customers.receipt(task(ERASE, attack))).outcome is TaskOutcome.NO_MATCH

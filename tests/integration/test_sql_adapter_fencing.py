@@ -13,18 +13,17 @@ from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
 from deploy.local.postgres import Postgres
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured, Unavailable
+from shared.domain.errors import Misconfigured, Overtaken, Unavailable
 from shared.domain.identities import Identity
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.commands import look, statements
 from shared.downstreams.contract import Task
 from shared.downstreams.registry import Wiring
 from shared.downstreams.sql.preparation import StoreUnprepared
-from shared.downstreams.sql.progress import Overtaken
 from shared.storage.postgres import connected
-from tests.fixtures.cdr import ANNA, BORIS, ask, call, engine, number
+from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number
 from tests.fixtures.customer_store import CustomerStore, lay
-from tests.fixtures.downstream import WorkedSystem, email, receipt, task
+from tests.fixtures.downstream import email, receipt, task
 from tests.unit.test_registry import publish
 
 EMAIL = email("anna.meier@example.org")
@@ -48,13 +47,13 @@ def lift_of(restriction: Task) -> Task:
     return replace(restriction, task_id=uuid4(), operation=Operation.LIFT, turn=(2_000, 0), attempt=1)
 
 
-async def outcome(store: WorkedSystem, asked: Task) -> TaskOutcome:
+async def outcome(store: SqlEngine, asked: Task) -> TaskOutcome:
     return (await store.receipt(asked)).outcome
 
 
 @pytest.mark.parametrize("heir", [True, False], ids=["its heir restricted", "it never came to the store"])
 async def test_a_worker_that_slept_sets_no_flag_again_that_was_lifted_meanwhile(
-    customer_store: CustomerStore, customers: WorkedSystem, *, heir: bool
+    customer_store: CustomerStore, customers: SqlEngine, *, heir: bool
 ) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.RESTRICT)
     if heir:
@@ -67,7 +66,7 @@ async def test_a_worker_that_slept_sets_no_flag_again_that_was_lifted_meanwhile(
 
 
 async def test_a_worker_that_slept_puts_no_number_back_that_was_lifted_meanwhile(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     sleeper, awake = asleep(number(ANNA), operation=Operation.RESTRICT)
@@ -79,7 +78,7 @@ async def test_a_worker_that_slept_puts_no_number_back_that_was_lifted_meanwhile
 
 
 async def test_a_worker_that_slept_corrects_nothing_that_its_heir_has_corrected_and_others_since(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.RECTIFY, changes=[Change(field="street", asserted="Elm 1")])
     assert await outcome(customers, awake) is TaskOutcome.AMENDED
@@ -90,7 +89,7 @@ async def test_a_worker_that_slept_corrects_nothing_that_its_heir_has_corrected_
 
 
 async def test_a_worker_that_slept_erases_nothing_after_its_heir_and_the_others_of_its_batch_are_erased(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.ERASE)
     assert await outcome(customers, awake) is TaskOutcome.ERASED
@@ -103,7 +102,7 @@ async def test_a_worker_that_slept_erases_nothing_after_its_heir_and_the_others_
 
 
 async def test_the_heir_counts_what_the_one_before_it_has_removed(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     sleeper, awake = asleep(EMAIL, operation=Operation.ERASE)
     (first,) = await customers.run(sleeper)
@@ -113,7 +112,7 @@ async def test_the_heir_counts_what_the_one_before_it_has_removed(
     assert receipt(second).by_category == {"account": 1, "contact": 3}
 
 
-async def test_a_later_operation_of_the_same_request_counts_for_itself(customers: WorkedSystem) -> None:
+async def test_a_later_operation_of_the_same_request_counts_for_itself(customers: SqlEngine) -> None:
     first = task(Operation.ERASE, EMAIL)
     assert await outcome(customers, first) is TaskOutcome.ERASED
     deferred = replace(first, task_id=uuid4(), turn=(3_000, 0))
@@ -145,7 +144,7 @@ async def test_a_store_that_is_killed_between_note_and_commit_and_gives_its_numb
 
 
 async def test_a_store_that_was_restored_to_before_the_erasure_is_erased_again_and_counts_right(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     backup = f"{customer_store.dsn.rpartition('/')[2]}_backup"
     server, name = customer_store.dsn, customer_store.dsn.rpartition("/")[2]
@@ -170,7 +169,7 @@ async def test_a_store_that_was_restored_to_before_the_erasure_is_erased_again_a
     ],
 )
 async def test_a_store_that_is_not_prepared_is_refused_by_name_and_nothing_is_changed_in_it(
-    cdr_store: CdrStore, calls: WorkedSystem, undone: str
+    cdr_store: CdrStore, calls: SqlEngine, undone: str
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     await ask(cdr_store.admin, undone.format(role="cdr_privacy"))
@@ -200,7 +199,7 @@ async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which
         await look(file, wiring)
 
 
-async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStore, calls: WorkedSystem) -> None:
+async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     subject = replace(task(Operation.ERASE, number(ANNA)), system="store")
     await calls.run(subject)

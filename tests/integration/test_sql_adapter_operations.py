@@ -10,15 +10,15 @@ from shared.domain.errors import BlastRadius
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, ask, at, call, each, engine, number
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, each, engine, number
 from tests.fixtures.customer_store import CustomerStore
-from tests.fixtures.downstream import WorkedSystem, email, phone, receipt, task
+from tests.fixtures.downstream import email, phone, receipt, task
 
 EMAIL, ACCOUNT = email("anna.meier@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
 
 
 async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_with_their_periods(
-    customers: WorkedSystem,
+    customers: SqlEngine,
 ) -> None:
     located, unknown = await customers.run(
         task(Operation.LOCATE, EMAIL, phone(ANNA)),
@@ -50,13 +50,13 @@ async def test_a_period_without_a_zone_is_read_in_the_zone_that_is_declared_for_
     assert periods == {(at("2024-02-05").replace(hour=7, minute=30), at("2026-01-10").replace(hour=9))}
 
 
-async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(customers: WorkedSystem) -> None:
+async def test_an_address_and_a_number_of_two_people_do_not_make_them_one(customers: SqlEngine) -> None:
     result = await customers.one(task(Operation.LOCATE, EMAIL, phone(BORIS)))
     assert isinstance(result, BlastRadius)
 
 
 async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_the_present(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     given_up = number(ANNA, until=at("2026-01-10"))
     done = await customers.receipt(task(Operation.ERASE, given_up))
@@ -65,7 +65,7 @@ async def test_a_number_that_is_somebody_elses_now_finds_nobody_in_what_shows_th
 
 
 async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and_nobody_the_gap(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days])
@@ -76,7 +76,7 @@ async def test_a_number_that_changed_hands_shows_each_holder_their_own_calls_and
 
 
 async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_given(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
@@ -96,7 +96,7 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
 
 
 async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     caller, called = await calls.run(*each(Operation.EXPORT, number(ANNA), number(BORIS)))
@@ -111,7 +111,7 @@ async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
 
 
 async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     days = ("2025-12-24", "2026-04-01")
     await cdr_store.seed(
@@ -145,7 +145,7 @@ async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_pol
 
 
 async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     changes = (
         ("street", "Lindenallee 14", "Lindenallee 41"),
@@ -165,7 +165,7 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
 
 
 async def test_flags_are_set_for_the_subject_alone_and_taken_back(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     flags = "SELECT account_id, marketing, restricted FROM customer ORDER BY 1"
     suppressed = await customers.receipt(task(Operation.SUPPRESS, EMAIL))
@@ -179,7 +179,7 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(
 @pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
 @pytest.mark.parametrize("dated", [True, False])
 async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearched_is_said(
-    cdr_store: CdrStore, calls: WorkedSystem, operation: Operation, *, dated: bool
+    cdr_store: CdrStore, calls: SqlEngine, operation: Operation, *, dated: bool
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(CHIARA, BORIS)])
     known = (number(ANNA), phone(CHIARA)) if dated else (phone(CHIARA),)
@@ -205,7 +205,7 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
     ids=["e-mail", "code", "undated number besides", "number dated by another system", "address that nobody has"],
 )
 async def test_a_store_is_searched_if_every_table_is_or_another_of_its_tables_leads_there(
-    customers: WorkedSystem, known: tuple[Identity, ...], reason: Unsearched | None
+    customers: SqlEngine, known: tuple[Identity, ...], reason: Unsearched | None
 ) -> None:
     result = await customers.one(task(Operation.EXPORT, *known))
     assert (result.reason if isinstance(result, NotSearched) else receipt(result).not_searched) is reason

@@ -5,9 +5,9 @@ from dataclasses import replace
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Task
-from tests.fixtures.cdr import ANNA, BORIS, ask, at, call, number
+from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, at, call, number
 from tests.fixtures.customer_store import CustomerStore
-from tests.fixtures.downstream import WorkedSystem, email, task
+from tests.fixtures.downstream import email, task
 
 EMAIL = email("anna.meier@example.org")
 HELD = "SELECT e164 FROM restricted_number ORDER BY 1"
@@ -20,7 +20,7 @@ def repairing(first: Task, opened: int = 5_000) -> Task:
 
 
 async def test_a_number_that_a_store_has_lost_is_put_back_and_one_that_somebody_else_put_there_is_left(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     first = task(Operation.RESTRICT, number(ANNA), number(ANNA, since=at("2026-01-01")))
@@ -39,7 +39,7 @@ async def test_a_number_that_a_store_has_lost_is_put_back_and_one_that_somebody_
 
 
 async def test_who_was_erased_since_is_not_even_kept_as_restricted_by_a_repair(
-    cdr_store: CdrStore, calls: WorkedSystem
+    cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
     first = task(Operation.RESTRICT, number(ANNA))
@@ -50,7 +50,7 @@ async def test_who_was_erased_since_is_not_even_kept_as_restricted_by_a_repair(
 
 
 async def test_a_flag_that_a_store_has_lost_is_set_again_and_one_that_somebody_else_set_is_left(
-    customer_store: CustomerStore, customers: WorkedSystem
+    customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     flags = "SELECT account_id FROM customer WHERE restricted ORDER BY 1"
     first = task(Operation.RESTRICT, EMAIL)
