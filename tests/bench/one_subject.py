@@ -78,7 +78,7 @@ async def _by_adapter(copied: Stores) -> float:
     dataset = str(copied.downstreams.with_name("calls.toml"))
 
     async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        raise AssertionError(progress)
+        assert not any(progress.values()), progress
 
     numbers = [Identity(IdentityType.PHONE, who.phone, SINCE, None) for who in (_NOBODY, _SUBJECT)]
     nobody, task = (Task(uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (number,)) for number in numbers)
