@@ -71,18 +71,18 @@ async def test_a_restored_store_no_longer_hides_what_a_lifted_request_of_ours_ha
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    lifted, other = (task(number(each), operation=Operation.RESTRICT) for each in (ANNA, BORIS))
+    lifted, other = (task(Operation.RESTRICT, number(each)) for each in (ANNA, BORIS))
     for each in (lifted, other):
         await calls.run(each)
     again = marked(lifted)
-    done = await repaired(calls, again)
+    done = await calls.receipt(again)
     assert (done.outcome, done.by_category) == (TaskOutcome.AMENDED, {"restriction": 1})
-    assert await repaired(calls, calls.again(again)) == done
+    assert await calls.receipt(calls.again(again)) == done
     assert await ask(cdr_store.admin, HELD) == [(BORIS,)]
 
 
 async def test_a_flag_bears_no_mark_and_is_left_alone(customer_store: CustomerStore, customers: SqlEngine) -> None:
-    first = task(EMAIL, operation=Operation.RESTRICT)
+    first = task(Operation.RESTRICT, EMAIL)
     await customers.run(first)
-    assert (await repaired(customers, marked(first))).outcome is TaskOutcome.NO_MATCH
+    assert (await customers.receipt(marked(first))).outcome is TaskOutcome.NO_MATCH
     assert await customer_store.ask("SELECT account_id FROM customer WHERE restricted") == [("C1",)]
