@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "evidence": "shared.storage.commands:evidence",
     "certificate": "shared.storage.commands:certificate",
     "groups": "shared.messaging.commands:groups",
+    "parked": "shared.messaging.commands:parked",
     "redate": "services.intake.commands:redate",
     "time-limit": "services.deadline.time_limit:main",
 }

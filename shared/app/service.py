@@ -48,7 +48,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
-from shared.storage.postgres import close_pool, connect_pool, reachable
+from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
 from shared.storage.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -172,6 +172,8 @@ class Service:
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
         loops["machine"] = _every_two_seconds(measured.look, "machine", running)
+        frozen = partial(end_frozen, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
+        loops["frozen"] = _every_two_seconds(frozen, "frozen", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
         loops["http"] = self._serve(running, producer, listener)
         if self.subscriptions:

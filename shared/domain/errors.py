@@ -19,6 +19,8 @@ DsrError
 │   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw
 ├── LeaseLost                 another worker has taken the task over
 ├── BusAway                   the broker did not acknowledge in time; sent again later
+├── MessageRefused            the broker refuses a message for good; it is parked
+├── TurnLost                  another process does for all what this one did
 ├── Stalled                   a consumer stands still; a new one takes its place
 ├── LoopEnded                 a loop ended though nobody told it to; the process ends
 ├── IllegalTransition         a request cannot go from this state to that one
@@ -51,6 +53,10 @@ class DsrError(Exception):
 
 class Unavailable(DsrError):
     """The downstream system could not be reached or was too busy; the task is tried again with backoff."""
+
+
+class Overtaken(Unavailable):
+    """A later attempt, or a later operation of the same request, has been at the store: this one changes nothing."""
 
 
 class Refused(DsrError):

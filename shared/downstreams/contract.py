@@ -136,7 +136,8 @@ Result = Receipt | NotSearched | Pending | Unavailable | Refused
 Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 """Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash.
 
-Raises ``Withdrawn`` where a request was withdrawn meanwhile, and nothing irreversible may follow; let it pass.
+Raises ``Withdrawn`` where a request was withdrawn meanwhile, and nothing irreversible may follow; let it pass. Whoever
+has nothing to remember, and takes many steps, asks so before each, with an empty note.
 """
 
 

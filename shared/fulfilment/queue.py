@@ -40,6 +40,20 @@ RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progr
           (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage
 """
 
+_NOTE = """
+UPDATE task SET progress = task.progress || n.progress
+FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress), fulfilment f
+WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'
+  AND f.fulfilment_id = task.fulfilment_id
+RETURNING f.state = 'cancelled'
+"""
+# Where nothing is noted nothing is written: an adapter that only asks may ask often.
+_LOOK = """
+SELECT f.state = 'cancelled'
+FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress)
+JOIN task USING (task_id, attempt) JOIN fulfilment f USING (fulfilment_id) WHERE task.state = 'leased'
+"""
+
 # A reply that came while the task was in hand has set its not_before: then it is due again at once.
 _CONCLUDE = """
 UPDATE task
@@ -127,10 +141,7 @@ async def save_progress(
         Withdrawn: the request of one of them was withdrawn meanwhile.
     """
     withdrawn = await connection.fetch(
-        "UPDATE task SET progress = task.progress || n.progress"
-        " FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress), fulfilment f"
-        " WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'"
-        " AND f.fulfilment_id = task.fulfilment_id RETURNING f.state = 'cancelled'",
+        _NOTE if any(progress.values()) else _LOOK,
         list(progress),
         [attempts[task_id] for task_id in progress],
         [dict(noted) for noted in progress.values()],

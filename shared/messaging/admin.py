@@ -1,7 +1,7 @@
 """Makes the topics that the code declares, where nobody else (an operator in a cluster) has made them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -9,7 +9,6 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from shared.domain import topics
 from shared.domain.topics import ServiceName, Topic
 
-_LARGEST = 2 * 1024 * 1024
 _KNOWN_WITHIN_SECONDS = 30
 _LOOK_EVERY_SECONDS = 0.05
 
@@ -22,6 +21,12 @@ def declared(bus_systems: Sequence[str] = ()) -> list[str]:
     return names
 
 
+def config(name: str) -> dict[str, int]:
+    """What the broker is told of a topic: how long it keeps a record, and how large one may be."""
+    largest = topics.MAX_DEAD_LETTER_BYTES if name.startswith(topics.DEAD_LETTERS) else topics.MAX_BYTES
+    return {"retention.ms": topics.RETENTION_MS, "max.message.bytes": largest}
+
+
 async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS) -> None:
     """Creates those that are missing, with the retention that the code declares.
 
@@ -32,9 +37,9 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
     await admin.start()
     try:
         missing = sorted(set(names) - set(await admin.list_topics()))
-        # A dead letter is bigger than the record that it was: it also says why.
-        config = {"retention.ms": str(topics.RETENTION_MS), "max.message.bytes": str(_LARGEST)}
-        answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=config) for name in missing])
+        answer = await admin.create_topics(
+            [NewTopic(name, partitions, 1, topic_configs=_words(config(name))) for name in missing]
+        )
         for _name, code, *_rest in answer.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise for_code(code)
@@ -45,3 +50,7 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)  # the broker says yes before all of it knows, and tells nobody
     finally:
         await admin.close()
+
+
+def _words(numbers: Mapping[str, int]) -> dict[str, str]:
+    return {name: str(number) for name, number in numbers.items()}

@@ -1,4 +1,4 @@
-"""Commands about consumer groups: how far the services are, and letting them read again."""
+"""Commands about consumer groups and the outbox: how far the services are, letting them read or say again."""
 
 import asyncio
 import logging
@@ -10,14 +10,17 @@ import orjson
 import typer
 
 from shared.domain.topics import ServiceName
+from shared.messaging import parked as parking
 from shared.messaging.groups import behind
 from shared.messaging.groups import rewind as set_back
 from shared.runtime.settings import KafkaSettings
+from shared.storage.postgres import PostgresSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it raises says enough
 groups = typer.Typer(help="How far the services have read, and letting them read again.")
+parked = typer.Typer(help="What the broker refused for good, and what waits behind it.")
 
 
 @groups.command()
@@ -36,6 +39,20 @@ def rewind(moment: str, *, as_json: AsJson = False) -> None:
     if since.tzinfo is None:
         raise typer.BadParameter("a moment needs its zone: 2026-03-02T09:00:00+00:00")
     _print(asyncio.run(set_back(KafkaSettings(), since)), "set back in {} partitions", as_json=as_json)
+
+
+@parked.command("list")
+def list_parked(*, as_json: AsJson = False) -> None:
+    """Print each parked message with its topic, size in bytes and reason; never its content."""
+    found = asyncio.run(parking.parked(PostgresSettings().dsn))
+    typer.echo(orjson.dumps(found) if as_json else "\n".join(map(str, found)) or "nothing is parked")
+
+
+@parked.command()
+def replay(service: ServiceName, *, as_json: AsJson = False) -> None:
+    """Put what a service has parked back into its outbox, each at its place; safe to repeat."""
+    number = asyncio.run(parking.replay(PostgresSettings().dsn, service))
+    _print({service: number}, "{} put back", as_json=as_json)
 
 
 def _print(counts: Mapping[ServiceName, int], words: str, *, as_json: bool) -> None:

@@ -143,9 +143,20 @@ class Dispatcher(BatchDispatcher):
 
 
 def dead_letter(record: Message, reason: str, tx: UnitOfWork) -> Message:
-    """A record that could not be handled, as it came, with the name of what it broke."""
+    """A record that could not be handled, as it came but for headers of that size, with the name of what it broke."""
     why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
-    return Message(topics.dead_letters(tx.service), record.key, record.value, {**record.headers, **why})
+    return Message(topics.dead_letters(tx.service), record.key, record.value, {**passed_on(record.headers), **why})
+
+
+_HEADER, _HEADERS = 1_024, 32
+"""The largest header that is passed on, in characters of name and value, and how many are."""
+
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """A stranger's headers without what is too large and beyond what are too many; how many those were, says one."""
+    small = [(name, value) for name, value in headers.items() if len(name) + len(value) <= _HEADER]
+    kept = dict(small[:_HEADERS])
+    return kept if len(kept) == len(headers) else kept | {"dsr_headers_cut": str(len(headers) - len(kept))}
 
 
 _RIGHTS = frozenset(right.encode() for right in Right)

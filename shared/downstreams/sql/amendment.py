@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from shared.domain.errors import BlastRadius, ResidueFound
+from shared.domain.errors import BlastRadius, Overtaken, ResidueFound
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
@@ -43,7 +43,7 @@ class Amendment:
                     return await self._switch(task, "marketing", wanted=True)
                 case other:
                     raise ValueError(f"{other} is no change in place")
-        except (BlastRadius, progress.Overtaken) as rolled_back:  # this task alone
+        except (BlastRadius, Overtaken) as rolled_back:  # this task alone
             return rolled_back
 
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
