@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from shared.app import http
 from shared.app.process_metrics import ProcessMetrics
-from shared.app.supervisor import supervise
+from shared.app.supervisor import supervise, watch
 from shared.domain import topics
 from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
@@ -175,11 +175,14 @@ class Service:
         frozen = partial(end_frozen, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
         loops["frozen"] = _every_two_seconds(frozen, "frozen", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
+        limit = running.settings.process.give_up_seconds
+        loops["watch"] = watch(self.name, running.heartbeats, limit, running.stopping)
         loops["http"] = self._serve(running, producer, listener)
         if self.subscriptions:
             forget = partial(_forget, running.unit_of_work)
             loops["inbox"] = run_periodically(forget, "inbox", 60.0, running.stopping, running.heartbeats)
-            dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
+            a_day, heartbeats = running.settings.kafka.dead_letters_a_day, running.heartbeats
+            dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, a_day, heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
         if downstreams:
             loops |= self._fulfilling(running, downstreams)
@@ -194,14 +197,16 @@ class Service:
             worker = Worker(downstreams.get(system), operation, *common)
             loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):
-            replies = Replies(running.unit_of_work, self.fulfilments, running.heartbeats)
+            a_day = running.settings.kafka.dead_letters_a_day
+            replies = Replies(running.unit_of_work, self.fulfilments, a_day, running.heartbeats)
             loops |= _consuming(running, replies, [topics.replies(system) for system in asked])
         return loops
 
     async def _serve(self, running: Running, producer: KafkaProducer, listener: socket) -> None:
         settings = running.settings
-        database = partial(reachable, running.unit_of_work.pool)
-        needed: dict[str, Callable[[], Awaitable[bool]]] = {"database": database, "broker": producer.reachable}
+        needed: dict[str, Callable[[], Awaitable[bool]]] = {"database": partial(reachable, running.unit_of_work.pool)}
+        if not self._api:  # what an API takes waits in the outbox for the broker, and for whoever hears of it
+            needed |= {"broker": producer.reachable, "loops": running.heartbeats.all_go_round}
         probes = http.probes(running.heartbeats, running.stopping, needed, settings.telemetry.privacy_token)
         if self._api:
             app = self._api(running, probes)
@@ -229,7 +234,7 @@ def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, running: Ru
 
 def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
     consumer = Consumer(running.settings.kafka, to.group, read)
-    return {loop_of(to.group): consumer.run(to.handle, running.stopping, running.heartbeats, to.wants)}
+    return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
 
 
 def _name(loop: Loop) -> str:

@@ -22,7 +22,8 @@ DsrError
 ├── MessageRefused            the broker refuses a message for good; it is parked
 ├── TurnLost                  another process does for all what this one did
 ├── Stalled                   a consumer stands still; a new one takes its place
-├── LoopEnded                 a loop ended though nobody told it to; the process ends
+├── Unreadable                a record from the bus that cannot be read, or is too large; it is stepped over
+├── LoopEnded                 a loop ended or stood still though nobody told it to; the process ends
 ├── IllegalTransition         a request cannot go from this state to that one
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing

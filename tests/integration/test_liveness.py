@@ -127,5 +127,5 @@ async def test_a_loop_that_stands_still_fails_the_liveness_probe_until_it_goes_r
         async with connected(database) as somebody, somebody.transaction():
             await somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
             assert await standing_still(client, until=still) == (503, still)
-            assert (await client.get("/readyz")).status_code == 200
+            assert (await client.get("/readyz")).status_code == 503
         assert await standing_still(client, until=set()) == (200, set())
