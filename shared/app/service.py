@@ -31,8 +31,9 @@ from shared.domain.operations import NOTIFICATIONS, Operation
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
-from shared.fulfilment import queue as tasks
 from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.lease import RENEWALS, Lease
+from shared.fulfilment.reaper import Reaper
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.worker import Worker
