@@ -46,6 +46,15 @@ class DsrClient(httpx.AsyncClient):
         except TimeoutError as error:
             raise TimeoutError(f"the request still stands at {view}") from error
 
+    async def decide(self, request_id: str, what: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Decide about a request as it stands: ``withdraw``, ``lift``, …; what is answered, a refusal included."""
+        path = f"/v1/requests/{request_id}"
+        while True:
+            version = _good(await self.get(path)).headers["ETag"]
+            answer = await self.post(f"{path}/{what}", json=body, headers={"If-Match": version})
+            if answer.status_code != httpx.codes.PRECONDITION_FAILED:  # it has changed since it was read
+                return answer
+
     async def timeline(self, request_id: str) -> Sequence[Mapping[str, Any]]:
         """What was done about it."""
         return list((await self.read(request_id, "/timeline"))["entries"])

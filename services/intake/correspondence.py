@@ -8,7 +8,9 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from services.intake.letters import LetterKind, Letters, letter_date
+from services.intake.request import Request, Transition
 from services.intake.stored_request import StoredRequest
+from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.vault import Sealing
 
@@ -38,6 +40,14 @@ async def seal(
     sealing = Sealing(request.subject_ref, kind, source, content, place or uuid7())
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     return sealing.sealed_id
+
+
+async def ask(tx: UnitOfWork, request: Request, asked: Question, words: str, *, recorded: bool) -> Transition:
+    """A question is sent: its words are kept on their own too, since reminders quote them."""
+    question_id = uuid7()
+    transition = request.ask(asked, question_id, words, tx.now, recorded=recorded)
+    await seal(tx, request, "question", asked, words.encode(), question_id)
+    return transition
 
 
 async def words_of(tx: UnitOfWork, request: StoredRequest) -> str:

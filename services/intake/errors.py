@@ -19,6 +19,14 @@ class IdempotencyKeyReused(DsrError):
     """The idempotency key was used before with another body; use a new key for a new request."""
 
 
+class PreconditionRequired(DsrError):
+    """A decision must name the version of the request that it is made for; send its ``ETag`` as ``If-Match``."""
+
+
+class PreconditionFailed(DsrError):
+    """The request has changed since the version that this was decided for; read it again."""
+
+
 class TooLarge(DsrError):
     """More was sent than is accepted at once."""
 

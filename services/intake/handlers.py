@@ -74,7 +74,8 @@ class Handlers:
                     await self._ask(requests, request, Question.IDENTITY)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
-        await requests.ask(request, asked, self._letters.standing(asked), recorded=False)
+        words = self._letters.standing(asked)
+        await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager
     async def _locked(self, events: Sequence[Event], tx: UnitOfWork) -> AsyncIterator[Requests]:

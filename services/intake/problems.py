@@ -32,9 +32,11 @@ STATUS: dict[type[DsrError], int] = {
     errors.NotReady: 409,
     errors.ExtensionRefused: 409,
     Shredded: 410,
+    errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
+    errors.PreconditionRequired: 428,
 }
 _ALWAYS = {
     422: "The request is not valid; `errors` says what to change.",
@@ -61,6 +63,8 @@ class Problem(BaseModel):
 
 async def respond(_request: Request, error: Exception) -> Response:
     """The problem that an error is for whoever called; an unforeseen one is raised again, and logged, by the server."""
+    if isinstance(error, RequestValidationError) and any("If-Match" in each["loc"] for each in error.errors()):
+        error = errors.PreconditionRequired("read the request, and send the ETag that you get as If-Match")
     match error:
         case DsrError():
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)

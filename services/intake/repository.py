@@ -1,6 +1,7 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Self
 from uuid import UUID
@@ -8,7 +9,6 @@ from uuid import UUID
 import asyncpg
 import orjson
 from pydantic import TypeAdapter
-from uuid_utils.compat import uuid7
 
 from services.intake import correspondence
 from services.intake.letters import Letters
@@ -18,7 +18,6 @@ from services.intake.stored_request import OpenQuestion
 from shared.domain.events import RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
-from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
 
@@ -100,15 +99,15 @@ class Requests:
             self._changed.add(request.request_id)
         return request
 
-    async def ask(self, request: Request, asked: Question, words: str, *, recorded: bool) -> Request:
-        """Sends a question: its words are kept on their own too, since reminders quote them."""
-        question_id = uuid7()
-        transition = request.ask(asked, question_id, words, self.tx.now, recorded=recorded)
-        await correspondence.seal(self.tx, request, "question", asked, words.encode(), question_id)
-        return await self.apply(transition)
+    def touch(self, request_id: UUID) -> None:
+        """Makes another version of a request, though nothing of it but its history may have changed."""
+        self._changed.add(request_id)
 
     async def save(self) -> None:
-        """Writes every request that has changed."""
+        """Writes every request that has changed, as its next version."""
+        for request_id in self._changed:
+            request = self._held[request_id]
+            self._held[request_id] = replace(request, version=request.version + 1)
         changed = [self._held[request_id] for request_id in sorted(self._changed)]
         rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
         await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)

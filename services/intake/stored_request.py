@@ -30,7 +30,7 @@ class StoredRequest:
 
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
-    that. ``tasks``: what the downstreams reported, in counts.
+    that. ``tasks``: what the downstreams reported, in counts. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -45,6 +45,7 @@ class StoredRequest:
     due_on: date
     zones: tuple[str, ...]
     calendar: str
+    version: int = 1
     role: Role = "controller"
     calc_version: str = ""
     outcome: Outcome | None = None

@@ -1,26 +1,27 @@
 """What people do with a request after it was submitted, one unit of work each: the API calls nothing else."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from functools import wraps
+from typing import Concatenate, ParamSpec
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
-from services.intake import assurance, correspondence, redating, repository, schemas
+from services.intake import assurance, correspondence, redating, repository, schemas, versions
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.extension import Extension, flaws
 from services.intake.letters import Letters
-from services.intake.lifecycle import State
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
-from services.intake.request import Request
+from services.intake.request import Request, Transition
+from services.intake.versions import Basis, Decided
 from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
-from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.vault import encode_identities
 
 _PROPOSE = """
@@ -29,6 +30,39 @@ ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = e
                                        new_due = excluded.new_due, proposed_by = excluded.proposed_by
 """
 
+Bodies = ParamSpec("Bodies")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The request that is decided about, locked until the unit of work ends, and who decides."""
+
+    tx: UnitOfWork
+    request: Request
+    caller: Caller
+
+
+def _decision(
+    step: Callable[Concatenate["UseCases", _Held, Bodies], Awaitable[Transition]],
+) -> Callable[Concatenate["UseCases", Basis, Bodies], Awaitable[Decided]]:
+    """Makes a step a decision: taken on the version that it was made for, once; a repeat gets the first answer."""
+
+    @wraps(step)
+    async def decide(self: "UseCases", basis: Basis, /, *args: Bodies.args, **kwargs: Bodies.kwargs) -> Decided:
+        bodies = [body for body in args if isinstance(body, BaseModel)]
+        async with self.unit_of_work.begin() as tx:
+            requests = await Requests.locked(tx, self.letters, [basis.request_id], basis.caller.actor)
+            request = _visible(requests.get(basis.request_id), basis.caller)
+            made = versions.fingerprint(tx, basis, step.__name__, bodies)
+            if request.version != basis.version:
+                return await versions.first_answer(tx, basis, made)
+            await requests.apply(await step(self, _Held(tx, request, basis.caller), *args, **kwargs))
+            requests.touch(basis.request_id)
+            await requests.save()
+            return await versions.remember(tx, basis, made, requests[basis.request_id])
+
+    return decide
+
 
 @dataclass(frozen=True, slots=True)
 class UseCases:
@@ -36,7 +70,8 @@ class UseCases:
 
     Raises:
         NotFound: from every method, for any other caller.
-        IllegalTransition: from every method that moves the request, where the lifecycle has no such step.
+        PreconditionFailed: from every decision, where the request has changed since the version it was made for.
+        IllegalTransition: from every decision that moves the request, where the lifecycle has no such step.
     """
 
     unit_of_work: UnitOfWorkFactory
@@ -49,136 +84,128 @@ class UseCases:
         async with self.unit_of_work.pool.acquire() as connection:
             return _visible(await repository.read(connection, request_id), caller)
 
-    async def verify(self, request_id: UUID, proof: schemas.Assurance, caller: Caller) -> State:
+    @_decision
+    async def verify(self, held: _Held, proof: schemas.Assurance) -> Transition:
         """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
 
         Raises:
             BadRequest: that much proof is not enough for this right.
         """
-        async with self._held(request_id, caller) as (requests, request):
-            request.must_be_ours()
-            if not assurance.suffices(proof, request.right, self.required):
-                needed = self.required[request.right]
-                raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
-            verified = await requests.apply(request.verify(proof.model_dump(), requests.tx.now, self.policy))
-        REQUESTS.labels(verified.right, "identity_verified").inc()
-        return verified.state
+        tx, request = held.tx, held.request
+        request.must_be_ours()
+        if not assurance.suffices(proof, request.right, self.required):
+            needed = self.required[request.right]
+            raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
+        tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
+        return request.verify(proof.model_dump(), tx.now, self.policy)
 
-    async def withdraw(self, request_id: UUID, caller: Caller) -> State:
+    @_decision
+    async def withdraw(self, held: _Held) -> Transition:
         """The subject no longer wants it."""
-        async with self._held(request_id, caller) as (requests, request):
-            return (await requests.apply(request.withdraw(requests.tx.now))).state
+        return held.request.withdraw(held.tx.now)
 
-    async def decide(self, request_id: UUID, decision: schemas.Decision, caller: Caller) -> State:
+    @_decision
+    async def decide(self, held: _Held, decision: schemas.Decision) -> Transition:
         """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
-        async with self._held(request_id, caller) as (requests, request):
-            decide = request.retry if decision.decision == "retry" else request.close_partially
-            return (await requests.apply(decide(requests.tx.now))).state
+        request, now = held.request, held.tx.now
+        return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
 
-    async def lift(self, request_id: UUID, caller: Caller) -> State:
+    @_decision
+    async def lift(self, held: _Held) -> Transition:
         """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
-        async with self._held(request_id, caller) as (requests, request):
-            return (await requests.apply(request.lift())).state
+        return held.request.lift()
 
-    async def forward(self, request_id: UUID, forwarded: schemas.Forwarded, caller: Caller) -> State:
+    @_decision
+    async def forward(self, held: _Held, forwarded: schemas.Forwarded) -> Transition:
         """A customer of ours decides about the data and has the request; the subject is told who will answer."""
-        async with self._held(request_id, caller) as (requests, request):
-            name = forwarded.controller
-            answered_by = self.letters.controller(name if forwarded.may_be_named else None)
-            place = await correspondence.seal(requests.tx, request, "controller", "forwarding", name.encode())
-            detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
-            return (await requests.apply(request.forward(answered_by, requests.tx.now, **detail))).state
+        tx, request, name = held.tx, held.request, forwarded.controller
+        answered_by = self.letters.controller(name if forwarded.may_be_named else None)
+        place = await correspondence.seal(tx, request, "controller", "forwarding", name.encode())
+        detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
+        return request.forward(answered_by, tx.now, **detail)
 
-    async def ask(self, request_id: UUID, asked: schemas.QuestionAsked, caller: Caller) -> State:
+    @_decision
+    async def ask(self, held: _Held, asked: schemas.QuestionAsked) -> Transition:
         """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
-        async with self._held(request_id, caller) as (requests, request):
-            recorded = asked.condition_recorded
-            return (await requests.ask(request, asked.question, asked.text, recorded=recorded)).state
+        recorded = asked.condition_recorded
+        return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded)
 
-    async def answer(self, request_id: UUID, reply: schemas.QuestionReply, caller: Caller) -> State:
+    @_decision
+    async def answer(self, held: _Held, reply: schemas.QuestionReply) -> Transition:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:
             BadRequest: it is said to have come in the future, or names identities that nobody has asked for.
         """
-        async with self._held(request_id, caller) as (requests, request):
-            tx, received_at = requests.tx, reply.received_at or requests.tx.now
-            answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
-            schemas.refuse_future(received_at, tx.now)
-            if reply.subject and not request.unsearched:
-                raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
-            await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
-            if reply.subject:
-                reply.subject.refuse_future(tx.now)
-                # An account that was found by less must not vouch for what is stated now.
-                await tx.vault.drop_located(tx.connection, request.subject_ref)
-                known = encode_identities(reply.subject.identities())
-                await correspondence.seal(tx, request, "identities", "requester", known)
-            return (await requests.apply(answered)).state
+        tx, request = held.tx, held.request
+        received_at = reply.received_at or tx.now
+        answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
+        schemas.refuse_future(received_at, tx.now)
+        if reply.subject and not request.unsearched:
+            raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
+        await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
+        if reply.subject:
+            reply.subject.refuse_future(tx.now)
+            # An account that was found by less must not vouch for what is stated now.
+            await tx.vault.drop_located(tx.connection, request.subject_ref)
+            known = encode_identities(reply.subject.identities())
+            await correspondence.seal(tx, request, "identities", "requester", known)
+        return answered
 
-    async def correct_arrival(self, request_id: UUID, correction: schemas.ArrivalCorrection, caller: Caller) -> date:
-        """Every date is counted anew from when and where the request really came; returns when it is due now.
+    @_decision
+    async def correct_arrival(self, held: _Held, correction: schemas.ArrivalCorrection) -> Transition:
+        """Every date is counted anew from when and where the request really came.
 
         Raises:
             BadRequest: it cannot have come then, or that is what is on file.
         """
-        async with self._held(request_id, caller) as (requests, request):
-            request.must_allow("redate")
-            tx, policy = requests.tx, self.policy
-            arrival = self._arrival(request, correction, tx.now)
-            place = await correspondence.seal(tx, request, "explanation", "receipt", correction.reason.encode())
-            why: dict[str, JsonValue] = {"reason": str(place)}
-            if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
-                approved = "SELECT approved_at FROM extension WHERE request_id = $1"
-                notified_at = await tx.connection.fetchval(approved, request_id)
-                why["extension_told_in_time"] = notified_at < limits(arrival, policy).commit_due_instant
-            due_on = redating.due_after(request, arrival, policy)
-            redated = request.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
-            return (await requests.apply(redated)).due_on
+        tx, request, policy = held.tx, held.request, self.policy
+        request.must_allow("redate")
+        arrival = self._arrival(request, correction, tx.now)
+        place = await correspondence.seal(tx, request, "explanation", "receipt", correction.reason.encode())
+        why: dict[str, JsonValue] = {"reason": str(place)}
+        if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
+            approved = "SELECT approved_at FROM extension WHERE request_id = $1"
+            notified_at = await tx.connection.fetchval(approved, request.request_id)
+            why["extension_told_in_time"] = notified_at < limits(arrival, policy).commit_due_instant
+        due_on = redating.due_after(request, arrival, policy)
+        return request.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
 
-    async def propose_extension(self, request_id: UUID, proposal: schemas.ExtensionProposal, caller: Caller) -> State:
+    @_decision
+    async def propose_extension(self, held: _Held, proposal: schemas.ExtensionProposal) -> Transition:
         """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
 
         Raises:
             ExtensionRefused: with everything that is wrong with it.
         """
-        async with self._held(request_id, caller) as (requests, request):
-            tx, reason, explanation, new_due = requests.tx, proposal.reason, proposal.explanation, proposal.new_due
-            self._judge(request, Extension(tx.now, reason, explanation, new_due, caller.key_id, approved_by=None))
-            place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())
-            await tx.connection.execute(_PROPOSE, request_id, reason, place, new_due, caller.key_id)
-            proposed = request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
-            return (await requests.apply(proposed)).state
+        tx, request, key_id = held.tx, held.request, held.caller.key_id
+        reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
+        self._judge(request, Extension(tx.now, reason, explanation, new_due, key_id, approved_by=None))
+        place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())
+        await tx.connection.execute(_PROPOSE, request.request_id, reason, place, new_due, key_id)
+        return request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
 
-    async def approve_extension(self, request_id: UUID, caller: Caller) -> date:
-        """Another person agrees: the new date holds, and the subject is told why and until when; that date.
+    @_decision
+    async def approve_extension(self, held: _Held) -> Transition:
+        """Another person agrees: the new date holds, and the subject is told why and until when.
 
         Raises:
             NotReady: nobody has proposed one.
             ExtensionRefused: with everything that is wrong with it by now.
         """
-        async with self._held(request_id, caller) as (requests, request):
-            tx = requests.tx
-            row = await tx.connection.fetchrow(
-                "UPDATE extension SET approved_by = $2, approved_at = $3 WHERE request_id = $1"
-                " RETURNING reason, explanation, new_due, proposed_by",
-                *(request_id, caller.key_id, tx.now),
-            )
-            if row is None:
-                raise NotReady("nobody has proposed an extension of this request")
-            reason, place, new_due, proposed_by = row
-            explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
-            self._judge(request, Extension(tx.now, reason, explanation, new_due, proposed_by, caller.key_id))
-            words = {"reason": self.letters.reason(reason), "explanation": explanation}
-            return (await requests.apply(request.extend(new_due, reason, words, tx.now, proposed_by))).due_on
-
-    @asynccontextmanager
-    async def _held(self, request_id: UUID, caller: Caller) -> AsyncIterator[tuple[Requests, Request]]:
-        """The request, locked; written when the block ends."""
-        async with self.unit_of_work.begin() as tx:
-            requests = await Requests.locked(tx, self.letters, [request_id], caller.actor)
-            yield requests, _visible(requests.get(request_id), caller)
-            await requests.save()
+        tx, request, key_id = held.tx, held.request, held.caller.key_id
+        row = await tx.connection.fetchrow(
+            "UPDATE extension SET approved_by = $2, approved_at = $3 WHERE request_id = $1"
+            " RETURNING reason, explanation, new_due, proposed_by",
+            *(request.request_id, key_id, tx.now),
+        )
+        if row is None:
+            raise NotReady("nobody has proposed an extension of this request")
+        reason, place, new_due, proposed_by = row
+        explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
+        self._judge(request, Extension(tx.now, reason, explanation, new_due, proposed_by, key_id))
+        words = {"reason": self.letters.reason(reason), "explanation": explanation}
+        return request.extend(new_due, reason, words, tx.now, proposed_by)
 
     def _arrival(self, request: Request, correction: schemas.ArrivalCorrection, now: datetime) -> Arrival:
         received_at, country = correction.received_at, correction.country

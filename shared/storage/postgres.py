@@ -128,7 +128,7 @@ async def _speak_json(connection: asyncpg.Connection) -> None:
     )
 
 
-_SQL_TYPES = {datetime: "timestamptz", date: "date", bool: "boolean", UUID: "uuid"}
+_SQL_TYPES = {datetime: "timestamptz", date: "date", bool: "boolean", int: "bigint", UUID: "uuid"}
 
 
 def column_types(stored: type) -> dict[str, str]:

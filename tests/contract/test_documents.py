@@ -69,6 +69,19 @@ def test_the_api_document_shows_a_submission_for_each_right_and_what_a_replay_ge
         assert what in described
 
 
+def test_every_decision_names_the_version_that_it_is_made_for_and_is_answered_with_the_next(
+    api: dict[str, Any],
+) -> None:
+    decisions = {path: each["post"] for path, each in api["paths"].items() if "{request_id}" in path and "post" in each}
+    assert len(decisions) == 10
+    for path, decision in decisions.items():
+        required = {p["name"] for p in decision["parameters"] if p["in"] == "header" and p["required"]}
+        assert required == {"If-Match"}, path
+        assert {"400", "404", "409", "412", "428"} <= set(decision["responses"]), path
+        assert "ETag" in decision["responses"]["200"]["headers"], path
+    assert "ETag" in api["paths"]["/v1/requests/{request_id}"]["get"]["responses"]["200"]["headers"]
+
+
 async def test_the_page_about_the_api_loads_nothing_from_elsewhere() -> None:
     pages = Starlette(routes=app.documentation(app.describe()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(pages), base_url="http://intake") as client:

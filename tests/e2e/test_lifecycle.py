@@ -8,11 +8,11 @@ async def test_a_request_waits_until_its_requester_is_identified_and_then_runs(l
     async with live.api() as client:
         request_id = await client.submit(submission)
         waiting = await client.follow(request_id, "awaiting_identity")
-        not_enough = await client.post(f"/v1/requests/{request_id}/verify", json={"assurance": submission["assurance"]})
+        not_enough = await client.decide(request_id, "verify", {"assurance": submission["assurance"]})
         enough = {"assurance": {"level": "L2", "method": "two_contact_points"}}
-        verified = await client.post(f"/v1/requests/{request_id}/verify", json=enough)
+        verified = await client.decide(request_id, "verify", enough)
         closed = await client.follow(request_id, "closed")
-        again = await client.post(f"/v1/requests/{request_id}/verify", json=enough)
+        again = await client.decide(request_id, "verify", enough)
 
     assert "sure that it comes from you" in str(waiting["answer"])
     assert (not_enough.status_code, verified.json()["state"]) == (400, "in_progress")
@@ -24,9 +24,9 @@ async def test_a_request_that_is_withdrawn_before_it_began_touches_nothing(live:
     subject = live.somebody()
     async with live.api() as client:
         request_id = await client.submit({**subject.submission(), "assurance": None})
-        withdrawn = await client.post(f"/v1/requests/{request_id}/withdraw")
+        withdrawn = await client.decide(request_id, "withdraw")
         view = await client.follow(request_id, "closed")
-        twice = await client.post(f"/v1/requests/{request_id}/withdraw")
+        twice = await client.decide(request_id, "withdraw")
 
     assert (withdrawn.status_code, view["outcome"]) == (200, "withdrawn")
     assert twice.status_code == 409

@@ -1,47 +1,40 @@
 """Deciding about a request: who asks, whether they still want it, and what a person must decide."""
 
-from uuid import UUID
-
 from fastapi import APIRouter
 
-from services.intake.api.dependencies import AnyCaller, PrivacyTeam, UseServices
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, MadeFor, UseServices
 from services.intake.api.views import StateView
-from services.intake.errors import BadRequest, NotFound
-from services.intake.problems import documented
 from services.intake.schemas import Decision, Forwarded, Verification
-from shared.domain.errors import IllegalTransition
+from services.intake.versions import Decided
 
-router = APIRouter(
-    prefix="/v1/requests/{request_id}", tags=["decisions"], responses=documented(NotFound, IllegalTransition)
-)
+router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], responses=DECIDING)
 
 
-@router.post("/verify", responses=documented(BadRequest))
-async def verify(request_id: UUID, body: Verification, caller: AnyCaller, services: UseServices) -> StateView:
+@router.post("/verify", response_model=StateView)
+async def verify(body: Verification, basis: MadeFor, services: UseServices) -> Decided:
     """State how the requester proved who they are; work begins, or begins after all, if that is enough."""
-    state = await services.use_cases.verify(request_id, body.assurance, caller)
-    return StateView(request_id=request_id, state=state)
+    return await services.use_cases.verify(basis, body.assurance)
 
 
-@router.post("/withdraw")
-async def withdraw(request_id: UUID, caller: AnyCaller, services: UseServices) -> StateView:
+@router.post("/withdraw", response_model=StateView)
+async def withdraw(basis: MadeFor, services: UseServices) -> Decided:
     """Withdraw a request; what was done already stays done."""
-    return StateView(request_id=request_id, state=await services.use_cases.withdraw(request_id, caller))
+    return await services.use_cases.withdraw(basis)
 
 
-@router.post("/decision")
-async def decide(request_id: UUID, body: Decision, caller: PrivacyTeam, services: UseServices) -> StateView:
+@router.post("/decision", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def decide(body: Decision, basis: MadeFor, services: UseServices) -> Decided:
     """Decide about a request whose downstream failed for good (privacy team)."""
-    return StateView(request_id=request_id, state=await services.use_cases.decide(request_id, body, caller))
+    return await services.use_cases.decide(basis, body)
 
 
-@router.post("/lift")
-async def lift(request_id: UUID, caller: PrivacyTeam, services: UseServices) -> StateView:
+@router.post("/lift", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def lift(basis: MadeFor, services: UseServices) -> Decided:
     """Lift a restriction of which the subject has been informed beforehand (privacy team)."""
-    return StateView(request_id=request_id, state=await services.use_cases.lift(request_id, caller))
+    return await services.use_cases.lift(basis)
 
 
-@router.post("/forward")
-async def forward(request_id: UUID, body: Forwarded, caller: PrivacyTeam, services: UseServices) -> StateView:
+@router.post("/forward", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def forward(body: Forwarded, basis: MadeFor, services: UseServices) -> Decided:
     """State that a request was passed on to the customer who decides about the data (privacy team)."""
-    return StateView(request_id=request_id, state=await services.use_cases.forward(request_id, body, caller))
+    return await services.use_cases.forward(basis, body)

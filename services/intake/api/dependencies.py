@@ -1,14 +1,20 @@
 """What routes are given: the services of the running intake, and who calls."""
 
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.intake.auth import ApiKeys, Caller
+from services.intake.errors import BadRequest, NotFound, PreconditionFailed, PreconditionRequired
+from services.intake.problems import documented
 from services.intake.submission import Submissions
 from services.intake.use_cases import UseCases
+from services.intake.versions import Basis
+from shared.domain.errors import IllegalTransition
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.telemetry import Tracing
 
@@ -50,10 +56,58 @@ async def caller(
 AnyCaller = Annotated[Caller, Depends(caller)]
 
 
-async def privacy(caller: AnyCaller) -> Caller:
-    """Somebody of the privacy team; raises ``Forbidden``."""
+async def privacy(caller: AnyCaller) -> None:
+    """Lets the privacy team pass alone; raises ``Forbidden``."""
     caller.must_be("privacy")
-    return caller
 
 
-PrivacyTeam = Annotated[Caller, Depends(privacy)]
+PRIVACY_TEAM = (Depends(privacy),)
+TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "ETag": {"description": "The version of the request, for `If-Match`", "schema": {"type": "string"}},
+        }
+    }
+}
+"""What the API's document says of an answer that carries an entity tag."""
+DECIDING = TAGGED | documented(BadRequest, NotFound, IllegalTransition, PreconditionFailed, PreconditionRequired)
+"""What the API's document says of every decision."""
+_ETAG = re.compile('"([1-9][0-9]{0,17})"')
+
+
+def etag(version: int) -> str:
+    """The strong entity tag of a version of a request."""
+    return f'"{version}"'
+
+
+async def basis(
+    request_id: UUID,
+    caller: AnyCaller,
+    response: Response,
+    if_match: Annotated[
+        str,
+        Header(
+            alias="If-Match",
+            description="The `ETag` of the request that this is decided for, as `GET` or the last decision gave it. The"
+            " same decision on the same version again does nothing and gives the first answer, so that whoever got no"
+            " answer may simply repeat; any other is refused once the request has changed.",
+        ),
+    ],
+) -> Basis:
+    """What is decided about, and by whom; the answer carries the version that the decision makes.
+
+    Raises:
+        PreconditionRequired: no version is named.
+        BadRequest: it is not an entity tag of ours.
+    """
+    if if_match == "*":
+        raise PreconditionRequired("any version is none: read the request, and send the ETag that you get as If-Match")
+    tag = _ETAG.fullmatch(if_match)
+    if tag is None:
+        raise BadRequest('If-Match takes one ETag, unchanged, as "7"; a proxy between us must not make it weak')
+    version = int(tag[1])
+    response.headers["ETag"] = etag(version + 1)
+    return Basis(request_id, version, caller)
+
+
+MadeFor = Annotated[Basis, Depends(basis)]

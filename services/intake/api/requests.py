@@ -3,10 +3,10 @@
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from services.intake import correspondence
-from services.intake.api.dependencies import AnyCaller, UseServices
+from services.intake.api.dependencies import TAGGED, AnyCaller, UseServices, etag
 from services.intake.api.views import LetterList, RequestView, Timeline, view
 from services.intake.errors import NotFound
 from services.intake.problems import documented
@@ -16,10 +16,12 @@ from shared.storage import evidence
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
 
 
-@router.get("", response_model_exclude_unset=True)
-async def read(request_id: UUID, caller: AnyCaller, services: UseServices) -> RequestView:
+@router.get("", response_model_exclude_unset=True, responses=TAGGED)
+async def read(request_id: UUID, caller: AnyCaller, services: UseServices, response: Response) -> RequestView:
     """Where a request stands, what each system did in counts, and the answer in plain words."""
-    return view(await services.use_cases.read(request_id, caller))
+    request = await services.use_cases.read(request_id, caller)
+    response.headers["ETag"] = etag(request.version)
+    return view(request)
 
 
 @router.get("/timeline")

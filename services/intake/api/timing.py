@@ -1,51 +1,44 @@
 """What moves the due date of a request: questions and their answers, a corrected arrival, an extension."""
 
-from uuid import UUID
-
 from fastapi import APIRouter
 
-from services.intake.api.dependencies import AnyCaller, PrivacyTeam, UseServices
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, MadeFor, UseServices
 from services.intake.api.views import DueDate, StateView
-from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
+from services.intake.errors import ExtensionRefused, NotReady
 from services.intake.problems import documented
 from services.intake.schemas import ArrivalCorrection, ExtensionProposal, QuestionAsked, QuestionReply
+from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 
-router = APIRouter(
-    prefix="/v1/requests/{request_id}", tags=["timing"], responses=documented(NotFound, IllegalTransition, Shredded)
-)
+router = APIRouter(prefix="/v1/requests/{request_id}", tags=["timing"], responses={**DECIDING, **documented(Shredded)})
 _EXTENSION = documented(IllegalTransition, ExtensionRefused, NotReady)
 
 
-@router.post("/question")
-async def ask(request_id: UUID, body: QuestionAsked, caller: PrivacyTeam, services: UseServices) -> StateView:
+@router.post("/question", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def ask(body: QuestionAsked, basis: MadeFor, services: UseServices) -> Decided:
     """Ask the requester who they are, or what they mean; work on what is clear goes on (privacy team)."""
-    return StateView(request_id=request_id, state=await services.use_cases.ask(request_id, body, caller))
+    return await services.use_cases.ask(basis, body)
 
 
-@router.post("/reply", responses=documented(BadRequest))
-async def reply(request_id: UUID, body: QuestionReply, caller: AnyCaller, services: UseServices) -> StateView:
+@router.post("/reply", response_model=StateView)
+async def reply(body: QuestionReply, basis: MadeFor, services: UseServices) -> Decided:
     """Hand in what the requester answered to a question about what they mean; a late answer reopens the request."""
-    return StateView(request_id=request_id, state=await services.use_cases.answer(request_id, body, caller))
+    return await services.use_cases.answer(basis, body)
 
 
-@router.post("/receipt", responses=documented(BadRequest))
-async def correct_arrival(
-    request_id: UUID, body: ArrivalCorrection, caller: PrivacyTeam, services: UseServices
-) -> DueDate:
+@router.post("/receipt", response_model=DueDate, dependencies=PRIVACY_TEAM)
+async def correct_arrival(body: ArrivalCorrection, basis: MadeFor, services: UseServices) -> Decided:
     """Correct when an open request reached the company; every date is counted anew (privacy team)."""
-    return DueDate(request_id=request_id, due_on=await services.use_cases.correct_arrival(request_id, body, caller))
+    return await services.use_cases.correct_arrival(basis, body)
 
 
-@router.post("/extension", responses=_EXTENSION)
-async def propose_extension(
-    request_id: UUID, body: ExtensionProposal, caller: PrivacyTeam, services: UseServices
-) -> StateView:
+@router.post("/extension", response_model=StateView, dependencies=PRIVACY_TEAM, responses=_EXTENSION)
+async def propose_extension(body: ExtensionProposal, basis: MadeFor, services: UseServices) -> Decided:
     """Propose to answer up to two months later (Art. 12(3)); somebody else must approve it (privacy team)."""
-    return StateView(request_id=request_id, state=await services.use_cases.propose_extension(request_id, body, caller))
+    return await services.use_cases.propose_extension(basis, body)
 
 
-@router.post("/extension/approval", responses=_EXTENSION)
-async def approve_extension(request_id: UUID, caller: PrivacyTeam, services: UseServices) -> DueDate:
+@router.post("/extension/approval", response_model=DueDate, dependencies=PRIVACY_TEAM, responses=_EXTENSION)
+async def approve_extension(basis: MadeFor, services: UseServices) -> Decided:
     """Approve an extension with another key than proposed it; the subject is told why and until when."""
-    return DueDate(request_id=request_id, due_on=await services.use_cases.approve_extension(request_id, caller))
+    return await services.use_cases.approve_extension(basis)

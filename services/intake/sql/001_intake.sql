@@ -7,6 +7,7 @@ CREATE TABLE request (
     channel        text        NOT NULL,
     key_id         text        NOT NULL,     -- the API key that submitted it
     accepted_at    timestamptz NOT NULL,
+    version        bigint      NOT NULL DEFAULT 1,      -- one more with each change: its entity tag
     state          text        NOT NULL,
     received_at    timestamptz NOT NULL,     -- with the zones of controller and subject: its arrival
     zones          text        NOT NULL DEFAULT '',     -- separated by commas
@@ -32,6 +33,16 @@ CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed
 CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
+
+-- What a person or a channel decided about a request, and what was answered: a repeat gets that again.
+CREATE TABLE decision (
+    request_id  uuid   NOT NULL,
+    version     bigint NOT NULL,             -- of the request that it was made for
+    fingerprint bytea  NOT NULL,             -- keyed: of what was decided, and by which API key
+    state       text   NOT NULL,
+    due_on      date   NOT NULL,
+    PRIMARY KEY (request_id, version)
+);
 
 CREATE TABLE extension (
     request_id  uuid PRIMARY KEY,            -- once: a further extension is none (REQ-T5)
