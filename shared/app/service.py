@@ -127,7 +127,7 @@ class Service:
 
     async def _run(self, settings: Settings) -> None:
         async with AsyncExitStack() as stack:
-            pool = await connect_pool(settings.postgres, self.name)
+            pool = await connect_pool(settings.postgres, self.name, reserved=1 if self.conclusions else 0)
             stack.push_async_callback(close_pool, pool)
             producer = KafkaProducer(settings.kafka)
             await producer.start()
@@ -152,9 +152,14 @@ class Service:
                 loop.add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
             relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
+            lease = Lease(settings.work.lease_seconds)
+            until_drained: dict[str, Awaitable[None]] = {"relay": relay}
+            if downstreams:
+                until_drained["lease"] = lease.run(settings.postgres, self.name, drained, heartbeats)
             async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
-                group.create_task(self._drain(self._all_loops(running, producer, downstreams), running, drained))
-                group.create_task(supervise({"relay": relay}, drained, settings.process.outbox_seconds))
+                loops = self._all_loops(running, producer, downstreams, lease)
+                group.create_task(self._drain(loops, running, drained))
+                group.create_task(supervise(until_drained, drained, settings.process.outbox_seconds))
 
     async def _drain(self, loops: Mapping[str, Awaitable[None]], running: Running, drained: asyncio.Event) -> None:
         settings = running.settings
@@ -163,9 +168,9 @@ class Service:
         running.unit_of_work.relay_wakeup.wake()
 
     def _all_loops(
-        self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None
+        self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None, lease: Lease
     ) -> dict[str, Awaitable[None]]:
-        """Every loop by its name, but for the relay."""
+        """Every loop by its name, but for those that end last."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
         loops["machine"] = _every_two_seconds(measured.look, "machine", running)
@@ -175,14 +180,20 @@ class Service:
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
         if downstreams:
-            loops |= self._fulfilling(running, downstreams)
+            loops |= self._fulfilling(running, downstreams, lease)
         return loops
 
-    def _fulfilling(self, running: Running, downstreams: Downstreams) -> dict[str, Awaitable[None]]:
+    def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
         """A worker for each step; the replies of those who are asked, which are all that the broker lets it read."""
+        work = running.settings.work
         clean_up = partial(self._clean_up, running.unit_of_work)
-        loops: dict[str, Awaitable[None]] = {"housekeeping": _every_two_seconds(clean_up, "housekeeping", running)}
-        common = (running.unit_of_work, self.fulfilments, self.conclusions, running.settings.work, running.tracing)
+        reaper = Reaper(running.unit_of_work, self.fulfilments, work)
+        every = work.lease_seconds / RENEWALS
+        loops: dict[str, Awaitable[None]] = {
+            "housekeeping": _every_two_seconds(clean_up, "housekeeping", running),
+            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats),
+        }
+        common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         for system, operation in self.fulfilments.steps:
             worker = Worker(downstreams.get(system), operation, *common)
             loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
@@ -204,12 +215,9 @@ class Service:
         await http.serve(app, settings.http, settings.process.drain_seconds, running.stopping)
 
     async def _clean_up(self, unit_of_work: UnitOfWorkFactory) -> None:
-        """Takes back tasks from workers that have gone silent, and forgets what can no longer be delivered twice."""
+        """Forgets what can no longer be delivered twice."""
         async with unit_of_work.pool.acquire() as connection:
-            now = unit_of_work.clock.now()
-            for step in await tasks.reap(connection, now):
-                self.fulfilments.wakeup(step).wake()
-            await inbox.forget(connection, now - inbox.KEEP)
+            await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
 
 def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, running: Running) -> Awaitable[None]:

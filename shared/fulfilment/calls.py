@@ -1,9 +1,9 @@
 """The calls by which one batch of tasks is worked: what one task breaks costs that task alone.
 
-A batch that is refused, or breaks the adapter, is called again by halves, down to whoever is to blame. One that meets an
-outage is tried again later as it is: there is no use in asking who is to blame of a system that is away. Where that
-happens again and again the system may be there and fail on one task: then a part of the batch goes first, and once that
-has been answered the rest is halved in the same way.
+A batch that is refused, or breaks the adapter, is called again by halves, down to whoever is to blame. One that meets
+an outage is tried again later as it is: there is no use in asking who is to blame while a system is away. Where that
+happens again and again the system may be there and fail on one task: then a part of the batch goes first, and once
+that has been answered the rest is halved in the same way.
 """
 
 import logging

@@ -115,7 +115,7 @@ class Lease:
             try:
                 await self._keep_over(await _connect(settings, service, self._seconds / 3), stop, heartbeats)
             except (*AWAY, *AGAIN) as error:
-                log.info("the lease waits for the database: %s", type(error).__name__)
+                log.debug("the lease waits for the database: %s", type(error).__name__)
                 heartbeats.beat(_LOOP)
                 self.expire()
                 await asyncio.sleep(self._seconds / RENEWALS / 2)

@@ -63,8 +63,8 @@ DELETE FROM worker_process WHERE alive_until < now() AND pg_postmaster_start_tim
 _REAP = """
 UPDATE task
 SET state = 'ready', leased_by = NULL, reaped = reaped + 1,
-    not_before = CASE WHEN reaped < 2 THEN not_before
-                      ELSE $1::timestamptz + least($3::float8, $2::float8 * 2 ^ least(reaped, 30)) * interval '1 second' END
+    not_before = CASE WHEN reaped < 2 THEN not_before ELSE
+        $1::timestamptz + least($3::float8, $2::float8 * 2 ^ least(reaped, 30)) * interval '1 second' END
 WHERE task_id IN (
     SELECT task_id FROM task t WHERE state = 'leased' AND leased_by IS NOT NULL
        AND NOT EXISTS (SELECT 1 FROM worker_process p WHERE p.process_id = t.leased_by) FOR UPDATE SKIP LOCKED

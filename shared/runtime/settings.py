@@ -71,7 +71,7 @@ class WorkSettings(BaseSettings, env_prefix="DSR_WORK_", title="DSR_WORK_", froz
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
     lease_seconds: float = Field(
-        default=3.0, ge=0.5, le=60, description="how long a process that says nothing keeps the tasks that it has in hand"
+        default=3.0, ge=0.5, le=60, description="how long a process that went silent keeps what it has in hand"
     )
     poll_seconds: float = Field(default=0.25, description="how often to look for tasks that nobody woke us for")
     backoff_seconds: float = Field(

@@ -52,7 +52,7 @@ class PostgresSettings(BaseSettings, env_prefix="DSR_POSTGRES_", title="DSR_POST
     """Where the database is; ``DSR_POSTGRES_…``."""
 
     dsn: str = Field(description="libpq URL of the database that holds the platform's own schemas")
-    pool_size: int = Field(default=8, description="connections per process")
+    pool_size: int = Field(default=8, ge=2, description="connections per process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,10 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
+async def connect_pool(settings: PostgresSettings, service: ServiceName, *, reserved: int = 0) -> asyncpg.Pool:
     """Opens a pool whose connections see the service's own schema by default.
+
+    ``reserved``: those of the process's connections that are none of the pool's.
 
     Raises:
         Misconfigured: no database answers there, or it does not let us in.
@@ -82,7 +84,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
         return await asyncpg.create_pool(
             settings.dsn,
             min_size=1,
-            max_size=settings.pool_size,
+            max_size=settings.pool_size - reserved,
             command_timeout=60,
             init=_speak_json,
             server_settings={

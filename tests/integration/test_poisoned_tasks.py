@@ -1,4 +1,4 @@
-"""One bad thing costs one thing: a value that a SQL store cannot take, or a subject too big, fails its own task alone."""
+"""One bad thing costs one: a value that a SQL store cannot take, or a subject too big, fails its own task alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +83,11 @@ def of(n: int, **change: str) -> SubjectData:
 @pytest.mark.parametrize("poison", [{"name": "\x00"}, {"born": "soon"}, {"street": "a street with a long name"}])
 @pytest.mark.parametrize("place", [0, 2, 4])
 async def test_a_value_that_a_store_cannot_take_leaves_four_of_four_neighbours_corrected(
-    open_harness: OpenHarness, customer_store: CustomerStore, customers: SqlEngine, poison: Mapping[str, str], place: int
+    open_harness: OpenHarness,
+    customer_store: CustomerStore,
+    customers: SqlEngine,
+    poison: Mapping[str, str],
+    place: int,
 ) -> None:
     await customer_store.run(FOUR_MORE, SHORT)
     harness = await open_harness(Store("store", sql=customers))

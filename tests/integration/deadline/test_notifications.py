@@ -16,12 +16,13 @@ from shared.fulfilment.store import Completed
 from shared.runtime.liveness import Heartbeats
 from tests.integration.deadline.conftest import ARRIVED, Harness
 
-LEASE = timedelta(seconds=30)
+PROCESS = uuid7()
 
 
 async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.Claim:
     async with deadline.pool.acquire() as connection:
-        (claimed,) = await tasks.claim(connection, (system, operation), 1, deadline.now, LEASE)
+        await tasks.register(connection, PROCESS, timedelta(seconds=30))
+        (claimed,) = await tasks.claim(connection, (system, operation), 1, deadline.now, PROCESS)
     return claimed
 
 

@@ -1,0 +1,63 @@
+"""A worker is killed in the middle of a subject of 20,000 calls: what it had removed counts once, the rest follows."""
+
+import asyncio
+import secrets
+import time
+from pathlib import Path
+
+from deploy.local import postgres_databases as databases
+from deploy.local.platform import Platform
+from shared.domain.topics import ServiceName
+from shared.storage.postgres import connected
+from tests.fixtures import stores
+from tests.fixtures.stack import Stack, once_each, stack
+
+CALLS = 20_000
+_LEDGER = """
+CREATE TABLE removed (rows bigint NOT NULL);
+CREATE FUNCTION take_a_while() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_sleep(0.001) WHERE old.id % 10 = 0; RETURN old; END';
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO removed SELECT count(*) FROM gone; RETURN NULL; END';
+CREATE TRIGGER slowly BEFORE DELETE ON call FOR EACH ROW EXECUTE FUNCTION take_a_while();
+CREATE TRIGGER noted AFTER DELETE ON call REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note()
+"""
+
+
+async def removed(running: Stack) -> int:
+    """Rows whose removal the store itself has on record."""
+    rows = await databases.fetch(running.stores.dsns["calls"], "SELECT coalesce(sum(rows), 0) FROM removed")
+    return int(rows[0][0])
+
+
+async def removed_more_than(running: Stack, rows: int) -> int:
+    """Waits until the store has more removals on record; how many it has then."""
+    async with asyncio.timeout(60):
+        while (now := await removed(running)) <= rows:
+            await asyncio.sleep(0.02)  # the store has no way to tell us
+    return now
+
+
+async def test_a_worker_killed_in_a_big_subject_is_followed_by_another_that_does_no_row_again(
+    platform: Platform, run_folder: Path
+) -> None:
+    folder = run_folder / "big-subject"
+    seeded = await stores.seed(platform, f"big_{secrets.token_hex(4)}", 1, folder / "stores", calls_each=CALLS)
+    async with connected(seeded.dsns["calls"]) as connection:
+        await connection.execute(_LEDGER)
+    try:
+        async with stack(platform, seeded, folder) as running:
+            erasure = running.services.children[ServiceName.ERASURE]
+            await running.submit(range(1))
+            await removed_more_than(running, 0)
+            await asyncio.to_thread(erasure.kill)
+            killed, before = time.monotonic(), await removed(running)
+            assert 0 < before < CALLS
+            await asyncio.to_thread(erasure.start)
+            await removed_more_than(running, before)
+            print(f"resumed {time.monotonic() - killed:.1f} s after the kill, {before} of {CALLS} rows were gone")
+            await running.all_closed(1, within=90)
+            assert await removed(running) == CALLS
+            assert await running.effects() == {**once_each(1), "erased calls": CALLS}
+    finally:
+        await stores.drop(platform, seeded)
