@@ -80,8 +80,8 @@ class Calls:
             answers = await self._operate([self._as_noted(task) for task in tasks], self._checkpoint)
         except (Unavailable, *AWAY, *AGAIN) as error:
             self._silent += 1
-            away = isinstance(error, Unavailable)
-            self._outage = error if away else Unavailable(f"gave up this attempt: {type(error).__name__}")
+            said = error if isinstance(error, Unavailable) else None
+            self._outage = said or Unavailable(f"gave up this attempt: {type(error).__name__}")
             return self._outage
         except Refused as error:
             return error

@@ -120,9 +120,7 @@ class Lease:
                 self.expire()
                 await asyncio.sleep(self._seconds / RENEWALS / 2)
 
-    async def _keep_over(
-        self, connection: asyncpg.Connection, stop: threading.Event, heartbeats: Heartbeats
-    ) -> None:
+    async def _keep_over(self, connection: asyncpg.Connection, stop: threading.Event, heartbeats: Heartbeats) -> None:
         try:
             while not stop.is_set():
                 heartbeats.beat(_LOOP)

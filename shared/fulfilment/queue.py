@@ -106,9 +106,7 @@ class Conclusion:
     not_before: datetime
 
 
-async def claim(
-    connection: Connection, step: tuple[str, str], limit: int, now: datetime, holder: UUID
-) -> list[Claim]:
+async def claim(connection: Connection, step: tuple[str, str], limit: int, now: datetime, holder: UUID) -> list[Claim]:
     """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here.
 
     None where the holder has no lease. A task that was with two processes when they went silent comes alone.

@@ -1,6 +1,7 @@
 """Takes back the tasks of processes that went silent: each service does so for all its own processes."""
 
 import logging
+import math
 import time
 
 from shared.fulfilment import queue
@@ -18,8 +19,9 @@ class Reaper:
         self._unit_of_work = unit_of_work
         self._fulfilments = fulfilments
         self._settings = settings
-        self._looked = time.monotonic()
-        self._from = self._looked
+        self._looked = math.inf
+        """When the look before succeeded; before the first there is nothing to be late for."""
+        self._patient_until = -math.inf
 
     async def look(self) -> None:
         """One look.
@@ -28,12 +30,13 @@ class Reaper:
         this process stood still, everybody has the length of a lease to do so.
         """
         began, lease = time.monotonic(), self._settings.lease_seconds
-        if began - self._looked > lease / 2:
-            self._from = began + lease
-        if began >= self._from:
+        if began - self._looked > lease:
+            self._patient_until = began + lease
+        self._looked = -math.inf  # unless it succeeds
+        if began >= self._patient_until:
             async with self._unit_of_work.pool.acquire() as connection, connection.transaction():
                 reaped = await queue.reap(connection, self._unit_of_work.clock.now(), self._settings)
             for step, count in reaped.items():
                 log.warning("took back %d task(s) of %s from a process that went silent", count, ":".join(step))
                 self._fulfilments.wakeup(step).wake()
-        self._looked = time.monotonic()
+        self._looked = began

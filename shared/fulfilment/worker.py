@@ -91,9 +91,7 @@ class Worker:
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
         return claims, known
 
-    async def _results(
-        self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData]
-    ) -> list[Result]:
+    async def _results(self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData]) -> list[Result]:
         """A result for every claim, in order; only those that can be searched for are put to the downstream."""
         results: dict[UUID, Result] = {}
         asked: list[Task] = []

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from shared.domain.errors import TableMissing, Unavailable
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Operation
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.lease import Lease
 from shared.runtime.liveness import Heartbeats

@@ -6,7 +6,6 @@ from math import log2
 from uuid import UUID
 
 import pytest
-from uuid_utils.compat import uuid7
 
 from shared.domain.errors import BlastRadius, Refused, SignInRefused, TableMissing, Unavailable
 from shared.domain.operations import Operation, TaskOutcome
