@@ -1,9 +1,12 @@
 """Intake: the only entrance, and the only owner of a request's lifecycle."""
 
+from functools import partial
+
 from services.intake import statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
+from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import events
 
@@ -18,7 +21,7 @@ def configure() -> None:
     service.on(events.QuestionUnanswered, handlers.unanswered)
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
-    service.serves(app.build)
+    service.serves(partial(app.build, settings=IntakeSettings()))
     service.also(statistics.run)
 
 

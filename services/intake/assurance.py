@@ -1,11 +1,12 @@
-"""Whether we are sure enough of who is asking; the levels required are policy, not code."""
+"""Whether we are sure enough of who is asking; the levels required and the methods known are policy, not code."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from services.intake.errors import BadRequest
 from services.intake.schemas import Assurance
 from shared.domain.rights import Right
 from shared.domain.toml_file import read_toml
@@ -13,8 +14,13 @@ from shared.domain.toml_file import read_toml
 POLICY = Path(__file__).parents[2] / "shared" / "policy" / "identity.toml"
 
 
-class _IdentityPolicy(BaseModel):
+class IdentityPolicy(BaseModel):
+    """The level that each right needs, and the methods by which anybody may come to one."""
+
+    model_config = ConfigDict(frozen=True)
+
     required_level: Mapping[Right, Literal["L0", "L1", "L2", "L3"]]
+    methods: Annotated[frozenset[Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _names_every_right(self) -> Self:
@@ -22,16 +28,19 @@ class _IdentityPolicy(BaseModel):
             raise ValueError(f"required_level must give a level for {', '.join(sorted(missing))}")
         return self
 
+    def suffices(self, assurance: Assurance | None, right: Right) -> bool:
+        """Whether that much assurance is enough to begin; an identifier alone is level L0.
 
-def required_levels(path: Path = POLICY) -> Mapping[Right, str]:
-    """The level that each right needs.
+        Raises:
+            BadRequest: nobody has said that there is such a method; what is on record for ever is no free text.
+        """
+        if assurance is None:
+            return self.required_level[right] == "L0"
+        if assurance.method not in self.methods:
+            raise BadRequest(f"the method is one of {', '.join(sorted(self.methods))}", "assurance.method")
+        return assurance.level >= self.required_level[right]
 
-    Raises:
-        Misconfigured: the file cannot be used, or leaves a right out.
-    """
-    return read_toml(path, _IdentityPolicy).required_level
 
-
-def suffices(assurance: Assurance | None, right: Right, required: Mapping[Right, str]) -> bool:
-    """Whether that much assurance is enough to begin; an identifier alone is level L0."""
-    return (assurance.level if assurance else "L0") >= required[right]
+def identity_policy(path: Path = POLICY) -> IdentityPolicy:
+    """The policy in that file; raises ``Misconfigured`` if it cannot be used."""
+    return read_toml(path, IdentityPolicy)

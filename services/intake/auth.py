@@ -1,7 +1,8 @@
 """API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role.
 
 ``dsr api-key new --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits and follows its own requests,
-``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks.
+``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks. ``dsr api-key replace``
+makes another key of the same channel: what a channel has submitted is the channel's, by whichever key.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from datetime import datetime
 import asyncpg
 
 from services.intake.errors import Forbidden, Unauthorised
-from shared.storage.postgres import connected
+from shared.storage.postgres import Connection, connected
 
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -24,10 +25,11 @@ _CACHE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose API key it was."""
+    """Whose API key it was; ``channel``: what it has in common with the keys that replace it."""
 
     key_id: str
     role: str
+    channel: str
 
     @property
     def actor(self) -> str:
@@ -45,7 +47,7 @@ class ApiKeys:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._cache: dict[str, tuple[float, bytes, str]] = {}
+        self._cache: dict[str, tuple[float, bytes, str, str]] = {}
 
     async def caller(self, token: str | None) -> Caller:
         """Whose API key this bearer token is.
@@ -63,24 +65,43 @@ class ApiKeys:
             if cached:
                 self._cache[key_id] = (now + _CACHE_SECONDS, *cached[1:])  # others need not ask while we do
             row = await self._pool.fetchrow(
-                "SELECT hash, role FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
+                "SELECT hash, role, channel FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
             )
-            cached = (now + _CACHE_SECONDS, row[0], row[1]) if row else None
+            cached = (now + _CACHE_SECONDS, *row) if row else None
             if cached:
                 self._cache[key_id] = cached
             else:
                 self._cache.pop(key_id, None)
         if cached is None or not hmac.compare_digest(cached[1], _hash(secret)):
             raise Unauthorised("the API key is unknown or was revoked")
-        return Caller(key_id, cached[2])
+        return Caller(key_id, cached[2], cached[3])
+
+
+async def same_channel(connection: Connection, caller: Caller, key_id: str) -> bool:
+    """Whether that key is, or was, one of the caller's channel."""
+    if key_id == caller.key_id:
+        return True
+    query = "SELECT EXISTS (SELECT FROM api_key WHERE key_id = $1 AND channel = $2)"
+    return bool(await connection.fetchval(query, key_id, caller.channel))
 
 
 async def create(dsn: str, role: str, now: datetime) -> str:
-    """Makes a key with that role and returns it, for the only time."""
+    """Makes a key with that role and returns it, for the only time; it is the first of its channel."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    insert = "INSERT INTO intake.api_key (key_id, hash, role, created_at) VALUES ($1, $2, $3, $4)"
+    insert = "INSERT INTO intake.api_key (key_id, hash, role, channel, created_at) VALUES ($1, $2, $3, $1, $4)"
     await _execute(dsn, insert, key_id, _hash(secret), role, now)
     return f"dsr_{key_id}_{secret}"
+
+
+async def replace(dsn: str, key_id: str, now: datetime) -> str | None:
+    """Makes another key of the same role and channel, if there is such a key; both are valid until one is revoked."""
+    new_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    insert = (
+        "INSERT INTO intake.api_key (key_id, hash, role, channel, created_at)"
+        " SELECT $2, $3, role, channel, $4 FROM intake.api_key WHERE key_id = $1"
+    )
+    made = await _execute(dsn, insert, key_id, new_id, _hash(secret), now) == "INSERT 0 1"
+    return f"dsr_{new_id}_{secret}" if made else None
 
 
 async def revoke(dsn: str, key_id: str, now: datetime) -> bool:

@@ -37,6 +37,18 @@ def new(
 
 
 @api_key.command()
+def replace(key_id: str, *, as_json: AsJson = False) -> None:
+    """Make another API key with the role and the requests of one that is known by its id; revoke the old one after.
+
+    Both are valid meanwhile, and each sees what was submitted with the other.
+    """
+    made = asyncio.run(auth.replace(PostgresSettings().dsn, key_id, SystemClock().now()))
+    if made is None:
+        raise typer.BadParameter("no such key")
+    typer.echo(orjson.dumps({"key": made, "key_id": made.split("_")[1]}) if as_json else made)
+
+
+@api_key.command()
 def revoke(key_id: str) -> None:
     """Revoke an API key by its id, the part between the underscores; a service may believe it ten seconds longer."""
     if not asyncio.run(auth.revoke(PostgresSettings().dsn, key_id, SystemClock().now())):

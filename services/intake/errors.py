@@ -40,4 +40,8 @@ class ExtensionRefused(DsrError):
 
 
 class BadRequest(DsrError):
-    """The request cannot be understood."""
+    """The request cannot be understood; ``field``: the one that is wrong, if one is."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field

@@ -18,20 +18,20 @@ _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
 
 _CLAIM = """
-INSERT INTO idempotency (key_id, idempotency_key, body_hash, request_ids, accepted_at)
-SELECT c.key_id, c.idempotency_key, c.body_hash, c.request_ids, $5
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (key_id, idempotency_key, body_hash, request_ids)
-ON CONFLICT DO NOTHING RETURNING key_id, idempotency_key
+INSERT INTO idempotency (channel, idempotency_key, body_hash, request_ids, accepted_at)
+SELECT c.channel, c.idempotency_key, c.body_hash, c.request_ids, $5
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (channel, idempotency_key, body_hash, request_ids)
+ON CONFLICT DO NOTHING RETURNING channel, idempotency_key
 """
 _CLAIMED = """
-SELECT i.key_id, i.idempotency_key, i.body_hash,
+SELECT i.channel, i.idempotency_key, i.body_hash,
        ARRAY(SELECT encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid
              FROM generate_series(1, length(i.request_ids), 16) AS place ORDER BY place)
-FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (key_id, idempotency_key) USING (key_id, idempotency_key)
+FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (channel, idempotency_key) USING (channel, idempotency_key)
 """
 
 _Key = tuple[str, str]
-"""An API key, and an idempotency key that came with it."""
+"""A channel, and an idempotency key that came with one of its API keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class _Submission:
     def key(self) -> _Key | None:
         """What no other submission may have."""
         key = self.context.idempotency_key
-        return (self.context.caller.key_id, key) if key else None
+        return (self.context.caller.channel, key) if key else None
 
 
 class GroupCommit:
@@ -167,10 +167,10 @@ async def _claim_keys(tx: UnitOfWork, group: Sequence[_Submission]) -> dict[_Key
     first = {row[0]: Accepted(row[0], row[1], row[2], replayed=True) for row in await tx.connection.fetch(query, every)}
     reused = "this idempotency key was used before with another body; nothing was stored"
     return {
-        (key_id, value): [first[request_id] for request_id in request_ids]
-        if body_hash == keyed[key_id, value].context.body_hash
+        (channel, value): [first[request_id] for request_id in request_ids]
+        if body_hash == keyed[channel, value].context.body_hash
         else IdempotencyKeyReused(reused)
-        for key_id, value, body_hash, request_ids in rows
+        for channel, value, body_hash, request_ids in rows
     }
 
 

@@ -68,7 +68,9 @@ async def respond(_request: Request, error: Exception) -> Response:
     match error:
         case DsrError():
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
-            return _response(status, error.code, _title(type(error)), str(error))
+            field = getattr(error, "field", None)
+            faults = [{"loc": (field,), "msg": str(error)}] if field else ()
+            return _response(status, error.code, _title(type(error)), str(error), faults)
         case RequestValidationError():
             title, detail = "The request is not valid.", "see errors for what to change"
             return _response(422, "invalid", title, detail, error.errors())

@@ -1,32 +1,77 @@
 """Bodies of the API: every value is checked and normalised, and nothing undeclared is accepted."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
-from services.intake.errors import BadRequest
-from shared.domain.identities import Identity, IdentityType, normalise
+from shared.domain.identities import (
+    LONGEST_ACCOUNT,
+    LONGEST_EMAIL,
+    LONGEST_NAME,
+    LONGEST_NUMBER,
+    LONGEST_SIP_URI,
+    Identity,
+    IdentityType,
+    MalformedIdentity,
+    normalise,
+)
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
+from shared.domain.text import LINES, ONE_LINE, Text, nfc
 from shared.domain.time_limit_policy import Question
 
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+_NFC = AfterValidator(nfc)
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME, pattern=ONE_LINE),
+    _NFC,
+]
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_EMAIL, pattern=ONE_LINE),
+    _NFC,
+]
+AccountId = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ACCOUNT, pattern=ONE_LINE),
+    _NFC,
+]
+SipUri = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_SIP_URI, pattern=ONE_LINE),
+    _NFC,
+]
+Number = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NUMBER, pattern=ONE_LINE)]
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
-_NOT_YET = "received_at lies in the future; give the instant at which it arrived"
-_NOT_YET_THEIRS = "a number's since lies in the future; give the time from which it was the subject's"
+_FIRST_YEAR, _LAST_YEAR = 1900, 2100
 
 
-def refuse_future(stated: datetime, now: datetime, detail: str = _NOT_YET) -> None:
-    """Refuses what lies further ahead than a channel's clock may be wrong: five minutes.
+def _written_out(value: object) -> object:
+    """Refuses a number of seconds, which says nothing about when it was meant to be."""
+    if (isinstance(value, str) and value[4:5] != "-") or isinstance(value, int | float):
+        raise ValueError("write it out, as 2026-03-02T09:00:00+01:00")
+    return value
 
-    Raises:
-        BadRequest: with that detail
-    """
-    if stated > now + timedelta(minutes=5):
-        raise BadRequest(detail)
+
+def _of_our_times(value: datetime) -> datetime:
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ValueError(f"give a year from {_FIRST_YEAR} to {_LAST_YEAR}, or leave it out")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+PeriodEnd = Annotated[Moment, AfterValidator(_of_our_times)]
 
 
 class _Strict(BaseModel):
@@ -36,14 +81,14 @@ class _Strict(BaseModel):
 class PhoneNumber(_Strict):
     """A number of the subject's, and in which time it was theirs."""
 
-    number: Line = Field(description="E.164, or the national form of `region`")
+    number: Number = Field(description="E.164, or the national form of `region`")
     region: Country | None = Field(default=None, description="ISO 3166 country in which `number` is dialled")
-    since: AwareDatetime | None = Field(
+    since: PeriodEnd | None = Field(
         default=None,
         description="From when the number was the subject's. Numbers change hands: without it, call records, and what"
         " else bears a time, are not searched by this number, since they may be about somebody else.",
     )
-    until: AwareDatetime | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
+    until: PeriodEnd | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
@@ -55,11 +100,11 @@ class PhoneNumber(_Strict):
 class DataSubject(_Strict):
     """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
 
-    name: Line | None = None
-    email: Line | None = None
+    name: Name | None = None
+    email: Email | None = None
     phones: Annotated[tuple[PhoneNumber, ...], Field(max_length=50)] = ()
-    account_id: Line | None = None
-    sip_uri: Line | None = None
+    account_id: AccountId | None = None
+    sip_uri: SipUri | None = None
     country: Country | None = Field(
         default=None, description="where the subject lives, ISO 3166; decides zones and holidays"
     )
@@ -72,24 +117,25 @@ class DataSubject(_Strict):
             )
         return self
 
-    def refuse_future(self, now: datetime) -> None:
-        """Refuses a number that is the subject's only from some later time on: it would find nothing."""
-        for phone in self.phones:
-            if phone.since:
-                refuse_future(phone.since, now, _NOT_YET_THEIRS)
-
     def identities(self) -> Iterator[Identity]:
         """Each identity in its one spelling.
 
         Raises:
-            MalformedIdentity: a value cannot be one of its type
+            MalformedIdentity: a value cannot be one of its type; names its field
         """
         for kind in (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI, IdentityType.NAME):
             if value := getattr(self, kind):
-                yield Identity(kind, normalise(kind, value, None))
-        for phone in self.phones:
-            number = normalise(IdentityType.PHONE, phone.number, phone.region)
+                yield Identity(kind, _normalised(kind, value, None, kind))
+        for place, phone in enumerate(self.phones):
+            number = _normalised(IdentityType.PHONE, phone.number, phone.region, f"phones.{place}.number")
             yield Identity(IdentityType.PHONE, number, phone.since, phone.until)
+
+
+def _normalised(kind: IdentityType, value: str, region: str | None, field: str) -> str:
+    try:
+        return normalise(kind, value, region)
+    except MalformedIdentity as error:
+        raise MalformedIdentity(str(error), f"subject.{field}") from None
 
 
 class Assurance(_Strict):
@@ -118,7 +164,7 @@ class Submission(_Strict):
     scope: Literal["direct_marketing", "legitimate_interests"] | None = Field(
         default=None, description="of an objection, and only there: to what (Art. 21)"
     )
-    received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
+    received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
     assurance: Assurance | None = Field(default=None, description="`L0`, if left out")
     role: Role = Field(
         default="controller",
@@ -165,13 +211,13 @@ class QuestionReply(_Strict):
         default=None, description="what else they are known by, where a system could not be searched"
     )
     text: Text
-    received_at: AwareDatetime | None = Field(default=None, description="when it reached the company; now, if left out")
+    received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
 
 
 class ArrivalCorrection(_Strict):
     """When a request really reached the company, and how that came to light."""
 
-    received_at: AwareDatetime
+    received_at: Moment
     country: Country | None = Field(
         default=None, description="where the subject lives, ISO 3166; as it was, if left out"
     )
@@ -181,9 +227,7 @@ class ArrivalCorrection(_Strict):
 class Forwarded(_Strict):
     """To whom a request was passed on."""
 
-    controller: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
-        description="the customer who decides about the data, as their contract names them"
-    )
+    controller: Name = Field(description="the customer who decides about the data, as their contract names them")
     may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
 
 
@@ -191,8 +235,8 @@ class ExtensionProposal(_Strict):
     """Why a request needs more time, and until when."""
 
     reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
-    explanation: Annotated[str, StringConstraints(max_length=4000)]
-    new_due: date
+    explanation: Annotated[str, StringConstraints(max_length=4000, pattern=LINES), _NFC]
+    new_due: Annotated[date, BeforeValidator(_written_out)]
 
 
 class Decision(_Strict):

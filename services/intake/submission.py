@@ -1,16 +1,19 @@
 """Accepting submissions: each becomes a request with its due date, its events and its subject sealed in the vault."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from uuid_utils.compat import uuid7
 
-from services.intake import assurance
+from services.intake.assurance import IdentityPolicy
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
+from services.intake.instants import Instants
 from services.intake.lifecycle import first_state
 from services.intake.request import Request
-from services.intake.schemas import Submission, refuse_future
-from shared.domain.rights import Right
+from services.intake.schemas import Submission
+from shared.domain.identities import MalformedIdentity
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -20,35 +23,48 @@ from shared.storage.vault import SubjectData
 class Submissions:
     """Prepares what was submitted and stores it, together with what others submit at the same time."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, required: Mapping[Right, str]) -> None:
+    def __init__(
+        self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, identity: IdentityPolicy, instants: Instants
+    ) -> None:
         self._clock = unit_of_work.clock
         self._vault = unit_of_work.vault
         self._policy = policy
         self._calc_version = calc_version(policy)
-        self._required = required
+        self._identity = identity
+        self._instants = instants
         self._commits = GroupCommit(unit_of_work)
 
-    async def accept(self, submissions: Sequence[Submission], context: SubmissionContext) -> list[Accepted]:
+    def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
+        """What is to be stored of each submission, which comes with the place of its fields in the body.
+
+        Raises:
+            BadRequest: one is said to have arrived in the future, or too long ago, or was proved by no known method
+            MalformedIdentity: an identity cannot be one of its type
+        """
+        now, prepared = self._clock.now(), []
+        for place, submission in submissions:
+            try:
+                prepared.append(self._prepare(submission, caller, now))
+            except (BadRequest, MalformedIdentity) as error:
+                error.field = error.field and f"{place}{error.field}"
+                raise
+        return prepared
+
+    async def accept(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
         """Stores all of them or none; a replay of the same idempotency key gives the first answer again.
 
         Raises:
-            BadRequest: one is said to have arrived in the future
-            MalformedIdentity: an identity cannot be one of its type
             IdempotencyKeyReused: the key came before with another body
         """
-        now = self._clock.now()
-        return await self._commits.store(
-            [self._prepare(submission, context, now) for submission in submissions], context
-        )
+        return await self._commits.store(prepared, context)
 
-    def _prepare(self, submission: Submission, context: SubmissionContext, now: datetime) -> PreparedRequest:
-        received_at = submission.received_at or now
-        refuse_future(received_at, now)
-        submission.subject.refuse_future(now)
+    def _prepare(self, submission: Submission, caller: Caller, now: datetime) -> PreparedRequest:
+        received_at = self._instants.arrived(submission.received_at, now)
+        self._instants.theirs(submission.subject, now)
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
         scope = submission.ground or submission.scope
-        identified = assurance.suffices(submission.assurance, submission.right, self._required)
+        identified = self._identity.suffices(submission.assurance, submission.right)
         request = Request(
             request_id=uuid7(),
             subject_ref=uuid7(),
@@ -56,7 +72,7 @@ class Submissions:
             state=first_state(submission.role, identified=identified),
             scope=scope,
             channel="api",
-            key_id=context.caller.key_id,
+            key_id=caller.key_id,
             received_at=received_at,
             accepted_at=now,
             due_on=due_on(arrival, submission.right, scope, self._policy, submission.role),

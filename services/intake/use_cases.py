@@ -1,6 +1,6 @@
 """What people do with a request after it was submitted, one unit of work each: the API calls nothing else."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
@@ -9,19 +9,21 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import assurance, correspondence, redating, repository, schemas, versions
+from services.intake import auth, correspondence, redating, repository, schemas, versions
+from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.extension import Extension, flaws
+from services.intake.instants import Instants
 from services.intake.letters import Letters
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
 from services.intake.versions import Basis, Decided
-from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage.postgres import Connection
 from shared.storage.vault import encode_identities
 
 _PROPOSE = """
@@ -52,7 +54,7 @@ def _decision(
         bodies = [body for body in args if isinstance(body, BaseModel)]
         async with self.unit_of_work.begin() as tx:
             requests = await Requests.locked(tx, self.letters, [basis.request_id], basis.caller.actor)
-            request = _visible(requests.get(basis.request_id), basis.caller)
+            request = await _visible(tx.connection, requests.get(basis.request_id), basis.caller)
             made = versions.fingerprint(tx, basis, step.__name__, bodies)
             if request.version != basis.version:
                 return await versions.first_answer(tx, basis, made)
@@ -77,12 +79,13 @@ class UseCases:
     unit_of_work: UnitOfWorkFactory
     policy: TimeLimitPolicy
     letters: Letters
-    required: Mapping[Right, str]
+    identity: IdentityPolicy
+    instants: Instants
 
     async def read(self, request_id: UUID, caller: Caller) -> Request:
-        """The request, for the key that submitted it and for the privacy team."""
+        """The request, for the channel that submitted it and for the privacy team."""
         async with self.unit_of_work.pool.acquire() as connection:
-            return _visible(await repository.read(connection, request_id), caller)
+            return await _visible(connection, await repository.read(connection, request_id), caller)
 
     @_decision
     async def verify(self, held: _Held, proof: schemas.Assurance) -> Transition:
@@ -93,8 +96,8 @@ class UseCases:
         """
         tx, request = held.tx, held.request
         request.must_be_ours()
-        if not assurance.suffices(proof, request.right, self.required):
-            needed = self.required[request.right]
+        if not self.identity.suffices(proof, request.right):
+            needed = self.identity.required_level[request.right]
             raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
         return request.verify(proof.model_dump(), tx.now, self.policy)
@@ -135,17 +138,17 @@ class UseCases:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:
-            BadRequest: it is said to have come in the future, or names identities that nobody has asked for.
+            BadRequest: it cannot have come then, or names identities that nobody has asked for.
         """
         tx, request = held.tx, held.request
-        received_at = reply.received_at or tx.now
+        asked_at = request.question.asked_at if request.question else None
+        received_at = self.instants.replied(reply.received_at, asked_at, tx.now)
         answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
-        schemas.refuse_future(received_at, tx.now)
         if reply.subject and not request.unsearched:
             raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
         await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
         if reply.subject:
-            reply.subject.refuse_future(tx.now)
+            self.instants.theirs(reply.subject, tx.now)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
             known = encode_identities(reply.subject.identities())
@@ -208,10 +211,8 @@ class UseCases:
         return request.extend(new_due, reason, words, tx.now, proposed_by)
 
     def _arrival(self, request: Request, correction: schemas.ArrivalCorrection, now: datetime) -> Arrival:
-        received_at, country = correction.received_at, correction.country
-        schemas.refuse_future(received_at, now)
-        later = "received_at lies after the request was entered here; it was here by then"
-        schemas.refuse_future(received_at, request.accepted_at, later)
+        country = correction.country
+        received_at = self.instants.entered(correction.received_at, request.accepted_at, now)
         zones = self.policy.zones_of(country) if country else request.zones
         arrival = Arrival(received_at, zones, self.policy.calendar_of(country) if country else request.calendar)
         if arrival == request.arrival:
@@ -229,7 +230,8 @@ class UseCases:
             raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")
 
 
-def _visible(request: Request | None, caller: Caller) -> Request:
-    if request is None or (caller.role != "privacy" and request.key_id != caller.key_id):
-        raise NotFound("no such request for this key")
-    return request
+async def _visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
+    """The request, for the privacy team and for the channel that submitted it, by whichever key."""
+    if request and (caller.role == "privacy" or await auth.same_channel(connection, caller, request.key_id)):
+        return request
+    raise NotFound("no such request for this key")

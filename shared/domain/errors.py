@@ -11,6 +11,7 @@ DsrError
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
+│   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
 │   ├── MalformedReply        a team's reply cannot be read
@@ -88,6 +89,10 @@ class BlastRadius(Refused):
 
 class KeyGone(Refused):
     """The subject's key was shredded before the task was worked: there is nobody left to search for."""
+
+
+class Withdrawn(Refused):
+    """The request was withdrawn while the task was worked: no further step is taken, and nobody needs to look."""
 
 
 class IllegalTransition(DsrError):

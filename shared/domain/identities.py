@@ -13,6 +13,7 @@ import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 from shared.domain.errors import DsrError
+from shared.domain.text import nfc
 
 
 class IdentityType(StrEnum):
@@ -44,13 +45,20 @@ class Identity:
 class MalformedIdentity(DsrError):
     """What was given cannot be an identity of that type; the message says why and never repeats the value."""
 
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
 
 _EMAIL = re.compile(r"[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+@[^\s@<>(),;:\\\"\[\]\x00-\x1f\x7f]+")
 _DOMAIN = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(?:\.(?!-)[\w-]{1,63}(?<!-))+")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_EXTENSION = re.compile(r"(?i)(?:;ext=|[\s,;]*\b(?:ext|extn|extension|x)\.?\s*:?\s*)\d{1,7}\s*$")  # no part of E.164
-_DIALLED = re.compile(r"[0-9\s+().\-/]+")
-_LONGEST_EMAIL, _LONGEST_LOCAL_PART, _LONGEST_NAME, _LONGEST_ACCOUNT = 254, 64, 200, 128
+_EXTENSION = re.compile(r"(?i)(?:;ext=|\b(?:extension|extn|ext|x)[\s.:]*)\d{1,7}$")  # no part of E.164
+_DIALLED = re.compile(r"[0-9+().\-/ \u00a0\u2000-\u200a\u202f\u3000]+")
+_LONGEST = 500
+"""Characters of any identity, in whatever spelling: nothing longer is looked at."""
+LONGEST_EMAIL, LONGEST_NAME, LONGEST_ACCOUNT, LONGEST_NUMBER, LONGEST_SIP_URI = 254, 200, 128, 32, 255
+_LONGEST_LOCAL_PART = 64
 _CALLING_CODE_DIGITS = 3
 _KINDS: Callable[[PhoneMetadata], tuple[PhoneNumberDesc | None, ...]] = attrgetter(
     *("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost"),
@@ -64,14 +72,20 @@ def normalise(type: IdentityType, raw: str, region: str | None = None) -> str:  
     ``region``: ISO 3166 code in which a number without country code was dialled: the trunk's or tenant's, never the
     reader's. Raises ``MalformedIdentity``.
     """
-    return _NORMALISERS[type](raw, region)
+    if len(raw) > _LONGEST:
+        raise MalformedIdentity("longer than anybody's identity is")
+    return _NORMALISERS[type](nfc(raw), region)
 
 
 def _email(raw: str, _region: str | None) -> str:
-    value = raw.strip().lower()
+    given = raw.strip()
+    value = given.lower()
+    if len(value) != len(given):  # İ: databases disagree about its small letter, and would find nobody
+        raise MalformedIdentity("not an e-mail address that every system writes alike")
     local, _, domain = value.rpartition("@")
     if (
-        len(value) > _LONGEST_EMAIL
+        len(value) > LONGEST_EMAIL
+        or not value.isprintable()
         or len(local) > _LONGEST_LOCAL_PART
         or not _EMAIL.fullmatch(value)
         or not _DOMAIN.fullmatch(domain)
@@ -95,7 +109,10 @@ def _phone(raw: str, region: str | None) -> str:
         value = unquote(rest)
     elif "@" in value:
         value = value.partition("@")[0]
-    value = _EXTENSION.sub("", value).partition(";")[0].strip()
+    value = value.strip()
+    if len(value) > LONGEST_NUMBER:  # before anything that takes its time with long ones
+        raise MalformedIdentity("not a telephone number: none has so many characters")
+    value = _EXTENSION.sub("", value).rstrip(" \t,;").partition(";")[0].strip()
     if not _DIALLED.fullmatch(value):
         raise MalformedIdentity("not a telephone number")
     if value.startswith("000"):
@@ -154,21 +171,23 @@ def _sip_uri(raw: str, _region: str | None) -> str:
     user = unquote(user.partition(";")[0].partition(":")[0])
     if not at or not user or not re.fullmatch(r"(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", host):
         raise MalformedIdentity("not a SIP address of the form sip:user@host")
-    if re.search(r"[\s\x00-\x1f]", user):
+    if " " in user or not user.isprintable():
         raise MalformedIdentity("not a SIP address: white space in the user part")
-    return f"sip:{user}@{host}"
+    if len(user) + len(host) > LONGEST_SIP_URI:
+        raise MalformedIdentity("not a SIP address: too long")
+    return f"sip:{nfc(user)}@{host}"
 
 
 def _account_id(raw: str, _region: str | None) -> str:
     value = raw.strip()
-    if not value or len(value) > _LONGEST_ACCOUNT or not re.fullmatch(r"[\w.:/\-]+", value):
+    if not value or len(value) > LONGEST_ACCOUNT or not re.fullmatch(r"[\w.:/\-]+", value):
         raise MalformedIdentity("not an account id")
     return value
 
 
 def _name(raw: str, _region: str | None) -> str:
     value = " ".join(raw.split())
-    if not value or len(value) > _LONGEST_NAME or not value.isprintable():
+    if not value or len(value) > LONGEST_NAME or not value.isprintable():
         raise MalformedIdentity("not a name")
     return value
 

@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from shared.domain.text import LINES, nfc
 
 
 class Operation(StrEnum):
@@ -60,10 +62,15 @@ class Change(BaseModel):
         " that a dataset gives its column by `rectifies`. A system corrects what it holds of these; where one refuses a"
         " field, a person decides."
     )
-    current: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)] | None = Field(
-        default=None, description="the value to replace; needed where a system holds several, as of `phone`"
-    )
-    asserted: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+    current: (
+        Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=LINES), AfterValidator(nfc)]
+        | None
+    ) = Field(default=None, description="the value to replace; needed where a system holds several, as of `phone`")
+    asserted: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=LINES),
+        AfterValidator(nfc),
+    ]
 
 
 class TaskReport(BaseModel):

@@ -125,7 +125,10 @@ class Pending:
 
 Result = Receipt | NotSearched | Pending | Unavailable | Refused
 Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
-"""Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash."""
+"""Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash.
+
+Raises ``Withdrawn`` where a request was withdrawn meanwhile, and nothing irreversible may follow; let it pass.
+"""
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from typing import assert_never
 import orjson
 from pydantic import JsonValue
 
-from shared.domain.errors import KeyGone, Refused, Unavailable
+from shared.domain.errors import KeyGone, Refused, Unavailable, Withdrawn
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import queue
@@ -61,6 +61,8 @@ class Conclusions:
             case Unavailable():
                 pause = backoff(claim.attempt, self.settings)
                 return Conclusion(claim, TaskState.READY, None, result.code, now + pause)
+            case Withdrawn():
+                return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
             case Refused():
                 return Conclusion(claim, TaskState.FAILED, None, result.code, now)
             case _:

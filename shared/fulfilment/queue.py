@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import DsrError
+from shared.domain.errors import DsrError, Withdrawn
 from shared.domain.operations import TaskReport
 from shared.runtime.settings import WorkSettings
 from shared.storage.postgres import Connection
@@ -139,18 +139,27 @@ async def unregister(connection: Connection, holder: UUID) -> None:
 async def save_progress(
     connection: Connection, attempts: Mapping[UUID, int], progress: Mapping[UUID, Mapping[str, JsonValue]]
 ) -> None:
-    """Adds to what is known of tasks in hand, durably; raises ``LeaseLost`` if one of them is no longer ours."""
-    status = await connection.execute(
+    """Adds to what is known of tasks in hand, durably, before they take their next step.
+
+    Raises:
+        LeaseLost: one of them is no longer ours.
+        Withdrawn: the request of one of them was withdrawn meanwhile.
+    """
+    withdrawn = await connection.fetch(
         "UPDATE task SET progress = task.progress || n.progress"
-        " FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress)"
-        " WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'",
+        " FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress), fulfilment f"
+        " WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'"
+        " AND f.fulfilment_id = task.fulfilment_id RETURNING f.state = 'cancelled'",
         list(progress),
         [attempts[task_id] for task_id in progress],
         [dict(noted) for noted in progress.values()],
     )
-    if int(status.split()[-1]) != len(progress):
+    if len(withdrawn) != len(progress):
         message = "a task was taken over by another worker before its progress was noted"
         raise LeaseLost(message)
+    if any(row[0] for row in withdrawn):
+        message = "the request was withdrawn before this step"
+        raise Withdrawn(message)
 
 
 async def store_reply(

@@ -1,6 +1,7 @@
 """Traces and logs, never with personal data."""
 
 import logging
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,15 @@ from shared.domain.topics import ServiceName
 from shared.runtime.settings import TelemetrySettings
 
 _propagator = TraceContextTextMapPropagator()
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def traceparent(said: str | None) -> str | None:
+    """What somebody sent as ``traceparent``, if it is one to the letter (W3C Trace Context, version 00), else nothing.
+
+    Whatever else stands there could be anybody's data, and is neither stored nor passed on.
+    """
+    return said if said is not None and _TRACEPARENT.fullmatch(said) else None
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,9 @@ class Tracing:
     def each(self, name: str, parents: Sequence[str | None]) -> Iterator[list[str | None]]:
         """A span per sampled parent; yields the ``traceparent`` for what follows, in the same order.
 
-        Unsampled traces are passed on as they are and cost nothing.
+        Unsampled traces are passed on as they are and cost nothing; what is no ``traceparent`` ends here.
         """
+        parents = [traceparent(parent) for parent in parents]
         spans = [self.tracer.start_span(name, _context(p), SpanKind.CONSUMER) if _sampled(p) else None for p in parents]
         try:
             yield [_header(span) if span else parent for span, parent in zip(spans, parents, strict=True)]
@@ -47,7 +58,7 @@ class Tracing:
     @contextmanager
     def together(self, name: str, parents: Sequence[str | None]) -> Iterator[None]:
         """One current span for a call that carries many requests: child of the first sampled, linked to the others."""
-        sampled = [parent for parent in parents if _sampled(parent)]
+        sampled = [parent for parent in map(traceparent, parents) if _sampled(parent)]
         if not sampled:
             yield
             return
@@ -58,6 +69,7 @@ class Tracing:
     @contextmanager
     def serve(self, name: str, parent: str | None) -> Iterator[str | None]:
         """The span of a request over HTTP; yields its ``traceparent``, or the parent's where nothing is recorded."""
+        parent = traceparent(parent)
         if not self.begins and not _sampled(parent):
             yield parent
             return

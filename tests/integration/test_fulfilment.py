@@ -154,6 +154,35 @@ async def test_a_task_in_hand_when_the_request_is_withdrawn_is_not_followed_by_a
     assert harness.completed == []
 
 
+async def test_a_task_in_hand_takes_no_further_step_once_its_request_is_withdrawn_and_the_others_go_on(
+    open_harness: OpenHarness,
+) -> None:
+    system = ScriptedSystem("crm")
+    harness = await open_harness(system)
+    requests = [await begun(harness) for _ in range(3)]
+    steps: list[tuple[int, int]] = []
+
+    async def in_steps(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        for step in range(3):
+            await save_progress({task.task_id: {"step": step} for task in asked})
+            steps.append((len(asked), step))
+            if len(asked) == 3:
+                await harness.withdraw(requests[1])
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
+
+    system.answers[Operation.ERASE] = in_steps
+    await harness.worker("crm").work()
+    assert steps == [(3, 0), *[(1, step) for step in range(3)] * 2]
+    assert [await harness.states(request) for request in requests] == [
+        {"crm:erase": "done"},
+        {"crm:erase": "cancelled"},
+        {"crm:erase": "done"},
+    ]
+    assert {done.request_id for done in harness.completed} == {requests[0], requests[2]}
+    concluded = "SELECT detail FROM evidence.entry WHERE request_id = $1 AND action = 'task.concluded'"
+    assert '"failure":"withdrawn"' in await harness.pool.fetchval(concluded, requests[1])
+
+
 async def test_a_task_that_was_done_although_the_request_was_withdrawn_completes_nothing(
     open_harness: OpenHarness,
 ) -> None:

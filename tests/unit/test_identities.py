@@ -6,6 +6,7 @@ import phonenumbers
 import pytest
 from phonenumbers import PhoneNumber
 
+from shared.domain import identities
 from shared.domain.identities import IdentityType, MalformedIdentity, normalise
 
 SPELLINGS = [
@@ -105,14 +106,39 @@ def test_other_identities_have_one_spelling_too(type_: IdentityType, raw: str, e
     assert normalise(type_, raw) == expected
 
 
+@pytest.mark.parametrize("padding", [";", " ", "-", ",", "x", "("])
+def test_what_is_longer_than_any_number_is_refused_before_anything_reads_it(
+    monkeypatch: pytest.MonkeyPatch, padding: str
+) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("somebody reads it")
+
+    monkeypatch.setattr(phonenumbers, "parse", read)
+    monkeypatch.setattr(identities, "_EXTENSION", None)
+    for number in ("688886392" + padding * 30 + "1", "+34" + padding * 100_000 + "688886392"):
+        with pytest.raises(MalformedIdentity):
+            normalise(IdentityType.PHONE, number, "ES")
+
+
+def test_what_looks_the_same_is_the_same() -> None:
+    composed, decomposed = "Jos\u00e9 N\u00fa\u00f1ez", "Jose\u0301 Nu\u0301n\u0303ez"
+    assert normalise(IdentityType.NAME, decomposed) == composed
+    address = normalise(IdentityType.EMAIL, "jose\u0301@example.org")
+    assert address == "jos\u00e9@example.org"
+    assert normalise(IdentityType.SIP_URI, "sip:jose%CC%81@example.org") == "sip:jos\u00e9@example.org"
+
+
 MALFORMED = {
     IdentityType.EMAIL: [
         *("anna", "anna@localhost", "anna@b.example, eve@c.example", "anna@exa mple.org", "anna..b@example.org"),
-        *("a" * 65 + "@example.org", "anna@" + "a." * 130 + "org"),
+        *("a" * 65 + "@example.org", "anna@" + "a." * 130 + "org", "an\u0130a@example.org", "an\x85na@example.org"),
     ],
-    IdentityType.SIP_URI: ["pbx.example.com", "sip:anna@", "sip:an%20na@pbx.example.com"],
-    IdentityType.ACCOUNT_ID: ["' OR 1=1", ""],
-    IdentityType.NAME: ["   ", "a\x00b"],
+    IdentityType.SIP_URI: [
+        *("pbx.example.com", "sip:anna@", "sip:an%20na@pbx.example.com", "sip:an%00na@pbx.example.com"),
+        *("sip:an%C2%85na@pbx.example.com", "sip:" + "a" * 250 + "@pbx.example.com"),
+    ],
+    IdentityType.ACCOUNT_ID: ["' OR 1=1", "", "C" * 129, "C-1\x00"],
+    IdentityType.NAME: ["   ", "a\x00b", "a" * 201, "a\ud800"],
 }
 REFUSED = [
     *((IdentityType.PHONE, raw, region) for raw, region in NO_NUMBERS),

@@ -7,7 +7,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.telemetry import DiscreetFormatter, Tracing, where
+from shared.runtime.telemetry import DiscreetFormatter, Tracing, traceparent, where
 
 PERSONAL = "ada.lovelace@example.org"
 
@@ -68,3 +68,39 @@ def test_whether_a_trace_is_sampled_is_one_bit_of_its_flags() -> None:
     parents = [f"00-{'a' * 32}-{'b' * 16}-{flags}" for flags in ("01", "03", "02", "00")]
     with tracing.each("handle", parents) as traces:
         assert [trace == parent for trace, parent in zip(traces, parents, strict=True)] == [False, False, True, True]
+
+
+TRACE = f"00-{'a1' * 16}-{'b2' * 8}-01"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        PERSONAL,
+        "",
+        f"{TRACE} ",
+        f"{TRACE}\n",
+        f"{TRACE}-{PERSONAL}",
+        TRACE.upper(),
+        TRACE.replace("00-", "ff-", 1),
+        f"00-{'0' * 32}-{'b2' * 8}-01",
+        f"00-{'a1' * 16}-{'0' * 16}-01",
+        "0" * 2_200_000,
+    ],
+)
+@pytest.mark.parametrize("begins", [False, True])
+def test_what_is_no_traceparent_to_the_letter_goes_no_further(said: str, *, begins: bool) -> None:
+    tracing = Tracing(TracerProvider().get_tracer("test"), begins=begins)
+    assert traceparent(said) is None
+    with tracing.serve("submit", said) as passed_on:
+        assert passed_on != said
+    with tracing.each("handle", [said, TRACE]) as parents:
+        assert parents[0] is None
+        assert str(parents[1]).startswith(TRACE[:36])
+    with tracing.together("call", [said]):
+        pass
+
+
+def test_a_traceparent_is_passed_on_where_nothing_is_recorded() -> None:
+    with Tracing(TracerProvider().get_tracer("test")).serve("submit", TRACE[:-1] + "0") as passed_on:
+        assert passed_on == TRACE[:-1] + "0"

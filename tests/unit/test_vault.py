@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
+from shared.domain.text import nfc
 from shared.storage.keyring import Keyring
 from shared.storage.vault import SubjectData, Vault, _decode, _encode, _open, _seal
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 times = st.none() | st.datetimes(timezones=st.just(UTC))
 identities = st.builds(Identity, st.sampled_from(IdentityType), texts, times, times, texts)
-said = texts.map(str.strip)
+said = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf"]), max_size=20).map(nfc).map(str.strip)
 changes = st.builds(Change, field=st.just("name"), current=st.none() | said, asserted=said.filter(bool))
 statements = st.builds(
     SubjectData, st.lists(identities, max_size=4).map(tuple), st.lists(changes, max_size=3).map(tuple)

@@ -11,10 +11,11 @@ from starlette.types import ASGIApp
 
 from services.intake.api import decisions, handing_out, requests, submissions, timing
 from services.intake.api.dependencies import Services
-from services.intake.assurance import required_levels
+from services.intake.assurance import identity_policy
 from services.intake.auth import ApiKeys
 from services.intake.letters import Letters
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
+from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.use_cases import UseCases
 from shared.app.service import Running
@@ -56,9 +57,10 @@ def describe() -> Api:
     return api
 
 
-def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
-    """The API over a running service, and its probes."""
-    unit_of_work, required = running.unit_of_work, required_levels()
+def build(running: Running, probes: APIRouter | None = None, settings: IntakeSettings | None = None) -> ASGIApp:
+    """The API over a running service, and its probes; ``settings``: those of the environment, if none are given."""
+    settings = settings or IntakeSettings()
+    unit_of_work, identity = running.unit_of_work, identity_policy()
     policy = PolicySettings().read_time_limits()
     api = describe()
     if probes:
@@ -67,8 +69,8 @@ def build(running: Running, probes: APIRouter | None = None) -> ASGIApp:
         unit_of_work,
         running.tracing,
         ApiKeys(unit_of_work.pool),
-        Submissions(unit_of_work, policy, required),
-        UseCases(unit_of_work, policy, Letters(), required),
+        Submissions(unit_of_work, policy, identity, settings.instants),
+        UseCases(unit_of_work, policy, Letters(), identity, settings.instants),
     )
     routes = [*submissions.direct(services), *documentation(api), Mount("", api)]
     return Starlette(routes=routes, exception_handlers=HANDLERS)

@@ -5,7 +5,7 @@ quarter of the rate at which requests are accepted (docs/decisions/0017).
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import orjson
@@ -63,15 +63,15 @@ def _replay(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post("", status_code=201, response_model=SubmissionAccepted, responses=_replay(SubmissionAccepted))
-def submit(submission: Annotated[Submission, Body(openapi_examples=EXAMPLES)]) -> Sequence[Submission]:
+def submit(submission: Annotated[Submission, Body(openapi_examples=EXAMPLES)]) -> Iterable[tuple[str, Submission]]:
     """Submit one request."""
-    return (submission,)
+    return (("", submission),)
 
 
 @router.post("/batch", status_code=201, response_model=BatchAccepted, responses=_replay(BatchAccepted))
-def submit_batch(batch: Batch) -> Sequence[Submission]:
+def submit_batch(batch: Batch) -> Iterable[tuple[str, Submission]]:
     """Submit up to 1,000 requests, accepted together or not at all."""
-    return batch.requests
+    return ((f"requests.{place}.", submission) for place, submission in enumerate(batch.requests))
 
 
 class SubmissionEndpoint:
@@ -97,7 +97,8 @@ class SubmissionEndpoint:
         body_hash = hashlib.sha256(self._route.path.encode() + b"\0" + body).digest()
         with self._services.tracing.serve("submit", headers.get(b"traceparent")) as trace:
             context = SubmissionContext(sender, key, body_hash, trace)
-            accepted = await self._services.submissions.accept(submissions, context)
+            prepared = self._services.submissions.prepare(submissions, sender)
+            accepted = await self._services.submissions.accept(prepared, context)
         shown = [{"request_id": str(a.request_id), "state": a.state, "due_on": a.due_on} for a in accepted]
         content = {"requests": shown} if self._route.response_model is BatchAccepted else shown[0]
         status = 200 if accepted[0].replayed else 201

@@ -64,18 +64,19 @@ CREATE TABLE letter (
 CREATE INDEX letter_request ON letter (request_id);
 
 CREATE TABLE idempotency (
-    key_id          text        NOT NULL,
+    channel         text        NOT NULL,    -- of the API key that it came with
     idempotency_key text        NOT NULL,
     body_hash       bytea       NOT NULL,
     request_ids     bytea       NOT NULL,    -- 16 bytes each
     accepted_at     timestamptz NOT NULL,
-    PRIMARY KEY (key_id, idempotency_key)
+    PRIMARY KEY (channel, idempotency_key)
 );
 
 CREATE TABLE api_key (
     key_id     text PRIMARY KEY,
     hash       bytea       NOT NULL,         -- SHA-256 of a 256-bit random secret
     role       text        NOT NULL,
+    channel    text        NOT NULL,         -- what its keys have in common: they see each other's requests
     created_at timestamptz NOT NULL,
     revoked_at timestamptz
 );

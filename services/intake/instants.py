@@ -1,0 +1,60 @@
+"""When something is said to have been: not in the future, and not so long ago that it must be a mistake; pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.intake.errors import BadRequest
+from services.intake.schemas import DataSubject
+
+_NOT_YET = "received_at lies in the future; give the instant at which it arrived"
+_LONG_AGO = "received_at lies longer ago than anything is accepted; ask whoever operates this, if it is true"
+_BEFORE = "received_at lies before the question was sent; give the instant at which its answer arrived"
+_LATER = "received_at lies after the request was entered here; it was here by then"
+_NOT_YET_THEIRS = "a number's since lies in the future; give the time from which it was the subject's"
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """What is believed of a stated time; ``tolerance``: how wrong a channel's clock may be."""
+
+    tolerance: timedelta = timedelta(minutes=5)
+    oldest: timedelta = timedelta(days=731)
+
+    def arrived(self, stated: datetime | None, now: datetime) -> datetime:
+        """When something arrived: now, if nothing is said.
+
+        Raises:
+            BadRequest: it lies in the future, or too long ago.
+        """
+        if stated is None:
+            return now
+        if stated > now + self.tolerance:
+            raise BadRequest(_NOT_YET, "received_at")
+        if stated < now - self.oldest:
+            raise BadRequest(_LONG_AGO, "received_at")
+        return stated
+
+    def entered(self, stated: datetime, accepted_at: datetime, now: datetime) -> datetime:
+        """When a request that was accepted then had really arrived; raises ``BadRequest``."""
+        if self.arrived(stated, now) > accepted_at + self.tolerance:
+            raise BadRequest(_LATER, "received_at")
+        return stated
+
+    def replied(self, stated: datetime | None, asked_at: datetime | None, now: datetime) -> datetime:
+        """When the answer to a question arrived: never before it was sent; raises ``BadRequest``."""
+        received_at = self.arrived(stated, now)
+        if asked_at is None:
+            return received_at
+        if received_at < asked_at - self.tolerance:
+            raise BadRequest(_BEFORE, "received_at")
+        return max(received_at, asked_at)
+
+    def theirs(self, subject: DataSubject, now: datetime) -> None:
+        """Refuses a number that is the subject's only from some later time on: it would find nothing.
+
+        Raises:
+            BadRequest: names the number.
+        """
+        for place, phone in enumerate(subject.phones):
+            if phone.since and phone.since > now + self.tolerance:
+                raise BadRequest(_NOT_YET_THEIRS, f"subject.phones.{place}.since")

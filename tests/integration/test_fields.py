@@ -1,0 +1,116 @@
+"""What a field cannot hold is refused at the door by its name, and what a channel has submitted stays the channel's."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from services.intake import auth
+from tests.fixtures.intake import PROOF, Intake
+from tests.integration.test_api import GOOD, MANY, ONE, is_problem, stored
+
+SOMEBODY = {"email": "somebody@example.com"}
+CITY = {"field": "address.city", "asserted": "Berlin"}
+
+
+def subject(**known: object) -> dict[str, Any]:
+    return {"subject": {**SOMEBODY, **known}}
+
+
+def number(value: str, **more: str) -> dict[str, Any]:
+    return subject(phones=[{"number": value, **more}])
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    *((subject(name=f"Ada{each}Byron"), "subject.name") for each in ("\x00", "\x1b[2J", "\x85", "\u2028", "\u202e")),
+    (subject(name="a" * 201), "subject.name"),
+    (subject(email=f"{'a' * 250}@b.example"), "subject.email"),
+    (subject(email="ada\x00@example.org"), "subject.email"),
+    (subject(account_id="C" * 129), "subject.account_id"),
+    (subject(sip_uri=f"sip:{'a' * 260}@pbx.example"), "subject.sip_uri"),
+    (number("+34" + ";" * 30 + "688886392"), "subject.phones.0.number"),
+    (number("688886392\x00", region="ES"), "subject.phones.0.number"),
+    (number("688 886", region="ES"), "subject.phones.0.number"),
+    (number("+34688886392", since="1899-12-31T23:00:00Z"), "subject.phones.0.since"),
+    (number("+34688886392", since="0001-01-01T00:00:00+14:00"), "subject.phones.0.since"),
+    (number("+34688886392", since="2999-01-01T00:00:00Z"), "subject.phones.0.since"),
+    (number("+34688886392", until="2101-01-01T00:00:00Z"), "subject.phones.0.until"),
+    (number("+34688886392", since="1700000000"), "subject.phones.0.since"),
+    ({"received_at": 1_700_000_000}, "received_at"),
+    ({"received_at": "1700000000"}, "received_at"),
+    ({"received_at": "0001-01-01T00:00:00+14:00"}, "received_at"),
+    ({"received_at": "9999-12-31T23:59:59-14:00"}, "received_at"),
+    ({"received_at": "1900-01-01T00:00:00Z"}, "received_at"),
+    ({"received_at": "2024-02-29T00:00:00Z"}, "received_at"),
+    ({"received_at": "2026-03-02T09:05:01Z"}, "received_at"),
+    ({"assurance": {"level": "L2", "method": "ada_byron"}}, "assurance.method"),
+    ({"right": "rectification", "changes": [{**CITY, "asserted": "Ber\x00lin"}]}, "changes.0.asserted"),
+    ({"right": "rectification", "changes": [{**CITY, "current": "a" * 2001}]}, "changes.0.current"),
+]
+
+
+@pytest.mark.parametrize(("changed", "field"), REFUSED)
+async def test_what_a_field_cannot_hold_is_refused_by_its_name_alone_and_in_a_batch(
+    intake: Intake, changed: dict[str, Any], field: str
+) -> None:
+    bad = {**GOOD, **changed}
+    for path, body, prefix in ((ONE, bad, ""), (MANY, {"requests": [GOOD, bad]}, "requests.1.")):
+        answer = await intake.channel.post(path, json=body)
+        assert answer.status_code in {400, 422}
+        assert [each["field"] for each in answer.json()["errors"]] == [f"{prefix}{field}"]
+    assert await stored(intake) == 0
+
+
+@pytest.mark.parametrize("value", [r'"\ud800"', r'"\ude00\ud83d"'])
+async def test_half_a_surrogate_pair_is_no_text(intake: Intake, value: str) -> None:
+    body = '{"right": "access", "subject": {"email": "somebody@example.com", "name": NAME}}'.replace("NAME", value)
+    answer = await intake.channel.post(ONE, content=body.encode(), headers={"Content-Type": "application/json"})
+    assert is_problem(answer, 422, "invalid")
+    assert await stored(intake) == 0
+
+
+async def test_an_answer_that_came_before_its_question_is_refused_and_one_by_a_slow_clock_is_not(
+    intake: Intake,
+) -> None:
+    path = await intake.submit()
+    await intake.ask(path, "clarification")
+    for received_at in ("2026-03-02T08:54:59Z", "0001-01-01T00:00:00+14:00", "2026-03-02T09:05:01Z"):
+        answer = await intake.channel.post(f"{path}/reply", json={"text": "the first", "received_at": received_at})
+        assert is_problem(answer, 400, "bad_request")
+        assert [each["field"] for each in answer.json()["errors"]] == ["received_at"]
+    said = {"text": "the first", "received_at": "2026-03-02T08:56:00Z"}
+    assert (await intake.channel.post(f"{path}/reply", json=said)).status_code == 200
+    answered = (await intake.published())[-1]
+    assert (answered["type"], answered["answered_at"]) == ("dsr.request.question_answered.v1", "2026-03-02T09:00:00Z")
+
+
+async def test_how_somebody_proved_who_they_are_later_is_a_word_of_the_policy_too(intake: Intake) -> None:
+    path = await intake.submit(assurance=None)
+    proof = {"assurance": {**PROOF["assurance"], "method": "ada_byron"}}
+    answer = await intake.channel.post(f"{path}/verify", json=proof)
+    assert is_problem(answer, 400, "bad_request")
+    assert "signed_in_mfa" in answer.json()["detail"]
+
+
+async def test_a_replaced_key_sees_and_repeats_what_was_submitted_with_the_one_before(
+    intake: Intake, database: str
+) -> None:
+    old_id = intake.channel.headers["Authorization"].split("_")[1]
+    replacement = await auth.replace(database, old_id, intake.clock.now())
+    assert await auth.replace(database, "0" * 12, intake.clock.now()) is None
+    once = {"Idempotency-Key": "across keys"}
+    first = await intake.channel.post(ONE, json=GOOD, headers=once)
+    path = f"{ONE}/{first.json()['request_id']}"
+    stranger = await auth.create(database, "channel", intake.clock.now())
+
+    async def by(key: str | None, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}", **more.pop("headers", {})}
+        return await intake.channel.request(method, path, headers=headers, **more)
+
+    assert (await by(replacement, "GET", path)).status_code == 200
+    assert is_problem(await by(stranger, "GET", path), 404, "not_found")
+    again = await by(replacement, "POST", ONE, json=GOOD, headers=once)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert (await by(stranger, "POST", ONE, json=GOOD, headers=once)).status_code == 201
+    await auth.revoke(database, old_id, intake.clock.now())
+    assert (await by(replacement, "POST", f"{path}/withdraw")).status_code == 200
