@@ -7,11 +7,10 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from pydantic_core import ValidationError
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-from shared.domain.errors import DsrError, misread
+from shared.domain.errors import DsrError
 from shared.domain.topics import ServiceName
 
 COMMANDS: Mapping[str, str] = {
@@ -93,8 +92,6 @@ def main() -> None:
 def explain(error: Exception) -> str:
     """What went wrong and what to do about it, in one line."""
     match error:
-        case ValidationError():
-            return misread(error)
         case DsrError():
             return _one_line(str(error))
         case OSError(filename=str(path)):

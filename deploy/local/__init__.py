@@ -1,1 +1,1 @@
-"""The platform on one machine: servers, downstream systems, a believable company and the demo."""
+"""The platform on one machine: its servers, the downstream systems, and the five services as processes."""

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.amendment import handlers
+from services.amendment import handlers, nightly
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -17,10 +17,10 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
-lift = partial(fulfilling.begin, Operation.LIFT, service.fulfilments)
-service.on(events.LiftDecided, lift, right=Right.RESTRICTION)  # the subject was told beforehand (Art. 18(3))
+service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=Right.RESTRICTION)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=handlers.finish)
+service.also(partial(nightly.run, fulfilments=service.fulfilments))
 
 if __name__ == "__main__":
     service.run()

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from services.amendment import registers
-from shared.domain.events import RequestVerified
+from shared.domain.events import LiftDecided, RequestVerified
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
+from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment import repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
@@ -31,11 +33,21 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     await fulfilments.open_all(tx, new_fulfilments)
 
 
+async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
+    """The subject was told beforehand (Art. 18(3)); from now on no look of the night puts the restriction back."""
+    await repairs.call_off(tx, [event.request_id for event in events], Operation.RESTRICT)
+    await fulfilling.begin(Operation.LIFT, fulfilments, events, tx)
+
+
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
     """Every downstream was changed and looked at again: keep the register of restrictions, and say so."""
-    await registers.keep_restrictions(tx, completed)
-    for done in completed:
+    answers = [done for done in completed if not done.repair]
+    await registers.keep_restrictions(tx, answers)
+    for done in answers:
         tx.publish(done.event())
+    for done in completed:
+        if done.repair:
+            registers.note_repair(tx, done)
 
 
 def _details(event: RequestVerified) -> dict[str, JsonValue]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import JsonValue
+
 from shared.domain.events import RequestVerified
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
@@ -23,7 +25,7 @@ async def suppress(tx: UnitOfWork, events: Sequence[RequestVerified]) -> None:
         if identity.type in CHANNELS
     ]
     await tx.connection.executemany(
-        "INSERT INTO suppression (fingerprint, channel, request_id, since) VALUES ($1, $2, $3, $4)"
+        "INSERT INTO suppression (fingerprint, channel, request_id, since, looked_at) VALUES ($1, $2, $3, $4, $4)"
         " ON CONFLICT DO NOTHING",
         rows,
     )
@@ -37,7 +39,8 @@ async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> N
     for done in completed:
         if done.operation is Operation.RESTRICT and done.outcome is not Outcome.NO_DATA:
             await tx.connection.execute(
-                "INSERT INTO restriction (request_id, subject_ref, since) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                "INSERT INTO restriction (request_id, subject_ref, since, looked_at) VALUES ($1, $2, $3, $3)"
+                " ON CONFLICT DO NOTHING",
                 done.request_id,
                 done.subject_ref,
                 tx.now,
@@ -50,3 +53,10 @@ async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> N
                 tx.now,
             )
             tx.log_evidence(done.request_id, "restriction.lifted", {})
+
+
+def note_repair(tx: UnitOfWork, done: Completed) -> None:
+    """Puts on record what was wrong, by system; nothing where all was as the register says."""
+    wrong: dict[str, JsonValue] = {report.system: report.changed for report in done.reports if report.changed}
+    if wrong:
+        tx.log_evidence(done.request_id, f"{done.right}.repaired", {"operation": done.operation, "changed": wrong})

@@ -12,30 +12,42 @@ closed               ``stop``     judged                     judged
 ===================  ===========  =========================  ==============================================
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import Any
 
-from services.deadline.clock import Clock, milestones_of, next_at, targets_of
+from services.deadline.clock import AskedQuestion, Clock, milestones_of, next_at, targets_of
 from shared.domain.events import Event, RequestClosed, RequestExtended, RequestReceived, RequestRedated, RequestReopened
 from shared.domain.rights import Outcome
 from shared.domain.suspension import not_counted, paused_days
-from shared.domain.time_limit import due_at, due_on, end_of, limits, timeliness
+from shared.domain.time_limit import Arrival, due_at, due_on, end_of, limits, timeliness
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.working_days import calendar, last_common_working_day
 
 
 def start(event: RequestReceived, policy: TimeLimitPolicy, traceparent: str | None) -> Clock:
     """The clock of a request that was received; what was found late is not judged before it was known."""
-    fields = (
-        *(event.request_id, event.subject, event.right, event.role, event.scope),
-        *(event.received_at, event.zones, event.calendar, event.due_on),
-        *(event.received_at, event.due_on, event.due_on, event.received_at, ""),  # of no meaning until it is dated
-        traceparent,
+    arrival = Arrival(event.received_at, event.zones, event.calendar)
+    clock = Clock(
+        request_id=event.request_id,
+        subject_ref=event.subject,
+        right=event.right,
+        role=event.role,
+        scope=event.scope,
+        received_at=event.received_at,
+        zones=event.zones,
+        calendar=event.calendar,
+        due_on=event.due_on,
+        traceparent=traceparent,
+        **_dates(event, arrival, policy),
     )
-    clock = recount(Clock(*fields), event, policy)
-    if clock.next_target_at is not None and clock.next_target_at < event.occurred_at:
-        return replace(clock, next_target_at=event.occurred_at)
-    return clock
+    first_target = next_at(targets_of(clock, policy), None)
+    return replace(
+        clock,
+        next_milestone_at=next_at(milestones_of(clock, policy), None),
+        next_target_at=first_target and max(first_target, event.occurred_at),
+    )
 
 
 def verify(clock: Clock, now: datetime, policy: TimeLimitPolicy) -> Clock:
@@ -97,26 +109,38 @@ def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[
 
 
 def _dated(clock: Clock, policy: TimeLimitPolicy) -> Clock:
-    """With what follows from its arrival, due date and questions; while one is open, nobody knows the law's end."""
-    arrival, regime = clock.arrival, policy.regime_of(clock.calendar)
-    counted = [each for each in clock.questions if not_counted(each, arrival, regime, policy) is None]
-    found = limits(replace(arrival, paused_days=paused_days(counted, clock.zones)), policy)
+    dates = _dates(clock, clock.arrival, policy, clock.questions, extended=clock.extended)
+    return replace(clock, **dates)
+
+
+def _dates(
+    of: Clock | RequestReceived,
+    arrival: Arrival,
+    policy: TimeLimitPolicy,
+    questions: Sequence[AskedQuestion] = (),
+    *,
+    extended: bool = False,
+) -> dict[str, Any]:
+    """What follows from arrival, due date and questions; while one is open, nobody knows the law's end."""
+    regime = policy.regime_of(of.calendar)
+    counted = [each for each in questions if not_counted(each, arrival, regime, policy) is None]
+    paused = replace(arrival, paused_days=paused_days(counted, arrival.zones)) if counted else arrival
+    found = limits(paused, policy)
     # A request that was reopened may be due after what its receipt alone would give.
-    statutory = max(found.statutory_due_extended if clock.extended else found.statutory_due, clock.due_on)
-    if clock.due_on <= found.commit_due:
-        work_by = min(found.work_by, clock.due_on)
+    statutory = max(found.statutory_due_extended if extended else found.statutory_due, of.due_on)
+    if of.due_on <= found.commit_due:
+        work_by = min(found.work_by, of.due_on)
     else:
         staff = calendar(policy.commitment.staff_calendar)
-        work_by = last_common_working_day(clock.due_on, (calendar(clock.calendar), staff))
-    return replace(
-        clock,
-        due_at=due_at(clock.due_on, arrival, clock.right, clock.scope, policy, clock.role),
-        work_by=work_by,
-        statutory_due_on=statutory,
-        statutory_due_at=end_of(statutory, clock.zones),
-        pausing=any(each.answered_at is None for each in counted),
-        calc_version=found.calc_version,
-    )
+        work_by = last_common_working_day(of.due_on, (calendar(of.calendar), staff))
+    return {
+        "due_at": due_at(of.due_on, arrival, of.right, of.scope, policy, of.role),
+        "work_by": work_by,
+        "statutory_due_on": statutory,
+        "statutory_due_at": end_of(statutory, arrival.zones),
+        "pausing": any(each.answered_at is None for each in counted),
+        "calc_version": found.calc_version,
+    }
 
 
 def _planned(old: Clock, new: Clock, policy: TimeLimitPolicy) -> Clock:

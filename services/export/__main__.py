@@ -16,7 +16,8 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
-    service.on(events.RequestWithdrawn, handlers.cancel, right=right)
+    service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
+    service.on(events.RequestClosed, handlers.close, right=right)
 service.works(Operation.EXPORT, concludes=handlers.finish)
 
 if __name__ == "__main__":

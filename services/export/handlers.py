@@ -5,8 +5,9 @@ import hashlib
 from collections.abc import Sequence
 
 from services.export import package
-from shared.domain.events import RequestWithdrawn, RetryDecided
-from shared.fulfilment import handlers as fulfilling
+from shared.domain.events import RequestClosed, RetryDecided
+from shared.domain.rights import Outcome
+from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
@@ -19,10 +20,12 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: Un
     await tx.vault.drop_kind(tx.connection, [event.subject for event in events if event.request_id in anew], "records")
 
 
-async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
-    """Stop what has not begun, and drop what was collected."""
-    await fulfilling.cancel(events, tx)
+async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
+    """The subject has their answer: what a person left undone is not collected any more, and no piece of it is kept."""
+    await fulfilment.cancel(tx, [event.request_id for event in events])
     await tx.vault.drop_kind(tx.connection, [event.subject for event in events], "records")
+    refused = [event.subject for event in events if event.outcome is Outcome.REFUSED]
+    await tx.vault.drop_collected(tx.connection, refused)
 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import statistics
+from services.intake import orphans, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -23,6 +23,7 @@ def configure() -> None:
         service.on(milestone, handlers.warn)
     service.serves(partial(app.build, settings=IntakeSettings()))
     service.also(statistics.run)
+    service.also(orphans.run)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from typing import Any, Self
 from uuid import UUID
@@ -12,14 +14,17 @@ from pydantic import TypeAdapter
 
 from services.intake import correspondence
 from services.intake.letters import Letters
+from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.stored_request import OpenQuestion
-from shared.domain.events import RequestClosed, RequestReopened
+from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
+
+log = logging.getLogger(__name__)
 
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at")
 _QUESTION = column_types(OpenQuestion)
@@ -30,9 +35,11 @@ _CHANGING = {
 }
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
+_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version")
+"""What a new request has besides; every other column has its default."""
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
-_fixed, _changing, _question = attrgetter(*_FIXED), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
+_new, _changing, _question = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
 
 
 async def read(connection: Connection, request_id: UUID) -> Request | None:
@@ -43,8 +50,8 @@ async def read(connection: Connection, request_id: UUID) -> Request | None:
 
 async def insert(connection: Connection, requests: Sequence[Request]) -> None:
     """Stores new requests."""
-    rows = [(*_fixed(request), *_changing(request), *_converted(request)) for request in requests]
-    await connection.copy_records_to_table("request", records=rows, columns=_COLUMNS)
+    rows = [(*_new(request), ",".join(request.zones)) for request in requests]
+    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones"))
 
 
 class Requests:
@@ -86,14 +93,9 @@ class Requests:
             self.tx.log_evidence(request.request_id, action, detail, self._actor)
         for event in transition.published:
             self.tx.publish(event)
-            match event:
-                case RequestClosed():
-                    CLOSED.labels(event.right, event.outcome).inc()
-                    OPEN_SECONDS.labels(event.right).observe((self.tx.now - request.accepted_at).total_seconds())
-                    if event.outcome is Outcome.UNIDENTIFIED:
-                        REQUESTS.labels(event.right, "identity_abandoned").inc()
-                case RequestReopened():
-                    REQUESTS.labels(event.right, "reopened").inc()
+            self._count(request, event)
+        if request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
+            self._warn(request)
         if request is not self._held[request.request_id]:
             self._held[request.request_id] = request
             self._changed.add(request.request_id)
@@ -111,6 +113,25 @@ class Requests:
         changed = [self._held[request_id] for request_id in sorted(self._changed)]
         rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
         await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
+
+    def _count(self, request: Request, event: Event) -> None:
+        match event:
+            case RequestClosed():
+                CLOSED.labels(event.right, event.outcome).inc()
+                OPEN_SECONDS.labels(event.right).observe((self.tx.now - request.accepted_at).total_seconds())
+                if event.outcome is Outcome.UNIDENTIFIED:
+                    REQUESTS.labels(event.right, "identity_abandoned").inc()
+                closed = (request.request_id, event.right, event.outcome)
+                self.tx.after_commit(partial(log.info, "request %s is closed: %s, %s", *closed))
+            case RequestReopened():
+                REQUESTS.labels(event.right, "reopened").inc()
+
+    def _warn(self, request: Request) -> None:
+        """Tells what could not be searched and waits for a person; what failed, the service that worked it has told."""
+        for task in request.tasks or ():
+            if task.not_searched:
+                waits = (request.request_id, task.operation, task.system, task.not_searched)
+                self.tx.after_commit(partial(log.warning, "request %s waits for a person: %s in %s: %s", *waits))
 
 
 def _converted(request: Request) -> tuple[object, ...]:

@@ -65,8 +65,10 @@ class Request(StoredRequest):
     def receive(self, proof: Mapping[str, str]) -> Transition:
         """Somebody has asked; ``proof``: the level and method of assurance that the channel states."""
         detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
-        received = self.noted("request.received", events.RequestReceived.about(self), **detail, **proof)
-        return received.then(_verified(self)) if self.state is State.IN_PROGRESS else received
+        published: tuple[Event, ...] = (events.RequestReceived.about(self),)
+        if self.state is State.IN_PROGRESS:
+            published += (events.RequestVerified.about(self),)
+        return Transition(self, published, (("request.received", {**detail, **proof}),))
 
     def verify(self, proof: Mapping[str, str], at: datetime, policy: TimeLimitPolicy) -> Transition:
         """The requester has proved who they are; proof that comes after the last notice reopens the request."""

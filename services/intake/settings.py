@@ -3,33 +3,37 @@
 from datetime import timedelta
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.intake.instants import Instants
+from shared.domain.configuration import Group
 
 
-class IntakeSettings(BaseSettings):
+class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
     """What the door lets in; what is beyond is refused with a problem that says so, and stores nothing."""
 
-    model_config = SettingsConfigDict(env_prefix="DSR_INTAKE_", title="DSR_INTAKE_", frozen=True)
-
-    batch_bytes: int = Field(default=4 * 2**20, gt=0, le=64 * 2**20, description="longest body of a batch")
-    body_bytes: int = Field(default=2**18, gt=0, le=64 * 2**20, description="longest body of any other call")
-    batch_numbers: int = Field(default=5_000, gt=0, description="telephone numbers of one batch")
+    batch_bytes: int = Field(default=4 * 2**20, ge=1, le=64 * 2**20, description="longest body of a batch")
+    body_bytes: int = Field(default=2**18, ge=1, le=64 * 2**20, description="longest body of any other call")
+    batch_numbers: int = Field(default=5_000, ge=1, le=100_000, description="telephone numbers of one batch")
     held_bytes: int = Field(
-        default=64 * 2**20, gt=0, description="bodies that are read at a time; of one key, half as much"
+        default=64 * 2**20,
+        ge=2**20,
+        le=4 * 2**30,
+        description="bodies that are read at a time; of one key, half as much",
     )
     waiting: int = Field(
-        default=20_000, gt=0, description="requests that wait for their commit; of one key, half as many"
+        default=20_000, ge=2, le=1_000_000, description="requests that wait for their commit; of one key, half as many"
     )
-    key_rate: float = Field(default=5_000.0, gt=0, description="calls a second of one key")
+    key_rate: float = Field(default=5_000.0, gt=0, le=1_000_000, description="calls a second of one key")
     refusals_rate: float = Field(
-        default=10.0, gt=0, description="calls a second without a valid key from one address, ten times as many at once"
+        default=10.0,
+        gt=0,
+        le=1_000_000,
+        description="calls a second without a valid key from one address, ten times as many at once",
     )
     tolerance_seconds: float = Field(
         default=300.0, ge=0, le=3600, description="how far in the future a channel's clock may be"
     )
-    oldest_days: int = Field(default=731, gt=0, le=36_500, description="how long ago a request or reply may have come")
+    oldest_days: int = Field(default=731, ge=1, le=36_500, description="how long ago a request or reply may have come")
 
     @property
     def instants(self) -> Instants:

@@ -81,7 +81,7 @@ class Submissions:
             role=submission.role,
             calc_version=self._calc_version,
         )
-        proof = submission.assurance.model_dump() if submission.assurance else {}
+        proof = dict(submission.assurance) if submission.assurance else {}
         subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
         row = self._vault.new_subject(request.subject_ref, subject, now)
         return PreparedRequest(request.receive(proof), row)

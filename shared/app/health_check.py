@@ -12,7 +12,7 @@ _SECONDS = 3
 def health() -> None:
     """Ask the service at DSR_HTTP_PORT of this machine whether its loops run; status 1 if not."""
     port = os.environ.get("DSR_HTTP_PORT", "")
-    if not port.isdecimal():
+    if not port.isdecimal() or int(port) not in range(1, 65_536):
         raise Misconfigured("DSR_HTTP_PORT is not set to a port: set it to that of the service")
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=_SECONDS).close()

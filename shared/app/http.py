@@ -11,6 +11,7 @@ more, and what is under way is answered.
 
 import asyncio
 import secrets
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,6 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.domain.errors import Misconfigured
 from shared.runtime.disclosure import text_for_everybody, text_for_privacy
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import HttpSettings
@@ -30,12 +32,29 @@ _KEEP_SECONDS = 90
 closes it; a server that closes first may do so while a request is on its way."""
 
 
-async def serve(app: ASGIApp, http: HttpSettings, answer_seconds: float, stopping: asyncio.Event) -> None:
+def bound(http: HttpSettings) -> socket.socket:
+    """Where the service will listen, taken before anything else, so that nobody waits for a port that is another's.
+
+    Raises:
+        Misconfigured: this machine has no such address, or another process listens there.
+    """
+    try:
+        ((family, *_, address), *_) = socket.getaddrinfo(http.host, http.port, type=socket.SOCK_STREAM)
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        place = f"DSR_HTTP_HOST and DSR_HTTP_PORT hold {http.host} and {http.port}"
+        raise Misconfigured(f"{place}, where we cannot listen ({error.strerror}): set them to a free one") from None
+    return listener
+
+
+async def serve(
+    app: ASGIApp, listener: socket.socket, http: HttpSettings, answer_seconds: float, stopping: asyncio.Event
+) -> None:
     """Serves until told to stop, lingers, and then answers what is under way for at most so many seconds."""
     config = uvicorn.Config(
         _connection_close_when_stopping(app, stopping),
-        host=http.host,
-        port=http.port,
         log_config=None,
         access_log=False,
         proxy_headers=False,
@@ -45,7 +64,7 @@ async def serve(app: ASGIApp, http: HttpSettings, answer_seconds: float, stoppin
     )
     server = _Server(config)
     async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
-        serving = group.create_task(server.serve())
+        serving = group.create_task(server.serve([listener]))
         told = group.create_task(stopping.wait())
         await asyncio.wait((serving, told), return_when=asyncio.FIRST_COMPLETED)
         if told.cancel():

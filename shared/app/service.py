@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from socket import socket
 
 import uvloop
 from fastapi import APIRouter, FastAPI
-from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from shared.app import http
@@ -25,7 +25,7 @@ from shared.app.process_metrics import ProcessMetrics
 from shared.app.supervisor import supervise
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError, Misconfigured, misread
+from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.events import Event, type_of
 from shared.domain.operations import NOTIFICATIONS, Operation
 from shared.domain.rights import Right
@@ -109,8 +109,6 @@ class Service:
         try:
             configure()
             settings = Settings()
-        except ValidationError as error:
-            sys.exit(f"dsr-{self.name} cannot start; {misread(error)}")
         except Misconfigured as error:
             sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(error).split())}")
         telemetry.start_logging(settings.telemetry)
@@ -127,6 +125,7 @@ class Service:
 
     async def _run(self, settings: Settings) -> None:
         async with AsyncExitStack() as stack:
+            listener = stack.enter_context(http.bound(settings.http))
             pool = await connect_pool(settings.postgres, self.name, reserved=1 if self.conclusions else 0)
             stack.push_async_callback(close_pool, pool)
             producer = KafkaProducer(settings.kafka)
@@ -157,7 +156,9 @@ class Service:
             if downstreams:
                 until_drained["lease"] = lease.run(settings.postgres, self.name, drained, heartbeats)
             async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
-                loops = self._all_loops(running, producer, downstreams, lease)
+                loops = self._all_loops(running, producer, listener)
+                if downstreams:
+                    loops |= self._fulfilling(running, downstreams, lease)
                 group.create_task(self._drain(loops, running, drained))
                 group.create_task(supervise(until_drained, drained, settings.process.outbox_seconds))
 
@@ -167,31 +168,27 @@ class Service:
         drained.set()
         running.unit_of_work.relay_wakeup.wake()
 
-    def _all_loops(
-        self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None, lease: Lease
-    ) -> dict[str, Awaitable[None]]:
-        """Every loop by its name, but for those that end last."""
+    def _all_loops(self, running: Running, producer: KafkaProducer, listener: socket) -> dict[str, Awaitable[None]]:
+        """The loops of every service by their names, but for those that end last."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
         loops["machine"] = _every_two_seconds(measured.look, "machine", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
-        loops["http"] = self._serve(running, producer)
+        loops["http"] = self._serve(running, producer, listener)
         if self.subscriptions:
+            forget = partial(_forget, running.unit_of_work)
+            loops["inbox"] = _every_two_seconds(forget, "inbox", running)
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, running.heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
-        if downstreams:
-            loops |= self._fulfilling(running, downstreams, lease)
         return loops
 
     def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
         """A worker for each step; the replies of those who are asked, which are all that the broker lets it read."""
         work = running.settings.work
-        clean_up = partial(self._clean_up, running.unit_of_work)
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
         loops: dict[str, Awaitable[None]] = {
-            "housekeeping": _every_two_seconds(clean_up, "housekeeping", running),
-            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats),
+            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats)
         }
         common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         for system, operation in self.fulfilments.steps:
@@ -202,7 +199,7 @@ class Service:
             loops |= _consuming(running, replies, [topics.replies(system) for system in asked])
         return loops
 
-    async def _serve(self, running: Running, producer: KafkaProducer) -> None:
+    async def _serve(self, running: Running, producer: KafkaProducer, listener: socket) -> None:
         settings = running.settings
         database = partial(reachable, running.unit_of_work.pool)
         needed: dict[str, Callable[[], Awaitable[bool]]] = {"database": database, "broker": producer.reachable}
@@ -212,12 +209,13 @@ class Service:
         else:
             app = FastAPI(openapi_url=None)
             app.include_router(probes)
-        await http.serve(app, settings.http, settings.process.drain_seconds, running.stopping)
+        await http.serve(app, listener, settings.http, settings.process.drain_seconds, running.stopping)
 
-    async def _clean_up(self, unit_of_work: UnitOfWorkFactory) -> None:
-        """Forgets what can no longer be delivered twice."""
-        async with unit_of_work.pool.acquire() as connection:
-            await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
+
+async def _forget(unit_of_work: UnitOfWorkFactory) -> None:
+    """Forgets what was consumed once it can no longer be delivered again."""
+    async with unit_of_work.pool.acquire() as connection:
+        await inbox.forget(connection, unit_of_work.clock.now() - inbox.KEEP)
 
 
 def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, running: Running) -> Awaitable[None]:

@@ -2,11 +2,13 @@
 
 DsrError
 ├── Unavailable               try again later: the system is away, slow or busy
+│   └── Overtaken             a later attempt or operation of the request has been at the store
 ├── Refused                   final: a person must look
 │   ├── SystemRefused         whatever the task: the system as a whole, or how it is declared, is at fault
 │   │   ├── TableMissing      a declared table is not there
 │   │   ├── ColumnUnmapped    a table has a column that nobody classified
 │   │   ├── DatasetOutdated   a dataset no longer describes its store
+│   │   ├── StoreUnprepared   a SQL store lacks the table in which our work is noted
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
@@ -35,8 +37,6 @@ DsrError
 import re
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar
-
-from pydantic_core import ValidationError
 
 
 class DsrError(Exception):
@@ -125,16 +125,8 @@ def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
     for read in reads:
         try:
             done.append(read())
-        except ValidationError as error:
-            faults.append(misread(error))
         except Misconfigured as error:
             faults.append(str(error))
     if faults:
         raise Misconfigured("; ".join(faults))
     return done
-
-
-def misread(error: ValidationError) -> str:
-    """What is wrong with the environment, by the names of its variables: settings are titled by their prefix."""
-    faults = {f"{error.title}{'.'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors()}
-    return "; ".join(sorted(faults))

@@ -56,8 +56,16 @@ class Event(BaseModel):
         It occurs when it is published: ``UnitOfWork.publish`` sets the instant.
         """
         known: dict[str, object] = {"occurred_at": UNPUBLISHED, "subject": request.subject_ref}
-        as_it_stands = {name: getattr(request, name) for name in cls.model_fields if hasattr(request, name)}
-        return cls.model_validate(known | as_it_stands | fields)
+        for name in _in_common(cls, type(request)):
+            known[name] = getattr(request, name)
+        return cls.model_validate(known | fields)
+
+
+@cache
+def _in_common(event: type[Event], concerned: type[Concerned]) -> tuple[str, ...]:
+    """The fields of the event that whatever it is about has too, as an attribute or as a field of a data class."""
+    has = {*dir(concerned), *getattr(concerned, "__dataclass_fields__", ())}
+    return tuple(name for name in event.model_fields if name in has)
 
 
 class RequestReceived(Event, topic=Topic.REQUESTS):

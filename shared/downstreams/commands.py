@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,19 +11,86 @@ import orjson
 import typer
 
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Misconfigured, all_of
 from shared.domain.operations import Operation
 from shared.domain.records import Message
+from shared.downstreams.contract import Downstream
 from shared.downstreams.registry import Downstreams, Wiring, read
+from shared.downstreams.sql import SqlAdapter, SqlSettings, schema_for
 
 downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
 @downstreams.command()
-def check(file: Path, *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Say what each system of a downstreams file will be asked to do; status 1 if the file cannot be used."""
-    found = report(file, Wiring(os.environ, SystemClock(), _send_nothing, b""))
+def check(
+    file: Path,
+    *,
+    file_only: Annotated[bool, typer.Option("--file-only", help="Do not look into the SQL stores.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what each system of a downstreams file will be asked to do.
+
+    Status 1 if the file cannot be used, or if a SQL store in it does not answer, is not as declared or not prepared.
+    """
+    wiring = Wiring(os.environ, SystemClock(), _send_nothing, b"")
+    found = report(file, wiring)
+    if not file_only:
+        asyncio.run(look(file, wiring))
     typer.echo(orjson.dumps(found) if as_json else "\n".join(lines_of(found)))
+
+
+@downstreams.command()
+def prepare(file: Path, *, as_json: AsJson = False) -> None:
+    """Print what the owner of each SQL store of a downstreams file runs once: a table of ours, and who may write it.
+
+    The role is the one that the store's connection string names; nothing is run.
+    """
+    found = statements(file, os.environ)
+    if as_json:
+        typer.echo(orjson.dumps(found))
+    else:
+        typer.echo("\n".join(found.values()), nl=False)
+
+
+def statements(path: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """What prepares each SQL store that the file declares, also those that are not enabled yet.
+
+    Raises:
+        Misconfigured: the file cannot be used, or a connection string is not set or names no user.
+    """
+    stores = [each for each in read(path, environment) if isinstance(each.settings, SqlSettings)]
+    printed = all_of(partial(_statements, path, each, environment) for each in stores)
+    return dict(zip((each.name for each in stores), printed, strict=True))
+
+
+def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -> str:
+    name = getattr(store.settings, "dsn_env", "")
+    if not environment.get(name):
+        raise Misconfigured(f"{path}: [{store.name}]: dsn_env names {name}, which is not set; export {name}")
+    try:
+        header = f"-- {store.name}: to be run in the database that {name} names, by its owner\n"
+        return header + schema_for(environment[name])
+    except Misconfigured as error:
+        raise Misconfigured(f"{path}: [{store.name}]: {name}: {error}") from None
+
+
+async def look(path: Path, wiring: Wiring) -> None:
+    """Look into every SQL store that is enabled.
+
+    Raises:
+        Misconfigured: says of each that cannot be worked with what is wrong with it.
+    """
+    loaded = Downstreams.load(path, wiring)
+    try:
+        looks = [each.adapter.look() for each in loaded.all if isinstance(each.adapter, SqlAdapter)]
+        faults = [str(each) for each in await asyncio.gather(*looks, return_exceptions=True) if each is not None]
+    finally:
+        await loaded.close()
+    if faults:
+        raise Misconfigured(f"{path}: {'; '.join(faults)}")
 
 
 def report(path: Path, wiring: Wiring) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Task:
     "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a target was missed, ``lines`` if it is
     about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress`` is
     what earlier attempts noted about this task. ``subject_ref`` points at the subject in the vault; ``due_on`` is the
-    day by which the request must be answered.
+    day by which the request must be answered. ``turn``: when its operation was opened (µs), and its stage therein.
     """
 
     task_id: UUID
@@ -50,6 +50,17 @@ class Task:
     progress: Mapping[str, JsonValue] = field(default_factory=dict)
     due_on: date | None = None
     changes: tuple[Change, ...] = ()
+    turn: tuple[int, int] = (0, 0)
+
+    @property
+    def token(self) -> tuple[int, int, int]:
+        """Grows with each attempt and with each operation of the request: where a greater one was, this is too late."""
+        return (*self.turn, self.attempt)
+
+    @property
+    def repair(self) -> bool:
+        """Whether nobody asked anew: what the register says is to be set right where it is not, and that counted."""
+        return bool(self.details.get("repair"))
 
     @property
     def round(self) -> int:

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from shared.domain.clock import Clock
+from shared.domain.configuration import allowed, shown
 from shared.domain.errors import Misconfigured, all_of
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
@@ -88,9 +89,14 @@ class Downstreams:
             known = ", ".join(self._downstreams)
             raise Misconfigured(f"no downstream {name!r}: the downstreams file declares {known}") from None
 
+    @property
+    def all(self) -> tuple[Downstream, ...]:
+        """Every system that is in use."""
+        return tuple(self._downstreams.values())
+
     def that_can(self, operation: Operation) -> tuple[Downstream, ...]:
         """The systems whose adapter has that operation."""
-        return tuple(each for each in self._downstreams.values() if each.can(operation))
+        return tuple(each for each in self.all if each.can(operation))
 
     def stages(self, operation: Operation) -> Stages:
         """The order in which the systems that can do it are worked."""
@@ -99,7 +105,7 @@ class Downstreams:
     @property
     def on_the_bus(self) -> tuple[str, ...]:
         """The systems that answer on ``dsr.tasks.<system>.replies``."""
-        return tuple(each.name for each in self._downstreams.values() if isinstance(each.adapter, BusAdapter))
+        return tuple(each.name for each in self.all if isinstance(each.adapter, BusAdapter))
 
 
 def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:
@@ -131,7 +137,7 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
     try:
         said = _Table.model_validate({**{key: filled[key] for key in filled.keys() - own.keys()}, "settings": own})
     except ValidationError as error:
-        wrong = [_what_to_write(item, own.get("adapter")) for item in error.errors(include_url=False)]
+        wrong = [_what_to_write(item, table) for item in error.errors(include_url=False)]
         raise Misconfigured("; ".join(f"{where}: {each}" for each in wrong)) from None
     return Downstream(name, said.needs, said.yields, _anchored(said.settings, path.parent), None, said.enabled)
 
@@ -145,7 +151,8 @@ def _filled(where: str, value: object, environment: Mapping[str, str]) -> object
     return environment[reference[1]]
 
 
-def _what_to_write(item: ErrorDetails, kind: Any) -> str:
+def _what_to_write(item: ErrorDetails, table: Mapping[str, Any]) -> str:
+    kind: Any = table.get("adapter")
     fields: Mapping[str, FieldInfo] = {**_SEARCHED, **(_KINDS[kind].model_fields if kind in _KINDS else {})}
     location: Sequence[int | str] = item["loc"][2:] if item["loc"][0] == "settings" else item["loc"]
     key, message = ".".join(map(str, location)), item["msg"].removeprefix("Value error, ")
@@ -161,6 +168,9 @@ def _what_to_write(item: ErrorDetails, kind: Any) -> str:
             close = get_close_matches(key, fields, n=1)
             remedy = f"write {close[0]}" if close else f"the keys are {', '.join(fields)}"
             return f"{key} is not a key here; {remedy}"
+        case _ if key in fields and key in table:  # as it is written there, for the environment may hold a secret
+            expected = message if item["type"] == "value_error" else f"write {allowed(fields[key])}"
+            return f"{key} holds {shown(table[key])}: {expected}"
         case _:
             return f"{key}: {message}" if key else message
 

@@ -8,9 +8,9 @@ from shared.domain.errors import BlastRadius
 class LimitedSettings(BaseModel):
     """A table that limits how much one request may touch; an adapter that tells people apart adds ``max_people``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_rows: int = Field(default=100_000, ge=1, description="rows that one request may touch")
+    max_rows: int = Field(default=100_000, ge=1, le=1_000_000_000, description="rows that one request may touch")
 
     def excess(self, *, rows: int = 0, people: int = 0) -> BlastRadius | None:
         """Why one request may not touch as much, or None where it may."""

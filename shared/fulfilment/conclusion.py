@@ -1,6 +1,7 @@
 """What came of a batch of tasks, written in one transaction: states, receipts, sealed data, evidence, what follows."""
 
 import base64
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,16 +12,19 @@ from pydantic import JsonValue
 
 from shared.domain.errors import KeyGone, Refused, Unavailable, Withdrawn
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
+from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import queue
+from shared.fulfilment import queue, repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
-from shared.fulfilment.store import Conclude
+from shared.fulfilment.store import Conclude, hold
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage.vault import Sealing, encode_identities
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,33 @@ class Conclusions:
             conclusions = [self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
             ours = await queue.conclude(tx.connection, conclusions, tx.now)
             kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
-            await self._seal(tx, kept)
+            # Held before anything is sealed: what a withdrawn request would leave in the vault, nobody would drop.
+            withdrawn = await hold(tx, {c.claim.fulfilment_id for c, _ in kept})
+            await self._seal(tx, [(c, r) for c, r in kept if c.claim.fulfilment_id not in withdrawn])
             for conclusion, _ in kept:
                 self._log_evidence(tx, conclusion)
-            if ended := {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}:
+            ended = {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}
+            if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
+            if self.operation is Operation.RESTRICT:
+                await self._take_back(tx, [claim for claim in claims if claim.task_id not in ours or claim.repair])
         self._count((conclusion for conclusion, _ in kept), tx.now)
+        for conclusion, _ in kept:
+            if conclusion.state is TaskState.FAILED and conclusion.claim.fulfilment_id not in withdrawn:
+                place = (conclusion.claim.request_id, self.operation, self.system, conclusion.failure)
+                log.warning("request %s waits for a person: %s in %s: %s", *place)
+
+    async def _take_back(self, tx: UnitOfWork, late: Sequence[Claim]) -> None:
+        """Lifts again what a worker that slept may have put back: not every system knows whose turn it is."""
+        lifted = await repairs.decided(tx, [claim.request_id for claim in late], Operation.LIFT) if late else set()
+        lifts = [
+            repairs.repair(tx, c.request_id, c.subject_ref, Right(c.right), Operation.LIFT, [self.system])
+            for c in late
+            if c.request_id in lifted
+        ]
+        if lifts:
+            log.warning("%s: %d lifted restrictions may have been put back; lifted again", self.system, len(lifts))
+            await self.fulfilments.open_all(tx, lifts)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:
@@ -93,6 +118,8 @@ class Conclusions:
             if conclusion.failure and claim.attempt == 1:
                 tx.log_evidence(claim.request_id, "task.postponed", {**named, "reason": conclusion.failure})
             return
+        if claim.repair and conclusion.report and not conclusion.report.changed:
+            return  # all was as it should be
         report = conclusion.report.model_dump(mode="json", exclude_none=True) if conclusion.report else None
         detail = named | (report or {"failure": conclusion.failure})
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
@@ -110,6 +137,9 @@ class Conclusions:
                 continue
             open_for = now - queue.opened_at(conclusion.claim.task_id)
             TASK_SECONDS.labels(*labels).observe(max(0.0, open_for.total_seconds()))
+            if conclusion.claim.repair:
+                ROWS.labels(*labels, "repaired").inc(getattr(conclusion.report, "changed", 0))
+                continue
             for kind in ("found", "changed", "remaining"):
                 ROWS.labels(*labels, kind).inc(getattr(conclusion.report, kind, 0))
 

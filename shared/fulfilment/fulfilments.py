@@ -1,7 +1,7 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -31,7 +31,6 @@ UPDATE task SET receipt = receipt - 'not_searched',
                              ELSE 'cancelled' END
 WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
 """
-# Counted under the lock of the fulfilment, so that of two workers who conclude its last tasks one sees that all are.
 _STANDING = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
        count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched') AS stuck,
@@ -45,6 +44,9 @@ FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = 
 WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
 RETURNING t.system, t.operation
 """
+_EARLIER = (
+    "SELECT request_id, max(opened_at) + interval '1 microsecond' FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
+)
 _FULFILMENT = (
     *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
     *("due_on", "searches", "state", "traceparent", "opened_at"),
@@ -82,6 +84,9 @@ class Fulfilments:
         """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
         fulfilments: list[tuple[object, ...]] = []
         tasks: list[tuple[object, ...]] = []
+        # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
+        requests = [new.request_id for new in new_fulfilments]
+        earlier: dict[UUID, datetime] = dict(map(tuple, await tx.connection.fetch(_EARLIER, requests)))
         for new in new_fulfilments:
             stages = self.plans[new.operation]
             if new.systems is not None:
@@ -89,22 +94,25 @@ class Fulfilments:
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
             fulfilment_id = uuid7()
+            opened_at = max(tx.now, earlier.get(new.request_id, tx.now))
             fulfilments.append(
                 (
                     *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
-                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), tx.now),
+                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), opened_at),
                 )
             )
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
-            tx.log_evidence(new.request_id, "fulfilment.opened", {"operation": new.operation, "stages": _named(stages)})
+            if not new.details.get("repair"):
+                opened = {"operation": new.operation, "stages": _named(stages)}
+                tx.log_evidence(new.request_id, "fulfilment.opened", opened)
         await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
         await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
 
     async def fan_in(self, tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
-        """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete."""
-        await tx.connection.execute(
-            "SELECT 1 FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE", list(ids)
-        )
+        """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete.
+
+        The caller holds them, so that of two workers who conclude the last tasks of one, one sees that all are.
+        """
         blocked: list[UUID] = []
         onward: list[UUID] = []
         complete: list[UUID] = []
@@ -180,6 +188,8 @@ async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Opera
 
 async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
     for blocked in await end(tx, ids, FulfilmentState.BLOCKED):
+        if blocked.repair:
+            continue  # the task that failed says so, and the next night tries again
         reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}
         failures: JsonValue = {system: reason for system, reason in reasons.items() if reason}
         tx.log_evidence(

@@ -35,6 +35,10 @@ WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
   AND t.state IN ('waiting', 'ready', 'leased', 'failed')
 """
 
+_IN_FORCE = (
+    "SELECT request_id FROM fulfilment WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'complete'"
+)
+
 
 async def begin(
     operation: Operation, fulfilments: Fulfilments, events: Sequence[RequestVerified | LiftDecided], tx: UnitOfWork
@@ -50,8 +54,16 @@ async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: Un
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
-    """Stop what has not begun; what is done already stays done, and the record says so."""
-    await fulfilment.cancel(tx, [event.request_id for event in events])
+    """Stop what has not begun, and drop what was collected; what is done stays done, and the record says so.
+
+    By whom systems have named, a restriction is lifted: while one is in force, it stays.
+    """
+    requests = [event.request_id for event in events]
+    await fulfilment.cancel(tx, requests)
+    in_force = {row[0] for row in await tx.connection.fetch(_IN_FORCE, requests)}
+    await tx.vault.drop_collected(
+        tx.connection, [event.subject for event in events if event.request_id not in in_force]
+    )
 
 
 async def reschedule(events: Sequence[RequestExtended | RequestRedated], tx: UnitOfWork) -> None:

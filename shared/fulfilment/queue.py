@@ -40,7 +40,8 @@ FROM due, first, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
   AND (due.task_id = first.task_id OR NOT (due.alone OR first.alone))
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.failure, task.due_on,
-          f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent
+          f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
+          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage
 """
 
 # A reply that came while the task was in hand has set its not_before: then it is due again at once.
@@ -79,7 +80,10 @@ class LeaseLost(DsrError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased task with what its fulfilment says of it; ``failure``: why the attempt before came to nothing."""
+    """A leased task with what its fulfilment says of it.
+
+    ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing.
+    """
 
     task_id: UUID
     fulfilment_id: UUID
@@ -93,6 +97,13 @@ class Claim:
     searches: bool
     details: Mapping[str, JsonValue]
     traceparent: str | None
+    opened: int
+    stage: int
+
+    @property
+    def repair(self) -> bool:
+        """Whether it only sets right what the register says."""
+        return bool(self.details.get("repair"))
 
 
 @dataclass(frozen=True, slots=True)

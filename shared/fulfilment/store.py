@@ -1,6 +1,6 @@
 """Fulfilments as rows, and what becomes of one: the receipts of its tasks amount to an outcome."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -64,6 +64,11 @@ class Completed:
         return bool(self.details.get("deferred"))
 
     @property
+    def repair(self) -> bool:
+        """Whether it only sets right what the register says, so that nobody waits for it."""
+        return bool(self.details.get("repair"))
+
+    @property
     def outcome(self) -> Outcome:
         """What the receipts amount to."""
         return outcome_of(self.reports)
@@ -95,12 +100,31 @@ async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
         " RETURNING fulfilment_id, request_id, operation",
         requests,
     )
-    await tx.connection.execute(
-        "UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN ('waiting', 'ready', 'failed')",
-        [row[0] for row in rows],
-    )
+    await _cancel_tasks(tx, [row[0] for row in rows])
     for _, request_id, operation in rows:
         tx.log_evidence(request_id, "fulfilment.cancelled", {"operation": operation})
+
+
+async def hold(tx: UnitOfWork, ids: Collection[UUID]) -> set[UUID]:
+    """Locks fulfilments whose tasks have just been concluded, in one order; returns those that were withdrawn before.
+
+    Nobody waits for a task of theirs any more, neither a worker nor a person.
+    """
+    rows = await tx.connection.fetch(
+        "SELECT fulfilment_id, state FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE",
+        list(ids),
+    )
+    withdrawn = {row[0] for row in rows if row[1] == FulfilmentState.CANCELLED}
+    if withdrawn:
+        await _cancel_tasks(tx, withdrawn)
+    return withdrawn
+
+
+async def _cancel_tasks(tx: UnitOfWork, ids: Collection[UUID]) -> None:
+    await tx.connection.execute(
+        "UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN ('waiting', 'ready', 'failed')",
+        list(ids),
+    )
 
 
 async def begun(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:

@@ -123,6 +123,7 @@ class Worker:
             attempt=claim.attempt,
             progress=claim.progress,
             due_on=claim.due_on,
+            turn=(claim.opened, claim.stage),
         )
 
     async def _ask(self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim]) -> Mapping[UUID, Result]:

@@ -98,9 +98,16 @@ class KafkaProducer:
                     await producer.start()
                 except (KafkaError, OSError) as error:
                     await producer.stop()
-                    raise BusAway(f"no broker at {self._settings.bootstrap}: {type(error).__name__}") from error
+                    raise BusAway(self._absence(error)) from error
                 self._producer = producer
             return self._producer
+
+    def _absence(self, error: Exception) -> str:
+        place, name = self._settings.bootstrap, type(error).__name__
+        says = (
+            "DSR_KAFKA_BOOTSTRAP" if self._settings.username is None else "DSR_KAFKA_BOOTSTRAP, _USERNAME or _PASSWORD"
+        )
+        return f"no broker for us at {place} ({name}): start it, or correct {says}"
 
     def _discard(self) -> None:
         """Lets a producer that got stuck end by itself: cut short, it would leave its connections behind."""

@@ -2,11 +2,11 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, SecretStr, model_validator
 
+from shared.domain.configuration import Group, are_hosts, shown
 from shared.domain.errors import Misconfigured, all_of
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 from shared.storage.postgres import PostgresSettings
@@ -15,11 +15,21 @@ OLD_TIME_LIMITS = "DSR_DEADLINE_POLICY"
 """What ``DSR_POLICY_TIME_LIMITS`` was called: it is still read."""
 
 
-class KafkaSettings(BaseSettings, env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", frozen=True):
+def _of_hosts(text: str) -> str:
+    if not are_hosts(text):
+        raise ValueError("no list of hosts and ports")
+    return text
+
+
+class KafkaSettings(Group, env_prefix="DSR_KAFKA_"):
     """Where the broker is; ``DSR_KAFKA_…``."""
 
-    bootstrap: str = Field(description="host:port of one or more brokers, separated by commas")
-    batch_records: int = Field(default=500, description="records of one poll, handled in one transaction")
+    bootstrap: Annotated[str, AfterValidator(_of_hosts)] = Field(
+        description="host:port of one or more brokers, separated by commas"
+    )
+    batch_records: int = Field(
+        default=500, ge=1, le=100_000, description="records of one poll, handled in one transaction"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="protocol of the broker; anything but one machine wants SASL_SSL"
     )
@@ -28,17 +38,20 @@ class KafkaSettings(BaseSettings, env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", f
     )
     username: str | None = Field(default=None, description="the service's own user at the broker")
     password: SecretStr | None = Field(default=None, description="that user's password")
-    ca_file: Path | None = Field(default=None, description="PEM file of who signed the broker's certificate")
+    ca_file: FilePath | None = Field(default=None, description="PEM file of who signed the broker's certificate")
 
     def client(self) -> dict[str, Any]:
         """The arguments that every client of the broker takes alike: where it is, encryption and user.
 
         Raises:
-            Misconfigured: half of what proves the user is missing.
+            Misconfigured: half of what proves the user is missing, or the file of the authority is none.
         """
         arguments: dict[str, Any] = {"bootstrap_servers": self.bootstrap, "security_protocol": self.security_protocol}
         if self.security_protocol.endswith("SSL"):
-            arguments["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
+            try:
+                arguments["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
+            except OSError:
+                raise Misconfigured(f"DSR_KAFKA_CA_FILE holds {shown(str(self.ca_file))}: name a PEM file") from None
         if self.security_protocol.startswith("SASL"):
             if self.username is None or self.password is None:
                 raise Misconfigured(f"{self.security_protocol} needs DSR_KAFKA_USERNAME and DSR_KAFKA_PASSWORD")
@@ -47,43 +60,54 @@ class KafkaSettings(BaseSettings, env_prefix="DSR_KAFKA_", title="DSR_KAFKA_", f
         return arguments
 
 
-class HttpSettings(BaseSettings, env_prefix="DSR_HTTP_", title="DSR_HTTP_", frozen=True):
+class HttpSettings(Group, env_prefix="DSR_HTTP_"):
     """Where the service listens, for health and metrics, and for intake the API; ``DSR_HTTP_…``."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(description="port to listen on")
+    port: int = Field(ge=1, le=65_535, description="port to listen on")
     linger_seconds: float = Field(
         default=10.0,
         ge=0,
+        le=3_600,
         description="how long after SIGTERM connections are still accepted, until load balancers have noticed",
     )
 
 
-class VaultSettings(BaseSettings, env_prefix="DSR_VAULT_", title="DSR_VAULT_", frozen=True):
+class VaultSettings(Group, env_prefix="DSR_VAULT_"):
     """Where the keys are; ``DSR_VAULT_…``."""
 
-    keyring: Path = Field(description="JSON file of keys, made by `dsr key new`")
+    keyring: FilePath = Field(description="JSON file of keys, made by `dsr key new`")
 
 
-class WorkSettings(BaseSettings, env_prefix="DSR_WORK_", title="DSR_WORK_", frozen=True):
+class WorkSettings(Group, env_prefix="DSR_WORK_"):
     """How tasks are worked; ``DSR_WORK_…``."""
 
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
-    batch: int = Field(default=300, description="tasks of one system and operation claimed at a time")
+    batch: int = Field(default=300, ge=1, le=10_000, description="tasks of one system and operation claimed at a time")
     lease_seconds: float = Field(
         default=3.0, ge=0.5, le=60, description="how long a process that went silent keeps what it has in hand"
     )
-    poll_seconds: float = Field(default=0.25, description="how often to look for tasks that nobody woke us for")
-    backoff_seconds: float = Field(
-        default=0.5, description="first pause after an unavailable system; doubles each time"
+    poll_seconds: float = Field(
+        default=0.25, ge=0.01, le=60, description="how often to look for tasks that nobody woke us for"
     )
-    backoff_max_seconds: float = Field(default=300.0, description="longest such pause")
+    backoff_seconds: float = Field(
+        default=0.5, ge=0.01, le=3_600, description="first pause after an unavailable system; doubles each time"
+    )
+    backoff_max_seconds: float = Field(default=300.0, ge=0.01, le=86_400, description="longest such pause")
+
+    @model_validator(mode="after")
+    def _pauses_grow(self) -> Self:
+        first, longest = self.backoff_seconds, self.backoff_max_seconds
+        if longest < first:
+            holds = f"DSR_WORK_BACKOFF_MAX_SECONDS holds {longest}, less than DSR_WORK_BACKOFF_SECONDS"
+            raise ValueError(f"{holds}: set it to {first} or more")
+        return self
 
 
-class PolicySettings(BaseSettings, env_prefix="DSR_POLICY_", frozen=True):
+class PolicySettings(Group, env_prefix="DSR_POLICY_"):
     """What the company has decided, as data that counsel signs off; ``DSR_POLICY_…``."""
 
-    time_limits: Path = Field(  # type: ignore[pydantic-alias]  # both names are known
+    time_limits: FilePath = Field(  # type: ignore[pydantic-alias]  # both names are known
         default=TIME_LIMITS,
         validation_alias=AliasChoices("DSR_POLICY_TIME_LIMITS", OLD_TIME_LIMITS),
         description="TOML file of the policy of time limits",
@@ -98,30 +122,37 @@ class PolicySettings(BaseSettings, env_prefix="DSR_POLICY_", frozen=True):
         return read_policy(self.time_limits)
 
 
-class TelemetrySettings(BaseSettings, env_prefix="DSR_TELEMETRY_", title="DSR_TELEMETRY_", frozen=True):
+class TelemetrySettings(Group, env_prefix="DSR_TELEMETRY_"):
     """Metrics, traces and logs; ``DSR_TELEMETRY_…``."""
 
     otlp_endpoint: str | None = Field(
-        default=None, description="base URL of an OTLP/HTTP collector; none: traces are not sent"
+        default=None,
+        pattern=r"^https?://[^\s/]+",
+        description="base URL of an OTLP/HTTP collector; none: traces are not sent",
     )
     sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
     privacy_token: SecretStr | None = Field(
         default=None, description="opens /metrics/privacy, where requests are counted exactly; none: it does not exist"
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
+        default="INFO", description="the least that is logged"
+    )
 
 
-class ProcessSettings(BaseSettings, env_prefix="DSR_PROCESS_", title="DSR_PROCESS_", frozen=True):
+class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
     """When a loop counts as dead, and how long an orderly end may take; ``DSR_PROCESS_…``."""
 
     still_seconds: float = Field(
-        default=60.0, gt=0, description="a loop that has not gone round for so long fails the liveness probe"
+        default=60.0, gt=0, le=86_400, description="a loop that has not gone round for so long fails the liveness probe"
     )
     drain_seconds: float = Field(
-        default=30.0, gt=0, description="how long what is in hand at SIGTERM may take; then it is left to others"
+        default=30.0,
+        gt=0,
+        le=3_600,
+        description="how long what is in hand at SIGTERM may take; then it is left to others",
     )
     outbox_seconds: float = Field(
-        default=20.0, gt=0, description="how long it may take then to send what waits in the outbox"
+        default=20.0, gt=0, le=3_600, description="how long it may take then to send what waits in the outbox"
     )
 
 

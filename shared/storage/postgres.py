@@ -2,20 +2,22 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Annotated, get_args, get_type_hints
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from pydantic import AfterValidator, Field
 
+from shared.domain.configuration import Group, are_hosts
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
 from shared.storage.grants import FULFILLING, give
@@ -48,11 +50,25 @@ _CLOSE_SECONDS = 5.0
 _MIGRATION_LOCK = 7_215_001
 
 
-class PostgresSettings(BaseSettings, env_prefix="DSR_POSTGRES_", title="DSR_POSTGRES_", frozen=True):
+def _of_postgres(dsn: str) -> str:
+    if not re.match(r"postgres(ql)?://", dsn) or not are_hosts(_place(dsn).partition("/")[0] or "localhost"):
+        raise ValueError("no URL of a database")
+    return dsn
+
+
+def _place(dsn: str) -> str:
+    """Where a database is: hosts and name, without user, password and options."""
+    address = urlsplit(dsn)
+    return f"{address.netloc.rpartition('@')[2]}{address.path}"
+
+
+class PostgresSettings(Group, env_prefix="DSR_POSTGRES_"):
     """Where the database is; ``DSR_POSTGRES_…``."""
 
-    dsn: str = Field(description="libpq URL of the database that holds the platform's own schemas")
-    pool_size: int = Field(default=8, ge=2, description="connections per process")
+    dsn: Annotated[str, AfterValidator(_of_postgres)] = Field(
+        repr=False, description="postgresql:// URL of the database that holds the platform's own schemas"
+    )
+    pool_size: int = Field(default=8, ge=2, le=1_000, description="connections per process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +94,11 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
     ``reserved``: those of the process's connections that are none of the pool's.
 
     Raises:
-        Misconfigured: no database answers there, or it does not let us in.
+        Misconfigured: no database answers there, it does not let us in, or it lacks migrations of this version.
     """
+    place = f"{_place(settings.dsn)}, where DSR_POSTGRES_DSN says"
     try:
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             settings.dsn,
             min_size=1,
             max_size=settings.pool_size - reserved,
@@ -96,9 +113,15 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
                 "enable_seqscan": "off",
             },
         )
+        async with pool.acquire() as connection:
+            missing = {each.name for each in migrations()} - await _applied(connection)
     except (*AWAY, asyncpg.PostgresError) as error:
         fault = type(error).__name__
-        raise Misconfigured(f"no database for us at DSR_POSTGRES_DSN ({fault}): start it, or correct it") from error
+        raise Misconfigured(f"no database for us at {place} ({fault}): start it, or correct that") from error
+    if missing:
+        await pool.close()
+        raise Misconfigured(f"the database at {place}, lacks {len(missing)} migration(s): run `dsr migrate`")
+    return pool
 
 
 async def reachable(pool: asyncpg.Pool) -> bool:
@@ -182,15 +205,23 @@ async def migrate(dsn: str) -> list[str]:
 async def wait_until_migrated(dsn: str) -> None:
     """Returns when the database has every migration of this version: a new version starts after its migration."""
     wanted = {migration.name for migration in migrations()}
-    while not wanted <= await _applied(dsn):  # noqa: ASYNC110  # whoever migrates has no way to tell us
+    while not wanted <= await _applied_at(dsn):  # noqa: ASYNC110  # whoever migrates has no way to tell us
         await asyncio.sleep(1.0)
 
 
-async def _applied(dsn: str) -> set[str]:
+async def _applied_at(dsn: str) -> set[str]:
     try:
         async with connected(dsn) as connection:
-            return {row[0] for row in await connection.fetch("SELECT name FROM public.migration")}
-    except (*AWAY, asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+            return await _applied(connection)
+    except AWAY:
+        return set()
+
+
+async def _applied(connection: Connection) -> set[str]:
+    """The migrations that this user can see: none before the first, which gives the right to see them."""
+    try:
+        return {row[0] for row in await connection.fetch("SELECT name FROM public.migration")}
+    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
         return set()
 
 

@@ -143,6 +143,15 @@ class Vault:
         )
 
     @staticmethod
+    async def drop_collected(connection: Connection, subjects: Sequence[UUID]) -> None:
+        """Deletes what systems gave of these subjects, and packages made of it; what the requester said stays."""
+        await connection.execute(
+            "DELETE FROM vault.sealed WHERE subject_ref = ANY($1)"
+            " AND (kind IN ('records', 'package') OR kind = 'identities' AND source <> 'requester')",
+            subjects,
+        )
+
+    @staticmethod
     async def shred(connection: Connection, subjects: Sequence[UUID], now: datetime) -> list[UUID]:
         """Destroys the keys of these subjects; returns those whose key was still there."""
         rows = await connection.fetch(

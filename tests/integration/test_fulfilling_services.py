@@ -107,17 +107,64 @@ async def test_an_export_that_found_nothing_says_so_and_makes_no_package(open_ha
     assert (told["outcome"], told["package_id"]) == ("no_data", None)
 
 
-async def test_a_withdrawn_export_drops_what_was_collected(open_harness: OpenHarness) -> None:
+COLLECTED = (("records", "crm"), ("identities", "crm"), ("package", "export"))
+SAID = {("identities", "requester"), ("letter", "extension")}
+
+
+async def holding_everything(open_harness: OpenHarness) -> tuple[Harness, RequestVerified]:
+    """An access on its way, of whose subject the vault holds something of every kind."""
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
     event = await verified(harness, Right.ACCESS)
-    withdrawn = a(RequestWithdrawn, about=event)
     async with harness.unit_of_work.begin() as tx:
         await fulfilling.begin(Operation.EXPORT, harness.fulfilments, [event], tx)
-        await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", b"[]")], tx.now)
+        sealings = [Sealing(event.subject, kind, source, b"[]") for kind, source in (*COLLECTED, *SAID)]
+        await tx.vault.seal(tx.connection, sealings, tx.now)
+    return harness, event
+
+
+async def sealed(harness: Harness) -> set[tuple[Any, ...]]:
+    return {*await rows(harness, "SELECT kind, source FROM vault.sealed")}
+
+
+async def test_a_withdrawn_export_drops_what_was_collected_and_keeps_what_was_said(open_harness: OpenHarness) -> None:
+    harness, event = await holding_everything(open_harness)
     async with harness.unit_of_work.begin() as tx:
-        await export.cancel([withdrawn], tx)
-    assert await rows(harness, "SELECT kind FROM vault.sealed") == []
+        await fulfilling.cancel([a(RequestWithdrawn, about=event)], tx)
+    assert await sealed(harness) == SAID
     assert await harness.states(event.request_id) == {"crm:export": "cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kept"),
+    [
+        (Outcome.PARTIALLY_FULFILLED, {("identities", "crm"), ("package", "export")}),
+        (Outcome.REFUSED, set()),
+    ],
+)
+async def test_an_export_that_a_person_closes_leaves_no_pieces_and_if_refused_nothing_of_what_was_collected(
+    open_harness: OpenHarness, outcome: Outcome, kept: set[tuple[str, str]]
+) -> None:
+    harness, event = await holding_everything(open_harness)
+    async with harness.unit_of_work.begin() as tx:
+        await export.close([a(RequestClosed, about=event, outcome=outcome)], tx)
+    assert await sealed(harness) == SAID | kept
+    assert await harness.fulfilment_state(event.request_id) == "cancelled"
+
+
+async def test_a_withdrawn_amendment_drops_whom_systems_have_named_unless_it_is_in_force(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await in_amendment(open_harness)
+    open_still, in_force = await verified(harness, Right.RESTRICTION), await verified(harness, Right.RESTRICTION)
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [open_still, in_force], tx)
+        located = [Sealing(event.subject, "identities", "crm", b"[]") for event in (open_still, in_force)]
+        await tx.vault.seal(tx.connection, located, tx.now)
+        complete = "UPDATE fulfilment SET state = 'complete' WHERE request_id = $1"
+        await tx.connection.execute(complete, in_force.request_id)
+    async with harness.unit_of_work.begin() as tx:
+        await fulfilling.cancel([a(RequestWithdrawn, about=event) for event in (open_still, in_force)], tx)
+    assert await rows(harness, "SELECT subject_ref FROM vault.sealed") == [(in_force.subject,)]
 
 
 async def test_an_objection_is_in_force_in_our_own_list_at_once_and_by_fingerprint_only(

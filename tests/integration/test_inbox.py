@@ -36,3 +36,14 @@ async def test_marks_are_forgotten_only_when_the_broker_can_no_longer_deliver_th
         clock.at += inbox.KEEP - timedelta(days=7)
         assert await inbox.forget(connection, clock.now() - inbox.KEEP) == 1
         assert await inbox.fresh(connection, [old, young], clock.now()) == {old}
+
+
+async def test_marks_that_have_piled_up_are_forgotten_little_by_little(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness = await open_harness()
+    async with harness.pool.acquire() as connection:
+        await inbox.fresh(connection, [uuid7() for _ in range(5)], clock.now())
+        clock.at += inbox.KEEP + timedelta(seconds=1)
+        forgotten = [await inbox.forget(connection, clock.now() - inbox.KEEP, limit=3) for _ in range(3)]
+    assert forgotten == [3, 2, 0]

@@ -96,8 +96,11 @@ async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_l
     assert [ticketing.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
     listed = ticketing.http.get("issue", auth=ticketing.agent).json()
     assert ticket not in [item["id"] for item in listed["data"]["collection"]]
+    assert (await ticketing.receipt(task(Operation.RESTRICT, email(address), repair=True))).changed == 0
     await ticketing.run(task(Operation.LIFT, email(address)))
     assert [ticketing.seen_by_agent(*part) for part in parts] == [OK] * 4
+    assert (await ticketing.receipt(task(Operation.RESTRICT, email(address), repair=True))).changed == 1
+    assert [ticketing.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
 
 
 async def test_an_objection_stops_marketing(ticketing: Ticketing) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
-from deploy.local.ports import HOST
+from deploy.local.ports import HOST, free_port
 from deploy.local.process import Child
 from deploy.local.services import Servers, Services
 from shared.domain import topics
@@ -139,29 +141,62 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
     assert erasure.child.running
 
 
+async def what_erasure_says(dsn: str, broker: Kafka, folder: Path, **change: str) -> str:
+    """What erasure says with these settings, with which it cannot start."""
+    services = Services(folder, Servers(dsn, broker.bootstrap), folder / "downstreams.toml")
+    keyring.create(services.keyring)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services", "run", "erasure"),
+        cwd=ROOT,
+        env={**os.environ, **services.env, "DSR_HTTP_PORT": str(free_port()), **change},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, told = await process.communicate()
+    assert process.returncode == 1
+    return told.decode()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT: Input should be a valid integer"),
-        ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "no keyring at /nowhere/keyring.json: make one with"),
-        ({"DSR_POSTGRES_DSN": "postgresql://127.0.0.1:1/dsr"}, "no database for us at DSR_POSTGRES_DSN (Connection"),
-        ({"DSR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no broker at 127.0.0.1:1"),
+        ({"DSR_HTTP_PORT": "http"}, "DSR_HTTP_PORT holds 'http': set it to a whole number from 1 up to 65535"),
+        ({"DSR_HTTP_HOST": "192.0.2.1"}, "where we cannot listen (Cannot assign requested address): set them to a"),
+        ({"DSR_TELEMETRY_LOG_LEVEL": "LOUD"}, "DSR_TELEMETRY_LOG_LEVEL holds 'LOUD': set it to DEBUG or INFO or"),
+        ({"DSR_VAULT_KEYRING": "/nowhere/keyring.json"}, "DSR_VAULT_KEYRING holds '/nowhere/keyring.json': set it to"),
+        (
+            {"DSR_POSTGRES_DSN": "postgresql://u:known-to-two@127.0.0.1:1/dsr"},
+            "no database for us at 127.0.0.1:1/dsr, where DSR_POSTGRES_DSN says (Connection",
+        ),
+        ({"DSR_KAFKA_BOOTSTRAP": "127.0.0.1:1"}, "no broker for us at 127.0.0.1:1 (Kafka"),
         ({"DSR_WORK_DOWNSTREAMS": "/nowhere/downstreams.toml"}, "point DSR_WORK_DOWNSTREAMS at a file"),
     ],
 )
 async def test_what_it_cannot_start_with_is_said_in_one_line(
     database: str, broker: Kafka, tmp_path: Path, change: dict[str, str], said: str
 ) -> None:
-    services = Services(tmp_path, Servers(database, broker.bootstrap), tmp_path / "downstreams.toml")
-    keyring.create(services.keyring)
-    settings = {**services.env, "DSR_HTTP_PORT": "1", **change}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services", "run", "erasure"),
-        cwd=ROOT,
-        env={**os.environ, **settings},
-        stderr=asyncio.subprocess.PIPE,
+    told = await what_erasure_says(database, broker, tmp_path, **change)
+    assert said in told
+    assert "Traceback" not in told
+    assert "known-to-two" not in told
+    assert told.count("\n") == 1
+
+
+async def test_a_database_without_migrations_is_told_with_the_command_that_migrates_it(
+    empty_database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    told = await what_erasure_says(empty_database, broker, tmp_path)
+    assert re.fullmatch(
+        r"dsr-erasure cannot start; the database at \S+, where .* lacks \d+ .*: run `dsr migrate`\n", told
     )
-    _, told = await process.communicate()
-    assert process.returncode == 1
-    assert said in told.decode()
-    assert "Traceback" not in told.decode()
+
+
+async def test_a_port_on_which_somebody_listens_is_told_by_its_variable(
+    database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    with socket.create_server((HOST, 0)) as somebody:
+        port = somebody.getsockname()[1]
+        told = await what_erasure_says(database, broker, tmp_path, DSR_HTTP_PORT=str(port))
+    place = f"DSR_HTTP_HOST and DSR_HTTP_PORT hold {HOST} and {port}"
+    assert told == (
+        f"dsr-erasure cannot start; {place}, where we cannot listen (Address already in use): set them to a free one\n"
+    )

@@ -1,11 +1,8 @@
 """Erasing callers and callees from real call records: two people in every row, numbers that change hands."""
 
 import asyncio
-from collections.abc import Mapping
-from uuid import UUID
 
 import pytest
-from pydantic import JsonValue
 
 from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import Unavailable
@@ -94,14 +91,14 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
     subject = task(number(ANNA))
-
-    async def note_and_lose_the_server(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        await calls.save_progress(progress)
-        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'cdr_privacy'"
-        await ask(cdr_store.admin, ended)
-
+    lost = "CREATE FUNCTION lose() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS {}"
+    lost = lost.format("'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'")
+    await ask(cdr_store.admin, lost)
+    noted = "CREATE TRIGGER lose AFTER INSERT ON dsr_platform.progress FOR EACH ROW EXECUTE FUNCTION lose()"
+    await ask(cdr_store.admin, noted)
     with pytest.raises(Unavailable):
-        await calls.adapter.erase([subject], note_and_lose_the_server)
+        await calls.run(subject)
+    await ask(cdr_store.admin, "DROP TRIGGER lose ON dsr_platform.progress")
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
     (done,) = map(receipt, await calls.run(calls.again(subject)))
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)

@@ -157,7 +157,8 @@ async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     correction = replace(blank, changes=changes)
     (first,) = await customers.run(correction)
     (again,) = await customers.run(customers.again(correction))
-    stale = replace(blank, task_id=uuid4(), changes=(Change(field="street", current="nowhere", asserted="x"),))
+    elsewhere = (Change(field="street", current="nowhere", asserted="x"),)
+    stale = replace(blank, task_id=uuid4(), request_id=uuid4(), changes=elsewhere)
     (nothing,) = await customers.run(stale)
     assert (receipt(first).outcome, receipt(first).changed) == (TaskOutcome.AMENDED, 1)
     assert again == first

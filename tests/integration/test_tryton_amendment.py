@@ -19,8 +19,11 @@ async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restricti
     assert done == Receipt(restrict.task_id, TaskOutcome.AMENDED, found=1, changed=1, by_category={"account": 1})
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
     assert await crm.one(restrict) == done
+    assert (await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0]), repair=True))).changed == 0
     await crm.one(task(Operation.LIFT, email(customer.emails[0])))
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
+    assert (await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0]), repair=True))).changed == 1
+    assert await crm.seen_by_agent(customer) == (0, 0, 0)
 
 
 async def test_a_former_customer_can_be_restricted_too(crm: Crm) -> None:

@@ -1,7 +1,7 @@
 """Events: what is said on the bus, by reference only."""
 
+from dataclasses import dataclass
 from datetime import date
-from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -39,8 +39,18 @@ def test_an_event_is_read_back_as_it_was_said() -> None:
     assert EVENT_TYPES[type_of(type(said))].model_validate_json(said.model_dump_json()) == said
 
 
+@dataclass
+class Asked:
+    """What an event can be about."""
+
+    request_id: UUID
+    subject_ref: UUID
+    right: Right = Right.ACCESS
+    scope: str = "direct_marketing"
+
+
 def test_an_event_about_a_request_says_what_the_request_says_and_names_its_subject() -> None:
-    request = SimpleNamespace(request_id=uuid7(), right=Right.ACCESS, subject_ref=uuid7(), scope="direct_marketing")
+    request = Asked(uuid7(), uuid7())
     verified = RequestVerified.about(request, due_on=date(2026, 4, 1))
     assert (verified.request_id, verified.subject) == (request.request_id, request.subject_ref)
     told = (verified.right, verified.scope, verified.due_on)

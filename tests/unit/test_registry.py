@@ -109,14 +109,19 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         ("[crm]", '[crm]: adapter is missing; write one of "sql", "tryton", "roundup", "opendsr", "bus"'),
         ('[crm]\nadapter = "sap"', "[crm]: adapter 'sap' is not known; write one of"),
         ('[b]\nadapter = "bus"', "[b]: needs is missing; write needs = … (identity types, any of which"),
-        ('[b]\nadapter = "bus"\nneeds = []', "[b]: needs: "),
+        ('[b]\nadapter = "bus"\nneeds = []', "[b]: needs holds []: write a value (identity types, any of which"),
         ('[b]\nadapter = "bus"\nneeds = ["mail"]', "[b]: needs.0: Input should be 'email', 'phone'"),
         (f"{BILLING}max_row = 3", "[billing]: max_row is not a key here; write max_rows"),
         (f"{BILLING}colour = 3", "[billing]: colour is not a key here; the keys are needs, yields, enabled, adapter"),
-        (f'{BILLING}max_rows = "3 rows"', "[billing]: max_rows: "),
+        (
+            f'{BILLING}max_rows = "3 rows"',
+            "[billing]: max_rows holds '3 rows': write a whole number from 1 up to 1000000000",
+        ),
+        (f"{BILLING}max_rows = 0", "[billing]: max_rows holds 0: write a whole number from 1 up to 1000000000 (a team"),
+        (f"{MAILING}timeout_s = inf", "[mailing]: timeout_s holds inf: write a number above 0 up to 3600 (how long"),
         (f"{BILLING}claim_hours = 1", "[billing]: claim_hours must be longer than ask_again_max_s"),
         (f'{BILLING}yields = ["phone"]', "[billing]: yields needs a system that can be searched"),
-        (f'{MAILING}format = "md5"', '[mailing]: format: md5 is broken and gives the identity away; write "raw"'),
+        (f'{MAILING}format = "md5"', "[mailing]: format holds 'md5': md5 is broken and gives the identity away; write"),
         (
             f'{MAILING}token_env = "DSR_TOKEN"',
             "[mailing]: token_env names DSR_TOKEN, which is not set; export DSR_TOKEN",
@@ -125,12 +130,17 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
             MAILING.replace("https://m.example/v2", "${URL}"),
             "[mailing]: url takes its value from URL, which is not set",
         ),
+        (
+            MAILING.replace("https://m.example/v2", "${SECRET}"),
+            "[mailing]: url holds '${SECRET}': write a value (base URL",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_its_remedy(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(Misconfigured) as caught:
-        load(tmp_path, text)
+        load(tmp_path, text, {"SECRET": "known to two"})
     assert says in str(caught.value)
+    assert "known to two" not in str(caught.value)
     assert "downstreams.toml" in str(caught.value)
 
 

@@ -61,8 +61,11 @@ def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_one_variable_names_the_policy_of_every_service_and_its_old_name_is_still_read(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], read: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], read: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in variables.values():
+        (tmp_path / name).touch()
     for name in ("DSR_DEADLINE_POLICY", "DSR_POLICY_TIME_LIMITS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():

@@ -13,6 +13,7 @@ import asyncpg
 
 from deploy.demo.company.model import Call
 from deploy.local import postgres_databases as databases
+from shared.downstreams.sql import schema_for
 from shared.storage.postgres import connected
 
 ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy")
@@ -75,7 +76,8 @@ async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
         if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
             async with connection.transaction():
                 await connection.execute((_SQL / "schema.sql").read_text(encoding="utf-8"))
-    switch, reader, privacy = (databases.as_role(admin, role, password) for role in ROLES)
+        switch, reader, privacy = (databases.as_role(admin, role, password) for role in ROLES)
+        await connection.execute(schema_for(privacy))
     return CdrStore(admin, switch, reader, privacy)
 
 

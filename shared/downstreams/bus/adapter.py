@@ -32,13 +32,17 @@ Publish = Callable[[Sequence[Message]], Awaitable[None]]
 class BusSettings(BaseModel):
     """A table ``adapter = "bus"`` of the downstreams file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     adapter: Literal["bus"] = "bus"
-    max_rows: int = Field(default=100_000, gt=0, description="a team that finds more rows than this erases nothing")
-    claim_hours: int = Field(default=72, gt=0, description="how long a token opens the identities")
-    ask_again_s: float = Field(default=5, gt=0, description="first pause before a task is sent again; doubles")
-    ask_again_max_s: float = Field(default=21_600, gt=0, description="longest such pause")
+    max_rows: int = Field(
+        default=100_000, ge=1, le=1_000_000_000, description="a team that finds more rows than this erases nothing"
+    )
+    claim_hours: int = Field(default=72, ge=1, le=720, description="how long a token opens the identities")
+    ask_again_s: float = Field(
+        default=5, gt=0, le=86_400, description="first pause before a task is sent again; doubles"
+    )
+    ask_again_max_s: float = Field(default=21_600, gt=0, le=604_800, description="longest such pause")
 
     @model_validator(mode="after")
     def _claims_outlive_the_pause(self) -> Self:

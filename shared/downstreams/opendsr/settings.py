@@ -53,10 +53,14 @@ class OpenDsrSettings(LimitedSettings):
     results_hosts: tuple[str, ...] = Field(default=(), description="further hosts from which results may be fetched")
     recheck: bool = Field(default=True, description="false: its results are no JSON, so hits are believed unseen")
     portable: bool = Field(default=False, description="what it holds was provided by the subject (Art. 20)")
-    max_rows: int = Field(default=10_000, gt=0, description="an erasure that would touch more stops and asks")
-    poll_s: float = Field(default=300, gt=0, description="how long to leave a request that is not completed yet")
-    timeout_s: float = Field(default=10, gt=0, description="how long to wait for one answer")
-    parallel: int = Field(default=8, gt=0, le=64, description="calls under way at a time")
+    max_rows: int = Field(
+        default=10_000, ge=1, le=1_000_000_000, description="an erasure that would touch more stops and asks"
+    )
+    poll_s: float = Field(
+        default=300, gt=0, le=86_400, description="how long to leave a request that is not completed yet"
+    )
+    timeout_s: float = Field(default=10, gt=0, le=3_600, description="how long to wait for one answer")
+    parallel: int = Field(default=8, ge=1, le=64, description="calls under way at a time")
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:

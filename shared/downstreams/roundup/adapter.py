@@ -118,11 +118,16 @@ class RoundupAdapter:
         # A corrected address no longer finds the subject: a repeat must know who they were.
         if new := [task.task_id for task in found if not task.progress]:
             await save_progress({key: {"people": list(people[key].ids)} for key in new})
+        wrong = {
+            task.task_id: await amendment.wrong(self._tracker, task, people[task.task_id].ids)
+            for task in found
+            if task.repair
+        }
         calls = {task.task_id: amendment.amend(self._tracker, task, people[task.task_id].ids) for task in found}
         failures = await failures_of(calls)
 
         def decide(task: Task, found: Found) -> Receipt:
-            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": len(found.ids)})
+            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, len(found.ids))})
 
         return per_task(tasks, {**search, **failures}, decide)
 

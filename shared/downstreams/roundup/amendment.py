@@ -35,6 +35,13 @@ async def amend(tracker: Tracker, task: Task, people: Sequence[str]) -> None:
             raise ResidueFound("the tracker accepted the change, and the former value is still there")
 
 
+async def wrong(tracker: Tracker, task: Task, people: Sequence[str]) -> int:
+    """How many of the people do not show now what they should."""
+    unset = {"restricted": False, "marketing_opt_out": False}
+    present = await tracker.read("user", people, ",".join(unset))
+    return sum(unlike({**unset, **person}, _FLAGS[task.operation]) for person in present)
+
+
 def corrected(person: Item, changes: Sequence[Change]) -> Mapping[str, str]:
     """The fields of a user as they must become; an address among the alternate ones is corrected there."""
     values: dict[str, str] = {}

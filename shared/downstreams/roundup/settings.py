@@ -14,7 +14,11 @@ class RoundupSettings(LimitedSettings):
     url: Annotated[HttpUrl, Field(description="where the tracker is; the same as its own setting [tracker] web")]
     user: str = Field(default="privacy", description="the tracker's user with the role Privacy")
     password_env: str = Field(description="environment variable that holds that user's password")
-    max_people: int = Field(default=3, gt=0, description="a subject who is more users of the tracker stops and asks")
-    max_rows: int = Field(default=2_000, gt=0, description="an erasure that would touch more records stops and asks")
-    timeout_s: float = Field(default=30, gt=0, description="how long to wait for one answer")
-    parallel: int = Field(default=4, gt=0, le=64, description="calls under way at a time; as many as it has workers")
+    max_people: int = Field(
+        default=3, ge=1, le=1_000, description="a subject who is more users of the tracker stops and asks"
+    )
+    max_rows: int = Field(
+        default=2_000, ge=1, le=1_000_000_000, description="an erasure that would touch more records stops and asks"
+    )
+    timeout_s: float = Field(default=30, gt=0, le=3_600, description="how long to wait for one answer")
+    parallel: int = Field(default=4, ge=1, le=64, description="calls under way at a time; as many as it has workers")

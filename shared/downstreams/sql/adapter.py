@@ -22,6 +22,11 @@ class SqlAdapter:
     async def close(self) -> None:
         await self._store.close()
 
+    async def look(self) -> None:
+        """Look whether the store is as declared and prepared; raises what a task would be answered."""
+        async with self._store.session():
+            pass
+
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember
         async with self._store.session(reading=True) as session:
@@ -33,11 +38,13 @@ class SqlAdapter:
             return covered(session.tables, tasks, await export(session, tasks))
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress  # the store itself remembers
         async with self._store.session() as session:
-            return covered(session.tables, tasks, await Erasure(session, save_progress).run(tasks))
+            return covered(session.tables, tasks, await Erasure(session).run(tasks))
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
         async with self._store.session() as session:
-            results = await Amendment(session).run(tasks, save_progress)
+            results = await Amendment(session).run(tasks)
             # Lifting takes away what this request put there: nobody is searched for.
             return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

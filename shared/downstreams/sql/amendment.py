@@ -9,7 +9,7 @@ from typing import Any, Literal
 from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.dataset import SideTable
 from shared.downstreams.sql.failures import translated
@@ -26,23 +26,23 @@ class Amendment:
         self._settings = session.settings
         self._connection = session.connection
 
-    async def run(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
+    async def run(self, tasks: Sequence[Task]) -> list[Result]:
         lifts = tasks[0].operation is Operation.LIFT
         refused = {} if lifts else await examination.refusals(self._session, tasks)
-        return [refused.get(task.task_id) or await self._one(task, save_progress) for task in tasks]
+        return [refused.get(task.task_id) or await self._one(task) for task in tasks]
 
-    async def _one(self, task: Task, save_progress: Checkpoint) -> Result:
+    async def _one(self, task: Task) -> Result:
         """The result of one task, also where it fails: what was committed of the tasks before it stays done."""
         try:
             with translated(self._session.system):
-                return await self._change(task, save_progress)
+                return await self._change(task)
         except (Unavailable, Refused) as failure:  # it has rolled back this task alone
             return failure
 
-    async def _change(self, task: Task, save_progress: Checkpoint) -> Result:
+    async def _change(self, task: Task) -> Result:
         match task.operation:
             case Operation.RECTIFY:
-                return await self._rectify(task, save_progress)
+                return await self._rectify(task)
             case Operation.RESTRICT:
                 return await self._restrict(task)
             case Operation.LIFT:
@@ -55,9 +55,8 @@ class Amendment:
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
         return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
 
-    async def _rectify(self, task: Task, save_progress: Checkpoint) -> Result:
+    async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
-        counts = progress.counter(task.progress.get("amended"))
         changed: list[tuple[Statements, str, str, list[tuple[Any, ...]]]] = []
         async with self._connection.transaction():
             for change in task.changes:
@@ -69,10 +68,8 @@ class Amendment:
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
             if excess := self._settings.excess(rows=len(touched)):
                 raise excess
-            if touched and "amended" not in task.progress:
-                category = {table.name: table.table.category for table, *_ in changed}
-                counts = Counter(category[name] for name, _ in touched)
-                await save_progress({task.task_id: {"amended": dict(counts)}})
+            category = {table.name: table.table.category for table, *_ in changed}
+            counts = await self._keep(task, Counter(category[name] for name, _ in touched))
         for table, column, asserted, rows in changed:
             if await self._differs(table, column, asserted, rows):
                 return ResidueFound(f"{self._session.system} took the correction and still holds another value")
@@ -91,15 +88,24 @@ class Amendment:
         side, numbers = self._session.restriction, _numbers(task)
         if not numbers:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        if task.repair and not (await self._side_amended(task, side)).found:
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)  # erased since: then nobody is kept as restricted
         names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
-        await self._connection.executemany(
-            f"INSERT INTO {self._place(side)} ({names}) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-            [(task.request_id, *number) for number in numbers],
-        )
+        values = [list(column) for column in zip(*numbers, strict=True)]
+        async with self._connection.transaction():
+            put = await self._connection.fetch(
+                f"INSERT INTO {self._place(side)} ({names})"
+                " SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[])"
+                " ON CONFLICT DO NOTHING RETURNING 1",
+                task.request_id,
+                *values,
+            )
+            counts = await self._keep(task, Counter(restriction=len(put)))
         mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1 AND {quoted(side.number)} = ANY($2)"
-        values = [number for number, _, _ in numbers]
-        if await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id, values) < len(numbers):
+        if await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id, values[0]) < len(numbers):
             return ResidueFound(f"{self._session.system} took the restriction and does not hold it")
+        if task.repair:
+            return Receipt.counted(task, TaskOutcome.AMENDED, counts)
         return await self._side_amended(task, side)
 
     async def _lift(self, task: Task) -> Result:
@@ -107,10 +113,16 @@ class Amendment:
         if side is None:
             return await self._switch(task, "restriction", wanted=False)
         mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1"
-        await self._connection.execute(f"DELETE {mine}", task.request_id)
+        async with self._connection.transaction():
+            await self._connection.execute(f"DELETE {mine}", task.request_id)
+            await self._keep(task, Counter())
         if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
             return ResidueFound(f"{self._session.system} still holds {left} restrictions of this request")
         return await self._side_amended(task, side)
+
+    async def _keep(self, task: Task, changed: Counter[str]) -> Counter[str]:
+        """Ends a transaction: notes in the store what it has changed, unless a later one was there before."""
+        return await progress.keep(self._connection, self._session.system, task, changed)
 
     def _place(self, side: SideTable) -> str:
         return f"{quoted(self._settings.namespace)}.{quoted(side.table)}"
@@ -126,10 +138,13 @@ class Amendment:
         switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
         async with self._connection.transaction():
             for table, keys, switch in switches:
-                update = table.update_one(keys, switch.column, switch.value is wanted)
-                counts[table.table.category] += len(await self._connection.fetch(*update))
+                value = switch.value is wanted
+                wrong = await self._connection.fetchval(*table.count_unlike(keys, switch.column, value))
+                rows = len(await self._connection.fetch(*table.update_one(keys, switch.column, value)))
+                counts[table.table.category] += wrong if task.repair else rows
             if excess := self._settings.excess(rows=counts.total()):
                 raise excess
+            counts = await self._keep(task, counts)
         for table, keys, switch in switches:
             if await self._connection.fetchval(*table.count_unlike(keys, switch.column, switch.value is wanted)):
                 return ResidueFound(f"{self._session.system} took the change and does not show it")

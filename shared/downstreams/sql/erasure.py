@@ -1,7 +1,7 @@
 """Erasure from a SQL store (Art. 17): hundreds of subjects by one statement, proved by looking again.
 
-Every transaction counts what it removes, notes the counts durably together with its own transaction id, and only then
-commits. After a crash PostgreSQL itself says whether that transaction took effect, so a repeat tells the same counts.
+Every transaction counts what it removes and notes that in the store, in a row of our own: both are committed, or
+neither is, so a repeat after any crash tells the same counts.
 """
 
 from collections import Counter
@@ -13,19 +13,16 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.domain.errors import ForeignHit, ResidueFound, Unavailable
+from shared.domain.errors import ForeignHit, ResidueFound
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
-_BEGUN = """
-SELECT pg_current_xact_id()::text AS xid,
-       set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)
-"""
+_BEGUN = "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)"
 _SHORTEST_WINDOW = timedelta(days=2)
 _COLLIDED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 _COLLISIONS = 5
@@ -41,22 +38,18 @@ class _RolledBack(Exception):
 class Erasure:
     """One call: a sequence of tasks of the same store."""
 
-    def __init__(self, session: Session, save_progress: Checkpoint) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._system = session.system
         self._settings = session.settings
         self._connection = session.connection
-        self._save_progress = save_progress
         self._done: dict[UUID, Counter[str]] = {}
         self._results: dict[UUID, Result] = {}
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
-        self._done = await progress.resume(self._connection, tasks)
         searchable = []
         for task in tasks:
-            if task.task_id not in self._done:
-                self._results[task.task_id] = Unavailable(f"{self._system}: an earlier attempt is still at it")
-            elif any(table.keys(task) for table in self._session.tables):
+            if any(table.keys(task) for table in self._session.tables):
                 searchable.append(task)
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
@@ -89,7 +82,7 @@ class Erasure:
             batch = queue.pop()
             try:
                 async with self._connection.transaction(isolation=isolation):
-                    found = await self._erase(batch, limit)
+                    done = await self._erase(batch, limit)
             except _RolledBack as attempt:
                 queue += attempt.parts
                 limit = self._settings.lock_seconds
@@ -107,15 +100,14 @@ class Erasure:
                 queue += parts or [batch]
             else:
                 limit = self._settings.lock_seconds
-                for task, counts in zip(batch, found, strict=True):
-                    self._done[task.task_id] += counts
+                self._done |= done
             queue = [part for part in queue if part and part[0].task_id not in self._results]
 
-    async def _erase(self, batch: Sequence[Task], limit: float) -> Sequence[Counter[str]]:
-        """Removes a batch within a transaction; the rows of each task by category, once they are noted."""
+    async def _erase(self, batch: Sequence[Task], limit: float) -> Mapping[UUID, Counter[str]]:
+        """Removes a batch within a transaction, and notes it; all that was removed of each task so far, by category."""
         # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
         limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
-        xid = await self._connection.fetchval(_BEGUN, *limits)
+        await self._connection.execute(_BEGUN, *limits)
         found: list[Counter[str]] = [Counter() for _ in batch]
         for table in self._session.tables:
             rows = await (self._of_one if len(batch) == 1 else self._of_many)(table, batch)
@@ -125,15 +117,12 @@ class Erasure:
         if too_many := {task.task_id: refusal for task, refusal in excess if refusal is not None}:
             self._results |= too_many
             raise _RolledBack(self._open(batch))
-        notes = {
-            task.task_id: progress.noted(self._done[task.task_id], counts, xid)
-            for task, counts in zip(batch, found, strict=True)
-            if counts.total()
-        }
-        if not notes:
-            raise _RolledBack
-        await self._save_progress(notes)
-        return found
+        # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
+        done = await progress.add(self._connection, self._system, batch, found)
+        if late := [task.task_id for task in batch if task.task_id not in done]:
+            self._results |= dict.fromkeys(late, progress.overtaken(self._system))
+            raise _RolledBack(self._open(batch))
+        return done
 
     async def _of_one(self, table: Statements, batch: Sequence[Task]) -> Mapping[int, int]:
         keys = table.keys(batch[0])

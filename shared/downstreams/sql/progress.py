@@ -1,46 +1,82 @@
-"""What an erasure remembers of itself: rows removed so far, and the transaction whose outcome was not known yet."""
+"""What a store remembers of our own work: a row beside the data, written in the transaction of the change itself.
+
+The row of a request says whose turn it is (a token that only grows) and what that task has removed or changed so far.
+So a worker that slept past its lease changes nothing any more, and the counts are those of what was committed, whether
+the store was killed, failed over or restored: both are there, or neither is.
+"""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
+import orjson
 from asyncpg.pool import PoolConnectionProxy
-from pydantic import JsonValue
 
+from shared.domain.errors import Unavailable
 from shared.downstreams.contract import Task
 
-_OUTCOMES = """
-SELECT xid, CASE WHEN xid::xid8 < pg_snapshot_xmax(pg_current_snapshot())
-            THEN coalesce(pg_xact_status(xid::xid8), 'committed') ELSE 'aborted' END
-FROM unnest($1::text[]) xid
+_NOTE = """
+INSERT INTO dsr_platform.progress AS p (request_id, system, task_id, token, counts)
+SELECT request_id, $1, task_id, ARRAY[opened, stage, attempt], counts
+FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[])
+     AS n (request_id, task_id, opened, stage, attempt, counts)
+ORDER BY request_id
+ON CONFLICT (request_id, system) DO UPDATE
+SET task_id = excluded.task_id, token = excluded.token, noted_at = excluded.noted_at,
+    counts = CASE WHEN p.task_id = excluded.task_id THEN {together} ELSE excluded.counts END
+WHERE p.token <= excluded.token
+RETURNING p.task_id, p.counts
 """
-"""A transaction too old for PostgreSQL to know has long been settled; one it never gave out was lost with a crash."""
+_SUM = """(
+    SELECT coalesce(jsonb_object_agg(category, n), '{}')
+    FROM (SELECT category, sum(n::bigint) AS n
+          FROM (SELECT * FROM jsonb_each_text(p.counts) UNION ALL SELECT * FROM jsonb_each_text(excluded.counts))
+               AS each (category, n)
+          GROUP BY category) AS total)"""
+_FIRST = "CASE WHEN p.counts = '{}' THEN excluded.counts ELSE p.counts END"
+_ADD, _KEEP = _NOTE.format(together=_SUM), _NOTE.format(together=_FIRST)
 
 
-def noted(done: Counter[str], pending: Counter[str], xid: str) -> Mapping[str, JsonValue]:
-    """What must be known if this process ends between the commit and the receipt."""
-    return {"erased": dict(done), "pending": dict(pending), "xid": xid}
+class Overtaken(Unavailable):
+    """A later attempt, or a later operation of the same request, has been at the store: this one changes nothing."""
 
 
-async def resume(connection: PoolConnectionProxy, tasks: Sequence[Task]) -> dict[UUID, Counter[str]]:
-    """Rows by category that earlier attempts removed; a task is missing while an attempt is still under way."""
-    xids = {str(task.progress["xid"]) for task in tasks if "xid" in task.progress}
-    rows = await connection.fetch(_OUTCOMES, sorted(xids)) if xids else []
-    outcomes: dict[str, str] = {row[0]: row[1] for row in rows}
-    done: dict[UUID, Counter[str]] = {}
-    for task in tasks:
-        erased = counter(task.progress.get("erased"))
-        match outcomes.get(str(task.progress.get("xid")), "aborted"):
-            case "committed":
-                done[task.task_id] = erased + counter(task.progress.get("pending"))
-            case "aborted":
-                done[task.task_id] = erased
-            case _:
-                continue
-    return done
+async def add(
+    connection: PoolConnectionProxy, system: str, tasks: Sequence[Task], removed: Sequence[Counter[str]]
+) -> dict[UUID, Counter[str]]:
+    """Notes in this transaction what it has removed of each task; all that was removed of each so far, by category.
+
+    A task that is missing from the result was overtaken: then the transaction must not commit.
+    """
+    return await _note(connection, _ADD, system, tasks, removed)
 
 
-def counter(value: JsonValue) -> Counter[str]:
-    """Rows by category as they were noted; none where nothing was."""
-    noted = value if isinstance(value, dict) else {}
-    return Counter({category: rows for category, rows in noted.items() if isinstance(rows, int)})
+async def keep(connection: PoolConnectionProxy, system: str, task: Task, changed: Counter[str]) -> Counter[str]:
+    """Notes in this transaction what it has changed; what the first attempt that changed anything counted.
+
+    Raises:
+        Overtaken: the transaction must not commit.
+    """
+    noted = await _note(connection, _KEEP, system, [task], [changed])
+    if task.task_id not in noted:
+        raise overtaken(system)
+    return noted[task.task_id]
+
+
+def overtaken(system: str) -> Overtaken:
+    """What became of a task that is no longer at its turn."""
+    return Overtaken(f"{system}: a later attempt or operation of this request has been here")
+
+
+async def _note(
+    connection: PoolConnectionProxy, statement: str, system: str, tasks: Sequence[Task], counts: Sequence[Counter[str]]
+) -> dict[UUID, Counter[str]]:
+    rows = await connection.fetch(
+        statement,
+        system,
+        [task.request_id for task in tasks],
+        [task.task_id for task in tasks],
+        *([task.token[part] for task in tasks] for part in range(3)),
+        [orjson.dumps({category: n for category, n in each.items() if n}).decode() for each in counts],
+    )
+    return {row[0]: Counter(orjson.loads(row[1])) for row in rows}

@@ -11,6 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.downstreams.sql.catalog import Relation, describe, refuse_unmapped
 from shared.downstreams.sql.dataset import Dataset, SideTable
 from shared.downstreams.sql.failures import translated
+from shared.downstreams.sql.preparation import refuse_unprepared
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 
@@ -25,7 +26,7 @@ _PLANNER = {
     "application_name": "dsr",
     "row_security": "on",
     "lock_timeout": "2s",
-    "idle_in_transaction_session_timeout": "60s",
+    "idle_in_transaction_session_timeout": "15s",  # a worker that froze holds up its heir no longer
 }
 
 
@@ -51,6 +52,7 @@ class SqlStore:
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._statements: dict[str, Statements] = {}
+        self._prepared = False
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -59,7 +61,12 @@ class SqlStore:
 
     @asynccontextmanager
     async def session(self, *, reading: bool = False) -> AsyncIterator[Session]:
-        """A connection whose tables were looked at just now; ``reading`` is stricter about unclassified columns."""
+        """A connection whose tables were looked at just now; ``reading`` is stricter about unclassified columns.
+
+        Raises:
+            Refused: the tables are not as declared, or the store is not prepared for being changed.
+            Unavailable: it is away or busy.
+        """
         with translated(self.system):
             pool = await self._connections()
             async with pool.acquire() as connection:
@@ -67,6 +74,9 @@ class SqlStore:
                 tables = tuple(self._stated(name, relations[name]) for name in self.dataset.tables)
                 for table in tables:
                     refuse_unmapped(table.table, table.name, table.relation, reading=reading)
+                if not reading and not self._prepared:
+                    await refuse_unprepared(connection, self.system)
+                    self._prepared = True
                 yield Session(self.system, self.settings, connection, tables, self.dataset.restriction)
 
     async def _connections(self) -> asyncpg.Pool:

@@ -6,7 +6,7 @@ import httpx
 
 from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import connect
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
@@ -76,6 +76,7 @@ class TrytonAdapter:
     async def _set_flag(self, tasks: Sequence[Task]) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]
         found = await self._subjects.of(tasks)
+        wrong = {p.id for parties in of_whom_found(found).values() for p in parties if getattr(p, flag) is not value}
         ids = party_ids(found)
         await self._rpc.write(PARTY, ids, {flag: value})
         now = await load(self._rpc, ids)
@@ -83,7 +84,8 @@ class TrytonAdapter:
         def decide(task: Task, parties: Sequence[Party]) -> Result:
             if any(party.id not in now or getattr(now[party.id], flag) is not value for party in parties):
                 return ResidueFound(f"the CRM accepted {flag} and still shows the old value")
-            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": len(parties)})
+            n = sum(party.id in wrong for party in parties) if task.repair else len(parties)
+            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": n})
 
         return per_task(tasks, found, decide)
 

@@ -1,0 +1,84 @@
+"""The look of each night: what is in force and missing in a system is put back there, and counted.
+
+It takes nothing away: what a system hides or suppresses without an entry of ours may be an agent's or the customer's.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from shared.app.service import Running
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.fulfilment import repairs
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.loops import run_periodically
+
+_EVERY_SECONDS = 60.0
+_AT_A_TIME = 200
+_BEGINS = timedelta(hours=1)
+"""After midnight, UTC."""
+
+# Instances at once share the rows; each row is looked at once a night.
+_RESTRICTED = """
+UPDATE restriction SET looked_at = $1
+WHERE request_id IN (
+    SELECT request_id FROM restriction WHERE lifted_at IS NULL AND looked_at < $2
+    ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING request_id, subject_ref
+"""
+_SUPPRESSED = """
+WITH due AS (
+    UPDATE suppression SET looked_at = $1
+    WHERE fingerprint IN (
+        SELECT fingerprint FROM suppression WHERE looked_at < $2
+        ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+    RETURNING request_id)
+SELECT DISTINCT request_id, f.subject_ref FROM due LEFT JOIN fulfilment f USING (request_id)
+"""
+
+
+async def run(running: Running, fulfilments: Fulfilments) -> None:
+    """Looks until told to stop."""
+    look = partial(look_at_all, running.unit_of_work, fulfilments)
+    await run_periodically(look, "nightly", _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments) -> None:
+    """Looks at every entry that was not looked at since this night began."""
+    for statement, right, operation in (
+        (_RESTRICTED, Right.RESTRICTION, Operation.RESTRICT),
+        (_SUPPRESSED, Right.OBJECTION, Operation.SUPPRESS),
+    ):
+        more = True
+        while more:
+            async with unit_of_work.begin() as tx:
+                rows = await tx.connection.fetch(statement, tx.now, _night_of(tx.now), _AT_A_TIME)
+                await _open(tx, fulfilments, right, operation, {row[0]: row[1] for row in rows if row[1]})
+            more = bool(rows)
+
+
+async def _open(
+    tx: UnitOfWork, fulfilments: Fulfilments, right: Right, operation: Operation, subjects: dict[UUID, UUID]
+) -> None:
+    """One repair for each request whose subject is still known, and whose lift is not decided."""
+    requests: Sequence[UUID] = list(subjects)
+    await repairs.call_off(tx, requests, operation)
+    known = await tx.vault.subject_data(tx.connection, subjects.values()) if subjects else {}
+    lifted = await repairs.decided(tx, requests, Operation.LIFT)
+    await fulfilments.open_all(
+        tx,
+        [
+            repairs.repair(tx, request_id, subject_ref, right, operation)
+            for request_id, subject_ref in subjects.items()
+            if subject_ref in known and request_id not in lifted
+        ],
+    )
+
+
+def _night_of(now: datetime) -> datetime:
+    """When the night began that this moment, or the day that it is in, belongs to."""
+    midnight = (now - _BEGINS).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + _BEGINS

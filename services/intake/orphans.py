@@ -1,0 +1,60 @@
+"""The sweep of the vault: whose data lie there though nobody needs them; counted, and left to a person to remove.
+
+Definitions: ``docs/metrics.md``.
+"""
+
+from datetime import datetime, timedelta
+
+from services.intake import metrics
+from shared.app.service import Running
+from shared.runtime.loops import run_periodically
+from shared.storage.postgres import Connection
+
+GRACE = timedelta(hours=1)
+"""How long whoever drops something may take to hear that it is needed no more."""
+
+KINDS = ("collected", "key", "no_request")
+
+_EVERY_SECONDS = 3600.0
+
+# A key that a system which keeps data, or an erasure that is not done, still needs is told by the reports of the
+# request. By whom systems have named, a restriction is lifted.
+_ORPHANS = """
+SELECT what, count(DISTINCT subject_ref) FROM (
+    SELECT 'collected' AS what, s.subject_ref
+    FROM vault.sealed s JOIN vault.subject v USING (subject_ref) JOIN request r USING (subject_ref)
+    WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND (s.kind = 'records'
+          OR r.outcome IN ('withdrawn', 'refused') AND (s.kind = 'package'
+             OR s.kind = 'identities' AND s.source <> 'requester' AND r."right" <> 'restriction'))
+    UNION ALL
+    SELECT 'key', r.subject_ref FROM request r JOIN vault.subject v USING (subject_ref)
+    WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
+          AND NOT r.resumable AND r.outcome <> 'forwarded' AND (r.outcome = 'withdrawn' OR NOT jsonb_path_exists(
+              coalesce(r.tasks, '[]'), '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
+                  || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))'))
+    UNION ALL
+    SELECT 'no_request', v.subject_ref FROM vault.subject v
+    WHERE v.wrapped_key IS NOT NULL AND v.created_at < $1
+          AND NOT EXISTS (SELECT 1 FROM request r WHERE r.subject_ref = v.subject_ref)
+    UNION ALL
+    SELECT 'no_request', s.subject_ref FROM vault.sealed s
+    WHERE s.created_at < $1 AND NOT EXISTS (SELECT 1 FROM vault.subject v WHERE v.subject_ref = s.subject_ref)
+) AS orphans GROUP BY 1
+"""
+
+
+async def run(running: Running) -> None:
+    """Sweeps for as long as the service runs."""
+
+    async def look() -> None:
+        async with running.unit_of_work.pool.acquire() as connection:
+            await count(connection, running.unit_of_work.clock.now())
+
+    await run_periodically(look, "orphans", _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def count(connection: Connection, now: datetime) -> None:
+    """Counts once."""
+    found = {row[0]: row[1] for row in await connection.fetch(_ORPHANS, now - GRACE)}
+    for what in KINDS:
+        metrics.ORPHANS.labels(what).set(found.get(what, 0))

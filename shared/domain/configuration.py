@@ -1,0 +1,86 @@
+"""What a setting may hold, and what is wrong with one: its name, what it holds, and what to write instead."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import FilePath, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings
+
+from shared.domain.errors import Misconfigured
+
+_LONGEST = 80
+_HIGHEST_PORT = 65_535
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(?::(\d{1,5}))?")
+_NUMBERS = {int: "a whole number", float: "a number"}
+
+
+class Group(BaseSettings, frozen=True, env_ignore_empty=True, allow_inf_nan=False):
+    """A group of settings, read from the environment; an empty variable is one that is not set.
+
+    Raises:
+        Misconfigured: when made; says of every variable that is missing or wrong what to set it to.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            faults = sorted({self._fault(item) for item in error.errors(include_url=False)})
+            raise Misconfigured("; ".join(faults)) from None
+
+    @classmethod
+    def _fault(cls, item: ErrorDetails) -> str:
+        if not item["loc"]:  # of several variables together
+            return item["msg"].removeprefix("Value error, ")
+        name = str(item["loc"][0])
+        variable = f"{cls.model_config['env_prefix']}{name.upper()}" if name in cls.model_fields else name
+        info = next(info for each, info in cls.model_fields.items() if name == each or name in _other_names(info))
+        if item["type"] == "missing":
+            return f"{variable} is not set: set it to {allowed(info)}"
+        return f"{variable} holds {_told(info, item['input'])}: set it to {allowed(info)}"
+
+
+def allowed(info: FieldInfo) -> str:
+    """What may be written, and what it is for, in words."""
+    return _kind(info) + (f" ({info.description})" if info.description else "")
+
+
+def shown(value: object) -> str:
+    """What is written there, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def are_hosts(text: str) -> bool:
+    """Whether these are hosts, each with a port or without, separated by commas."""
+    found = [_HOST.fullmatch(each.strip()) for each in text.split(",")]
+    return all(each and (each[1] is None or 1 <= int(each[1]) <= _HIGHEST_PORT) for each in found)
+
+
+def _told(info: FieldInfo, value: object) -> str:
+    secret = not info.repr or SecretStr in (info.annotation, *get_args(info.annotation))
+    return "something else, which is not shown" if secret else shown(value)
+
+
+def _kind(info: FieldInfo) -> str:
+    parts = (info.annotation, *get_args(info.annotation))
+    if get_origin(info.annotation) is Literal:
+        return " or ".join(map(str, parts[1:]))
+    if info.annotation in _NUMBERS:
+        return _NUMBERS[info.annotation] + _bounds(info)
+    if FilePath in parts or get_args(FilePath)[1] in info.metadata:
+        return "the path of a file that is there"
+    return "true or false" if info.annotation is bool else "a path" if Path in parts else "a value"
+
+
+def _bounds(info: FieldInfo) -> str:
+    bounds = {name: getattr(each, name) for each in info.metadata for name in ("ge", "gt", "le") if hasattr(each, name)}
+    lowest = f" from {bounds['ge']}" if "ge" in bounds else f" above {bounds['gt']}" if "gt" in bounds else ""
+    return lowest + (f" up to {bounds['le']}" if "le" in bounds else "")
+
+
+def _other_names(info: FieldInfo) -> tuple[object, ...]:
+    return tuple(getattr(info.validation_alias, "choices", ()))

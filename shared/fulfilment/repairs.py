@@ -1,0 +1,65 @@
+"""Repairs: tasks that set right in a system what the register says, though nobody asked anew.
+
+Two things open them: a restriction that was concluded too late, by a worker that slept, and the look of each night.
+They are worked, retried and counted like any task, but are no answer to anybody, and only what was wrong is on record.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from shared.domain.operations import Operation
+from shared.domain.rights import Right
+from shared.fulfilment.store import NewFulfilment
+from shared.messaging.unit_of_work import UnitOfWork
+
+DETAILS: Mapping[str, bool] = {"repair": True}
+_LAST = timedelta(days=60)
+"""Due so late that whatever somebody asked for is worked first."""
+
+_DECIDED = """
+SELECT DISTINCT request_id FROM fulfilment
+WHERE request_id = ANY($1) AND operation = $2 AND state <> 'cancelled'
+"""
+# Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
+_ENDED = """
+UPDATE fulfilment SET state = 'cancelled'
+WHERE request_id = ANY($1) AND operation = $2 AND details ? 'repair' AND state IN ('open', 'blocked')
+RETURNING fulfilment_id
+"""
+_CALLED_OFF = """
+UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN ('waiting', 'ready', 'failed')
+"""
+_FORGOTTEN = """
+WITH old AS (
+    DELETE FROM fulfilment
+    WHERE request_id = ANY($1) AND operation = $2 AND details ? 'repair' AND state IN ('complete', 'cancelled')
+    RETURNING fulfilment_id)
+DELETE FROM task USING old WHERE task.fulfilment_id = old.fulfilment_id
+"""
+
+
+def repair(
+    tx: UnitOfWork,
+    request_id: UUID,
+    subject_ref: UUID,
+    right: Right,
+    operation: Operation,
+    systems: Iterable[str] | None = None,
+) -> NewFulfilment:
+    """A repair by that operation, in all systems or in some."""
+    due_on = (tx.now + _LAST).date()
+    where = None if systems is None else frozenset(systems)
+    return NewFulfilment(request_id, subject_ref, right, operation, due_on, DETAILS, where)
+
+
+async def decided(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
+    """Those of the requests for which this was decided, whether or not any of it is done."""
+    return {row[0] for row in await tx.connection.fetch(_DECIDED, requests, operation)}
+
+
+async def call_off(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
+    """Ends the repairs of these requests that are not done, and forgets those that are."""
+    ended = await tx.connection.fetch(_ENDED, requests, operation)
+    await tx.connection.execute(_CALLED_OFF, [row[0] for row in ended])
+    await tx.connection.execute(_FORGOTTEN, requests, operation)

@@ -1,0 +1,120 @@
+"""What a worker is given so that a store can tell whether it comes too late, and what is set right where none can."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.amendment import handlers as amendment
+from shared.domain.errors import Unavailable
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
+from shared.fulfilment.store import NewFulfilment
+from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.worker_harness import opened
+
+CRM, TICKETING = "crm", "ticketing"
+
+
+async def in_amendment(open_harness: OpenHarness, *systems: ScriptedSystem) -> tuple[Harness, NewFulfilment]:
+    """The amendment service, and a restriction that was opened in it."""
+    harness = await open_harness(*systems, service=ServiceName.AMENDMENT)
+    harness.concludes = dict.fromkeys(Operation, amendment.finish)
+    restriction = replace(await harness.new_fulfilment(Operation.RESTRICT), right=Right.RESTRICTION)
+    await harness.open(restriction)
+    return harness, restriction
+
+
+def lift_of(restriction: NewFulfilment) -> NewFulfilment:
+    return replace(restriction, operation=Operation.LIFT)
+
+
+async def test_a_lift_outranks_every_attempt_of_its_restriction_also_where_the_clock_was_set_back(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    crm = ScriptedSystem(CRM)
+    crm.answers[Operation.RESTRICT] = each(lambda _: Unavailable("busy"))
+    harness, restriction = await in_amendment(open_harness, crm)
+    restricting = harness.worker(CRM, Operation.RESTRICT)
+    for _ in range(3):
+        assert await restricting.work() == 1
+        clock.pass_by(seconds=8)
+    clock.pass_by(days=-1)
+    await harness.open(lift_of(restriction))
+    assert await harness.worker(CRM, Operation.LIFT).work() == 1
+    tokens = [task.token for task in crm.asked]
+    assert tokens == sorted(set(tokens))
+    assert [task.attempt for task in crm.asked] == [1, 2, 3, 1]
+
+
+async def test_what_begins_anew_outranks_every_attempt_before(open_harness: OpenHarness, clock: SetClock) -> None:
+    crm = ScriptedSystem(CRM)
+    crm.answers[Operation.ERASE] = each(lambda _: Unavailable("busy"))
+    harness = await open_harness(crm)
+    [request] = await opened(harness)
+    worker = harness.worker(CRM)
+    await worker.work()
+    crm.answers[Operation.ERASE] = each(lambda task: NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY))
+    clock.pass_by(seconds=8)
+    await worker.work()
+    await harness.retry(request)
+    del crm.answers[Operation.ERASE]
+    await worker.work()
+    tokens = [task.token for task in crm.asked]
+    assert tokens == sorted(set(tokens))
+    assert [task.attempt for task in crm.asked] == [1, 2, 1]
+
+
+async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_lifted_again_there_alone(
+    open_harness: OpenHarness,
+) -> None:
+    asleep, woken = asyncio.Event(), asyncio.Event()
+    crm, ticketing = ScriptedSystem(CRM), ScriptedSystem(TICKETING)
+
+    async def sleep(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+        del crm.answers[Operation.RESTRICT]
+        asleep.set()
+        await woken.wait()
+        return [Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1) for task in asked]
+
+    crm.answers[Operation.RESTRICT] = sleep
+    harness, restriction = await in_amendment(open_harness, crm, ticketing)
+    lease = await harness.new_lease()
+    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease=lease).work())
+    await asleep.wait()
+    await harness.silence(lease)
+    assert await harness.reap() == {(CRM, Operation.RESTRICT): 1}
+    for operation in (Operation.RESTRICT, Operation.LIFT):
+        if operation is Operation.LIFT:
+            await harness.open(lift_of(restriction))
+        for system in (CRM, TICKETING):
+            assert await harness.worker(system, operation).work() == 1
+    said = await harness.outbox()
+
+    woken.set()
+    assert await sleeper == 1
+    crm.answers[Operation.LIFT] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1))
+    assert await harness.worker(CRM, Operation.LIFT).work() == 1
+    assert await harness.worker(TICKETING, Operation.LIFT).work() == 0
+    assert [task.operation for task in crm.asked] == ["restrict", "restrict", "lift", "lift"]
+    assert crm.asked[-1].token > crm.asked[-2].token
+    assert crm.asked[-1].identities == crm.asked[0].identities
+    assert (await harness.actions(restriction.request_id))[-2:] == ["task.concluded", "restriction.repaired"]
+    assert await harness.outbox() == said
+    assert [tuple(row) for row in await harness.pool.fetch("SELECT lifted_at IS NULL FROM restriction")] == [(False,)]
+
+
+async def test_a_worker_that_slept_while_its_restriction_stays_in_force_has_nothing_to_take_back(
+    open_harness: OpenHarness,
+) -> None:
+    crm = ScriptedSystem(CRM)
+
+    async def be_overtaken(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+        await harness.pool.execute("UPDATE task SET attempt = attempt + 1")
+        return [Receipt(task.task_id, TaskOutcome.AMENDED, 1, 1) for task in asked]
+
+    crm.answers[Operation.RESTRICT] = be_overtaken
+    harness, restriction = await in_amendment(open_harness, crm)
+    assert await harness.worker(CRM, Operation.RESTRICT).work() == 1
+    assert await harness.states(restriction.request_id) == {"crm:restrict": "leased"}

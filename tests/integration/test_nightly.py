@@ -1,0 +1,103 @@
+"""The look of each night: what is in force and missing in a system is put back, counted, and told to nobody."""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from prometheus_client import REGISTRY
+
+from services.amendment import handlers as amendment
+from services.amendment import nightly
+from shared.domain.errors import ResidueFound
+from shared.domain.events import LiftDecided, RequestVerified
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Right
+from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Receipt
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.events import a
+
+CRM = "crm"
+EMAIL = Identity(IdentityType.EMAIL, "ada@example.org")
+VERB: Mapping[Right, Operation] = {Right.RESTRICTION: Operation.RESTRICT, Right.OBJECTION: Operation.SUPPRESS}
+SCOPE = {Right.RESTRICTION: "accuracy_contested", Right.OBJECTION: "direct_marketing"}
+
+
+async def in_force(open_harness: OpenHarness, crm: ScriptedSystem, right: Right) -> tuple[Harness, RequestVerified]:
+    """A right that was honoured by a first task, as every night finds it."""
+    harness = await open_harness(crm, service=ServiceName.AMENDMENT)
+    harness.concludes = dict.fromkeys(Operation, amendment.finish)
+    event = a(RequestVerified, right=right, subject=await harness.subject(EMAIL), scope=SCOPE[right], due_on=DUE)
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [event], tx)
+    assert await harness.worker(CRM, VERB[right]).work() == 1
+    return harness, event
+
+
+async def a_night(harness: Harness, clock: SetClock, *operations: Operation) -> Sequence[int]:
+    """Lets the night come; how many tasks there were of each operation."""
+    clock.pass_by(days=1)
+    for _ in range(2):  # two instances, one after the other
+        await nightly.look_at_all(harness.unit_of_work, harness.fulfilments)
+    return [await harness.worker(CRM, operation).work() for operation in operations]
+
+
+@pytest.mark.parametrize("right", VERB)
+async def test_each_night_every_system_is_asked_once_for_what_is_in_force_and_what_was_missing_is_on_record(
+    open_harness: OpenHarness, clock: SetClock, right: Right
+) -> None:
+    crm, operation = ScriptedSystem(CRM), VERB[right]
+    harness, event = await in_force(open_harness, crm, right)
+    said, actions = await harness.outbox(), await harness.actions(event.request_id)
+
+    crm.answers[operation] = each(lambda task: Receipt(task.task_id, TaskOutcome.NO_MATCH))
+    assert await a_night(harness, clock, operation) == [1]
+    assert await harness.actions(event.request_id) == actions
+
+    labels = {"service": "amendment", "system": CRM, "operation": operation.value, "kind": "repaired"}
+    before = REGISTRY.get_sample_value("dsr_task_rows_total", labels) or 0
+    crm.answers[operation] = each(lambda task: Receipt(task.task_id, TaskOutcome.AMENDED, 2, 2))
+    assert await a_night(harness, clock, operation) == [1]
+    assert [task.repair for task in crm.asked] == [False, True, True]
+    assert (await harness.actions(event.request_id))[len(actions) :] == ["task.concluded", f"{right}.repaired"]
+    assert REGISTRY.get_sample_value("dsr_task_rows_total", labels) == before + 2
+    assert await harness.outbox() == said
+    assert await harness.pool.fetchval("SELECT count(*) FROM fulfilment") == 2  # the last night's and the request's own
+
+
+async def test_nobody_is_looked_for_whose_identities_the_vault_no_longer_holds(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    harness, event = await in_force(open_harness, ScriptedSystem(CRM), Right.OBJECTION)
+    async with harness.unit_of_work.begin() as tx:
+        await tx.vault.shred(tx.connection, [event.subject], tx.now)
+    assert await a_night(harness, clock, Operation.SUPPRESS) == [0]
+
+
+async def test_a_lift_calls_off_what_a_night_has_opened_and_no_later_night_opens_more(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    crm = ScriptedSystem(CRM)
+    harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
+    assert await a_night(harness, clock) == []
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.lift(harness.fulfilments, [a(LiftDecided, about=event, due_on=DUE)], tx)
+    assert await harness.worker(CRM, Operation.RESTRICT).work() == 0
+    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 1]
+    assert await a_night(harness, clock, Operation.RESTRICT, Operation.LIFT) == [0, 0]
+    assert [task.operation for task in crm.asked] == ["restrict", "lift"]
+
+
+async def test_a_repair_that_a_system_refuses_stops_nobodys_request_and_is_tried_again_the_next_night(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    crm = ScriptedSystem(CRM)
+    harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
+    said = await harness.outbox()
+    crm.answers[Operation.RESTRICT] = each(lambda _: ResidueFound("no"))
+    assert await a_night(harness, clock, Operation.RESTRICT) == [1]
+    assert await harness.outbox() == said
+    del crm.answers[Operation.RESTRICT]
+    assert await a_night(harness, clock, Operation.RESTRICT) == [1]
+    assert event.request_id in {task.request_id for task in crm.asked}
+    assert len(crm.asked) == 3

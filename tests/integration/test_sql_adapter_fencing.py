@@ -1,0 +1,210 @@
+"""What a store remembers of our work: a worker that slept changes nothing, and a crash doubles no count."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from deploy.demo.seed.cdr import CdrStore
+from deploy.local import postgres_databases as databases
+from deploy.local.postgres import Postgres
+from shared.domain.clock import SystemClock
+from shared.domain.errors import Misconfigured, Unavailable
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.downstreams.commands import look, statements
+from shared.downstreams.contract import Task
+from shared.downstreams.registry import Wiring
+from shared.downstreams.sql.preparation import StoreUnprepared
+from shared.downstreams.sql.progress import Overtaken
+from shared.storage.postgres import connected
+from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number, receipt, task
+from tests.fixtures.customer_store import CustomerStore, lay
+from tests.unit.test_registry import publish
+
+EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
+FLAGS = "SELECT account_id FROM customer WHERE restricted"
+HELD_AT_ITS_END = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER hold AFTER DELETE ON contact DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION hold();
+"""
+WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def asleep(*identities: Identity, operation: Operation, changes: Sequence[Change] = ()) -> tuple[Task, Task]:
+    """A task in the hands of a worker that has fallen asleep, and the same one in those of its heir."""
+    first = replace(task(*identities, operation=operation), turn=(1_000, 1), changes=tuple(changes))
+    return first, replace(first, attempt=2)
+
+
+def lift_of(restriction: Task) -> Task:
+    """The task that ends that restriction: decided later, and taken up for the first time."""
+    return replace(restriction, task_id=uuid4(), operation=Operation.LIFT, turn=(2_000, 0), attempt=1)
+
+
+async def outcome(store: SqlEngine, asked: Task) -> TaskOutcome:
+    (result,) = await store.run(asked)
+    return receipt(result).outcome
+
+
+@pytest.mark.parametrize("heir", [True, False], ids=["its heir restricted", "it never came to the store"])
+async def test_a_worker_that_slept_sets_no_flag_again_that_was_lifted_meanwhile(
+    customer_store: CustomerStore, customers: SqlEngine, *, heir: bool
+) -> None:
+    sleeper, awake = asleep(EMAIL, operation=Operation.RESTRICT)
+    if heir:
+        assert await outcome(customers, awake) is TaskOutcome.AMENDED
+        assert await customer_store.ask(FLAGS) == [("C1",)]
+    assert await outcome(customers, lift_of(sleeper)) is TaskOutcome.AMENDED
+    (late,) = await customers.run(sleeper)
+    assert isinstance(late, Overtaken)
+    assert await customer_store.ask(FLAGS) == []
+
+
+async def test_a_worker_that_slept_puts_no_number_back_that_was_lifted_meanwhile(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    sleeper, awake = asleep(number(ANNA), operation=Operation.RESTRICT)
+    assert await outcome(calls, awake) is TaskOutcome.AMENDED
+    assert await outcome(calls, lift_of(sleeper)) is TaskOutcome.AMENDED
+    (late,) = await calls.run(sleeper)
+    assert isinstance(late, Overtaken)
+    assert await ask(cdr_store.admin, "SELECT e164 FROM restricted_number") == []
+
+
+async def test_a_worker_that_slept_corrects_nothing_that_its_heir_has_corrected_and_others_since(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    sleeper, awake = asleep(EMAIL, operation=Operation.RECTIFY, changes=[Change(field="street", asserted="Elm 1")])
+    assert await outcome(customers, awake) is TaskOutcome.AMENDED
+    await customer_store.run("UPDATE customer SET street = 'Elm 2' WHERE account_id = 'C1'")
+    (late,) = await customers.run(sleeper)
+    assert isinstance(late, Overtaken)
+    assert await customer_store.ask("SELECT street FROM customer WHERE account_id = 'C1'") == [("Elm 2",)]
+
+
+async def test_a_worker_that_slept_erases_nothing_after_its_heir_and_the_others_of_its_batch_are_erased(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    sleeper, awake = asleep(EMAIL, operation=Operation.ERASE)
+    assert await outcome(customers, awake) is TaskOutcome.ERASED
+    arrived = "INSERT INTO contact VALUES (9, 'anna.meier@example.org', 'New contract', now())"
+    await customer_store.run(arrived)
+    late, other = await customers.run(sleeper, task(Identity(IdentityType.EMAIL, "boris@example.org")))
+    assert isinstance(late, Overtaken)
+    assert receipt(other).by_category == {"account": 1, "contact": 1}
+    assert await customer_store.ask("SELECT id FROM contact") == [(9,)]
+
+
+async def test_the_heir_counts_what_the_one_before_it_has_removed(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    sleeper, awake = asleep(EMAIL, operation=Operation.ERASE)
+    (first,) = await customers.run(sleeper)
+    await customer_store.run("INSERT INTO contact VALUES (9, 'anna.meier@example.org', 'One more', now())")
+    (second,) = await customers.run(awake)
+    assert receipt(first).by_category == {"account": 1, "contact": 2}
+    assert receipt(second).by_category == {"account": 1, "contact": 3}
+
+
+async def test_a_later_operation_of_the_same_request_counts_for_itself(customers: SqlEngine) -> None:
+    first = task(EMAIL)
+    assert await outcome(customers, first) is TaskOutcome.ERASED
+    deferred = replace(first, task_id=uuid4(), turn=(3_000, 0))
+    assert await outcome(customers, deferred) is TaskOutcome.NO_MATCH
+
+
+async def test_a_store_that_is_killed_between_note_and_commit_and_gives_its_number_away_again_counts_right(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    with Postgres(run_folder / "killed-store") as server:
+        store = await lay(server.dsn, tmp_path)
+        await store.run(*HELD_AT_ITS_END.strip().split(";\n", 1))
+        async with engine(server.dsn, store.dataset, {"lock_seconds": 60}) as customers:
+            subject = task(EMAIL)
+            async with connected(server.dsn) as holding:
+                await holding.execute("SELECT pg_advisory_lock(1)")
+                attempt = asyncio.create_task(customers.run(subject))
+                async with asyncio.timeout(30):
+                    while not await store.ask(WAITING):
+                        pass
+                await asyncio.to_thread(server.kill)
+                with suppress(Unavailable):
+                    await attempt
+                    pytest.fail("it was told as done")
+            await asyncio.to_thread(server.start)
+            await store.run("UPDATE customer SET street = street")  # takes a transaction id, the lost one as it were
+            (done,) = await customers.run(customers.again(subject))
+    assert receipt(done).by_category == {"account": 1, "contact": 2}
+
+
+async def test_a_store_that_was_restored_to_before_the_erasure_is_erased_again_and_counts_right(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    backup = f"{customer_store.dsn.rpartition('/')[2]}_backup"
+    server, name = customer_store.dsn, customer_store.dsn.rpartition("/")[2]
+    maintenance = databases.named(server, "postgres")
+    await databases.create(maintenance, backup, template=name)
+    subject = task(EMAIL)
+    (first,) = await customers.run(subject)
+    await customers.adapter.close()
+    await databases.drop(maintenance, name)
+    await databases.rename(maintenance, backup, name)
+    (again,) = await customers.run(customers.again(subject))
+    assert receipt(again).by_category == receipt(first).by_category == {"account": 1, "contact": 2}
+    assert await customer_store.ask("SELECT account_id FROM customer ORDER BY 1") == [("C2",), ("C3",)]
+
+
+@pytest.mark.parametrize(
+    "undone",
+    [
+        "DROP SCHEMA dsr_platform CASCADE",
+        "DROP TABLE dsr_platform.progress",
+        "REVOKE INSERT ON dsr_platform.progress FROM {role}",
+    ],
+)
+async def test_a_store_that_is_not_prepared_is_refused_by_name_and_nothing_is_changed_in_it(
+    cdr_store: CdrStore, calls: SqlEngine, undone: str
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    await ask(cdr_store.admin, undone.format(role="cdr_privacy"))
+    for operation in (Operation.ERASE, Operation.RESTRICT, Operation.LIFT):
+        with pytest.raises(StoreUnprepared, match=r"store: .*dsr downstreams prepare"):
+            await calls.one(operation, number(ANNA))
+    assert receipt(await calls.one(Operation.EXPORT, number(ANNA))).outcome is TaskOutcome.EXPORTED
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller = $1", ANNA) == [(1,)]
+
+
+async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which_one_lacks_it(
+    customer_store: CustomerStore, tmp_path: Path
+) -> None:
+    file, environment = tmp_path / "downstreams.toml", {"STORE": customer_store.dsn, "AWAY": "postgresql://n@[::1]:1/n"}
+    table = '[{name}]\nadapter = "sql"\nneeds = ["email"]\ndataset = "customers.toml"\ndsn_env = "{name_env}"\n'
+    file.write_text(table.format(name="shop", name_env="STORE"))
+    wiring = Wiring(environment, SystemClock(), publish, b"")
+    await customer_store.run("DROP SCHEMA dsr_platform CASCADE")
+    with pytest.raises(Misconfigured, match=r"downstreams.toml: shop: has no table dsr_platform.progress"):
+        await look(file, wiring)
+    async with connected(customer_store.dsn) as owner:
+        for _ in range(2):
+            await owner.execute(statements(file, environment)["shop"])
+    await look(file, wiring)
+    file.write_text(file.read_text() + table.format(name="old-shop", name_env="AWAY"))
+    with pytest.raises(Misconfigured, match=r"downstreams.toml: old-shop is away or busy"):
+        await look(file, wiring)
+
+
+async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStore, calls: SqlEngine) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    subject = task(number(ANNA))
+    await calls.run(subject)
+    [(kept,)] = await ask(cdr_store.admin, "SELECT to_jsonb(p) - 'noted_at' - 'counts' FROM dsr_platform.progress p")
+    ids = {f'"{name}": "{getattr(subject, name)}"' for name in ("request_id", "task_id", "system")}
+    assert all(each in kept for each in ids)
+    assert ANNA[1:] not in kept
