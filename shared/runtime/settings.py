@@ -118,7 +118,7 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, ge=1, le=10_000, description="tasks of one system and operation claimed at a time")
     lease_seconds: float = Field(
-        default=15.0, ge=0.1, le=86_400, description="how long a claim holds without a heartbeat"
+        default=3.0, ge=0.5, le=60, description="how long a process that went silent keeps what it has in hand"
     )
     poll_seconds: float = Field(
         default=0.25, ge=0.01, le=60, description="how often to look for tasks that nobody woke us for"
