@@ -14,7 +14,6 @@ from services.deadline.sweep import Source, Swept, deferrals, milestones, questi
 from shared.domain.events import QuestionSent, RequestReceived
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.runtime.liveness import Heartbeats
 from shared.storage.postgres import AWAY
 from tests.fixtures.events import a
 from tests.integration.deadline.conftest import ARRIVED, Harness
@@ -163,18 +162,8 @@ async def test_a_sweep_reads_what_is_due_and_not_what_is_open(deadline: Harness,
     assert await deadline.sweeps(case.sweep, at=case.first_at) == 1
 
 
-async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness) -> None:
     await asked(deadline, 3)
     deadline.at(days=22)
-    stopping, heartbeats, beats = asyncio.Event(), Heartbeats(), []
-
-    def beat(loop: str) -> None:
-        beats.append(loop)
-        if len(beats) == 8:  # four sources, twice
-            stopping.set()
-
-    monkeypatch.setattr(heartbeats, "beat", beat)
-    async with asyncio.timeout(10):
-        await deadline.sweep(batch=1, heartbeats=heartbeats).run(stopping)
-    assert beats == ["sweep"] * 8
+    assert await deadline.runs(8, batch=1) == ["sweep"] * 8  # four sources, twice
     assert len(await deadline.said()) == 2
