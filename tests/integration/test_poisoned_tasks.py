@@ -15,8 +15,9 @@ from shared.domain.rights import Right
 from shared.downstreams.contract import Downstream, Receipt, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import SubjectData
-from tests.fixtures.cdr import SqlEngine, engine, task
+from tests.fixtures.cdr import SqlEngine, engine
 from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.downstream import task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
 
 FOUR_MORE = """
@@ -111,7 +112,7 @@ async def test_what_was_corrected_before_and_after_a_value_that_a_store_cannot_t
 
     def to(n: int, asserted: str) -> Task:
         change = Change.model_construct(field="name", current=None, asserted=asserted)  # the door takes none of these
-        return replace(task(*of(n).identities, operation=RECTIFIES), changes=(change,))
+        return replace(task(RECTIFIES, *of(n).identities), changes=(change,))
 
     results = await customers.run(to(1, "Diana"), to(2, "\x00"), to(3, "\ud800"), to(4, "Diana"))
     assert [type(result) for result in results] == [Receipt, Refused, Refused, Receipt]

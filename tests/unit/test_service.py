@@ -98,7 +98,7 @@ def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     ("name", "variable", "may_hold"),
     [
         ("deadline", "DSR_DEADLINE_DIGEST_HOUR", "a whole number from 0 up to 23"),
-        ("intake", "DSR_INTAKE_WAITING", "a whole number from 2 up to 1000000"),
+        ("intake", "DSR_INTAKE_WAITING", "a whole number from 2000 up to 1000000"),
     ],
 )
 def test_a_setting_of_a_service_of_its_own_ends_it_with_one_line_too(
