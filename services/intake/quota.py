@@ -57,6 +57,6 @@ class Quota:
     def give(self, who: str, amount: int) -> None:
         """Holds less."""
         self._total -= amount
-        self._held[who] -= amount
-        if not self._held[who]:
-            del self._held[who]
+        left = self._held.pop(who, 0) - amount
+        if left:
+            self._held[who] = left

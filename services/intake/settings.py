@@ -26,7 +26,7 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         le=1_000_000,
         description="requests that wait for their commit; of one channel half as many",
     )
-    call_rate: float = Field(default=5_000.0, gt=0, le=1_000_000, description="calls a second of one channel")
+    call_rate: float = Field(default=20_000.0, gt=0, le=1_000_000, description="calls a second of one channel")
     refusals_rate: float = Field(
         default=10.0,
         gt=0,

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.local.postgres_databases import fetch
+from services.intake import auth
 from services.intake.auth import create
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import connected
@@ -217,3 +218,31 @@ async def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(
         assert [await guess(intake, "192.0.2.1") for _ in range(2)] == [401, 429]
         assert await guess(intake, "192.0.2.9, 192.0.2.1") == 429
         assert await guess(intake, "192.0.2.1, 192.0.2.9") == 401
+
+
+async def test_a_key_id_with_another_secret_and_a_revoked_key_are_no_keys(intake: Intake, database: str) -> None:
+    made = await create(database, "channel", intake.clock.now())
+    revoked = await create(database, "channel", intake.clock.now())
+    await auth.revoke(database, revoked.split("_")[1], intake.clock.now())
+    for key in (f"{made[:-43]}{'x' * 43}", revoked):
+        answer = await intake.channel.post(ONE, json=GOOD, headers={"Authorization": f"Bearer {key}"})
+        assert is_problem(answer, 401, "unauthorised")
+    assert await stored(intake) == 0
+
+
+async def test_a_channel_decides_nothing_that_the_privacy_team_decides(intake: Intake) -> None:
+    path = await intake.submit()
+    asked = {"question": "clarification", "text": "which?"}
+    for step, said in (("lift", {}), ("question", asked), ("forward", {"controller": "Somebody"})):
+        assert is_problem(await intake.channel.post(f"{path}/{step}", json=said), 403, "forbidden")
+
+
+async def test_a_long_body_that_comes_in_many_parts_is_read_as_one(intake: Intake) -> None:
+    whole = orjson.dumps({"requests": [GOOD] * 200})
+
+    async def parts() -> AsyncIterator[bytes]:
+        for start in range(0, len(whole), 1000):
+            yield whole[start : start + 1000]
+
+    answer = await intake.channel.post(MANY, content=parts(), headers=JSON)
+    assert (answer.status_code, len(answer.json()["requests"])) == (201, 200)

@@ -5,7 +5,7 @@ which no name comes twice. A body is read only for who has a key. What is refuse
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -31,6 +31,7 @@ _ONCE = frozenset(
         *(b"traceparent", b"transfer-encoding", b"x-forwarded-for"),
     }
 )
+_JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSALS_AT_ONCE_SECONDS = 10.0
 
@@ -70,22 +71,36 @@ class Door:
         announced = _announced(headers, limit)
         if announced and b"content-type" not in headers:
             scope["headers"] = [*scope["headers"], (b"content-type", b"application/json")]
-        body = bytearray()
+        body: bytes | bytearray = b""
+        more = True
         try:
-            async for part in _parts(receive):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part, more = message.get("body", b""), message.get("more_body", False)
                 self._held.take(caller.channel, len(part))
-                body += part
+                if not body:
+                    body = part  # nearly always all of it
+                else:
+                    body = body if isinstance(body, bytearray) else bytearray(body)
+                    body += part
                 if len(body) > limit:
                     raise TooLarge(f"the body is longer than {limit} bytes; send less at once")
-            if body and scope["path"] not in {ONE, BATCH}:  # those read it themselves
-                if len(body) > IN_PASSING:
-                    await asyncio.to_thread(readable, body)
-                else:
-                    readable(body)
-            await self._app(scope, _again(body, receive), send)
+            await self._hand_over(scope, body, receive, send)
         finally:
-            if body:
-                self._held.give(caller.channel, len(body))
+            self._held.give(caller.channel, len(body))
+
+    async def _hand_over(self, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send) -> None:
+        if scope["path"] in {ONE, BATCH}:  # these read it themselves
+            scope["state"]["body"] = body
+            await self._app(scope, receive, send)
+            return
+        if len(body) > IN_PASSING:
+            await asyncio.to_thread(readable, body)
+        elif body:
+            readable(body)
+        await self._app(scope, _again(body, receive), send)
 
     async def _caller(self, scope: Scope, headers: Mapping[bytes, str]) -> Caller:
         scheme, token = get_authorization_scheme_param(headers.get(b"authorization"))
@@ -114,12 +129,12 @@ def readable(body: bytes | bytearray) -> Any:
 
 def _single(scope: Scope) -> dict[bytes, str]:
     """The headers that we read; raises ``BadRequest`` if one comes twice."""
-    found: dict[bytes, str] = {}
-    for name, value in scope["headers"]:
-        if name in _ONCE:
-            if name in found and name != b"x-forwarded-for":
-                raise BadRequest(f"the header {name.decode()} comes more than once")
-            found[name] = value.decode("latin-1")
+    read = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in _ONCE]
+    found = dict(read)
+    if len(found) != len(read):
+        names = [name for name, _ in read if name != b"x-forwarded-for"]
+        if len(set(names)) != len(names):
+            raise BadRequest(f"a header comes more than once: {max(names, key=names.count).decode()}")
     return found
 
 
@@ -133,8 +148,8 @@ def _announced(headers: Mapping[bytes, str], limit: int) -> bool:
     length = headers.get(b"content-length", "0")
     if not (b"transfer-encoding" in headers or length != "0"):
         return False
-    kind = headers.get(b"content-type", "application/json").lower().replace(" ", "")
-    if kind not in {"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'}:
+    kind = headers.get(b"content-type", "application/json")
+    if kind not in _JSON and kind.lower().replace(" ", "") not in _JSON:
         raise UnsupportedType("send JSON in UTF-8, as application/json")
     if headers.get(b"content-encoding", "identity") != "identity":
         raise UnsupportedType("send it uncompressed")
@@ -143,18 +158,7 @@ def _announced(headers: Mapping[bytes, str], limit: int) -> bool:
     return True
 
 
-async def _parts(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        if part := message.get("body", b""):
-            yield part
-        more = message.get("more_body", False)
-
-
-def _again(body: bytearray, receive: Receive) -> Receive:
+def _again(body: bytes | bytearray, receive: Receive) -> Receive:
     """Gives the body in one piece, and then what else comes."""
     given = False
 

@@ -92,10 +92,10 @@ class SubmissionEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Validates and accepts; raises what ``problems`` answers."""
-        headers, sender = scope["state"]["headers"], scope["state"]["caller"]
+        state = scope["state"]
+        headers, sender, body = state["headers"], state["caller"], state["body"]
         sender.must_be("channel", "privacy")
         key = await idempotency_key(headers.get(b"idempotency-key"))
-        body = (await receive())["body"]
         with self._services.tracing.serve("submit", headers.get(b"traceparent")) as trace:
             if len(body) <= IN_PASSING:
                 digest, prepared = self._prepare(body, sender)
@@ -110,7 +110,7 @@ class SubmissionEndpoint:
         status = 200 if accepted[0].replayed else 201
         await Response(orjson.dumps(content), status, media_type="application/json")(scope, receive, send)
 
-    def _prepare(self, body: bytes, sender: Caller) -> tuple[bytes, list[PreparedRequest]]:
+    def _prepare(self, body: bytes | bytearray, sender: Caller) -> tuple[bytes, list[PreparedRequest]]:
         """The hash of a body, and what is to be stored of it; in small steps, so that a thread lets others go on."""
         submissions, faults = [], []
         try:
