@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, str] = {
     "certificate": "shared.storage.commands:certificate",
     "groups": "shared.messaging.commands:groups",
     "parked": "shared.messaging.commands:parked",
+    "consumers": "shared.messaging.commands:consumers",
+    "dead-letters": "shared.messaging.commands:dead_letters",
     "redate": "services.intake.commands:redate",
     "time-limit": "services.deadline.time_limit:main",
 }

@@ -1,7 +1,8 @@
 """The HTTP server of a service, and its probes and metrics.
 
 ``/healthz``: its loops go round (not: its neighbours are well); a process too busy to answer fails it by not answering.
-``/readyz``: broker and database answer, and the service is not about to stop.
+``/readyz``: what the service needs now is there, and it is not about to stop. An API needs the database alone: what it
+takes waits in the outbox. All others need the broker too, and that every loop goes round.
 ``/metrics``: for any Prometheus, requests in steps of five; ``/metrics/privacy``: for the privacy team's, exactly.
 
 At SIGTERM readiness fails at once, but for a while connections are still accepted and every answer says ``Connection:
@@ -83,7 +84,7 @@ def probes(
     needed: Mapping[str, Callable[[], Awaitable[bool]]],
     privacy_token: SecretStr | None,
 ) -> APIRouter:
-    """The routes of every service; it is ready when each of the servers that it needs, by name, is reachable."""
+    """The routes of every service; it is ready when each thing that it needs, by name, is there."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/healthz")

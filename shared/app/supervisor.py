@@ -1,16 +1,38 @@
-"""Runs the loops of a process side by side until it is told to stop; if one ends before, all end."""
+"""Runs the loops of a process side by side until it is told to stop; if one ends before or stands still, all end."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 
 from shared.domain.errors import DsrError
+from shared.domain.topics import ServiceName
+from shared.runtime.liveness import Heartbeats
+from shared.runtime.loops import wait
+from shared.runtime.metrics import LOOP_STILL
 
 log = logging.getLogger(__name__)
 
 
 class LoopEnded(DsrError):
-    """A loop came to its end while the service was to go on; the process ends, and whoever runs it starts it anew."""
+    """A loop ended or stood still while the service was to go on; the process ends, and whoever runs it restarts it."""
+
+
+_LOOK_EVERY_SECONDS = 0.5
+
+
+async def watch(service: ServiceName, heartbeats: Heartbeats, limit_seconds: float, stopping: asyncio.Event) -> None:
+    """Shows for how long each loop has not gone round.
+
+    Raises:
+        LoopEnded: one has not for longer than the limit.
+    """
+    while not await wait(stopping, _LOOK_EVERY_SECONDS):
+        LOOP_STILL.clear()  # of a loop that has ended in order nothing is told any more
+        for loop, seconds in heartbeats.still_seconds().items():
+            LOOP_STILL.labels(service, loop).set(seconds)
+            if seconds > limit_seconds:
+                log.critical("%s has stood still for %.0f s: the process ends", loop, seconds)
+                raise LoopEnded(loop)
 
 
 async def supervise(loops: Mapping[str, Awaitable[None]], stopping: asyncio.Event, seconds: float) -> None:

@@ -79,6 +79,11 @@ def replies(system: str) -> str:
     return f"dsr.tasks.{system}.replies"
 
 
+def is_replies(topic: str) -> bool:
+    """Whether a team answers on this topic."""
+    return topic.startswith("dsr.tasks.") and topic.endswith(".replies")
+
+
 def system_of(replies_topic: str) -> str:
     """The system that answers on this topic."""
     return replies_topic.removeprefix("dsr.tasks.").removesuffix(".replies")

@@ -8,8 +8,10 @@ Every operation takes a sequence of tasks and returns one result for each, in th
     Unavailable  it could not be reached or was busy: the engine retries with backoff
     Refused      it will never work as asked; a person must look (subclasses name why)
 
-Raising ``Unavailable`` or ``Refused`` instead of returning it says the same of every task of the call.
-A repeat of a task id must have no second effect and give the same counts as the first.
+Raising ``Unavailable`` or ``SystemRefused`` instead of returning it says the same of every task of the call. After any
+other ``Refused``, or an error that nobody foresaw, the call is made again by halves, until the task to blame is alone;
+after an outage that comes again and again as well. So a repeat of a task id must have no second effect and give the
+same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -4,20 +4,33 @@ from collections.abc import Sequence
 
 from shared.domain import topics
 from shared.domain.records import Message
-from shared.downstreams.bus.messages import MalformedReply, parse_reply, progress_from_reply
+from shared.downstreams.bus.messages import MalformedReply, TaskReply, parse_reply, progress_from_reply
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.dispatcher import BatchDispatcher
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
+
+_KIND = str(TaskReply.model_fields["type"].default)
 
 
 class Replies(BatchDispatcher):
     """Stores replies as progress of their tasks."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments, heartbeats: Heartbeats) -> None:
-        super().__init__(unit_of_work, f"{unit_of_work.service}-replies", heartbeats)
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        fulfilments: Fulfilments,
+        dead_letters_a_day: int,
+        heartbeats: Heartbeats,
+    ) -> None:
+        super().__init__(unit_of_work, f"{unit_of_work.service}-replies", dead_letters_a_day, heartbeats)
         self._fulfilments = fulfilments
+        metrics.EVENTS.labels(unit_of_work.service, _KIND, "dead_letter")  # at zero, so that `rate()` sees the first
+
+    def kind_of(self, record: Message) -> str:  # noqa: ARG002  # nothing a stranger writes names a series
+        return _KIND
 
     def describe(self, error: Exception) -> str:
         """For a malformed reply, which of its fields is wrong: its team must know."""

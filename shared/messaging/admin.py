@@ -21,10 +21,14 @@ def declared(bus_systems: Sequence[str] = ()) -> list[str]:
     return names
 
 
-def config(name: str) -> dict[str, int]:
-    """What the broker is told of a topic: how long it keeps a record, and how large one may be."""
+def config(name: str) -> dict[str, int | str]:
+    """What the broker is told of a topic: how long it keeps a record, how large one may be, and in which form.
+
+    What teams send, in any codec, is kept unpacked: nothing that is read has to be unpacked then.
+    """
     largest = topics.MAX_DEAD_LETTER_BYTES if name.startswith(topics.DEAD_LETTERS) else topics.MAX_BYTES
-    return {"retention.ms": topics.RETENTION_MS, "max.message.bytes": largest}
+    unpacked: dict[str, int | str] = {"compression.type": "uncompressed"} if topics.is_replies(name) else {}
+    return {"retention.ms": topics.RETENTION_MS, "max.message.bytes": largest, **unpacked}
 
 
 async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS) -> None:
@@ -52,5 +56,5 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
         await admin.close()
 
 
-def _words(numbers: Mapping[str, int]) -> dict[str, str]:
-    return {name: str(number) for name, number in numbers.items()}
+def _words(settings: Mapping[str, int | str]) -> dict[str, str]:
+    return {name: str(value) for name, value in settings.items()}

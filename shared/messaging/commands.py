@@ -1,8 +1,8 @@
-"""Commands about consumer groups and the outbox: how far the services are, letting them read or say again."""
+"""Commands about what services read, set aside and say: how far they are, letting them read or say it again."""
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -11,16 +11,23 @@ import typer
 
 from shared.domain.topics import ServiceName
 from shared.messaging import parked as parking
+from shared.messaging.dead_letters import paused_since
+from shared.messaging.dead_letters import resume as resume_topic
 from shared.messaging.groups import behind
 from shared.messaging.groups import rewind as set_back
+from shared.messaging.replay import DeadLetter
+from shared.messaging.replay import dead_letters as read_dead_letters
+from shared.messaging.replay import replay as send_again
 from shared.runtime.settings import KafkaSettings
-from shared.storage.postgres import PostgresSettings
+from shared.storage.postgres import PostgresSettings, connected
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it raises says enough
 groups = typer.Typer(help="How far the services have read, and letting them read again.")
 parked = typer.Typer(help="What the broker refused for good, and what waits behind it.")
+consumers = typer.Typer(help="Topics that a service has paused, because it had to set too much of them aside.")
+dead_letters = typer.Typer(help="What a service could not handle and has set aside.")
 
 
 @groups.command()
@@ -48,8 +55,8 @@ def list_parked(*, as_json: AsJson = False) -> None:
     typer.echo(orjson.dumps(found) if as_json else "\n".join(map(str, found)) or "nothing is parked")
 
 
-@parked.command()
-def replay(service: ServiceName, *, as_json: AsJson = False) -> None:
+@parked.command("replay")
+def replay_parked(service: ServiceName, *, as_json: AsJson = False) -> None:
     """Put what a service has parked back into its outbox, each at its place; safe to repeat."""
     number = asyncio.run(parking.replay(PostgresSettings().dsn, service))
     _print({service: number}, "{} put back", as_json=as_json)
@@ -58,3 +65,54 @@ def replay(service: ServiceName, *, as_json: AsJson = False) -> None:
 def _print(counts: Mapping[ServiceName, int], words: str, *, as_json: bool) -> None:
     lines = (f"{service}: {words.format(count)}" for service, count in counts.items())
     typer.echo(orjson.dumps(counts) if as_json else "\n".join(lines))
+
+
+@consumers.command()
+def paused(*, as_json: AsJson = False) -> None:
+    """Print which service has paused which topic, and since when."""
+
+    async def read() -> Sequence[tuple[ServiceName, str, datetime]]:
+        async with connected(PostgresSettings().dsn) as connection:
+            return await paused_since(connection)
+
+    found = asyncio.run(read())
+    if as_json:
+        typer.echo(orjson.dumps([{"service": service, "topic": topic, "since": at} for service, topic, at in found]))
+    else:
+        for service, topic, at in found:
+            typer.echo(f"{service} has paused {topic} since {at.isoformat()}")
+
+
+@consumers.command()
+def resume(service: ServiceName, topic: str, *, as_json: AsJson = False) -> None:
+    """Let a service read a topic again that it has paused; it goes on within seconds, where it stopped."""
+
+    async def end_pause() -> bool:
+        async with connected(PostgresSettings().dsn) as connection:
+            return await resume_topic(connection, service, topic)
+
+    resumed = asyncio.run(end_pause())
+    said = f"{service} reads {topic} again" if resumed else f"{service} had not paused {topic}"
+    typer.echo(orjson.dumps({"resumed": resumed}) if as_json else said)
+
+
+@dead_letters.command("list")
+def list_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
+    """Print what a service has set aside: where it was, why, and when, without its content."""
+
+    async def read() -> Sequence[DeadLetter]:
+        return [letter async for letter in read_dead_letters(KafkaSettings(), service)]
+
+    for letter in asyncio.run(read()):
+        fields = {"topic": letter.topic, "place": letter.place, "at": letter.at, "reason": letter.reason}
+        typer.echo(orjson.dumps(fields) if as_json else "  ".join((*fields.values(), "")).rstrip())
+
+
+@dead_letters.command("replay")
+def replay_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
+    """Send what was set aside to its topic again; harmless when repeated, for what was handled has no second effect."""
+    sent, unreadable = asyncio.run(send_again(KafkaSettings(), service))
+    said = f"{sent} sent again" + (
+        f", {unreadable} could not be read and have no content to send" if unreadable else ""
+    )
+    typer.echo(orjson.dumps({"sent": sent, "unreadable": unreadable}) if as_json else said)

@@ -2,30 +2,49 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from shared.domain.records import Message
+from shared.messaging.decoding import UNREADABLE, decode_record_by_record
 from shared.messaging.progress import Progress, Stalled, keep_polling, lag_loop_of, loop_of
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import cancelled_from_within, sleep_until_stopped
+from shared.runtime.loops import sleep_until_stopped, wait
+from shared.runtime.metrics import TOPIC_PAUSED
 from shared.runtime.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 _COMMIT_EVERY_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 2.0
+_AGAIN_SECONDS = 1.0
+_ANSWER_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 
-Handle = Callable[[Sequence[Message]], Awaitable[None]]
-"""Handles a batch; returns only when it is done for good, however long the database is away."""
 
-Wants = Callable[[Sequence[tuple[str, bytes | None]]], bool]
-"""Whether a record with these headers is of interest; the others are passed over unread."""
+class Listener(Protocol):
+    """Who handles what is consumed."""
+
+    def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
+        """Whether a record with these headers is of interest; the others are passed over unread."""
+        ...
+
+    async def handle(self, records: Sequence[Message]) -> Collection[Message]:
+        """Handles a batch, however long the database is away.
+
+        Returns what it has left alone because its topic is paused; all else is done for good.
+        """
+        ...
+
+    async def paused_topics(self) -> Collection[str]:
+        """The topics of which it leaves everything alone now."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,24 +55,58 @@ class Consumer:
     group: str
     topics: Sequence[str]
 
-    async def run(
-        self, handle: Handle, stopping: asyncio.Event, heartbeats: Heartbeats, wants: Wants = lambda _headers: True
-    ) -> None:
-        """Consumes what is wanted until told to stop; connects again whenever the broker was away."""
+    async def run(self, listener: Listener, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
+        """Consumes what is wanted until told to stop; connects again whenever the broker was away.
+
+        It counts as alive while it waits for the broker, but not while the broker refuses it or nothing moves.
+        """
+        progress, clock, warned = Progress(), asyncio.get_running_loop(), ""
+        heartbeats.beat(loop_of(self.group))
         while not stopping.is_set():
-            heartbeats.beat(loop_of(self.group))
+            began = clock.time()
+            connected = asyncio.create_task(self._consume(listener, stopping, heartbeats, progress))
             try:
-                async with self._connected() as consumer:
-                    await self._consume(consumer, handle, stopping, heartbeats, wants)
-            except (KafkaError, OSError, Stalled, asyncio.CancelledError) as error:
-                if isinstance(error, asyncio.CancelledError) and not cancelled_from_within():
-                    raise
-                log.warning("bus away, connecting again: %s", type(error).__name__)
-                await sleep_until_stopped(1.0, loop_of(self.group), stopping, heartbeats)
+                await asyncio.wait({connected})
+            finally:  # a cancellation out of aiokafka ends that task alone; one that is meant for us ends both
+                connected.cancel()
+                await asyncio.wait({connected})
+            error = asyncio.CancelledError() if connected.cancelled() else connected.exception()
+            if error is None or stopping.is_set():
+                continue
+            if warned != (fault := type(error).__name__) or clock.time() - began > _ANSWER_SECONDS:
+                log.warning("%s connects again, until it can: %s", self.group, fault)  # once, and not each second
+            warned = fault
+            match error:
+                case asyncio.CancelledError() | OSError() | KafkaError(retriable=True):
+                    await sleep_until_stopped(_AGAIN_SECONDS, loop_of(self.group), stopping, heartbeats)
+                case KafkaError() | Stalled():
+                    await wait(stopping, _AGAIN_SECONDS)
+                case _:
+                    raise error
+
+    async def _consume(
+        self, listener: Listener, stopping: asyncio.Event, heartbeats: Heartbeats, progress: Progress
+    ) -> None:
+        """Consumes by one connection for as long as that lasts."""
+        async with self._connected() as consumer:
+            polling = asyncio.create_task(keep_polling(consumer, progress, self.group, self.topics, heartbeats))
+            try:
+                at_work = _AtWork(self, consumer, listener, progress)
+                while not stopping.is_set():
+                    if polling.done():
+                        await polling
+                    if await at_work.go_round() or not progress.behind:
+                        heartbeats.beat(loop_of(self.group))
+            finally:
+                polling.cancel()
+                await asyncio.wait({polling})
+                heartbeats.ended(lag_loop_of(self.group))
+            await at_work.commit()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
         """A member of the group that leaves it at the end."""
+        decode_record_by_record(self.settings.unpacked_bytes)
         consumer = AIOKafkaConsumer(
             *self.topics,
             **self.settings.client(),
@@ -67,63 +120,105 @@ class Consumer:
             max_poll_interval_ms=600_000,
         )
         try:
-            await consumer.start()
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await consumer.start()
             yield consumer
         finally:
             await _stop(consumer)
 
-    async def _consume(
-        self, consumer: AIOKafkaConsumer, handle: Handle, stopping: asyncio.Event, heartbeats: Heartbeats, wants: Wants
-    ) -> None:
-        clock, progress = asyncio.get_running_loop(), Progress()
-        done: dict[TopicPartition, int] = {}
-        committed_at = clock.time()
-        polling = asyncio.create_task(keep_polling(consumer, progress, self.group, self.topics, heartbeats))
-        try:
-            while not stopping.is_set():
-                heartbeats.beat(loop_of(self.group))
-                if polling.done():
-                    await polling
-                fetched = await consumer.getmany(timeout_ms=200, max_records=self.settings.batch_records)
-                if fetched:
-                    progress.in_hand = {place: records[0].offset for place, records in fetched.items()}
-                    wanted = [_message(r) for records in fetched.values() for r in records if wants(r.headers)]
-                    if wanted:
-                        await handle(wanted)
-                    progress.in_hand = {}
-                    done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
-                if done and clock.time() - committed_at >= _COMMIT_EVERY_SECONDS:
-                    committed_at = clock.time()
-                    await _commit(consumer, done)
-        finally:
-            polling.cancel()
-            await asyncio.gather(polling, return_exceptions=True)
-            heartbeats.ended(lag_loop_of(self.group))
-        await _commit(consumer, done)
+
+@dataclass
+class _AtWork:
+    """A consumer while it is connected: what it fetches is handled, then committed."""
+
+    of: Consumer
+    consumer: AIOKafkaConsumer
+    listener: Listener
+    progress: Progress
+    done: dict[TopicPartition, int] = field(default_factory=dict)
+    """The offset behind what is done, where that is not committed yet."""
+    committed_at: float = 0.0
+    looked_at: float = 0.0
+
+    async def go_round(self) -> bool:
+        """Fetches and handles what is next, if there is something; returns whether there was."""
+        now = asyncio.get_running_loop().time()
+        if now - self.looked_at >= _LOOK_EVERY_SECONDS:
+            self.looked_at = now
+            await self._resume()
+        if self.done and now - self.committed_at >= _COMMIT_EVERY_SECONDS:
+            self.committed_at = now
+            await self.commit()
+        async with asyncio.timeout(_ANSWER_SECONDS):  # while the group is without its leader, this knows no time limit
+            fetched = await self.consumer.getmany(timeout_ms=200, max_records=self.of.settings.batch_records)
+        if fetched:
+            self.progress.in_hand = {place: records[0].offset for place, records in fetched.items()}
+            messages = [self._message(r) for records in fetched.values() for r in records if self._is_wanted(r)]
+            left = await self.listener.handle(messages) if messages else ()
+            self.progress.in_hand = {}
+            self.done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
+            self._hold(left)
+        return bool(fetched)
+
+    async def commit(self) -> None:
+        """Tells the broker what is done."""
+        mine = {place: offset for place, offset in self.done.items() if place in self.consumer.assignment()}
+        self.done.clear()
+        if mine:
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self.consumer.commit(mine)
+            except KafkaError as error:  # a rebalance took the partitions away: the inbox absorbs the repeat
+                log.info("offsets not committed: %s", type(error).__name__)
+
+    def _hold(self, left: Collection[Message]) -> None:
+        """Goes back to the first record of each partition that was left alone, and fetches no more of it."""
+        first: dict[TopicPartition, int] = {}
+        for message in left:
+            first.setdefault(TopicPartition(message.topic, message.partition), message.offset or 0)
+        for place, offset in first.items():
+            self.done[place] = offset
+            if self.consumer.assignment() >= {place}:
+                self.consumer.seek(place, offset)
+                self.consumer.pause(place)
+
+    async def _resume(self) -> None:
+        """Fetches again what somebody has resumed; whoever is assigned a paused topic finds out when it is left."""
+        paused = await self.listener.paused_topics()
+        for topic in self.of.topics:
+            TOPIC_PAUSED.labels(self.of.group, topic).set(topic in paused)
+        self.consumer.resume(*(place for place in self.consumer.paused() if place.topic not in paused))
+
+    def _is_wanted(self, record: Any) -> bool:
+        return self.listener.wants(record.headers) or _why_unreadable(record) != ""
+
+    def _message(self, record: Any) -> Message:
+        place = {"partition": record.partition, "offset": record.offset}
+        why = _why_unreadable(record)
+        key, value, headers = record.key or b"", record.value or b"", record.headers
+        size = len(key) + len(value) + sum(len(name) + len(content or b"") for name, content in headers)
+        if size > self.of.settings.record_bytes:
+            why = f"{size} bytes, more than {self.of.settings.record_bytes}"
+        if why:
+            return Message(record.topic, b"", b"", unreadable=why, **place)
+        decoded = {name: (content or b"").decode("utf-8", "replace") for name, content in headers}
+        return Message(record.topic, key, value, decoded, **place)
+
+
+def _why_unreadable(record: Any) -> str:
+    """Why the record could not be decoded; empty if it was."""
+    headers = record.headers
+    return headers[0][1].decode() if headers and headers[0][0] == UNREADABLE else ""
 
 
 async def _stop(consumer: AIOKafkaConsumer) -> None:
     """Leaves the group; aiokafka may end in the cancellation of a fetch of its own, with its connections still open."""
+    leaving = asyncio.create_task(consumer.stop())
     try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            await consumer.stop()
-    except (KafkaError, OSError, asyncio.CancelledError) as error:
-        log.info("a consumer ended badly: %s", type(error).__name__)
+        await asyncio.wait({leaving}, timeout=_STOP_SECONDS)
+    finally:
+        leaving.cancel()
+        await asyncio.wait({leaving})
+    if leaving.cancelled() or leaving.exception():
+        log.info("a consumer did not leave its group in order")
         await consumer._client.close()  # noqa: SLF001  # the library has no other way
-        if isinstance(error, asyncio.CancelledError) and not cancelled_from_within():
-            raise
-
-
-async def _commit(consumer: AIOKafkaConsumer, done: dict[TopicPartition, int]) -> None:
-    mine = {place: offset for place, offset in done.items() if place in consumer.assignment()}
-    done.clear()
-    if mine:
-        try:
-            await consumer.commit(mine)
-        except KafkaError as error:  # a rebalance took the partitions away: the inbox absorbs the repeat
-            log.info("offsets not committed: %s", type(error).__name__)
-
-
-def _message(record: object) -> Message:
-    headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}  # type: ignore[attr-defined]
-    return Message(record.topic, record.key or b"", record.value or b"", headers)  # type: ignore[attr-defined]

@@ -3,16 +3,16 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from shared.domain import topics
 from shared.domain.errors import DsrError
 from shared.domain.events import Event
 from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.messaging import inbox
+from shared.messaging import dead_letters, inbox
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
@@ -20,6 +20,11 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import retry_while_unavailable
 
 log = logging.getLogger(__name__)
+
+UNREADABLE = "unreadable"
+"""What a record that cannot be read is counted as: nobody knows its type."""
+
+T = TypeVar("T")
 
 Handler = Callable[[Sequence[Any], UnitOfWork], Awaitable[None]]
 """Handles events of one type, in the order of the bus; no try, no log, no commit."""
@@ -45,16 +50,25 @@ class _Parsed:
     handlers: Handlers
 
 
+class Unreadable(DsrError):
+    """A record cannot be read, or is too large; the message says why. It is stepped over, and nothing else is."""
+
+
 class BatchDispatcher(ABC):
     """Applies a batch of records for good: in one transaction, or one each if a record breaks that one.
 
-    A record that breaks its own becomes a dead letter, and an outage of the database is waited out.
+    A record that breaks its own becomes a dead letter, and an outage of the database is waited out. A topic with more
+    dead letters than a day may bring is paused: its records are left alone until somebody resumes it.
     """
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, group: str, heartbeats: Heartbeats) -> None:
+    def __init__(
+        self, unit_of_work: UnitOfWorkFactory, group: str, dead_letters_a_day: int, heartbeats: Heartbeats
+    ) -> None:
         self.group = group
         self._unit_of_work = unit_of_work
+        self._dead_letters_a_day = dead_letters_a_day
         self._heartbeats = heartbeats
+        self._paused: AbstractSet[str] = frozenset()
 
     @abstractmethod
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
@@ -64,30 +78,60 @@ class BatchDispatcher(ABC):
         """Whether a record with these headers is to be handled: every one, unless a subclass knows better."""
         return True
 
+    @abstractmethod
+    def kind_of(self, record: Message) -> str:
+        """What type of record it is counted as."""
+
     def describe(self, error: Exception) -> str:
         """What to log of an error, without what could quote a person's data."""
-        return telemetry.where(error)
+        return str(error) if isinstance(error, Unreadable) else telemetry.where(error)
 
-    async def handle(self, records: Sequence[Message]) -> None:
-        """Handles the batch; returns when it is done for good."""
-        loop = loop_of(self.group)
+    async def paused_topics(self) -> AbstractSet[str]:
+        """The topics that are paused now, by whichever process of this service."""
+        self._paused = await self._patiently(partial(dead_letters.paused, self._unit_of_work.pool))
+        return self._paused
+
+    async def handle(self, records: Sequence[Message]) -> Sequence[Message]:
+        """Handles the batch; returns what it left alone because its topic is paused, when all else is done for good."""
+        left = [record for record in records if record.topic in self._paused]
+        records = [record for record in records if record.topic not in self._paused]
+        if not records:
+            return left
         try:
-            await retry_while_unavailable(partial(self._together, records), loop, self._heartbeats)
+            await self._patiently(partial(self._together, records))
         except Exception as error:  # noqa: BLE001  # whatever it is, only the record that caused it is set aside
             if len(records) == 1:
-                await retry_while_unavailable(partial(self._set_aside, records[0], error), loop, self._heartbeats)
-                return
-            for record in records:
-                await self.handle([record])
+                if await self._patiently(partial(self._set_aside, records[0], error)):
+                    self._paused |= {records[0].topic}
+                return left
+            middle = len(records) // 2
+            for half in (records[:middle], records[middle:]):
+                left += await self.handle(half)
+        return left
+
+    async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
+        return await retry_while_unavailable(do, loop_of(self.group), self._heartbeats)
 
     async def _together(self, records: Sequence[Message]) -> None:
+        if why := next((record.unreadable for record in records if record.unreadable), ""):
+            raise Unreadable(why)
         async with self._unit_of_work.begin() as tx:
             await self.apply(records, tx)
 
-    async def _set_aside(self, record: Message, error: Exception) -> None:
-        log.error("record of %s set aside: %s", record.topic, self.describe(error))
+    async def _set_aside(self, record: Message, error: Exception) -> bool:
+        """Makes a dead letter of the record; returns whether its topic is to be paused."""
+        place = f"{record.topic} {record.partition}:{record.offset}"
+        log.error("record %s set aside: %s", place, self.describe(error))
+        reason = error.code if isinstance(error, DsrError) else type(error).__name__
         async with self._unit_of_work.begin() as tx:
-            tx.send(dead_letter(record, error.code if isinstance(error, DsrError) else type(error).__name__, tx))
+            tx.send(dead_letters.dead_letter(record, reason, tx))
+            kind = UNREADABLE if record.unreadable else self.kind_of(record)
+            tx.after_commit(partial(self._count, [kind], "dead_letter"))
+            return await dead_letters.count(tx, record.topic, self._dead_letters_a_day)
+
+    def _count(self, kinds: Sequence[str], result: str = "handled") -> None:
+        for kind in kinds:
+            metrics.EVENTS.labels(self._unit_of_work.service, kind, result).inc()
 
 
 class Dispatcher(BatchDispatcher):
@@ -98,13 +142,14 @@ class Dispatcher(BatchDispatcher):
         subscriptions: Mapping[str, Sequence[Subscription]],
         unit_of_work: UnitOfWorkFactory,
         tracing: telemetry.Tracing,
+        dead_letters_a_day: int,
         heartbeats: Heartbeats,
     ) -> None:
-        super().__init__(unit_of_work, unit_of_work.service, heartbeats)
+        super().__init__(unit_of_work, unit_of_work.service, dead_letters_a_day, heartbeats)
         self._types = {kind.encode() for kind in subscriptions}
         self._wanted = _wanted(subscriptions)
         self._tracing = tracing
-        for kind in subscriptions:  # at zero from the start, so that `rate()` sees the first one
+        for kind in (*subscriptions, UNREADABLE):  # at zero from the start, so that `rate()` sees the first one
             metrics.EVENTS.labels(unit_of_work.service, kind, "dead_letter")
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
@@ -128,35 +173,13 @@ class Dispatcher(BatchDispatcher):
                     await handler(events, tx)
         tx.after_commit(partial(self._count, [p.record.headers["ce_type"] for p in new]))
 
-    def _count(self, kinds: Sequence[str], result: str = "handled") -> None:
-        for kind in kinds:
-            metrics.EVENTS.labels(self._unit_of_work.service, kind, result).inc()
-
-    async def _set_aside(self, record: Message, error: Exception) -> None:
-        await super()._set_aside(record, error)
-        self._count([record.headers.get("ce_type", "unknown")], "dead_letter")
+    def kind_of(self, record: Message) -> str:
+        return record.headers["ce_type"]
 
     def _parse(self, record: Message) -> _Parsed:
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
         event, handlers = self._wanted[kind.encode(), right.encode()]
         return _Parsed(record, event.model_validate_json(record.value), handlers)
-
-
-def dead_letter(record: Message, reason: str, tx: UnitOfWork) -> Message:
-    """A record that could not be handled, as it came but for headers of that size, with the name of what it broke."""
-    why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
-    return Message(topics.dead_letters(tx.service), record.key, record.value, {**passed_on(record.headers), **why})
-
-
-_HEADER, _HEADERS = 1_024, 32
-"""The largest header that is passed on, in characters of name and value, and how many are."""
-
-
-def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    """A stranger's headers without what is too large and beyond what are too many; how many those were, says one."""
-    small = [(name, value) for name, value in headers.items() if len(name) + len(value) <= _HEADER]
-    kept = dict(small[:_HEADERS])
-    return kept if len(kept) == len(headers) else kept | {"dsr_headers_cut": str(len(headers) - len(kept))}
 
 
 _RIGHTS = frozenset(right.encode() for right in Right)

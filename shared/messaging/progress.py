@@ -38,7 +38,7 @@ def lag_loop_of(group: str) -> str:
 
 
 class Stalled(DsrError):
-    """The consumer stands still though there are records for it, or its broker does not answer; make another."""
+    """The consumer stands still though there are records for it; make another."""
 
 
 class Progress:
@@ -47,6 +47,8 @@ class Progress:
     def __init__(self) -> None:
         self.in_hand: Offsets = {}
         """The first record of each partition that was fetched and is not handled yet."""
+        self.behind = False
+        """Whether there was something to fetch at the last poll, as far as that is known."""
         self._noted_at = 0.0
         self._noted_ends: Offsets = {}
         self._standing: dict[TopicPartition, tuple[int, int]] = {}
@@ -56,6 +58,7 @@ class Progress:
 
         A poll while a batch is in hand says nothing: nobody fetches then.
         """
+        self.behind = any(position < ends.get(place, 0) for place, position in positions.items())
         if not self.in_hand:
             before, self._standing = self._standing, {}
             for place, position in positions.items():
@@ -86,34 +89,50 @@ class Progress:
 async def keep_polling(
     consumer: AIOKafkaConsumer, progress: Progress, group: str, topics: Sequence[str], heartbeats: Heartbeats
 ) -> None:
-    """Polls for as long as the consumer lasts.
+    """Polls for as long as the consumer lasts; a lag that is not known is not told.
 
     Raises:
-        Stalled: the consumer stands still, or the broker has not answered for ten seconds.
+        Stalled: the consumer stands still.
+        TimeoutError: the broker has not answered for ten seconds.
     """
     clock = asyncio.get_running_loop()
     answered_at = clock.time()
-    while True:
-        heartbeats.beat(lag_loop_of(group))
-        at = time.monotonic()
-        try:
-            async with asyncio.timeout(_UNANSWERED_SECONDS):
-                places = list(consumer.assignment())
-                ends = await consumer.end_offsets(places) if places else {}
-                positions = {place: await consumer.position(place) for place in places}
-        except (KafkaError, TimeoutError) as error:  # the last figures stand; readiness says that the broker is away
-            log.info("lag of %s not known: %s", group, type(error).__name__)
-            if clock.time() - answered_at >= _UNANSWERED_SECONDS:
-                raise Stalled from error
-        else:
-            answered_at = clock.time()
-            lag: Counter[str] = Counter()
-            for place, end in ends.items():
-                lag[place.topic] += max(0, end - positions[place])
-            for topic in topics:
-                LAG.labels(group, topic).set(lag[topic])
-            if progress.stalled(positions, ends):
-                raise Stalled
-            if (until := progress.consumed_until(positions, ends, at)) is not None:
-                heartbeats.consumed(loop_of(group), until)
-        await asyncio.sleep(_EVERY_SECONDS)
+    try:
+        while True:
+            heartbeats.beat(lag_loop_of(group))
+            at = time.monotonic()
+            try:
+                async with asyncio.timeout(_UNANSWERED_SECONDS):
+                    places = list(consumer.assignment())
+                    ends = await consumer.end_offsets(places) if places else {}
+                    positions = {place: await consumer.position(place) for place in places}
+            except (KafkaError, TimeoutError) as error:
+                log.info("lag of %s not known: %s", group, type(error).__name__)
+                progress.behind = False
+                _forget_lag(group, topics)
+                if clock.time() - answered_at >= _UNANSWERED_SECONDS:
+                    raise TimeoutError from error
+            else:
+                answered_at = clock.time()
+                _show_lag(group, topics, positions, ends)
+                resumed = {place: ends[place] for place in places if place not in consumer.paused()}
+                if progress.stalled({place: positions[place] for place in resumed}, resumed):
+                    raise Stalled
+                if (until := progress.consumed_until(positions, ends, at)) is not None:
+                    heartbeats.consumed(loop_of(group), until)
+            await asyncio.sleep(_EVERY_SECONDS)
+    finally:
+        _forget_lag(group, topics)
+
+
+def _show_lag(group: str, topics: Sequence[str], positions: Offsets, ends: Offsets) -> None:
+    lag: Counter[str] = Counter()
+    for place, end in ends.items():
+        lag[place.topic] += max(0, end - positions[place])
+    for topic in topics:
+        LAG.labels(group, topic).set(lag[topic])
+
+
+def _forget_lag(group: str, topics: Sequence[str]) -> None:
+    for topic in topics:
+        LAG.remove(group, topic)

@@ -22,8 +22,16 @@ class Heartbeats:
 
     def stalled(self) -> list[str]:
         """The loops that have not gone round within the limit."""
+        return [loop for loop, seconds in self.still_seconds().items() if seconds > self._limit]
+
+    async def all_go_round(self) -> bool:
+        """Whether no loop has stalled, as the readiness probe asks for it."""
+        return not self.stalled()
+
+    def still_seconds(self) -> dict[str, float]:
+        """For how long each loop has not gone round."""
         now = time.monotonic()
-        return [loop for loop, beat in self._beats.items() if now - beat > self._limit]
+        return {loop: now - beat for loop, beat in self._beats.items()}
 
     def consumed(self, loop: str, until: float) -> None:
         """A consumer has handled everything that was on the bus at that time."""

@@ -97,9 +97,3 @@ def backoff(attempt: int, settings: WorkSettings) -> timedelta:
     """
     ceiling = min(settings.backoff_max_seconds, settings.backoff_seconds * 2 ** min(attempt - 1, 30))
     return timedelta(seconds=max(settings.backoff_seconds / 2, random.uniform(0, ceiling)))  # noqa: S311  # no secret
-
-
-def cancelled_from_within() -> bool:
-    """Whether a ``CancelledError`` at hand is a library's own: nobody has asked this task to end."""
-    task = asyncio.current_task()
-    return task is not None and not task.cancelling()

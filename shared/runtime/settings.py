@@ -30,6 +30,24 @@ class KafkaSettings(Group, env_prefix="DSR_KAFKA_"):
     batch_records: int = Field(
         default=500, ge=1, le=100_000, description="records of one poll, handled in one transaction"
     )
+    record_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        le=16 * 1024 * 1024,
+        description="largest record that is handled; a larger one is stepped over",
+    )
+    unpacked_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=256 * 1024 * 1024,
+        description="what a compressed batch may unpack to",
+    )
+    dead_letters_a_day: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="dead letters of one topic in a day, above which a service pauses it",
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         default="PLAINTEXT", description="protocol of the broker; anything but one machine wants SASL_SSL"
     )
@@ -100,7 +118,7 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, ge=1, le=10_000, description="tasks of one system and operation claimed at a time")
     lease_seconds: float = Field(
-        default=15.0, ge=0.1, le=86_400, description="how long a claim holds without a heartbeat"
+        default=3.0, ge=0.5, le=60, description="how long a process that went silent keeps what it has in hand"
     )
     poll_seconds: float = Field(
         default=0.25, ge=0.01, le=60, description="how often to look for tasks that nobody woke us for"
@@ -159,6 +177,9 @@ class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
 
     still_seconds: float = Field(
         default=60.0, gt=0, le=86_400, description="a loop that has not gone round for so long fails the liveness probe"
+    )
+    give_up_seconds: float = Field(
+        default=180.0, gt=0, le=86_400, description="a loop that has not gone round for so long ends the process"
     )
     drain_seconds: float = Field(
         default=30.0,

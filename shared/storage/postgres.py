@@ -95,8 +95,10 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
+async def connect_pool(settings: PostgresSettings, service: ServiceName, *, reserved: int = 0) -> asyncpg.Pool:
     """Opens a pool whose connections see the service's own schema by default.
+
+    ``reserved``: those of the process's connections that are none of the pool's.
 
     Raises:
         Misconfigured: no database answers there, it does not let us in, or it lacks migrations of this version.
@@ -106,7 +108,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
         pool = await asyncpg.create_pool(
             settings.dsn,
             min_size=1,
-            max_size=settings.pool_size,
+            max_size=settings.pool_size - reserved,
             command_timeout=60,
             init=_speak_json,
             server_settings={

@@ -32,17 +32,22 @@ async def test_one_trace_runs_from_the_http_request_over_the_bus_to_every_store(
     assert wanted <= seen
 
 
-async def test_readiness_goes_with_the_broker_or_the_database_and_liveness_stays(run_folder: Path) -> None:
-    async with stack_alone(run_folder / "probes", 1) as running:
-        urls = [running.services.url_of(name) for name in ServiceName]
-        for server in (running.kafka, running.postgres):
+async def test_readiness_goes_with_the_database_or_behind_the_door_the_broker_and_liveness_stays(
+    run_folder: Path,
+) -> None:
+    async with stack_alone(run_folder / "probes", 2) as running:
+        urls = {name: running.services.url_of(name) for name in ServiceName}
+        for server, door in ((running.kafka, 200), (running.postgres, 503)):
             await asyncio.to_thread(server.stop)
-            assert await _all(urls, "/readyz", 503)
-            assert await _all(urls, "/healthz", 200)
+            assert await _all([url for name, url in urls.items() if name != ServiceName.INTAKE], "/readyz", 503)
+            assert await _all([urls[ServiceName.INTAKE]], "/readyz", door)
+            assert await _all([*urls.values()], "/healthz", 200)
+            if door == httpx.codes.OK:
+                await running.submit(range(1))
             await asyncio.to_thread(server.start)
-            assert await _all(urls, "/readyz", 200)
-        await running.submit(range(1))
-        await running.all_closed(1)
+            assert await _all([*urls.values()], "/readyz", 200)
+        await running.submit(range(1, 2))
+        await running.all_closed(2)
 
 
 async def test_every_service_tells_prometheus_what_it_does(live: Live) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -15,11 +16,33 @@ from uuid_utils.compat import uuid7
 from deploy.local.kafka import Kafka
 from shared.domain.records import Message
 from shared.messaging.admin import create_topics, declared
-from shared.messaging.consumer import Consumer, Handle
+from shared.messaging.consumer import Consumer
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
 from tests.fixtures.told import comes_to
+
+Handle = Callable[[Sequence[Message]], Awaitable[None]]
+
+
+@dataclass
+class Wanting:
+    """Wants every record, and hands it to a function."""
+
+    to: Handle
+
+    def wants(self, _headers: object) -> bool:
+        """Whatever it is."""
+        return True
+
+    async def handle(self, records: Sequence[Message]) -> Sequence[Message]:
+        """Hands it on, and leaves nothing alone."""
+        await self.to(records)
+        return ()
+
+    async def paused_topics(self) -> Sequence[str]:
+        """None."""
+        return ()
 
 
 class Listener:
@@ -47,7 +70,7 @@ async def consuming(bootstrap: str, group: str, topic: str, handle: Handle) -> A
     """A consumer at work; at the end it commits and leaves."""
     stopping = asyncio.Event()
     task = asyncio.create_task(
-        Consumer(KafkaSettings(bootstrap=bootstrap), group, [topic]).run(handle, stopping, Heartbeats())
+        Consumer(KafkaSettings(bootstrap=bootstrap), group, [topic]).run(Wanting(handle), stopping, Heartbeats())
     )
     yield
     stopping.set()
@@ -135,7 +158,9 @@ async def test_a_batch_that_was_not_finished_is_heard_again(
         await never.wait()
 
     dying = asyncio.create_task(
-        Consumer(KafkaSettings(bootstrap=kafka_bootstrap), topic, [topic]).run(die_at_it, asyncio.Event(), Heartbeats())
+        Consumer(KafkaSettings(bootstrap=kafka_bootstrap), topic, [topic]).run(
+            Wanting(die_at_it), asyncio.Event(), Heartbeats()
+        )
     )
     async with asyncio.timeout(60):
         await begun.wait()

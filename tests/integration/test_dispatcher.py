@@ -1,6 +1,7 @@
 """Dispatching: a batch is one transaction, a repeat has no effect, and only the record that is bad is set aside."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Sequence
 
@@ -14,10 +15,12 @@ from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
-from shared.messaging.dispatcher import Dispatcher, Handler, Subscription, dead_letter
+from shared.messaging.dead_letters import dead_letter, paused_since, resume
+from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.liveness import Heartbeats
-from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness
+from shared.storage.postgres import connected
+from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, SetClock
 from tests.fixtures.events import a
 from tests.fixtures.told import Count
 
@@ -59,9 +62,9 @@ class Diary:
                 raise error
 
 
-def dispatcher(harness: Harness, *handlers: tuple[type[Event], Handler]) -> Dispatcher:
+def dispatcher(harness: Harness, *handlers: tuple[type[Event], Handler], limit: int = 100) -> Dispatcher:
     subscriptions = {type_of(event): [Subscription(event, handler, Right.ERASURE)] for event, handler in handlers}
-    return Dispatcher(subscriptions, harness.unit_of_work, TRACING, Heartbeats())
+    return Dispatcher(subscriptions, harness.unit_of_work, TRACING, limit, Heartbeats())
 
 
 async def noted(harness: Harness) -> int:
@@ -205,3 +208,61 @@ async def test_events_of_one_request_are_never_put_out_of_order(open_harness: Op
     of_first = [(name, event) for name, event in order if event.request_id == first.request_id]
     assert of_first == [("begin", first), ("cancel", withdrawn), ("begin", again)]
     assert ("begin", second) in order
+
+
+def unreadable(topic: str = "dsr.requests", offset: int = 7) -> Message:
+    return Message(topic, b"", b"", partition=2, offset=offset, unreadable="a batch in the codec snappy")
+
+
+async def test_a_record_that_cannot_be_read_is_told_with_its_place_and_reason_and_costs_no_other(
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    dead = Count("dsr_events_heard_total", service="erasure", type="unreadable", result="dead_letter")
+    records = [heard(verified()), unreadable(), heard(verified())]
+    assert await dispatcher(harness, (RequestVerified, diary.begin)).handle(records) == []
+    [letter] = await dead_letters(harness)
+    assert (letter["value"], json.loads(letter["headers"])) == (
+        b"",
+        {
+            "dsr_reason": "unreadable",
+            "dsr_detail": "a batch in the codec snappy",
+            "dsr_topic": "dsr.requests",
+            "dsr_partition": "2",
+            "dsr_offset": "7",
+            "dsr_set_aside_at": harness.unit_of_work.clock.now().isoformat(),
+        },
+    )
+    assert (await noted(harness), dead.added) == (2, 1)
+    assert "record dsr.requests 2:7 set aside: a batch in the codec snappy" in caplog.text
+
+
+async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
+    open_harness: OpenHarness, database: str
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    listener = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
+    elsewhere = Message("dsr.deadlines", b"", heard(verified()).value, heard(verified()).headers)
+    bad = [unreadable(offset=offset) for offset in range(5)]
+    good = heard(verified())
+    assert await listener.handle([*bad, good, elsewhere]) == [*bad[3:], good]
+    assert (len(await dead_letters(harness)), await noted(harness)) == (3, 1)
+
+    after_a_restart = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
+    assert await after_a_restart.paused_topics() == {"dsr.requests"}
+    assert await after_a_restart.handle([good]) == [good]
+    async with connected(database) as operator:
+        assert [(each[0], each[1]) for each in await paused_since(operator)] == [("erasure", "dsr.requests")]
+        assert [await resume(operator, ServiceName.ERASURE, "dsr.requests") for _ in range(2)] == [True, False]
+    assert await after_a_restart.paused_topics() == set()
+    assert await after_a_restart.handle([good]) == []
+    assert await noted(harness) == 2
+
+
+async def test_dead_letters_of_another_day_do_not_count(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness()
+    listener = dispatcher(harness, limit=2)
+    for _ in range(3):
+        assert await listener.handle([unreadable(), unreadable()]) == []
+        clock.pass_by(days=1)
+    assert await listener.paused_topics() == set()

@@ -17,7 +17,7 @@ from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.cdr import SqlEngine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
-from tests.fixtures.worker_harness import opened, reaped
+from tests.fixtures.worker_harness import opened
 
 CRM, TICKETING = "crm", "ticketing"
 RESTRICTED = "SELECT account_id FROM customer WHERE restricted"
@@ -75,7 +75,7 @@ async def test_what_begins_anew_outranks_every_attempt_before(open_harness: Open
 
 
 async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_lifted_again_there_alone(
-    open_harness: OpenHarness, clock: SetClock
+    open_harness: OpenHarness,
 ) -> None:
     asleep, woken = asyncio.Event(), asyncio.Event()
     crm, ticketing = ScriptedSystem(CRM), ScriptedSystem(TICKETING)
@@ -88,10 +88,11 @@ async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_l
 
     crm.answers[Operation.RESTRICT] = sleep
     harness, restriction = await in_amendment(open_harness, crm, ticketing)
-    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease_seconds=3600).work())
+    lease = await harness.new_lease()
+    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease=lease).work())
     await asleep.wait()
-    clock.pass_by(hours=2)
-    assert await reaped(harness, clock) == {(CRM, Operation.RESTRICT)}
+    await harness.silence(lease)
+    assert await harness.reap() == {(CRM, Operation.RESTRICT): 1}
     for operation in (Operation.RESTRICT, Operation.LIFT):
         if operation is Operation.LIFT:
             await harness.open(lift_of(restriction))
@@ -128,7 +129,7 @@ async def test_a_worker_that_slept_while_its_restriction_stays_in_force_has_noth
 
 
 async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_the_lift(
-    open_harness: OpenHarness, clock: SetClock, customer_store: CustomerStore, customers: SqlEngine
+    open_harness: OpenHarness, customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     asleep, woken = asyncio.Event(), asyncio.Event()
     crm = ScriptedSystem(CRM)
@@ -143,10 +144,11 @@ async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_th
     harness, restriction = await in_amendment(
         open_harness, crm, identities=[Identity(IdentityType.EMAIL, "anna.meier@example.org")]
     )
-    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease_seconds=3600).work())
+    lease = await harness.new_lease()
+    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease=lease).work())
     await asleep.wait()
-    clock.pass_by(hours=2)
-    await reaped(harness, clock)
+    await harness.silence(lease)
+    assert await harness.reap() == {(CRM, Operation.RESTRICT): 1}
     assert await harness.worker(CRM, Operation.RESTRICT).work() == 1
     assert await customer_store.ask(RESTRICTED) == [("C1",)]
     await harness.open(lift_of(restriction))

@@ -50,19 +50,19 @@ EVERYWHERE = {"relay", "machine", "inbox", "frozen"}
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans"},
     ServiceName.ERASURE: {
-        *("consume:erasure", "lag:erasure", "housekeeping", "consume:erasure-replies", "lag:erasure-replies"),
+        *("consume:erasure", "lag:erasure", "reaper", "lease", "consume:erasure-replies", "lag:erasure-replies"),
         *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
     },
     ServiceName.EXPORT: {
-        *("consume:export", "lag:export", "housekeeping"),
+        *("consume:export", "lag:export", "reaper", "lease"),
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {
-        *("consume:amendment", "lag:amendment", "housekeeping", "nightly"),
+        *("consume:amendment", "lag:amendment", "reaper", "lease", "nightly"),
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {
-        *("consume:deadline", "lag:deadline", "housekeeping", "sweep", "statistics", "ticketing:escalate")
+        *("consume:deadline", "lag:deadline", "reaper", "lease", "sweep", "statistics", "ticketing:escalate")
     },
 }
 """Whatever goes round in each service; the health server itself answers, or does not."""
@@ -115,7 +115,7 @@ async def test_every_loop_of_a_service_has_a_pulse(
         (
             ServiceName.ERASURE,
             "erasure.task",
-            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "housekeeping"},
+            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "reaper"},
         ),
     ],
 )
@@ -127,5 +127,5 @@ async def test_a_loop_that_stands_still_fails_the_liveness_probe_until_it_goes_r
         async with connected(database) as somebody, somebody.transaction():
             await somebody.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
             assert await standing_still(client, until=still) == (503, still)
-            assert (await client.get("/readyz")).status_code == 200
+            assert (await client.get("/readyz")).status_code == 503
         assert await standing_still(client, until=set()) == (200, set())

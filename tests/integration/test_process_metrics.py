@@ -12,7 +12,7 @@ from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.fulfilment import queue as tasks
-from shared.messaging.dispatcher import dead_letter
+from shared.messaging.dead_letters import dead_letter
 from shared.runtime.metrics import LOOP_LAG
 from tests.fixtures import told as fixtures
 from tests.fixtures.engine import OpenHarness, ScriptedSystem, SetClock, each

@@ -29,7 +29,7 @@ async def asked(open_harness: OpenHarness) -> tuple[Harness, UUID]:
 async def test_a_reply_is_kept_with_its_task_and_hearing_it_twice_changes_nothing(open_harness: OpenHarness) -> None:
     harness, task_id = await asked(open_harness)
     said = reply(task_id)
-    await Replies(harness.unit_of_work, harness.fulfilments, Heartbeats()).handle([said, said])
+    await Replies(harness.unit_of_work, harness.fulfilments, 100, Heartbeats()).handle([said, said])
     progress = await harness.pool.fetchval("SELECT progress FROM task")
     assert (progress["reply.erase"]["outcome"], progress["reply.erase"]["found"]) == ("erased", 2)
 
@@ -44,7 +44,7 @@ async def test_a_reply_that_cannot_be_kept_is_set_aside_alone_and_never_told_in_
         reply(task_id, found=2**70, changed=2**70),
     ]
     with caplog.at_level(logging.DEBUG):
-        await Replies(harness.unit_of_work, harness.fulfilments, Heartbeats()).handle([*bad, reply(task_id)])
+        await Replies(harness.unit_of_work, harness.fulfilments, 100, Heartbeats()).handle([*bad, reply(task_id)])
     letters = await harness.pool.fetch("SELECT topic, value FROM outbox ORDER BY position")
     assert [tuple(letter) for letter in letters] == [("dsr.dead-letters.erasure", record.value) for record in bad]
     assert "ada@example.org" not in caplog.text
@@ -53,6 +53,6 @@ async def test_a_reply_that_cannot_be_kept_is_set_aside_alone_and_never_told_in_
 
 async def test_a_reply_to_a_task_of_another_service_is_left_to_it(open_harness: OpenHarness) -> None:
     harness, _ = await asked(open_harness)
-    await Replies(harness.unit_of_work, harness.fulfilments, Heartbeats()).handle([reply(uuid7())])
+    await Replies(harness.unit_of_work, harness.fulfilments, 100, Heartbeats()).handle([reply(uuid7())])
     assert await harness.outbox() == []
     assert await harness.pool.fetchval("SELECT progress FROM task") == {}

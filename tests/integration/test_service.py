@@ -122,7 +122,7 @@ async def test_an_erasure_goes_from_the_bus_to_the_bus_and_the_key_is_shredded_a
 async def test_it_tells_how_it_is_and_ends_in_order_when_told_to(erasure: Erasure) -> None:
     async with httpx.AsyncClient(base_url=erasure.url) as http:
         assert (await http.get("/healthz")).json() == {"loops_standing_still": []}
-        assert (await http.get("/readyz")).json() == {"database": True, "broker": True}
+        assert (await http.get("/readyz")).json() == {"database": True, "broker": True, "loops": True}
         assert "dsr_outbox_relayed_total" in (await http.get("/metrics")).text
     assert await asyncio.to_thread(erasure.child.stop) == 0
     assert "Traceback" not in erasure.child.log.read_text()
@@ -132,7 +132,7 @@ async def test_it_is_alive_but_not_ready_while_the_broker_is_away(erasure: Erasu
     await asyncio.to_thread(broker.kill)
     async with httpx.AsyncClient(base_url=erasure.url, timeout=40) as http:
         ready = await http.get("/readyz")
-        assert (ready.status_code, ready.json()) == (503, {"database": True, "broker": False})
+        assert (ready.status_code, ready.json()) == (503, {"database": True, "broker": False, "loops": True})
         assert (await http.get("/healthz")).status_code == 200
         await asyncio.to_thread(broker.start)
         async with asyncio.timeout(60):

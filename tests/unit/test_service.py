@@ -4,13 +4,17 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from shared.app.service import Service
-from shared.app.supervisor import LoopEnded, supervise
+from shared.app.supervisor import LoopEnded, supervise, watch
 from shared.domain.errors import Misconfigured
+from shared.domain.topics import ServiceName
+from shared.runtime.liveness import Heartbeats
+from tests.fixtures.told import comes_to
 
 
 async def returns() -> None:
@@ -58,6 +62,23 @@ async def test_a_loop_may_end_once_the_service_is_stopping(ends: Callable[[], Aw
     await supervise({"consume:intake": ends()}, stopping, 10)
 
 
+async def test_for_how_long_a_loop_stands_still_is_told_and_beyond_the_limit_its_process_ends_and_names_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeats, stood, never = Heartbeats(), {"consume:intake": 180.0, "relay": 0.0}, asyncio.Event()
+    monkeypatch.setattr(heartbeats, "still_seconds", lambda: stood)
+    monkeypatch.setattr("shared.app.supervisor._LOOK_EVERY_SECONDS", 0.001)
+    watching = asyncio.create_task(watch(ServiceName.INTAKE, heartbeats, 180, never))
+    still = partial(comes_to, name="dsr_loop_still_seconds", service="intake")
+    assert await still(180, loop="consume:intake")
+    assert await still(0, loop="relay")
+    assert not watching.done()
+    stood["consume:intake"] = 181.0
+    with pytest.raises(LoopEnded, match="consume:intake"):
+        await watching
+    assert "consume:intake has stood still for 181 s" in caplog.text
+
+
 @pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "Deadlines")])
 def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     name: str, read: str, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +98,7 @@ def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     ("name", "variable", "may_hold"),
     [
         ("deadline", "DSR_DEADLINE_DIGEST_HOUR", "a whole number from 0 up to 23"),
-        ("intake", "DSR_INTAKE_WAITING", "a whole number from 2 up to 1000000"),
+        ("intake", "DSR_INTAKE_WAITING", "a whole number from 2000 up to 1000000"),
     ],
 )
 def test_a_setting_of_a_service_of_its_own_ends_it_with_one_line_too(

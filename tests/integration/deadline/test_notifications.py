@@ -15,12 +15,12 @@ from shared.fulfilment import queue as tasks
 from shared.fulfilment.store import Completed
 from tests.integration.deadline.conftest import ARRIVED, Harness
 
-LEASE = timedelta(seconds=30)
-
 
 async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.Claim:
     async with deadline.pool.acquire() as connection:
-        (claimed,) = await tasks.claim(connection, (system, operation), 1, deadline.now, LEASE)
+        process = uuid7()
+        await tasks.register(connection, process, timedelta(seconds=30))
+        (claimed,) = await tasks.claim(connection, (system, operation), 1, deadline.now, process)
     return claimed
 
 
