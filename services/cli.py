@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "evidence": "shared.storage.commands:evidence",
     "certificate": "shared.storage.commands:certificate",
     "groups": "shared.messaging.commands:groups",
+    "parked": "shared.messaging.commands:parked",
     "consumers": "shared.messaging.commands:consumers",
     "dead-letters": "shared.messaging.commands:dead_letters",
     "redate": "services.intake.commands:redate",

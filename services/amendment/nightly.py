@@ -1,6 +1,7 @@
 """The look of each night: what is in force and missing in a system is put back there, and counted.
 
-It takes nothing away: what a system hides or suppresses without an entry of ours may be an agent's or the customer's.
+It takes away only what bears the mark of a request of ours that was lifted, as in a store that was restored: what a
+system hides or suppresses without an entry of ours may be an agent's or the customer's.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,14 @@ WHERE request_id IN (
     ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING request_id, subject_ref
 """
+# A backup lives 30 days.
+_LIFTED = """
+UPDATE restriction SET looked_at = $1
+WHERE request_id IN (
+    SELECT request_id FROM restriction WHERE lifted_at > $2::timestamptz - interval '40 days' AND looked_at < $2
+    ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+RETURNING request_id, subject_ref
+"""
 _SUPPRESSED = """
 WITH due AS (
     UPDATE suppression SET looked_at = $1
@@ -48,20 +57,28 @@ async def run(running: Running, fulfilments: Fulfilments) -> None:
 
 async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments) -> None:
     """Looks at every entry that was not looked at since this night began."""
-    for statement, right, operation in (
-        (_RESTRICTED, Right.RESTRICTION, Operation.RESTRICT),
-        (_SUPPRESSED, Right.OBJECTION, Operation.SUPPRESS),
+    for statement, open_repairs in (
+        (_RESTRICTED, partial(_put_back, Right.RESTRICTION, Operation.RESTRICT)),
+        (_SUPPRESSED, partial(_put_back, Right.OBJECTION, Operation.SUPPRESS)),
+        (_LIFTED, _take_away),
     ):
         more = True
         while more:
             async with unit_of_work.begin() as tx:
                 rows = await tx.connection.fetch(statement, tx.now, _night_of(tx.now), _AT_A_TIME)
-                await _open(tx, fulfilments, right, operation, {row[0]: row[1] for row in rows if row[1]})
+                await open_repairs(tx, fulfilments, {row[0]: row[1] for row in rows if row[1]})
             more = bool(rows)
 
 
-async def _open(
-    tx: UnitOfWork, fulfilments: Fulfilments, right: Right, operation: Operation, subjects: dict[UUID, UUID]
+async def _take_away(tx: UnitOfWork, fulfilments: Fulfilments, subjects: dict[UUID, UUID]) -> None:
+    """One repair for each request that was lifted; who it is about need not be known."""
+    await repairs.call_off(tx, list(subjects), Operation.LIFT, repairs.MARKED)
+    marked = partial(repairs.repair, tx, right=Right.RESTRICTION, operation=Operation.LIFT, details=repairs.MARKED)
+    await fulfilments.open_all(tx, [marked(*each) for each in subjects.items()])
+
+
+async def _put_back(
+    right: Right, operation: Operation, tx: UnitOfWork, fulfilments: Fulfilments, subjects: dict[UUID, UUID]
 ) -> None:
     """One repair for each request whose subject is still known, and whose lift is not decided."""
     requests: Sequence[UUID] = list(subjects)

@@ -1,7 +1,9 @@
 """Deferred erasures (Art. 17(3)): what a system had to keep, until when, and that it may go once that day is over."""
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from services.deadline import repository
@@ -9,6 +11,8 @@ from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, RetryDe
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.time_limit import end_of
 from shared.messaging.unit_of_work import UnitOfWork
+
+log = logging.getLogger(__name__)
 
 INCIDENT = timedelta(hours=24)
 """A deferred erasure that is due for longer and not executed is an incident (REQ-R8)."""
@@ -53,6 +57,9 @@ async def _keep(tx: UnitOfWork, request_id: UUID, report: TaskReport, zone: str,
     until = report.until.isoformat() if report.until else None
     detail = {"system": report.system, "ground": ground, "until": until, "state": state}
     tx.log_evidence(request_id, "erasure.deferred", detail)
+    if state == "held":
+        waits = (request_id, Operation.ERASE, report.system, state)
+        tx.after_commit(partial(log.warning, "request %s waits for a person: %s in %s: %s", *waits))
     return state
 
 

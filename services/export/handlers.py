@@ -11,6 +11,7 @@ from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import may_stand_still
 from shared.storage.vault import Sealing
 
 
@@ -37,7 +38,8 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
         if not found:
             tx.publish(done.event())
             continue
-        content = await asyncio.to_thread(package.build, found, done.right, tx.now)
+        async with may_stand_still(tx.connection):
+            content = await asyncio.to_thread(package.build, found, done.right, tx.now)
         sealing = Sealing(done.subject_ref, "package", "export", content)
         await tx.vault.seal(tx.connection, [sealing], tx.now)
         digest = hashlib.sha256(content).hexdigest()

@@ -21,6 +21,9 @@ from shared.storage.postgres import Connection, connected
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
+_CACHED = 10_000
+"""Key ids that are remembered, most of which somebody has made up."""
+_KEYS = "SELECT key_id, hash, role, channel FROM api_key WHERE key_id = ANY($1) AND revoked_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,28 @@ class Caller:
             raise Forbidden(f"this needs a key with the role {' or '.join(roles)}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the table says of a key id until then; without a hash there is no such key."""
+
+    until: float
+    hash: bytes | None = None
+    role: str = ""
+    channel: str = ""
+
+
 class ApiKeys:
-    """Finds callers by their API keys; rows are cached for ten seconds, so a revoked key stops working soon."""
+    """Finds callers by their API keys.
+
+    What the table says is believed for ten seconds, so a revoked key stops working soon. It is asked by one query at a
+    time, for all ids that wait for an answer: whoever tries a thousand unknown keys costs no more than one.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._cache: dict[str, tuple[float, bytes, str, str]] = {}
+        self._cache: dict[str, _Known] = {}
+        self._asked: dict[str, asyncio.Future[_Known]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     async def caller(self, token: str | None) -> Caller:
         """Whose API key this bearer token is.
@@ -59,22 +78,40 @@ class ApiKeys:
         if match is None:
             raise Unauthorised("send `Authorization: Bearer dsr_…` with an API key of this platform")
         key_id, secret = match.groups()
+        known = self._cache.get(key_id)
         now = asyncio.get_running_loop().time()  # read once per turn of the loop, not once per call
-        cached = self._cache.get(key_id)
-        if cached is None or cached[0] < now:
-            if cached:
-                self._cache[key_id] = (now + _CACHE_SECONDS, *cached[1:])  # others need not ask while we do
-            row = await self._pool.fetchrow(
-                "SELECT hash, role, channel FROM api_key WHERE key_id = $1 AND revoked_at IS NULL", key_id
-            )
-            cached = (now + _CACHE_SECONDS, *row) if row else None
-            if cached:
-                self._cache[key_id] = cached
-            else:
-                self._cache.pop(key_id, None)
-        if cached is None or not hmac.compare_digest(cached[1], _hash(secret)):
+        if known is None or known.until < now:
+            known = await self._ask(key_id)
+        if known.hash is None or not hmac.compare_digest(known.hash, _hash(secret)):
             raise Unauthorised("the API key is unknown or was revoked")
-        return Caller(key_id, cached[2], cached[3])
+        return Caller(key_id, known.role, known.channel)
+
+    async def _ask(self, key_id: str) -> _Known:
+        answer = self._asked.get(key_id)
+        if answer is None:
+            answer = self._asked[key_id] = asyncio.get_running_loop().create_future()
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._answer())
+        return await asyncio.shield(answer)  # others wait for it too
+
+    async def _answer(self) -> None:
+        while self._asked:
+            asked, self._asked = self._asked, {}
+            try:
+                rows = await self._pool.fetch(_KEYS, [*asked])
+            except Exception as error:  # noqa: BLE001  # everybody who waits must hear of it
+                for answer in asked.values():
+                    answer.set_exception(error)
+                    answer.exception()  # nobody may be waiting any more
+                continue
+            until = asyncio.get_running_loop().time() + _CACHE_SECONDS
+            found = {row[0]: _Known(until, *row[1:]) for row in rows}
+            for key_id, answer in asked.items():
+                self._cache.pop(key_id, None)
+                self._cache[key_id] = known = found.get(key_id) or _Known(until)
+                answer.set_result(known)
+            while len(self._cache) > _CACHED:
+                del self._cache[next(iter(self._cache))]
 
 
 async def same_channel(connection: Connection, caller: Caller, key_id: str) -> bool:

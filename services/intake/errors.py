@@ -31,6 +31,24 @@ class TooLarge(DsrError):
     """More was sent than is accepted at once."""
 
 
+class UnsupportedType(DsrError):
+    """What was sent is of a kind that is not read here."""
+
+
+class TooManyCalls(DsrError):
+    """Too much came from here at once; wait as long as ``Retry-After`` says, and send it again."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Overloaded(DsrError):
+    """The platform has as much under way as it can hold; wait as long as ``Retry-After`` says, and send it again."""
+
+    retry_after = 1.0
+
+
 class NotReady(DsrError):
     """It does not exist yet; ask again when the request is closed."""
 

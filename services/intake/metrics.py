@@ -23,5 +23,8 @@ EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that w
 ORPHANS = _gauge("dsr_vault_orphans", "Subjects of whom the vault holds what nobody needs any more", ["what"])
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"])
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"])
+REFUSED = Counter("dsr_calls_refused_total", "Calls of the API that were refused, by problem", ["problem"])
+for _problem in ("unauthorised", "too_large", "too_many_calls", "overloaded"):
+    REFUSED.labels(_problem)  # shown as 0 until the first
 TIME_TO_CLOSE = Percentiles("dsr_time_to_close_days", "From receipt to closure, last 30 days", "right")
 DETECTION_LAG = Percentiles("dsr_detection_lag_days", "From receipt to acceptance, last 30 days", "channel")

@@ -16,6 +16,8 @@ GRACE = timedelta(hours=1)
 KINDS = ("collected", "key", "no_request")
 
 _EVERY_SECONDS = 3600.0
+_AT_MOST_SECONDS = 30.0
+"""Less than a loop may stand still for."""
 
 # A key that a system which keeps data, or an erasure that is not done, still needs is told by the reports of the
 # request. By whom systems have named, a restriction is lifted.
@@ -54,7 +56,12 @@ async def run(running: Running) -> None:
 
 
 async def count(connection: Connection, now: datetime) -> None:
-    """Counts once."""
-    found = {row[0]: row[1] for row in await connection.fetch(_ORPHANS, now - GRACE)}
+    """Counts once; where that takes too long, there is no number until the next time."""
+    try:
+        rows = await connection.fetch(_ORPHANS, now - GRACE, timeout=_AT_MOST_SECONDS)
+    except TimeoutError:
+        metrics.ORPHANS.clear()
+        raise
+    found = {row[0]: row[1] for row in rows}
     for what in KINDS:
         metrics.ORPHANS.labels(what).set(found.get(what, 0))

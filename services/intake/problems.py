@@ -4,6 +4,7 @@ What was sent is never quoted back.
 """
 
 from collections.abc import Callable, Coroutine, Sequence
+from math import ceil
 from typing import Any
 
 import orjson
@@ -12,8 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.status import HTTP_401_UNAUTHORIZED
 
 from services.intake import errors
+from services.intake.metrics import REFUSED
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
@@ -34,10 +37,16 @@ STATUS: dict[type[DsrError], int] = {
     Shredded: 410,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
+    errors.UnsupportedType: 415,
     errors.IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
     errors.PreconditionRequired: 428,
+    errors.TooManyCalls: 429,
+    errors.Overloaded: 503,
 }
+_CHALLENGE = 'Bearer realm="data subject requests"'
+_MOST_FAULTS, _LONGEST_NAME = 20, 64
+"""What is told of a body in which everything is wrong."""
 _ALWAYS = {
     422: "The request is not valid; `errors` says what to change.",
     503: "Nothing was stored; try again.",
@@ -70,12 +79,16 @@ async def respond(_request: Request, error: Exception) -> Response:
             status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
             field = getattr(error, "field", None)
             faults = [{"loc": (field,), "msg": str(error)}] if field else ()
-            return _response(status, error.code, _title(type(error)), str(error), faults)
+            headers = {"WWW-Authenticate": _CHALLENGE} if status == HTTP_401_UNAUTHORIZED else {}
+            if seconds := getattr(error, "retry_after", None):
+                headers["Retry-After"] = str(max(1, ceil(seconds)))
+            return _response(status, error.code, _title(type(error)), str(error), faults, **headers)
         case RequestValidationError():
             title, detail = "The request is not valid.", "see errors for what to change"
             return _response(422, "invalid", title, detail, error.errors())
         case HTTPException():
-            return _response(error.status_code, "http", str(error.detail), str(error.detail))
+            detail, headers = str(error.detail), dict(error.headers or {})
+            return _response(error.status_code, "http", detail, detail, **headers)
         case ClientDisconnect():
             return Response(status_code=400)  # nobody is there to read it
         case _ if isinstance(error, AWAY):
@@ -102,7 +115,11 @@ def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _response(status: int, code: str, title: str, detail: str, faults: Sequence[Any] = (), **headers: str) -> Response:
-    wrong = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in faults]
+    wrong = [
+        {"field": ".".join(str(name)[:_LONGEST_NAME] for name in each["loc"]), "message": each["msg"]}
+        for each in faults[:_MOST_FAULTS]
+    ]
+    REFUSED.labels(code).inc()
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
 
@@ -111,7 +128,7 @@ def _title(error: type[DsrError]) -> str:
     return (error.__doc__ or error.code).split(";", 1)[0].split(". ", 1)[0].strip().rstrip(".") + "."
 
 
-EVERYWHERE = documented(errors.Unauthorised, errors.Forbidden) | {
+EVERYWHERE = documented(errors.BadRequest, errors.Unauthorised, errors.Forbidden, errors.TooManyCalls) | {
     status: {"model": Problem, "description": said} for status, said in _ALWAYS.items()
 }
 """The problems that every operation may have."""

@@ -94,7 +94,8 @@ class Requests:
         for event in transition.published:
             self.tx.publish(event)
             self._count(request, event)
-        if request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
+        blocked_again = any(action == "erasure.deferred_blocked" for action, _ in transition.evidence)
+        if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
         if request is not self._held[request.request_id]:
             self._held[request.request_id] = request

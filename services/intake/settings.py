@@ -18,17 +18,26 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         default=64 * 2**20,
         ge=2**20,
         le=4 * 2**30,
-        description="bodies that are read at a time; of one key, half as much",
+        description="bytes of all bodies that are under way; of one channel half as many, so twice the longest or more",
     )
     waiting: int = Field(
-        default=20_000, ge=2, le=1_000_000, description="requests that wait for their commit; of one key, half as many"
+        default=20_000,
+        ge=2_000,
+        le=1_000_000,
+        description="requests that wait for their commit; of one channel half as many",
     )
-    key_rate: float = Field(default=5_000.0, gt=0, le=1_000_000, description="calls a second of one key")
+    call_rate: float = Field(default=20_000.0, gt=0, le=1_000_000, description="calls a second of one channel")
     refusals_rate: float = Field(
         default=10.0,
         gt=0,
         le=1_000_000,
         description="calls a second without a valid key from one address, ten times as many at once",
+    )
+    proxies: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="proxies of ours in front, each of which adds to X-Forwarded-For: who calls is told by the first",
     )
     tolerance_seconds: float = Field(
         default=300.0, ge=0, le=3600, description="how far in the future a channel's clock may be"

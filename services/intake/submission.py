@@ -7,12 +7,13 @@ from uuid_utils.compat import uuid7
 
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
-from services.intake.errors import BadRequest
+from services.intake.errors import BadRequest, TooLarge
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
-from services.intake.instants import Instants
 from services.intake.lifecycle import first_state
+from services.intake.quota import Quota
 from services.intake.request import Request
 from services.intake.schemas import Submission
+from services.intake.settings import IntakeSettings
 from shared.domain.identities import MalformedIdentity
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -24,14 +25,20 @@ class Submissions:
     """Prepares what was submitted and stores it, together with what others submit at the same time."""
 
     def __init__(
-        self, unit_of_work: UnitOfWorkFactory, policy: TimeLimitPolicy, identity: IdentityPolicy, instants: Instants
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        policy: TimeLimitPolicy,
+        identity: IdentityPolicy,
+        settings: IntakeSettings,
     ) -> None:
         self._clock = unit_of_work.clock
         self._vault = unit_of_work.vault
         self._policy = policy
         self._calc_version = calc_version(policy)
         self._identity = identity
-        self._instants = instants
+        self._instants = settings.instants
+        self._numbers = settings.batch_numbers
+        self._waiting = Quota(settings.waiting)
         self._commits = GroupCommit(unit_of_work)
 
     def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
@@ -40,9 +47,13 @@ class Submissions:
         Raises:
             BadRequest: one is said to have arrived in the future, or too long ago, or was proved by no known method
             MalformedIdentity: an identity cannot be one of its type
+            TooLarge: they name more telephone numbers than are looked at for one call
         """
-        now, prepared = self._clock.now(), []
+        now, prepared, numbers = self._clock.now(), [], 0
         for place, submission in submissions:
+            numbers += len(submission.subject.phones)
+            if numbers > self._numbers:
+                raise TooLarge(f"more than {self._numbers} telephone numbers at once; send fewer requests at once")
             try:
                 prepared.append(self._prepare(submission, caller, now))
             except (BadRequest, MalformedIdentity) as error:
@@ -55,8 +66,13 @@ class Submissions:
 
         Raises:
             IdempotencyKeyReused: the key came before with another body
+            TooManyCalls, Overloaded: too many wait for their commit; nothing was stored
         """
-        return await self._commits.store(prepared, context)
+        self._waiting.take(context.caller.channel, len(prepared))
+        try:
+            return await self._commits.store(prepared, context)
+        finally:
+            self._waiting.give(context.caller.channel, len(prepared))
 
     def _prepare(self, submission: Submission, caller: Caller, now: datetime) -> PreparedRequest:
         received_at = self._instants.arrived(submission.received_at, now)

@@ -15,6 +15,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import APIRouter, Request, Response
@@ -23,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import SecretStr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.app.connection import BoundedProtocol
 from shared.domain.errors import Misconfigured
 from shared.runtime.disclosure import text_for_everybody, text_for_privacy
 from shared.runtime.liveness import Heartbeats
@@ -56,6 +58,8 @@ async def serve(
     """Serves until told to stop, lingers, and then answers what is under way for at most so many seconds."""
     config = uvicorn.Config(
         _connection_close_when_stopping(app, stopping),
+        http=partial(BoundedProtocol, limits=http, silent={}),  # type: ignore[arg-type]  # it makes a protocol
+        ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=False,

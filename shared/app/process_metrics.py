@@ -51,6 +51,7 @@ class ProcessMetrics:
             age = self._seconds_since(datetime.fromisoformat(headers.get("dsr_set_aside_at") or headers["ce_time"]))
         metrics.OUTBOX.labels(self._service).set(waiting)
         metrics.OUTBOX_AGE.labels(self._service).set(age)
+        metrics.OUTBOX_PARKED.labels(self._service).set(await connection.fetchval("SELECT count(*) FROM parked"))
 
     async def _tasks(self, connection: Connection) -> None:
         failed = await tasks.failed(connection)

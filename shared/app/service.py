@@ -31,8 +31,9 @@ from shared.domain.operations import NOTIFICATIONS, Operation
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
-from shared.fulfilment import queue as tasks
 from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.lease import RENEWALS, Lease
+from shared.fulfilment.reaper import Reaper
 from shared.fulfilment.replies import Replies
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.worker import Worker
@@ -48,7 +49,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
-from shared.storage.postgres import close_pool, connect_pool, reachable
+from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
 from shared.storage.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ Api = Callable[[Running, APIRouter], ASGIApp]
 
 _COLLECT_EVERY = 50_000
 """Allocations between two runs of the garbage collector: by default it runs many times for each batch, in vain."""
+_SWITCH_SECONDS = 0.001
+"""How long a thread may keep the event loop waiting for the interpreter: a fifth of the default."""
 
 
 class Service:
@@ -115,6 +118,7 @@ class Service:
             log.warning("%s is the old name of DSR_POLICY_TIME_LIMITS: set that one instead", OLD_TIME_LIMITS)
         gc.freeze()  # what is loaded by now stays
         gc.set_threshold(_COLLECT_EVERY)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             uvloop.run(self._run(settings))
         except DsrError as error:
@@ -125,7 +129,7 @@ class Service:
     async def _run(self, settings: Settings) -> None:
         async with AsyncExitStack() as stack:
             listener = stack.enter_context(http.bound(settings.http))
-            pool = await connect_pool(settings.postgres, self.name)
+            pool = await connect_pool(settings.postgres, self.name, reserved=1 if self.conclusions else 0)
             stack.push_async_callback(close_pool, pool)
             producer = KafkaProducer(settings.kafka)
             await producer.start()
@@ -150,11 +154,16 @@ class Service:
                 loop.add_signal_handler(number, running.stopping.set)
             drained = asyncio.Event()  # set when nothing can come into the outbox any more
             relay = Relay(pool, self.name, producer.send, unit_of_work.relay_wakeup).run(drained, heartbeats)
+            lease = Lease(settings.work.lease_seconds)
+            until_drained: dict[str, Awaitable[None]] = {"relay": relay}
+            if downstreams:
+                until_drained["lease"] = lease.run(settings.postgres, self.name, drained, heartbeats)
             async with asyncio.TaskGroup() as group:  # noqa: TID251  # the process ends with it
-                group.create_task(
-                    self._drain(self._all_loops(running, producer, downstreams, listener), running, drained)
-                )
-                group.create_task(supervise({"relay": relay}, drained, settings.process.outbox_seconds))
+                loops = self._all_loops(running, producer, listener)
+                if downstreams:
+                    loops |= self._fulfilling(running, downstreams, lease)
+                group.create_task(self._drain(loops, running, drained))
+                group.create_task(supervise(until_drained, drained, settings.process.outbox_seconds))
 
     async def _drain(self, loops: Mapping[str, Awaitable[None]], running: Running, drained: asyncio.Event) -> None:
         settings = running.settings
@@ -162,32 +171,34 @@ class Service:
         drained.set()
         running.unit_of_work.relay_wakeup.wake()
 
-    def _all_loops(
-        self, running: Running, producer: KafkaProducer, downstreams: Downstreams | None, listener: socket
-    ) -> dict[str, Awaitable[None]]:
-        """Every loop by its name, but for the relay."""
+    def _all_loops(self, running: Running, producer: KafkaProducer, listener: socket) -> dict[str, Awaitable[None]]:
+        """The loops of every service by their names, but for those that end last."""
         measured = ProcessMetrics(running.unit_of_work, self.fulfilments.steps)
         loops: dict[str, Awaitable[None]] = {_name(loop): loop(running) for loop in self._loops}
         loops["machine"] = _every_two_seconds(measured.look, "machine", running)
+        frozen = partial(end_frozen, running.unit_of_work.pool, running.settings.postgres.idle_seconds)
+        loops["frozen"] = _every_two_seconds(frozen, "frozen", running)
         loops["event loop lag"] = measured.event_loop_lag(running.stopping)
         limit = running.settings.process.give_up_seconds
         loops["watch"] = watch(self.name, running.heartbeats, limit, running.stopping)
         loops["http"] = self._serve(running, producer, listener)
         if self.subscriptions:
             forget = partial(_forget, running.unit_of_work)
-            loops["inbox"] = _every_two_seconds(forget, "inbox", running)
+            loops["inbox"] = run_periodically(forget, "inbox", 60.0, running.stopping, running.heartbeats)
             a_day, heartbeats = running.settings.kafka.dead_letters_a_day, running.heartbeats
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, a_day, heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
-        if downstreams:
-            loops |= self._fulfilling(running, downstreams)
         return loops
 
-    def _fulfilling(self, running: Running, downstreams: Downstreams) -> dict[str, Awaitable[None]]:
+    def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:
         """A worker for each step; the replies of those who are asked, which are all that the broker lets it read."""
-        clean_up = partial(self._clean_up, running.unit_of_work)
-        loops: dict[str, Awaitable[None]] = {"housekeeping": _every_two_seconds(clean_up, "housekeeping", running)}
-        common = (running.unit_of_work, self.fulfilments, self.conclusions, running.settings.work, running.tracing)
+        work = running.settings.work
+        reaper = Reaper(running.unit_of_work, self.fulfilments, work)
+        every = work.lease_seconds / RENEWALS
+        loops: dict[str, Awaitable[None]] = {
+            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats)
+        }
+        common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         for system, operation in self.fulfilments.steps:
             worker = Worker(downstreams.get(system), operation, *common)
             loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
@@ -209,12 +220,6 @@ class Service:
             app = FastAPI(openapi_url=None)
             app.include_router(probes)
         await http.serve(app, listener, settings.http, settings.process.drain_seconds, running.stopping)
-
-    async def _clean_up(self, unit_of_work: UnitOfWorkFactory) -> None:
-        """Takes back tasks from workers that have gone silent."""
-        async with unit_of_work.pool.acquire() as connection:
-            for step in await tasks.reap(connection, unit_of_work.clock.now()):
-                self.fulfilments.wakeup(step).wake()
 
 
 async def _forget(unit_of_work: UnitOfWorkFactory) -> None:

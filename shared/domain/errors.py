@@ -4,21 +4,25 @@ DsrError
 ├── Unavailable               try again later: the system is away, slow or busy
 │   └── Overtaken             a later attempt or operation of the request has been at the store
 ├── Refused                   final: a person must look
-│   ├── TableMissing          a declared table is not there
-│   ├── ColumnUnmapped        a table has a column that nobody classified
+│   ├── SystemRefused         whatever the task: the system as a whole, or how it is declared, is at fault
+│   │   ├── TableMissing      a declared table is not there
+│   │   ├── ColumnUnmapped    a table has a column that nobody classified
+│   │   ├── DatasetOutdated   a dataset no longer describes its store
+│   │   ├── StoreUnprepared   a SQL store lacks the table in which our work is noted
+│   │   └── SignInRefused     it does not let us in, or does not let us do this
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
 │   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
-│   ├── DatasetOutdated       a dataset no longer describes its store
-│   ├── StoreUnprepared       a SQL store lacks the table in which our work is noted
 │   ├── MalformedReply        a team's reply cannot be read
 │   ├── SignatureWrong        an OpenDSR answer is not signed by its processor
 │   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw
 ├── LeaseLost                 another worker has taken the task over
 ├── BusAway                   the broker did not acknowledge in time; sent again later
+├── MessageRefused            the broker refuses a message for good; it is parked
+├── TurnLost                  another process does for all what this one did
 ├── Stalled                   a consumer stands still; a new one takes its place
 ├── Unreadable                a record from the bus that cannot be read, or is too large; it is stepped over
 ├── LoopEnded                 a loop ended or stood still though nobody told it to; the process ends
@@ -26,7 +30,7 @@ DsrError
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
 ├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, ExtensionRefused,
-├── PreconditionRequired, PreconditionFailed
+├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it
 ├── UnknownKey                sealed under a key that this keyring does not hold
@@ -54,15 +58,27 @@ class Unavailable(DsrError):
     """The downstream system could not be reached or was too busy; the task is tried again with backoff."""
 
 
+class Overtaken(Unavailable):
+    """A later attempt, or a later operation of the same request, has been at the store: this one changes nothing."""
+
+
 class Refused(DsrError):
     """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence."""
 
 
-class TableMissing(Refused):
+class SystemRefused(Refused):
+    """The system as a whole is at fault, or what is declared of it: every task of it would be refused alike."""
+
+
+class SignInRefused(SystemRefused):
+    """The system does not let us in, or does not let us do this: check the user, its password and its rights."""
+
+
+class TableMissing(SystemRefused):
     """A table that the dataset declares does not exist: an empty search there would prove nothing."""
 
 
-class ColumnUnmapped(Refused):
+class ColumnUnmapped(SystemRefused):
     """A table has a column that the dataset does not classify, so what it holds about people is unknown."""
 
 

@@ -53,9 +53,20 @@ RETENTION_MS = 7 * 24 * 3600 * 1000
 """Seven days: longer than any outage that is not a disaster, short enough to keep nothing for ever."""
 
 
+MAX_BYTES = 1024 * 1024
+"""The largest record of a topic, in bytes with its key and headers."""
+
+MAX_DEAD_LETTER_BYTES = 2 * MAX_BYTES
+"""The largest dead letter: the record that it was, why it was set aside, and room to spare."""
+
+
+DEAD_LETTERS = "dsr.dead-letters."
+"""How the name of every topic of dead letters begins."""
+
+
 def dead_letters(service: ServiceName) -> str:
     """The topic for records that this service could not handle."""
-    return f"dsr.dead-letters.{service}"
+    return f"{DEAD_LETTERS}{service}"
 
 
 def tasks(system: str) -> str:

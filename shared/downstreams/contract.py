@@ -8,8 +8,10 @@ Every operation takes a sequence of tasks and returns one result for each, in th
     Unavailable  it could not be reached or was busy: the engine retries with backoff
     Refused      it will never work as asked; a person must look (subclasses name why)
 
-Raising ``Unavailable`` or ``Refused`` instead of returning it says the same of every task of the call.
-A repeat of a task id must have no second effect and give the same counts as the first.
+Raising ``Unavailable`` or ``SystemRefused`` instead of returning it says the same of every task of the call. After any
+other ``Refused``, or an error that nobody foresaw, the call is made again by halves, until the task to blame is alone;
+after an outage that comes again and again as well. So a repeat of a task id must have no second effect and give the
+same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,6 +61,11 @@ class Task:
     def repair(self) -> bool:
         """Whether nobody asked anew: what the register says is to be set right where it is not, and that counted."""
         return bool(self.details.get("repair"))
+
+    @property
+    def marked(self) -> bool:
+        """Whether it takes away only what bears the mark of its request: where nothing is marked, that is nothing."""
+        return bool(self.details.get("marked"))
 
     @property
     def round(self) -> int:
@@ -136,7 +143,8 @@ Result = Receipt | NotSearched | Pending | Unavailable | Refused
 Checkpoint = Callable[[Mapping[UUID, Mapping[str, JsonValue]]], Awaitable[None]]
 """Remembers progress per task id durably, *before* anything irreversible, for a repeat after a crash.
 
-Raises ``Withdrawn`` where a request was withdrawn meanwhile, and nothing irreversible may follow; let it pass.
+Raises ``Withdrawn`` where a request was withdrawn meanwhile, and nothing irreversible may follow; let it pass. Whoever
+has nothing to remember, and takes many steps, asks so before each, with an empty note.
 """
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from opentelemetry.propagate import inject
 
-from shared.domain.errors import Refused, Unavailable
+from shared.domain.errors import Refused, SignInRefused, Unavailable
 
 SIGN_IN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -56,6 +56,7 @@ class HttpClient:
 
         Raises:
             Unavailable: the system is busy or has failed: later it may answer.
+            SignInRefused: it does not let us in.
             Refused: it will never answer this as it was asked.
         """
         status = answer.status_code
@@ -64,7 +65,9 @@ class HttpClient:
         told = f"{self._system} answered {status} {to}"
         if status in _BUSY or answer.is_server_error:
             raise Unavailable(told)
-        raise self._refused(f"{told}: {self._sign_in}" if status in SIGN_IN else told)
+        if status in SIGN_IN:
+            raise SignInRefused(f"{told}: {self._sign_in}")
+        raise self._refused(told)
 
 
 async def together(*calls: Awaitable[Done]) -> list[Done]:

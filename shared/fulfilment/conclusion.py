@@ -10,7 +10,7 @@ from typing import assert_never
 import orjson
 from pydantic import JsonValue
 
-from shared.domain.errors import KeyGone, Refused, Unavailable, Withdrawn
+from shared.domain.errors import KeyGone, Overtaken, Refused, Unavailable, Withdrawn
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
@@ -54,7 +54,8 @@ class Conclusions:
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
             if self.operation is Operation.RESTRICT:
-                await self._take_back(tx, [claim for claim in claims if claim.task_id not in ours or claim.repair])
+                done = (c for c, r in zip(claims, results, strict=True) if not isinstance(r, Overtaken))
+                await self._take_back(tx, [claim for claim in done if claim.task_id not in ours or claim.repair])
         self._count((conclusion for conclusion, _ in kept), tx.now)
         for conclusion, _ in kept:
             if conclusion.state is TaskState.FAILED and conclusion.claim.fulfilment_id not in withdrawn:

@@ -1,5 +1,6 @@
 """Tasks as rows: claim with a lease, note progress, conclude; nearest deadline first."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +11,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import DsrError, Withdrawn
 from shared.domain.operations import TaskReport
+from shared.runtime.settings import WorkSettings
 from shared.storage.postgres import Connection
 
 
@@ -26,24 +28,40 @@ class TaskState(StrEnum):
 
 _CLAIM = """
 WITH due AS (
-    SELECT task_id FROM task
+    SELECT task_id, due_on, reaped >= 2 AS alone FROM task
     WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3
+      AND EXISTS (SELECT 1 FROM worker_process WHERE process_id = $5)
     ORDER BY due_on, task_id LIMIT $4 FOR UPDATE SKIP LOCKED
-)
+), first AS (SELECT * FROM due ORDER BY due_on, task_id LIMIT 1)
 UPDATE task
 SET state = CASE f.state WHEN 'cancelled' THEN 'cancelled' ELSE 'leased' END,
-    attempt = attempt + 1, lease_until = $5, not_before = '-infinity'
-FROM due, fulfilment f
+    attempt = attempt + 1, leased_by = $5, not_before = '-infinity'
+FROM due, first, fulfilment f
 WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
-RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.due_on,
+  AND (due.task_id = first.task_id OR NOT (due.alone OR first.alone))
+RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.failure, task.due_on,
           f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
           (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage
+"""
+
+_NOTE = """
+UPDATE task SET progress = task.progress || n.progress
+FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress), fulfilment f
+WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'
+  AND f.fulfilment_id = task.fulfilment_id
+RETURNING f.state = 'cancelled'
+"""
+# Where nothing is noted nothing is written: an adapter that only asks may ask often.
+_LOOK = """
+SELECT f.state = 'cancelled'
+FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress)
+JOIN task USING (task_id, attempt) JOIN fulfilment f USING (fulfilment_id) WHERE task.state = 'leased'
 """
 
 # A reply that came while the task was in hand has set its not_before: then it is due again at once.
 _CONCLUDE = """
 UPDATE task
-SET state = r.state, receipt = r.receipt, failure = r.failure, lease_until = NULL,
+SET state = r.state, receipt = r.receipt, failure = r.failure, leased_by = NULL, reaped = 0,
     not_before = CASE WHEN task.not_before = '-infinity' THEN r.not_before ELSE $7::timestamptz END
 FROM unnest($1::uuid[], $2::int[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
      AS r (task_id, attempt, state, receipt, failure, not_before)
@@ -51,9 +69,21 @@ WHERE task.task_id = r.task_id AND task.attempt = r.attempt AND task.state = 'le
 RETURNING task.task_id
 """
 
+# Whoever renews in this moment waits for the removal, and then finds that the lease is lost. A database that has just
+# started gives everybody the time to come back.
+_SILENT = """
+DELETE FROM worker_process WHERE alive_until < now() AND pg_postmaster_start_time() < now() - $1::interval
+"""
+# What ends its process is claimed alone from the second time on, and then after pauses, so that others are worked.
 _REAP = """
-UPDATE task SET state = 'ready', lease_until = NULL
-WHERE task_id IN (SELECT task_id FROM task WHERE state = 'leased' AND lease_until < $1 FOR UPDATE SKIP LOCKED)
+UPDATE task
+SET state = 'ready', leased_by = NULL, reaped = reaped + 1,
+    not_before = CASE WHEN reaped < 2 THEN not_before ELSE
+        $1::timestamptz + least($3::float8, $2::float8 * 2 ^ least(reaped, 30)) * interval '1 second' END
+WHERE task_id IN (
+    SELECT task_id FROM task t WHERE state = 'leased' AND leased_by IS NOT NULL
+       AND NOT EXISTS (SELECT 1 FROM worker_process p WHERE p.process_id = t.leased_by) FOR UPDATE SKIP LOCKED
+)
 RETURNING system, operation
 """
 
@@ -64,12 +94,16 @@ class LeaseLost(DsrError):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased task with what its fulfilment says of it; ``opened`` is when that was, in µs."""
+    """A leased task with what its fulfilment says of it.
+
+    ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing.
+    """
 
     task_id: UUID
     fulfilment_id: UUID
     attempt: int
     progress: Mapping[str, JsonValue]
+    failure: str | None
     due_on: date
     request_id: UUID
     subject_ref: UUID
@@ -97,24 +131,34 @@ class Conclusion:
     not_before: datetime
 
 
-async def claim(
-    connection: Connection, step: tuple[str, str], limit: int, now: datetime, lease: timedelta
-) -> list[Claim]:
-    """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here."""
-    rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, now + lease)
+async def claim(connection: Connection, step: tuple[str, str], limit: int, now: datetime, holder: UUID) -> list[Claim]:
+    """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here.
+
+    None where the holder has no lease. A task that was with two processes when they went silent comes alone.
+    """
+    rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder)
     leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == TaskState.LEASED]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
 
-async def extend(connection: Connection, claims: Sequence[Claim], until: datetime) -> None:
-    """Holds the leases for longer; a lease that was lost stays lost."""
+async def register(connection: Connection, holder: UUID, lease: timedelta) -> None:
+    """Begins the lease of a process."""
     await connection.execute(
-        "UPDATE task SET lease_until = $3 FROM unnest($1::uuid[], $2::int[]) AS c (task_id, attempt)"
-        " WHERE task.task_id = c.task_id AND task.attempt = c.attempt AND task.state = 'leased'",
-        [c.task_id for c in claims],
-        [c.attempt for c in claims],
-        until,
+        "INSERT INTO worker_process (process_id, alive_until) VALUES ($1, now() + $2)", holder, lease
     )
+
+
+async def renew(connection: Connection, holder: UUID, lease: timedelta) -> bool:
+    """Holds the lease of a process for longer; false if there is none: a lease that was lost stays lost."""
+    status = await connection.execute(
+        "UPDATE worker_process SET alive_until = now() + $2 WHERE process_id = $1", holder, lease
+    )
+    return bool(status == "UPDATE 1")
+
+
+async def unregister(connection: Connection, holder: UUID) -> None:
+    """Ends the lease of a process: what it still has in hand goes to others at once."""
+    await connection.execute("DELETE FROM worker_process WHERE process_id = $1", holder)
 
 
 async def save_progress(
@@ -127,10 +171,7 @@ async def save_progress(
         Withdrawn: the request of one of them was withdrawn meanwhile.
     """
     withdrawn = await connection.fetch(
-        "UPDATE task SET progress = task.progress || n.progress"
-        " FROM unnest($1::uuid[], $2::int[], $3::jsonb[]) AS n (task_id, attempt, progress), fulfilment f"
-        " WHERE task.task_id = n.task_id AND task.attempt = n.attempt AND task.state = 'leased'"
-        " AND f.fulfilment_id = task.fulfilment_id RETURNING f.state = 'cancelled'",
+        _NOTE if any(progress.values()) else _LOOK,
         list(progress),
         [attempts[task_id] for task_id in progress],
         [dict(noted) for noted in progress.values()],
@@ -173,9 +214,14 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
     return {row[0] for row in rows}
 
 
-async def reap(connection: Connection, now: datetime) -> set[tuple[str, str]]:
-    """Makes tasks ready again whose worker has gone silent; returns their (system, operation)."""
-    return {(row[0], row[1]) for row in await connection.fetch(_REAP, now)}
+async def reap(connection: Connection, now: datetime, settings: WorkSettings) -> Counter[tuple[str, str]]:
+    """Makes tasks ready again whose process has gone silent; returns how many of each (system, operation).
+
+    In a transaction of the caller's: a process and its tasks go together.
+    """
+    await connection.execute(_SILENT, timedelta(seconds=settings.lease_seconds))
+    rows = await connection.fetch(_REAP, now, settings.backoff_seconds, settings.backoff_max_seconds)
+    return Counter((row[0], row[1]) for row in rows)
 
 
 async def backlog(connection: Connection, step: tuple[str, str], limit: int = 100_000) -> tuple[int, UUID | None]:

@@ -13,7 +13,9 @@ from shared.domain.rights import Right
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
-DETAILS: Mapping[str, bool] = {"repair": True}
+REPAIR: Mapping[str, bool] = {"repair": True}
+MARKED: Mapping[str, bool] = {"repair": True, "marked": True}
+"""Takes away only what bears the mark of the request: what does not may be somebody else's. It looks for nobody."""
 _LAST = timedelta(days=60)
 """Due so late that whatever somebody asked for is worked first."""
 
@@ -24,7 +26,7 @@ WHERE request_id = ANY($1) AND operation = $2 AND state <> 'cancelled'
 # Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
 _ENDED = """
 UPDATE fulfilment SET state = 'cancelled'
-WHERE request_id = ANY($1) AND operation = $2 AND details ? 'repair' AND state IN ('open', 'blocked')
+WHERE request_id = ANY($1) AND operation = $2 AND details @> $3 AND state IN ('open', 'blocked')
 RETURNING fulfilment_id
 """
 _CALLED_OFF = """
@@ -33,7 +35,7 @@ UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN (
 _FORGOTTEN = """
 WITH old AS (
     DELETE FROM fulfilment
-    WHERE request_id = ANY($1) AND operation = $2 AND details ? 'repair' AND state IN ('complete', 'cancelled')
+    WHERE request_id = ANY($1) AND operation = $2 AND details @> $3 AND state IN ('complete', 'cancelled')
     RETURNING fulfilment_id)
 DELETE FROM task USING old WHERE task.fulfilment_id = old.fulfilment_id
 """
@@ -46,11 +48,13 @@ def repair(
     right: Right,
     operation: Operation,
     systems: Iterable[str] | None = None,
+    details: Mapping[str, bool] = REPAIR,
 ) -> NewFulfilment:
     """A repair by that operation, in all systems or in some."""
     due_on = (tx.now + _LAST).date()
     where = None if systems is None else frozenset(systems)
-    return NewFulfilment(request_id, subject_ref, right, operation, due_on, DETAILS, where)
+    searches = "marked" not in details
+    return NewFulfilment(request_id, subject_ref, right, operation, due_on, details, where, searches)
 
 
 async def decided(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> set[UUID]:
@@ -58,8 +62,10 @@ async def decided(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation
     return {row[0] for row in await tx.connection.fetch(_DECIDED, requests, operation)}
 
 
-async def call_off(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
+async def call_off(
+    tx: UnitOfWork, requests: Sequence[UUID], operation: Operation, details: Mapping[str, bool] = REPAIR
+) -> None:
     """Ends the repairs of these requests that are not done, and forgets those that are."""
-    ended = await tx.connection.fetch(_ENDED, requests, operation)
+    ended = await tx.connection.fetch(_ENDED, requests, operation, details)
     await tx.connection.execute(_CALLED_OFF, [row[0] for row in ended])
-    await tx.connection.execute(_FORGOTTEN, requests, operation)
+    await tx.connection.execute(_FORGOTTEN, requests, operation, details)

@@ -1,7 +1,7 @@
 """Makes the topics that the code declares, where nobody else (an operator in a cluster) has made them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
@@ -9,7 +9,6 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 from shared.domain import topics
 from shared.domain.topics import ServiceName, Topic
 
-_LARGEST = 2 * 1024 * 1024
 _KNOWN_WITHIN_SECONDS = 30
 _LOOK_EVERY_SECONDS = 0.05
 
@@ -22,9 +21,14 @@ def declared(bus_systems: Sequence[str] = ()) -> list[str]:
     return names
 
 
-def compression(name: str) -> dict[str, str]:
-    """What a topic's configuration says of compression: what teams send, in any codec, the broker keeps unpacked."""
-    return {"compression.type": "uncompressed"} if topics.is_replies(name) else {}
+def config(name: str) -> dict[str, int | str]:
+    """What the broker is told of a topic: how long it keeps a record, how large one may be, and in which form.
+
+    What teams send, in any codec, is kept unpacked: nothing that is read has to be unpacked then.
+    """
+    largest = topics.MAX_DEAD_LETTER_BYTES if name.startswith(topics.DEAD_LETTERS) else topics.MAX_BYTES
+    unpacked: dict[str, int | str] = {"compression.type": "uncompressed"} if topics.is_replies(name) else {}
+    return {"retention.ms": topics.RETENTION_MS, "max.message.bytes": largest, **unpacked}
 
 
 async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS) -> None:
@@ -37,10 +41,9 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
     await admin.start()
     try:
         missing = sorted(set(names) - set(await admin.list_topics()))
-        # A dead letter is bigger than the record that it was: it also says why.
-        config = {"retention.ms": str(topics.RETENTION_MS), "max.message.bytes": str(_LARGEST)}
-        new = [NewTopic(name, partitions, 1, topic_configs=config | compression(name)) for name in missing]
-        answer = await admin.create_topics(new)
+        answer = await admin.create_topics(
+            [NewTopic(name, partitions, 1, topic_configs=_words(config(name))) for name in missing]
+        )
         for _name, code, *_rest in answer.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):
                 raise for_code(code)
@@ -51,3 +54,7 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)  # the broker says yes before all of it knows, and tells nobody
     finally:
         await admin.close()
+
+
+def _words(settings: Mapping[str, int | str]) -> dict[str, str]:
+    return {name: str(value) for name, value in settings.items()}

@@ -1,4 +1,4 @@
-"""Commands about what services read: how far they are, what they set aside, and letting them read again."""
+"""Commands about what services read, set aside and say: how far they are, letting them read or say it again."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from shared.domain.topics import ServiceName
+from shared.messaging import parked as parking
 from shared.messaging.dead_letters import paused_since
 from shared.messaging.dead_letters import resume as resume_topic
 from shared.messaging.groups import behind
@@ -24,6 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it raises says enough
 groups = typer.Typer(help="How far the services have read, and letting them read again.")
+parked = typer.Typer(help="What the broker refused for good, and what waits behind it.")
 consumers = typer.Typer(help="Topics that a service has paused, because it had to set too much of them aside.")
 dead_letters = typer.Typer(help="What a service could not handle and has set aside.")
 
@@ -44,6 +46,20 @@ def rewind(moment: str, *, as_json: AsJson = False) -> None:
     if since.tzinfo is None:
         raise typer.BadParameter("a moment needs its zone: 2026-03-02T09:00:00+00:00")
     _print(asyncio.run(set_back(KafkaSettings(), since)), "set back in {} partitions", as_json=as_json)
+
+
+@parked.command("list")
+def list_parked(*, as_json: AsJson = False) -> None:
+    """Print each parked message with its topic, size in bytes and reason; never its content."""
+    found = asyncio.run(parking.parked(PostgresSettings().dsn))
+    typer.echo(orjson.dumps(found) if as_json else "\n".join(map(str, found)) or "nothing is parked")
+
+
+@parked.command("replay")
+def replay_parked(service: ServiceName, *, as_json: AsJson = False) -> None:
+    """Put what a service has parked back into its outbox, each at its place; safe to repeat."""
+    number = asyncio.run(parking.replay(PostgresSettings().dsn, service))
+    _print({service: number}, "{} put back", as_json=as_json)
 
 
 def _print(counts: Mapping[ServiceName, int], words: str, *, as_json: bool) -> None:
@@ -92,8 +108,8 @@ def list_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
         typer.echo(orjson.dumps(fields) if as_json else "  ".join((*fields.values(), "")).rstrip())
 
 
-@dead_letters.command()
-def replay(service: ServiceName, *, as_json: AsJson = False) -> None:
+@dead_letters.command("replay")
+def replay_dead_letters(service: ServiceName, *, as_json: AsJson = False) -> None:
     """Send what was set aside to its topic again; harmless when repeated, for what was handled has no second effect."""
     sent, unreadable = asyncio.run(send_again(KafkaSettings(), service))
     said = f"{sent} sent again" + (

@@ -1,6 +1,6 @@
 """What could not be handled: kept on a topic of its own, and counted; a topic that brings too much of it is paused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
@@ -28,13 +28,27 @@ RETURNING paused_at IS NOT NULL
 
 
 def dead_letter(record: Message, reason: str, tx: UnitOfWork) -> Message:
-    """A record that could not be handled, as it came, with the name of what it broke, and where the broker has it."""
+    """A record that could not be handled, with the name of what it broke, and where the broker has it.
+
+    It is as it came, but for headers of a size that is not passed on.
+    """
     why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
     if record.offset is not None:
         why |= {"dsr_partition": str(record.partition), "dsr_offset": str(record.offset)}
     if record.unreadable:
         why["dsr_detail"] = record.unreadable
-    return Message(topics.dead_letters(tx.service), record.key, record.value, {**record.headers, **why})
+    return Message(topics.dead_letters(tx.service), record.key, record.value, {**passed_on(record.headers), **why})
+
+
+_HEADER, _HEADERS = 1_024, 32
+"""The largest header that is passed on, in characters of name and value, and how many are."""
+
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """A stranger's headers without what is too large and beyond what are too many; how many those were, says one."""
+    small = [(name, value) for name, value in headers.items() if len(name) + len(value) <= _HEADER]
+    kept = dict(small[:_HEADERS])
+    return kept if len(kept) == len(headers) else kept | {"dsr_headers_cut": str(len(headers) - len(kept))}
 
 
 async def count(tx: UnitOfWork, topic: str, limit: int) -> bool:

@@ -18,7 +18,7 @@ async def fresh(connection: Connection, event_ids: Sequence[UUID], now: datetime
     return {row[0] for row in rows}
 
 
-async def forget(connection: Connection, before: datetime, limit: int = 20_000) -> int:
+async def forget(connection: Connection, before: datetime, limit: int = 200_000) -> int:
     """Deletes up to ``limit`` marks older than any record the broker still holds; returns how many."""
     status = await connection.execute(
         "DELETE FROM inbox WHERE ctid = ANY(ARRAY(SELECT ctid FROM inbox WHERE heard_at < $1 LIMIT $2))", before, limit

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import asyncpg
 import orjson
@@ -11,17 +14,42 @@ import orjson
 from shared.domain.events import Event, type_of
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
-from shared.messaging.producer import BusAway, Send
+from shared.messaging.producer import BusAway, MessageRefused, Send
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import Wakeup
+from shared.runtime.loops import Wakeup, wait
+from shared.storage.lease import HELD, Turn, TurnLost, take
 from shared.storage.postgres import AWAY, Connection
 
 log = logging.getLogger(__name__)
 
+RELAY = "relay"
+"""The turn of whoever relays a service's outbox."""
+
+BEHIND = "behind"
+"""Why a message is parked that the broker may well take: another one of its topic and key is."""
+
 _BATCH = 2_000
 _POLL_SECONDS = 0.05
-_LEAD = "SELECT pg_try_advisory_lock(hashtext('dsr-relay'), hashtext($1))"
+_STANDBY_SECONDS = 0.5
+_CLOSE_SECONDS = 0.5
+_TURN = timedelta(seconds=3)
+
+_NEXT = """
+SELECT position, topic, key, value, headers, (topic, key) IN (SELECT topic, key FROM parked) AS behind
+FROM outbox ORDER BY position LIMIT $1
+"""
+_DELETE = f"WITH {HELD} DELETE FROM outbox WHERE position = ANY($4) AND EXISTS (SELECT FROM held)"  # noqa: S608  # constants
+_PARK = f"""
+WITH {HELD}, gone AS (
+    DELETE FROM outbox WHERE position = ANY($4) AND EXISTS (SELECT FROM held)
+    RETURNING position, topic, key, value, headers
+)
+INSERT INTO parked (position, topic, key, value, headers, reason, parked_at)
+SELECT position, topic, key, value, headers, $5, clock_timestamp() FROM gone
+"""  # noqa: S608  # constants
+
+_TRACEPARENT = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def message(event: Event, service: ServiceName, traceparent: str | None) -> Message:
@@ -35,7 +63,7 @@ def message(event: Event, service: ServiceName, traceparent: str | None) -> Mess
         "ce_time": event.occurred_at.isoformat(),
         "content-type": "application/json",
     }
-    if traceparent:
+    if traceparent and _TRACEPARENT.fullmatch(traceparent):
         headers["traceparent"] = traceparent
     return Message(event.topic, str(event.request_id).encode(), event.model_dump_json().encode(), headers)
 
@@ -49,14 +77,21 @@ async def insert(connection: Connection, messages: Sequence[Message]) -> None:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Relay:
-    """Sends the outbox of one schema in order of position; only one relay per schema is at work at a time."""
+    """Sends the outbox of one schema in order of position; the relays of a schema take turns.
+
+    A relay that stands still for longer than its turn lasts is followed by another, which sends again what it does not
+    find deleted. What the first one sends on waking is a repeat, and its delete is refused: since both send everything
+    in order from the same place, whatever comes for the first time comes in order.
+    """
 
     pool: asyncpg.Pool
     service: ServiceName
     send: Send
     wakeup: Wakeup
+    lasts: timedelta = _TURN
+    _limit: int = field(default=_BATCH, init=False)
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
@@ -64,39 +99,71 @@ class Relay:
             last = stopping.is_set()
             try:
                 async with self.pool.acquire() as connection:
-                    if await connection.fetchval(_LEAD, self.service):
-                        await self._relay(connection, stopping, heartbeats)
-            except (*AWAY, BusAway) as error:
+                    await self._take_turn(connection, stopping, heartbeats)
+            except (*AWAY, BusAway, TurnLost) as error:
                 log.warning("outbox waits: %s", type(error).__name__)
+                self._limit = max(1, self._limit // 2)  # what took longer than a turn must not do so for ever
             heartbeats.beat("relay")
             if last:
                 return
-            await self.wakeup.wait(1.0)
+            await wait(stopping, _STANDBY_SECONDS)
 
-    async def _relay(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
+    async def _take_turn(self, connection: Connection, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
+        """Relays if nobody else does."""
+        turn = None
         try:
-            end: int | None = None
-            while True:
-                heartbeats.beat("relay")
-                if stopping.is_set() and end is None:
-                    # what other instances still add is for their relay to send
-                    end = await connection.fetchval("SELECT coalesce(max(position), 0) FROM outbox")
-                sent, last = await self._send_some(connection)
-                if end is not None and (not sent or last >= end):
-                    return
-                if sent < _BATCH:
-                    await self.wakeup.wait(_POLL_SECONDS)
+            if turn := await take(connection, RELAY, self.lasts):
+                await self._send_all(connection, turn, stopping, heartbeats)
+        except TimeoutError:
+            with suppress(*AWAY):  # nobody may be at its other end
+                await connection.close(timeout=_CLOSE_SECONDS)
+            raise
         finally:
-            if not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock_all()")
+            if turn and not connection.is_closed():
+                await turn.release(connection)
 
-    async def _send_some(self, connection: Connection) -> tuple[int, int]:
-        """Sends what is next; returns how many messages, and the position of the last."""
-        rows = await connection.fetch(
-            "SELECT position, topic, key, value, headers FROM outbox ORDER BY position LIMIT $1", _BATCH
-        )
-        if rows:
-            await self.send([Message(r[1], r[2], r[3], orjson.loads(r[4])) for r in rows])
-            await connection.execute("DELETE FROM outbox WHERE position = ANY($1)", [r[0] for r in rows])
-            metrics.RELAYED.labels(self.service).inc(len(rows))
-        return len(rows), rows[-1][0] if rows else 0
+    async def _send_all(
+        self, connection: Connection, turn: Turn, stopping: asyncio.Event, heartbeats: Heartbeats
+    ) -> None:
+        now, seconds = asyncio.get_running_loop().time, self.lasts.total_seconds()
+        end: int | None = None
+        renewed = now()
+        while True:
+            heartbeats.beat("relay")
+            if now() - renewed > seconds / 3:
+                await turn.renew(connection)
+                renewed = now()
+            if stopping.is_set() and end is None:
+                # what other instances still add is for their relay to send
+                end = await connection.fetchval("SELECT coalesce(max(position), 0) FROM outbox", timeout=seconds)
+            limit, began = self._limit, now()
+            rows = await connection.fetch(_NEXT, limit, timeout=seconds)
+            if rows:
+                self._limit = len(rows)  # of which half are tried next, should it fail
+                if not await self._send(connection, turn, rows):
+                    continue
+                renewed, self._limit = began, min(_BATCH, 2 * limit)
+            if end is not None and (not rows or rows[-1]["position"] >= end):
+                return
+            if len(rows) < limit:
+                await self.wakeup.wait(_POLL_SECONDS)
+
+    async def _send(self, connection: Connection, turn: Turn, rows: Sequence[asyncpg.Record]) -> bool:
+        """Sends these and deletes them; returns false if the broker refuses one for good, and half as many may go."""
+        ready = [row for row in rows if not row["behind"]]
+        positions = [row["position"] for row in ready]
+        try:
+            if ready:
+                await self.send([Message(r["topic"], r["key"], r["value"], orjson.loads(r["headers"])) for r in ready])
+                await turn.write(connection, _DELETE, positions)
+                metrics.RELAYED.labels(self.service).inc(len(ready))
+        except MessageRefused as error:
+            if len(ready) > 1:
+                self._limit = len(ready) // 2
+                return False
+            topic, reason = ready[0]["topic"], str(error)
+            log.error("a message for %s is parked, since the broker refuses it: %s", topic, reason)  # noqa: TRY400
+            await turn.write(connection, _PARK, positions, reason)
+        if behind := [row["position"] for row in rows if row["behind"]]:
+            await turn.write(connection, _PARK, behind, BEHIND)
+        return True

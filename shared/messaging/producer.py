@@ -4,9 +4,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
+from itertools import zip_longest
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    UnsupportedForMessageFormatError,
+)
 from aiokafka.partitioner import murmur2
 
 from shared.domain.errors import DsrError
@@ -21,11 +29,23 @@ _BATCH_BYTES = 512 * 1024
 
 
 Send = Callable[[Sequence[Message]], Awaitable[None]]
-"""Sends messages in order; returns once the broker has all of them, or raises ``BusAway``."""
+"""Sends messages in order; returns once the broker has all of them, or raises ``BusAway`` or ``MessageRefused``."""
+
+_FOR_GOOD = (
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    InvalidTimestampError,
+    UnsupportedForMessageFormatError,
+)
+"""What the broker answers to a record that it will never take as it is; anything else may be mended meanwhile."""
 
 
 class BusAway(DsrError):
     """The broker did not acknowledge in time; nothing is lost, the same is sent again later."""
+
+
+class MessageRefused(DsrError):
+    """The broker refuses one of the messages for good; says why in a word."""
 
 
 class KafkaProducer:
@@ -63,11 +83,15 @@ class KafkaProducer:
 
         Raises:
             BusAway: the broker did not acknowledge in time; some may have been sent.
+            MessageRefused: one of them it will never take; some of the others may have been sent.
         """
         try:
             producer = await self._connected()
             async with asyncio.timeout(_SEND_SECONDS):
                 await _send(producer, messages)
+        except _FOR_GOOD as error:
+            self._discard()  # it has counted the batch, and the broker would miss it
+            raise MessageRefused(type(error).__name__) from error
         except (KafkaError, TimeoutError, OSError) as error:
             self._discard()
             raise BusAway(f"the broker did not take {len(messages)} message(s): {type(error).__name__}") from error
@@ -126,24 +150,28 @@ async def _retire(producer: AIOKafkaProducer) -> None:
 
 
 async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None:
+    """Sends batch by batch: a partition gets its next one when it has the last, or the order would be lost with it."""
     partitions: dict[str, int] = {}
-    open_batches: dict[tuple[str, int], object] = {}
-    acknowledgements = []
+    batches: dict[tuple[str, int], list[Any]] = {}
     for message in messages:
         if message.topic not in partitions:
             known = producer.client.cluster.partitions_for_topic(message.topic)
             partitions[message.topic] = len(known or await producer.partitions_for(message.topic))
         place = (message.topic, _hash(message.key) % partitions[message.topic])
         headers = [(name, value.encode()) for name, value in message.headers.items()]
-        batch = open_batches.get(place)
-        if batch is None or batch.append(key=message.key, value=message.value, timestamp=None, headers=headers) is None:  # type: ignore[attr-defined]
-            if batch is not None:
-                acknowledgements.append(await producer.send_batch(batch, place[0], partition=place[1]))
-            batch = open_batches[place] = producer.create_batch()
-            batch.append(key=message.key, value=message.value, timestamp=None, headers=headers)
-    for place, batch in open_batches.items():
-        acknowledgements.append(await producer.send_batch(batch, place[0], partition=place[1]))
-    await asyncio.gather(*acknowledgements)
+        open_batches = batches.setdefault(place, [])
+        if not open_batches or not _append(open_batches[-1], message, headers):
+            open_batches.append(producer.create_batch())
+            _append(open_batches[-1], message, headers)
+    for turn in zip_longest(*batches.values()):
+        sending = [(batch, *place) for batch, place in zip(turn, batches, strict=True) if batch is not None]
+        acknowledgements = [await producer.send_batch(batch, topic, partition=n) for batch, topic, n in sending]
+        await asyncio.gather(*acknowledgements)
+
+
+def _append(batch: Any, message: Message, headers: Sequence[tuple[str, bytes]]) -> bool:
+    """Adds the message to the batch unless it is full."""
+    return batch.append(key=message.key, value=message.value, timestamp=None, headers=headers) is not None
 
 
 @lru_cache(maxsize=8192)

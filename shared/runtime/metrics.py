@@ -21,6 +21,7 @@ LAG = Gauge("dsr_consumer_lag", "Records on the bus that a service has yet to he
 RELAYED = Counter("dsr_outbox_relayed_total", "Messages that the broker has acknowledged", ["service"])
 OUTBOX = Gauge("dsr_outbox_messages", "Messages that wait for the broker", ["service"])
 OUTBOX_AGE = Gauge("dsr_outbox_oldest_seconds", "How long the first of them has waited", ["service"])
+OUTBOX_PARKED = Gauge("dsr_outbox_parked", "Messages that the broker refuses for good, and those behind", ["service"])
 TOPIC_PAUSED = Gauge(
     "dsr_topic_paused", "1 if a service leaves a topic alone until told to resume", ["service", "topic"]
 )

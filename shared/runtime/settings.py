@@ -89,6 +89,21 @@ class HttpSettings(Group, env_prefix="DSR_HTTP_"):
         le=3_600,
         description="how long after SIGTERM connections are still accepted, until load balancers have noticed",
     )
+    connections: int = Field(
+        default=512, ge=1, le=100_000, description="connections at a time; probes are answered beyond"
+    )
+    head_bytes: int = Field(default=16 * 1024, ge=1024, le=2**20, description="longest request line and headers")
+    unread_bytes: int = Field(
+        default=2**20,
+        ge=0,
+        le=2**30,
+        description="how much of a body is still taken after its answer, before it is cut",
+    )
+    head_seconds: float = Field(default=10.0, gt=0, le=3600, description="how long a request's headers may take")
+    body_seconds: float = Field(default=30.0, gt=0, le=3600, description="how long its body may take")
+    answer_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="how long a client may leave an answer lie before it is cut off"
+    )
 
 
 class VaultSettings(Group, env_prefix="DSR_VAULT_"):
@@ -103,7 +118,7 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
     downstreams: Path = Field(description="TOML file that declares the downstream systems")
     batch: int = Field(default=300, ge=1, le=10_000, description="tasks of one system and operation claimed at a time")
     lease_seconds: float = Field(
-        default=15.0, ge=0.1, le=86_400, description="how long a claim holds without a heartbeat"
+        default=3.0, ge=0.5, le=60, description="how long a process that went silent keeps what it has in hand"
     )
     poll_seconds: float = Field(
         default=0.25, ge=0.01, le=60, description="how often to look for tasks that nobody woke us for"

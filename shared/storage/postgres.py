@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ AWAY = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,  # we stood still, and others have the rows that we held
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what asyncpg says when the connection is lost between two messages
     asyncpg.TooManyConnectionsError,
@@ -69,6 +70,12 @@ class PostgresSettings(Group, env_prefix="DSR_POSTGRES_"):
         repr=False, description="postgresql:// URL of the database that holds the platform's own schemas"
     )
     pool_size: int = Field(default=8, ge=2, le=1_000, description="connections per process")
+    idle_seconds: float = Field(
+        default=3.0,
+        ge=0.1,
+        le=60,
+        description="how long a transaction may stand still, as of a frozen process, before the server takes it back",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,10 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyncpg.Pool:
+async def connect_pool(settings: PostgresSettings, service: ServiceName, *, reserved: int = 0) -> asyncpg.Pool:
     """Opens a pool whose connections see the service's own schema by default.
+
+    ``reserved``: those of the process's connections that are none of the pool's.
 
     Raises:
         Misconfigured: no database answers there, it does not let us in, or it lacks migrations of this version.
@@ -99,7 +108,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
         pool = await asyncpg.create_pool(
             settings.dsn,
             min_size=1,
-            max_size=settings.pool_size,
+            max_size=settings.pool_size - reserved,
             command_timeout=60,
             init=_speak_json,
             server_settings={
@@ -109,6 +118,8 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
                 # a plan made while a table was empty must not live on when it is full
                 "plan_cache_mode": "force_custom_plan",
                 "enable_seqscan": "off",
+                # what a process holds that is frozen, or whose node is lost, is free again
+                "idle_in_transaction_session_timeout": f"{settings.idle_seconds * 1000:.0f}",
             },
         )
         async with pool.acquire() as connection:
@@ -120,6 +131,29 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName) -> asyn
         await pool.close()
         raise Misconfigured(f"the database at {place}, lacks {len(missing)} migration(s): run `dsr migrate`")
     return pool
+
+
+_FROZEN = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND application_name = current_setting('application_name')
+      AND state = 'active' AND wait_event_type = 'Client' AND state_change < clock_timestamp() - $1::interval
+"""
+
+
+async def end_frozen(pool: asyncpg.Pool, seconds: float) -> None:
+    """Ends sessions of this service whose statement has waited so long for its process, as a COPY does for its rows.
+
+    Such a session is not idle, so no time limit of the server's ends it; it holds whatever its transaction holds.
+    """
+    await pool.execute(_FROZEN, timedelta(seconds=seconds))
+
+
+@asynccontextmanager
+async def may_stand_still(connection: Connection) -> AsyncIterator[None]:
+    """Lets a transaction stand still for a minute, since something long is computed in it that holds up nobody."""
+    await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+    yield
+    await connection.execute("SET LOCAL idle_in_transaction_session_timeout TO DEFAULT")
 
 
 async def reachable(pool: asyncpg.Pool) -> bool:

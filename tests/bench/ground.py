@@ -81,19 +81,15 @@ class Ground:
         typer.echo(f"   {what}", err=True)
 
     async def interleaved(
-        self, arms: Mapping[str, Callable[[], Awaitable[float]]], unit: str, *, times: int = 1
+        self, arms: Mapping[str, Callable[[], Awaitable[float]]], unit: str
     ) -> dict[str, list[float]]:
-        """What each arm measured, in turn and back again (A B B A A B), each after a checkpoint.
-
-        ``times``: so many times as often as is usual, for what is soon measured.
-        """
+        """What each arm measured, in turn and back again (A B B A A B), each after a checkpoint."""
         figures: dict[str, list[float]] = {arm: [] for arm in arms}
-        repeats = self.repeats * times
-        for turn in range(repeats):
+        for turn in range(self.repeats):
             for arm in list(arms) if turn % 2 == 0 else list(arms)[::-1]:
                 await self.checkpoint()
                 figures[arm].append(await arms[arm]())
-                self.say(f"{turn + 1}/{repeats} {arm}: {figures[arm][-1]:.4g} {unit}")
+                self.say(f"{turn + 1}/{self.repeats} {arm}: {figures[arm][-1]:.4g} {unit}")
         return figures
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -63,7 +64,8 @@ async def measure(ground: Ground) -> list[Row]:
                 await connection.close()
                 return seconds
 
-        figures = await ground.interleaved({"ours": ours, "plain SQL": plain}, "s", times=2)
+        twice = replace(ground, repeats=2 * ground.repeats)  # it is soon measured
+        figures = await twice.interleaved({"ours": ours, "plain SQL": plain}, "s")
         async with fresh() as copied, ground.services(copied) as running:
             whole = await close_all(running, range(OTHERS, OTHERS + 1))
     what = f"{_PLAIN} on an identical copy, committed"
@@ -76,7 +78,7 @@ async def _by_adapter(copied: Stores) -> float:
     dataset = str(copied.downstreams.with_name("calls.toml"))
 
     async def save_progress(progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        raise AssertionError(progress)
+        assert not any(progress.values()), progress
 
     numbers = [Identity(IdentityType.PHONE, who.phone, SINCE, None) for who in (_NOBODY, _SUBJECT)]
     nobody, task = (Task(uuid4(), uuid4(), uuid4(), "calls", Operation.ERASE, (number,)) for number in numbers)

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from pydantic import JsonValue
 
-from shared.domain.errors import DsrError
+from shared.domain.errors import DsrError, Withdrawn
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt
 from tests.contract.adapter_stands import STANDS, Engine, Stand, erasure_of
@@ -91,6 +91,17 @@ async def test_a_worker_that_dies_at_any_note_leaves_a_task_that_ends_with_the_s
     assert isinstance(result, Receipt)
     assert (result.outcome, result.found, result.changed, result.remaining) == (TaskOutcome.ERASED, 4, 4, 0)
     assert stand.holds(ADA) == 0
+
+
+async def test_what_was_withdrawn_before_the_first_note_is_left_as_it_was(stand: Stand) -> None:
+    stand.put(ADA, 4)
+
+    async def withdrawn(_noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        raise Withdrawn("the request was withdrawn before this step")
+
+    with pytest.raises(Withdrawn):
+        await stand.adapter.erase([erasure_of(stand, ADA)], withdrawn)
+    assert stand.holds(ADA) == 4
 
 
 class Died(DsrError):

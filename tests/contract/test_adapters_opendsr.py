@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import ValidationError
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, SignInRefused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Record, Result
@@ -154,7 +154,7 @@ async def test_a_processor_that_cannot_do_it_is_refused_before_it_hears_who(offe
     [
         (503, Unavailable, "mailing answered 503"),
         (429, Unavailable, "mailing answered 429"),
-        (401, Refused, "check the token in TOKEN"),
+        (401, SignInRefused, "check the token in TOKEN"),
         (302, Refused, "mailing answered 302 where 201 was expected"),
         (422, Refused, "mailing answered 422 where 201 was expected"),
     ],

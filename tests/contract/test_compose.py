@@ -21,18 +21,9 @@ COMPOSED = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, Any] = COMPOSED["services"]
 
 
-def check(path: str) -> int:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", path]
-    return subprocess.run(command, capture_output=True, check=False).returncode
-
-
 def test_the_compose_file_is_valid_by_the_specification() -> None:
-    assert check(str(COMPOSE)) == 0
-
-
-def test_a_misspelt_key_would_be_found(tmp_path: Any) -> None:
-    (tmp_path / "compose.yaml").write_text(COMPOSE.read_text().replace("stop_grace_period", "stop_grace_perriod"))
-    assert check(str(tmp_path / "compose.yaml")) != 0
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_it_runs_every_service_and_publishes_on_this_machine_alone() -> None:

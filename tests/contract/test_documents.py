@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -95,7 +94,7 @@ async def test_the_page_about_the_api_loads_nothing_from_elsewhere() -> None:
 @pytest.mark.parametrize("document", ["bus", "api"])
 def test_every_reference_leads_somewhere(document: str, request: pytest.FixtureRequest) -> None:
     root = request.getfixturevalue(document)
-    found = list(references(root))
+    found = re.findall(r'"\$ref": "([^"]+)"', json.dumps(root))
     assert len(found) > 10
     for reference in found:
         assert reference.startswith("#/"), reference
@@ -127,14 +126,3 @@ def test_every_message_is_explained_and_typed(bus: dict[str, Any]) -> None:
     for name, message in bus["components"]["messages"].items():
         assert message["summary"].endswith("."), name
         assert {"headers", "payload"} <= set(message), name
-
-
-def references(node: object) -> Iterator[str]:
-    if isinstance(node, dict):
-        if isinstance(node.get("$ref"), str):
-            yield node["$ref"]
-        for value in node.values():
-            yield from references(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from references(value)

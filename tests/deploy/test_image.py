@@ -127,13 +127,10 @@ def test_it_holds_the_packages_of_its_lock_and_no_others(image: Image) -> None:
     assert {name for name, _, condition in locked if not condition.strip()} <= set(installed)
 
 
-def test_its_labels_say_what_it_is(image: Image) -> None:
+def test_its_labels_say_what_it_is_and_its_user_is_a_number_that_a_cluster_can_check(image: Image) -> None:
+    assert image.config["User"] == f"{USER}:{USER}"
     told = {"title": "Data subject requests", "version": "1.2.3", "revision": "0123abc"}
     assert image.config["Labels"].items() >= {f"org.opencontainers.image.{n}": v for n, v in told.items()}.items()
-
-
-def test_its_user_is_a_number_that_a_cluster_can_check(image: Image) -> None:
-    assert image.config["User"] == f"{USER}:{USER}"
 
 
 def test_it_holds_neither_tests_nor_this_machines_way_to_its_packages(image: Image) -> None:

@@ -9,7 +9,7 @@ from deploy.k8s.check import Object, named
 from deploy.local.paths import ROOT
 from shared.domain.topics import ServiceName
 from shared.runtime.settings import Settings
-from tests.fixtures.manifests import containers, of, one, pods, secret_names, settings_of, values
+from tests.fixtures.manifests import of, one, secret_names, settings_of, values
 
 CLOSING_SECONDS = 10
 """What closing the connections to the servers can take."""
@@ -97,6 +97,7 @@ def test_the_environment_of_a_pod_is_all_that_its_settings_need(
                 environment.setenv(name, value)
             for each in container["env"]:
                 environment.setenv(each["name"], each.get("value", "from a secret"))
+            environment.setattr(Path, "is_file", lambda _: True)  # what the pod mounts is not on this machine
             read = Settings()
         assert read.http.port == container["ports"][0]["containerPort"]
         assert read.kafka.username == f"dsr-{service}"
@@ -137,11 +138,12 @@ KEYED = {
 
 
 def test_no_list_has_two_entries_that_a_server_side_apply_would_take_for_one(objects: list[Object]) -> None:
-    for name, pod in pods(objects):
-        for node in (pod["spec"], *containers(pod)):
+    for each in [*of(objects, "Deployment"), *of(objects, "Job")]:
+        pod = each["spec"]["template"]["spec"]
+        for node in (pod, *pod.get("initContainers", []), *pod["containers"]):
             for field, by in KEYED.items():
                 found = [tuple(entry.get(key) for key in by) for entry in node.get(field, [])]
-                assert len(set(found)) == len(found), f"{name}: {field}"
+                assert len(set(found)) == len(found), f"{named(each)}: {field}"
     for service in of(objects, "Service"):
         found = [(port["port"], port.get("protocol", "TCP")) for port in service["spec"]["ports"]]
         assert len(set(found)) == len(found), named(service)

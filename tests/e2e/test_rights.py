@@ -44,15 +44,16 @@ async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(l
 @pytest.mark.parametrize(
     ("right", "categories"), [("access", {"account", "call", "ticket"}), ("portability", {"account", "call"})]
 )
-async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked(
+async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked_and_nobody_else(
     live: Live, right: str, categories: set[str]
 ) -> None:
     subject = live.somebody()
-    async with live.api() as client:
+    async with live.api() as client, live.api(live.services.key("channel")) as somebody_else:
         request_id = await client.submit(subject.submission(right))
         view = await client.follow(request_id, "closed")
-        package = await client.get(f"/v1/requests/{request_id}/package")
+        package, refused = [await each.get(f"/v1/requests/{request_id}/package") for each in (client, somebody_else)]
 
+    assert refused.status_code == 404
     assert view["outcome"] == "fulfilled"
     assert package.headers["content-type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
@@ -79,14 +80,6 @@ async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_a
     with zipfile.ZipFile(io.BytesIO(package)) as archive:
         records = json.loads(archive.read("data.json"))["records"]
     assert Counter(record["category"] for record in records) == {"account": 1, "call": 50, "ticket": 5}
-
-
-async def test_the_package_is_sealed_at_rest_and_for_nobody_else(live: Live) -> None:
-    view = await live.closed(live.somebody().submission("access"))
-    async with live.api(live.services.key("channel")) as somebody_else:
-        answer = await somebody_else.get(f"/v1/requests/{view['request_id']}/package")
-
-    assert answer.status_code == 404
 
 
 async def test_a_rectification_changes_the_value_where_it_is_held(live: Live) -> None:

@@ -22,6 +22,7 @@ from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Downstream, Receipt, Result, Task
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.lease import Lease
 from shared.fulfilment.store import Completed
 from shared.fulfilment.worker import Worker
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -106,8 +107,11 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
                 await begin(fulfilments, batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
         declared = Downstream("store", frozenset(), adapter=store)
+        lease = Lease(3600)
+        async with pool.acquire() as connection:
+            await lease.renew(connection)
         worker = Worker(
-            declared, operation, harness, fulfilments, dict.fromkeys(Operation, _nothing), settings, TRACING
+            declared, operation, harness, fulfilments, dict.fromkeys(Operation, _nothing), settings, TRACING, lease
         )
         assert await worker.work() == BATCH
     assert store.asked[0] == urgent.request_id

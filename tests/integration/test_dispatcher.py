@@ -15,7 +15,7 @@ from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
-from shared.messaging.dead_letters import paused_since, resume
+from shared.messaging.dead_letters import dead_letter, paused_since, resume
 from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.liveness import Heartbeats
@@ -133,6 +133,27 @@ async def test_a_record_that_is_unreadable_or_breaks_its_handler_is_set_aside_al
     assert await noted(harness) == 4
     assert "set aside" in caplog.text
     assert PERSONAL not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "passed_on"),
+    [
+        ({"a": "1"}, {"a": "1"}),
+        ({"a": "1", "traceparent": "0" * 2_200_000}, {"a": "1", "dsr_headers_cut": "1"}),
+        (
+            {str(number): "" for number in range(50)},
+            {str(number): "" for number in range(32)} | {"dsr_headers_cut": "18"},
+        ),
+    ],
+    ids=["small", "large", "many"],
+)
+async def test_a_dead_letter_has_no_header_that_is_too_large_and_says_how_many_it_lacks(
+    open_harness: OpenHarness, headers: dict[str, str], passed_on: dict[str, str]
+) -> None:
+    async with (await open_harness()).unit_of_work.begin() as tx:
+        letter = dead_letter(Message("dsr.requests", b"k", b"v", headers), "too_large", tx)
+        why = {"dsr_reason": "too_large", "dsr_topic": "dsr.requests", "dsr_set_aside_at": tx.now.isoformat()}
+    assert letter == Message("dsr.dead-letters.erasure", b"k", b"v", passed_on | why)
 
 
 async def test_a_value_that_the_database_refuses_is_the_records_fault_and_no_outage(open_harness: OpenHarness) -> None:

@@ -154,8 +154,9 @@ async def test_a_task_in_hand_when_the_request_is_withdrawn_is_not_followed_by_a
     assert harness.completed == []
 
 
+@pytest.mark.parametrize("notes", [True, False])
 async def test_a_task_in_hand_takes_no_further_step_once_its_request_is_withdrawn_and_the_others_go_on(
-    open_harness: OpenHarness,
+    open_harness: OpenHarness, *, notes: bool
 ) -> None:
     system = ScriptedSystem("crm")
     harness = await open_harness(system)
@@ -164,7 +165,7 @@ async def test_a_task_in_hand_takes_no_further_step_once_its_request_is_withdraw
 
     async def in_steps(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         for step in range(3):
-            await save_progress({task.task_id: {"step": step} for task in asked})
+            await save_progress({task.task_id: {"step": step} if notes else {} for task in asked})
             steps.append((len(asked), step))
             if len(asked) == 3:
                 await harness.withdraw(requests[1])

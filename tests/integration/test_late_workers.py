@@ -4,24 +4,32 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from uuid_utils.compat import uuid7
+
 from services.amendment import handlers as amendment
 from shared.domain.errors import Unavailable
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.fulfilment.store import NewFulfilment
-from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
-from tests.fixtures.worker_harness import opened, reaped
+from tests.fixtures.cdr import SqlEngine
+from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.worker_harness import opened
 
 CRM, TICKETING = "crm", "ticketing"
+RESTRICTED = "SELECT account_id FROM customer WHERE restricted"
 
 
-async def in_amendment(open_harness: OpenHarness, *systems: ScriptedSystem) -> tuple[Harness, NewFulfilment]:
+async def in_amendment(
+    open_harness: OpenHarness, *systems: ScriptedSystem, identities: Sequence[Identity] = ()
+) -> tuple[Harness, NewFulfilment]:
     """The amendment service, and a restriction that was opened in it."""
     harness = await open_harness(*systems, service=ServiceName.AMENDMENT)
     harness.concludes = dict.fromkeys(Operation, amendment.finish)
-    restriction = replace(await harness.new_fulfilment(Operation.RESTRICT), right=Right.RESTRICTION)
+    restriction = NewFulfilment(uuid7(), await harness.subject(*identities), Right.RESTRICTION, Operation.RESTRICT, DUE)
     await harness.open(restriction)
     return harness, restriction
 
@@ -67,7 +75,7 @@ async def test_what_begins_anew_outranks_every_attempt_before(open_harness: Open
 
 
 async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_lifted_again_there_alone(
-    open_harness: OpenHarness, clock: SetClock
+    open_harness: OpenHarness,
 ) -> None:
     asleep, woken = asyncio.Event(), asyncio.Event()
     crm, ticketing = ScriptedSystem(CRM), ScriptedSystem(TICKETING)
@@ -80,10 +88,11 @@ async def test_what_a_worker_that_slept_has_restricted_again_after_the_lift_is_l
 
     crm.answers[Operation.RESTRICT] = sleep
     harness, restriction = await in_amendment(open_harness, crm, ticketing)
-    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease_seconds=3600).work())
+    lease = await harness.new_lease()
+    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease=lease).work())
     await asleep.wait()
-    clock.pass_by(hours=2)
-    assert await reaped(harness, clock) == {(CRM, Operation.RESTRICT)}
+    await harness.silence(lease)
+    assert await harness.reap() == {(CRM, Operation.RESTRICT): 1}
     for operation in (Operation.RESTRICT, Operation.LIFT):
         if operation is Operation.LIFT:
             await harness.open(lift_of(restriction))
@@ -117,3 +126,34 @@ async def test_a_worker_that_slept_while_its_restriction_stays_in_force_has_noth
     harness, restriction = await in_amendment(open_harness, crm)
     assert await harness.worker(CRM, Operation.RESTRICT).work() == 1
     assert await harness.states(restriction.request_id) == {"crm:restrict": "leased"}
+
+
+async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_the_lift(
+    open_harness: OpenHarness, customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    asleep, woken = asyncio.Event(), asyncio.Event()
+    crm = ScriptedSystem(CRM)
+
+    async def sleep(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        crm.answers[Operation.RESTRICT] = customers.adapter.amend
+        asleep.set()
+        await woken.wait()
+        return await customers.adapter.amend(asked, save_progress)
+
+    crm.answers = {Operation.RESTRICT: sleep, Operation.LIFT: customers.adapter.amend}
+    harness, restriction = await in_amendment(
+        open_harness, crm, identities=[Identity(IdentityType.EMAIL, "anna.meier@example.org")]
+    )
+    lease = await harness.new_lease()
+    sleeper = asyncio.create_task(harness.worker(CRM, Operation.RESTRICT, lease=lease).work())
+    await asleep.wait()
+    await harness.silence(lease)
+    assert await harness.reap() == {(CRM, Operation.RESTRICT): 1}
+    assert await harness.worker(CRM, Operation.RESTRICT).work() == 1
+    assert await customer_store.ask(RESTRICTED) == [("C1",)]
+    await harness.open(lift_of(restriction))
+    assert await harness.worker(CRM, Operation.LIFT).work() == 1
+    woken.set()
+    assert await sleeper == 1
+    assert await customer_store.ask(RESTRICTED) == []
+    assert await harness.states(restriction.request_id) == {"crm:restrict": "done", "crm:lift": "done"}

@@ -46,23 +46,23 @@ marketing = { class = "T" }
 """
 
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
-EVERYWHERE = {"relay", "machine", "inbox"}
+EVERYWHERE = {"relay", "machine", "inbox", "frozen"}
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans"},
     ServiceName.ERASURE: {
-        *("consume:erasure", "lag:erasure", "housekeeping", "consume:erasure-replies", "lag:erasure-replies"),
+        *("consume:erasure", "lag:erasure", "reaper", "lease", "consume:erasure-replies", "lag:erasure-replies"),
         *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
     },
     ServiceName.EXPORT: {
-        *("consume:export", "lag:export", "housekeeping"),
+        *("consume:export", "lag:export", "reaper", "lease"),
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {
-        *("consume:amendment", "lag:amendment", "housekeeping", "nightly"),
+        *("consume:amendment", "lag:amendment", "reaper", "lease", "nightly"),
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {
-        *("consume:deadline", "lag:deadline", "housekeeping", "sweep", "statistics", "ticketing:escalate")
+        *("consume:deadline", "lag:deadline", "reaper", "lease", "sweep", "statistics", "ticketing:escalate")
     },
 }
 """Whatever goes round in each service; the health server itself answers, or does not."""
@@ -111,11 +111,11 @@ async def test_every_loop_of_a_service_has_a_pulse(
     ("service", "table", "still"),
     [
         (ServiceName.DEADLINE, "deadline.clock", {"sweep", "statistics"}),
-        (ServiceName.ERASURE, "erasure.outbox", {"relay", "machine"}),
+        (ServiceName.ERASURE, "erasure.outbox", {"machine"}),
         (
             ServiceName.ERASURE,
             "erasure.task",
-            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "housekeeping"},
+            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "reaper"},
         ),
     ],
 )

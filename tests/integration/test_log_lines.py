@@ -53,6 +53,25 @@ async def test_a_task_that_waits_for_a_person_is_one_warning_with_request_system
     assert len(lines(told)) == 2
 
 
+async def test_what_a_deferred_erasure_could_not_search_is_told_at_once(
+    intake: Intake, told: pytest.LogCaptureFixture
+) -> None:
+    path = await intake.submit(right="erasure")
+    kept, unsearched = (
+        TaskReport.model_validate({"task_id": uuid7(), "system": "cdr", "operation": Operation.ERASE, **said})
+        for said in (
+            {"outcome": TaskOutcome.RETAINED, "until": "2026-09-30"},
+            {"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": Unsearched.NOTHING_TO_SEARCH_BY},
+        )
+    )
+    await intake.complete(path, operation=Operation.ERASE, tasks=(kept,))
+    deferred = {"operation": Operation.ERASE, "deferred": True, "tasks": (unsearched,)}
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), **deferred))
+    assert lines(told)[1:] == [
+        ("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {Unsearched.NOTHING_TO_SEARCH_BY}")
+    ]
+
+
 async def test_what_could_not_be_searched_is_told_when_a_person_must_decide_about_it(
     intake: Intake, told: pytest.LogCaptureFixture
 ) -> None:

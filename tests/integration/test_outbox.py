@@ -1,9 +1,6 @@
 """The outbox: said in order, deleted only when the broker has it, and nothing lost when the broker dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -14,58 +11,12 @@ from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.messaging import outbox
 from shared.messaging.admin import create_topics
-from shared.messaging.outbox import Relay
-from shared.messaging.producer import BusAway, KafkaProducer
-from shared.runtime.liveness import Heartbeats
+from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
-from tests.fixtures.engine import Harness, OpenHarness, read_topic
+from tests.fixtures.engine import OpenHarness, read_topic
 from tests.fixtures.events import a
+from tests.fixtures.relaying import Ledger, ids_of, relaying, said
 from tests.fixtures.told import Count
-
-
-class Ledger:
-    """A broker that keeps what it was sent; it is away when the test says so, before or after it has taken all."""
-
-    def __init__(self) -> None:
-        self.taken: list[Message] = []
-        self.refuses = self.forgets_to_answer = False
-        self.got_some = asyncio.Event()
-        self.meanwhile: Callable[[], Awaitable[None]] | None = None
-
-    async def send(self, messages: Sequence[Message]) -> None:
-        """Takes all messages or none."""
-        self.got_some.set()
-        if self.refuses:
-            raise BusAway
-        self.taken += messages
-        if self.meanwhile:
-            await self.meanwhile()
-        if self.forgets_to_answer:
-            raise BusAway
-
-
-@asynccontextmanager
-async def relaying(harness: Harness, producer: KafkaProducer | Ledger) -> AsyncIterator[None]:
-    """A relay at work; at the end it sends what is left."""
-    stopping = asyncio.Event()
-    relay = Relay(harness.pool, harness.unit_of_work.service, producer.send, harness.unit_of_work.relay_wakeup)
-    task = asyncio.create_task(relay.run(stopping, Heartbeats()))
-    yield
-    stopping.set()
-    harness.unit_of_work.relay_wakeup.wake()
-    async with asyncio.timeout(30):
-        await task
-
-
-async def said(harness: Harness, request_ids: Sequence[UUID]) -> list[str]:
-    """Events of these requests, published in one transaction each; their ids in order."""
-    ids = []
-    for request_id in request_ids:
-        async with harness.unit_of_work.begin() as tx:
-            event = a(RequestWithdrawn, about=request_id, right=Right.ERASURE, subject=request_id)
-            tx.publish(event)
-        ids.append(str(event.event_id))
-    return ids
 
 
 async def test_what_is_published_is_sent_in_order_and_deleted(open_harness: OpenHarness) -> None:
@@ -74,7 +25,7 @@ async def test_what_is_published_is_sent_in_order_and_deleted(open_harness: Open
     before = await said(harness, [uuid7() for _ in range(20)])
     async with relaying(harness, broker):
         after = await said(harness, [uuid7() for _ in range(20)])
-    assert [message.headers["ce_id"] for message in broker.taken] == before + after
+    assert ids_of(broker.taken) == before + after
     assert relayed.added == 40
     assert await harness.outbox() == []
 
@@ -107,7 +58,7 @@ async def test_what_the_broker_did_not_acknowledge_stays_and_is_said_again_under
     setattr(broker, fault, False)
     async with relaying(harness, broker):
         pass
-    heard = [message.headers["ce_id"] for message in broker.taken]
+    heard = ids_of(broker.taken)
     assert list(dict.fromkeys(heard)) == ids
     assert (len(heard) > len(ids)) == (fault == "forgets_to_answer")
     assert await harness.outbox() == []
@@ -141,7 +92,7 @@ async def test_a_relay_that_is_told_to_stop_does_not_wait_for_what_others_go_on_
     before = await said(harness, [uuid7() for _ in range(5)])
     async with asyncio.timeout(10), relaying(harness, broker):
         await broker.got_some.wait()
-    assert [message.headers["ce_id"] for message in broker.taken][:5] == before
+    assert ids_of(broker.taken)[:5] == before
     assert len(await harness.outbox()) == 1
 
 

@@ -24,7 +24,9 @@ STEP = {"service": "erasure", "system": "crm", "operation": "erase"}
 told = partial(fixtures.told, service="erasure")
 
 
-async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness: OpenHarness, clock: SetClock) -> None:
+async def test_the_outbox_is_told_with_the_age_of_its_first_message_and_what_is_parked(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
     harness = await open_harness()
     metrics = ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps)
     await metrics.look()
@@ -38,9 +40,14 @@ async def test_the_outbox_is_told_with_the_age_of_its_first_message(open_harness
     await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (3, 60)
 
-    await harness.pool.execute("DELETE FROM outbox")
+    assert told("dsr_outbox_parked") == 0
+    await harness.pool.execute(
+        "WITH gone AS (DELETE FROM outbox RETURNING position, topic, key, value, headers)"
+        " INSERT INTO parked SELECT position, topic, key, value, headers, 'behind', now() FROM gone"
+    )
     await metrics.look()
     assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (0, 0)
+    assert told("dsr_outbox_parked") == 3
 
 
 async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_its_headers_say(

@@ -1,12 +1,11 @@
 """Erasure in a real Roundup: what is gone is gone from its whole database and all its files."""
 
-import httpx
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import BlastRadius, ForeignHit, ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
-from tests.fixtures.downstream import email, name, phone, receipt, task
-from tests.fixtures.roundup import Customer, Ticketing
+from tests.fixtures.downstream import email, name, phone, task
+from tests.fixtures.roundup import PRIVACY, Customer, Line, Ticketing
 
 
 async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files(ticketing: Ticketing) -> None:
@@ -45,16 +44,7 @@ async def test_a_saved_search_and_a_message_on_somebody_elses_ticket_are_erased_
 
 async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(ticketing: Ticketing) -> None:
     customer = Customer(ticketing)
-
-    class Foreign(httpx.AsyncHTTPTransport):
-        """A tracker that was never given our routes."""
-
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            if "/rest/privacy/" in request.url.path:
-                return httpx.Response(404, request=request)
-            return await super().handle_async_request(request)
-
-    result = await ticketing.over(Foreign()).one(customer.erasure())
+    result = await ticketing.over(Line(lacks=PRIVACY)).one(customer.erasure())
     assert isinstance(result, ResidueFound)
     assert "history" in str(result)
     assert ticketing.comments(customer.ticket) == ["[erased]"] * 2
@@ -96,11 +86,3 @@ async def test_a_subject_with_more_records_than_allowed_is_not_touched(ticketing
 async def test_an_unknown_subject_is_no_match(ticketing: Ticketing) -> None:
     done = await ticketing.receipt(task(Operation.ERASE, email("nobody@example.org")))
     assert (done.outcome, done.found) == (TaskOutcome.NO_MATCH, 0)
-
-
-async def test_many_subjects_are_erased_in_one_call_each_with_their_own_counts(ticketing: Ticketing) -> None:
-    customers = [Customer(ticketing) for _ in range(6)]
-    ticketing.ticket(customers[2].user, "Second", "more trouble")
-    results = await ticketing.run(*(one.erasure() for one in customers))
-    assert [receipt(result).by_category["ticket"] for result in results] == [1, 1, 2, 1, 1, 1]
-    assert ticketing.holds(*(value for one in customers for value in one.values)) == []

@@ -1,13 +1,18 @@
 """Erasing callers and callees from real call records: two people in every row, numbers that change hands."""
 
 import asyncio
+from collections.abc import Mapping
+from uuid import UUID
 
 import pytest
+from pydantic import JsonValue
 
+from deploy.demo.company.model import Call
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.errors import Unavailable
+from shared.domain.errors import Unavailable, Withdrawn
 from shared.domain.operations import Operation, TaskOutcome
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, number, receipt, task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, each, number
+from tests.fixtures.downstream import receipt, task
 
 GIVEN_UP, ASSIGNED_AGAIN = at("2026-01-10"), at("2026-03-01")
 
@@ -27,7 +32,7 @@ async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_
         + [call(CHIARA, spelling) for spelling in spelt]
         + [call(ANNA, BORIS, missed=True), call(BORIS, CHIARA)]
     )
-    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
+    done = await calls.receipt(task(Operation.ERASE, number(ANNA)))
     assert (done.outcome, done.found, done.changed, done.remaining) == (TaskOutcome.ERASED, 17, 17, 0)
     assert done.by_category == {"call_record": 8, "call_signalling": 8, "missed_call": 1}
     assert ANNA[1:] not in await everything(cdr_store)
@@ -37,16 +42,27 @@ async def test_the_subject_goes_from_all_tables_in_every_spelling_and_the_other_
     assert blanked == [("", "", "")]
 
 
-async def test_a_row_goes_when_nobody_is_left_in_it(cdr_store: CdrStore, calls: SqlEngine) -> None:
-    await cdr_store.seed([call("anonymous", ANNA), call("", ANNA), call(ANNA, ANNA), call(BORIS, ANNA)])
-    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
-    assert done.by_category == {"call_record": 4, "call_signalling": 4}
-    assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [(BORIS, "")]
+@pytest.mark.parametrize(
+    ("made", "left"),
+    [
+        ([call("anonymous", ANNA), call("", ANNA), call(ANNA, ANNA), call(BORIS, ANNA)], (BORIS, "")),
+        ([call(ANNA, BORIS, pai=ANNA)], ("", BORIS)),
+    ],
+    ids=["nobody is left in a row", "withheld from the callee and known to the network"],
+)
+async def test_a_row_goes_when_nobody_is_left_in_it_and_a_withheld_caller_is_found(
+    cdr_store: CdrStore, calls: SqlEngine, made: list[Call], left: tuple[str, str]
+) -> None:
+    await cdr_store.seed(made)
+    done = await calls.receipt(task(Operation.ERASE, number(ANNA)))
+    assert done.by_category == {"call_record": len(made), "call_signalling": len(made)}
+    assert ANNA[1:] not in await everything(cdr_store)
+    assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [left]
 
 
 async def test_two_subjects_of_one_call_both_count_it_and_it_goes(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(ANNA, CHIARA), call(BORIS, BORIS)])
-    results = await calls.each(Operation.ERASE, number(ANNA), number(BORIS))
+    results = await calls.run(*each(Operation.ERASE, number(ANNA), number(BORIS)))
     assert [receipt(result).by_category["call_record"] for result in results] == [3, 3]
     assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [("", CHIARA)]
 
@@ -57,29 +73,19 @@ async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
 ) -> None:
     days = ("2025-12-24", "2026-01-09", "2026-01-10", "2026-02-14", "2026-03-01", "2026-04-01")
     await cdr_store.seed([call(ANNA, CHIARA, day) for day in days] + [call(BORIS, CHIARA, "2026-04-01")])
-    before, after = task(number(ANNA, until=GIVEN_UP)), task(number(ANNA, since=ASSIGNED_AGAIN))
-    tasks = [before, task(number(BORIS)), after] if together else [before]
+    before, after = each(Operation.ERASE, number(ANNA, until=GIVEN_UP), number(ANNA, since=ASSIGNED_AGAIN))
+    tasks = [before, task(Operation.ERASE, number(BORIS)), after] if together else [before]
     results = [receipt(result) for result in await calls.run(*tasks)]
     assert [result.by_category["call_record"] for result in results] == ([2, 1, 2] if together else [2])
     left = await ask(cdr_store.admin, "SELECT start_time::date::text FROM acc_cdrs WHERE caller_e164 = $1", ANNA)
     assert [day for (day,) in sorted(left)] == list(days[2:4] if together else days[2:])
 
 
-async def test_a_caller_who_withheld_the_number_is_found_by_what_the_network_knew(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
-    await cdr_store.seed([call(ANNA, BORIS, pai=ANNA)])
-    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
-    assert done.by_category == {"call_record": 1, "call_signalling": 1}
-    assert ANNA[1:] not in await everything(cdr_store)
-    assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs") == [("", BORIS)]
-
-
 async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_receipt(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA), call(CHIARA, BORIS)])
-    tasks = [task(number(ANNA)), task(number(CHIARA))]
+    tasks = each(Operation.ERASE, number(ANNA), number(CHIARA))
     first = await calls.run(*tasks)
     again = await calls.run(*map(calls.again, tasks))
     assert [receipt(result).found for result in first] == [4, 2]
@@ -90,7 +96,7 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)])
-    subject = task(number(ANNA))
+    subject = task(Operation.ERASE, number(ANNA))
     lost = "CREATE FUNCTION lose() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS {}"
     lost = lost.format("'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'")
     await ask(cdr_store.admin, lost)
@@ -100,8 +106,21 @@ async def test_an_attempt_that_dies_before_its_commit_changes_nothing_and_the_ne
         await calls.run(subject)
     await ask(cdr_store.admin, "DROP TRIGGER lose ON dsr_platform.progress")
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
-    (done,) = map(receipt, await calls.run(calls.again(subject)))
+    done = await calls.receipt(calls.again(subject))
     assert (done.found, done.changed, done.remaining) == (4, 4, 0)
+
+
+async def test_what_was_withdrawn_before_the_first_commit_is_left_as_it_was(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+
+    async def withdrawn(_noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        raise Withdrawn("the request was withdrawn before this step")
+
+    with pytest.raises(Withdrawn):
+        await calls.adapter.erase([task(Operation.ERASE, number(ANNA))], withdrawn)
+    assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller_e164 = $1", ANNA) == [(1,)]
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 10}])
@@ -109,15 +128,15 @@ async def test_two_people_who_called_one_another_are_erased_at_the_same_time_and
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(BORIS, ANNA)] * 200)
-    results = await asyncio.gather(calls.one(Operation.ERASE, number(ANNA)), calls.one(Operation.ERASE, number(BORIS)))
+    results = await asyncio.gather(*map(calls.one, each(Operation.ERASE, number(ANNA), number(BORIS))))
     assert [receipt(result).by_category["call_record"] for result in results] == [400, 400]
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs") == [(0,)]
 
 
 async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    await calls.each(Operation.RESTRICT, number(ANNA), number(BORIS))
-    done = receipt(await calls.one(Operation.ERASE, number(ANNA)))
+    await calls.run(*each(Operation.RESTRICT, number(ANNA), number(BORIS)))
+    done = await calls.receipt(task(Operation.ERASE, number(ANNA)))
     assert done.by_category == {"call_record": 1, "call_signalling": 1, "restriction": 1}
     assert ANNA[1:] not in await everything(cdr_store)
     assert await ask(cdr_store.admin, "SELECT e164 FROM restricted_number") == [(BORIS,)]
@@ -131,6 +150,6 @@ async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_
     days = [f"2026-{month:02d}-{day:02d}" for month in range(1, 7) for day in range(1, 28)]
     made = sorted((call(n, BORIS, day) for n in numbers for day in days), key=lambda c: c.start)
     await cdr_store.seed(made)
-    results = await calls.each(Operation.ERASE, *map(number, numbers))
+    results = await calls.run(*each(Operation.ERASE, *map(number, numbers)))
     assert [receipt(result).by_category["call_record"] for result in results] == [len(days)] * len(numbers)
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller <> ''") == [(0,)]

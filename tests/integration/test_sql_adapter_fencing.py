@@ -13,20 +13,20 @@ from deploy.demo.seed.cdr import CdrStore
 from deploy.local import postgres_databases as databases
 from deploy.local.postgres import Postgres
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured, Unavailable
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.errors import Misconfigured, Overtaken, Unavailable
+from shared.domain.identities import Identity
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.commands import look, statements
 from shared.downstreams.contract import Task
 from shared.downstreams.registry import Wiring
 from shared.downstreams.sql.preparation import StoreUnprepared
-from shared.downstreams.sql.progress import Overtaken
 from shared.storage.postgres import connected
-from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number, receipt, task
+from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number
 from tests.fixtures.customer_store import CustomerStore, lay
+from tests.fixtures.downstream import email, receipt, task
 from tests.unit.test_registry import publish
 
-EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
+EMAIL = email("anna.meier@example.org")
 FLAGS = "SELECT account_id FROM customer WHERE restricted"
 HELD_AT_ITS_END = """
 CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
@@ -38,7 +38,7 @@ WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 def asleep(*identities: Identity, operation: Operation, changes: Sequence[Change] = ()) -> tuple[Task, Task]:
     """A task in the hands of a worker that has fallen asleep, and the same one in those of its heir."""
-    first = replace(task(*identities, operation=operation), turn=(1_000, 1), changes=tuple(changes))
+    first = replace(task(operation, *identities), turn=(1_000, 1), changes=tuple(changes))
     return first, replace(first, attempt=2)
 
 
@@ -48,8 +48,7 @@ def lift_of(restriction: Task) -> Task:
 
 
 async def outcome(store: SqlEngine, asked: Task) -> TaskOutcome:
-    (result,) = await store.run(asked)
-    return receipt(result).outcome
+    return (await store.receipt(asked)).outcome
 
 
 @pytest.mark.parametrize("heir", [True, False], ids=["its heir restricted", "it never came to the store"])
@@ -96,7 +95,7 @@ async def test_a_worker_that_slept_erases_nothing_after_its_heir_and_the_others_
     assert await outcome(customers, awake) is TaskOutcome.ERASED
     arrived = "INSERT INTO contact VALUES (9, 'anna.meier@example.org', 'New contract', now())"
     await customer_store.run(arrived)
-    late, other = await customers.run(sleeper, task(Identity(IdentityType.EMAIL, "boris@example.org")))
+    late, other = await customers.run(sleeper, task(Operation.ERASE, email("boris@example.org")))
     assert isinstance(late, Overtaken)
     assert receipt(other).by_category == {"account": 1, "contact": 1}
     assert await customer_store.ask("SELECT id FROM contact") == [(9,)]
@@ -114,7 +113,7 @@ async def test_the_heir_counts_what_the_one_before_it_has_removed(
 
 
 async def test_a_later_operation_of_the_same_request_counts_for_itself(customers: SqlEngine) -> None:
-    first = task(EMAIL)
+    first = task(Operation.ERASE, EMAIL)
     assert await outcome(customers, first) is TaskOutcome.ERASED
     deferred = replace(first, task_id=uuid4(), turn=(3_000, 0))
     assert await outcome(customers, deferred) is TaskOutcome.NO_MATCH
@@ -127,7 +126,7 @@ async def test_a_store_that_is_killed_between_note_and_commit_and_gives_its_numb
         store = await lay(server.dsn, tmp_path)
         await store.run(*HELD_AT_ITS_END.strip().split(";\n", 1))
         async with engine(server.dsn, store.dataset, {"lock_seconds": 60}) as customers:
-            subject = task(EMAIL)
+            subject = task(Operation.ERASE, EMAIL)
             async with connected(server.dsn) as holding:
                 await holding.execute("SELECT pg_advisory_lock(1)")
                 attempt = asyncio.create_task(customers.run(subject))
@@ -151,7 +150,7 @@ async def test_a_store_that_was_restored_to_before_the_erasure_is_erased_again_a
     server, name = customer_store.dsn, customer_store.dsn.rpartition("/")[2]
     maintenance = databases.named(server, "postgres")
     await databases.create(maintenance, backup, template=name)
-    subject = task(EMAIL)
+    subject = task(Operation.ERASE, EMAIL)
     (first,) = await customers.run(subject)
     await customers.adapter.close()
     await databases.drop(maintenance, name)
@@ -176,8 +175,8 @@ async def test_a_store_that_is_not_prepared_is_refused_by_name_and_nothing_is_ch
     await ask(cdr_store.admin, undone.format(role="cdr_privacy"))
     for operation in (Operation.ERASE, Operation.RESTRICT, Operation.LIFT):
         with pytest.raises(StoreUnprepared, match=r"store: .*dsr downstreams prepare"):
-            await calls.one(operation, number(ANNA))
-    assert receipt(await calls.one(Operation.EXPORT, number(ANNA))).outcome is TaskOutcome.EXPORTED
+            await calls.one(task(operation, number(ANNA)))
+    assert await outcome(calls, task(Operation.EXPORT, number(ANNA))) is TaskOutcome.EXPORTED
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller = $1", ANNA) == [(1,)]
 
 
@@ -202,7 +201,7 @@ async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which
 
 async def test_nothing_of_anybody_stands_in_the_table_of_ours(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    subject = task(number(ANNA))
+    subject = replace(task(Operation.ERASE, number(ANNA)), system="store")
     await calls.run(subject)
     [(kept,)] = await ask(cdr_store.admin, "SELECT to_jsonb(p) - 'noted_at' - 'counts' FROM dsr_platform.progress p")
     ids = {f'"{name}": "{getattr(subject, name)}"' for name in ("request_id", "task_id", "system")}

@@ -3,43 +3,38 @@
 from dataclasses import replace
 
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Receipt, Task
-from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, at, call, number, receipt, task
+from shared.downstreams.contract import Task
+from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, at, call, number
 from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.downstream import email, task
 
-EMAIL = Identity(IdentityType.EMAIL, "anna.meier@example.org")
+EMAIL = email("anna.meier@example.org")
 HELD = "SELECT e164 FROM restricted_number ORDER BY 1"
 
 
 def repairing(first: Task, opened: int = 5_000) -> Task:
     """The repair of what that task has put in force, opened later."""
-    later = task(*first.identities, operation=first.operation)
+    later = task(first.operation, *first.identities)
     return replace(later, request_id=first.request_id, details={"repair": True}, turn=(opened, 0))
-
-
-async def repaired(store: SqlEngine, asked: Task) -> Receipt:
-    (result,) = await store.run(asked)
-    return receipt(result)
 
 
 async def test_a_number_that_a_store_has_lost_is_put_back_and_one_that_somebody_else_put_there_is_left(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    first = task(number(ANNA), number(ANNA, since=at("2026-01-01")), operation=Operation.RESTRICT)
+    first = task(Operation.RESTRICT, number(ANNA), number(ANNA, since=at("2026-01-01")))
     await calls.run(first)
-    nothing = await repaired(calls, repairing(first))
+    nothing = await calls.receipt(repairing(first))
     assert (nothing.outcome, nothing.changed) == (TaskOutcome.NO_MATCH, 0)
     lost = "DELETE FROM restricted_number WHERE valid_from = '2026-01-01 10:00+00'"
     theirs = "INSERT INTO restricted_number VALUES (gen_random_uuid(), '+34600000000', '2026-01-01', NULL)"
     for statement in (lost, theirs):
         await ask(cdr_store.admin, statement)
     again = repairing(first, 6_000)
-    done = await repaired(calls, again)
+    done = await calls.receipt(again)
     assert (done.outcome, done.by_category) == (TaskOutcome.AMENDED, {"restriction": 1})
-    assert await repaired(calls, calls.again(again)) == done
+    assert await calls.receipt(calls.again(again)) == done
     assert await ask(cdr_store.admin, HELD) == [("+34600000000",), (ANNA,), (ANNA,)]
 
 
@@ -47,10 +42,10 @@ async def test_who_was_erased_since_is_not_even_kept_as_restricted_by_a_repair(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS)])
-    first = task(number(ANNA), operation=Operation.RESTRICT)
+    first = task(Operation.RESTRICT, number(ANNA))
     await calls.run(first)
-    await calls.one(Operation.ERASE, number(ANNA))
-    assert (await repaired(calls, repairing(first))).outcome is TaskOutcome.NO_MATCH
+    await calls.one(task(Operation.ERASE, number(ANNA)))
+    assert (await calls.receipt(repairing(first))).outcome is TaskOutcome.NO_MATCH
     assert await ask(cdr_store.admin, HELD) == []
 
 
@@ -58,9 +53,36 @@ async def test_a_flag_that_a_store_has_lost_is_set_again_and_one_that_somebody_e
     customer_store: CustomerStore, customers: SqlEngine
 ) -> None:
     flags = "SELECT account_id FROM customer WHERE restricted ORDER BY 1"
-    first = task(EMAIL, operation=Operation.RESTRICT)
+    first = task(Operation.RESTRICT, EMAIL)
     await customers.run(first)
-    assert (await repaired(customers, repairing(first))).outcome is TaskOutcome.NO_MATCH
+    assert (await customers.receipt(repairing(first))).outcome is TaskOutcome.NO_MATCH
     await customer_store.run("UPDATE customer SET restricted = account_id = 'C3'")
-    assert (await repaired(customers, repairing(first, 6_000))).by_category == {"account": 1}
+    assert (await customers.receipt(repairing(first, 6_000))).by_category == {"account": 1}
     assert await customer_store.ask(flags) == [("C1",), ("C3",)]
+
+
+def marked(first: Task) -> Task:
+    """The look of a night at a restriction that was lifted: nobody is searched for."""
+    lift = replace(repairing(first), operation=Operation.LIFT, identities=())
+    return replace(lift, details={"repair": True, "marked": True})
+
+
+async def test_a_restored_store_no_longer_hides_what_a_lifted_request_of_ours_had_put_there_and_nothing_else_changes(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    lifted, other = (task(Operation.RESTRICT, number(each)) for each in (ANNA, BORIS))
+    for each in (lifted, other):
+        await calls.run(each)
+    again = marked(lifted)
+    done = await calls.receipt(again)
+    assert (done.outcome, done.by_category) == (TaskOutcome.AMENDED, {"restriction": 1})
+    assert await calls.receipt(calls.again(again)) == done
+    assert await ask(cdr_store.admin, HELD) == [(BORIS,)]
+
+
+async def test_a_flag_bears_no_mark_and_is_left_alone(customer_store: CustomerStore, customers: SqlEngine) -> None:
+    first = task(Operation.RESTRICT, EMAIL)
+    await customers.run(first)
+    assert (await customers.receipt(marked(first))).outcome is TaskOutcome.NO_MATCH
+    assert await customer_store.ask("SELECT account_id FROM customer WHERE restricted") == [("C1",)]

@@ -23,6 +23,7 @@ async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restricti
     await crm.one(task(Operation.LIFT, email(customer.emails[0])))
     assert await crm.seen_by_agent(customer) == (1, 1, 1)
     assert (await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0]), repair=True))).changed == 1
+    assert (await crm.receipt(task(Operation.LIFT, repair=True, marked=True))).outcome is TaskOutcome.NO_MATCH
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
 
 

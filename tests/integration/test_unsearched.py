@@ -72,7 +72,7 @@ async def test_an_account_that_was_found_before_does_not_vouch_for_what_is_answe
 
 
 async def test_a_number_that_is_theirs_only_from_some_later_time_on_is_refused(intake: Intake, asked: str) -> None:
-    later = {"phones": [{"number": "+442079460000", "since": "2999-01-01T00:00:00Z"}]}
+    later = {"phones": [{"number": "+442079460000", "since": "2099-01-01T00:00:00Z"}]}
     answered = await intake.channel.post(f"{asked}/reply", json={**MORE, "subject": later})
     submitted = await intake.channel.post("/v1/requests", json={"right": "access", "subject": later})
     assert (answered.status_code, submitted.status_code) == (400, 400)

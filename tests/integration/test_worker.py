@@ -106,6 +106,29 @@ async def test_an_error_that_nobody_foresaw_fails_only_the_task_that_caused_it_a
     assert "ada@example.org" not in caplog.text
 
 
+async def test_a_task_that_its_system_fails_on_is_tried_for_ever_and_its_neighbours_are_done(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    crm = ScriptedSystem("crm")
+    bad: set[UUID] = set()
+
+    async def fail_on_some(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
+        if bad.intersection(task.request_id for task in asked):
+            raise Unavailable("the CRM failed")
+        return [Receipt(task.task_id, TaskOutcome.ERASED, 1, 1) for task in asked]
+
+    crm.answers[Operation.ERASE] = fail_on_some
+    harness = await open_harness(crm)
+    requests = await opened(harness, 20)
+    bad.add(requests[0])
+    worker = harness.worker("crm", backoff_seconds=1)
+    for _ in range(40):
+        await worker.work()
+        clock.pass_by(seconds=8)
+    states = [(await harness.states(request))["crm:erase"] for request in requests]
+    assert states == ["ready", *["done"] * 19]
+
+
 async def test_an_answer_for_too_few_tasks_is_an_answer_for_none(open_harness: OpenHarness) -> None:
     crm = ScriptedSystem("crm")
 

@@ -1,5 +1,6 @@
 """The demonstration company is believable, the same every time, and full of the traps that it promises."""
 
+from collections import defaultdict
 from itertools import pairwise
 
 import phonenumbers
@@ -21,6 +22,14 @@ def company() -> Company:
 
 def _part(company: Company, name: str) -> Part:
     return next(part for part in company.cast if part.person.name == name)
+
+
+def _assigned(company: Company) -> dict[str, list[Phone]]:
+    """Each number with the periods in which customers held it."""
+    assigned = defaultdict(list)
+    for phone in (phone for customer in company.customers for phone in customer.phones):
+        assigned[phone.number].append(phone)
+    return assigned
 
 
 def _numbers(customer: Customer) -> set[str]:
@@ -45,10 +54,8 @@ def test_every_number_of_a_customer_and_of_a_call_is_valid(company: Company) -> 
 
 
 def test_a_number_has_one_holder_at_a_time_and_rests_between_two(company: Company) -> None:
-    held: dict[str, list[Phone]] = {}
-    for phone in (phone for customer in company.customers for phone in customer.phones):
-        held.setdefault(phone.number, []).append(phone)
-    reassigned = [sorted(phones, key=lambda phone: phone.valid_from) for phones in held.values() if len(phones) > 1]
+    assigned = [sorted(phones, key=lambda phone: phone.valid_from) for phones in _assigned(company).values()]
+    reassigned = [phones for phones in assigned if len(phones) > 1]
     assert len(reassigned) >= 20
     for phones in reassigned:
         for before, after in pairwise(phones):
@@ -78,14 +85,10 @@ def test_a_withheld_caller_is_known_to_the_switch_alone(company: Company) -> Non
 
 
 def test_customers_call_with_a_number_only_while_they_hold_it(company: Company) -> None:
-    periods: dict[str, list[Customer]] = {}
-    for customer in company.customers:
-        for phone in customer.phones:
-            periods.setdefault(phone.number, []).append(customer)
+    assigned = _assigned(company)
     for call in company.calls:
-        number = call.pai or "+" + call.caller.lstrip("+0")
-        if holders := periods.get(number):
-            assert any(phone.number == number and phone.held_at(call.start) for who in holders for phone in who.phones)
+        if phones := assigned.get(call.pai or "+" + call.caller.lstrip("+0")):
+            assert any(phone.held_at(call.start) for phone in phones)
 
 
 def test_all_six_rights_are_asked_for_and_somebody_unknown_asks_too(company: Company) -> None:

@@ -77,7 +77,7 @@ def test_what_is_complete_is_read(environment: pytest.MonkeyPatch) -> None:
         ("DSR_HTTP_LINGER_SECONDS", "-1", "holds '-1': set it to a number from 0 up to 3600 (how long after SIGTERM"),
         ("DSR_WORK_BATCH", "0", "DSR_WORK_BATCH holds '0': set it to a whole number from 1 up to 10000 (tasks of one"),
         ("DSR_WORK_BATCH", "-3", "DSR_WORK_BATCH holds '-3': set it to a whole number"),
-        ("DSR_WORK_LEASE_SECONDS", "-15", "DSR_WORK_LEASE_SECONDS holds '-15': set it to a number from 0.1"),
+        ("DSR_WORK_LEASE_SECONDS", "-15", "DSR_WORK_LEASE_SECONDS holds '-15': set it to a number from 0.5"),
         ("DSR_WORK_POLL_SECONDS", "nan", "DSR_WORK_POLL_SECONDS holds 'nan': set it to a number"),
         ("DSR_WORK_POLL_SECONDS", "inf", "DSR_WORK_POLL_SECONDS holds 'inf': set it to a number"),
         (

@@ -48,33 +48,26 @@ def test_a_migration_adds_or_says_that_nobody_reads_what_it_takes_away(path: obj
         assert list(faults(sql)) == []
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "ALTER TABLE clock DROP COLUMN zones;",
-        "DROP TABLE question",
-        "ALTER TABLE clock RENAME COLUMN due_on TO due",
-        "ALTER TABLE clock RENAME TO clocks",
-        "ALTER TABLE clock ALTER COLUMN due_on TYPE timestamptz",
-        "ALTER TABLE clock ALTER COLUMN outcome SET NOT NULL",
-        "ALTER TABLE clock ADD COLUMN a text, ADD COLUMN b text NOT NULL",
-        "ALTER TABLE clock ADD CONSTRAINT known CHECK (\"right\" <> '')",
-        "TRUNCATE clock",
-    ],
-)
-def test_what_the_version_before_could_not_live_with_is_found(sql: str) -> None:
-    assert list(faults(sql))
+TAKING = [
+    "ALTER TABLE clock DROP COLUMN zones;",
+    "DROP TABLE question",
+    "ALTER TABLE clock RENAME COLUMN due_on TO due",
+    "ALTER TABLE clock RENAME TO clocks",
+    "ALTER TABLE clock ALTER COLUMN due_on TYPE timestamptz",
+    "ALTER TABLE clock ALTER COLUMN outcome SET NOT NULL",
+    "ALTER TABLE clock ADD COLUMN a text, ADD COLUMN b text NOT NULL",
+    "ALTER TABLE clock ADD CONSTRAINT known CHECK (\"right\" <> '')",
+    "TRUNCATE clock",
+]
+ADDING = [
+    "ALTER TABLE clock ADD COLUMN b text NOT NULL DEFAULT ''",
+    "CREATE TABLE new (b text NOT NULL CHECK (b <> ''), PRIMARY KEY (b))",
+    "CREATE INDEX new ON clock (due_on) WHERE responded_at IS NULL",
+    "CREATE TRIGGER t BEFORE UPDATE OR DELETE OR TRUNCATE ON entry FOR EACH STATEMENT EXECUTE FUNCTION f()",
+    "-- DROP TABLE was considered\nCREATE TABLE new (a int)",
+]
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "ALTER TABLE clock ADD COLUMN b text NOT NULL DEFAULT ''",
-        "CREATE TABLE new (b text NOT NULL CHECK (b <> ''), PRIMARY KEY (b))",
-        "CREATE INDEX new ON clock (due_on) WHERE responded_at IS NULL",
-        "CREATE TRIGGER t BEFORE UPDATE OR DELETE OR TRUNCATE ON entry FOR EACH STATEMENT EXECUTE FUNCTION f()",
-        "-- DROP TABLE was considered\nCREATE TABLE new (a int)",
-    ],
-)
-def test_what_only_adds_is_fine(sql: str) -> None:
-    assert list(faults(sql)) == []
+@pytest.mark.parametrize("sql", TAKING + ADDING)
+def test_what_the_version_before_could_not_live_with_is_found_and_what_only_adds_is_fine(sql: str) -> None:
+    assert bool(list(faults(sql))) is (sql in TAKING)

@@ -74,11 +74,6 @@ async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) ->
     await downstreams.close()
 
 
-def test_a_system_that_is_not_enabled_is_read_and_not_worked_with(tmp_path: Path) -> None:
-    downstreams = load(tmp_path, f"{BILLING}enabled = false\n")
-    assert downstreams.that_can(Operation.ERASE) == ()
-
-
 def test_settings_that_are_not_given_have_their_defaults_and_an_address_can_come_from_the_environment(
     tmp_path: Path,
 ) -> None:

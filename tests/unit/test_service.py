@@ -94,6 +94,23 @@ def test_a_policy_that_cannot_be_used_ends_the_service_with_one_line(
     assert ended.value.code == f"dsr-{name} cannot start; the policy cannot be used: days is not a number"
 
 
+@pytest.mark.parametrize(
+    ("name", "variable", "may_hold"),
+    [
+        ("deadline", "DSR_DEADLINE_DIGEST_HOUR", "a whole number from 0 up to 23"),
+        ("intake", "DSR_INTAKE_WAITING", "a whole number from 2000 up to 1000000"),
+    ],
+)
+def test_a_setting_of_a_service_of_its_own_ends_it_with_one_line_too(
+    name: str, variable: str, may_hold: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = importlib.import_module(f"services.{name}.__main__")
+    monkeypatch.setenv(variable, "-1")
+    with pytest.raises(SystemExit) as ended:
+        main.service.run(main.configure)
+    assert str(ended.value.code).startswith(f"dsr-{name} cannot start; {variable} holds '-1': set it to {may_hold} (")
+
+
 def test_the_old_name_of_a_setting_is_read_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -81,29 +81,26 @@ def test_what_two_people_share_is_a_sign_of_neither() -> None:
     assert "31207940381" in signs(pieter, company.customers)
 
 
+HEAPS = [
+    b"before +493023000001 after",
+    b"mail=ADA.Lovelace@Example.com",
+    b"in-ada.lovelace@example.com-ed",
+    quote(MAIL, safe="").encode(),
+    b"n=%2B493023000001&x=1",
+    base64.b64encode(MAIL.encode()),
+    base64.b64encode(b"x" + MAIL.encode() + b"tail"),
+    base64.b64encode(b"xy" + NUMBER.encode()),
+    base64.urlsafe_b64encode(b"??>" + NUMBER.encode()),
+]
+
+
 @pytest.mark.parametrize(
-    "heap",
-    [
-        b"before +493023000001 after",
-        b"mail=ADA.Lovelace@Example.com",
-        b"in-ada.lovelace@example.com-ed",
-        quote(MAIL, safe="").encode(),
-        b"n=%2B493023000001&x=1",
-        base64.b64encode(MAIL.encode()),
-        base64.b64encode(b"x" + MAIL.encode() + b"tail"),
-        base64.b64encode(b"xy" + NUMBER.encode()),
-        base64.urlsafe_b64encode(b"??>" + NUMBER.encode()),
-    ],
+    ("heap", "who"), [*((heap, {"ada"}) for heap in HEAPS), (b"+493023000002 and grace@example.com", set())]
 )
-def test_a_person_is_found_raw_url_encoded_and_in_base64_at_any_offset(heap: bytes, tmp_path: Path) -> None:
+def test_a_person_and_nobody_else_is_found_raw_url_encoded_and_in_base64_at_any_offset(
+    heap: bytes, who: set[str], tmp_path: Path
+) -> None:
     (tmp_path / "heap").write_bytes(heap)
     ada = Seeker({"ada": [NUMBER, MAIL]}, encoded=True)
     ada.in_files(tmp_path)
-    assert ada.found.keys() == {"ada"}
-
-
-def test_somebody_else_is_not_found(tmp_path: Path) -> None:
-    (tmp_path / "heap").write_bytes(b"+493023000002 and grace@example.com")
-    ada = Seeker({"ada": [NUMBER, MAIL]}, encoded=True)
-    ada.in_files(tmp_path)
-    assert ada.found == {}
+    assert ada.found.keys() == who

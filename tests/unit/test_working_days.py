@@ -42,12 +42,6 @@ def test_every_calendar_rolls_every_day_of_eleven_years_forward_to_the_next_work
                 assert ours.roll_forward(day) == expected, (name, day)
 
 
-def test_a_holiday_of_one_subdivision_is_none_of_its_country() -> None:
-    womens_day = date(2027, 3, 8)
-    assert not calendar("DE-BE").is_working_day(womens_day)
-    assert calendar("DE").is_working_day(womens_day)
-
-
 def test_the_holidays_of_a_year_do_not_depend_on_the_year_asked_before() -> None:
     new_year_observed = date(2027, 12, 31)
     assert calendar("US").is_working_day(date(2028, 1, 3))

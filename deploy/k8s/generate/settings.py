@@ -21,6 +21,7 @@ ELSEWHERE = {
 IN_A_CLUSTER = {
     "DSR_HTTP_HOST": "0.0.0.0",  # noqa: S104  # inside its pod
     "DSR_HTTP_PORT": "8080",
+    "DSR_INTAKE_PROXIES": "1",  # the ingress
     "DSR_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
     "DSR_KAFKA_CA_FILE": "/etc/dsr/kafka-ca/ca.crt",
     "DSR_VAULT_KEYRING": "/etc/dsr/keyring/keyring.json",

@@ -46,10 +46,9 @@ def users(systems: Sequence[str] | None = None) -> dict[str, list[Acl]]:
 
 def topics() -> Iterator[Mapping[str, Any]]:
     """Every topic as an object of Strimzi's."""
-    config = {"retention.ms": names.RETENTION_MS, "min.insync.replicas": 2}
     for name in admin.declared(bus_systems()):
-        wanted = config | admin.compression(name)
-        yield _object("KafkaTopic", name, {"partitions": PARTITIONS, "replicas": REPLICAS, "config": wanted})
+        config = {**admin.config(name), "min.insync.replicas": 2}
+        yield _object("KafkaTopic", name, {"partitions": PARTITIONS, "replicas": REPLICAS, "config": config})
 
 
 def kafka_users() -> Iterator[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from services.intake.api import decisions, handing_out, requests, submissions, timing
 from services.intake.api.dependencies import Services
+from services.intake.api.door import Door
 from services.intake.assurance import identity_policy
 from services.intake.auth import ApiKeys
 from services.intake.letters import Letters
@@ -50,6 +51,7 @@ def describe() -> Api:
         openapi_tags=[{"name": m.router.tags[0], "description": (m.__doc__ or "").split("\n")[0]} for m in _MODULES],
         responses=EVERYWHERE,
         exception_handlers=HANDLERS,
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     for module in _MODULES:
@@ -68,12 +70,15 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
     services = api.state.services = Services(
         unit_of_work,
         running.tracing,
-        ApiKeys(unit_of_work.pool),
-        Submissions(unit_of_work, policy, identity, settings.instants),
+        settings,
+        Submissions(unit_of_work, policy, identity, settings),
         UseCases(unit_of_work, policy, Letters(), identity, settings.instants),
     )
-    routes = [*submissions.direct(services), *documentation(api), Mount("", api)]
-    return Starlette(routes=routes, exception_handlers=HANDLERS)
+    inside = Starlette(
+        routes=[*submissions.direct(services), *documentation(api), Mount("", api)], exception_handlers=HANDLERS
+    )
+    inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
+    return Door(inside, ApiKeys(unit_of_work.pool), settings)
 
 
 def documentation(api: Api) -> list[BaseRoute]:

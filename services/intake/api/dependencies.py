@@ -8,9 +8,17 @@ from uuid import UUID
 from fastapi import Depends, Header, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from services.intake.auth import ApiKeys, Caller
-from services.intake.errors import BadRequest, NotFound, PreconditionFailed, PreconditionRequired
+from services.intake.auth import Caller
+from services.intake.errors import (
+    BadRequest,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+    TooLarge,
+    UnsupportedType,
+)
 from services.intake.problems import documented
+from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.use_cases import UseCases
 from services.intake.versions import Basis
@@ -33,7 +41,7 @@ class Services:
 
     unit_of_work: UnitOfWorkFactory
     tracing: Tracing
-    api_keys: ApiKeys
+    settings: IntakeSettings
     submissions: Submissions
     use_cases: UseCases
 
@@ -46,11 +54,10 @@ async def _services(request: Request) -> Services:
 UseServices = Annotated[Services, Depends(_services)]
 
 
-async def caller(
-    services: UseServices, bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
-    """Whoever has a valid API key; raises ``Unauthorised``."""
-    return await services.api_keys.caller(bearer.credentials if bearer else None)
+async def caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
+    """Whoever the door has let in."""
+    found: Caller = request.state.caller
+    return found
 
 
 AnyCaller = Annotated[Caller, Depends(caller)]
@@ -70,7 +77,9 @@ TAGGED: dict[int | str, dict[str, Any]] = {
     }
 }
 """What the API's document says of an answer that carries an entity tag."""
-DECIDING = TAGGED | documented(BadRequest, NotFound, IllegalTransition, PreconditionFailed, PreconditionRequired)
+DECIDING = TAGGED | documented(
+    BadRequest, NotFound, IllegalTransition, PreconditionFailed, TooLarge, UnsupportedType, PreconditionRequired
+)
 """What the API's document says of every decision."""
 _ETAG = re.compile('"([1-9][0-9]{0,17})"')
 

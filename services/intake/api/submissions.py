@@ -4,32 +4,40 @@ FastAPI describes these routes and does not handle them: its routing and its res
 quarter of the rate at which requests are accepted (docs/decisions/0017).
 """
 
+import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
+from weakref import WeakValueDictionary
 
 import orjson
 from fastapi import APIRouter, Body, Depends, Header, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security.utils import get_authorization_scheme_param
-from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect
+from pydantic import BaseModel, Field, ValidationError
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from services.intake.api.dependencies import Services, caller
+from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
 from services.intake.api.views import BatchAccepted, SubmissionAccepted
-from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge
-from services.intake.group_commit import SubmissionContext
+from services.intake.auth import Caller
+from services.intake.errors import BadRequest, IdempotencyKeyReused, TooLarge, UnsupportedType
+from services.intake.group_commit import PreparedRequest, SubmissionContext
 from services.intake.problems import documented
 from services.intake.schemas import Batch, Submission
 from shared.domain.identities import MalformedIdentity
 
-MAX_BODY = 4 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY = 200
-_HEADERS = frozenset({b"authorization", b"idempotency-key", b"traceparent", b"content-length"})
+_ENOUGH = 20
+_BRIEFLY: Any = {"include_url": False, "include_context": False, "include_input": False}
+Read = Callable[[Any], Iterable[tuple[str, Any]]]
+"""What a body submits, each with the place of its fields; raises ``ValidationError``."""
+
+
+class _Envelope(Batch):
+    requests: Annotated[tuple[Any, ...], Field(min_length=1, max_length=1000)]
 
 
 async def idempotency_key(
@@ -54,7 +62,7 @@ router = APIRouter(
     prefix="/v1/requests",
     tags=["submission"],
     dependencies=[Depends(caller), Depends(idempotency_key)],
-    responses=documented(BadRequest, TooLarge, IdempotencyKeyReused, MalformedIdentity),
+    responses=documented(BadRequest, TooLarge, UnsupportedType, IdempotencyKeyReused, MalformedIdentity),
 )
 
 
@@ -63,62 +71,77 @@ def _replay(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post("", status_code=201, response_model=SubmissionAccepted, responses=_replay(SubmissionAccepted))
-def submit(submission: Annotated[Submission, Body(openapi_examples=EXAMPLES)]) -> Iterable[tuple[str, Submission]]:
+def submit(submission: Annotated[Submission, Body(openapi_examples=EXAMPLES)]) -> None:
     """Submit one request."""
-    return (("", submission),)
 
 
 @router.post("/batch", status_code=201, response_model=BatchAccepted, responses=_replay(BatchAccepted))
-def submit_batch(batch: Batch) -> Iterable[tuple[str, Submission]]:
+def submit_batch(batch: Batch) -> None:
     """Submit up to 1,000 requests, accepted together or not at all."""
-    return ((f"requests.{place}.", submission) for place, submission in enumerate(batch.requests))
 
 
 class SubmissionEndpoint:
-    """A route that FastAPI describes, as an ASGI application; its function gives the submissions that a body holds."""
+    """A route that FastAPI describes, as an ASGI application behind the door."""
 
-    def __init__(self, route: APIRoute, services: Services) -> None:
+    def __init__(self, route: APIRoute, read: Read, services: Services) -> None:
         self._route = route
+        self._read = read
         self._services = services
+        self._aside = asyncio.Lock()
+        self._aside_for: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Authenticates, validates and accepts; raises what ``problems`` answers."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _HEADERS}
-        scheme, token = get_authorization_scheme_param(headers.get(b"authorization"))
-        sender = await self._services.api_keys.caller(token if scheme.lower() == "bearer" else None)
+        """Validates and accepts; raises what ``problems`` answers."""
+        state = scope["state"]
+        headers, sender, body = state["headers"], state["caller"], state["body"]
         sender.must_be("channel", "privacy")
         key = await idempotency_key(headers.get(b"idempotency-key"))
-        body = await _read(receive, int(headers.get(b"content-length", 0)))
-        model: Any = self._route.body_field and self._route.body_field.field_info.annotation
-        try:
-            submissions = self._route.endpoint(model.model_validate_json(body))
-        except ValidationError as error:
-            raise RequestValidationError(error.errors()) from None
-        body_hash = hashlib.sha256(self._route.path.encode() + b"\0" + body).digest()
         with self._services.tracing.serve("submit", headers.get(b"traceparent")) as trace:
-            context = SubmissionContext(sender, key, body_hash, trace)
-            prepared = self._services.submissions.prepare(submissions, sender)
+            if len(body) <= IN_PASSING:
+                digest, prepared = self._prepare(body, sender)
+            else:
+                # a long one after the other, none on the event loop, and of each channel one at a time
+                async with self._aside_for.setdefault(sender.channel, asyncio.Lock()), self._aside:
+                    digest, prepared = await asyncio.to_thread(self._prepare, body, sender)
+            context = SubmissionContext(sender, key, digest, trace)
             accepted = await self._services.submissions.accept(prepared, context)
         shown = [{"request_id": str(a.request_id), "state": a.state, "due_on": a.due_on} for a in accepted]
         content = {"requests": shown} if self._route.response_model is BatchAccepted else shown[0]
         status = 200 if accepted[0].replayed else 201
         await Response(orjson.dumps(content), status, media_type="application/json")(scope, receive, send)
 
+    def _prepare(self, body: bytes | bytearray, sender: Caller) -> tuple[bytes, list[PreparedRequest]]:
+        """The hash of a body, and what is to be stored of it; in small steps, so that a thread lets others go on."""
+        submissions, faults = [], []
+        try:
+            for place, each in self._read(readable(body)):
+                try:
+                    submissions.append((place, Submission.model_validate(each)))
+                except ValidationError as error:
+                    loc = tuple(place.split(".")[:-1])
+                    faults += [{**fault, "loc": (*loc, *fault["loc"])} for fault in error.errors(**_BRIEFLY)]
+                    if len(faults) >= _ENOUGH:
+                        break
+        except ValidationError as error:
+            faults = [dict(fault) for fault in error.errors(**_BRIEFLY)]
+        if faults:
+            raise RequestValidationError(faults)
+        digest = hashlib.sha256(self._route.path.encode() + b"\0" + body).digest()
+        return digest, self._services.submissions.prepare(submissions, sender)
+
 
 def direct(services: Services) -> list[Route]:
     """These routes as plain ones of Starlette, to stand before FastAPI's."""
     declared = [route for route in router.routes if isinstance(route, APIRoute)]
-    return [Route(route.path, SubmissionEndpoint(route, services), methods=["POST"]) for route in declared]
+    return [
+        Route(route.path, SubmissionEndpoint(route, read, services), methods=["POST"])
+        for route, read in zip(declared, (_one, _many), strict=True)
+    ]
 
 
-async def _read(receive: Receive, announced: int) -> bytearray:
-    body, more = bytearray(), announced <= MAX_BODY
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        more = message.get("more_body", False) and len(body) <= MAX_BODY
-    if max(announced, len(body)) > MAX_BODY:
-        raise TooLarge("the body is larger than 4 MiB; send fewer requests at once")
-    return body
+def _one(body: Any) -> Iterable[tuple[str, Any]]:
+    return [("", body)]
+
+
+def _many(body: Any) -> Iterable[tuple[str, Any]]:
+    return [(f"requests.{place}.", each) for place, each in enumerate(_Envelope.model_validate(body).requests)]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity
+from shared.domain.text import nfc
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 
 API_VERSION = "2.0"
@@ -107,8 +108,8 @@ def is_foreign(data: Mapping[str, JsonValue], identities: Sequence[Identity], se
     """Whether a result names an identity of a type by which we asked that is not the subject's."""
     for type_, name in {**settings.identities, **settings.extensions}.items():
         value = data.get(name)
-        own = {identity.value.casefold() for identity in identities if identity.type is type_}
-        if own and isinstance(value, str) and value and value.strip().casefold() not in own:
+        own = {nfc(identity.value.casefold()) for identity in identities if identity.type is type_}
+        if own and isinstance(value, str) and value and nfc(value.strip().casefold()) not in own:
             return True
     return False
 

@@ -112,7 +112,8 @@ class RoundupAdapter:
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct name, e-mail address or number; mark who is restricted or wants no marketing."""
-        search = await self._find(tasks)
+        acting = [task for task in tasks if not task.marked]  # a flag says not whose it is
+        search = {**{task.task_id: Found((), ()) for task in tasks}, **await self._find(acting)}
         people = of_whom_found(search)
         found = [task for task in tasks if task.task_id in people]
         # A corrected address no longer finds the subject: a repeat must know who they were.

@@ -10,6 +10,7 @@ import phonenumbers
 
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.text import nfc
 
 SUFFIX = 7
 """So many last digits of a number are searched for; the whole number is compared afterwards."""
@@ -29,7 +30,7 @@ class Person:
         """From the fields of a user as the tracker gives them."""
         keys = ("realname", "address", "alternate_addresses", "phone")
         name, address, alternates, phone = (fields.get(key) or "" for key in keys)
-        addresses = frozenset(one.casefold() for one in (address, *alternates.split()) if one)
+        addresses = frozenset(nfc(one.casefold()) for one in (address, *alternates.split()) if one)
         return cls(str(fields["id"]), name, addresses, phone)
 
 

@@ -38,9 +38,8 @@ class SqlAdapter:
             return covered(session.tables, tasks, await export(session, tasks))
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress  # the store itself remembers
         async with self._store.session() as session:
-            return covered(session.tables, tasks, await Erasure(session).run(tasks))
+            return covered(session.tables, tasks, await Erasure(session, save_progress).run(tasks))
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress

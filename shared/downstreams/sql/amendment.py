@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from shared.domain.errors import BlastRadius, ResidueFound
+from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.dataset import SideTable
+from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.search_keys import SearchKey
 from shared.downstreams.sql.statements import Statements, quoted
 from shared.downstreams.sql.store import Session
@@ -31,20 +32,25 @@ class Amendment:
         return [refused.get(task.task_id) or await self._one(task) for task in tasks]
 
     async def _one(self, task: Task) -> Result:
+        """The result of one task, also where it fails: what was committed of the tasks before it stays done."""
         try:
-            match task.operation:
-                case Operation.RECTIFY:
-                    return await self._rectify(task)
-                case Operation.RESTRICT:
-                    return await self._restrict(task)
-                case Operation.LIFT:
-                    return await self._lift(task)
-                case Operation.SUPPRESS:
-                    return await self._switch(task, "marketing", wanted=True)
-                case other:
-                    raise ValueError(f"{other} is no change in place")
-        except (BlastRadius, progress.Overtaken) as rolled_back:  # this task alone
-            return rolled_back
+            with translated(self._session.system):
+                return await self._change(task)
+        except (Unavailable, Refused) as failure:  # it has rolled back this task alone
+            return failure
+
+    async def _change(self, task: Task) -> Result:
+        match task.operation:
+            case Operation.RECTIFY:
+                return await self._rectify(task)
+            case Operation.RESTRICT:
+                return await self._restrict(task)
+            case Operation.LIFT:
+                return await self._lift(task)
+            case Operation.SUPPRESS:
+                return await self._switch(task, "marketing", wanted=True)
+            case other:
+                raise ValueError(f"{other} is no change in place")
 
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
         return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
@@ -105,13 +111,17 @@ class Amendment:
     async def _lift(self, task: Task) -> Result:
         side = self._session.restriction
         if side is None:
+            if task.marked:  # a flag says not whose it is
+                return Receipt(task.task_id, TaskOutcome.NO_MATCH)
             return await self._switch(task, "restriction", wanted=False)
         mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1"
         async with self._connection.transaction():
-            await self._connection.execute(f"DELETE {mine}", task.request_id)
-            await self._keep(task, Counter())
+            gone = await self._connection.fetch(f"DELETE {mine} RETURNING 1", task.request_id)
+            counts = await self._keep(task, Counter(restriction=len(gone)))
         if left := await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id):
             return ResidueFound(f"{self._session.system} still holds {left} restrictions of this request")
+        if task.repair:
+            return Receipt.counted(task, TaskOutcome.AMENDED, counts)
         return await self._side_amended(task, side)
 
     async def _keep(self, task: Task, changed: Counter[str]) -> Counter[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.domain.errors import ColumnUnmapped, Misconfigured, Refused, TableMissing
+from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
 from shared.downstreams.sql.dataset import Dataset, Table
 
 _COLUMNS = """
@@ -36,7 +36,7 @@ _BYTEWISE = frozenset({"text", "character varying"})
 _TEXT = _BYTEWISE | {"character"}
 
 
-class DatasetOutdated(Misconfigured, Refused):
+class DatasetOutdated(Misconfigured, SystemRefused):
     """The dataset declares a column that its table does not have; correct the dataset, then try the task again."""
 
     code = Misconfigured.code

@@ -16,7 +16,7 @@ import asyncpg
 from shared.domain.errors import ForeignHit, ResidueFound
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.statements import Statements
@@ -38,11 +38,12 @@ class _RolledBack(Exception):
 class Erasure:
     """One call: a sequence of tasks of the same store."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, save_progress: Checkpoint) -> None:
         self._session = session
         self._system = session.system
         self._settings = session.settings
         self._connection = session.connection
+        self._save_progress = save_progress
         self._done: dict[UUID, Counter[str]] = {}
         self._results: dict[UUID, Result] = {}
 
@@ -80,6 +81,8 @@ class Erasure:
         limit, collisions = self._settings.lock_seconds, 0
         while queue:
             batch = queue.pop()
+            # The store itself remembers; but what was withdrawn meanwhile goes no further.
+            await self._save_progress({task.task_id: {} for task in batch})
             try:
                 async with self._connection.transaction(isolation=isolation):
                     done = await self._erase(batch, limit)

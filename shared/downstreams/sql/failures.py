@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from shared.domain.errors import ColumnUnmapped, Refused, TableMissing, Unavailable
+from shared.domain.errors import ColumnUnmapped, Refused, SignInRefused, TableMissing, Unavailable
 
 _AWAY = (
     OSError,
@@ -22,6 +22,10 @@ _AWAY = (
 )
 
 
+_MISUSED = ("the server expects", "the number of query arguments", "query argument")
+"""How asyncpg begins to say that a statement and its arguments do not fit: no outage, though of the same class."""
+
+
 @contextmanager
 def translated(system: str) -> Iterator[None]:
     """Raise what a task understands instead of what the driver says; no message of the server, which may quote rows."""
@@ -31,7 +35,11 @@ def translated(system: str) -> Iterator[None]:
         raise TableMissing(f"{system}: a declared table does not exist") from missing
     except asyncpg.UndefinedColumnError as missing:
         raise ColumnUnmapped(f"{system}: a declared column does not exist") from missing
+    except asyncpg.InsufficientPrivilegeError:
+        raise SignInRefused(f"{system} does not give this role a right that it needs") from None
     except _AWAY as away:
+        if isinstance(away, asyncpg.InterfaceError) and str(away).startswith(_MISUSED):
+            raise Refused(f"{system} was asked with arguments that do not fit") from None
         raise Unavailable(f"{system} is away or busy ({type(away).__name__})") from None
     except asyncpg.InvalidAuthorizationSpecificationError:
         raise Unavailable(f"{system} does not let this role in") from None

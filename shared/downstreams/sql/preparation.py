@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.domain.errors import Misconfigured, Refused
+from shared.domain.errors import Misconfigured, SystemRefused
 
 # Two tasks of one request in one database are of different systems, as the downstreams file calls them.
 _SCHEMA = """\
@@ -30,7 +30,7 @@ WHERE n.nspname = 'dsr_platform' AND c.relname = 'progress'
 """
 
 
-class StoreUnprepared(Refused):
+class StoreUnprepared(SystemRefused):
     """A SQL store lacks the table in which our work is noted together with the work; nothing was changed in it."""
 
 

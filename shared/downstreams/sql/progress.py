@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.domain.errors import Unavailable
+from shared.domain.errors import Overtaken
 from shared.downstreams.contract import Task
 
 _NOTE = """
@@ -35,10 +35,6 @@ _SUM = """(
           GROUP BY category) AS total)"""
 _FIRST = "CASE WHEN p.counts = '{}' THEN excluded.counts ELSE p.counts END"
 _ADD, _KEEP = _NOTE.format(together=_SUM), _NOTE.format(together=_FIRST)
-
-
-class Overtaken(Unavailable):
-    """A later attempt, or a later operation of the same request, has been at the store: this one changes nothing."""
 
 
 async def add(

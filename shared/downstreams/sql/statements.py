@@ -90,6 +90,11 @@ class Statements:
         return " OR ".join(f"{self.expression(c)} = ANY({self._values(c)}{self._cast(c, '[]')})" for c in searched)
 
     @cached_property
+    def _bound(self) -> str:
+        """True, and mentions every parameter: of one that a statement leaves out PostgreSQL cannot tell the type."""
+        return " AND ".join(f"${i + 1}::text[] IS NOT NULL" for i, _ in enumerate(self.table.types))
+
+    @cached_property
     def _moment(self) -> str:
         return f"t.{quoted(self.table.occurred.column)}" if self.table.occurred else "NULL::timestamptz"
 
@@ -126,7 +131,7 @@ class Statements:
         return (
             f"SELECT DISTINCT k.v FROM unnest({self._values(column)}) k(v) "
             f"JOIN {self.source} t ON {expression} = k.v{self._cast(column)} "
-            f'WHERE {self.any_of([column])} AND {expression}::text COLLATE "C" <> k.v'
+            f'WHERE {self.any_of([column])} AND {self._bound} AND {expression}::text COLLATE "C" <> k.v'
         )
 
     def select(self, columns: Sequence[str]) -> str:
@@ -157,7 +162,7 @@ class Statements:
         statements = []
         for party in self.table.parties:
             if columns := self._columns_of(party):
-                found, alone = self.any_of(columns), self._alone(party)
+                found, alone = f"({self.any_of(columns)}) AND {self._bound}", self._alone(party)
                 statements += [
                     f"DELETE FROM {self.source} t WHERE ({found}) AND ({alone})",
                     f"UPDATE {self.source} t SET {self._blanked(party)} WHERE ({found}) AND NOT ({alone})",

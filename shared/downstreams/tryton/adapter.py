@@ -75,7 +75,8 @@ class TrytonAdapter:
 
     async def _set_flag(self, tasks: Sequence[Task]) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]
-        found = await self._subjects.of(tasks)
+        acting = [task for task in tasks if not task.marked]  # a flag says not whose it is
+        found = {**dict.fromkeys((task.task_id for task in tasks), ()), **await self._subjects.of(acting)}
         wrong = {p.id for parties in of_whom_found(found).values() for p in parties if getattr(p, flag) is not value}
         ids = party_ids(found)
         await self._rpc.write(PARTY, ids, {flag: value})

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.text import nfc
 
 _TYPES: Final = {
     "email": IdentityType.EMAIL,
@@ -102,4 +103,4 @@ def spelled(kind: IdentityType | None, value: str) -> str:
     if kind is not None:
         with contextlib.suppress(MalformedIdentity):
             return normalise(kind, value)
-    return "".join(value.lower().split())
+    return nfc("".join(value.lower().split()))

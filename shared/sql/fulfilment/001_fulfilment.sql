@@ -24,13 +24,21 @@ CREATE TABLE task (
     state         text        NOT NULL CHECK (state IN ('waiting', 'ready', 'leased', 'done', 'failed', 'cancelled')),
     attempt       int         NOT NULL,
     not_before    timestamptz NOT NULL,     -- not to be tried again before
-    lease_until   timestamptz,
+    leased_by     uuid,                     -- the process that has it in hand
+    reaped        smallint    NOT NULL DEFAULT 0,   -- in a row: its process went silent while it had this in hand
     progress      jsonb       NOT NULL,     -- what attempts noted: counts and references
     receipt       jsonb,
     failure       text
 ) WITH (fillfactor = 70);
 CREATE INDEX task_fulfilment ON task (fulfilment_id);
 CREATE INDEX task_ready ON task (system, operation, due_on, task_id) WHERE state = 'ready';
-CREATE INDEX task_leased ON task (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX task_leased ON task (leased_by) WHERE leased_by IS NOT NULL;
 -- Tasks that wait for a person are few, and are counted every few seconds.
 CREATE INDEX task_failed ON task (system, operation) WHERE state = 'failed';
+
+-- A process that works tasks, while it is alive: its row is renewed a few times in a second, and removed by whoever finds
+-- it past its time, with which all that it had in hand goes to others.
+CREATE TABLE worker_process (
+    process_id  uuid PRIMARY KEY,
+    alive_until timestamptz NOT NULL        -- by the database's clock
+) WITH (fillfactor = 10);

@@ -1,5 +1,6 @@
 """The deadline service on a database of the test's own: it hears events, time passes, and what came of it is read."""
 
+import asyncio
 import json
 import time
 from collections import defaultdict
@@ -140,6 +141,20 @@ class Harness:
         while found := await sweep.tick(source):
             looked_at += found
         return looked_at
+
+    async def runs(self, beats: int, batch: int = 1_000) -> list[str]:
+        """Runs the sweep until it has said so many times that it is alive; returns by what names."""
+        stopping, heartbeats, heard = asyncio.Event(), Heartbeats(), list[str]()
+
+        def beat(loop: str) -> None:
+            heard.append(loop)
+            if len(heard) == beats:
+                stopping.set()
+
+        heartbeats.beat = beat  # type: ignore[method-assign]
+        async with asyncio.timeout(10):
+            await self.sweep(batch, heartbeats).run(stopping)
+        return heard
 
     async def said(self) -> dict[UUID, list[str]]:
         """What was said of each request, in few words."""

@@ -6,7 +6,7 @@ import pytest
 
 from services.deadline.sweep import milestones
 from shared.domain.operations import Operation
-from shared.domain.rights import Outcome, Right
+from shared.domain.rights import Outcome
 from shared.fulfilment.fulfilments import Fulfilments
 from tests.integration.deadline.conftest import Harness
 from tests.integration.deadline.test_sweep import FIVE
@@ -16,7 +16,6 @@ async def test_a_received_request_has_its_dates_computed_and_put_on_record(deadl
     row = await deadline.clock(await deadline.receives())
     assert (row["due_on"], row["statutory_due_on"]) == (date(2026, 4, 4), date(2026, 4, 7))
     assert row["next_milestone_at"] == datetime(2026, 3, 27, 23, tzinfo=UTC)
-    assert row["calc_version"].startswith("rules-1/policy-")
     assert await deadline.evidence("deadline.computed") == [
         {
             "due_on": "2026-04-04",
@@ -72,12 +71,6 @@ async def test_an_answer_is_judged_by_the_dates_that_were_stored(deadline: Harne
     assert stopped == [{"timeliness": timeliness, "due_on": "2026-04-04"}]
     missed = await deadline.evidence("deadline.missed")
     assert missed == [{"timeliness": timeliness}] * (timeliness != "on_time")
-
-
-async def test_an_objection_to_direct_marketing_is_due_after_48_hours(deadline: Harness) -> None:
-    event = await deadline.receives(right=Right.OBJECTION, scope="direct_marketing")
-    await deadline.sweeps(hours=48)
-    assert (await deadline.said())[event.request_id] == ["approaching 1", "overdue commitment"]
 
 
 async def test_a_request_found_after_weeks_in_a_mailbox_is_warned_of_at_once(deadline: Harness) -> None:

@@ -110,9 +110,13 @@ async def test_a_system_that_always_names_a_day_that_is_over_is_asked_once_and_t
     assert await states(deadline) == {"billing": "held"}
 
 
-async def test_what_is_held_waits_for_a_person_and_for_the_answer(deadline: Harness) -> None:
+async def test_what_is_held_waits_for_a_person_and_for_the_answer(
+    deadline: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
     request = await deadline.receives(right=Right.ERASURE)
     await tells(deadline, request, kept(until=None))
+    waits = f"request {request.request_id} waits for a person: erase in billing: held"
+    assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("WARNING", waits)]
     await deadline.hears(a(RetryDecided, request))
     await deadline.closes(request)
     assert await deadline.sweeps(deferrals, days=9_000) == 0

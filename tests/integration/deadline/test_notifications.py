@@ -13,15 +13,14 @@ from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.store import Completed
-from shared.runtime.liveness import Heartbeats
 from tests.integration.deadline.conftest import ARRIVED, Harness
-
-LEASE = timedelta(seconds=30)
 
 
 async def claim(deadline: Harness, system: str, operation: Operation) -> tasks.Claim:
     async with deadline.pool.acquire() as connection:
-        (claimed,) = await tasks.claim(connection, (system, operation), 1, deadline.now, LEASE)
+        process = uuid7()
+        await tasks.register(connection, process, timedelta(seconds=30))
+        (claimed,) = await tasks.claim(connection, (system, operation), 1, deadline.now, process)
     return claimed
 
 
@@ -191,19 +190,8 @@ async def test_what_is_said_daily_reads_what_is_open_and_not_what_was_answered(
     assert "Seq Scan" not in plan
 
 
-async def test_a_sweep_writes_what_is_said_daily_when_nothing_else_is_due(
-    deadline: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_sweep_writes_what_is_said_daily_when_nothing_else_is_due(deadline: Harness) -> None:
     await deadline.receives()
     deadline.at(morning(28))
-    stopping, heartbeats, beats = asyncio.Event(), Heartbeats(), []
-
-    def beat(loop: str) -> None:
-        beats.append(loop)
-        if len(beats) > len(SOURCES):  # it rests
-            stopping.set()
-
-    monkeypatch.setattr(heartbeats, "beat", beat)
-    async with asyncio.timeout(10):
-        await deadline.sweep(heartbeats=heartbeats).run(stopping)
+    await deadline.runs(len(SOURCES) + 1)  # it rests
     assert sorted(await deadline.tickets()) == ["approaching_3d", "daily_page", "digest"]

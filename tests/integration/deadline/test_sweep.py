@@ -10,9 +10,11 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.deadline import repository
-from services.deadline.sweep import Source, deferrals, milestones, questions, targets
+from services.deadline.sweep import Source, Swept, deferrals, milestones, questions, targets
 from shared.domain.events import QuestionSent, RequestReceived
-from shared.runtime.liveness import Heartbeats
+from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.postgres import AWAY
 from tests.fixtures.events import a
 from tests.integration.deadline.conftest import ARRIVED, Harness
 from tests.integration.deadline.test_deferrals import erasure, kept
@@ -104,6 +106,38 @@ async def test_two_instances_at_once_share_the_rows(deadline: Harness, case: Cas
     assert await deadline.said() == {request.request_id: case.said for request in requests}
 
 
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction may stand still for a fifth of a second."""
+    monkeypatch.setenv("DSR_POSTGRES_IDLE_SECONDS", "0.2")
+
+
+@pytest.mark.usefixtures("brief")
+@every_source
+async def test_what_a_frozen_instance_has_in_hand_is_said_by_another_and_by_it_never(
+    deadline: Harness, case: Case
+) -> None:
+    (request,) = await case.prepare(deadline, 1)
+    deadline.at(LATE)
+    frozen, wakes = asyncio.Event(), asyncio.Event()
+
+    async def freeze(tx: UnitOfWork, until: datetime, limit: int, policy: TimeLimitPolicy) -> Swept:
+        swept = await case.sweep(tx, until, limit, policy)
+        frozen.set()
+        await wakes.wait()
+        return swept
+
+    sleeper = asyncio.create_task(deadline.sweep().tick(freeze))
+    await frozen.wait()
+    async with asyncio.timeout(20):
+        while not await deadline.sweeps(case.sweep):
+            pass
+    wakes.set()
+    with pytest.raises(AWAY):
+        await sleeper
+    assert await deadline.said() == {request.request_id: case.said}
+
+
 @every_source
 async def test_a_sweep_that_breaks_off_has_said_nothing_and_the_next_says_all(deadline: Harness, case: Case) -> None:
     (request,) = await case.prepare(deadline, 1)
@@ -128,18 +162,8 @@ async def test_a_sweep_reads_what_is_due_and_not_what_is_open(deadline: Harness,
     assert await deadline.sweeps(case.sweep, at=case.first_at) == 1
 
 
-async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_catching_up_beats_and_heeds_the_stop_signal(deadline: Harness) -> None:
     await asked(deadline, 3)
     deadline.at(days=22)
-    stopping, heartbeats, beats = asyncio.Event(), Heartbeats(), []
-
-    def beat(loop: str) -> None:
-        beats.append(loop)
-        if len(beats) == 8:  # four sources, twice
-            stopping.set()
-
-    monkeypatch.setattr(heartbeats, "beat", beat)
-    async with asyncio.timeout(10):
-        await deadline.sweep(batch=1, heartbeats=heartbeats).run(stopping)
-    assert beats == ["sweep"] * 8
+    assert await deadline.runs(8, batch=1) == ["sweep"] * 8  # four sources, twice
     assert len(await deadline.said()) == 2

@@ -1,0 +1,172 @@
+"""The door: what every call of the API must pass before any route sees it, in this order.
+
+One spelling of the path and of each header; a valid key; not too often; a body of JSON, no longer than it may be, in
+which no name comes twice. A body is read only for who has a key. What is refused here has stored nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.security.utils import get_authorization_scheme_param
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.intake.auth import ApiKeys, Caller
+from services.intake.errors import BadRequest, NotFound, TooLarge, Unauthorised, UnsupportedType
+from services.intake.json_body import MalformedBody, read_json
+from services.intake.problems import respond
+from services.intake.quota import Quota, Rate
+from services.intake.settings import IntakeSettings
+from shared.domain.errors import DsrError
+from shared.storage.postgres import AWAY
+
+IN_PASSING = 16 * 1024
+"""Bytes of a body that the event loop reads by itself: about a millisecond of work."""
+PREFIX, ONE, BATCH = "/v1/", "/v1/requests", "/v1/requests/batch"
+_ONCE = frozenset(
+    {
+        *(b"authorization", b"content-encoding", b"content-length", b"content-type", b"idempotency-key", b"if-match"),
+        *(b"traceparent", b"transfer-encoding", b"x-forwarded-for"),
+    }
+)
+_JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+_REFUSALS_AT_ONCE_SECONDS = 10.0
+
+
+class Door:
+    """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope."""
+
+    def __init__(self, app: ASGIApp, api_keys: ApiKeys, settings: IntakeSettings) -> None:
+        self._app = app
+        self._api_keys = api_keys
+        self._settings = settings
+        self._held = Quota(settings.held_bytes)
+        self._calls = Rate(settings.call_rate, burst_seconds=1.0)
+        self._refusals = Rate(settings.refusals_rate, _REFUSALS_AT_ONCE_SECONDS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the call on, or answers it with a problem."""
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._enter(scope, receive, send)
+        except (DsrError, RequestValidationError, ClientDisconnect, *AWAY) as error:
+            await (await respond(Request(scope), error))(scope, receive, send)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if b"%" in scope["raw_path"]:
+            raise NotFound("no path of this API has an escaped character")
+        headers = _single(scope)
+        caller = await self._caller(scope, headers)
+        self._calls.take(caller.channel)
+        scope.setdefault("state", {}).update(caller=caller, headers=headers)
+        if scope["method"] in _BODILESS:
+            await self._app(scope, receive, send)
+            return
+        limit = self._settings.batch_bytes if scope["path"] == BATCH else self._settings.body_bytes
+        announced = _announced(headers, limit)
+        if announced and b"content-type" not in headers:
+            scope["headers"] = [*scope["headers"], (b"content-type", b"application/json")]
+        body: bytes | bytearray = b""
+        more = True
+        try:
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part, more = message.get("body", b""), message.get("more_body", False)
+                self._held.take(caller.channel, len(part))
+                if not body:
+                    body = part  # nearly always all of it
+                else:
+                    body = body if isinstance(body, bytearray) else bytearray(body)
+                    body += part
+                if len(body) > limit:
+                    raise TooLarge(f"the body is longer than {limit} bytes; send less at once")
+            await self._hand_over(scope, body, receive, send)
+        finally:
+            self._held.give(caller.channel, len(body))
+
+    async def _hand_over(self, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send) -> None:
+        if scope["path"] in {ONE, BATCH}:  # these read it themselves
+            scope["state"]["body"] = body
+            await self._app(scope, receive, send)
+            return
+        if len(body) > IN_PASSING:
+            await asyncio.to_thread(readable, body)
+        elif body:
+            readable(body)
+        await self._app(scope, _again(body, receive), send)
+
+    async def _caller(self, scope: Scope, headers: Mapping[bytes, str]) -> Caller:
+        scheme, token = get_authorization_scheme_param(headers.get(b"authorization"))
+        try:
+            return await self._api_keys.caller(token if scheme.lower() == "bearer" else None)
+        except Unauthorised:
+            self._refusals.take(self._address(scope, headers))
+            raise
+
+    def _address(self, scope: Scope, headers: Mapping[bytes, str]) -> str:
+        """Where a call comes from, as the outermost of our own proxies saw it."""
+        seen = [each.strip() for each in headers.get(b"x-forwarded-for", "").split(",") if each.strip()]
+        hops = self._settings.proxies
+        if hops and len(seen) >= hops:
+            return seen[-hops][:64]
+        return str((scope.get("client") or ("",))[0])
+
+
+def readable(body: bytes | bytearray) -> Any:
+    """The value of a JSON body; raises ``RequestValidationError``."""
+    try:
+        return read_json(body)
+    except MalformedBody as error:
+        raise RequestValidationError([{"loc": (), "msg": str(error), "type": "json_invalid"}]) from None
+
+
+def _single(scope: Scope) -> dict[bytes, str]:
+    """The headers that we read; raises ``BadRequest`` if one comes twice."""
+    read = [(name, value.decode("latin-1")) for name, value in scope["headers"] if name in _ONCE]
+    found = dict(read)
+    if len(found) != len(read):
+        names = [name for name, _ in read if name != b"x-forwarded-for"]
+        if len(set(names)) != len(names):
+            raise BadRequest(f"a header comes more than once: {max(names, key=names.count).decode()}")
+    return found
+
+
+def _announced(headers: Mapping[bytes, str], limit: int) -> bool:
+    """Whether a body is announced, of a kind and length that we read.
+
+    Raises:
+        UnsupportedType: it is no JSON, or compressed.
+        TooLarge: it is longer than the limit.
+    """
+    length = headers.get(b"content-length", "0")
+    if not (b"transfer-encoding" in headers or length != "0"):
+        return False
+    kind = headers.get(b"content-type", "application/json")
+    if kind not in _JSON and kind.lower().replace(" ", "") not in _JSON:
+        raise UnsupportedType("send JSON in UTF-8, as application/json")
+    if headers.get(b"content-encoding", "identity") != "identity":
+        raise UnsupportedType("send it uncompressed")
+    if not length.isdecimal() or int(length) > limit:
+        raise TooLarge(f"the body is longer than {limit} bytes; send less at once")
+    return True
+
+
+def _again(body: bytes | bytearray, receive: Receive) -> Receive:
+    """Gives the body in one piece, and then what else comes."""
+    given = False
+
+    async def once() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+    return once

@@ -1,0 +1,62 @@
+"""How much one caller may ask for, and all together: what is beyond is refused at once, and stores nothing."""
+
+import asyncio
+
+from services.intake.errors import Overloaded, TooManyCalls
+
+_KNOWN = 10_000
+"""Callers whose rate is remembered at a time."""
+
+
+class Rate:
+    """Calls a second of each caller, of which some may come at once (generic cell rate algorithm)."""
+
+    def __init__(self, per_second: float, burst_seconds: float) -> None:
+        self._each = 1 / per_second
+        self._burst = burst_seconds
+        self._until: dict[str, float] = {}
+
+    def take(self, who: str) -> None:
+        """Counts a call.
+
+        Raises:
+            TooManyCalls: they come faster than that.
+        """
+        now = asyncio.get_running_loop().time()
+        until = max(self._until.get(who, 0.0), now)
+        if until - now > self._burst:
+            raise TooManyCalls("slow down: this came too soon after what was sent before", until - now - self._burst)
+        if who not in self._until and len(self._until) >= _KNOWN:
+            del self._until[next(iter(self._until))]
+        self._until[who] = until + self._each
+
+
+class Quota:
+    """What may be held at a time: so much in all, of which one caller takes at most half."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._total = 0
+        self._held: dict[str, int] = {}
+
+    def take(self, who: str, amount: int) -> None:
+        """Holds more.
+
+        Raises:
+            TooManyCalls: this caller holds too much already.
+            Overloaded: all together do.
+        """
+        held = self._held.get(who, 0) + amount
+        if held > self._most // 2:
+            raise TooManyCalls("too much that you sent is still under way; send it again when it is answered")
+        if self._total + amount > self._most:
+            raise Overloaded("too much is under way; nothing was stored, send it again")
+        self._total += amount
+        self._held[who] = held
+
+    def give(self, who: str, amount: int) -> None:
+        """Holds less."""
+        self._total -= amount
+        left = self._held.pop(who, 0) - amount
+        if left:
+            self._held[who] = left

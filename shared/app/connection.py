@@ -1,0 +1,197 @@
+"""One connection to the HTTP server of a service: what may come over it, and how long it may take.
+
+uvicorn bounds neither the head of a request nor the time in which it comes, and a connection that says nothing stays
+for ever. Here each has a number in ``HttpSettings``, whoever it is that calls:
+
+==========================================  ===========================================================
+a head that is too long                     431, and the connection is closed
+a head or a body that does not come         408 (or nothing, to who never spoke), and it is closed
+a body that goes on after its answer        closed, once more has come than any body may have
+an answer that is not taken                 closed
+more connections than there may be          the one that has been silent longest is closed; else 503
+==========================================  ===========================================================
+"""
+
+import asyncio
+from typing import Any
+
+import httptools
+import orjson
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from shared.runtime.settings import HttpSettings
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics", "/metrics/privacy"})
+"""What is answered also when there are too many connections: whoever runs the service must not take it for dead."""
+_FOR_PROBES = 16
+"""Connections beyond the bound that are let in, to be asked for a probe."""
+_TITLES = {
+    400: "This is no HTTP request.",
+    408: "The request did not come in time.",
+    431: "The head of the request is too long.",
+    503: "There are too many connections.",
+}
+
+
+def problem(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an answer that is given before any route is known, as a problem (RFC 9457)."""
+    title = _TITLES[status]
+    body = {"type": "urn:dsr:problem:http", "title": title, "status": status, "detail": title, "errors": []}
+    content = orjson.dumps(body)
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"connection", b"close"),
+    ]
+    return [*headers, (b"retry-after", b"1")] if status == 503 else headers, content  # noqa: PLR2004  # the status
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, bounded; ``silent``: the connections of the server that have not asked anything yet."""
+
+    def __init__(  # uvicorn gives the first four
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: HttpSettings,
+        silent: dict["BoundedProtocol", None],
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._silent = silent
+        self._crowded = False
+        self._head = self._body = False  # which of them is on its way
+        self._head_bytes = self._read_bytes = self._after_answer = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._untaken: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Makes room for it, or lets it in for a probe alone."""
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            if self._silent:
+                next(iter(self._silent)).transport.abort()
+            else:
+                self._crowded = True
+                if len(self.connections) > self._limits.connections + _FOR_PROBES:
+                    transport.abort()
+        self._silent[self] = None
+        self._within(self._limits.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets it."""
+        self._silent.pop(self, None)
+        for timer in (self._deadline, self._untaken):
+            if timer:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on; what does not come to an end is given so much time."""
+        self._unset_keepalive_if_required()
+        self._silent.pop(self, None)
+        self._read_bytes = len(data)
+        head, body = self._head, self._body
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.cycle.keep_alive = False  # answered as if it had not been asked for, and nothing is read after it
+        except httptools.HttpParserError:
+            self._refuse(400)
+            return
+        if self._head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.head_bytes:
+                self._refuse(431)
+            elif not head or self._deadline is None:
+                self._within(self._limits.head_seconds)
+        elif self._body:
+            if not body or self._deadline is None:
+                self._within(self._limits.body_seconds)
+        elif self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head, self._body = True, False
+        self._head_bytes = self._after_answer = 0
+
+    def on_headers_complete(self) -> None:
+        """A head is there: it goes to the application, or it is too much."""
+        self._head, self._body = False, True
+        app = self.app
+        if self._head_bytes + self._read_bytes > self._limits.head_bytes and self._is_long():
+            self.app = _refusal(431)
+        elif self._crowded and self.url.partition(b"?")[0].decode("latin-1") not in PROBES:
+            self.app = _refusal(503)
+        super().on_headers_complete()
+        self.app = app
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body; one whose answer is given is read on for a while, so that the client reads the answer."""
+        if self.cycle.response_complete:
+            self._after_answer += len(body)
+            if self._after_answer > self._limits.unread_bytes:
+                self.transport.abort()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """All of a request is there."""
+        self._body = False
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not take what it asked for."""
+        super().pause_writing()
+        self._untaken = self._untaken or self.loop.call_later(self._limits.answer_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        super().resume_writing()
+        if self._untaken:
+            self._untaken.cancel()
+            self._untaken = None
+
+    def _is_long(self) -> bool:
+        names = sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)
+        return len(self.url) + names > self._limits.head_bytes
+
+    def _within(self, seconds: float) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(seconds, self._late)
+
+    def _late(self) -> None:
+        self._deadline = None
+        if self._body and self.flow.read_paused and not self.cycle.response_complete:
+            self._within(self._limits.body_seconds)  # it is we who do not read on
+        elif self._head or self._body:
+            self._refuse(408)
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """Answers by ourselves, unless the application has begun to, and closes."""
+        answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if not answering and not self.transport.is_closing():
+            headers, content = problem(status)
+            lines = [name + b": " + value + b"\r\n" for name, value in headers]
+            self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", content]))
+        self.transport.close()
+
+
+def _refusal(status: int) -> Any:
+    async def refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers, content = problem(status)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return refuse

@@ -1,0 +1,119 @@
+"""The calls by which one batch of tasks is worked: what one task breaks costs that task alone.
+
+A batch that is refused, or breaks the adapter, is called again by halves, down to whoever is to blame. One that meets
+an outage is tried again later as it is: there is no use in asking who is to blame while a system is away. Where that
+happens again and again the system may be there and fail on one task: then a part of the batch goes first, and once
+that has been answered the rest is halved in the same way.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from prometheus_client import Histogram
+from pydantic import JsonValue
+
+from shared.domain.errors import Refused, SystemRefused, Unavailable
+from shared.downstreams.contract import Checkpoint, Operate, Result, Task
+from shared.fulfilment.queue import LeaseLost
+from shared.runtime import telemetry
+from shared.storage.postgres import AGAIN, AWAY
+
+log = logging.getLogger(__name__)
+
+_SILENT = 5
+"""So many calls in a row that met an outage mean that the system has gone away, whoever was to blame before."""
+
+
+class UnforeseenError(Refused):
+    """The adapter broke on this task in a way that nobody foresaw; the log says where."""
+
+
+class Calls:
+    """The calls for one batch; ``seconds`` measures each."""
+
+    def __init__(self, name: str, operate: Operate, save_progress: Checkpoint, seconds: Histogram) -> None:
+        self._name = name
+        self._operate = operate
+        self._save_progress = save_progress
+        self._seconds = seconds
+        self._results: dict[UUID, Result] = {}
+        self._noted: dict[UUID, dict[str, JsonValue]] = {}
+        self._answered = False
+        self._silent = 0
+        self._outage = Unavailable("not asked: it was away for other tasks of the batch")
+
+    async def make(self, tasks: Sequence[Task], suspects: Collection[UUID]) -> Mapping[UUID, Result]:
+        """One result for each task; ``suspects`` are those who met an outage again and again.
+
+        Raises:
+            LeaseLost: one of them was taken over; what was found out about the others does not count either.
+        """
+        for part in _parts(tasks, suspects):
+            if self._silent and not self._answered:
+                break  # it is away: whoever is left need not ask
+            await self._divide(part)
+        return {task.task_id: self._results.get(task.task_id, self._outage) for task in tasks}
+
+    async def _divide(self, tasks: Sequence[Task]) -> None:
+        """Calls with all of these, and if that fails, with each half of them, until whoever is to blame is alone."""
+        if not tasks or self._silent >= _SILENT:
+            return
+        failure = await self._call(tasks)
+        if failure is None:
+            return
+        outage = isinstance(failure, Unavailable) and not self._answered
+        if outage or len(tasks) == 1 or isinstance(failure, SystemRefused):
+            self._results.update((task.task_id, failure) for task in tasks)
+            return
+        half = len(tasks) // 2
+        await self._divide(tasks[:half])
+        await self._divide(tasks[half:])
+
+    async def _call(self, tasks: Sequence[Task]) -> Unavailable | Refused | None:
+        """One call of the adapter; returns why it failed as a whole, or nothing where each task has its result."""
+        started = time.perf_counter()
+        try:
+            answers = await self._operate([self._as_noted(task) for task in tasks], self._checkpoint)
+        except (Unavailable, *AWAY, *AGAIN) as error:
+            self._silent += 1
+            said = error if isinstance(error, Unavailable) else None
+            self._outage = said or Unavailable(f"gave up this attempt: {type(error).__name__}")
+            return self._outage
+        except Refused as error:
+            return error
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, only the task that caused it fails
+            log.error("%s broke on %d task(s): %s", self._name, len(tasks), telemetry.where(error))  # noqa: TRY400
+            return UnforeseenError(type(error).__name__)
+        finally:
+            self._seconds.observe(time.perf_counter() - started)
+        if len(answers) != len(tasks):
+            return UnforeseenError(f"{self._name} answered {len(answers)} of {len(tasks)} tasks")
+        self._results.update(zip((task.task_id for task in tasks), answers, strict=True))
+        if not all(isinstance(answer, Unavailable) for answer in answers):
+            self._answered, self._silent = True, 0
+        return None
+
+    async def _checkpoint(self, progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+        await self._save_progress(progress)
+        for task_id, noted in progress.items():
+            self._noted[task_id] = {**self._noted.get(task_id, {}), **noted}
+
+    def _as_noted(self, task: Task) -> Task:
+        """The task with what an earlier call of this batch has noted of it."""
+        noted = self._noted.get(task.task_id)
+        return replace(task, progress={**task.progress, **noted}) if noted else task
+
+
+def _parts(tasks: Sequence[Task], suspects: Collection[UUID]) -> Iterator[Sequence[Task]]:
+    """First those that nothing is known against, or one of the others if there are none; then the rest, shuffled."""
+    suspected = [task for task in tasks if task.task_id in suspects]
+    fresh = [task for task in tasks if task.task_id not in suspects]
+    random.shuffle(suspected)  # so that two who are to blame do not meet in the same part each time
+    yield fresh or suspected[:1]
+    yield suspected if fresh else suspected[1:]

@@ -1,0 +1,145 @@
+"""The lease by which a process holds all the tasks that its workers have in hand.
+
+A process is one row, which says until when it is alive by the database's clock; a task names the process that has it.
+The row is renewed by a thread of its own over a connection of its own, so that an event loop that is busy for seconds
+loses nothing, while a process that is killed, frozen or cut off is found out soon: whoever finds the row past its time
+removes it, and all its tasks are with others.
+
+Who has lost the lease, or could not renew it in time, stops at once: every call under way is cancelled, and what the
+process claims from then on it holds by a new row.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+from uuid_utils.compat import uuid7
+
+from shared.domain.topics import ServiceName
+from shared.fulfilment import queue
+from shared.fulfilment.queue import LeaseLost
+from shared.runtime.liveness import Heartbeats
+from shared.storage.postgres import AGAIN, AWAY, Connection, PostgresSettings
+
+log = logging.getLogger(__name__)
+
+RENEWALS = 6
+"""Renewals, and looks for processes that went silent, in the time of one lease."""
+
+_LOOP = "lease"
+
+T = TypeVar("T")
+
+
+class Lease:
+    """One process's right to the tasks that it has claimed; it lasts ``seconds`` from each renewal."""
+
+    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.holder: UUID = uuid7()
+        """What the tasks that are claimed now are held by."""
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._ends: float | None = None
+        self._calls: dict[asyncio.Future[Any], UUID] = {}
+        self._loop = asyncio.get_running_loop()
+
+    async def hold(self, holder: UUID, call: Coroutine[Any, Any, T]) -> T:
+        """What the call about tasks held by that holder returns; it is cancelled when their lease is lost.
+
+        Raises:
+            LeaseLost: it was lost, before or meanwhile.
+        """
+        work = asyncio.ensure_future(call)
+        self._calls[work] = holder
+        self._revoke()
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if holder != self.holder:
+                message = "the lease was lost while the tasks were worked"
+                raise LeaseLost(message) from None
+            raise
+        finally:
+            del self._calls[work]
+
+    async def renew(self, connection: Connection) -> None:
+        """Holds it for longer, or begins a new one if it was lost."""
+        asked = self._monotonic()
+        self.expire()
+        length = timedelta(seconds=self._seconds)
+        if not await queue.renew(connection, self.holder, length):
+            if self._ends is not None:
+                self._give_up("others have taken the tasks over")
+            await queue.register(connection, self.holder, length)
+        self._ends = asked + self._seconds
+
+    def expire(self) -> None:
+        """Gives up what could not be renewed in time: others may have it by now."""
+        if self._ends is not None and self._monotonic() > self._ends:
+            self._give_up("it was not renewed in time")
+
+    def _give_up(self, why: str) -> None:
+        log.warning("the lease is lost, and what is in hand is given up: %s", why)
+        self.holder, self._ends = uuid7(), None
+        self._loop.call_soon_threadsafe(self._revoke)
+
+    def _revoke(self) -> None:
+        for work, holder in self._calls.items():
+            if holder != self.holder:
+                work.cancel()
+
+    async def run(
+        self, settings: PostgresSettings, service: ServiceName, ended: asyncio.Event, heartbeats: Heartbeats
+    ) -> None:
+        """Renews it in a thread of its own until ``ended``, and gives it back then."""
+        stop = threading.Event()
+        keeping = asyncio.ensure_future(asyncio.to_thread(asyncio.run, self._keep(settings, service, stop, heartbeats)))
+        told = asyncio.ensure_future(ended.wait())
+        try:
+            await asyncio.wait((keeping, told), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.set()
+            told.cancel()
+            await keeping
+
+    async def _keep(
+        self, settings: PostgresSettings, service: ServiceName, stop: threading.Event, heartbeats: Heartbeats
+    ) -> None:
+        while not stop.is_set():
+            try:
+                await self._keep_over(await _connect(settings, service, self._seconds / 3), stop, heartbeats)
+            except (*AWAY, *AGAIN) as error:
+                log.debug("the lease waits for the database: %s", type(error).__name__)
+                heartbeats.beat(_LOOP)
+                self.expire()
+                await asyncio.sleep(self._seconds / RENEWALS / 2)
+
+    async def _keep_over(self, connection: asyncpg.Connection, stop: threading.Event, heartbeats: Heartbeats) -> None:
+        try:
+            while not stop.is_set():
+                heartbeats.beat(_LOOP)
+                await self.renew(connection)
+                await asyncio.sleep(self._seconds / RENEWALS)
+            await queue.unregister(connection, self.holder)
+        finally:
+            connection.terminate()
+
+
+async def _connect(settings: PostgresSettings, service: ServiceName, seconds: float) -> asyncpg.Connection:
+    """A connection on which nothing takes longer; what a crash of the database forgets of it is renewed at once."""
+    return await asyncpg.connect(
+        settings.dsn,
+        timeout=seconds,
+        command_timeout=seconds,
+        server_settings={
+            "search_path": service.value,
+            "application_name": f"dsr-{service}-lease",
+            "synchronous_commit": "off",
+        },
+    )

@@ -1,0 +1,55 @@
+"""What the broker refused for good: shown, and put back once its cause is gone."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.topics import ServiceName
+from shared.messaging.outbox import RELAY
+from shared.storage import lease
+from shared.storage.postgres import connected
+
+_EACH = """
+SELECT position, topic, octet_length(key) + octet_length(value) + octet_length(headers), reason, parked_at
+FROM parked ORDER BY position
+"""
+_BACK = """
+WITH back AS (DELETE FROM parked RETURNING position, topic, key, value, headers)
+INSERT INTO outbox (position, topic, key, value, headers) OVERRIDING SYSTEM VALUE
+SELECT position, topic, key, value, headers FROM back
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """One message; of its content only how large it is."""
+
+    service: ServiceName
+    position: int
+    topic: str
+    bytes: int
+    reason: str
+    parked_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.position}: {self.topic}, {self.bytes} bytes, {self.reason}, {self.parked_at}"
+
+
+async def parked(dsn: str) -> list[Parked]:
+    """Every parked message of every service, in the order of each outbox."""
+    found: list[Parked] = []
+    async with connected(dsn) as connection:
+        for service in ServiceName:
+            await connection.execute(f"SET search_path = {service}")
+            found += [Parked(service, *row) for row in await connection.fetch(_EACH)]
+    return found
+
+
+async def replay(dsn: str, service: ServiceName) -> int:
+    """Puts all back into the outbox, each at the place that it had; returns how many.
+
+    The relay has to take its turn again: what it has read by now may be behind one of these.
+    """
+    async with connected(dsn) as connection, connection.transaction():
+        await connection.execute(f"SET LOCAL search_path = {service}")
+        await lease.revoke(connection, RELAY)
+        return int((await connection.execute(_BACK)).split()[-1])

@@ -1,0 +1,158 @@
+"""One bad thing costs one: a value that a SQL store cannot take, or a subject too big, fails its own task alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation
+from shared.domain.rights import Right
+from shared.downstreams.contract import Downstream, Receipt, Task
+from shared.fulfilment.store import NewFulfilment
+from shared.storage.vault import SubjectData
+from tests.fixtures.cdr import SqlEngine, engine
+from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.downstream import task
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+
+FOUR_MORE = """
+INSERT INTO customer (account_id, name, email) SELECT 'D' || n, 'Dana', 'd' || n || '@example.org'
+FROM generate_series(1, 4) n
+"""
+SHORT = "ALTER TABLE customer ALTER COLUMN street TYPE varchar(20)"
+RECTIFIES = Operation.RECTIFY
+ORDERS = """
+CREATE TABLE "order" (id int PRIMARY KEY, account_id int NOT NULL, email text NOT NULL, closed boolean NOT NULL);
+CREATE INDEX ON "order" (account_id);
+CREATE INDEX ON "order" (email);
+INSERT INTO "order" SELECT n, n, 'd' || n || '@example.org', false FROM generate_series(1, 5) n
+"""
+ORDERS_DECLARED = """
+name = "orders"
+[tables.order]
+category = "order"
+primary_key = ["id"]
+restriction = { column = "closed", value = true }
+[tables.order.columns]
+id = { class = "T" }
+account_id = { class = "A", identity = "account_id" }
+email = { class = "A", identity = "email" }
+closed = { class = "M" }
+"""
+
+
+@dataclass
+class Store(ScriptedSystem):
+    """A SQL store in place of a system that answers as told."""
+
+    sql: SqlEngine | None = None
+
+    @property
+    def declared(self) -> Downstream:
+        assert self.sql is not None
+        return Downstream(self.system, frozenset(IdentityType), adapter=self.sql.adapter)
+
+
+async def worked(
+    harness: Harness, operation: Operation, subjects: Sequence[SubjectData]
+) -> list[tuple[str, str | None]]:
+    """What became of the task of each of these, worked as one batch: its state and its failure."""
+    requests = []
+    async with harness.unit_of_work.begin() as tx:
+        for known in subjects:
+            ref, request = uuid7(), uuid7()
+            await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(ref, known, tx.now)])
+            await harness.fulfilments.open_all(tx, [NewFulfilment(request, ref, Right.ERASURE, operation, DUE)])
+            requests.append(request)
+    assert await harness.worker("store", operation).work() == len(subjects)
+    rows = await harness.pool.fetch(
+        "SELECT t.state, t.failure FROM task t JOIN fulfilment USING (fulfilment_id)"
+        " ORDER BY array_position($1, request_id)",
+        requests,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def of(n: int, **change: str) -> SubjectData:
+    identities = (Identity(IdentityType.EMAIL, f"d{n}@example.org"),)
+    changes = tuple(Change(field=field, current=None, asserted=asserted) for field, asserted in change.items())
+    return SubjectData(identities, changes)
+
+
+@pytest.mark.parametrize("poison", [{"born": "soon"}, {"street": "a street with a long name"}])
+@pytest.mark.parametrize("place", [0, 2, 4])
+async def test_a_value_that_a_store_cannot_take_leaves_four_of_four_neighbours_corrected(
+    open_harness: OpenHarness,
+    customer_store: CustomerStore,
+    customers: SqlEngine,
+    poison: Mapping[str, str],
+    place: int,
+) -> None:
+    await customer_store.run(FOUR_MORE, SHORT)
+    harness = await open_harness(Store("store", sql=customers))
+    subjects = [of(n, name="Diana", street="Oak Street 1", born="1970-01-02") for n in range(1, 5)]
+    subjects.insert(place, SubjectData((Identity(IdentityType.EMAIL, "boris@example.org"),), of(0, **poison).changes))
+    became = await worked(harness, RECTIFIES, subjects)
+    assert became.pop(place) == ("failed", "refused")
+    assert became == [("done", None)] * 4
+    changed = await customer_store.ask("SELECT name, street, born::text FROM customer WHERE account_id LIKE 'D%'")
+    assert changed == [("Diana", "Oak Street 1", "1970-01-02")] * 4
+    assert await harness.pool.fetchval("SELECT sum((receipt->'changed')::int) FROM task WHERE state = 'done'") == 4
+
+
+async def test_what_was_corrected_before_and_after_a_value_that_a_store_cannot_take_is_told_as_done(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    await customer_store.run(FOUR_MORE)
+
+    def to(n: int, asserted: str) -> Task:
+        change = Change.model_construct(field="name", current=None, asserted=asserted)  # the door takes none of these
+        return replace(task(RECTIFIES, *of(n).identities), changes=(change,))
+
+    results = await customers.run(to(1, "Diana"), to(2, "\x00"), to(3, "\ud800"), to(4, "Diana"))
+    assert [type(result) for result in results] == [Receipt, Refused, Refused, Receipt]
+    names = await customer_store.ask("SELECT name FROM customer WHERE account_id LIKE 'D%' ORDER BY account_id")
+    assert names == [("Diana",), ("Dana",), ("Dana",), ("Diana",)]
+
+
+@pytest.mark.parametrize("settings", [{"max_rows": 1, "max_people": 2}])
+@pytest.mark.parametrize("operation", [Operation.SUPPRESS, Operation.RESTRICT, Operation.ERASE, Operation.RECTIFY])
+async def test_a_subject_who_is_too_big_fails_alone(
+    open_harness: OpenHarness, customer_store: CustomerStore, customers: SqlEngine, operation: Operation
+) -> None:
+    await customer_store.run(FOUR_MORE)
+    await customer_store.run("UPDATE customer SET phone = '+441632960001' WHERE account_id IN ('C1', 'C2')")
+    harness = await open_harness(Store("store", sql=customers))
+    big = SubjectData((Identity(IdentityType.PHONE, "+441632960001"),), of(0, name="Ann").changes)
+    became = await worked(harness, operation, [of(1, name="Ann"), big, of(2, name="Ann"), of(3, name="Ann")])
+    assert became.pop(1) == ("failed", "blast_radius")
+    assert became == [("done", None)] * 3
+
+
+@pytest.mark.parametrize("operation", [Operation.ERASE, Operation.EXPORT, Operation.RESTRICT])
+@pytest.mark.parametrize("settings", [{}])
+async def test_an_account_of_another_system_is_refused_by_a_store_that_counts_its_own_and_nobody_else_is(
+    open_harness: OpenHarness,
+    customer_store: CustomerStore,
+    tmp_path: Path,
+    operation: Operation,
+    settings: Mapping[str, Any],
+) -> None:
+    await customer_store.run(*ORDERS.strip().split(";"))
+    declared = tmp_path / "orders.toml"
+    declared.write_text(ORDERS_DECLARED)
+    async with engine(customer_store.dsn, declared, settings) as orders:
+        harness = await open_harness(Store("store", sql=orders))
+        foreign = SubjectData((*of(5).identities, Identity(IdentityType.ACCOUNT_ID, "C-1")))
+        numbered = SubjectData((Identity(IdentityType.ACCOUNT_ID, "4"),))
+        became = await worked(harness, operation, [of(1), foreign, of(2), numbered, of(3)])
+    assert became.pop(1) == ("failed", "refused")
+    assert became == [("done", None)] * 4
+    assert await harness.pool.fetchval("SELECT sum((receipt->'found')::int) FROM task WHERE state = 'done'") == 4
+    untouched = await customer_store.ask('SELECT id, closed FROM "order" WHERE id = 5')
+    assert untouched == [(5, False)]

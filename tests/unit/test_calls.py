@@ -1,0 +1,142 @@
+"""The calls by which a batch is worked: whoever is to blame is found by halves, and nobody else pays for it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from math import log2
+from uuid import UUID
+
+import pytest
+
+from shared.domain.errors import BlastRadius, Refused, SignInRefused, TableMissing, Unavailable
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.fulfilment.calls import Calls
+from shared.fulfilment.queue import LeaseLost
+from shared.runtime.metrics import CALL_SECONDS
+from tests.fixtures.downstream import task
+
+MANY = 300
+
+
+def tasks(count: int) -> list[Task]:
+    return [task(Operation.ERASE) for _ in range(count)]
+
+
+async def keep_nothing(_progress: object) -> None:
+    """A checkpoint that is always kept, by nobody."""
+
+
+@dataclass
+class System:
+    """Does what it is asked and notes how often, unless a call contains a task that makes it raise."""
+
+    raises: dict[UUID, Exception] = field(default_factory=dict)
+    calls: list[Sequence[Task]] = field(default_factory=list)
+    away: bool = False
+
+    async def operate(self, asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        self.calls.append(asked)
+        if self.away:
+            raise Unavailable("away")
+        begun: list[Result] = []
+        for each in asked:
+            if each.task_id in self.raises:
+                raise self.raises[each.task_id]
+            times = each.progress.get("times", 0)
+            assert isinstance(times, int)
+            await save_progress({each.task_id: {"times": times + 1}})
+            begun.append(Receipt(each.task_id, TaskOutcome.ERASED, found=1, changed=1, remaining=times))
+        return begun
+
+    async def results(self, asked: Sequence[Task], suspects: Collection[UUID] = ()) -> dict[UUID, Result]:
+        seconds = CALL_SECONDS.labels("erasure", "crm", "erase")
+        return dict(await Calls("crm:erase", self.operate, keep_nothing, seconds).make(asked, suspects))
+
+
+@pytest.mark.parametrize("error", [Refused("no"), BlastRadius("too many"), KeyError("a bug")])
+@pytest.mark.parametrize("place", [0, 1, MANY // 2, MANY - 1])
+async def test_the_task_that_is_refused_or_breaks_the_adapter_is_found_by_halves(error: Exception, place: int) -> None:
+    asked = tasks(MANY)
+    system = System(raises={asked[place].task_id: error})
+    results = await system.results(asked)
+    failed = [task_id for task_id, result in results.items() if not isinstance(result, Receipt)]
+    assert failed == [asked[place].task_id]
+    assert len(system.calls) <= 2 * log2(MANY) + 3
+
+
+async def test_each_of_several_that_are_to_blame_fails_by_its_own_reason() -> None:
+    asked = tasks(40)
+    bad = {asked[3].task_id: Refused("a"), asked[4].task_id: BlastRadius("b"), asked[39].task_id: KeyError("c")}
+    results = await System(raises=dict(bad)).results(asked)
+    failed = {task_id: type(result).__name__ for task_id, result in results.items() if not isinstance(result, Receipt)}
+    assert list(failed.values()) == ["Refused", "BlastRadius", "UnforeseenError"]
+    assert failed.keys() == bad.keys()
+
+
+async def test_a_task_that_is_called_again_knows_what_was_noted_of_it_before() -> None:
+    asked = tasks(4)
+    system = System(raises={asked[3].task_id: Refused("no")})
+    results = await system.results(asked)
+    assert [getattr(results[each.task_id], "remaining", None) for each in asked] == [1, 1, 2, None]
+
+
+@pytest.mark.parametrize("error", [TableMissing("gone"), SignInRefused("wrong password")])
+async def test_a_system_that_refuses_whatever_it_is_asked_is_asked_once(error: Exception) -> None:
+    asked = tasks(MANY)
+    system = System(raises={each.task_id: error for each in asked})
+    assert set((await system.results(asked)).values()) == {error}
+    assert len(system.calls) == 1
+
+
+async def test_an_outage_is_met_once_and_nobody_is_suspected_of_it() -> None:
+    asked = tasks(MANY)
+    system = System(away=True)
+    assert all(isinstance(result, Unavailable) for result in (await system.results(asked)).values())
+    assert len(system.calls) == 1
+
+
+async def test_an_outage_that_comes_again_and_again_is_probed_by_one_task() -> None:
+    asked = tasks(MANY)
+    system = System(away=True)
+    results = await system.results(asked, {each.task_id for each in asked})
+    assert all(isinstance(result, Unavailable) for result in results.values())
+    assert [len(call) for call in system.calls] == [1]
+
+
+async def test_after_a_long_outage_all_are_worked_by_two_calls() -> None:
+    asked = tasks(MANY)
+    system = System()
+    results = await system.results(asked, {each.task_id for each in asked})
+    assert all(isinstance(result, Receipt) for result in results.values())
+    assert [len(call) for call in system.calls] == [1, MANY - 1]
+
+
+async def test_one_task_that_its_system_always_fails_on_does_not_keep_its_neighbours_from_being_worked() -> None:
+    asked, fresh = tasks(MANY), tasks(5)
+    poison = asked[7].task_id
+    system = System(raises={poison: Unavailable("the CRM failed")})
+    left = list(asked)
+    for _ in range(50):
+        suspects = {each.task_id for each in left}
+        results = await system.results([*left, *fresh], suspects)
+        assert all(isinstance(results[each.task_id], Receipt) for each in fresh)
+        left = [each for each in left if not isinstance(results[each.task_id], Receipt)]
+        if len(left) == 1:
+            break
+    assert [each.task_id for each in left] == [poison]
+
+
+async def test_a_system_that_goes_away_while_somebody_is_looked_for_is_left_alone_after_a_few_calls() -> None:
+    asked, fresh = tasks(MANY), tasks(1)
+    system = System(raises={each.task_id: Unavailable("away") for each in asked})
+    results = await system.results([*asked, *fresh], {each.task_id for each in asked})
+    assert sum(isinstance(result, Receipt) for result in results.values()) == 1
+    assert len(system.calls) == 6
+
+
+async def test_a_lost_lease_ends_the_calls_and_nothing_of_them_counts() -> None:
+    asked = tasks(4)
+    system = System(raises={asked[0].task_id: Refused("no"), asked[2].task_id: LeaseLost("taken over")})
+    with pytest.raises(LeaseLost):
+        await system.results(asked)
+    assert [len(call) for call in system.calls] == [4, 2, 1, 1, 2]

@@ -1,0 +1,29 @@
+"""Text is compared in its composed form, whichever form a system has stored."""
+
+import pytest
+
+from services.intake.schemas import DataSubject
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change
+from shared.downstreams.opendsr import OpenDsrSettings
+from shared.downstreams.opendsr.wire import is_foreign
+from shared.downstreams.roundup.subjects import Person, has
+from shared.downstreams.tryton.party import spelled
+
+COMPOSED, DECOMPOSED = "jos\u00e9@example.org", "JOSE\u0301@example.org"
+SUBJECT = Identity(IdentityType.EMAIL, COMPOSED)
+
+
+def test_what_is_submitted_is_composed() -> None:
+    said = DataSubject(email=DECOMPOSED, name="Jose\u0301")
+    assert [identity.value for identity in said.identities()] == [COMPOSED, "Jos\u00e9"]
+    assert Change(field="name", asserted="Jose\u0301").asserted == "Jos\u00e9"
+
+
+@pytest.mark.parametrize("stored", [COMPOSED, DECOMPOSED])
+def test_what_a_system_has_stored_is_found_in_either_form(stored: str) -> None:
+    assert has(Person.read({"id": "1", "address": stored}), SUBJECT)
+    assert spelled(None, stored) == COMPOSED
+    settings = OpenDsrSettings(url="https://mailing.example")  # type: ignore[arg-type]  # pydantic reads it
+    assert not is_foreign({"email": stored}, [SUBJECT], settings)
+    assert is_foreign({"email": f"x{stored}"}, [SUBJECT], settings)
