@@ -162,7 +162,7 @@ async def test_an_answer_that_is_taken_slowly_is_given_to_its_end() -> None:
             while part := await reader.read(4 * 2**20):
                 taken += len(part)
                 if taken < LARGE:
-                    await asyncio.sleep(0.05)  # slower than the server can send: it takes longer than answer_seconds
+                    await asyncio.sleep(0.002)  # slower than the server can send: it takes longer than answer_seconds
         writer.close()
         assert taken > LARGE
 
