@@ -151,7 +151,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not take what it asked for."""
         super().pause_writing()
-        self._untaken = self._untaken or self.loop.call_later(self._limits.answer_seconds, self.transport.abort)
+        self._look_again(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """It does again."""
@@ -159,6 +159,19 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._untaken:
             self._untaken.cancel()
             self._untaken = None
+
+    def _look_again(self, left: int) -> None:
+        if self._untaken:
+            self._untaken.cancel()
+        self._untaken = self.loop.call_later(self._limits.answer_seconds, self._is_taken, left)
+
+    def _is_taken(self, before: int) -> None:
+        """Goes on waiting for a client that takes its answer slowly; drops one that takes nothing."""
+        left = self.transport.get_write_buffer_size()
+        if left < before:
+            self._look_again(left)
+        else:
+            self.transport.abort()
 
     def _is_long(self) -> bool:
         names = sum(len(name) + len(value) + len(b": \r\n") for name, value in self.headers)

@@ -153,6 +153,20 @@ async def test_an_answer_that_nobody_takes_is_given_up() -> None:
         assert await served(port) == 200
 
 
+async def test_an_answer_that_is_taken_slowly_is_given_to_its_end() -> None:
+    async with serving(answer_seconds=0.4) as port:
+        reader, writer = await asyncio.open_connection(HOST, port, limit=2**16)
+        writer.write(b"GET /large HTTP/1.1\r\nHost: intake\r\nConnection: close\r\n\r\n")
+        taken = 0
+        async with asyncio.timeout(30):
+            while part := await reader.read(4 * 2**20):
+                taken += len(part)
+                if taken < LARGE:
+                    await asyncio.sleep(0.002)  # slower than the server can send: it takes longer than answer_seconds
+        writer.close()
+        assert taken > LARGE
+
+
 async def test_of_more_connections_than_may_be_the_silent_ones_make_room() -> None:
     async with serving(connections=8, head_seconds=30) as port:
         silent = [await asyncio.open_connection(HOST, port) for _ in range(40)]
