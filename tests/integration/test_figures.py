@@ -77,8 +77,6 @@ async def test_intake_counts_coverage_time_to_close_detection_and_who_waits(inta
         await repository.insert(connection, requests)
         for request in requests:
             tasks = request.tasks and [each.model_dump(mode="json", exclude_none=True) for each in request.tasks]
-                None if request.tasks is None else [t.model_dump(mode="json", exclude_none=True) for t in request.tasks]
-            )
             ended = "UPDATE request SET closed_at = $2, outcome = $3, tasks = $4 WHERE request_id = $1"
             await connection.execute(ended, request.request_id, request.closed_at, request.outcome, tasks)
         for approved_at in (NOW - timedelta(days=2), NOW - timedelta(days=40), None):
