@@ -1,4 +1,4 @@
-"""The application: FastAPI's routes, and before them the two that are submitted to."""
+"""The application: a door, behind it FastAPI's routes, and past them the two that are submitted to."""
 
 from typing import Any
 
@@ -74,11 +74,9 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
         Submissions(unit_of_work, policy, identity, settings),
         UseCases(unit_of_work, policy, Letters(), identity, settings.instants),
     )
-    inside = Starlette(
-        routes=[*submissions.direct(services), *documentation(api), Mount("", api)], exception_handlers=HANDLERS
-    )
+    inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    return Door(inside, ApiKeys(unit_of_work.pool), settings)
+    return Door(inside, submissions.direct(services), ApiKeys(unit_of_work.pool), settings)
 
 
 def documentation(api: Api) -> list[BaseRoute]:

@@ -24,7 +24,7 @@ from shared.storage.postgres import AWAY
 
 IN_PASSING = 16 * 1024
 """Bytes of a body that the event loop reads by itself: about a millisecond of work."""
-PREFIX, ONE, BATCH = "/v1/", "/v1/requests", "/v1/requests/batch"
+PREFIX, BATCH = "/v1/", "/v1/requests/batch"
 _ONCE = frozenset(
     {
         *(b"authorization", b"content-encoding", b"content-length", b"content-type", b"idempotency-key", b"if-match"),
@@ -34,13 +34,20 @@ _ONCE = frozenset(
 _JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSALS_AT_ONCE_SECONDS = 10.0
+_FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
 
 
 class Door:
-    """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope."""
+    """An ASGI application around that of the API; it leaves ``caller`` and ``headers`` in the state of the scope.
 
-    def __init__(self, app: ASGIApp, api_keys: ApiKeys, settings: IntakeSettings) -> None:
+    ``direct``: what is posted to, by path, past all routing; it finds its ``body`` in the state too (decision 0017).
+    """
+
+    def __init__(
+        self, app: ASGIApp, direct: Mapping[str, ASGIApp], api_keys: ApiKeys, settings: IntakeSettings
+    ) -> None:
         self._app = app
+        self._direct = direct
         self._api_keys = api_keys
         self._settings = settings
         self._held = Quota(settings.held_bytes)
@@ -54,7 +61,7 @@ class Door:
             return
         try:
             await self._enter(scope, receive, send)
-        except (DsrError, RequestValidationError, ClientDisconnect, *AWAY) as error:
+        except _FORESEEN as error:
             await (await respond(Request(scope), error))(scope, receive, send)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,9 +99,15 @@ class Door:
             self._held.give(caller.channel, len(body))
 
     async def _hand_over(self, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send) -> None:
-        if scope["path"] in {ONE, BATCH}:  # these read it themselves
+        if scope["method"] == "POST" and (endpoint := self._direct.get(scope["path"])):
             scope["state"]["body"] = body
-            await self._app(scope, receive, send)
+            try:
+                await endpoint(scope, receive, send)
+            except _FORESEEN:
+                raise
+            except Exception as error:
+                await (await respond(Request(scope), error))(scope, receive, send)
+                raise  # the server logs it
             return
         if len(body) > IN_PASSING:
             await asyncio.to_thread(readable, body)

@@ -15,8 +15,7 @@ from fastapi import APIRouter, Body, Depends, Header, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.intake.api.dependencies import Services, caller
 from services.intake.api.door import IN_PASSING, readable
@@ -130,13 +129,13 @@ class SubmissionEndpoint:
         return digest, self._services.submissions.prepare(submissions, sender)
 
 
-def direct(services: Services) -> list[Route]:
-    """These routes as plain ones of Starlette, to stand before FastAPI's."""
+def direct(services: Services) -> dict[str, ASGIApp]:
+    """What the door hands these calls over to, by path."""
     declared = [route for route in router.routes if isinstance(route, APIRoute)]
-    return [
-        Route(route.path, SubmissionEndpoint(route, read, services), methods=["POST"])
+    return {
+        route.path: SubmissionEndpoint(route, read, services)
         for route, read in zip(declared, (_one, _many), strict=True)
-    ]
+    }
 
 
 def _one(body: Any) -> Iterable[tuple[str, Any]]:
