@@ -23,7 +23,16 @@ SUBMITTED = [(right, more) for right, more in EVERY_RIGHT.items() if right != "r
 WINDOW = "30s"
 QUERIES = [each for each in panel_queries() if each.source == "prometheus"]
 RIGHTLY_ZERO = {
-    *("Deferred erasures", "Evidence broken", "Extensions", "Lag", "Not yet heard", "Outbox", "Outbox age"),
+    *(
+        "Calls refused",
+        "Deferred erasures",
+        "Evidence broken",
+        "Extensions",
+        "Lag",
+        "Not yet heard",
+        "Outbox",
+        "Outbox age",
+    ),
     *("Oldest in an outbox", "Tasks ready", "Oldest ready task", "What it may be waiting for"),
     *("Database connections in use", "Loop lag"),
 }
