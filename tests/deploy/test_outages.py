@@ -12,4 +12,4 @@ from tests.fixtures.outage import survive
 async def test_every_service_goes_on_after_an_outage(
     away: Literal["broker", "database"], seconds: float, run_folder: Path
 ) -> None:
-    await survive(away, seconds, run_folder / f"outage-{away}-{seconds}")
+    assert await survive(away, seconds, run_folder / f"outage-{away}-{seconds}") == []

@@ -104,7 +104,7 @@ async def test_a_long_body_with_a_short_head_is_no_long_head() -> None:
 @pytest.mark.parametrize("begun", [b"P", HEAD])
 async def test_a_head_that_does_not_come_to_its_end_is_refused_also_if_it_drips(begun: bytes) -> None:
     async def drip() -> None:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # a client that drips
 
     async with serving(head_seconds=0.3) as port:
         assert (await said(port, begun)).startswith(b"HTTP/1.1 408 ")

@@ -56,10 +56,13 @@ async def test_a_loop_that_ends_while_nobody_is_stopping_ends_the_others_and_is_
 
 
 @pytest.mark.parametrize("ends", [returns, is_cancelled_from_within, is_cancelled_as_if_asked])
-async def test_a_loop_may_end_once_the_service_is_stopping(ends: Callable[[], Awaitable[None]]) -> None:
+async def test_a_loop_may_end_once_the_service_is_stopping(
+    ends: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
     stopping = asyncio.Event()
     stopping.set()
     await supervise({"consume:intake": ends()}, stopping, 10)
+    assert caplog.records == []
 
 
 async def test_for_how_long_a_loop_stands_still_is_told_and_beyond_the_limit_its_process_ends_and_names_it(
