@@ -33,7 +33,7 @@ from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import TRACING, SetClock
 from tests.fixtures.events import a
 
-OTHERS, BATCH = 10_000, 200
+OTHERS, BATCH, AT_ONCE = 10_000, 200, 500
 EXPORT = partial(fulfilling.begin, Operation.EXPORT)
 Begin = Callable[[Fulfilments, Sequence[RequestVerified], UnitOfWork], Awaitable[None]]
 
@@ -102,7 +102,7 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
         urgent = verified(today + timedelta(days=1))
         async with harness.begin() as tx:
             await tx.vault.insert_subjects(tx.connection, [tx.vault.new_subject(subject, known, tx.now)])
-        for batch in (others[:5_000], others[5_000:], [urgent]):
+        for batch in (*(others[n : n + AT_ONCE] for n in range(0, OTHERS, AT_ONCE)), [urgent]):
             async with harness.begin() as tx:
                 await begin(fulfilments, batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
