@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "key": "shared.storage.commands:key",
     "api-key": "services.intake.commands:api_key",
     "downstreams": "shared.downstreams.commands:downstreams",
+    "assignments": "shared.fulfilment.commands:assignments",
     "evidence": "shared.storage.commands:evidence",
     "certificate": "shared.storage.commands:certificate",
     "groups": "shared.messaging.commands:groups",

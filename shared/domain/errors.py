@@ -10,6 +10,7 @@ DsrError
 │   │   ├── DatasetOutdated   a dataset no longer describes its store
 │   │   ├── StoreUnprepared   a SQL store lacks the table in which our work is noted
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
+│   ├── AssignmentInDoubt     whose a number was at a time cannot be told
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch

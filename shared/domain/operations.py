@@ -50,6 +50,7 @@ class Unsearched(StrEnum):
 
     NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
     NUMBER_WITHOUT_PERIOD = "number_without_period"
+    NUMBER_NOT_VOUCHED_FOR = "number_not_vouched_for"
 
 
 class Change(BaseModel):

@@ -22,6 +22,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
+from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Unsearched
@@ -193,6 +194,13 @@ class Flaggable(Protocol):
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
 
 
+@runtime_checkable
+class Assigning(Protocol):
+    """Knows of every number whose it is and was, and when (REQ-N1)."""
+
+    async def assignments(self) -> Sequence[AssignedNumber]: ...
+
+
 class Adapter(Protocol):
     """What every adapter has besides the operations of its system; it connects at its first use."""
 
@@ -217,6 +225,7 @@ CAN: Mapping[Operation, tuple[type, str]] = {
 class Downstream:
     """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
 
+    ``assigns``: it says whose a number is and when, so the register of assignments is filled from it.
     ``enabled``: false where it is declared and not worked with yet; then it has no adapter.
     """
 
@@ -226,6 +235,7 @@ class Downstream:
     settings: BaseModel | None = None
     adapter: Adapter | None = None
     enabled: bool = True
+    assigns: bool = False
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""

@@ -20,7 +20,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
 from shared.domain.toml_file import read_toml
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
-from shared.downstreams.contract import Adapter, Downstream, Locatable
+from shared.downstreams.contract import Adapter, Assigning, Downstream, Locatable
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.plan import stages
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
@@ -39,6 +39,9 @@ class _Table(BaseModel):
 
     needs: frozenset[IdentityType] = Field(min_length=1, description="identity types, any of which it is searched by")
     yields: frozenset[IdentityType] = Field(default=frozenset(), description="identity types that it knows besides")
+    assigns: bool = Field(
+        default=False, description="true: it says whose a number is and when, and the register is filled from it"
+    )
     enabled: bool = Field(default=True, description="false: read and checked, and not worked with yet")
     settings: Annotated[AdapterSettings, Field(discriminator="adapter")]
 
@@ -70,6 +73,8 @@ class Downstreams:
             Misconfigured: the file cannot be used, or a secret that it names is not in the environment.
         """
         declared = [each for each in read(path, wiring.environment) if each.enabled]
+        if len(assigning := [each.name for each in declared if each.assigns]) > 1:
+            raise Misconfigured(f"{path}: {' and '.join(assigning)} have assigns = true; one says whose a number is")
         connected = all_of(partial(_connected, f"{path}: [{each.name}]", each, wiring) for each in declared)
         return cls({each.name: each for each in connected})
 
@@ -139,7 +144,8 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
     except ValidationError as error:
         wrong = [_what_to_write(item, table) for item in error.errors(include_url=False)]
         raise Misconfigured("; ".join(f"{where}: {each}" for each in wrong)) from None
-    return Downstream(name, said.needs, said.yields, _anchored(said.settings, path.parent), None, said.enabled)
+    settings = _anchored(said.settings, path.parent)
+    return Downstream(name, said.needs, said.yields, settings, None, said.enabled, said.assigns)
 
 
 def _filled(where: str, value: object, environment: Mapping[str, str]) -> object:
@@ -191,6 +197,10 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
     adapter = _adapter(declared, wiring)
     if declared.yields and not isinstance(adapter, Locatable):
         raise Misconfigured(f"{where}: yields needs a system that can be searched, and this kind cannot; leave it out")
+    if declared.assigns and not isinstance(adapter, Assigning):
+        raise Misconfigured(
+            f"{where}: assigns needs a system that can list its numbers, and this kind cannot; leave it out"
+        )
     return replace(declared, adapter=adapter)
 
 

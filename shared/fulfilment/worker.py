@@ -5,15 +5,18 @@ Whatever an adapter raises, the tasks it was called with have a result (``calls.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import UUID
 
 from pydantic import JsonValue
 
+from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
 from shared.domain.errors import KeyGone, Unavailable
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Unsearched
-from shared.downstreams.contract import Downstream, NotSearched, Result, Task
+from shared.downstreams.contract import Downstream, NotSearched, Receipt, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
@@ -26,12 +29,14 @@ from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import retry_while_unavailable
 from shared.runtime.settings import WorkSettings
+from shared.storage.register import register_for
 from shared.storage.vault import SubjectData
 
 log = logging.getLogger(__name__)
 
 
 _BEAT_SECONDS = 5.0
+_SHREDDED = "the subject's key was shredded before this task was worked"
 _PATIENCE = 2
 """Attempts that may end with an outage before a task is suspected to be what its system fails on."""
 
@@ -73,42 +78,63 @@ class Worker:
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
         holder = self._lease.holder
-        claims, known = await retry_while_unavailable(lambda: self._claim(holder), self._name, self._heartbeats)
+        claims, known, register = await retry_while_unavailable(
+            lambda: self._claim(holder), self._name, self._heartbeats
+        )
         if claims:
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
-                results = await self._results(holder, claims, known)
+                results = await self._results(holder, claims, known, register)
             await retry_while_unavailable(
                 lambda: self._conclusions.write(claims, results), self._name, self._heartbeats
             )
         return len(claims)
 
-    async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData]]:
+    async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register]:
+        register = Register()
         async with self._unit_of_work.pool.acquire() as connection:
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
             claims = await tasks.claim(connection, self._step, limit, now, holder)
             subjects = [claim.subject_ref for claim in claims]
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
-        return claims, known
+            if known and not self._downstream.assigns:
+                identities = (identity for subject in known.values() for identity in subject.identities)
+                register = await register_for(connection, self._unit_of_work.vault.keyring, identities)
+        return claims, known, register
 
-    async def _results(self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData]) -> list[Result]:
+    async def _results(
+        self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register
+    ) -> list[Result]:
         """A result for every claim, in order; only those that can be searched for are put to the downstream."""
         results: dict[UUID, Result] = {}
         asked: list[Task] = []
+        cut: set[UUID] = set()
         for claim in claims:
-            subject = known.get(claim.subject_ref)
-            if not claim.searches:
-                asked.append(self._task(claim, SubjectData()))
-            elif subject is None:
-                results[claim.task_id] = KeyGone("the subject's key was shredded before this task was worked")
-            elif self._downstream.needs and not any(i.type in self._downstream.needs for i in subject.identities):
-                results[claim.task_id] = NotSearched(claim.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
-            else:
-                asked.append(self._task(claim, subject))
+            subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
+            wanted = self._wanted(claim, subject, register) if subject else KeyGone(_SHREDDED)
+            if not isinstance(wanted, Task):
+                results[claim.task_id] = wanted
+                continue
+            asked.append(wanted)
+            if subject and _lacks_a_number(wanted.identities, subject.identities, self._downstream.needs):
+                cut.add(claim.task_id)
         if asked:
             async with self._alive():
                 results |= await self._ask(holder, asked, claims)
-        return [results[claim.task_id] for claim in claims]
+        return [_less(results[claim.task_id], cut) for claim in claims]
+
+    def _wanted(self, claim: Claim, subject: SubjectData, register: Register) -> Task | Result:
+        """The task that the downstream is asked, or why it is not asked at all."""
+        needs = self._downstream.needs if claim.searches else frozenset()
+        try:
+            identities = register.vouched(subject.identities)
+        except AssignmentInDoubt as doubt:
+            return doubt if NUMBERS & needs else self._task(claim, subject)
+        if needs and not any(identity.type in needs for identity in identities):
+            lacks = _lacks_a_number(identities, subject.identities, needs)
+            reason = Unsearched.NUMBER_NOT_VOUCHED_FOR if lacks else Unsearched.NOTHING_TO_SEARCH_BY
+            return NotSearched(claim.task_id, reason)
+        return self._task(claim, replace(subject, identities=identities))
 
     def _task(self, claim: Claim, subject: SubjectData) -> Task:
         return Task(
@@ -158,3 +184,17 @@ class Worker:
         finally:
             beating.cancel()
             await asyncio.wait([beating])
+
+
+def _lacks_a_number(vouched: Iterable[Identity], known: Iterable[Identity], needs: Collection[IdentityType]) -> bool:
+    """Whether a number that the system is searched by was never this person's, as far as the register knows."""
+    numbers = NUMBERS.intersection(needs)
+    left = {(identity.type, identity.value) for identity in vouched}
+    return any(each.type in numbers and (each.type, each.value) not in left for each in known)
+
+
+def _less(result: Result, cut: Collection[UUID]) -> Result:
+    """A result with what was not searched said of it."""
+    if isinstance(result, Receipt) and result.task_id in cut and result.not_searched is None:
+        return replace(result, not_searched=Unsearched.NUMBER_NOT_VOUCHED_FOR)
+    return result

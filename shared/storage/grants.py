@@ -1,6 +1,6 @@
 """What each service's own database role may do; a role that does not exist (on one machine none does) is passed by.
 
-Every service changes its own schema and the vault, and can add to the evidence but never change it.
+Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register.
 """
 
 from collections.abc import Iterator
@@ -35,6 +35,8 @@ def _privileges() -> Iterator[tuple[str, str]]:
         yield name, "USAGE ON SCHEMA evidence"
         yield name, "SELECT, INSERT ON evidence.entry"
         yield name, "SELECT, INSERT, UPDATE ON evidence.head"
+        yield name, "USAGE ON SCHEMA register"
+        yield name, "SELECT ON ALL TABLES IN SCHEMA register"
         yield name, "SELECT ON public.migration"
     for service in FULFILLING:
         yield AUTOSCALER, f"USAGE ON SCHEMA {service}"

@@ -65,6 +65,10 @@ class Keyring:
         """Keyed HMAC-SHA256 of an identity, for look-up where the identity itself must not be stored (REQ-K2)."""
         return hmac.digest(self.lookup, f"{identity.type}\0{identity.value}".encode(), "sha256")
 
+    def holder(self, namespace: str, account_id: str) -> bytes:
+        """Keyed HMAC-SHA256 of an account and the system that gave it, for look-up likewise."""
+        return hmac.digest(self.lookup, f"holder\0{namespace}\0{account_id}".encode(), "sha256")
+
 
 def load(path: Path) -> Keyring:
     """Reads a keyring file.

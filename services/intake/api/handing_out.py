@@ -9,11 +9,13 @@ from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import view
 from services.intake.errors import NotFound, NotReady, Unauthorised
 from services.intake.problems import documented
+from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import Shredded
 from shared.downstreams.bus import identity_token
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
 from shared.downstreams.bus.messages import TaskIdentities
 from shared.storage import certificate, evidence
+from shared.storage.register import register_for
 
 router = APIRouter(tags=["results"])
 
@@ -55,7 +57,7 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
 
 @router.get(
     "/v1/tasks/identities",
-    responses=documented(Unauthorised, TokenMalformed, TokenForged, TokenExpired, Shredded),
+    responses=documented(Unauthorised, TokenMalformed, TokenForged, TokenExpired, NotReady, Shredded),
 )
 async def identities(
     token: Annotated[str, Header(alias=identity_token.TOKEN_HEADER, description="`claim` of the task, as it came")],
@@ -68,6 +70,11 @@ async def identities(
     caller.must_be(f"downstream:{shown.system}")
     async with unit_of_work.pool.acquire() as connection:
         known = await unit_of_work.vault.subject_data(connection, [shown.subject_ref])
-    if shown.subject_ref not in known:
-        raise Shredded("the subject's key was shredded: there is nobody left to search for")
-    return TaskIdentities.of(shown.task_id, known[shown.subject_ref].identities)
+        if shown.subject_ref not in known:
+            raise Shredded("the subject's key was shredded: there is nobody left to search for")
+        theirs = known[shown.subject_ref].identities
+        register = await register_for(connection, unit_of_work.vault.keyring, theirs)
+    try:
+        return TaskIdentities.of(shown.task_id, register.vouched(theirs))
+    except AssignmentInDoubt as doubt:
+        raise NotReady(f"{doubt}; until then do nothing about this task") from None

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 
+from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
@@ -14,7 +15,7 @@ from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.rectification import rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
-from shared.downstreams.tryton.search import PARTY, load
+from shared.downstreams.tryton.search import PARTY, assigned, load
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.downstreams.tryton.subjects import Subjects, party_ids
 
@@ -72,6 +73,10 @@ class TrytonAdapter:
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
         return await mark(self._rpc, self._subjects, tasks, save_progress)
+
+    async def assignments(self) -> Sequence[AssignedNumber]:
+        """Whose every number is and was, as the company assigned it."""
+        return await assigned(self._rpc, self._system)
 
     async def _set_flag(self, tasks: Sequence[Task]) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]

@@ -48,10 +48,12 @@ class TrytonRpc:
                 response = await self._post(method, [*params, EVEN_INACTIVE], await self._signed_in(used))
         return self._answer(response, method)
 
-    async def search(self, model: str, domain: Sequence[Any], fields: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows of the model, deactivated ones too, in the order of their ids."""
+    async def search(
+        self, model: str, domain: Sequence[Any], fields: Sequence[str], limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of the model, deactivated ones too, in the order of their ids; at most so many."""
         rows: list[dict[str, Any]] = await self.call(
-            f"model.{model}.search_read", list(domain), 0, None, [["id", "ASC"]], list(fields)
+            f"model.{model}.search_read", list(domain), 0, limit, [["id", "ASC"]], list(fields)
         )
         return rows
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.http_client import together
@@ -19,6 +20,8 @@ ADDRESS_FIELDS: Final = (
     *("party_name", "attn", "street_unstructured", *STREET_PARTS),
     *("post_box", "private_bag", "post_office", "postal_code", "city"),
 )
+_ASSIGNED: Final = {"phone", "mobile", "fax", "sip"}
+_PAGE: Final = 5_000
 Row = dict[str, Any]
 Held = TypeVar("Held")
 
@@ -84,6 +87,22 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
         )
         for row in parties
     }
+
+
+async def assigned(rpc: TrytonRpc, system: str) -> list[AssignedNumber]:
+    """Every number and SIP address of every party, deactivated ones too, with its period and the customer number."""
+    shown = ("type", "value", "value_compact", "active", "valid_from", "valid_to", "party.code")
+    read: list[AssignedNumber] = []
+    last = 0
+    while rows := await rpc.search(CONTACT, [["type", "in", sorted(_ASSIGNED)], ["id", ">", last]], shown, _PAGE):
+        last = rows[-1]["id"]
+        for row in rows:
+            contact = _contact(row)
+            kind = contact.type
+            if kind is not None and (code := row["party."]["code"]):
+                number = Identity(kind, contact.spelled, contact.valid_from, contact.valid_to, system)
+                read.append(AssignedNumber(number, code))
+    return read
 
 
 async def _with_duplicates(rpc: TrytonRpc, ids: Iterable[int]) -> set[int]:

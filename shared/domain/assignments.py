@@ -1,0 +1,148 @@
+"""Whose a number was, and when: what the register of assignments vouches for, and what follows for a search.
+
+Pure. A number is a telephone number, or a SIP user or extension with its domain: whatever passes from one person to the
+next. What a requester says of its period can only narrow what the register says (REQ-N1, REQ-N2).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import groupby
+from typing import NamedTuple
+
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity, IdentityType
+
+NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
+"""The identities that are assigned for a time."""
+SOURCE = "register"
+"""What a number says of itself whose period the register vouches for."""
+
+_EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+class Line(StrEnum):
+    """Who uses a line: the one who holds it, or several people."""
+
+    PERSONAL = "personal"
+    SHARED = "shared"
+
+
+class AssignmentInDoubt(Refused):
+    """The register names several holders of a number for one time, or does not tell which of them is asking."""
+
+
+class Period(NamedTuple):
+    """Half-open, UTC."""
+
+    since: datetime
+    until: datetime
+
+    def cut(self, other: "Period") -> "Period | None":
+        """What the two have in common, if that is anything."""
+        common = Period(max(self.since, other.since), min(self.until, other.until))
+        return common if common.since < common.until else None
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A number was somebody's for a time; ``identity`` and ``holder`` are keyed hashes (REQ-K2).
+
+    ``holder``: of the account and of the system that gave it. ``valid_to``: exclusive; None where it still is theirs.
+    """
+
+    identity: bytes
+    holder: bytes
+    valid_from: datetime
+    valid_to: datetime | None = None
+
+    @property
+    def period(self) -> Period:
+        """In which it was theirs."""
+        return Period(self.valid_from, self.valid_to or _NEVER)
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedNumber:
+    """What the source of a register says: a number in its one spelling, and the account that has it or had it."""
+
+    number: Identity
+    account_id: str
+    line: Line = Line.PERSONAL
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What the register says of some numbers, and how it names them and their holders.
+
+    ``namespace``: the system whose accounts are the holders; empty while nobody has filled the register, and then it
+    says nothing.
+    """
+
+    namespace: str = ""
+    assignments: Mapping[bytes, Sequence[Assignment]] | None = None
+    fingerprint: Callable[[Identity], bytes] = lambda _: b""
+    holder: Callable[[str, str], bytes] = lambda *_: b""
+
+    def vouched(self, identities: Sequence[Identity]) -> tuple[Identity, ...]:
+        """The identities with each number in the periods alone in which the register says that it was this person's.
+
+        A number that was never theirs is left out. Who they are is told by the account that the register's own source
+        has found; an account that somebody only states tells nothing.
+
+        Raises:
+            AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
+        """
+        if not self.namespace:
+            return tuple(identities)
+        accounts = (i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source == self.namespace)
+        holders = {self.holder(self.namespace, account.value) for account in accounts}
+        others = tuple(identity for identity in identities if identity.type not in NUMBERS)
+        numbers = sorted((i for i in identities if i.type in NUMBERS), key=_number)
+        theirs = (self._theirs(list(same), holders) for _, same in groupby(numbers, _number))
+        return (*others, *(identity for periods in theirs for identity in periods))
+
+    def _theirs(self, stated: Sequence[Identity], holders: set[bytes]) -> list[Identity]:
+        """One number in each period in which it was theirs, as far as it is asked for."""
+        registered = (self.assignments or {}).get(self.fingerprint(stated[0]), ())
+        asked = [_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to)]
+        asked = asked or [Period(_EVER, _NEVER)]
+        mine = list(_cut(asked, (each.period for each in registered if each.holder in holders)))
+        foreign = list(_cut(asked, (each.period for each in registered if each.holder not in holders)))
+        if foreign and not holders:
+            raise AssignmentInDoubt("the register does not tell which holder of a number is asking: find their account")
+        if any(_cut(mine, foreign)):
+            raise AssignmentInDoubt("the register names two holders of a number for one time: correct it")
+        return [
+            Identity(
+                *(stated[0].type, stated[0].value, period.since),
+                *(None if period.until == _NEVER else period.until, SOURCE),
+            )
+            for period in _joined(mine)
+        ]
+
+
+def _number(identity: Identity) -> tuple[str, str]:
+    return identity.type, identity.value
+
+
+def _period(identity: Identity) -> Period:
+    return Period(identity.valid_from or _EVER, identity.valid_to or _NEVER)
+
+
+def _cut(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period]:
+    """What each of these has in common with each of those."""
+    those = list(others)
+    return (common for one in periods for other in those if (common := one.cut(other)) is not None)
+
+
+def _joined(periods: Iterable[Period]) -> list[Period]:
+    """The same time in as few periods as possible."""
+    joined: list[Period] = []
+    for period in sorted(periods):
+        if joined and period.since <= joined[-1].until:
+            joined[-1] = Period(joined[-1].since, max(joined[-1].until, period.until))
+        else:
+            joined.append(period)
+    return joined

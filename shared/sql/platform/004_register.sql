@@ -1,0 +1,21 @@
+-- Whose a number was, and when (REQ-N1). Numbers and holders are keyed hashes: who is looked for can be compared, and
+-- nobody can be read off. It stays when the customer's record goes, since later holders need it.
+CREATE SCHEMA register;
+
+CREATE TABLE register.source (
+    source    text PRIMARY KEY,
+    namespace text        NOT NULL,     -- the system whose accounts are the holders
+    filled_at timestamptz NOT NULL
+);
+
+CREATE TABLE register.assignment (
+    identity   bytea       NOT NULL,    -- of a number, or of a SIP user or extension with its domain
+    holder     bytea       NOT NULL,    -- of the account and the system that gave it
+    valid_from timestamptz NOT NULL,
+    valid_to   timestamptz,             -- exclusive; null while it is theirs
+    line       text        NOT NULL,    -- personal or shared
+    source     text        NOT NULL REFERENCES register.source,
+    learned_at timestamptz NOT NULL,
+    PRIMARY KEY (identity, holder, valid_from, source),
+    CHECK (valid_from < valid_to)
+);

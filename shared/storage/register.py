@@ -1,0 +1,102 @@
+"""The register of assignments in the platform's database: filled by a full read of its source, asked by number.
+
+Numbers and holders are stored as keyed hashes alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Register
+from shared.domain.errors import Misconfigured
+from shared.domain.identities import Identity
+from shared.storage.keyring import Keyring
+from shared.storage.postgres import Connection
+
+_ASSIGNMENTS = """
+SELECT identity, holder, valid_from, valid_to FROM register.assignment WHERE identity = ANY($1)
+"""
+_READING = """
+CREATE TEMPORARY TABLE reading (LIKE register.assignment INCLUDING CONSTRAINTS INCLUDING INDEXES) ON COMMIT DROP
+"""
+_COLUMNS = ("identity", "holder", "valid_from", "valid_to", "line", "source", "learned_at")
+# A period that the source has corrected must not live on beside the new one; whom it no longer knows it has let go.
+_CORRECTED = """
+DELETE FROM register.assignment a USING (SELECT DISTINCT identity, holder FROM reading) r
+WHERE a.source = $1 AND a.identity = r.identity AND a.holder = r.holder AND NOT EXISTS (
+    SELECT 1 FROM reading n
+    WHERE n.identity = a.identity AND n.holder = a.holder AND n.valid_from = a.valid_from
+      AND n.valid_to IS NOT DISTINCT FROM a.valid_to AND n.line = a.line)
+"""
+_LEARNED = "INSERT INTO register.assignment SELECT * FROM reading ON CONFLICT DO NOTHING"
+_ENDED = """
+UPDATE register.assignment a SET valid_to = greatest($2, valid_from + interval '1 microsecond'), learned_at = $2
+WHERE source = $1 AND valid_to IS NULL
+  AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.identity = a.identity AND n.holder = a.holder)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a reading of the source changed: assignments that are new or corrected, and such that it no longer knows."""
+
+    learned: int
+    ended: int
+    undated: int
+    """Numbers of which the source does not know since when they are whose: the register vouches for none of them."""
+
+
+async def fill(
+    connection: Connection, keyring: Keyring, source: str, namespace: str, rows: Iterable[AssignedNumber], now: datetime
+) -> Filled:
+    """Brings the register up to what a full read of its source says, in one transaction.
+
+    An assignment that the source no longer knows stays, and ends now.
+
+    Raises:
+        Misconfigured: the source says nothing at all, or another one has filled the register.
+    """
+    read = list(rows)
+    dated = {
+        (keyring.fingerprint(each.number), keyring.holder(namespace, each.account_id), each.number.valid_from): each
+        for each in read
+        if each.number.valid_from is not None
+    }
+    if not dated:
+        raise Misconfigured(f"{source} names no number with its period: the register is left as it was")
+    records = [
+        (identity, holder, since, each.number.valid_to, each.line.value, source, now)
+        for (identity, holder, since), each in dated.items()
+    ]
+    async with connection.transaction():
+        others = await connection.fetchval("SELECT source FROM register.source WHERE source <> $1", source)
+        if others is not None:
+            raise Misconfigured(f"the register is filled by {others}: one source says whose a number is")
+        await connection.execute(
+            "INSERT INTO register.source VALUES ($1, $2, $3)"
+            " ON CONFLICT (source) DO UPDATE SET namespace = $2, filled_at = $3",
+            *(source, namespace, now),
+        )
+        await connection.execute(_READING)
+        await connection.copy_records_to_table("reading", records=records, columns=_COLUMNS)
+        await connection.execute(_CORRECTED, source)
+        learned = await connection.execute(_LEARNED)
+        ended = await connection.execute(_ENDED, source, now)
+    return Filled(_count(learned), _count(ended), len(read) - len(dated))
+
+
+async def register_for(connection: Connection, keyring: Keyring, identities: Iterable[Identity]) -> Register:
+    """What the register says of these identities' numbers; of no other."""
+    namespace = await connection.fetchval("SELECT namespace FROM register.source LIMIT 1")
+    if namespace is None:
+        return Register()
+    wanted = {keyring.fingerprint(identity) for identity in identities if identity.type in NUMBERS}
+    found: defaultdict[bytes, list[Assignment]] = defaultdict(list)
+    for row in await connection.fetch(_ASSIGNMENTS, list(wanted)) if wanted else ():
+        found[row[0]].append(Assignment(*row))
+    return Register(namespace, found, keyring.fingerprint, keyring.holder)
+
+
+def _count(tag: str) -> int:
+    return int(tag.rpartition(" ")[2])

@@ -1,0 +1,139 @@
+"""A number is searched in the periods alone that the register vouches for to whoever asks, whatever anybody states."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.assignments import Assignment, AssignmentInDoubt, Register
+from shared.domain.identities import Identity, IdentityType
+
+NUMBER = "+493023125077"
+ADA, BEN = "C1", "C2"
+
+
+def at(number: int) -> datetime:
+    return datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+def day(number: int | None) -> datetime | None:
+    return None if number is None else at(number)
+
+
+def fingerprint(identity: Identity) -> bytes:
+    return hashlib.sha256(f"{identity.type} {identity.value}".encode()).digest()
+
+
+def holder(namespace: str, account: str) -> bytes:
+    return hashlib.sha256(f"{namespace} {account}".encode()).digest()
+
+
+def phone(since: int | None = None, until: int | None = None, source: str = "requester") -> Identity:
+    return Identity(IdentityType.PHONE, NUMBER, day(since), day(until), source)
+
+
+def account(code: str, source: str = "crm") -> Identity:
+    return Identity(IdentityType.ACCOUNT_ID, code, source=source)
+
+
+def register(*rows: tuple[str, int, int | None], namespace: str = "crm") -> Register:
+    assignments = [
+        Assignment(fingerprint(phone()), holder("crm", code), at(since), day(until)) for code, since, until in rows
+    ]
+    return Register(namespace, {fingerprint(phone()): assignments} if rows else {}, fingerprint, holder)
+
+
+def periods(identities: Sequence[Identity]) -> list[tuple[datetime | None, datetime | None]]:
+    return [(i.valid_from, i.valid_to) for i in identities if i.type is IdentityType.PHONE]
+
+
+THEN_BENS = (ADA, 10, 20), (BEN, 30, None)
+
+
+@pytest.mark.parametrize(
+    ("stated", "rows", "vouched"),
+    [
+        pytest.param([phone()], [(ADA, 10, 20)], [(10, 20)], id="no period stated"),
+        pytest.param([phone(0)], [(ADA, 10, 20)], [(10, 20)], id="stated from too early on"),
+        pytest.param([phone(0, 99)], THEN_BENS, [(10, 20)], id="stated beyond the end, into another holder's time"),
+        pytest.param([phone(12, 14)], [(ADA, 10, 20)], [(12, 14)], id="a word narrows"),
+        pytest.param([phone(12), phone(11, 13)], [(ADA, 10, 20)], [(11, 20)], id="two words that overlap"),
+        pytest.param([phone(30)], THEN_BENS, [], id="another's time alone"),
+        pytest.param([phone(20, 30)], THEN_BENS, [], id="nobody's time"),
+        pytest.param([phone(10)], [(BEN, 0, None)], [], id="never theirs"),
+        pytest.param([phone(10)], [], [], id="unknown to the register"),
+        pytest.param([phone(None, 15)], [(ADA, 10, None)], [(10, 15)], id="stated until alone"),
+        pytest.param([phone(5, None, "crm")], [(ADA, 10, None)], [(10, None)], id="a locate creates no assignment"),
+        pytest.param([phone()], [(ADA, 0, 10), (ADA, 20, None)], [(0, 10), (20, None)], id="had it twice"),
+        pytest.param([phone()], [(ADA, 0, 10), (ADA, 10, None)], [(0, None)], id="periods that touch"),
+    ],
+)
+def test_a_word_only_narrows_what_the_register_says(
+    stated: list[Identity], rows: Sequence[tuple[str, int, int | None]], vouched: list[tuple[int, int | None]]
+) -> None:
+    known = register(*rows).vouched([account(ADA), *stated])
+    assert periods(known) == [(day(since), day(until)) for since, until in vouched]
+    assert account(ADA) in known
+
+
+@pytest.mark.parametrize(
+    ("known", "rows", "doubt"),
+    [
+        ([account(ADA), phone()], [(ADA, 0, 20), (BEN, 10, None)], "two holders"),
+        ([phone(12)], THEN_BENS, "which holder"),
+        ([account(ADA, "requester"), phone(12)], THEN_BENS, "which holder"),
+        ([account(ADA, "billing"), phone(12)], THEN_BENS, "which holder"),
+    ],
+)
+def test_where_the_register_leaves_a_doubt_nothing_is_touched(
+    known: list[Identity], rows: Sequence[tuple[str, int, int | None]], doubt: str
+) -> None:
+    with pytest.raises(AssignmentInDoubt, match=doubt):
+        register(*rows).vouched(known)
+
+
+def test_an_overlap_outside_what_is_asked_is_no_doubt() -> None:
+    known = register((ADA, 0, 20), (BEN, 10, None)).vouched([account(ADA), phone(0, 10)])
+    assert periods(known) == [(day(0), day(10))]
+
+
+def test_a_register_that_nobody_has_filled_says_nothing() -> None:
+    stated = [account(ADA), phone(3)]
+    assert register((BEN, 0, None), namespace="").vouched(stated) == tuple(stated)
+
+
+_days = st.integers(0, 40)
+_spans = st.tuples(_days, st.none() | _days).filter(lambda span: span[1] is None or span[0] < span[1])
+_stated = st.just((None, None)) | st.tuples(_days, st.none()) | st.tuples(st.none(), _days) | _spans
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([ADA, BEN]), _spans), max_size=5),
+    st.lists(st.tuples(_stated, st.sampled_from(["requester", "crm", "ticketing"])), min_size=1, max_size=4),
+)
+def test_every_moment_that_is_searched_is_vouched_for_to_this_person_and_to_nobody_else(
+    rows: list[tuple[str, tuple[int, int | None]]], stated: list[tuple[tuple[int | None, int | None], str]]
+) -> None:
+    known = [account(ADA), *(phone(*period, source) for period, source in stated)]
+    try:
+        vouched = register(*((code, *span) for code, span in rows)).vouched(known)
+    except AssignmentInDoubt:
+        return
+    narrowed = [period for period, source in stated if source == "requester" and period != (None, None)]
+
+    def covers(since: int | None, until: int | None, number: int) -> bool:
+        return (since is None or since <= number) and (until is None or number < until)
+
+    for moment in range(-1, 42):
+        theirs = any(code == ADA and covers(*span, moment) for code, span in rows)
+        asked = not narrowed or any(covers(*period, moment) for period in narrowed)
+        at = day(moment)
+        assert at is not None
+        searched = any(
+            (since is None or since <= at) and (until is None or at < until) for since, until in periods(vouched)
+        )
+        assert searched == (theirs and asked)
+        assert not (searched and any(code == BEN and covers(*span, moment) for code, span in rows))
