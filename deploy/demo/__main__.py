@@ -63,8 +63,11 @@ def _run(console: Console, *, leave: bool) -> int:
         servers = Servers(estate.dsn, estate.platform.kafka_bootstrap)
         services = Services(HERE / "services", servers, DOWNSTREAMS, estate.env)
         stack.callback(services.stop)
+        services.prepare()
+        with progress.step("Reading from the CRM whose the numbers are"):
+            services.command("assignments", "read")
         with progress.step("Starting the five services"):
-            services.start()
+            services.start_prepared()
         inspector = Inspector(estate, founded, services.directory)
         with progress.step("Noting what must not change"):
             inspector.remember()

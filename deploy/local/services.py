@@ -1,7 +1,9 @@
 """The five services as processes of this machine, on real servers, with keys of their own."""
 
 import json
+import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,6 +90,16 @@ class Services:
     def key(self, role: str) -> str:
         """A new API key with that role."""
         return wait_for(auth.create(self._servers.postgres_dsn, role, SystemClock().now()))
+
+    def command(self, *words: str) -> str:
+        """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""
+        command = [sys.executable, "-m", "services", *words]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **self.env}, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"dsr {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
 
     def start(self) -> None:
         """Starts all five side by side and waits until each is ready."""

@@ -28,16 +28,20 @@ class IdentityPolicy(BaseModel):
             raise ValueError(f"required_level must give a level for {', '.join(sorted(missing))}")
         return self
 
+    def must_know(self, method: str, field: str) -> None:
+        """Raises ``BadRequest`` for a method that nobody has named: what stays in the evidence is no free text."""
+        if method not in self.methods:
+            raise BadRequest(f"the method is one of {', '.join(sorted(self.methods))}", field)
+
     def suffices(self, assurance: Assurance | None, right: Right) -> bool:
         """Whether that much assurance is enough to begin; an identifier alone is level L0.
 
         Raises:
-            BadRequest: nobody has said that there is such a method; what is on record for ever is no free text.
+            BadRequest: nobody has said that there is such a method.
         """
         if assurance is None:
             return self.required_level[right] == "L0"
-        if assurance.method not in self.methods:
-            raise BadRequest(f"the method is one of {', '.join(sorted(self.methods))}", "assurance.method")
+        self.must_know(assurance.method, "assurance.method")
         return assurance.level >= self.required_level[right]
 
 

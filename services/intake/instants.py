@@ -56,5 +56,7 @@ class Instants:
             BadRequest: names the number.
         """
         for place, phone in enumerate(subject.phones):
+            if phone.proved and phone.proved.since > now + self.tolerance:
+                raise BadRequest(_NOT_YET_THEIRS, f"subject.phones.{place}.proved.since")
             if phone.since and phone.since > now + self.tolerance:
                 raise BadRequest(_NOT_YET_THEIRS, f"subject.phones.{place}.since")

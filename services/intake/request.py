@@ -62,8 +62,8 @@ class Request(StoredRequest):
         """The request as it is, with one entry of evidence, and what is published with it."""
         return Transition(self, published, ((action, detail),))
 
-    def receive(self, proof: Mapping[str, str]) -> Transition:
-        """Somebody has asked; ``proof``: the level and method of assurance that the channel states."""
+    def receive(self, proof: Mapping[str, JsonValue]) -> Transition:
+        """Somebody has asked; ``proof``: level and method of assurance that the channel states, and of what numbers."""
         detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
         published: tuple[Event, ...] = (events.RequestReceived.about(self),)
         if self.state is State.IN_PROGRESS:

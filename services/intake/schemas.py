@@ -78,6 +78,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+Method = Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
+
+
+class NumberProof(_Strict):
+    """How the channel knows that the requester controls this very number."""
+
+    method: Method = Field(examples=["sms_code"], description="one of the policy's methods")
+    since: PeriodEnd = Field(description="from when on they control it, as far as that is proved")
+
+
 class PhoneNumber(_Strict):
     """A number of the subject's, and in which time it was theirs."""
 
@@ -85,10 +95,14 @@ class PhoneNumber(_Strict):
     region: Country | None = Field(default=None, description="ISO 3166 country in which `number` is dialled")
     since: PeriodEnd | None = Field(
         default=None,
-        description="From when the number was the subject's. Numbers change hands: without it, call records, and what"
-        " else bears a time, are not searched by this number, since they may be about somebody else.",
+        description="From when the number was the subject's. Numbers change hands: what the company's register of"
+        " numbers says decides, and this can only narrow it. While nobody has filled the register, call records, and"
+        " what else bears a time, are not searched by a number without `since`.",
     )
     until: PeriodEnd | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
+    proved: NumberProof | None = Field(
+        default=None, description="of a number that the register does not know: without proof it is not searched"
+    )
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
@@ -128,7 +142,8 @@ class DataSubject(_Strict):
                 yield Identity(kind, _normalised(kind, value, None, kind))
         for place, phone in enumerate(self.phones):
             number = _normalised(IdentityType.PHONE, phone.number, phone.region, f"phones.{place}.number")
-            yield Identity(IdentityType.PHONE, number, phone.since, phone.until)
+            proved_since = phone.proved.since if phone.proved else None
+            yield Identity(IdentityType.PHONE, number, phone.since, phone.until, proved_since=proved_since)
 
 
 def _normalised(kind: IdentityType, value: str, region: str | None, field: str) -> str:
@@ -147,7 +162,7 @@ class Assurance(_Strict):
         " had and much harm could be done. A request with less than the policy requires for its right waits in"
         " `awaiting_identity`."
     )
-    method: Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")] = Field(examples=["signed_in_mfa"])
+    method: Method = Field(examples=["signed_in_mfa"])
 
 
 class Submission(_Strict):

@@ -88,8 +88,9 @@ class Register:
     def vouched(self, identities: Sequence[Identity]) -> tuple[Identity, ...]:
         """The identities with each number in the periods alone in which the register says that it was this person's.
 
-        A number that was never theirs is left out. Who they are is told by the account that the register's own source
-        has found; an account that somebody only states tells nothing.
+        A number that was never theirs is left out, unless the channel vouches that they control it, and then it is
+        theirs from that time on. Who they are is told by the account that the register's own source has found; an
+        account that somebody only states tells nothing.
 
         Raises:
             AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
@@ -108,18 +109,22 @@ class Register:
         registered = (self.assignments or {}).get(self.fingerprint(stated[0]), ())
         asked = [_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to)]
         asked = asked or [Period(_EVER, _NEVER)]
-        mine = list(_cut(asked, (each.period for each in registered if each.holder in holders)))
-        foreign = list(_cut(asked, (each.period for each in registered if each.holder not in holders)))
-        if foreign and not holders:
+        mine = [each.period for each in registered if each.holder in holders]
+        foreign = [each.period for each in registered if each.holder not in holders]
+        proved = [Period(i.proved_since, _NEVER) for i in stated if i.proved_since]
+        vouched = list(_cut(asked, (*mine, *proved)))
+        if not holders and not proved and any(_cut(asked, foreign)):
             raise AssignmentInDoubt("the register does not tell which holder of a number is asking: find their account")
-        if any(_cut(mine, foreign)):
-            raise AssignmentInDoubt("the register names two holders of a number for one time: correct it")
+        if any(_cut(vouched, foreign)):
+            raise AssignmentInDoubt(
+                "the register names somebody else too as holder of a number for the time: correct it"
+            )
         return [
             Identity(
                 *(stated[0].type, stated[0].value, period.since),
                 *(None if period.until == _NEVER else period.until, SOURCE),
             )
-            for period in _joined(mine)
+            for period in _joined(vouched)
         ]
 
 

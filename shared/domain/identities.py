@@ -33,6 +33,7 @@ class Identity:
     ``value``: normalised (e-mail lower-case, phone E.164, SIP host lower-case). ``valid_from``/``valid_to``: UTC,
     half-open ``[from, to)``, the period in which a number was assigned to the subject; a phone number without
     ``valid_from`` proves nothing about past calls. ``source``: who says so: ``requester`` or the name of a downstream.
+    ``proved_since``: from when on a channel vouches that the requester controls the number.
     """
 
     type: IdentityType
@@ -40,6 +41,7 @@ class Identity:
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     source: str = "requester"
+    proved_since: datetime | None = None
 
 
 class MalformedIdentity(DsrError):

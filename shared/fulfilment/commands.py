@@ -32,8 +32,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @assignments.command()
 def read(*, as_json: AsJson = False) -> None:
     """Fill the register from the system that the downstreams file names by `assigns = true`."""
+    began = SystemClock().now()
     system, rows = asyncio.run(_read())
-    _print(asyncio.run(_fill(system, system, rows)), as_json=as_json)
+    _print(asyncio.run(_fill(system, system, rows, began)), as_json=as_json)
 
 
 @assignments.command("import")
@@ -50,7 +51,7 @@ def import_file(
     Its first line is number,account_id,valid_from,valid_to,line. A number is E.164 or sip:user@domain; times are ISO
     8601 with their zone, and valid_to is empty while the number is theirs; line is personal or shared.
     """
-    _print(asyncio.run(_fill("file", namespace, list(rows_of(file)))), as_json=as_json)
+    _print(asyncio.run(_fill("file", namespace, list(rows_of(file)), SystemClock().now())), as_json=as_json)
 
 
 def rows_of(file: Path) -> Iterator[AssignedNumber]:
@@ -105,10 +106,10 @@ async def _read() -> tuple[str, Sequence[AssignedNumber]]:
     raise Misconfigured(f"{path}: no system says whose a number is; write assigns = true, or import a file")
 
 
-async def _fill(source: str, namespace: str, rows: Sequence[AssignedNumber]) -> Filled:
+async def _fill(source: str, namespace: str, rows: Sequence[AssignedNumber], read_at: datetime) -> Filled:
     keys = keyring.load(VaultSettings().keyring)
     async with connected(PostgresSettings().dsn) as connection:
-        return await fill(connection, keys, source, namespace, rows, SystemClock().now())
+        return await fill(connection, keys, source, namespace, rows, read_at)
 
 
 def _print(filled: Filled, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ Numbers and holders are stored as keyed hashes alone.
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Register
 from shared.domain.errors import Misconfigured
@@ -14,6 +14,11 @@ from shared.domain.identities import Identity
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 
+# Locked until the end, so that readings come one after the other; one that began before the last has been overtaken.
+_SOURCE = """
+INSERT INTO register.source AS s VALUES ($1, $2, $3)
+ON CONFLICT (source) DO UPDATE SET namespace = $2, filled_at = $3 WHERE s.filled_at < $3 RETURNING s.source
+"""
 _ASSIGNMENTS = """
 SELECT identity, holder, valid_from, valid_to FROM register.assignment WHERE identity = ANY($1)
 """
@@ -48,42 +53,47 @@ class Filled:
 
 
 async def fill(
-    connection: Connection, keyring: Keyring, source: str, namespace: str, rows: Iterable[AssignedNumber], now: datetime
+    connection: Connection,
+    keyring: Keyring,
+    source: str,
+    namespace: str,
+    rows: Iterable[AssignedNumber],
+    read_at: datetime,
 ) -> Filled:
     """Brings the register up to what a full read of its source says, in one transaction.
 
-    An assignment that the source no longer knows stays, and ends now.
+    ``read_at``: when the reading began. An assignment that the source no longer knows stays, and ends then; a reading
+    that began before the last one changes nothing.
 
     Raises:
         Misconfigured: the source says nothing at all, or another one has filled the register.
     """
-    read = list(rows)
+    # Of two ends that a source tells of one assignment the earlier one holds: it comes last.
+    read = sorted(rows, key=lambda each: -(each.number.valid_to or datetime.max.replace(tzinfo=UTC)).timestamp())
     dated = {
         (keyring.fingerprint(each.number), keyring.holder(namespace, each.account_id), each.number.valid_from): each
         for each in read
-        if each.number.valid_from is not None
+        if each.number.valid_from and not (each.number.valid_to and each.number.valid_to <= each.number.valid_from)
     }
+    undated = len(read) - len(dated)
     if not dated:
         raise Misconfigured(f"{source} names no number with its period: the register is left as it was")
     records = [
-        (identity, holder, since, each.number.valid_to, each.line.value, source, now)
+        (identity, holder, since, each.number.valid_to, each.line.value, source, read_at)
         for (identity, holder, since), each in dated.items()
     ]
     async with connection.transaction():
         others = await connection.fetchval("SELECT source FROM register.source WHERE source <> $1", source)
         if others is not None:
             raise Misconfigured(f"the register is filled by {others}: one source says whose a number is")
-        await connection.execute(
-            "INSERT INTO register.source VALUES ($1, $2, $3)"
-            " ON CONFLICT (source) DO UPDATE SET namespace = $2, filled_at = $3",
-            *(source, namespace, now),
-        )
+        if await connection.fetchval(_SOURCE, source, namespace, read_at) is None:
+            return Filled(0, 0, undated)
         await connection.execute(_READING)
         await connection.copy_records_to_table("reading", records=records, columns=_COLUMNS)
         await connection.execute(_CORRECTED, source)
         learned = await connection.execute(_LEARNED)
-        ended = await connection.execute(_ENDED, source, now)
-    return Filled(_count(learned), _count(ended), len(read) - len(dated))
+        ended = await connection.execute(_ENDED, source, read_at)
+    return Filled(_count(learned), _count(ended), undated)
 
 
 async def register_for(connection: Connection, keyring: Keyring, identities: Iterable[Identity]) -> Register:

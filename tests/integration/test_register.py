@@ -1,7 +1,7 @@
 """The register of assignments: filled from its source, obeyed by every task, and never filled by what somebody says."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -15,7 +15,7 @@ from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.tryton import TrytonAdapter
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import Filled, fill, register_for
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.tryton import SINCE, SYSTEM, Crm
 
 EMAIL, PHONE, ACCOUNT, SIP = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI
@@ -32,10 +32,12 @@ def assigned(code: str, since: datetime | None, until: datetime | None = None) -
     return AssignedNumber(number(since, until, "crm"), code)
 
 
-async def filled(harness: Harness, *rows: AssignedNumber, source: str = "crm") -> Filled:
-    keys = harness.unit_of_work.vault.keyring
+async def filled(harness: Harness, *rows: AssignedNumber, source: str = "crm", ago: int = 0) -> Filled:
+    keys, clock = harness.unit_of_work.vault.keyring, harness.unit_of_work.clock
+    assert isinstance(clock, SetClock)
+    clock.pass_by(seconds=1)
     async with harness.pool.acquire() as connection:
-        return await fill(connection, keys, source, "crm", rows, harness.unit_of_work.clock.now())
+        return await fill(connection, keys, source, "crm", rows, clock.now() - timedelta(seconds=ago))
 
 
 async def vouched(harness: Harness, *stated: Identity) -> Sequence[tuple[datetime | None, datetime | None]]:
@@ -47,7 +49,6 @@ async def vouched(harness: Harness, *stated: Identity) -> Sequence[tuple[datetim
 
 async def test_a_reading_corrects_learns_and_ends_and_forgets_nobody(open_harness: OpenHarness) -> None:
     harness = await open_harness()
-    now = harness.unit_of_work.clock.now()
     assert await filled(harness, assigned(ADA, JANUARY), assigned(BEN, None)) == Filled(1, 0, 1)
     assert await vouched(harness, number(None)) == [(JANUARY, None)]
     assert await filled(harness, assigned(ADA, MARCH)) == Filled(1, 0, 0), "the source has corrected the period"
@@ -55,7 +56,21 @@ async def test_a_reading_corrects_learns_and_ends_and_forgets_nobody(open_harnes
     assert await filled(harness, assigned(ADA, MARCH)) == Filled(0, 0, 0), "nothing has changed"
     other = AssignedNumber(Identity(PHONE, "+442079460001", JANUARY, source="crm"), BEN)
     assert await filled(harness, other) == Filled(1, 1, 0), "the source no longer knows the party"
-    assert await vouched(harness, number(None)) == [(MARCH, now)]
+    assert await vouched(harness, number(None)) == [(MARCH, harness.unit_of_work.clock.now())]
+
+
+async def test_a_reading_that_was_overtaken_changes_nothing(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    await filled(harness, assigned(ADA, MARCH))
+    assert await filled(harness, assigned(ADA, JANUARY), ago=60) == Filled(0, 0, 0)
+    assert await vouched(harness, number(None)) == [(MARCH, None)]
+
+
+async def test_of_two_ends_the_earlier_one_holds(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    ends = (assigned(ADA, JANUARY, MAY), assigned(ADA, JANUARY, MARCH), assigned(ADA, JANUARY))
+    await filled(harness, *ends, assigned(BEN, MAY, MARCH))
+    assert await vouched(harness, number(None)) == [(JANUARY, MARCH)]
 
 
 async def test_a_source_that_says_nothing_and_a_second_one_change_nothing(open_harness: OpenHarness) -> None:

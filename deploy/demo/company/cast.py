@@ -3,13 +3,14 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from deploy.demo.company.model import Customer
+from deploy.demo.company.model import Customer, Phone
 from shared.domain.rights import Outcome, Right
 
 
@@ -29,6 +30,7 @@ class Part:
 
     ``shows``: what the case is there for. ``expected``: how it must end. ``neighbours``: customers who share something
     with the person and of whom nothing may change. ``asks``: fields of the request beside right and subject.
+    ``misremembers``: they state each number as theirs from a year too early on, and to this day.
     """
 
     right: Right
@@ -37,6 +39,7 @@ class Part:
     expected: Outcome = Outcome.FULFILLED
     neighbours: tuple[Customer, ...] = ()
     asks: Mapping[str, Any] = field(default_factory=dict)
+    misremembers: bool = False
 
     @property
     def submission(self) -> Mapping[str, Any]:
@@ -49,13 +52,19 @@ class Part:
         subject: dict[str, Any] = {"name": person.name, "email": person.emails[0].lower(), "country": person.country}
         if self.right is Right.ERASURE or self.expected is Outcome.NO_DATA:
             subject["phones"] = [
-                {"number": phone.number, "since": phone.valid_from, "until": phone.valid_to}
-                for phone in person.phones
-                if phone.valid_to is not None or len(person.phones) == 1
+                self._stated(phone) for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1
             ]
         assurance = {"level": "L2", "method": "signed_in_mfa"}
         whole = {"right": self.right, "subject": subject, "assurance": assurance, **self.asks}
         return dict(to_jsonable_python(whole))
+
+    def _stated(self, phone: Phone) -> dict[str, Any]:
+        """A number as the person states it; who was never a customer has proved that it is theirs."""
+        if self.misremembers:
+            return {"number": phone.number, "since": phone.valid_from - timedelta(days=365)}
+        stated = {"number": phone.number, "since": phone.valid_from, "until": phone.valid_to}
+        proof = {"proved": {"method": "sms_code", "since": phone.valid_from}}
+        return stated if self.person.code else stated | proof
 
 
 def _person(declared: Mapping[str, Any]) -> Customer:
