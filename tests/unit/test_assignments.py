@@ -31,8 +31,10 @@ def holder(namespace: str, account: str) -> bytes:
     return hashlib.sha256(f"{namespace} {account}".encode()).digest()
 
 
-def phone(since: int | None = None, until: int | None = None, source: str = "requester") -> Identity:
-    return Identity(IdentityType.PHONE, NUMBER, day(since), day(until), source)
+def phone(
+    since: int | None = None, until: int | None = None, source: str = "requester", proved: int | None = None
+) -> Identity:
+    return Identity(IdentityType.PHONE, NUMBER, day(since), day(until), source, day(proved))
 
 
 def account(code: str, source: str = "crm") -> Identity:
@@ -69,6 +71,9 @@ THEN_BENS = (ADA, 10, 20), (BEN, 30, None)
         pytest.param([phone(5, None, "crm")], [(ADA, 10, None)], [(10, None)], id="a locate creates no assignment"),
         pytest.param([phone()], [(ADA, 0, 10), (ADA, 20, None)], [(0, 10), (20, None)], id="had it twice"),
         pytest.param([phone()], [(ADA, 0, 10), (ADA, 10, None)], [(0, None)], id="periods that touch"),
+        pytest.param([phone(proved=10)], [], [(10, None)], id="proved, and unknown to the register"),
+        pytest.param([phone(5, 20, proved=10)], [(BEN, 0, 5)], [(10, 20)], id="proved after another's time"),
+        pytest.param([phone(proved=15)], [(ADA, 10, 20)], [(10, None)], id="proved beyond what is registered"),
     ],
 )
 def test_a_word_only_narrows_what_the_register_says(
@@ -82,10 +87,12 @@ def test_a_word_only_narrows_what_the_register_says(
 @pytest.mark.parametrize(
     ("known", "rows", "doubt"),
     [
-        ([account(ADA), phone()], [(ADA, 0, 20), (BEN, 10, None)], "two holders"),
+        ([account(ADA), phone()], [(ADA, 0, 20), (BEN, 10, None)], "somebody else too"),
         ([phone(12)], THEN_BENS, "which holder"),
         ([account(ADA, "requester"), phone(12)], THEN_BENS, "which holder"),
         ([account(ADA, "billing"), phone(12)], THEN_BENS, "which holder"),
+        ([phone(proved=35)], THEN_BENS, "somebody else too"),
+        ([account(ADA), phone(proved=15)], THEN_BENS, "somebody else too"),
     ],
 )
 def test_where_the_register_leaves_a_doubt_nothing_is_touched(
@@ -113,11 +120,14 @@ _stated = st.just((None, None)) | st.tuples(_days, st.none()) | st.tuples(st.non
 @given(
     st.lists(st.tuples(st.sampled_from([ADA, BEN]), _spans), max_size=5),
     st.lists(st.tuples(_stated, st.sampled_from(["requester", "crm", "ticketing"])), min_size=1, max_size=4),
+    st.none() | _days,
 )
 def test_every_moment_that_is_searched_is_vouched_for_to_this_person_and_to_nobody_else(
-    rows: list[tuple[str, tuple[int, int | None]]], stated: list[tuple[tuple[int | None, int | None], str]]
+    rows: list[tuple[str, tuple[int, int | None]]],
+    stated: list[tuple[tuple[int | None, int | None], str]],
+    proved: int | None,
 ) -> None:
-    known = [account(ADA), *(phone(*period, source) for period, source in stated)]
+    known = [account(ADA), *(phone(*period, source, proved) for period, source in stated)]
     try:
         vouched = register(*((code, *span) for code, span in rows)).vouched(known)
     except AssignmentInDoubt:
@@ -135,5 +145,5 @@ def test_every_moment_that_is_searched_is_vouched_for_to_this_person_and_to_nobo
         searched = any(
             (since is None or since <= at) and (until is None or at < until) for since, until in periods(vouched)
         )
-        assert searched == (theirs and asked)
+        assert searched == (asked and (theirs or (proved is not None and proved <= moment)))
         assert not (searched and any(code == BEN and covers(*span, moment) for code, span in rows))

@@ -107,7 +107,10 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         ('[b]\nadapter = "bus"\nneeds = []', "[b]: needs holds []: write a value (identity types, any of which"),
         ('[b]\nadapter = "bus"\nneeds = ["mail"]', "[b]: needs.0: Input should be 'email', 'phone'"),
         (f"{BILLING}max_row = 3", "[billing]: max_row is not a key here; write max_rows"),
-        (f"{BILLING}colour = 3", "[billing]: colour is not a key here; the keys are needs, yields, enabled, adapter"),
+        (
+            f"{BILLING}colour = 3",
+            "[billing]: colour is not a key here; the keys are needs, yields, assigns, enabled, adapter",
+        ),
         (
             f'{BILLING}max_rows = "3 rows"',
             "[billing]: max_rows holds '3 rows': write a whole number from 1 up to 1000000000",
