@@ -1,0 +1,191 @@
+"""What can happen to a part, and when it is back: the process's start, a first answered query, a first acknowledged produce."""
+
+import asyncio
+import logging
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import asyncpg
+import psutil
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from deploy.local import postgres_databases as databases
+from deploy.local.process import Child, ChildFailedError
+from tests.chaos.arena import LINKS, PARTS, PROBE, Arena
+from tests.fixtures.proxy import Proxy
+
+log = logging.getLogger(__name__)
+
+_SLOW_SECONDS = 0.15
+_NARROW_BYTES = 40_000
+_AGAIN_SECONDS = 0.1
+_ALONE, _SEVERAL = 0.7, 0.95
+"""Shares of rounds in which one part is struck, or a few; in the others it is all at once."""
+
+
+class Kind(StrEnum):
+    """What happens."""
+
+    KILL = "kill"  # -9, and started again
+    FREEZE = "freeze"  # SIGSTOP, and SIGCONT
+    CUT = "cut"  # connections are reset, new ones too
+    DELAY = "delay"
+    HALVE = "halve"  # little passes at a time
+    SWALLOW = "swallow"  # connections are accepted, and nothing passes
+
+
+_OF_PARTS = (Kind.KILL, Kind.FREEZE)
+_OF_LINKS = (Kind.CUT, Kind.DELAY, Kind.HALVE, Kind.SWALLOW)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to whom, and for how long."""
+
+    part: str
+    kind: Kind
+    seconds: float
+
+
+def draw_round(draw: random.Random) -> list[Fault]:
+    """One fault, several at once, or one of every process and server."""
+    share = draw.random()
+    targets: list[tuple[str, Kind]] = [(part, kind) for part in PARTS for kind in _OF_PARTS]
+    targets += [(link, kind) for link in LINKS for kind in _OF_LINKS]
+    if share >= _SEVERAL:
+        chosen = [(part, draw.choice(_OF_PARTS)) for part in PARTS]
+    else:
+        chosen = []
+        for part, kind in draw.sample(targets, 1 if share < _ALONE else draw.randint(2, 4)):
+            if part not in {known for known, _ in chosen}:
+                chosen.append((part, kind))
+    longest = 12 if draw.random() < 0.15 else 5  # sometimes past the session of a consumer, often past a lease  # noqa: PLR2004
+    return [Fault(part, kind, draw.uniform(0.1, longest)) for part, kind in chosen]
+
+
+class Striker:
+    """Lets faults happen, and is the orchestrator that starts what has ended."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._struck: set[str] = set()
+        self.ended: list[str] = []
+        """Services that ended by themselves, and were started again."""
+
+    async def strike(self, fault: Fault) -> float:
+        """Lets it happen, until it is over; when the part is back, on the monotonic clock."""
+        if fault.kind in _OF_LINKS:
+            return await self._strike_link(self._arena.links[fault.part], fault)
+        child = self._child(fault.part)
+        if fault.kind is Kind.FREEZE:
+            frozen = _tree(child)
+            _signal(frozen, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(fault.seconds)
+            finally:
+                _signal(frozen, signal.SIGCONT)
+            began = time.monotonic()
+        else:
+            self._struck.add(fault.part)
+            await asyncio.to_thread(child.kill)
+            await asyncio.sleep(fault.seconds)
+            began = await self._start(child)
+            self._struck.discard(fault.part)
+        return await self._back(fault.part) if fault.part in LINKS else began
+
+    async def _strike_link(self, link: Proxy, fault: Fault) -> float:
+        happen: dict[Kind, Callable[[], None]] = {
+            Kind.CUT: link.cut,
+            Kind.DELAY: lambda: link.delay(_SLOW_SECONDS),
+            Kind.HALVE: lambda: link.limit(_NARROW_BYTES),
+            Kind.SWALLOW: link.swallow,
+        }
+        happen[fault.kind]()
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            link.heal()
+        return time.monotonic()
+
+    async def keep_up(self) -> None:
+        """Starts what has ended by itself, as whoever runs the services does; for ever."""
+        while True:
+            for name, child in self._arena.services.children.items():
+                if name not in self._struck and not child.running:
+                    self.ended.append(name)
+                    log.warning("%s has ended:\n%s", name, child.tail(3))
+                    await self._start(child)
+            await asyncio.sleep(_AGAIN_SECONDS)  # a child that ends tells nobody
+
+    async def _start(self, child: Child) -> float:
+        """Starts it until it stays; when that start was."""
+        while True:
+            began = time.monotonic()
+            try:
+                if child in self._arena.services.children.values():
+                    await asyncio.to_thread(child.spawn)  # that it is ready is not waited for: it may need who is away
+                else:
+                    await asyncio.to_thread(child.start)
+            except ChildFailedError as error:
+                log.warning("not started: %s", error)
+            else:
+                return began
+
+    def _child(self, part: str) -> Child:
+        arena = self._arena
+        server = arena.brokers.get(part) or arena.databases.get(part)
+        return server.child if server else next(c for name, c in arena.services.children.items() if name == part)
+
+    async def _back(self, part: str) -> float:
+        """Waits for a server's first answer; when that was."""
+        answer = self._asks(self._arena.databases[part].dsn) if part in self._arena.databases else self._produces()
+        while not await answer():
+            await asyncio.sleep(_AGAIN_SECONDS)  # whoever is back tells nobody
+        return time.monotonic()
+
+    def _asks(self, dsn: str) -> Callable[[], Awaitable[bool]]:
+        async def answered() -> bool:
+            try:
+                async with asyncio.timeout(1):
+                    await databases.fetch(dsn, "SELECT 1")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                return False
+            return True
+
+        return answered
+
+    def _produces(self) -> Callable[[], Awaitable[bool]]:
+        async def acknowledged() -> bool:
+            producer = AIOKafkaProducer(bootstrap_servers=self._arena.bootstrap, acks="all", request_timeout_ms=2_000)
+            try:
+                await producer.start()
+                await producer.send_and_wait(PROBE, b"")
+            except (KafkaError, OSError):
+                return False
+            finally:
+                await producer.stop()
+            return True
+
+        return acknowledged
+
+
+def _tree(child: Child) -> list[psutil.Process]:
+    """The process and all that it has started: a database is more than one."""
+    try:
+        root = psutil.Process(child.pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
