@@ -29,7 +29,7 @@ class Kafka(Server):
     """
 
     title = "the broker"
-    memory = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+    memory: tuple[str, ...] = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
     def __init__(
         self, directory: Path, progress: Progress | None = None, passwords: Mapping[str, str] | None = None

@@ -197,7 +197,7 @@ class Service:
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
         loops: dict[str, Awaitable[None]] = {
-            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats)
+            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats, share=1)
         }
         common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         for system, operation in self.fulfilments.steps:

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: strikes everything at random under load, prints what came of it, and ends with 1 if it was too much."""
+"""``python -m tests.chaos``: strikes everything at random under load; status 1 if that does any harm."""
 
 import asyncio
 import logging

@@ -10,20 +10,21 @@ from urllib.parse import urlsplit
 from deploy.demo.client import DsrClient
 from deploy.local import postgres_databases as databases
 from deploy.local.platform import ExistingServers, Platform
-from deploy.local.ports import HOST
+from deploy.local.ports import HOST, free_port
 from deploy.local.postgres import Postgres
+from deploy.local.process import Child
+from deploy.local.server import Server
 from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
 from tests.chaos import ledger
 from tests.fixtures import stores
+from tests.fixtures.brokers import PROBE
 from tests.fixtures.cluster import REPLICAS, Node, nodes
-from tests.fixtures.proxy import Proxy
+from tests.fixtures.proxy import Link, proxies
 from tests.fixtures.stores import Stores
 
 CALLS_EACH = 10
-PROBE = "chaos.probe"
-"""A topic to which one record is sent to see whether the brokers take any."""
 _OF_THE_STORES = "stores"
 _OF_THE_PLATFORM = "platform"
 
@@ -35,7 +36,7 @@ class Arena:
     services: Services
     brokers: dict[str, Node]
     databases: dict[str, Postgres]
-    links: dict[str, Proxy]
+    links: dict[str, Link]
     """By what is behind: a broker or a database."""
     stores: Stores
     dsn: str
@@ -52,17 +53,23 @@ class Arena:
 async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
     """All of it, with so many people in the stores, which keep their ledgers."""
     async with AsyncExitStack() as stack:
+
+        async def start(*what: Server | Child | Services) -> None:
+            for each in what:
+                stack.push_async_callback(asyncio.to_thread, each.stop)
+            await asyncio.gather(*(asyncio.to_thread(each.start) for each in what))
+
         servers = {name: Postgres(directory / name) for name in (_OF_THE_PLATFORM, _OF_THE_STORES)}
         brokers = {f"broker {node.number}": node for node in nodes(directory / "kafka")}
-        links: dict[str, Proxy] = {}
-        for name, node in brokers.items():
-            links[name] = await stack.enter_async_context(Proxy(node.behind))
-            node.proxy = links[name].port
-        for server in (*servers.values(), *brokers.values()):
-            stack.callback(server.stop)
-        await asyncio.gather(*(asyncio.to_thread(each.start) for each in (*servers.values(), *brokers.values())))
+        await start(*servers.values(), *brokers.values())
+        behind = {node.proxy: node.behind for node in brokers.values()}
+        at = {name: node.proxy for name, node in brokers.items()}
         for name, server in servers.items():
-            links[name] = await stack.enter_async_context(Proxy(int(urlsplit(server.dsn).port or 0)))
+            at[name] = free_port()
+            behind[at[name]] = int(urlsplit(server.dsn).port or 0)
+        process, by_port = proxies(behind, directory / "proxies.log")
+        await start(process)
+        links = {name: by_port[port] for name, port in at.items()}
 
         existing = ExistingServers(postgres_dsn=servers[_OF_THE_STORES].dsn, kafka_bootstrap=f"{HOST}:1")
         there = Platform(directory / "unused", existing=existing)
@@ -73,20 +80,15 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         dsn = await databases.create(servers[_OF_THE_PLATFORM].dsn, "chaos")
         bootstrap = ",".join(node.bootstrap for node in brokers.values())
         await admin.create_topics(bootstrap, [*admin.declared(), PROBE], replicas=REPLICAS)
-        proxied = ",".join(f"{HOST}:{links[name].port}" for name in brokers)
-        on = Servers(_through(links[_OF_THE_PLATFORM], dsn), proxied)
-        env = {"PYTHONFAULTHANDLER": "1", **replace(seeded, dsns=reached).env}
-        services = Services(directory, on, seeded.downstreams, env)
-        stack.callback(services.stop)
-        await asyncio.to_thread(services.start)
-        clients = [
-            await stack.enter_async_context(DsrClient(services.url, await asyncio.to_thread(services.key, role), timeout=10))
-            for role in ("channel", "privacy")
-        ]
+        on = Servers(_through(links[_OF_THE_PLATFORM], dsn), ",".join(f"{HOST}:{links[name].port}" for name in brokers))
+        services = Services(directory, on, seeded.downstreams, replace(seeded, dsns=reached).env)
+        await start(services)
+        keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy")]
+        clients = [await stack.enter_async_context(DsrClient(services.url, key, timeout=10)) for key in keys]
         yield Arena(services, brokers, servers, links, seeded, dsn, *clients)
 
 
-def _through(link: Proxy, dsn: str) -> str:
+def _through(link: Link, dsn: str) -> str:
     """The same database, by way of the proxy."""
     parts = urlsplit(dsn)
     return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{link.port}").geturl()

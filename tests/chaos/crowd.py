@@ -14,6 +14,7 @@ from deploy.demo.client import DsrClient
 from tests.fixtures.stores import Subject
 
 _AGAIN_SECONDS = 0.2
+_LONGEST_SECONDS = 2.0
 BYSTANDER_EVERY = 4
 """One in so many never asks: nothing of theirs may change."""
 
@@ -123,12 +124,14 @@ class Crowd:
         body: dict[str, object] | None = None,
     ) -> httpx.Response:
         """Asks until there is an answer, as a careful client does: a repeat is harmless."""
+        pause = _AGAIN_SECONDS
         while True:
             try:
                 answer = await who.request(method, path, headers=headers, json=body)
             except httpx.TransportError:
-                await asyncio.sleep(_AGAIN_SECONDS)  # nobody is there to tell us when they are back
-                continue
-            if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code != 429:  # noqa: PLR2004
-                return answer
-            await asyncio.sleep(_AGAIN_SECONDS)
+                pass
+            else:
+                if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR and answer.status_code != 429:
+                    return answer
+            await asyncio.sleep(pause)  # nobody tells us when they are back
+            pause = min(2 * pause, _LONGEST_SECONDS)

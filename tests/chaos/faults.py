@@ -1,31 +1,29 @@
-"""What can happen to a part, and when it is back: the process's start, a first answered query, a first acknowledged produce."""
+"""What can happen to a part, and when it is back: its start, a first answered query, a first acknowledged produce."""
 
 import asyncio
 import logging
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import asyncpg
 import psutil
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
 from deploy.local import postgres_databases as databases
 from deploy.local.process import Child, ChildFailedError
-from tests.chaos.arena import LINKS, PARTS, PROBE, Arena
-from tests.fixtures.proxy import Proxy
+from tests.chaos.arena import LINKS, PARTS, Arena
+from tests.fixtures.brokers import acknowledges
+from tests.fixtures.proxy import Toxic
 
 log = logging.getLogger(__name__)
 
-_SLOW_SECONDS = 0.15
-_NARROW_BYTES = 40_000
 _AGAIN_SECONDS = 0.1
 _ALONE, _SEVERAL = 0.7, 0.95
 """Shares of rounds in which one part is struck, or a few; in the others it is all at once."""
+_SHORT_SECONDS, _LONG_SECONDS, _LONG = 5.0, 12.0, 0.15
+"""How long a fault takes at most: mostly past a lease, in a share of rounds past the session of a consumer too."""
 
 
 class Kind(StrEnum):
@@ -40,7 +38,12 @@ class Kind(StrEnum):
 
 
 _OF_PARTS = (Kind.KILL, Kind.FREEZE)
-_OF_LINKS = (Kind.CUT, Kind.DELAY, Kind.HALVE, Kind.SWALLOW)
+_OF_LINKS = {
+    Kind.CUT: (Toxic.CUT, 0.0),
+    Kind.DELAY: (Toxic.DELAY, 0.15),
+    Kind.HALVE: (Toxic.LIMIT, 40_000.0),
+    Kind.SWALLOW: (Toxic.SWALLOW, 0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,18 @@ class Fault:
 def draw_round(draw: random.Random) -> list[Fault]:
     """One fault, several at once, or one of every process and server."""
     share = draw.random()
-    targets: list[tuple[str, Kind]] = [(part, kind) for part in PARTS for kind in _OF_PARTS]
-    targets += [(link, kind) for link in LINKS for kind in _OF_LINKS]
     if share >= _SEVERAL:
-        chosen = [(part, draw.choice(_OF_PARTS)) for part in PARTS]
-    else:
-        chosen = []
-        for part, kind in draw.sample(targets, 1 if share < _ALONE else draw.randint(2, 4)):
-            if part not in {known for known, _ in chosen}:
-                chosen.append((part, kind))
-    longest = 12 if draw.random() < 0.15 else 5  # sometimes past the session of a consumer, often past a lease  # noqa: PLR2004
-    return [Fault(part, kind, draw.uniform(0.1, longest)) for part, kind in chosen]
+        return everything(draw)
+    targets = [(part, kind) for part in PARTS for kind in _OF_PARTS]
+    targets += [(link, kind) for link in LINKS for kind in _OF_LINKS]
+    drawn = draw.sample(targets, 1 if share < _ALONE else draw.randint(2, 4))
+    longest = _LONG_SECONDS if draw.random() < _LONG else _SHORT_SECONDS
+    return [Fault(part, kind, draw.uniform(0.1, longest)) for part, kind in dict(drawn).items()]
+
+
+def everything(draw: random.Random) -> list[Fault]:
+    """Every process and server is struck at once."""
+    return [Fault(part, draw.choice(_OF_PARTS), draw.uniform(0.1, _SHORT_SECONDS)) for part in PARTS]
 
 
 class Striker:
@@ -80,7 +84,11 @@ class Striker:
     async def strike(self, fault: Fault) -> float:
         """Lets it happen, until it is over; when the part is back, on the monotonic clock."""
         if fault.kind in _OF_LINKS:
-            return await self._strike_link(self._arena.links[fault.part], fault)
+            link = self._arena.links[fault.part]
+            await link.suffer(*_OF_LINKS[fault.kind])
+            await asyncio.sleep(fault.seconds)
+            await link.suffer(Toxic.NONE)
+            return time.monotonic()
         child = self._child(fault.part)
         if fault.kind is Kind.FREEZE:
             frozen = _tree(child)
@@ -97,20 +105,6 @@ class Striker:
             began = await self._start(child)
             self._struck.discard(fault.part)
         return await self._back(fault.part) if fault.part in LINKS else began
-
-    async def _strike_link(self, link: Proxy, fault: Fault) -> float:
-        happen: dict[Kind, Callable[[], None]] = {
-            Kind.CUT: link.cut,
-            Kind.DELAY: lambda: link.delay(_SLOW_SECONDS),
-            Kind.HALVE: lambda: link.limit(_NARROW_BYTES),
-            Kind.SWALLOW: link.swallow,
-        }
-        happen[fault.kind]()
-        try:
-            await asyncio.sleep(fault.seconds)
-        finally:
-            link.heal()
-        return time.monotonic()
 
     async def keep_up(self) -> None:
         """Starts what has ended by itself, as whoever runs the services does; for ever."""
@@ -143,35 +137,20 @@ class Striker:
 
     async def _back(self, part: str) -> float:
         """Waits for a server's first answer; when that was."""
-        answer = self._asks(self._arena.databases[part].dsn) if part in self._arena.databases else self._produces()
-        while not await answer():
+        while not await self._answers(part):  # noqa: ASYNC110
             await asyncio.sleep(_AGAIN_SECONDS)  # whoever is back tells nobody
         return time.monotonic()
 
-    def _asks(self, dsn: str) -> Callable[[], Awaitable[bool]]:
-        async def answered() -> bool:
-            try:
-                async with asyncio.timeout(1):
-                    await databases.fetch(dsn, "SELECT 1")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                return False
-            return True
-
-        return answered
-
-    def _produces(self) -> Callable[[], Awaitable[bool]]:
-        async def acknowledged() -> bool:
-            producer = AIOKafkaProducer(bootstrap_servers=self._arena.bootstrap, acks="all", request_timeout_ms=2_000)
-            try:
-                await producer.start()
-                await producer.send_and_wait(PROBE, b"")
-            except (KafkaError, OSError):
-                return False
-            finally:
-                await producer.stop()
-            return True
-
-        return acknowledged
+    async def _answers(self, part: str) -> bool:
+        server = self._arena.databases.get(part)
+        if server is None:
+            return await acknowledges(self._arena.bootstrap)
+        try:
+            async with asyncio.timeout(1):
+                await databases.fetch(server.dsn, "SELECT 1")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            return False
+        return True
 
 
 def _tree(child: Child) -> list[psutil.Process]:

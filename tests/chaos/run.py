@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.arena import PARTS, Arena, arena
+from tests.chaos.arena import PARTS, arena
 from tests.chaos.crowd import BYSTANDER_EVERY, Crowd
-from tests.chaos.faults import Fault, Striker, draw_round
+from tests.chaos.faults import Fault, Striker, draw_round, everything
 from tests.chaos.tally import Tally, tally
 from tests.chaos.watch import Watch
 
@@ -93,7 +93,8 @@ class Result:
 def _spread(values: Sequence[float]) -> str:
     if not values:
         return "none"
-    return f"p50 {values[len(values) // 2]:.1f}  p90 {values[int(len(values) * 0.9)]:.1f}  max {values[-1]:.1f}  min {values[0]:.1f}"
+    p50, p90 = values[len(values) // 2], values[int(len(values) * 0.9)]
+    return f"p50 {p50:.1f}  p90 {p90:.1f}  max {values[-1]:.1f}  min {values[0]:.1f}"
 
 
 async def run(directory: Path, seed: int, seconds: float, *, timed: bool, per_second: float = 12.0) -> Result:
@@ -110,12 +111,15 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool, per_se
             await watch.until(lambda look: look.closed >= per_second, _WITHIN_SECONDS)
             ends = time.monotonic() + seconds
             while time.monotonic() < ends:
-                result.rounds.append(await _round(watch, striker, draw_round(draw), timed=timed))
+                faults = draw_round(draw) if result.rounds else everything(draw)
+                result.rounds.append(await _round(watch, striker, faults, timed=timed))
                 if for_ever[0].done() or for_ever[1].done():
                     await asyncio.gather(*for_ever)
             enough.set()
             await coming
+            log.info("no more come, %d under way", len(crowd.at_it))
             await _drain(crowd, watch)
+            log.info("all is over")
             result.tally = await tally(there, crowd)
         finally:
             for task in (coming, *for_ever, *crowd.at_it):

@@ -9,7 +9,7 @@ from shared.storage.evidence import verify
 from tests.chaos.arena import CALLS_EACH, Arena
 from tests.chaos.crowd import BYSTANDER_EVERY, Asked, Crowd, Wish
 from tests.chaos.ledger import Ledger, read
-from tests.fixtures.stack import dead_letters
+from tests.fixtures.brokers import dead_letters
 from tests.fixtures.stores import TICKETS_EACH
 
 ROWS = {"customers": 1, "calls": CALLS_EACH, "tickets": TICKETS_EACH}
@@ -26,7 +26,17 @@ class Tally:
 
     wrong: dict[str, list[str]] = field(
         default_factory=lambda: {
-            name: [] for name in ("lost", "twice", "wrong person", "stuck", "restricted again", "dead letters", "broken chains", "refused")
+            name: []
+            for name in (
+                "lost",
+                "twice",
+                "wrong person",
+                "stuck",
+                "restricted again",
+                "dead letters",
+                "broken chains",
+                "refused",
+            )
         }
     )
     offered: int = 0
@@ -130,5 +140,3 @@ def _strangers(crowd: Crowd, ledger: Ledger) -> Iterator[int]:
     yield from sorted({number for rows in ledger.removed.values() for number in rows} - may_remove)
     yield from sorted(ledger.changes.keys() - may_change)
     assert all(number % BYSTANDER_EVERY for number in may_remove | may_change)
-
-

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+
 from deploy.local import postgres_databases as databases
 from deploy.local.process import Child
 from shared.domain.topics import ServiceName
@@ -177,6 +178,6 @@ async def test_a_roll_of_all_five_under_load_loses_nothing_doubles_nothing_and_a
         assert door.broken == []
         assert set(door.answers) == {200, 201}
         assert await running.effects() == once_each(total, erased)
-            assert await running.broken_chains() == []
+        assert await running.broken_chains() == []
         for client in [*door.clients.values(), *door.retired]:
             await client.aclose()
