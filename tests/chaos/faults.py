@@ -20,7 +20,7 @@ from tests.fixtures.proxy import Toxic
 log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.1
-_ALONE, _SEVERAL = 0.7, 0.95
+_ALONE, _SEVERAL = 0.6, 0.9
 """Shares of rounds in which one part is struck, or a few; in the others it is all at once."""
 _SHORT_SECONDS, _LONG_SECONDS, _LONG = 5.0, 12.0, 0.15
 """How long a fault takes at most: mostly past a lease, in a share of rounds past the session of a consumer too."""
