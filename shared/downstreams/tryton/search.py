@@ -91,7 +91,7 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
 
 async def assigned(rpc: TrytonRpc, system: str) -> list[AssignedNumber]:
     """Every number and SIP address of every party, deactivated ones too, with its period and the customer number."""
-    shown = ("type", "value", "value_compact", "active", "valid_from", "valid_to", "party.code")
+    shown = ("type", "value", "value_compact", "active", "valid_from", "valid_to", "party.code", VERSION)
     read: list[AssignedNumber] = []
     last = 0
     while rows := await rpc.search(CONTACT, [["type", "in", sorted(_ASSIGNED)], ["id", ">", last]], shown, _PAGE):
