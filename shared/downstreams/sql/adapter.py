@@ -42,8 +42,7 @@ class SqlAdapter:
             return covered(session.tables, tasks, await Erasure(session, save_progress).run(tasks))
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress
         async with self._store.session() as session:
-            results = await Amendment(session).run(tasks)
+            results = await Amendment(session, save_progress).run(tasks)
             # Lifting takes away what this request put there: nobody is searched for.
             return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

@@ -8,6 +8,7 @@ from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import connect
+from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
@@ -67,16 +68,17 @@ class TrytonAdapter:
         """Correct a field (Art. 16), hide the subject from all but the privacy team (18), stop marketing (21(2))."""
         if tasks[0].operation is Operation.RECTIFY:
             return await rectify(self._rpc, self._subjects, tasks, save_progress)
-        return await self._set_flag(tasks)  # a flag that is set again is the same flag
+        return await self._set_flag(tasks, save_progress)  # a flag that is set again is the same flag
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
         return await mark(self._rpc, self._subjects, tasks, save_progress)
 
-    async def _set_flag(self, tasks: Sequence[Task]) -> list[Result]:
+    async def _set_flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]
         acting = [task for task in tasks if not task.marked]  # a flag says not whose it is
         found = {**dict.fromkeys((task.task_id for task in tasks), ()), **await self._subjects.of(acting)}
+        found |= await Standing(of_whom_found(found), save_progress).withdrawn()
         wrong = {p.id for parties in of_whom_found(found).values() for p in parties if getattr(p, flag) is not value}
         ids = party_ids(found)
         await self._rpc.write(PARTY, ids, {flag: value})
