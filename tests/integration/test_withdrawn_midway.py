@@ -60,8 +60,11 @@ async def test_a_customer_whom_somebody_else_asks_for_too_is_erased_and_one_half
 
     with pytest.raises(Unavailable):
         await crm.over(OnTheWay("model.party.contact_mechanism.delete", dies)).run(begun)
-    crm.withdrawn.update({one.task_id, begun.task_id})
-    results = await crm.run(one, other, crm.again(begun))
+
+    async def withdraws(_: Any) -> None:
+        crm.withdrawn.update({one.task_id, begun.task_id})
+
+    results = await crm.over(OnTheWay("wizard.party.erase.create", withdraws)).run(one, other, crm.again(begun))
     assert outcomes(results) == [TaskOutcome.ERASED] * 3
 
 
