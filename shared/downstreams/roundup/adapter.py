@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import cast
 from uuid import UUID
@@ -126,13 +127,13 @@ class RoundupAdapter:
             for task in found
             if task.repair
         }
-        standing = Standing((task.task_id for task in found), save_progress, self._settings.parallel)
-
-        async def change(task: Task) -> None:
-            async with standing.step(task.task_id):
-                await amendment.amend(self._tracker, task, people[task.task_id].ids)
-
-        failures = await failures_of({task.task_id: change(task) for task in found})
+        calls = {
+            task.task_id: amendment.amend(
+                self._tracker, task, people[task.task_id].ids, partial(save_progress, {task.task_id: {}})
+            )
+            for task in found
+        }
+        failures = await failures_of(calls)
 
         def decide(task: Task, found: Found) -> Receipt:
             return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, len(found.ids))})

@@ -8,7 +8,6 @@ from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import connect
-from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
@@ -78,10 +77,12 @@ class TrytonAdapter:
         flag, value = _FLAGS[tasks[0].operation]
         acting = [task for task in tasks if not task.marked]  # a flag says not whose it is
         found = {**dict.fromkeys((task.task_id for task in tasks), ()), **await self._subjects.of(acting)}
-        found |= await Standing(of_whom_found(found), save_progress).withdrawn()
         wrong = {p.id for parties in of_whom_found(found).values() for p in parties if getattr(p, flag) is not value}
         ids = party_ids(found)
-        await self._rpc.write(PARTY, ids, {flag: value})
+        versions = {party.id: party.version for parties in of_whom_found(found).values() for party in parties}
+        # Whoever looks at our own tasks between reading a version and changing it changes nothing that its heir did.
+        await save_progress({task.task_id: {} for task in acting})
+        await self._rpc.write(PARTY, ids, {flag: value}, versions)
         now = await load(self._rpc, ids)
 
         def decide(task: Task, parties: Sequence[Party]) -> Result:
