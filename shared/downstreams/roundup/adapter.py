@@ -1,5 +1,6 @@
 """Roundup as a downstream: locate, export, erase, amend, escalate; hundreds of tasks in as few calls as it allows."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -127,13 +128,14 @@ class RoundupAdapter:
             for task in found
             if task.repair
         }
-        calls = {
-            task.task_id: amendment.amend(
-                self._tracker, task, people[task.task_id].ids, partial(save_progress, {task.task_id: {}})
-            )
-            for task in found
-        }
-        failures = await failures_of(calls)
+        turn = asyncio.Semaphore(self._settings.parallel)
+
+        async def change(task: Task) -> None:
+            async with turn:  # or all would have looked long before the tracker comes to them
+                look = partial(save_progress, {task.task_id: {}})
+                await amendment.amend(self._tracker, task, people[task.task_id].ids, look)
+
+        failures = await failures_of({task.task_id: change(task) for task in found})
 
         def decide(task: Task, found: Found) -> Receipt:
             return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, len(found.ids))})
