@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 ALONE_SECONDS = 5.0
 TOGETHER_SECONDS = 15.0
 THROUGHPUT = 0.9
+PER_SECOND = 12.0
+"""How many people come."""
 _WINDOW_SECONDS = 10.0
 _WITHIN_SECONDS = 60.0
 _DRAIN_SECONDS = 120.0
@@ -36,7 +38,10 @@ class Round:
     together: float
     """From the last return."""
     throughput: float | None = None
-    """Closed in the ten seconds after, of those in the ten seconds before; not known where nobody waited for it."""
+    """Closed in the ten seconds after, of those in the ten seconds before; not known where nobody waited for it.
+
+    What was closed before beyond what had come is no throughput: it is what an earlier fault had left.
+    """
 
     @property
     def limit(self) -> float:
@@ -82,7 +87,7 @@ class Result:
             "offered": self.tally.offered,
             "closed": self.tally.closed,
             **self.tally.counts(),
-            "ended by themselves": dict(Counter(self.ended)),
+            "ended by themselves": dict(Counter(map(str, self.ended))),
             "recovery alone, s": _spread(alone),
             "recovery all together, s": _spread(together),
             "recovery of all faults, s": _spread(sorted(recoveries)),
@@ -99,18 +104,18 @@ def _spread(values: Sequence[float]) -> str:
     return f"p50 {p50:.1f}  p90 {p90:.1f}  max {values[-1]:.1f}  min {values[0]:.1f}"
 
 
-async def run(directory: Path, seed: int, seconds: float, *, timed: bool, per_second: float = 12.0) -> Result:
+async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Result:
     """Strikes for so long; where it is ``timed`` there is calm before and after each round, to compare them."""
     draw = random.Random(seed)  # noqa: S311  # no secret
-    people = int((seconds + _DRAIN_SECONDS) * per_second * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
+    people = int((seconds + _DRAIN_SECONDS) * PER_SECOND * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
     result = Result(seed)
     async with arena(directory, people) as there:
         crowd = Crowd(there.client, there.officer, people, random.Random(seed))  # noqa: S311
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
-        coming = asyncio.create_task(crowd.come(per_second, enough))
+        coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
         for_ever = [asyncio.create_task(each) for each in (watch.keep_looking(), striker.keep_up())]
         try:
-            await watch.until(lambda look: look.closed >= per_second, _WITHIN_SECONDS)
+            await watch.until(lambda look: look.closed >= PER_SECOND, _WITHIN_SECONDS)
             ends = time.monotonic() + seconds
             while time.monotonic() < ends:
                 faults = draw_round(draw) if result.rounds else everything(draw)
@@ -147,7 +152,7 @@ async def _round(watch: Watch, striker: Striker, faults: Sequence[Fault], *, tim
     if timed and len(faults) == 1:
         well = time.monotonic()
         await asyncio.sleep(_WINDOW_SECONDS)
-        before = watch.closures(struck - _WINDOW_SECONDS, struck)
+        before = min(watch.closures(struck - _WINDOW_SECONDS, struck), int(PER_SECOND * _WINDOW_SECONDS))
         throughput = watch.closures(well, well + _WINDOW_SECONDS) / max(1, before)
     names = ", ".join(f"{f.part} {f.kind} {f.seconds:.1f} s" for f in faults)
     after = "" if throughput is None else f", {throughput:.0%}"
