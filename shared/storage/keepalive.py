@@ -3,16 +3,13 @@
 import socket
 from typing import Any
 
-import asyncpg
-
 _OPTIONS = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 5_000}
 """Seconds until the first probe and between two, how many may stay unanswered; milliseconds that what is sent may."""
 
 
-def keep_alive(connection: asyncpg.Connection) -> None:
-    """Lets the kernel ask whether the server's machine is still there; a server that is merely slow is waited for."""
-    transport: Any = connection._transport  # noqa: SLF001  # the library has no way to say so
-    reached = transport.get_extra_info("socket")
+def keep_alive(connection: Any) -> None:
+    """Lets the kernel ask for a connection of asyncpg whether its server is there; one that is slow is waited for."""
+    reached = connection._transport.get_extra_info("socket")  # noqa: SLF001  # the library has no way to say so
     if reached.family == socket.AF_UNIX:
         return
     reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
