@@ -114,6 +114,11 @@ class UseCases:
         return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
 
     @_decision
+    async def confirm(self, held: _Held, confirmation: schemas.Confirmation) -> Transition:
+        """One of two persons confirms that a task may touch as much as it has found; with the second it goes on."""
+        return held.request.confirm(confirmation.system, confirmation.limit, held.caller.holder)
+
+    @_decision
     async def lift(self, held: _Held) -> Transition:
         """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
         return held.request.lift()

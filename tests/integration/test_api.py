@@ -108,7 +108,9 @@ async def test_a_key_does_only_what_its_role_allows_and_sees_only_what_it_submit
     intake: Intake, database: str
 ) -> None:
     path = await intake.submit()
-    keys = {role: await create(database, role, intake.clock.now()) for role in ("channel", "downstream:billing")}
+    keys = {
+        role: await create(database, role, "portal", intake.clock.now()) for role in ("channel", "downstream:billing")
+    }
     other, system = ({"Authorization": f"Bearer {key}"} for key in keys.values())
     assert is_problem(await intake.channel.post(f"{path}/decision", json={"decision": "retry"}), 403, "forbidden")
     assert is_problem(await intake.channel.post(ONE, json=GOOD, headers=system), 403, "forbidden")
