@@ -13,7 +13,7 @@ from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 
 
-GENERAL = "A declared table does not exist: an empty search there would prove nothing."
+GENERAL = "A table that the dataset declares does not exist: an empty search there would prove nothing."
 UNSEARCHED = "nothing_to_search_by: nothing that is known of the subject can be searched by there"
 
 
