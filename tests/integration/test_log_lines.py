@@ -12,7 +12,6 @@ from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 
-
 GENERAL = "A table that the dataset declares does not exist: an empty search there would prove nothing."
 UNSEARCHED = "nothing_to_search_by: nothing that is known of the subject can be searched by there"
 
@@ -71,9 +70,7 @@ async def test_what_a_deferred_erasure_could_not_search_is_told_at_once(
     await intake.complete(path, operation=Operation.ERASE, tasks=(kept,))
     deferred = {"operation": Operation.ERASE, "deferred": True, "tasks": (unsearched,)}
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), **deferred))
-    assert lines(told)[1:] == [
-        ("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {UNSEARCHED}")
-    ]
+    assert lines(told)[1:] == [("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {UNSEARCHED}")]
 
 
 async def test_what_could_not_be_searched_is_told_when_a_person_must_decide_about_it(
