@@ -84,6 +84,12 @@ class Exceeded(BaseModel):
     confirmed_by: str | None = None
 
 
+class Uncounted(StrEnum):
+    """Why nobody can know how many rows were found and changed."""
+
+    STORE_REPLACED = "store_replaced"
+
+
 class Change(BaseModel):
     """A value that is wrong and what it should be (Art. 16)."""
 
@@ -109,8 +115,9 @@ class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
     ``not_searched``: why it, or a part of it, could not be searched for the subject. ``sentence``: what a failure says
-    for itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. Without outcome and failure
-    it was not begun.
+    for itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``: why nobody can
+    know how many rows it found and changed, as where the store was restored from a backup meanwhile; then these counts
+    are 0 and mean nothing. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -128,6 +135,7 @@ class TaskReport(BaseModel):
     sentence: str | None = None
     exceeded: Exceeded | None = None
     not_searched: str | None = None
+    uncounted: str | None = None
     by_category: Mapping[str, int] = {}
     reference: str | None = None
 

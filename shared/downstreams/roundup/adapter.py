@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import cast
 from uuid import UUID
@@ -126,7 +127,12 @@ class RoundupAdapter:
             for task in found
             if task.repair
         }
-        calls = {task.task_id: amendment.amend(self._tracker, task, people[task.task_id].ids) for task in found}
+        calls = {
+            task.task_id: amendment.amend(
+                self._tracker, task, people[task.task_id].ids, partial(save_progress, {task.task_id: {}})
+            )
+            for task in found
+        }
         failures = await failures_of(calls)
 
         def decide(task: Task, found: Found) -> Receipt:
