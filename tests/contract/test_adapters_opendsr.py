@@ -29,8 +29,8 @@ def stand_of(system: MailingSystem, rows: int = 2, **settings: object) -> OpenDs
     return stand
 
 
-def answering(handler: Callable[[httpx.Request], httpx.Response]) -> OpenDsrStand:
-    return opendsr_stand(MailingSystem([], SetClock()), transport=httpx.MockTransport(handler))
+def answering(handler: Callable[[httpx.Request], httpx.Response], **settings: object) -> OpenDsrStand:
+    return opendsr_stand(MailingSystem([], SetClock()), settings, transport=httpx.MockTransport(handler))
 
 
 async def copied(stand: OpenDsrStand, email: str = ADA) -> Result:
@@ -261,6 +261,19 @@ async def test_results_are_fetched_from_the_processor_alone(address: str) -> Non
     result = await copied(answering(lambda request: completed(request, results_count=1, results_url=address)))
     assert isinstance(result, Refused)
     assert "results_hosts" in str(result)
+
+
+async def test_another_host_that_may_hold_results_is_not_shown_the_token() -> None:
+    shown: set[tuple[str, bool]] = set()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        shown.add((request.url.host, "authorization" in request.headers))
+        if request.url.host == "results.example":
+            return httpx.Response(200, json=[])
+        return completed(request, results_count=1, results_url="https://results.example/r")
+
+    await copied(answering(handler, results_hosts=["results.example"]))
+    assert shown == {("mailing.example", True), ("results.example", False)}
 
 
 def test_the_id_of_a_step_is_a_uuid4_and_always_the_same() -> None:
