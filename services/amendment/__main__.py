@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.amendment import handlers, nightly
+from services.amendment import handlers, nightly, strangers
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -16,11 +16,13 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
+    service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
 service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=Right.RESTRICTION)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=handlers.finish)
 service.also(partial(nightly.run, fulfilments=service.fulfilments))
+service.also(strangers.run)
 
 if __name__ == "__main__":
     service.run()

@@ -30,7 +30,7 @@ DsrError
 ├── IllegalTransition         a request cannot go from this state to that one
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
-├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, ExtensionRefused,
+├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, Expired, ExtensionRefused,
 ├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it
@@ -41,6 +41,8 @@ DsrError
 import re
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar
+
+from shared.domain.operations import Exceeded
 
 
 class DsrError(Exception):
@@ -92,7 +94,14 @@ class ResidueFound(Refused):
 
 
 class BlastRadius(Refused):
-    """The task would touch more people or rows than the configured limit; nothing was done."""
+    """The task would touch more people or rows than the configured limit; nothing was done.
+
+    ``exceeded``: which limit, and by how much; without it nobody can confirm that more may be touched.
+    """
+
+    def __init__(self, message: str, exceeded: Exceeded | None = None) -> None:
+        super().__init__(message)
+        self.exceeded = exceeded
 
 
 class KeyGone(Refused):

@@ -1,11 +1,16 @@
 """Erasure in a real Roundup: what is gone is gone from its whole database and all its files."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import BlastRadius, ForeignHit, ResidueFound
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Limit, Operation, TaskOutcome
+from shared.downstreams.contract import Receipt
 from tests.fixtures.downstream import email, name, phone, task
-from tests.fixtures.roundup import PRIVACY, Customer, Line, Ticketing
+from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing
 
 
 async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files(ticketing: Ticketing) -> None:
@@ -51,6 +56,24 @@ async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(ticke
     assert ticketing.holds(customer.former)
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (lambda: Lying("people", 2), "1 users are still found and 0 records"),
+        (lambda: Lying("overwrite", 1, {"left": []}), "0 users are still found and 4 records"),
+        (lambda: Lying("overwrite", 2, {"left": []}), "1 users are still found and 1 records"),
+        (lambda: Lying("forget", 1, {}), "the history of the tracker still has"),
+    ],
+    ids=["still finds them", "keeps the ticket", "keeps the user", "keeps the history"],
+)
+async def test_a_tracker_that_says_yes_and_keeps_something_is_found_out(
+    ticketing: Ticketing, line: Callable[[], Lying], says: str
+) -> None:
+    result = await ticketing.over(line()).one(Customer(ticketing).erasure())
+    assert isinstance(result, ResidueFound)
+    assert says in str(result)
+
+
 async def test_a_longer_address_that_contains_the_subjects_is_left_alone(ticketing: Ticketing) -> None:
     tag = uuid7().hex[-12:]
     others = [ticketing.person(f"Other {n}", f"x{tag}-1@example.org{n}") for n in (".mx", ".ar")]
@@ -79,8 +102,17 @@ async def test_of_two_people_with_one_address_only_the_proven_one_is_erased_even
 
 async def test_a_subject_with_more_records_than_allowed_is_not_touched(ticketing: Ticketing) -> None:
     customer = Customer(ticketing)
-    assert isinstance(await ticketing.over(max_rows=4).one(customer.erasure()), BlastRadius)
+    limited, asked = ticketing.over(max_rows=4), customer.erasure()
+    refused = await limited.one(asked)
+    assert isinstance(refused, BlastRadius)
+    assert refused.exceeded is not None
     assert ticketing.get("user", customer.user)["realname"] == customer.name
+    confirmed: dict[str, int] = {Limit.MAX_ROWS: refused.exceeded.found}
+    again = replace(asked, operation=Operation.EXPORT)
+    assert isinstance(await limited.one(again), BlastRadius)
+    assert (await limited.receipt(replace(again, confirmed=confirmed))).found == refused.exceeded.found
+    assert isinstance(await limited.one(replace(asked, confirmed=confirmed)), Receipt)
+    assert ticketing.get("user", customer.user)["realname"] == "[erased]"
 
 
 async def test_an_unknown_subject_is_no_match(ticketing: Ticketing) -> None:

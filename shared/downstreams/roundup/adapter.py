@@ -1,7 +1,8 @@
 """Roundup as a downstream: locate, export, erase, amend, escalate; hundreds of tasks in as few calls as it allows."""
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -13,7 +14,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome, Unsearched
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import failures_of
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
@@ -22,6 +23,7 @@ from shared.downstreams.roundup.erasure import Plan
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
 from shared.downstreams.roundup.tracker import Failure, Tracker
+from shared.downstreams.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,10 @@ class RoundupAdapter:
         del save_progress
         search = await self._find(tasks)
         records = await self._records(search)
-        owners = chain.from_iterable(found.ids for found in of_whom_found(search).values())
-        holdings = await export.holdings(self._tracker, self._system, records.values(), owners)
+        search = {**search, **self._too_much(tasks, records)}  # known by their ids, before anything of it is read
+        people = of_whom_found(search)
+        owners = chain.from_iterable(found.ids for found in people.values())
+        holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], owners)
 
         def decide(task: Task, _: Found) -> Receipt:
             held = tuple(export.of(records[task.task_id], holdings))
@@ -96,7 +100,8 @@ class RoundupAdapter:
         search = await self._find(tasks)
         plans, failures = await self._plan(tasks, search, save_progress)
         ready = {key: plan.records for key, plan in plans.items() if key not in failures}
-        failures |= await overwriting.overwrite(self._tracker, ready)
+        standing = Standing(ready, save_progress, self._settings.parallel)
+        failures |= await overwriting.overwrite(self._tracker, ready, standing)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
         await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())})
         remaining = await erasure.left(self._tracker, written.values())
@@ -125,18 +130,29 @@ class RoundupAdapter:
             for task in found
             if task.repair
         }
-        calls = {
-            task.task_id: amendment.amend(
-                self._tracker, task, people[task.task_id].ids, partial(save_progress, {task.task_id: {}})
-            )
-            for task in found
-        }
-        failures = await failures_of(calls)
+        turn = asyncio.Semaphore(self._settings.parallel)
+
+        async def change(task: Task) -> None:
+            async with turn:  # or all would have looked long before the tracker comes to them
+                look = partial(save_progress, {task.task_id: {}})
+                await amendment.amend(self._tracker, task, people[task.task_id].ids, look)
+
+        failures = await failures_of({task.task_id: change(task) for task in found})
 
         def decide(task: Task, found: Found) -> Receipt:
             return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, len(found.ids))})
 
         return per_task(tasks, {**search, **failures}, decide)
+
+    async def shown(self, operation: Operation) -> int:
+        """How many users bear the flag, whoever has set it."""
+        return len(await amendment.flagged(self._tracker, operation))
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        people = of_whom_found(await self._find(tasks))
+        theirs = {person for found in people.values() for person in found.ids}
+        return theirs & await amendment.flagged(self._tracker, tasks[0].operation)
 
     async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Put each request before the privacy team: one ticket, commented as it worsens."""
@@ -167,7 +183,9 @@ class RoundupAdapter:
                 return failure
         else:
             return NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
-        return self._settings.excess(people=len(people)) or Found(people, noted or [person.id for person in people])
+        return self._settings.excess(task, people=len(people)) or Found(
+            people, noted or [person.id for person in people]
+        )
 
     async def _records(self, search: Search) -> Mapping[UUID, Records]:
         """What belongs to each subject, the people themselves among it."""
@@ -185,14 +203,19 @@ class RoundupAdapter:
         records = await self._records(search)
         plans = {task.task_id: Plan.model_validate(task.progress) for task in tasks if task.task_id in records}
         new = {key: plans[key].lacking(some) for key, some in records.items()}
-        excess = {key: self._settings.excess(rows=sum(map(len, some.values()))) for key, some in records.items()}
-        failures: dict[UUID, Failure] = {key: failure for key, failure in excess.items() if failure is not None}
+        failures = self._too_much(tasks, records)
         grown = {key: some for key, some in new.items() if key not in failures and any(some.values())}
         rows_before = await erasure.history(self._tracker, grown.values()) or {}
         plans |= {key: plans[key].plus(some, rows_before) for key, some in grown.items()}
         if grown:
             await save_progress({key: plans[key].model_dump(mode="json") for key in grown})
         return plans, failures
+
+    def _too_much(self, tasks: Sequence[Task], records: Mapping[UUID, Records]) -> dict[UUID, Failure]:
+        """Of which tasks there is more than one request may touch."""
+        held = ((task, records[task.task_id]) for task in tasks if task.task_id in records)
+        excess = ((task, self._settings.excess(task, rows=sum(map(len, some.values())))) for task, some in held)
+        return {task.task_id: failure for task, failure in excess if failure is not None}
 
 
 def _noted_people(progress: Mapping[str, JsonValue]) -> Sequence[str]:

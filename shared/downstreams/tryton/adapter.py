@@ -1,6 +1,6 @@
 """Locate, export, erase and amend a customer in Tryton, for hundreds of requests with a few calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import httpx
 
@@ -77,6 +77,17 @@ class TrytonAdapter:
     async def assignments(self) -> Sequence[AssignedNumber]:
         """Whose every number is and was, as the company assigned it."""
         return await assigned(self._rpc, self._system)
+
+    async def shown(self, operation: Operation) -> int:
+        """How many parties bear the flag, whoever has set it."""
+        flag, value = _FLAGS[operation]
+        return int(await self._rpc.call(f"model.{PARTY}.search_count", [[flag, "=", value]]))
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        flag, value = _FLAGS[tasks[0].operation]
+        found = of_whom_found(await self._subjects.of(tasks))
+        return {str(party.id) for parties in found.values() for party in parties if getattr(party, flag) is value}
 
     async def _set_flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]
