@@ -98,7 +98,7 @@ async def _submit(
             for part in founded.cast
         ]
         await Board(console, client, estate.dsn).watch(requests)
-        await collect(client, requests, ANSWERS)
+        await collect(client, requests, ANSWERS, services.public_key)
         return requests
 
 
