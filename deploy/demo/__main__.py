@@ -104,7 +104,7 @@ async def _submit(
 
 def _hostile(part: company.Part) -> str:
     """What a careless portal may send with a request as the header that is passed from service to service."""
-    return f"{part.person.code} {part.person.emails[0]}"
+    return f"{part.person.code} {part.person.emails[0]}".strip()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

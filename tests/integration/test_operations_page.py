@@ -131,6 +131,9 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     assert "does not hold: erasure, from entry 20 on" in broken.stdout
 
 
+BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
+
+
 async def test_who_was_erased_after_the_backup_is_shredded_again_once_the_bus_was_heard_again(
     shell: Shell, database: str, harness: Harness, broker: Kafka, tmp_path: Path
 ) -> None:
@@ -149,12 +152,12 @@ async def test_who_was_erased_after_the_backup_is_shredded_again_once_the_bus_wa
         return bool(rows[0][0])
 
     (folder := tmp_path / "erasure").mkdir()
-    async with running(ServiceName.ERASURE, database, broker, folder):
+    async with running(ServiceName.ERASURE, database, broker, folder, BILLING):
         await eventually(shredded)
     shell.runs(LOST)
     assert not await shredded()
     shell.runs(REREAD)
-    async with running(ServiceName.ERASURE, database, broker, folder):
+    async with running(ServiceName.ERASURE, database, broker, folder, BILLING):
         await eventually(shredded)
 
 
