@@ -61,6 +61,7 @@ class Unsearched(StrEnum):
 _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NOTHING_TO_SEARCH_BY: "nothing that is known of the subject can be searched by there",
     Unsearched.NUMBER_WITHOUT_PERIOD: "it is not known from when to when a number was the subject's",
+    Unsearched.NUMBER_NOT_VOUCHED_FOR: "the register of numbers does not show a number as the subject's at that time",
 }
 
 
