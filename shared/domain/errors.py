@@ -10,6 +10,7 @@ DsrError
 │   │   ├── DatasetOutdated   a dataset no longer describes its store
 │   │   ├── StoreUnprepared   a SQL store lacks the table in which our work is noted
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
+│   ├── AnswerMalformed       a system's answer is larger, deeper or of another form than agreed
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
@@ -80,6 +81,10 @@ class TableMissing(SystemRefused):
 
 class ColumnUnmapped(SystemRefused):
     """A table has a column that the dataset does not classify, so what it holds about people is unknown."""
+
+
+class AnswerMalformed(Refused):
+    """What the system answered is larger, deeper or of another form than was agreed; nothing in it was believed."""
 
 
 class ForeignHit(Refused):

@@ -14,7 +14,7 @@ after an outage that comes again and again as well. So a repeat of a task id mus
 same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Protocol, Self, TypeVar, runtime_checkable
@@ -217,7 +217,8 @@ CAN: Mapping[Operation, tuple[type, str]] = {
 class Downstream:
     """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
 
-    ``enabled``: false where it is declared and not worked with yet; then it has no adapter.
+    ``enabled``: false where it is declared and not worked with yet; then it has no adapter. It is told of nobody's
+    identities but those of types that it needs, and those that it told us itself.
     """
 
     name: str
@@ -230,6 +231,14 @@ class Downstream:
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""
         return isinstance(self.adapter, CAN[operation][0])
+
+    def may_hear(self, identities: Iterable[Identity]) -> tuple[Identity, ...]:
+        """What its adapter may search it by; a name is never searched by, and stays to check a hit with."""
+        return tuple(
+            each
+            for each in identities
+            if each.type in self.needs or each.type is IdentityType.NAME or each.source == self.name
+        )
 
     def operate(self, operation: Operation) -> Operate:
         """The adapter's method for that operation."""

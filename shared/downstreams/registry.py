@@ -191,7 +191,19 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
     adapter = _adapter(declared, wiring)
     if declared.yields and not isinstance(adapter, Locatable):
         raise Misconfigured(f"{where}: yields needs a system that can be searched, and this kind cannot; leave it out")
+    if unheard := sorted(_searched_by(declared.settings, adapter) - declared.needs - declared.yields):
+        raise Misconfigured(
+            f"{where}: needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only"
+            " what it needs; add to needs, or take from the rest of what is declared of it"
+        )
     return replace(declared, adapter=adapter)
+
+
+def _searched_by(settings: BaseModel | None, adapter: Adapter) -> frozenset[IdentityType]:
+    """What the rest of its table, or its dataset, would tell it."""
+    if isinstance(settings, OpenDsrSettings):
+        return frozenset({*settings.identities, *settings.extensions})
+    return adapter.searched_by if isinstance(adapter, SqlAdapter) else frozenset()
 
 
 def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
@@ -206,6 +218,13 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case OpenDsrSettings() as settings:
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
         case BusSettings() as settings:
-            return BusAdapter(name, settings, publish=wiring.publish, token_key=wiring.token_key, clock=wiring.clock)
+            return BusAdapter(
+                name,
+                settings,
+                needs=declared.needs,
+                publish=wiring.publish,
+                token_key=wiring.token_key,
+                clock=wiring.clock,
+            )
         case _:
             raise Misconfigured(f"{name}: no adapter has settings of this kind")

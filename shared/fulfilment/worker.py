@@ -117,7 +117,7 @@ class Worker:
             subject_ref=claim.subject_ref,
             system=self._downstream.name,
             operation=self._operation,
-            identities=subject.identities,
+            identities=self._downstream.may_hear(subject.identities),
             changes=subject.changes,
             details={**claim.details, "right": claim.right},
             attempt=claim.attempt,

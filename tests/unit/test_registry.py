@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "DSR_TICKETING_URL": "http://127.0.0.1:8080/",
     "DSR_TICKETING_PASSWORD": "two",
 }
-MAILING = '[mailing]\nadapter = "opendsr"\nurl = "https://m.example/v2"\nneeds = ["email"]\n'
+MAILING = '[mailing]\nadapter = "opendsr"\nurl = "http://localhost/v2"\nneeds = ["email"]\n'
 BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
 
 
@@ -77,10 +77,10 @@ async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) ->
 def test_settings_that_are_not_given_have_their_defaults_and_an_address_can_come_from_the_environment(
     tmp_path: Path,
 ) -> None:
-    text = MAILING.replace("https://m.example/v2", "${MAILING}") + BILLING
-    mailing, billing = read(write(tmp_path, text), {"MAILING": "https://other.example/v2"})
+    text = MAILING.replace("http://localhost/v2", "${MAILING}") + BILLING
+    mailing, billing = read(write(tmp_path, text), {"MAILING": "http://127.0.0.1:8400/v2"})
     assert isinstance(mailing.settings, OpenDsrSettings)
-    assert (mailing.settings.format, str(mailing.settings.url)) == ("raw", "https://other.example/v2")
+    assert (mailing.settings.format, str(mailing.settings.url)) == ("raw", "http://127.0.0.1:8400/v2")
     assert billing.settings == BusSettings()
 
 
@@ -122,11 +122,11 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
             "[mailing]: token_env names DSR_TOKEN, which is not set; export DSR_TOKEN",
         ),
         (
-            MAILING.replace("https://m.example/v2", "${URL}"),
+            MAILING.replace("http://localhost/v2", "${URL}"),
             "[mailing]: url takes its value from URL, which is not set",
         ),
         (
-            MAILING.replace("https://m.example/v2", "${SECRET}"),
+            MAILING.replace("http://localhost/v2", "${SECRET}"),
             "[mailing]: url holds '${SECRET}': write a value (base URL",
         ),
     ],

@@ -16,6 +16,7 @@ from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import failures_of
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
+from shared.downstreams.roundup.answers import ROWS
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import Plan
 from shared.downstreams.roundup.settings import RoundupSettings
@@ -97,7 +98,7 @@ class RoundupAdapter:
         ready = {key: plan.records for key, plan in plans.items() if key not in failures}
         failures |= await overwriting.overwrite(self._tracker, ready)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
-        await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())})
+        await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())}, ROWS)
         remaining = await erasure.left(self._tracker, written.values())
         rows = await erasure.history(self._tracker, written.values())
         done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]

@@ -6,6 +6,7 @@ import phonenumbers
 
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.http_client import together
+from shared.downstreams.roundup.answers import BELONGINGS, FIELDS, PEOPLE, member
 from shared.downstreams.roundup.subjects import SUFFIX, Person, digits, searched
 from shared.downstreams.roundup.tracker import Tracker
 
@@ -25,9 +26,9 @@ async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[P
     if not keys:
         return ()
     asked = {"addresses": emails, "phones": [digits(phone)[-SUFFIX:] for phone in phones]}
-    answer = await tracker.privacy("people", asked)
+    answer = await tracker.privacy("people", asked, FIELDS)
     if answer is not None:
-        return [Person.read(fields) for fields in answer["collection"]]
+        return [Person.read(fields) for fields in member(answer, "collection", PEOPLE, tracker.system)]
     searches = [("address", email) for email in emails] + [("alternate_addresses", email) for email in emails]
     searches += [("phone", spelling) for phone in phones for spelling in spellings(phone)]
     answers = await together(*(tracker.search("user", _USER, **{key: value}) for key, value in searches))
@@ -43,7 +44,7 @@ async def records(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Recor
     ids = sorted(set(owners), key=int)
     if not ids:
         return {}
-    answer = await tracker.privacy("records", {"people": ids})
+    answer = await tracker.privacy("records", {"people": ids}, BELONGINGS)
     return by_owner(await _by_rest(tracker, ids) if answer is None else answer, ids)
 
 

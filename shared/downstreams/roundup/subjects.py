@@ -1,5 +1,6 @@
 """Who of a tracker's users is the subject: every hit of a search is judged against the subject's own identities."""
 
+import contextlib
 import re
 import unicodedata
 from collections import defaultdict
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import phonenumbers
 
 from shared.domain.errors import ForeignHit
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.text import nfc
 
 SUFFIX = 7
@@ -93,12 +94,18 @@ def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[
 
 
 def identities_of(person: Person, source: str) -> tuple[Identity, ...]:
-    """What else the subject is known by; a number only where it is written internationally."""
-    found = [Identity(IdentityType.EMAIL, address, source=source) for address in sorted(person.addresses)]
+    """What else the subject is known by; a number only where it is written internationally.
+
+    What is no identity is left out: no other system could be searched by it.
+    """
+    said = [(IdentityType.EMAIL, address) for address in sorted(person.addresses)]
     if person.phone.lstrip().startswith("+"):
-        found.append(Identity(IdentityType.PHONE, f"+{digits(person.phone)}", source=source))
-    if person.name:
-        found.append(Identity(IdentityType.NAME, person.name, source=source))
+        said.append((IdentityType.PHONE, f"+{digits(person.phone)}"))
+    said.append((IdentityType.NAME, person.name))
+    found = []
+    for kind, value in said:
+        with contextlib.suppress(MalformedIdentity):
+            found.append(Identity(kind, normalise(kind, value), source=source))
     return tuple(found)
 
 

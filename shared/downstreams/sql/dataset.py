@@ -180,6 +180,12 @@ class Dataset(_Declared):
     tables: Mapping[Name, Table] = Field(min_length=1)
     restriction: SideTable | None = None
 
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity by which anybody is found in one of its tables."""
+        numbers = {IdentityType.PHONE} if self.restriction else set[IdentityType]()
+        return frozenset(numbers.union(*(table.types for table in self.tables.values())))
+
     @classmethod
     def load(cls, where: str) -> Self:
         """Read a dataset: the name of one that ships with the product, or the path of a TOML file.

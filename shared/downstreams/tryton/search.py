@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from shared.domain.errors import ForeignHit
+from shared.domain.errors import AnswerMalformed, ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.http_client import together
 from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, Party, spelled
-from shared.downstreams.tryton.rpc import CHUNK, TrytonRpc
+from shared.downstreams.tryton.rpc import CHUNK, Row, TrytonRpc
 
 PARTY: Final = "party.party"
 CONTACT: Final = "party.contact_mechanism"
@@ -19,7 +19,6 @@ ADDRESS_FIELDS: Final = (
     *("party_name", "attn", "street_unstructured", *STREET_PARTS),
     *("post_box", "private_bag", "post_office", "postal_code", "city"),
 )
-Row = dict[str, Any]
 Held = TypeVar("Held")
 
 
@@ -134,4 +133,7 @@ def _moment(value: Row | None) -> datetime | None:
     """A time as Tryton's JSON has it: its parts in UTC, and ``__class__``."""
     if value is None:
         return None
-    return datetime(**{part: number for part, number in value.items() if part != "__class__"}, tzinfo=UTC)
+    try:
+        return datetime(**{part: number for part, number in value.items() if part != "__class__"}, tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise AnswerMalformed("the CRM gives a period that begins or ends at no time") from None
