@@ -21,6 +21,10 @@ _WHAT = {
 }
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a text begins that a spreadsheet would compute, full-width signs included: whoever opens it sees it quoted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One thing that a system holds about the subject."""
@@ -63,9 +67,9 @@ def _table(pieces: Sequence[Piece]) -> bytes:
     columns = list(dict.fromkeys(name for piece in pieces for name in piece.data))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["system", "source", *columns])
+    writer.writerow(["system", "source", *map(_cell, columns)])
     for piece in pieces:
-        writer.writerow([piece.system, piece.source, *(_cell(piece.data.get(name)) for name in columns)])
+        writer.writerow([piece.system, _cell(piece.source), *(_cell(piece.data.get(name)) for name in columns)])
     return text.getvalue().encode()
 
 
@@ -73,8 +77,8 @@ def _cell(value: JsonValue) -> str:
     match value:
         case None:
             return ""
-        case str() if value.startswith(("=", "@", "\t", "\r")):
-            return f"'{value}"  # a spreadsheet that opens the file must not compute what somebody wrote
+        case str() if value.startswith(_FORMULA):
+            return f"'{value}"
         case str():
             return value
         case _:

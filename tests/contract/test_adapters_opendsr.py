@@ -10,7 +10,15 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import ValidationError
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, SignInRefused, Unavailable
+from shared.domain.errors import (
+    AnswerMalformed,
+    BlastRadius,
+    ForeignHit,
+    Refused,
+    ResidueFound,
+    SignInRefused,
+    Unavailable,
+)
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Record, Result
@@ -221,6 +229,10 @@ async def test_a_repeat_that_the_processor_calls_a_mistake_is_absorbed() -> None
         ({"request_status": "cancelled"}, "cancelled the access request"),
         ({"request_status": "failed"}, "check request_status"),
         ({"subject_request_id": str(uuid4())}, "answered about another request"),
+        ({"results_count": -1}, "check results_count"),
+        ({"results_count": 2**64}, "check results_count"),
+        ({"results_count": "2"}, "check results_count"),
+        ({"results_count": True}, "check results_count"),
     ],
 )
 async def test_an_answer_that_proves_nothing_is_refused(answer: dict[str, object], says: str) -> None:
@@ -237,6 +249,69 @@ async def test_results_are_fetched_from_the_processor_alone(address: str) -> Non
     result = await copied(answering(lambda request: completed(request, results_count=1, results_url=address)))
     assert isinstance(result, Refused)
     assert "results_hosts" in str(result)
+
+
+def giving(results: object, count: int = 1) -> OpenDsrStand:
+    """A processor that counts so many results of whatever it is asked for, and gives these."""
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/results"):
+            return httpx.Response(200, json=results)
+        return completed(request, results_count=count, results_url="http://localhost/v2/results")
+
+    return answering(handler)
+
+
+@pytest.mark.parametrize(
+    ("results", "count", "says"),
+    [
+        ({ADA: [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"../../x": [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"+4930123456": [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"a" * 42: [{"list": "0"}]}, 1, "each a word of small letters"),
+        ({"subscription": {"list": "0"}}, 1, "are not JSON objects by category"),
+        (["0"], 1, "are not JSON objects by category"),
+        ("none", 1, "are not JSON objects by category"),
+        ([{"list": "0"}], 2, "counts 2 results and gives 1"),
+        ({"subscription": [{"list": "0"}, {"list": "1"}]}, 1, "counts 1 results and gives 2"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["export", "erase"])
+async def test_results_that_are_none_or_not_as_many_as_were_counted_are_not_believed(
+    results: object, count: int, says: str, operation: str
+) -> None:
+    stand = giving(results, count)
+    result = await copied(stand) if operation == "export" else (await Engine(stand).erase([erasure_of(stand, ADA)]))[0]
+    assert isinstance(result, AnswerMalformed)
+    assert says in str(result)
+    assert ADA not in str(result)
+
+
+BEN = "ben@example.com"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"email": BEN},
+        {"email": [ADA, BEN]},
+        {"contact": {"email": BEN}},
+        {"contacts": [{"email": ADA}, {"email": BEN}]},
+        {"email": {"work": ADA, "home": BEN}},
+        {"Email": BEN},
+        {"E-Mail": f" {BEN} "},
+        {"e_mail": BEN},
+    ],
+)
+async def test_somebody_elses_identity_is_seen_wherever_it_stands_in_a_result(data: dict[str, object]) -> None:
+    assert isinstance(await copied(giving([data])), ForeignHit)
+
+
+@pytest.mark.parametrize(
+    "data", [{"email": ADA}, {"EMAIL": [ADA.upper()]}, {"email": None}, {"sender": BEN}, {"email": ""}]
+)
+async def test_the_subjects_own_is_not_taken_for_somebody_elses(data: dict[str, object]) -> None:
+    assert isinstance(await copied(giving([data])), Receipt)
 
 
 def test_the_id_of_a_step_is_a_uuid4_and_always_the_same() -> None:
