@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import phonenumbers
 
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.text import forms
 from shared.downstreams.http_client import together
 from shared.downstreams.roundup.answers import BELONGINGS, FIELDS, PEOPLE, member
 from shared.downstreams.roundup.subjects import SUFFIX, Person, digits, searched
@@ -21,7 +22,7 @@ async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[P
     Plain REST finds nobody who is retired.
     """
     keys = set(searched(identities))
-    emails = sorted({key.value.casefold() for key in keys if key.type is IdentityType.EMAIL})
+    emails = sorted({form for key in keys if key.type is IdentityType.EMAIL for form in forms(key.value.casefold())})
     phones = sorted({key.value for key in keys if key.type is IdentityType.PHONE})
     if not keys:
         return ()

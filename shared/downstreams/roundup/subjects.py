@@ -47,7 +47,7 @@ class Candidates:
     def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
         """Those who may have one of the identities."""
         keys = [
-            digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else one.value.casefold()
+            digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else nfc(one.value.casefold())
             for one in searched(identities)
         ]
         return list({person.id: person for key in keys for person in self._by_key.get(key, ())}.values())
@@ -67,7 +67,7 @@ def has(person: Person, identity: Identity) -> bool:
     """Whether the user record carries this very identity: the whole address, the whole number in any spelling."""
     match identity.type:
         case IdentityType.EMAIL:
-            return identity.value.casefold() in person.addresses
+            return nfc(identity.value.casefold()) in person.addresses
         case IdentityType.PHONE:
             return bool(person.phone) and _same_number(person.phone, identity.value)
         case _:

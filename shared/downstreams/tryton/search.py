@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 from shared.domain.errors import AnswerMalformed, ForeignHit
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.text import forms, nfc
 from shared.downstreams.http_client import together
 from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, Party, spelled
 from shared.downstreams.tryton.rpc import CHUNK, Row, TrytonRpc
@@ -32,7 +33,9 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
         ForeignHit: the search ignores its filter, since it returned what nobody asked for.
     """
     kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID)
-    emails, phones, codes = ({each.value for each in identities if each.type is kind} for kind in kinds)
+    emails, phones, codes = (
+        {form for each in identities if each.type is kind for form in forms(each.value)} for kind in kinds
+    )
     shown = ("party", "type", "value", "value_compact")
     by_code, by_compact, by_value, *by_email = await together(
         rpc.search_in(PARTY, "code", codes, ("code",)),
@@ -71,7 +74,7 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
     return {
         row["id"]: Party(
             id=row["id"],
-            code=row["code"] or "",
+            code=nfc(row["code"] or ""),
             name=row["name"] or "",
             active=row["active"],
             restricted=bool(row["restricted"]),
