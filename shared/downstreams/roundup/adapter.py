@@ -67,12 +67,12 @@ class RoundupAdapter:
         """Find the subject's users and what else they are known by."""
         del save_progress
 
-        def decide(task: Task, found: Found) -> Receipt:
+        def decide(task: Task, found: Found) -> Result:
             known = {(identity.type, identity.value) for identity in task.identities}
             held = (identity for person in found.people for identity in identities_of(person, self._system))
             new = tuple(dict.fromkeys(each for each in held if (each.type, each.value) not in known))
             n = len(found.people)
-            return Receipt(task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new)
+            return self._settings.excess(rows=len(new)) or Receipt(task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new)
 
         return per_task(tasks, await self._find(tasks), decide)
 
