@@ -69,7 +69,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     tasks = request.tasks or ()
     kept = {task.system: text for task in tasks if (text := _of_kept(task))}
     other = sorted({task.system for task in tasks if _is_open(task)} - set(kept))
-    if other and not (request.package_id or any(task.changed for task in tasks)):
+    if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
         yield f"Nothing of what you asked for could be done in: {', '.join(other)}."
     else:
         yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."

@@ -52,6 +52,12 @@ class Unsearched(StrEnum):
     NUMBER_WITHOUT_PERIOD = "number_without_period"
 
 
+class Uncounted(StrEnum):
+    """Why nobody can know how many rows were found and changed."""
+
+    STORE_REPLACED = "store_replaced"
+
+
 class Change(BaseModel):
     """A value that is wrong and what it should be (Art. 16)."""
 
@@ -76,8 +82,9 @@ class Change(BaseModel):
 class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
-    ``not_searched``: why it, or a part of it, could not be searched for the subject. Without outcome and failure it was
-    not begun.
+    ``not_searched``: why it, or a part of it, could not be searched for the subject. ``uncounted``: why nobody can know
+    how many rows it found and changed, as where the store was restored from a backup meanwhile; then these counts are 0
+    and mean nothing. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -93,6 +100,7 @@ class TaskReport(BaseModel):
     until: date | None = None
     failure: str | None = None
     not_searched: str | None = None
+    uncounted: str | None = None
     by_category: Mapping[str, int] = {}
     reference: str | None = None
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, JsonValue
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class Receipt:
     """Proof of one task: counts in rows or objects, before and after.
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
-    ``not_searched``: why a part could not be searched, where the rest was. ``identities`` and ``records`` are personal
-    data: the engine puts them in the vault, never on the bus.
+    ``not_searched``: why a part could not be searched, where the rest was; ``uncounted``: why the counts cannot be
+    known. ``identities`` and ``records`` are personal data: the engine puts them in the vault, never on the bus.
     """
 
     task_id: UUID
@@ -107,6 +107,7 @@ class Receipt:
     until: date | None = None
     reference: str | None = None
     not_searched: Unsearched | None = None
+    uncounted: Uncounted | None = None
     identities: tuple[Identity, ...] = ()
     records: tuple[Record, ...] = ()
 

@@ -25,7 +25,7 @@ from shared.domain.topics import ServiceName
 from shared.fulfilment import queue
 from shared.fulfilment.queue import LeaseLost
 from shared.runtime.liveness import Heartbeats
-from shared.storage.postgres import AGAIN, AWAY, Connection, PostgresSettings
+from shared.storage.postgres import AGAIN, AWAY, HALF_OPEN, Connection, PostgresSettings
 
 log = logging.getLogger(__name__)
 
@@ -141,5 +141,6 @@ async def _connect(settings: PostgresSettings, service: ServiceName, seconds: fl
             "search_path": service.value,
             "application_name": f"dsr-{service}-lease",
             "synchronous_commit": "off",
+            **HALF_OPEN,
         },
     )

@@ -47,6 +47,19 @@ AGAIN = (
 )
 """What is raised when two transactions met: do the same again at once."""
 
+HALF_OPEN = {
+    "tcp_keepalives_idle": "1",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "4000",
+    "client_connection_check_interval": "1000",
+}
+"""Settings of a session by which the server knows within four seconds that nobody is left at its other end.
+
+Then it ends the session, and whatever that held is free: also in the middle of a statement, where no time limit for
+idle transactions applies.
+"""
+
 _CLOSE_SECONDS = 5.0
 _MIGRATION_LOCK = 7_215_001
 
@@ -120,6 +133,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
                 "enable_seqscan": "off",
                 # what a process holds that is frozen, or whose node is lost, is free again
                 "idle_in_transaction_session_timeout": f"{settings.idle_seconds * 1000:.0f}",
+                **HALF_OPEN,
             },
         )
         async with pool.acquire() as connection:

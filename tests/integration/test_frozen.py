@@ -17,7 +17,7 @@ from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
 from shared.storage import evidence
-from shared.storage.postgres import AWAY, connected, end_frozen, may_stand_still
+from shared.storage.postgres import AWAY, HALF_OPEN, connected, end_frozen, may_stand_still
 from tests.fixtures.engine import OpenHarness, read_topic
 from tests.fixtures.events import a
 from tests.fixtures.process import running
@@ -127,6 +127,28 @@ async def test_a_copy_that_waits_for_its_rows_is_ended_with_what_its_transaction
         await sleeper
     rows_there = await harness.pool.fetch("SELECT seq, request_id FROM evidence.entry")
     assert [tuple(row) for row in rows_there] == [(1, request)]
+
+
+async def test_who_verifies_the_evidence_and_freezes_keeps_nobody_from_writing_it(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    verifier = evidence.ChainVerifier("erasure")
+    async with harness.pool.acquire() as connection, connection.transaction():
+        await verifier.step(connection)  # and no more is heard of it
+        async with asyncio.timeout(5), harness.unit_of_work.begin() as tx:
+            tx.log_evidence(uuid7(), "noted", {})
+    async with harness.pool.acquire() as connection:
+        while verifier.rounds < 2:
+            await verifier.step(connection)
+    assert verifier.broken_at is None
+
+
+async def test_the_server_knows_soon_that_nobody_is_at_the_other_end_of_a_session(open_harness: OpenHarness) -> None:
+    harness = await open_harness()
+    wanted = dict(HALF_OPEN)
+    rows = await harness.pool.fetch("SELECT name, setting FROM pg_settings WHERE name = ANY($1)", list(wanted))
+    assert {row[0]: row[1] for row in rows} == wanted
+    idle, interval, count = (int(wanted[f"tcp_keepalives_{each}"]) for each in ("idle", "interval", "count"))
+    assert idle + interval * count <= 4, "the lost node is found before anybody has waited for five seconds"
 
 
 @pytest.mark.usefixtures("brief")

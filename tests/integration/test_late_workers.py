@@ -1,9 +1,11 @@
 """What a worker is given so that a store can tell whether it comes too late, and what is set right where none can."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from uuid import UUID
 
+from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.amendment import handlers as amendment
@@ -135,10 +137,14 @@ async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_th
     crm = ScriptedSystem(CRM)
 
     async def sleep(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        async def fall_asleep(noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
+            """Between the last look at our own database and the change."""
+            await save_progress(noted)
+            asleep.set()
+            await woken.wait()
+
         crm.answers[Operation.RESTRICT] = customers.adapter.amend
-        asleep.set()
-        await woken.wait()
-        return await customers.adapter.amend(asked, save_progress)
+        return await customers.adapter.amend(asked, fall_asleep)
 
     crm.answers = {Operation.RESTRICT: sleep, Operation.LIFT: customers.adapter.amend}
     harness, restriction = await in_amendment(

@@ -16,6 +16,7 @@ from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Receipt
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
 from tests.fixtures.events import a
+from tests.fixtures.freezing import Freezing, until
 
 CRM = "crm"
 EMAIL = Identity(IdentityType.EMAIL, "ada@example.org")
@@ -109,3 +110,24 @@ async def test_a_repair_that_a_system_refuses_stops_nobodys_request_and_is_tried
     assert await a_night(harness, clock, Operation.RESTRICT) == [1]
     assert event.request_id in {task.request_id for task in crm.asked}
     assert len(crm.asked) == 3
+
+
+async def test_what_a_frozen_process_had_in_hand_of_a_night_is_looked_at_by_another_and_once(
+    open_harness: OpenHarness, clock: SetClock
+) -> None:
+    crm = ScriptedSystem(CRM)
+    harness, event = await in_force(open_harness, crm, Right.RESTRICTION)
+    clock.pass_by(days=1)
+    freezing = Freezing(harness.unit_of_work)
+
+    async def looked() -> int:
+        await nightly.look_at_all(harness.unit_of_work, harness.fulfilments)
+        return await harness.worker(CRM, Operation.RESTRICT).work()
+
+    async with freezing.asleep(nightly.look_at_all(freezing, harness.fulfilments)):
+        await until(looked)
+    assert [(task.request_id, task.repair) for task in crm.asked] == [
+        (event.request_id, False),
+        (event.request_id, True),
+    ]
+    assert await looked() == 0

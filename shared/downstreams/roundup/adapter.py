@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import cast
 from uuid import UUID
@@ -72,7 +73,9 @@ class RoundupAdapter:
             held = (identity for person in found.people for identity in identities_of(person, self._system))
             new = tuple(dict.fromkeys(each for each in held if (each.type, each.value) not in known))
             n = len(found.people)
-            return self._settings.excess(rows=len(new)) or Receipt(task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new)
+            return self._settings.excess(rows=len(new)) or Receipt(
+                task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new
+            )
 
         return per_task(tasks, await self._find(tasks), decide)
 
@@ -125,7 +128,12 @@ class RoundupAdapter:
             for task in found
             if task.repair
         }
-        calls = {task.task_id: amendment.amend(self._tracker, task, people[task.task_id].ids) for task in found}
+        calls = {
+            task.task_id: amendment.amend(
+                self._tracker, task, people[task.task_id].ids, partial(save_progress, {task.task_id: {}})
+            )
+            for task in found
+        }
         failures = await failures_of(calls)
 
         def decide(task: Task, found: Found) -> Receipt:

@@ -6,7 +6,7 @@ from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import Change, Operation
 from shared.domain.text import nfc
 from shared.downstreams.contract import Task
-from shared.downstreams.roundup.tracker import Item, Tracker, unlike
+from shared.downstreams.roundup.tracker import Item, Look, Tracker, unlike
 
 _FLAGS: Mapping[Operation, Mapping[str, bool]] = {
     Operation.RESTRICT: {"restricted": True},
@@ -16,8 +16,11 @@ _FLAGS: Mapping[Operation, Mapping[str, bool]] = {
 _FIELDS = {"name": "realname", "email": "address", "phone": "phone"}
 
 
-async def amend(tracker: Tracker, task: Task, people: Sequence[str]) -> None:
+async def amend(tracker: Tracker, task: Task, people: Sequence[str], look: Look) -> None:
     """Change each of the people and look again.
+
+    The tracker has no transactions in which to fence off a worker that slept, but versions of its items: whoever looks
+    at our own tasks between reading a version and changing it can change nothing that was changed by its heir since.
 
     A correction leaves the former value in the tracker's history: Art. 16 asks for no more, and an erasure removes it.
 
@@ -30,7 +33,7 @@ async def amend(tracker: Tracker, task: Task, people: Sequence[str]) -> None:
     )
     for person in present:
         values = _FLAGS.get(task.operation) or corrected(person, task.changes)
-        await tracker.change("user", str(person["id"]), values)
+        await tracker.change("user", str(person["id"]), values, look=look)
         (again,) = await tracker.read("user", [str(person["id"])], ",".join(values))
         if unlike(again, values):
             raise ResidueFound("the tracker accepted the change, and the former value is still there")

@@ -1,7 +1,7 @@
 """The tracker's REST interface: items by class and id, changed under their ETag, and its privacy routes if any."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import httpx
@@ -14,6 +14,8 @@ from shared.downstreams.roundup.settings import RoundupSettings
 
 Item = Mapping[str, Any]
 Failure = Unavailable | Refused
+Look = Callable[[], Awaitable[None]]
+"""Raises where somebody else has the task by now, or nobody is to do it any more."""
 Each = TypeVar("Each")
 Said = TypeVar("Said")
 CHUNK = 100
@@ -91,10 +93,13 @@ class Tracker:
         """A new item; its id."""
         return member(self._data(await self._call("POST", f"data/{classname}", values)), "id", _NEW, self.system)
 
-    async def change(self, classname: str, identity: str, values: Item, *, unseen: Item | None = None) -> None:
+    async def change(
+        self, classname: str, identity: str, values: Item, *, unseen: Item | None = None, look: Look | None = None
+    ) -> None:
         """Give those of the fields that the class has other values; again if somebody changed the item meanwhile.
 
-        ``unseen`` are values that cannot be read back: they go along if anything else changes.
+        ``unseen`` are values that cannot be read back: they go along if anything else changes. ``look`` is asked each
+        time between the look at the item and its change: what it raises ends this.
         """
 
         def body(fields: Item) -> Item | None:
@@ -102,7 +107,7 @@ class Tracker:
                 return None
             return {key: value for key, value in {**values, **(unseen or {})}.items() if key in fields}
 
-        await self._under_etag("PATCH", classname, identity, body)
+        await self._under_etag("PATCH", classname, identity, body, look)
 
     async def add(self, classname: str, identity: str, link: str, other: str) -> None:
         """Add another item to a list of links, once."""
@@ -117,7 +122,12 @@ class Tracker:
         await self._under_etag("DELETE", classname, identity, lambda _: {})
 
     async def _under_etag(
-        self, method: str, classname: str, identity: str, body: Callable[[Item], Item | None]
+        self,
+        method: str,
+        classname: str,
+        identity: str,
+        body: Callable[[Item], Item | None],
+        look: Look | None = None,
     ) -> None:
         path, retired = f"data/{classname}/{identity}", False
         for _ in range(_CONFLICTS):
@@ -126,6 +136,8 @@ class Tracker:
             change = body(fields)
             if change is None:
                 break
+            if look:
+                await look()
             headers = {"If-Match": member(present, "@etag", _ETAG, self.system)}
             done = await self._call(method, path, change or None, headers, may=(_CHANGED_MEANWHILE, _CONFLICT))
             if done.status_code == _CONFLICT:

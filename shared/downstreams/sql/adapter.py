@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
+from shared.downstreams.sql import progress
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
 from shared.downstreams.sql.examination import covered
 from shared.downstreams.sql.export import export
+from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.store import SqlStore
@@ -33,6 +35,11 @@ class SqlAdapter:
         async with self._store.session():
             pass
 
+    async def forget(self) -> None:
+        """Forget in the store what was noted of requests that are long over."""
+        async with self._store.session() as session:
+            await progress.forget(session.connection, session.system)
+
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember
         async with self._store.session(reading=True) as session:
@@ -45,11 +52,15 @@ class SqlAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
-            return covered(session.tables, tasks, await Erasure(session, save_progress).run(tasks))
+            begun = Begun.of(session.system, str(session.incarnation), tasks)
+            results = await Erasure(session, save_progress, begun).run(tasks)
+            return covered(session.tables, tasks, begun.told(tasks, results))
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        del save_progress
         async with self._store.session() as session:
-            results = await Amendment(session).run(tasks)
+            begun = Begun.of(session.system, str(session.incarnation), tasks)
+            if begun.noted:
+                await save_progress(begun.noted)
+            results = begun.told(tasks, await Amendment(session).run(tasks))
             # Lifting takes away what this request put there: nobody is searched for.
             return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

@@ -126,7 +126,7 @@ class Amendment:
 
     async def _keep(self, task: Task, changed: Counter[str]) -> Counter[str]:
         """Ends a transaction: notes in the store what it has changed, unless a later one was there before."""
-        return await progress.keep(self._connection, self._session.system, task, changed)
+        return await progress.keep(self._session, task, changed)
 
     def _place(self, side: SideTable) -> str:
         return f"{quoted(self._settings.namespace)}.{quoted(side.table)}"

@@ -19,6 +19,7 @@ from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.attribution import attribute
+from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -38,12 +39,13 @@ class _RolledBack(Exception):
 class Erasure:
     """One call: a sequence of tasks of the same store."""
 
-    def __init__(self, session: Session, save_progress: Checkpoint) -> None:
+    def __init__(self, session: Session, save_progress: Checkpoint, begun: Begun) -> None:
         self._session = session
         self._system = session.system
         self._settings = session.settings
         self._connection = session.connection
         self._save_progress = save_progress
+        self._unnoted = dict(begun.noted)
         self._done: dict[UUID, Counter[str]] = {}
         self._results: dict[UUID, Result] = {}
 
@@ -81,8 +83,8 @@ class Erasure:
         limit, collisions = self._settings.lock_seconds, 0
         while queue:
             batch = queue.pop()
-            # The store itself remembers; but what was withdrawn meanwhile goes no further.
-            await self._save_progress({task.task_id: {} for task in batch})
+            # Which store it is; that itself remembers the rest. And what was withdrawn meanwhile goes no further.
+            await self._save_progress({task.task_id: self._unnoted.pop(task.task_id, {}) for task in batch})
             try:
                 async with self._connection.transaction(isolation=isolation):
                     done = await self._erase(batch, limit)
@@ -121,7 +123,7 @@ class Erasure:
             self._results |= too_many
             raise _RolledBack(self._open(batch))
         # Also where nothing is left: from here on, an earlier attempt that slept changes nothing any more.
-        done = await progress.add(self._connection, self._system, batch, found)
+        done = await progress.add(self._session, batch, found)
         if late := [task.task_id for task in batch if task.task_id not in done]:
             self._results |= dict.fromkeys(late, progress.overtaken(self._system))
             raise _RolledBack(self._open(batch))

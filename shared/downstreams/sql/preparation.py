@@ -1,6 +1,10 @@
-"""What a SQL store must have besides its own tables: one of ours, in a schema of its own, without personal data."""
+"""What a SQL store must have besides its own tables: two of ours, in a schema of their own, without personal data."""
 
+from collections.abc import Collection
+from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -19,7 +23,13 @@ CREATE TABLE IF NOT EXISTS dsr_platform.progress (
     noted_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (request_id, system)
 ) WITH (fillfactor = 70);
+CREATE TABLE IF NOT EXISTS dsr_platform.incarnation (
+    id  uuid    NOT NULL DEFAULT gen_random_uuid(),
+    one boolean PRIMARY KEY DEFAULT true CHECK (one)
+);
+INSERT INTO dsr_platform.incarnation DEFAULT VALUES ON CONFLICT DO NOTHING;
 GRANT USAGE ON SCHEMA dsr_platform TO {role};
+GRANT SELECT ON dsr_platform.incarnation TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON dsr_platform.progress TO {role};
 """
 _PREPARED = """
@@ -28,10 +38,27 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
      unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) privilege
 WHERE n.nspname = 'dsr_platform' AND c.relname = 'progress'
 """
+_INCARNATION = """
+SELECT id, (
+    SELECT string_agg(c.oid::text, '.' ORDER BY c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p')
+      AND (n.nspname = 'dsr_platform' AND c.relname = 'progress' OR n.nspname = $1 AND c.relname = ANY($2)))
+FROM dsr_platform.incarnation
+"""
+
+
+class Incarnation(NamedTuple):
+    """One life of a store: the id that its preparation drew, and which tables there are."""
+
+    id: UUID
+    tables: str
+
+    def __str__(self) -> str:
+        return f"{self.id}/{self.tables}"
 
 
 class StoreUnprepared(SystemRefused):
-    """A SQL store lacks the table in which our work is noted together with the work; nothing was changed in it."""
+    """A SQL store lacks the tables in which our work is noted together with the work; nothing was changed in it."""
 
 
 def schema_for(dsn: str) -> str:
@@ -48,10 +75,27 @@ def schema_for(dsn: str) -> str:
     return _SCHEMA.format(role=quoted)
 
 
-async def refuse_unprepared(connection: asyncpg.Connection | PoolConnectionProxy, system: str) -> None:
+async def refuse_unprepared(connection: PoolConnectionProxy, system: str) -> None:
     """Raises ``StoreUnprepared`` unless this role can note there what it does."""
     if not await connection.fetchval(_PREPARED):
-        raise StoreUnprepared(
-            f"{system}: has no table dsr_platform.progress that this role may write;"
-            " let its owner run what `dsr downstreams prepare FILE` prints"
-        )
+        raise _unprepared(system)
+
+
+async def incarnation_of(
+    connection: PoolConnectionProxy, system: str, namespace: str, tables: Collection[str]
+) -> Incarnation:
+    """Which store this is; raises ``StoreUnprepared`` where it does not say so."""
+    try:
+        row = await connection.fetchrow(_INCARNATION, namespace, [*tables])
+    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
+        row = None
+    if row is None:
+        raise _unprepared(system)
+    return Incarnation(row[0], sha256(row[1].encode()).hexdigest()[:16])
+
+
+def _unprepared(system: str) -> StoreUnprepared:
+    return StoreUnprepared(
+        f"{system}: has no table dsr_platform.progress that this role may write, or no dsr_platform.incarnation that it"
+        " may read; let its owner run what `dsr downstreams prepare FILE` prints"
+    )

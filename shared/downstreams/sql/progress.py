@@ -2,11 +2,13 @@
 
 The row of a request says whose turn it is (a token that only grows) and what that task has removed or changed so far.
 So a worker that slept past its lease changes nothing any more, and the counts are those of what was committed, whether
-the store was killed, failed over or restored: both are there, or neither is.
+the store was killed, failed over or restored as a whole: both are there, or neither is. Whatever was replaced of it
+makes it another store (``incarnation.py``), in which nothing is noted by whoever has begun before.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import orjson
@@ -14,12 +16,14 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import Overtaken
 from shared.downstreams.contract import Task
+from shared.downstreams.sql.store import Session
 
 _NOTE = """
 INSERT INTO dsr_platform.progress AS p (request_id, system, task_id, token, counts)
 SELECT request_id, $1, task_id, ARRAY[opened, stage, attempt], counts
 FROM unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::jsonb[])
      AS n (request_id, task_id, opened, stage, attempt, counts)
+WHERE (SELECT id FROM dsr_platform.incarnation) = $8
 ORDER BY request_id
 ON CONFLICT (request_id, system) DO UPDATE
 SET task_id = excluded.task_id, token = excluded.token, noted_at = excluded.noted_at,
@@ -34,45 +38,52 @@ _SUM = """(
                AS each (category, n)
           GROUP BY category) AS total)"""
 _FIRST = "CASE WHEN p.counts = '{}' THEN excluded.counts ELSE p.counts END"
+_FORGET = "DELETE FROM dsr_platform.progress WHERE system = $1 AND noted_at < now() - $2::interval"
+_KEEP_FOR = timedelta(days=400)
+"""Longer than a task is tried again without anything being noted of it."""
 _ADD, _KEEP = _NOTE.format(together=_SUM), _NOTE.format(together=_FIRST)
 
 
-async def add(
-    connection: PoolConnectionProxy, system: str, tasks: Sequence[Task], removed: Sequence[Counter[str]]
-) -> dict[UUID, Counter[str]]:
+async def add(session: Session, tasks: Sequence[Task], removed: Sequence[Counter[str]]) -> dict[UUID, Counter[str]]:
     """Notes in this transaction what it has removed of each task; all that was removed of each so far, by category.
 
     A task that is missing from the result was overtaken: then the transaction must not commit.
     """
-    return await _note(connection, _ADD, system, tasks, removed)
+    return await _note(session, _ADD, tasks, removed)
 
 
-async def keep(connection: PoolConnectionProxy, system: str, task: Task, changed: Counter[str]) -> Counter[str]:
+async def keep(session: Session, task: Task, changed: Counter[str]) -> Counter[str]:
     """Notes in this transaction what it has changed; what the first attempt that changed anything counted.
 
     Raises:
         Overtaken: the transaction must not commit.
     """
-    noted = await _note(connection, _KEEP, system, [task], [changed])
+    noted = await _note(session, _KEEP, [task], [changed])
     if task.task_id not in noted:
-        raise overtaken(system)
+        raise overtaken(session.system)
     return noted[task.task_id]
 
 
 def overtaken(system: str) -> Overtaken:
-    """What became of a task that is no longer at its turn."""
-    return Overtaken(f"{system}: a later attempt or operation of this request has been here")
+    """What became of a task that is no longer at its turn, or whose store was replaced under its hands."""
+    return Overtaken(f"{system}: a later attempt or operation of this request has been here, or it was restored")
+
+
+async def forget(connection: PoolConnectionProxy, system: str) -> None:
+    """Forgets the requests of which nothing was noted for so long that no worker can still be asleep over them."""
+    await connection.execute(_FORGET, system, _KEEP_FOR)
 
 
 async def _note(
-    connection: PoolConnectionProxy, statement: str, system: str, tasks: Sequence[Task], counts: Sequence[Counter[str]]
+    session: Session, statement: str, tasks: Sequence[Task], counts: Sequence[Counter[str]]
 ) -> dict[UUID, Counter[str]]:
-    rows = await connection.fetch(
+    rows = await session.connection.fetch(
         statement,
-        system,
+        session.system,
         [task.request_id for task in tasks],
         [task.task_id for task in tasks],
         *([task.token[part] for task in tasks] for part in range(3)),
         [orjson.dumps({category: n for category, n in each.items() if n}).decode() for each in counts],
+        session.incarnation and session.incarnation.id,
     )
     return {row[0]: Counter(orjson.loads(row[1])) for row in rows}

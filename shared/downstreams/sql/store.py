@@ -1,6 +1,7 @@
 """The connection to one SQL store, and its declared tables as they are today."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from asyncpg.pool import PoolConnectionProxy
 from shared.downstreams.sql.catalog import Relation, describe, refuse_unmapped
 from shared.downstreams.sql.dataset import Dataset, SideTable
 from shared.downstreams.sql.failures import translated
-from shared.downstreams.sql.preparation import refuse_unprepared
+from shared.downstreams.sql.preparation import Incarnation, incarnation_of, refuse_unprepared
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
+
+log = logging.getLogger(__name__)
 
 # Indexes find the rows and hashing tells whose they are, whatever the statistics say today: the plan must not depend on
 # how many subjects come together. A plan for any number of values is made once per connection.
@@ -39,6 +42,8 @@ class Session:
     connection: PoolConnectionProxy
     tables: tuple[Statements, ...]
     restriction: SideTable | None
+    incarnation: Incarnation | None
+    """Where it may be changed."""
 
 
 class SqlStore:
@@ -52,7 +57,7 @@ class SqlStore:
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._statements: dict[str, Statements] = {}
-        self._prepared = False
+        self._known: Incarnation | None = None
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -74,10 +79,19 @@ class SqlStore:
                 tables = tuple(self._stated(name, relations[name]) for name in self.dataset.tables)
                 for table in tables:
                     refuse_unmapped(table.table, table.name, table.relation, reading=reading)
-                if not reading and not self._prepared:
-                    await refuse_unprepared(connection, self.system)
-                    self._prepared = True
-                yield Session(self.system, self.settings, connection, tables, self.dataset.restriction)
+                incarnation = None if reading else await self._incarnation(connection)
+                yield Session(self.system, self.settings, connection, tables, self.dataset.restriction, incarnation)
+
+    async def _incarnation(self, connection: PoolConnectionProxy) -> Incarnation:
+        """Which store it is today, prepared for being changed."""
+        names = [*self.dataset.tables, *([self.dataset.restriction.table] if self.dataset.restriction else [])]
+        incarnation = await incarnation_of(connection, self.system, self.settings.namespace, names)
+        if incarnation != self._known:
+            await refuse_unprepared(connection, self.system)
+            if self._known:
+                log.warning("%s is another store than before: it was restored from a dump, or made anew", self.system)
+            self._known = incarnation
+        return incarnation
 
     async def _connections(self) -> asyncpg.Pool:
         """The pool, made at its first use: a store that is away when a service starts delays only its own tasks."""

@@ -72,19 +72,22 @@ class TrytonAdapter:
         """Correct a field (Art. 16), hide the subject from all but the privacy team (18), stop marketing (21(2))."""
         if tasks[0].operation is Operation.RECTIFY:
             return await rectify(self._rpc, self._subjects, tasks, save_progress)
-        return await self._set_flag(tasks)  # a flag that is set again is the same flag
+        return await self._set_flag(tasks, save_progress)  # a flag that is set again is the same flag
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
         return await mark(self._rpc, self._subjects, tasks, save_progress)
 
-    async def _set_flag(self, tasks: Sequence[Task]) -> list[Result]:
+    async def _set_flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]
         acting = [task for task in tasks if not task.marked]  # a flag says not whose it is
         found = {**dict.fromkeys((task.task_id for task in tasks), ()), **await self._subjects.of(acting)}
         wrong = {p.id for parties in of_whom_found(found).values() for p in parties if getattr(p, flag) is not value}
         ids = party_ids(found)
-        await self._rpc.write(PARTY, ids, {flag: value})
+        versions = {party.id: party.version for parties in of_whom_found(found).values() for party in parties}
+        # Whoever looks at our own tasks between reading a version and changing it changes nothing that its heir did.
+        await save_progress({task.task_id: {} for task in acting})
+        await self._rpc.write(PARTY, ids, {flag: value}, versions)
         now = await load(self._rpc, ids)
 
         def decide(task: Task, parties: Sequence[Party]) -> Result:

@@ -32,6 +32,7 @@ class Contact:
     active: bool
     valid_from: datetime | None
     valid_to: datetime | None
+    version: str = ""
 
     @property
     def type(self) -> IdentityType | None:
@@ -52,6 +53,7 @@ class Address:
     active: bool
     street: str
     lines: Mapping[str, str]
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Party:
     contacts: tuple[Contact, ...] = ()
     addresses: tuple[Address, ...] = ()
     identifiers: tuple[tuple[str, str], ...] = ()
+    version: str = ""
 
     def counts(self) -> dict[str, int]:
         """Rows that hold something about the person, by category."""

@@ -17,28 +17,31 @@ from shared.downstreams.tryton.search import ADDRESS, CONTACT, PARTY, load
 from shared.downstreams.tryton.subjects import Subjects
 
 _CONTACTS: Final = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
+_ROWS_OF_PARTY: Final = {CONTACT: "contact_mechanisms", ADDRESS: "addresses"}
 FIELDS: Final = ("name", "email", "phone", "address.street", "address.postal_code", "address.city")
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One call that a change needs; without an id a new row of the party's."""
+    """One call that a change needs, for the version of its row that was read; without an id, a new row of the party."""
 
     model: str
     row: int | None
     values: Mapping[str, Any]
+    version: str = ""
 
 
 async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
     """Correct each task's party and read it again; all changes of a task are checked before the first is made."""
     hits = await subjects.of([task for task in tasks if "party" not in task.progress])
     found = {task_id: _not_merged(parties) for task_id, parties in hits.items()}
-    # A corrected e-mail address no longer finds the party: the repeat needs its id.
-    if noted := {task_id: {"party": parties[0].id} for task_id, parties in of_whom_found(found).items()}:
-        await save_progress(noted)
     known = {task.task_id: cast("int", task.progress["party"]) for task in tasks if "party" in task.progress}
     repeated = await load(rpc, known.values())
     found |= {task_id: (repeated[party],) if party in repeated else () for task_id, party in known.items()}
+    # A corrected e-mail address no longer finds the party: the repeat needs its id. And whoever looks at our own tasks
+    # between reading a version and changing it changes nothing that its heir, or a later request, has changed since.
+    if noted := {task_id: {"party": parties[0].id} for task_id, parties in of_whom_found(found).items()}:
+        await save_progress(noted)
     changes = {task.task_id: task.changes for task in tasks}
     calls = {task_id: _correct(rpc, parties, changes[task_id]) for task_id, parties in of_whom_found(found).items()}
 
@@ -60,14 +63,23 @@ async def _correct(rpc: TrytonRpc, parties: Sequence[Party], changes: Sequence[C
     if not changes:
         raise Refused("the request names no change")
     (party,) = parties
-    for write in writes(party, changes):
-        if write.row is None:
-            await rpc.call(f"model.{write.model}.create", [{**write.values, "party": party.id}])
-        else:
-            await rpc.write(write.model, [write.row], write.values)
+    for write in _together(party, writes(party, changes)):
+        await rpc.write(write.model, [write.row or party.id], write.values, {write.row or party.id: write.version})
     now = (await load(rpc, [party.id])).get(party.id)
     if now is None or writes(now, changes):
         raise ResidueFound("the CRM accepted the correction and still shows the old value")
+
+
+def _together(party: Party, found: Sequence[Write]) -> list[Write]:
+    """The same with one call for the party itself, by which new rows of it are made too: they have no version."""
+    values: dict[str, Any] = {}
+    for write in found:
+        if write.row is None:
+            values.setdefault(_ROWS_OF_PARTY[write.model], []).append(["create", [write.values]])
+        elif write.model == PARTY:
+            values |= write.values
+    others = [write for write in found if write.row is not None and write.model != PARTY]
+    return [*([Write(PARTY, party.id, values, party.version)] if values else ()), *others]
 
 
 def _is_now(change: Change, value: str) -> bool:
@@ -95,7 +107,7 @@ def writes(party: Party, changes: Sequence[Change]) -> list[Write]:
     for change in changes:
         if change.field == "name" and not _is_now(change, party.name):
             _expect(change, party.name)
-            found.append(Write(PARTY, party.id, {"name": change.asserted}))
+            found.append(Write(PARTY, party.id, {"name": change.asserted}, party.version))
         elif change.field in _CONTACTS:
             found += _contact(party, change)
     found += _address(party, lines) if lines else ()
@@ -115,7 +127,7 @@ def _contact(party: Party, change: Change) -> list[Write]:
     wrong = [contact for contact in in_use if _was(change, contact.spelled) or not change.current]
     if not wrong:
         return [Write(CONTACT, None, {"type": change.field, "value": change.asserted})]
-    return [Write(CONTACT, row.id, {"value": change.asserted}) for row in wrong]
+    return [Write(CONTACT, row.id, {"value": change.asserted}, row.version) for row in wrong]
 
 
 def _address(party: Party, changes: Sequence[Change]) -> list[Write]:
@@ -128,7 +140,8 @@ def _address(party: Party, changes: Sequence[Change]) -> list[Write]:
     wrong = [change for change in changes if not _is_now(change, _shown(meant[0], change))]
     for change in wrong:
         _expect(change, _shown(meant[0], change))
-    return [Write(ADDRESS, meant[0].id, {k: v for c in wrong for k, v in _line(c).items()})] if wrong else []
+    values = {k: v for c in wrong for k, v in _line(c).items()}
+    return [Write(ADDRESS, meant[0].id, values, meant[0].version)] if wrong else []
 
 
 def _meant(address: Address, changes: Sequence[Change]) -> bool:

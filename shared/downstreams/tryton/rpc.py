@@ -29,6 +29,10 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }
 _TEXT: Final = (str, _NOTHING)
 """What a field holds that is not named above."""
+VERSION: Final = "_timestamp"
+"""When a row was last written, as Tryton tells it and compares it before it writes."""
+Versions = Mapping[str, str]
+"""The version of a row by its model and id."""
 EVEN_INACTIVE: Final = {"active_test": False}
 """Without it a search hides what was deactivated; a clause on ``active`` reaches no further than its own OR or AND."""
 
@@ -60,19 +64,22 @@ class TrytonRpc:
         self._signing_in = asyncio.Lock()
         self._authorization: str | None = None
 
-    async def call(self, method: str, *params: Any) -> Any:
+    async def call(self, method: str, *params: Any, unless_changed: Versions | None = None) -> Any:
         """What the method returns.
+
+        ``unless_changed``: which versions of what rows it is made for; of others it changes nothing.
 
         Raises:
             Unavailable: the CRM is away or busy, or another transaction was in the way.
             CrmRefused: the CRM will not do it.
             AnswerMalformed: its answer is none to a call, or larger than an answer may be.
         """
+        context = {**EVEN_INACTIVE, VERSION: unless_changed} if unless_changed else EVEN_INACTIVE
         async with self._turns:
             used = await self._signed_in(None)
-            response = await self._post(method, [*params, EVEN_INACTIVE], used)
+            response = await self._post(method, [*params, context], used)
             if response.status_code in SIGN_IN:
-                response = await self._post(method, [*params, EVEN_INACTIVE], await self._signed_in(used))
+                response = await self._post(method, [*params, context], await self._signed_in(used))
         return self._answer(response, method)
 
     async def search(self, model: str, domain: Sequence[Any], fields: Sequence[str]) -> list[Row]:
@@ -98,10 +105,14 @@ class TrytonRpc:
             raise ForeignHit(f"the CRM's search of {model} by {field} returned others")
         return rows
 
-    async def write(self, model: str, ids: Sequence[int], values: Mapping[str, Any]) -> None:
-        """Give all these rows the same values."""
+    async def write(
+        self, model: str, ids: Sequence[int], values: Mapping[str, Any], seen: Mapping[int, str] | None = None
+    ) -> None:
+        """Give all these rows the same values; ``seen``: the versions that were read, which must still be the last."""
         for start in range(0, len(ids), CHUNK):
-            await self.call(f"model.{model}.write", ids[start : start + CHUNK], values)
+            chunk = ids[start : start + CHUNK]
+            versions = {f"{model},{row}": seen[row] for row in chunk if seen and seen.get(row)}
+            await self.call(f"model.{model}.write", chunk, values, unless_changed=versions)
 
     async def write_each(self, model: str, values: Mapping[int, Mapping[str, Any]]) -> None:
         """Give each row, by its id, values of its own."""
@@ -141,6 +152,8 @@ class TrytonRpc:
         match body["error"]:
             case ["UserError" | "UserWarning", [str(text), *_]]:
                 raise CrmRefused(f"the CRM refused {method}: {reason_of(text)}")
+            case ["ConcurrencyException", *_]:
+                raise Unavailable("somebody else has changed the customer in the CRM meanwhile")
             case _:
                 # a conflict with another transaction, or a failure of its own: what it says may hold a customer's data
                 raise Unavailable(f"the CRM failed at {method}")

@@ -10,7 +10,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.text import forms, nfc
 from shared.downstreams.http_client import together
 from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, Party, spelled
-from shared.downstreams.tryton.rpc import CHUNK, Row, TrytonRpc
+from shared.downstreams.tryton.rpc import CHUNK, VERSION, Row, TrytonRpc
 
 PARTY: Final = "party.party"
 CONTACT: Final = "party.contact_mechanism"
@@ -59,12 +59,11 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
 async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
     """The parties of these ids with all that belongs to them; one that was deleted is not among them."""
     wanted = set(ids)
-    lines = (*ADDRESS_FIELDS, "party", "active", "street", "country.name")
-    contact = ("party", "type", "value", "value_compact", "active", "valid_from", "valid_to")
+    lines = (*ADDRESS_FIELDS, "party", "active", "street", "country.name", VERSION)
+    contact = ("party", "type", "value", "value_compact", "active", "valid_from", "valid_to", VERSION)
+    shown = ("code", "name", "active", "restricted", "marketing_opt_out", "replaced_by", VERSION)
     parties, contacts, addresses, identifiers = await together(
-        rpc.search_in(
-            PARTY, "id", wanted, ("code", "name", "active", "restricted", "marketing_opt_out", "replaced_by")
-        ),
+        rpc.search_in(PARTY, "id", wanted, shown),
         rpc.search_in(CONTACT, "party", wanted, contact),
         rpc.search_in(ADDRESS, "party", wanted, lines),
         rpc.search_in(IDENTIFIER, "party", wanted, ("party", "type", "code")),
@@ -83,6 +82,7 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
             contacts=tuple(contacts_of[row["id"]]),
             addresses=tuple(addresses_of[row["id"]]),
             identifiers=tuple(identifiers_of[row["id"]]),
+            version=row[VERSION] or "",
         )
         for row in parties
     }
@@ -123,13 +123,14 @@ def _contact(row: Row) -> Contact:
         active=row["active"],
         valid_from=_moment(row["valid_from"]),
         valid_to=_moment(row["valid_to"]),
+        version=row[VERSION] or "",
     )
 
 
 def _address(row: Row) -> Address:
     shown = {**row, "country": (row.get("country.") or {}).get("name")}
     lines = {field: shown[field] for field in (*ADDRESS_FIELDS, "country") if shown[field]}
-    return Address(row["id"], row["active"], row["street"] or "", lines)
+    return Address(row["id"], row["active"], row["street"] or "", lines, row[VERSION] or "")
 
 
 def _moment(value: Row | None) -> datetime | None:
