@@ -1,15 +1,16 @@
 """One HTTP client for every adapter that speaks it, one bound for all answers, and one reading of what can go wrong.
 
 Calls continue the trace of the requests that they are made for (W3C Trace Context). What a system says about a failure
-may hold personal data: only its status is passed on. Answers are asked for unpacked (``Accept-Encoding: identity``), so
-that their size is what travels; what comes packed all the same is refused.
+may hold personal data: only its status is passed on. Answers are asked for unpacked (``Accept-Encoding: identity``);
+what comes packed all the same is unpacked no further than an answer may be long.
 """
 
 import asyncio
+import zlib
 from collections.abc import Awaitable, Collection, Iterable, Mapping
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import httpx
@@ -22,6 +23,8 @@ from shared.downstreams.settings import AnswerLimits
 SIGN_IN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _BUSY = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _UNPACKED = frozenset({"", "identity"})
+_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_EITHER_HEADER = 32 + zlib.MAX_WBITS
 Done = TypeVar("Done")
 
 
@@ -62,7 +65,7 @@ class HttpClient:
 
         Raises:
             Unavailable: the system could not be reached, broke off its answer, or took too long over it.
-            AnswerMalformed: it is larger than an answer may be, or packed.
+            AnswerMalformed: it is larger than an answer may be, unpacked too, or packed in a way that we do not know.
         """
         # Not by `asyncio.timeout`, which can let its own cancellation out where the task has met another one before.
         reading = asyncio.create_task(self._read(method, url, **options))
@@ -79,19 +82,28 @@ class HttpClient:
     async def _read(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Response:
         try:
             async with self._client.stream(method, url, **options) as answer:
-                if answer.headers.get("content-encoding", "").strip().lower() not in _UNPACKED:
-                    raise AnswerMalformed(f"{self._system} packs its answers, and was asked not to")
-                content = bytearray()
-                async for part in answer.aiter_bytes():
-                    content += part
-                    if len(content) > self._limits.answer_bytes:
-                        limit = self._limits.answer_bytes
-                        raise AnswerMalformed(f"{self._system} answered with more than answer_bytes = {limit}")
-        except (httpx.TransportError, httpx.DecodingError) as error:
+                content = await self._content(answer)
+        except (httpx.TransportError, zlib.error) as error:
             raise Unavailable(f"{self._system} could not be reached: {type(error).__name__}") from None
-        return httpx.Response(
-            answer.status_code, headers=answer.headers, content=bytes(content), request=answer.request
-        )
+        headers = [(name, value) for name, value in answer.headers.multi_items() if name != "content-encoding"]
+        return httpx.Response(answer.status_code, headers=headers, content=content, request=answer.request)
+
+    async def _content(self, answer: httpx.Response) -> bytes:
+        """The body, unpacked part by part, and never further than one byte beyond the limit."""
+        coding, limit = answer.headers.get("content-encoding", "").strip().lower(), self._limits.answer_bytes
+        if coding not in _UNPACKED | _PACKED:
+            raise AnswerMalformed(
+                f"{self._system} packs its answers in a way that we do not know, and was asked not to"
+            )
+        unpacking = zlib.decompressobj(_EITHER_HEADER) if coding in _PACKED else None
+        content = bytearray()
+        async for part in cast("httpx.AsyncByteStream", answer.stream):
+            content += unpacking.decompress(part, limit + 1 - len(content)) if unpacking else part
+            if len(content) > limit:
+                raise AnswerMalformed(f"{self._system} answered with more than answer_bytes = {limit}")
+        if unpacking and not unpacking.eof:
+            raise zlib.error
+        return bytes(content)
 
     def expect(self, answer: httpx.Response, to: str, wanted: Collection[int] = ()) -> httpx.Response:
         """The answer, if its status is one of ``wanted``, or a success where none is named; ``to`` says what was asked.

@@ -26,9 +26,7 @@ class AnswerLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    answer_bytes: int = Field(
-        default=16 * 2**20, ge=1_024, le=2**30, description="bytes of one answer, which must not come packed"
-    )
+    answer_bytes: int = Field(default=16 * 2**20, ge=1_024, le=2**30, description="bytes of one answer, unpacked")
     answer_seconds: float = Field(
         default=60, gt=0, le=3_600, description="how long one answer may take in all, to its last byte"
     )

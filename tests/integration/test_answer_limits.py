@@ -10,14 +10,15 @@ from shared.domain.errors import AnswerMalformed, Unavailable
 from shared.downstreams.http_client import HttpClient, connect
 from shared.downstreams.settings import AnswerLimits
 from tests.fixtures.hostile_server import (
+    FOREIGN,
     MIB,
-    PACKED,
     Answer,
     HostileServer,
     bomb,
     dripping,
     endless,
     hostile_server,
+    packed,
     said,
     silent,
 )
@@ -52,7 +53,11 @@ REFUSED: list[tuple[str, Answer, type[Exception], str]] = [
     ("a head of 2 MiB", said(b"{}", f"X-A: {'a' * 2 * MIB}"), Unavailable, "RemoteProtocolError"),
     ("100,000 headers", said(b"{}", *["X-A: b"] * 100_000), Unavailable, "RemoteProtocolError"),
     ("no HTTP", dripping(b"\x16\x03\x01\x02\x00\x01", b"\x00"), Unavailable, "RemoteProtocolError"),
-    *((f"packed with {coding}", bomb(coding), AnswerMalformed, "was asked not to") for coding in PACKED),
+    ("a gzip bomb", bomb("gzip"), AnswerMalformed, "more than answer_bytes = 1048576"),
+    ("a deflate bomb", bomb("deflate"), AnswerMalformed, "more than answer_bytes = 1048576"),
+    *((f"packed with {coding}", bomb(coding), AnswerMalformed, "was asked not to") for coding in FOREIGN),
+    ("half of what was packed", said(packed(b"{}", "gzip")[:-9], "Content-Encoding: gzip"), Unavailable, "error"),
+    ("no gzip", said(b"{}", "Content-Encoding: gzip"), Unavailable, "error"),
     ("deeper than may be", said(b"[" * 21 + b"]" * 21), AnswerMalformed, "deeper than answer_depth = 20"),
     ("as deep in objects", said(b'{"a":' * 21 + b"1" + b"}" * 21), AnswerMalformed, "answer_depth"),
     ("deeper than anybody can read", said(b"[" * 900 + b"]" * 900), AnswerMalformed, "answer_depth"),
@@ -84,6 +89,16 @@ async def test_up_to_the_bounds_it_is_read() -> None:
     for body in (deep, many, long):
         async with hostile_server(said(body)) as server:
             assert await asked(server) == orjson.loads(body)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_what_comes_packed_although_it_was_not_asked_for_is_read_up_to_the_same_bound(coding: str) -> None:
+    long = b'"' + b"x" * (MIB - 2) + b'"'
+    async with hostile_server(said(packed(long, coding), f"Content-Encoding: {coding}")) as server:
+        assert await asked(server) == "x" * (MIB - 2)
+    async with hostile_server(said(packed(long + b" ", coding), f"Content-Encoding: {coding}")) as server:
+        with pytest.raises(AnswerMalformed, match="answer_bytes"):
+            await asked(server)
 
 
 async def test_it_is_asked_for_unpacked_answers_and_gets_no_cookie_back() -> None:
