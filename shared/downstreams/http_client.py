@@ -1,8 +1,8 @@
 """One HTTP client for every adapter that speaks it, one bound for all answers, and one reading of what can go wrong.
 
 Calls continue the trace of the requests that they are made for (W3C Trace Context). What a system says about a failure
-may hold personal data: only its status is passed on. Answers are asked for unpacked (``Accept-Encoding: identity``);
-what comes packed all the same is unpacked no further than an answer may be long.
+may hold personal data: only its status is passed on. An answer may come packed in the two
+ways that we ask for, and is unpacked no further than it may be long.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Done = TypeVar("Done")
 def connect(*, headers: Mapping[str, str] = {}, **options: Any) -> httpx.AsyncClient:
     """An httpx client, with options of its own, whose calls continue the current trace; it keeps no cookies."""
     return httpx.AsyncClient(
-        headers={**headers, "Accept-Encoding": "identity"},
+        headers={**headers, "Accept-Encoding": "gzip, deflate"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         event_hooks={"request": [_continue_trace]},
         **options,
@@ -65,7 +65,7 @@ class HttpClient:
 
         Raises:
             Unavailable: the system could not be reached, broke off its answer, or took too long over it.
-            AnswerMalformed: it is larger than an answer may be, unpacked too, or packed in a way that we do not know.
+            AnswerMalformed: it is larger than an answer may be, unpacked too, or packed in a way that we did not ask for.
         """
         # Not by `asyncio.timeout`, which can let its own cancellation out where the task has met another one before.
         reading = asyncio.create_task(self._read(method, url, **options))
@@ -92,9 +92,7 @@ class HttpClient:
         """The body, unpacked part by part, and never further than one byte beyond the limit."""
         coding, limit = answer.headers.get("content-encoding", "").strip().lower(), self._limits.answer_bytes
         if coding not in _UNPACKED | _PACKED:
-            raise AnswerMalformed(
-                f"{self._system} packs its answers in a way that we do not know, and was asked not to"
-            )
+            raise AnswerMalformed(f"{self._system} packs its answers in a way that it was not asked for")
         unpacking = zlib.decompressobj(_EITHER_HEADER) if coding in _PACKED else None
         content = bytearray()
         async for part in cast("httpx.AsyncByteStream", answer.stream):
