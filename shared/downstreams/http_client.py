@@ -1,8 +1,8 @@
 """One HTTP client for every adapter that speaks it, one bound for all answers, and one reading of what can go wrong.
 
 Calls continue the trace of the requests that they are made for (W3C Trace Context). What a system says about a failure
-may hold personal data: only its status is passed on. An answer may come packed in the two
-ways that we ask for, and is unpacked no further than it may be long.
+may hold personal data: only its status is passed on. An answer may come packed in the two ways that we ask for, and is
+unpacked no further than it may be long.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class HttpClient:
 
         Raises:
             Unavailable: the system could not be reached, broke off its answer, or took too long over it.
-            AnswerMalformed: it is larger than an answer may be, unpacked too, or packed in a way that we did not ask for.
+            AnswerMalformed: it is larger than an answer may be, unpacked too, or packed in another way than we ask for.
         """
         # Not by `asyncio.timeout`, which can let its own cancellation out where the task has met another one before.
         reading = asyncio.create_task(self._read(method, url, **options))
