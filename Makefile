@@ -75,6 +75,10 @@ demo: .venv/.stamp ## Start the whole product on this machine and watch requests
 bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/latest.json
 	@$(python) -m tests.bench
 
+.PHONY: chaos
+chaos: .venv/.stamp ## Kill, freeze and cut off every part under load, and count what came of it (MINUTES=5 SEED=…)
+	@$(python) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES),) $(if $(SEED),--seed $(SEED),)
+
 .PHONY: docs
 docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the code
 	$(python) -m docs.generate

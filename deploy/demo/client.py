@@ -17,9 +17,10 @@ class DsrClient(httpx.AsyncClient):
         headers = {"Authorization": f"Bearer {key}"}
         super().__init__(base_url=url, headers=headers, timeout=timeout, trust_env=False)
 
-    async def submit(self, submission: Mapping[str, Any]) -> str:
-        """Hand a request in; its id."""
-        answer = await self.post("/v1/requests", json=submission, headers={"Idempotency-Key": str(uuid4())})
+    async def submit(self, submission: Mapping[str, Any], **headers: str) -> str:
+        """Hand a request in, with further headers; its id."""
+        headers = {"Idempotency-Key": str(uuid4()), **headers}
+        answer = await self.post("/v1/requests", json=submission, headers=headers)
         return str(_good(answer).json()["request_id"])
 
     async def read(self, request_id: str, part: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ SELECT format('%I.%I', n.nspname, c.relname)
 
 _STATEMENTS = 5_000
 _INSERTED = re.compile(r'INSERT INTO "?(\w+)')
+_BYTEA = re.compile(rb"\\+x((?:[0-9a-f]{2})+)")
 
 
 def signs(customer: Customer, everyone: Sequence[Customer], more: Iterable[str] = ()) -> frozenset[str]:
@@ -43,19 +44,16 @@ def signs(customer: Customer, everyone: Sequence[Customer], more: Iterable[str] 
 
 
 def forms(value: str) -> set[bytes]:
-    """A value as programs leak it: raw, URL-encoded, escaped, in base64 at any offset but for what others decide."""
-    raw = value.encode()
-    found = {
-        raw,
-        raw.lower(),
-        quote(value, safe="").encode(),
-        quote_plus(value).encode(),
-        value.encode("unicode_escape"),
-    }
-    for offset in range(3):
-        encoded = base64.b64encode(b"\0" * offset + raw)
-        start, end = (offset * 8 + 5) // 6, (offset + len(raw)) * 8 // 6
-        found |= {encoded[start:end], encoded[start:end].translate(bytes.maketrans(b"+/", b"-_"))}
+    """A value as programs leak it: raw, URL-encoded, escaped, in hex, in base64 at any offset but for others' bits."""
+    found = set[bytes]()
+    for way in {value, value.lower()}:
+        raw = way.encode()
+        quoted = {quote(way, safe="").encode(), quote_plus(way).encode()}
+        found |= {raw, *quoted, *(each.lower() for each in quoted), way.encode("unicode_escape"), raw.hex().encode()}
+        for offset in range(3):
+            encoded = base64.b64encode(b"\0" * offset + raw)
+            start, end = (offset * 8 + 5) // 6, (offset + len(raw)) * 8 // 6
+            found |= {encoded[start:end], encoded[start:end].translate(bytes.maketrans(b"+/", b"-_"))}
     return found
 
 
@@ -85,12 +83,12 @@ class Seeker:
         return {self._people[match.group(1).lower()] for match in self._pattern.finditer(text)}
 
     async def in_postgres(self, dsn: str, system: str = "") -> None:
-        """Rows of a database by table; every column of every table is looked at."""
+        """Rows of a database by table; every column of every table is looked at, and bytes as what they say."""
         async with connected(dsn) as connection:
             for (table,) in await connection.fetch(_TABLES):
                 rows = io.BytesIO()
                 await connection.copy_from_query(f"SELECT * FROM {table}", output=rows)  # noqa: S608
-                self.in_bytes(f"{system}{table}", rows.getvalue(), b"\n")
+                self.in_bytes(f"{system}{table}", _BYTEA.sub(_said, rows.getvalue()), b"\n")
 
     def in_sqlite(self, database: Path, system: str = "") -> None:
         """Statements of a SQLite database's dump, by table."""
@@ -136,3 +134,8 @@ class Seeker:
         for text in texts:
             for who in self.who(text):
                 self.found[who][place] += 1
+
+
+def _said(written: re.Match[bytes]) -> bytes:
+    """The bytes that a column of type ``bytea`` holds, of which a dump shows the hex."""
+    return bytes.fromhex(written[1].decode())

@@ -19,7 +19,6 @@ from deploy.local.server import Server
 ADMIN = "admin"
 """The user of a guarded broker who may do everything."""
 
-_MEMORY = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _TRACELESS = ("-XX:-UsePerfData", "-Djava.io.tmpdir=tmp")  # a killed Java would leave files in the system's folder
 
 
@@ -30,51 +29,55 @@ class Kafka(Server):
     """
 
     title = "the broker"
+    memory: tuple[str, ...] = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
     def __init__(
         self, directory: Path, progress: Progress | None = None, passwords: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(directory, progress)
         self._passwords = passwords or {}
-        self._port, self._controller = free_ports(2)
+        self.port, self.controller = free_ports(2)
+        self.cluster = base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
 
     @property
     def bootstrap(self) -> str:
         """Address for clients, as `host:port`."""
-        return f"{HOST}:{self._port}"
+        return f"{HOST}:{self.port}"
 
     def prepare(self) -> Child:
         """Fetch the jars and format the data directory, where that was not done yet."""
         libs = kafka_jars.fetch(CACHE, self.progress)
         shutil.rmtree(self.directory / "tmp", ignore_errors=True)
         (self.directory / "tmp").mkdir(parents=True)
-        properties = _read("kafka.properties")
-        if self._passwords:  # what stands later in the file wins
-            properties += _read("kafka_guarded.properties")
-        guard = {"admin": ADMIN, "password": self._passwords.get(ADMIN)}
-        properties = properties.format(host=HOST, port=self._port, controller=self._controller, **guard)
-        (self.directory / "server.properties").write_text(properties)
+        (self.directory / "server.properties").write_text(self.properties())
         (self.directory / "log4j.properties").write_text(_read("kafka_log4j.properties"))
         # Relative to the working directory: a class path ends at a colon, a properties file is Latin-1.
         class_path = f".{os.pathsep}{os.path.relpath(libs, self.directory)}/*"
-        java = [str(find_java()), *_MEMORY, *_TRACELESS, "-cp", class_path]
+        java = [str(find_java()), *self.memory, *_TRACELESS, "-cp", class_path]
         self._format(java)
         return Child(
             "Kafka",
             [*java, "kafka.Kafka", "server.properties"],
             log=self.directory / "kafka.log",
-            ready=accepts(self._port),
+            ready=accepts(self.port),
             cwd=self.directory,
             grace=20,
         )
+
+    def properties(self) -> str:
+        """What the broker is told; what stands later in the file wins."""
+        properties = _read("kafka.properties")
+        if self._passwords:
+            properties += _read("kafka_guarded.properties")
+        guard = {"admin": ADMIN, "password": self._passwords.get(ADMIN)}
+        return properties.format(host=HOST, port=self.port, controller=self.controller, **guard)
 
     def _format(self, java: list[str]) -> None:
         formatted = self.directory / "formatted"
         if formatted.is_file():
             return
-        cluster = base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         command = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        command += ["-t", cluster, "-c", "server.properties"]
+        command += ["-t", self.cluster, "-c", "server.properties"]
         for user, password in self._passwords.items():
             command += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
         with (self.directory / "kafka.log").open("ab") as log:

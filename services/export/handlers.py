@@ -41,6 +41,7 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
         async with may_stand_still(tx.connection):
             content = await asyncio.to_thread(package.build, found, done.right, tx.now)
         sealing = Sealing(done.subject_ref, "package", "export", content)
+        await tx.vault.drop_kind(tx.connection, [done.subject_ref], "package")  # of an answer before a late reply
         await tx.vault.seal(tx.connection, [sealing], tx.now)
         digest = hashlib.sha256(content).hexdigest()
         tx.log_evidence(

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import orphans, statistics
+from services.intake import orphans, packages, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -15,15 +15,16 @@ service = Service("intake")
 
 def configure() -> None:
     """Reads the letters, and says what is heard and done; raises ``Misconfigured``."""
-    handlers = Handlers(Letters())
+    handlers, settings = Handlers(Letters()), IntakeSettings()
     service.on(events.FulfilmentCompleted, handlers.complete)
     service.on(events.FulfilmentBlocked, handlers.block)
     service.on(events.QuestionUnanswered, handlers.unanswered)
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
-    service.serves(partial(app.build, settings=IntakeSettings()))
+    service.serves(partial(app.build, settings=settings))
     service.also(statistics.run)
-    service.also(orphans.run)
+    for loop in (orphans.run, packages.run):
+        service.also(partial(loop, settings=settings))
 
 
 if __name__ == "__main__":

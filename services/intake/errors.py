@@ -49,6 +49,10 @@ class Overloaded(DsrError):
     retry_after = 1.0
 
 
+class Expired(DsrError):
+    """It was kept for as long as it may be, and is gone."""
+
+
 class NotReady(DsrError):
     """It does not exist yet; ask again when the request is closed."""
 

@@ -6,6 +6,7 @@ Definitions: ``docs/metrics.md``.
 from datetime import datetime, timedelta
 
 from services.intake import metrics
+from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.runtime.loops import run_periodically
 from shared.storage.postgres import Connection
@@ -13,7 +14,7 @@ from shared.storage.postgres import Connection
 GRACE = timedelta(hours=1)
 """How long whoever drops something may take to hear that it is needed no more."""
 
-KINDS = ("collected", "key", "no_request")
+KINDS = ("collected", "expired", "key", "no_request")
 
 _EVERY_SECONDS = 3600.0
 _AT_MOST_SECONDS = 30.0
@@ -28,6 +29,9 @@ SELECT what, count(DISTINCT subject_ref) FROM (
     WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND (s.kind = 'records'
           OR r.outcome IN ('withdrawn', 'refused') AND (s.kind = 'package'
              OR s.kind = 'identities' AND s.source <> 'requester' AND r."right" <> 'restriction'))
+    UNION ALL
+    SELECT 'expired', s.subject_ref FROM vault.sealed s JOIN request r ON r.package_id = s.sealed_id
+    WHERE s.kind = 'package' AND r.responded_at < $2
     UNION ALL
     SELECT 'key', r.subject_ref FROM request r JOIN vault.subject v USING (subject_ref)
     WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
@@ -45,20 +49,21 @@ SELECT what, count(DISTINCT subject_ref) FROM (
 """
 
 
-async def run(running: Running) -> None:
+async def run(running: Running, settings: IntakeSettings) -> None:
     """Sweeps for as long as the service runs."""
+    kept = timedelta(days=settings.package_days)
 
     async def look() -> None:
         async with running.unit_of_work.pool.acquire() as connection:
-            await count(connection, running.unit_of_work.clock.now())
+            await count(connection, running.unit_of_work.clock.now(), kept)
 
     await run_periodically(look, "orphans", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
-async def count(connection: Connection, now: datetime) -> None:
-    """Counts once; where that takes too long, there is no number until the next time."""
+async def count(connection: Connection, now: datetime, kept: timedelta) -> None:
+    """Counts once; where that takes too long, there is no number until the next time. ``kept``: of a package."""
     try:
-        rows = await connection.fetch(_ORPHANS, now - GRACE, timeout=_AT_MOST_SECONDS)
+        rows = await connection.fetch(_ORPHANS, now - GRACE, now - GRACE - kept, timeout=_AT_MOST_SECONDS)
     except TimeoutError:
         metrics.ORPHANS.clear()
         raise

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from socket import socket
+from socket import gethostname, socket
+from zlib import crc32
 
 import uvloop
 from fastapi import APIRouter, FastAPI
@@ -196,7 +197,7 @@ class Service:
         reaper = Reaper(running.unit_of_work, self.fulfilments, work)
         every = work.lease_seconds / RENEWALS
         loops: dict[str, Awaitable[None]] = {
-            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats)
+            "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats, share=1)
         }
         common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
         for system, operation in self.fulfilments.steps:
@@ -233,8 +234,13 @@ def _every_two_seconds(do: Callable[[], Awaitable[None]], name: str, running: Ru
 
 
 def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> dict[str, Awaitable[None]]:
-    consumer = Consumer(running.settings.kafka, to.group, read)
+    consumer = Consumer(running.settings.kafka, to.group, read, _instance(running.settings.http.port, read))
     return {loop_of(to.group): consumer.run(to, running.stopping, running.heartbeats)}
+
+
+def _instance(port: int, read: Sequence[str]) -> str:
+    """The name of this process in its groups: what is started at its place, and reads the same, takes its part over."""
+    return f"{gethostname()}-{port}-{crc32(' '.join(read).encode()):08x}"
 
 
 def _name(loop: Loop) -> str:

@@ -30,7 +30,7 @@ DsrError
 ├── IllegalTransition         a request cannot go from this state to that one
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
-├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, ExtensionRefused,
+├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, Expired, ExtensionRefused,
 ├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it

@@ -31,7 +31,9 @@ def config(name: str) -> dict[str, int | str]:
     return {"retention.ms": topics.RETENTION_MS, "max.message.bytes": largest, **unpacked}
 
 
-async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS) -> None:
+async def create_topics(
+    bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS, replicas: int = 1
+) -> None:
     """Creates those that are missing, with the retention that the code declares.
 
     Raises:
@@ -42,7 +44,7 @@ async def create_topics(bootstrap: str, names: Sequence[str], partitions: int = 
     try:
         missing = sorted(set(names) - set(await admin.list_topics()))
         answer = await admin.create_topics(
-            [NewTopic(name, partitions, 1, topic_configs=_words(config(name))) for name in missing]
+            [NewTopic(name, partitions, replicas, topic_configs=_words(config(name))) for name in missing]
         )
         for _name, code, *_rest in answer.topic_errors:
             if code not in (0, TopicAlreadyExistsError.errno):

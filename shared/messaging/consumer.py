@@ -25,6 +25,7 @@ _COMMIT_EVERY_SECONDS = 1.0
 _LOOK_EVERY_SECONDS = 2.0
 _AGAIN_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
+_SESSION_MS = 10_000
 _STOP_SECONDS = 5.0
 
 
@@ -49,11 +50,16 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Consumer:
-    """One member of a consumer group."""
+    """One member of a consumer group.
+
+    ``instance`` names it for as long as it may come back (a static member): who joins by that name follows its own
+    earlier self at once, after a kill or an outage, where the group would otherwise wait for the session of the dead.
+    """
 
     settings: KafkaSettings
     group: str
     topics: Sequence[str]
+    instance: str | None = None
 
     async def run(self, listener: Listener, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Consumes what is wanted until told to stop; connects again whenever the broker was away.
@@ -88,7 +94,7 @@ class Consumer:
         self, listener: Listener, stopping: asyncio.Event, heartbeats: Heartbeats, progress: Progress
     ) -> None:
         """Consumes by one connection for as long as that lasts."""
-        async with self._connected() as consumer:
+        async with self._connected(stopping) as consumer:
             polling = asyncio.create_task(keep_polling(consumer, progress, self.group, self.topics, heartbeats))
             try:
                 at_work = _AtWork(self, consumer, listener, progress)
@@ -104,18 +110,19 @@ class Consumer:
             await at_work.commit()
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
-        """A member of the group that leaves it at the end."""
+    async def _connected(self, stopping: asyncio.Event) -> AsyncIterator[AIOKafkaConsumer]:
+        """A member of the group; it leaves it at the end, unless it has a name and is to come back."""
         decode_record_by_record(self.settings.unpacked_bytes)
         consumer = AIOKafkaConsumer(
             *self.topics,
             **self.settings.client(),
             group_id=self.group,
+            group_instance_id=self.instance,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=250,
             max_partition_fetch_bytes=4 * 1024 * 1024,
-            session_timeout_ms=10_000,
+            session_timeout_ms=_SESSION_MS,
             heartbeat_interval_ms=1_000,
             max_poll_interval_ms=600_000,
         )
@@ -124,6 +131,8 @@ class Consumer:
                 await consumer.start()
             yield consumer
         finally:
+            if self.instance and stopping.is_set():
+                _let_leave(consumer)
             await _stop(consumer)
 
 
@@ -211,8 +220,14 @@ def _why_unreadable(record: Any) -> str:
     return headers[0][1].decode() if headers and headers[0][0] == UNREADABLE else ""
 
 
+def _let_leave(consumer: AIOKafkaConsumer) -> None:
+    """Takes its name from it: the library lets no static member leave, and others would wait for its session."""
+    if coordinator := consumer._coordinator:  # noqa: SLF001  # the library has no other way
+        coordinator._group_instance_id = None  # noqa: SLF001
+
+
 async def _stop(consumer: AIOKafkaConsumer) -> None:
-    """Leaves the group; aiokafka may end in the cancellation of a fetch of its own, with its connections still open."""
+    """Ends it; aiokafka may end in the cancellation of a fetch of its own, with its connections still open."""
     leaving = asyncio.create_task(consumer.stop())
     try:
         await asyncio.wait({leaving}, timeout=_STOP_SECONDS)

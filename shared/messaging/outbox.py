@@ -96,6 +96,7 @@ class Relay:
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Relays until told to stop, then tries once to send what is left; waits out whoever is away."""
         while True:
+            heartbeats.beat("relay")  # before the first wait: a loop that has never beaten is not missed
             last = stopping.is_set()
             try:
                 async with self.pool.acquire() as connection:
@@ -103,7 +104,6 @@ class Relay:
             except (*AWAY, BusAway, TurnLost) as error:
                 log.warning("outbox waits: %s", type(error).__name__)
                 self._limit = max(1, self._limit // 2)  # what took longer than a turn must not do so for ever
-            heartbeats.beat("relay")
             if last:
                 return
             await wait(stopping, _STANDBY_SECONDS)

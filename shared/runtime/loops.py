@@ -51,11 +51,18 @@ async def wait(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def run_periodically(
-    do: Callable[[], Awaitable[None]], name: str, every_seconds: float, stopping: asyncio.Event, heartbeats: Heartbeats
+    do: Callable[[], Awaitable[None]],
+    name: str,
+    every_seconds: float,
+    stopping: asyncio.Event,
+    heartbeats: Heartbeats,
+    *,
+    share: int = _SHARE,
 ) -> None:
     """Does it until told to stop, and waits out a database that is away.
 
-    After a run of long the pause is twenty times as long, so that it never costs more than a twentieth of the time.
+    After a run of long the pause is ``share`` times as long, so that it never costs more than a twentieth of the time;
+    what others wait for has a smaller one, since on a busy machine every run takes long.
     """
     loop = asyncio.get_running_loop()
     while not stopping.is_set():
@@ -65,7 +72,7 @@ async def run_periodically(
             await do()
         except (*AWAY, *AGAIN) as error:
             log.info("%s waits for the database: %s", name, type(error).__name__)
-        await sleep_until_stopped(max(every_seconds, _SHARE * (loop.time() - began)), name, stopping, heartbeats)
+        await sleep_until_stopped(max(every_seconds, share * (loop.time() - began)), name, stopping, heartbeats)
 
 
 async def sleep_until_stopped(seconds: float, name: str, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:

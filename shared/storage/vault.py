@@ -135,6 +135,11 @@ class Vault:
         await connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2", subjects, kind)
 
     @staticmethod
+    async def drop_one(connection: Connection, sealed_id: UUID) -> None:
+        """Deletes the piece of that id."""
+        await connection.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", sealed_id)
+
+    @staticmethod
     async def drop_located(connection: Connection, subject_ref: UUID) -> None:
         """Deletes what systems yielded of a subject: they are asked again with what the requester has said since."""
         await connection.execute(

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import TopicPartition
 
 from deploy.local import postgres_databases as databases
 from deploy.local.process import Child
-from shared.domain import topics
 from shared.domain.topics import ServiceName
 from tests.fixtures.stack import Stack, once_each, stack_alone
 from tests.fixtures.stores import Subject
@@ -138,14 +135,6 @@ async def expand(dsn: str) -> None:
         await databases.fetch(dsn, statement)
 
 
-async def dead_letters(bootstrap: str) -> int:
-    """How many records were set aside by anybody."""
-    names = [topics.dead_letters(service) for service in ServiceName]
-    async with AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer:
-        places = [TopicPartition(name, n) for name in names for n in range(topics.PARTITIONS)]
-        return sum((await consumer.end_offsets(places)).values())
-
-
 async def roll(running: Stack, door: Door, people: Crowd, new: Sequence[tuple[ServiceName, Child, str]]) -> list[int]:
     """Takes the old instances away one by one, each while there is work; the status with which each ended."""
     ends = []
@@ -189,7 +178,6 @@ async def test_a_roll_of_all_five_under_load_loses_nothing_doubles_nothing_and_a
         assert door.broken == []
         assert set(door.answers) == {200, 201}
         assert await running.effects() == once_each(total, erased)
-        assert await dead_letters(running.kafka.bootstrap) == 0
         assert await running.broken_chains() == []
         for client in [*door.clients.values(), *door.retired]:
             await client.aclose()

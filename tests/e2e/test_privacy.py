@@ -6,8 +6,13 @@ from aiokafka.structs import TopicPartition
 
 from deploy.demo.traces import Seeker
 from deploy.local.platform import Platform
-from tests.fixtures.live import EVERY_RIGHT, Live
+from shared.domain.topics import ServiceName, dead_letters
+from tests.fixtures.hostile import Headers, batch, send_raw
+from tests.fixtures.live import EVERY_RIGHT, Live, eventually
 from tests.fixtures.stores import SINCE
+
+CANARY, IN_A_HEADER = "canary@example.com", "header-canary@example.com"
+"""What a stranger's records hold: the search must find them where such records end."""
 
 
 async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_at_rest(
@@ -21,16 +26,27 @@ async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_a
             somebody = live.somebody()
             submission = somebody.submission(right, **more)
             submission["subject"] = {**submission["subject"], "name": f"Ada Quillfeather {somebody.number}"}  # type: ignore[dict-item]
-            requests.append(await client.submit(submission))
+            names = [somebody.email, somebody.phone, somebody.phone[1:], f"Ada Quillfeather {somebody.number}"]
+            values += [*names, somebody.account_id]
+            requests.append(await client.submit(submission, traceparent=f"{somebody.email} {somebody.account_id}"))
             await client.follow(requests[-1], "closed")
-            values += [somebody.email, somebody.phone, somebody.phone[1:], f"Ada Quillfeather {somebody.number}"]
         values += ["Augusta Ada Marlowe", "+493011111111", "typo@@example.com"]
         await client.post("/v1/requests", json={"right": "erasure", "subject": {"email": "typo@@example.com"}})
         phone = {"number": "+493011111111x", "since": SINCE.isoformat()}
         await client.post("/v1/requests", json={"right": "erasure", "subject": {"phones": [phone]}})
         await client.post("/v1/requests", content=b'{"right": "erasure", "subject": {"email": "typo@@example.com"')
 
-    seeker = Seeker({"somebody": values, "nobody": requests}, encoded=True)
+    dead = dead_letters(ServiceName.ERASURE)
+    stranger: Headers = [
+        ("ce_type", b"dsr.request.verified.v1"),
+        ("ce_right", b"erasure"),
+        ("who", IN_A_HEADER.encode()),
+    ]
+    await send_raw(platform.kafka_bootstrap, "dsr.requests", batch((CANARY.encode(), stranger)))
+    await eventually(lambda: _holds(platform.kafka_bootstrap, dead, CANARY))
+
+    wanted = {"somebody": values, "nobody": requests, "stranger": [CANARY], "their header": [IN_A_HEADER]}
+    seeker = Seeker(wanted, encoded=True)
     await seeker.in_postgres(live.dsn)
     logs = [child.log for child in live.services.children.values()]
     seeker.in_files(*logs)
@@ -38,8 +54,16 @@ async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_a
         seeker.in_bytes(topic, content, b"\n")
 
     assert all(log.stat().st_size for log in logs)
-    assert seeker.found.keys() == {"nobody"}, "request ids alone are found, and they are"
+    assert seeker.found.keys() == wanted.keys() - {"somebody"}, "what may be found is, and nothing else"
     assert seeker.found["nobody"].keys() >= {"dsr.requests", "intake.request", "evidence.entry"}
+    for theirs in ("stranger", "their header"):
+        assert seeker.found[theirs].keys() >= {"dsr.requests", dead}
+        assert not [place for place in seeker.found[theirs] if place.endswith(".log")]
+
+
+async def _holds(bootstrap: str, topic: str, value: str) -> bool:
+    """Whether a topic holds it."""
+    return value.encode() in dict(await _topics(bootstrap)).get(topic, b"")
 
 
 async def _topics(bootstrap: str) -> list[tuple[str, bytes]]:

@@ -1,13 +1,17 @@
 """Bad input gets a problem (RFC 9457) that says what to do, and has no effect; what was sent is never quoted back."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from uuid_utils.compat import uuid7
 
 from services.intake.auth import create
+from shared.domain.identities import IdentityType
+from shared.downstreams.bus.identity_token import IdentityToken, issue
 from tests.fixtures.intake import Intake
 
 ONE, MANY, UNKNOWN = "/v1/requests", "/v1/requests/batch", "/v1/requests/00000000-0000-0000-0000-000000000000"
@@ -116,6 +120,29 @@ async def test_a_key_does_only_what_its_role_allows_and_sees_only_what_it_submit
     assert is_problem(await intake.channel.get(UNKNOWN), 404, "not_found")
     assert is_problem(await intake.channel.get(f"{ONE}/7"), 422, "invalid")
     assert is_problem(await intake.channel.get(ONE), 405, "http")
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [("downstream:billing", 200), ("downstream:crm", 403), ("channel", 403), ("privacy", 403)]
+)
+async def test_a_claim_shows_whom_a_task_is_about_to_the_system_that_it_was_made_for_alone(
+    intake: Intake, database: str, role: str, status: int
+) -> None:
+    await intake.submit()
+    [(request_id, subject)] = await intake.unit_of_work.pool.fetch("SELECT request_id, subject_ref FROM request")
+    now, key = intake.clock.now(), intake.unit_of_work.vault.keyring.claims
+    said = IdentityToken(
+        task_id=uuid7(),
+        request_id=request_id,
+        system="billing",
+        needs=frozenset({IdentityType.EMAIL}),
+        subject_ref=subject,
+        expires_at=now + timedelta(hours=1),
+    )
+    shown = {"DSR-Claim": issue(said, key, now), "Authorization": f"Bearer {await create(database, role, now)}"}
+    answer = await intake.channel.get("/v1/tasks/identities", headers=shown)
+    assert answer.status_code == status
+    assert ("ada@example.org" in answer.text) == (status == 200)
 
 
 async def test_a_replay_of_an_idempotency_key_gives_the_first_answer_and_stores_nothing(intake: Intake) -> None:

@@ -66,12 +66,13 @@ class Listener:
 
 
 @asynccontextmanager
-async def consuming(bootstrap: str, group: str, topic: str, handle: Handle) -> AsyncIterator[None]:
+async def consuming(
+    bootstrap: str, group: str, topic: str, handle: Handle, instance: str | None = None
+) -> AsyncIterator[None]:
     """A consumer at work; at the end it commits and leaves."""
     stopping = asyncio.Event()
-    task = asyncio.create_task(
-        Consumer(KafkaSettings(bootstrap=bootstrap), group, [topic]).run(Wanting(handle), stopping, Heartbeats())
-    )
+    consumer = Consumer(KafkaSettings(bootstrap=bootstrap), group, [topic], instance)
+    task = asyncio.create_task(consumer.run(Wanting(handle), stopping, Heartbeats()))
     yield
     stopping.set()
     async with asyncio.timeout(30):
@@ -147,30 +148,57 @@ async def test_what_was_handled_is_not_heard_again_after_a_clean_stop(
     assert second.values == [b"10"]
 
 
-async def test_a_batch_that_was_not_finished_is_heard_again(
-    kafka_bootstrap: str, topic: str, producer: KafkaProducer
-) -> None:
-    await producer.send(messages(topic, range(10)))
+async def killed_at_work(bootstrap: str, topic: str, instance: str | None = None) -> None:
+    """A consumer that ends in the middle of a batch; one with a name does not even leave its group."""
     begun, never = asyncio.Event(), asyncio.Event()
 
     async def die_at_it(_records: Sequence[Message]) -> None:
         begun.set()
         await never.wait()
 
-    dying = asyncio.create_task(
-        Consumer(KafkaSettings(bootstrap=kafka_bootstrap), topic, [topic]).run(
-            Wanting(die_at_it), asyncio.Event(), Heartbeats()
-        )
-    )
+    consumer = Consumer(KafkaSettings(bootstrap=bootstrap), topic, [topic], instance)
+    dying = asyncio.create_task(consumer.run(Wanting(die_at_it), asyncio.Event(), Heartbeats()))
     async with asyncio.timeout(60):
         await begun.wait()
     dying.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await dying
+
+
+async def test_a_batch_that_was_not_finished_is_heard_again(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer
+) -> None:
+    await producer.send(messages(topic, range(10)))
+    await killed_at_work(kafka_bootstrap, topic)
     heir = Listener(10)
     async with consuming(kafka_bootstrap, topic, topic, heir.handle), asyncio.timeout(60):
         await heir.done.wait()
     assert sorted(heir.values, key=int) == [str(n).encode() for n in range(10)]
+
+
+async def test_who_comes_back_by_its_name_does_not_wait_for_the_session_of_the_dead(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.consumer._SESSION_MS", 300_000)
+    await producer.send(messages(topic, range(10)))
+    await killed_at_work(kafka_bootstrap, topic, "me")
+    heir = Listener(10)
+    async with consuming(kafka_bootstrap, topic, topic, heir.handle, "me"), asyncio.timeout(20):
+        await heir.done.wait()
+
+
+async def test_who_leaves_in_order_leaves_its_part_to_others_at_once(
+    kafka_bootstrap: str, topic: str, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.consumer._SESSION_MS", 300_000)
+    await producer.send(messages(topic, range(10)))
+    first, other = Listener(10), Listener(1)
+    async with consuming(kafka_bootstrap, topic, topic, first.handle, "me"), asyncio.timeout(20):
+        await first.done.wait()
+    await producer.send(messages(topic, range(10, 11)))
+    async with consuming(kafka_bootstrap, topic, topic, other.handle, "somebody else"), asyncio.timeout(20):
+        await other.done.wait()
+    assert other.values == [b"10"]
 
 
 async def test_two_members_of_a_group_share_the_partitions_and_lose_nothing(

@@ -1,6 +1,7 @@
 """What else the platform does in a real Roundup: find, hand out, amend, escalate, and say when it is away."""
 
 from base64 import b64decode
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -8,12 +9,12 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.local.roundup import Roundup
-from shared.domain.errors import BlastRadius, Refused, Unavailable
+from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt
 from tests.fixtures.downstream import email, name, phone, receipt, task
-from tests.fixtures.roundup import PRIVACY, Line, Ticketing, worked
+from tests.fixtures.roundup import PRIVACY, Line, Lying, Ticketing, worked
 
 FORBIDDEN = 403
 OK = 200
@@ -94,6 +95,19 @@ async def test_an_objection_stops_marketing(ticketing: Ticketing) -> None:
     done = await ticketing.receipt(task(Operation.SUPPRESS, email(address)))
     assert done.outcome is TaskOutcome.AMENDED
     assert ticketing.get("user", user)["marketing_opt_out"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [(Operation.RESTRICT, ()), (Operation.SUPPRESS, ()), (Operation.RECTIFY, [("name", None, "Joana Mas")])],
+)
+async def test_a_tracker_that_ignores_a_change_is_found_out(
+    ticketing: Ticketing, operation: Operation, changes: Sequence[tuple[str, None, str]]
+) -> None:
+    address = unique("ignored")
+    ticketing.person("Ignored", address)
+    result = await ticketing.over(Lying("PATCH", 1, {})).one(task(operation, email(address), changes=changes))
+    assert isinstance(result, ResidueFound)
 
 
 async def test_a_rectified_address_can_be_repeated_although_the_old_one_finds_nobody(ticketing: Ticketing) -> None:

@@ -1,11 +1,14 @@
 """Erasure in a real Roundup: what is gone is gone from its whole database and all its files."""
 
+from collections.abc import Callable
+
+import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import BlastRadius, ForeignHit, ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from tests.fixtures.downstream import email, name, phone, task
-from tests.fixtures.roundup import PRIVACY, Customer, Line, Ticketing
+from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing
 
 
 async def test_nothing_of_an_erased_subject_is_left_in_the_database_or_the_files(ticketing: Ticketing) -> None:
@@ -49,6 +52,24 @@ async def test_a_tracker_that_cannot_remove_its_history_is_told_as_residue(ticke
     assert "history" in str(result)
     assert ticketing.comments(customer.ticket) == ["[erased]"] * 2
     assert ticketing.holds(customer.former)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (lambda: Lying("people", 2), "1 users are still found and 0 records"),
+        (lambda: Lying("overwrite", 1, {"left": []}), "0 users are still found and 4 records"),
+        (lambda: Lying("overwrite", 2, {"left": []}), "1 users are still found and 1 records"),
+        (lambda: Lying("forget", 1, {}), "the history of the tracker still has"),
+    ],
+    ids=["still finds them", "keeps the ticket", "keeps the user", "keeps the history"],
+)
+async def test_a_tracker_that_says_yes_and_keeps_something_is_found_out(
+    ticketing: Ticketing, line: Callable[[], Lying], says: str
+) -> None:
+    result = await ticketing.over(line()).one(Customer(ticketing).erasure())
+    assert isinstance(result, ResidueFound)
+    assert says in str(result)
 
 
 async def test_a_longer_address_that_contains_the_subjects_is_left_alone(ticketing: Ticketing) -> None:

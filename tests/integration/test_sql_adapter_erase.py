@@ -81,6 +81,29 @@ async def test_a_number_that_changed_hands_is_erased_in_its_period_only(
     assert [day for (day,) in sorted(left)] == list(days[2:4] if together else days[2:])
 
 
+async def test_in_a_batch_a_call_between_the_next_holder_of_a_number_and_another_subject_loses_the_subject_alone(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    hers, theirs = "2026-01-09", "2026-04-01"
+    parties = [(ANNA, CHIARA, hers), (ANNA, BORIS, hers), (ANNA, CHIARA, theirs), (ANNA, BORIS, theirs)]
+    await cdr_store.seed([call(*each) for each in [*parties, (BORIS, ANNA, theirs), (CHIARA, ANNA, theirs)]])
+    results = await calls.run(*each(Operation.ERASE, number(ANNA, until=GIVEN_UP), number(BORIS)))
+    assert [receipt(result).by_category["call_record"] for result in results] == [2, 3]
+    left = await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs ORDER BY start_time, 1, 2")
+    assert left[:1] == [("", CHIARA)]
+    assert left[1:] == [("", ANNA), (ANNA, ""), (ANNA, CHIARA), (CHIARA, ANNA)]
+
+
+async def test_a_batch_in_which_only_the_other_party_of_the_next_holders_call_is_a_subject_leaves_the_next_holder(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS, "2026-04-01"), call(BORIS, ANNA, "2026-04-01")])
+    former, other = await calls.run(*each(Operation.ERASE, number(ANNA, until=GIVEN_UP), number(BORIS)))
+    assert receipt(former).found == 0
+    assert receipt(other).by_category["call_record"] == 2
+    assert await ask(cdr_store.admin, "SELECT caller, callee FROM acc_cdrs ORDER BY 1") == [("", ANNA), (ANNA, "")]
+
+
 async def test_a_repeat_of_a_finished_task_has_no_effect_and_gives_the_same_receipt(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:

@@ -1,9 +1,11 @@
 """Every named failure of a SQL store: found before anything is done, and nobody else's data touched."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from deploy.demo.seed.cdr import CdrStore
 from shared.domain.errors import (
     BlastRadius,
     ColumnUnmapped,
@@ -17,9 +19,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.sql.catalog import DatasetOutdated
 from shared.storage.postgres import connected
-from tests.fixtures.cdr import SqlEngine, each, engine
+from tests.fixtures.cdr import ANNA, CHIARA, SqlEngine, at, call, each, engine, number
 from tests.fixtures.customer_store import CustomerStore
-from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.downstream import email, phone, receipt, task
 
 EMAIL, BORIS = email("anna.meier@example.org"), email("boris@example.org")
 ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1")
@@ -110,6 +112,55 @@ async def test_a_store_that_says_yes_and_keeps_the_row_is_found_out(
         "CREATE TRIGGER keep BEFORE DELETE ON contact FOR EACH ROW EXECUTE FUNCTION keep()",
     )
     assert isinstance(await customers.one(task(ERASE, EMAIL)), ResidueFound)
+
+
+UNDOES = """
+CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN {instead}; END';
+CREATE TRIGGER undo BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION undo();
+"""
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [(Operation.RECTIFY, [("street", None, "Elm 1")]), (SUPPRESS, ()), (RESTRICT, ()), (Operation.LIFT, ())],
+)
+async def test_a_store_that_says_yes_and_undoes_the_change_is_found_out(
+    customer_store: CustomerStore, customers: SqlEngine, operation: Operation, changes: Sequence[tuple[str, None, str]]
+) -> None:
+    await customer_store.run("UPDATE customer SET restricted = true" if operation is Operation.LIFT else "SELECT 1")
+    async with connected(customer_store.dsn) as owner:
+        await owner.execute(UNDOES.format(event="UPDATE", table="customer", instead="old"))
+    assert isinstance(await customers.one(task(operation, EMAIL, changes=changes)), ResidueFound)
+
+
+@pytest.mark.parametrize(
+    ("operation", "event", "instead"),
+    [(RESTRICT, "INSERT", "NULL"), (Operation.LIFT, "DELETE", "NULL")],
+)
+async def test_a_store_that_says_yes_and_keeps_no_restriction_or_every_one_is_found_out(
+    cdr_store: CdrStore, calls: SqlEngine, operation: Operation, event: str, instead: str
+) -> None:
+    await cdr_store.seed([call(ANNA, CHIARA)])
+    restriction = task(RESTRICT, number(ANNA))
+    if operation is Operation.LIFT:
+        await calls.receipt(restriction)
+    async with connected(cdr_store.admin) as owner:
+        await owner.execute(UNDOES.format(event=event, table="restricted_number", instead=instead))
+    assert isinstance(await calls.one(replace(restriction, operation=operation)), ResidueFound)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("since", "until", "gone"), [("2024-01-01", "2026-01-10", 1), ("2010-01-01", "2020-01-01", 0)])
+async def test_where_rows_are_deleted_those_of_the_next_holder_of_a_number_stay(
+    customer_store: CustomerStore, customers: SqlEngine, since: str, until: str, gone: int, *, together: bool
+) -> None:
+    former = phone("+34918750146", at(since), at(until))
+    tasks = each(ERASE, former, *([BORIS] if together else []))
+    done = receipt((await customers.run(*tasks))[0])
+    assert done.by_category == ({"number": 1} if gone else {})
+    held = [("C1", "+34688886392"), ("C1", "+34918750146"), ("C2", "+34918750146")]
+    left = held[:1] + held[2:] if gone else held
+    assert await customer_store.ask("SELECT account_id, e164 FROM number_assignment ORDER BY 1, 2") == left
 
 
 @pytest.mark.parametrize(("arrivals", "caught"), [(3, True), (100, False)])

@@ -80,6 +80,8 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
 ) -> None:
     await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS), call(BORIS, ANNA)])
     await ask(cdr_store.admin, "UPDATE acc_cdrs SET callid = pai || '@198.18.0.7' WHERE pai IS NOT NULL")
+    of_nobody = "UPDATE acc SET method = 'x' || substr(src_pai, 2) WHERE src_pai IS NOT NULL"
+    await ask(cdr_store.admin, of_nobody)
     called, caller = await calls.run(*each(Operation.EXPORT, number(BORIS), number(ANNA)))
     records = receipt(called).records
     shown = [dict(r.data) for r in records if r.category == "call_record" and r.data["to"] == BORIS]

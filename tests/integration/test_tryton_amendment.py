@@ -1,14 +1,17 @@
 """Restricting, correcting and leaving alone a customer in a real Tryton."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import httpx
 import pytest
 
-from shared.domain.errors import Refused
+from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
 from tests.fixtures.downstream import email, receipt, task
-from tests.fixtures.tryton import Crm, account
+from tests.fixtures.tryton import Crm, OnTheWay, account
 
 
 async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restriction_is_lifted(crm: Crm) -> None:
@@ -41,6 +44,26 @@ async def test_an_objection_stops_marketing_to_the_customer_alone(crm: Crm) -> N
         "SELECT code, marketing_opt_out FROM party_party WHERE code = ANY($1)", [customer.code, other.code]
     )
     assert {row["code"]: row["marketing_opt_out"] for row in rows} == {customer.code: True, other.code: False}
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [
+        (Operation.RESTRICT, ()),
+        (Operation.SUPPRESS, ()),
+        (Operation.RECTIFY, [("name", None, "Ada Feldspat")]),
+    ],
+)
+async def test_a_write_that_the_crm_accepts_and_that_does_not_stick_is_found_out(
+    crm: Crm, operation: Operation, changes: Sequence[tuple[str, None, str]]
+) -> None:
+    async def says_yes(_: Any) -> httpx.Response:
+        return httpx.Response(200, json={"id": 0, "result": None})
+
+    customer = await crm.add()
+    lying = crm.over(OnTheWay("model.party.party.write", says_yes))
+    result = await lying.one(task(operation, email(customer.emails[0]), changes=changes))
+    assert isinstance(result, ResidueFound)
 
 
 async def test_open_requests_are_shown_with_the_customer_until_each_is_answered(crm: Crm) -> None:

@@ -118,6 +118,18 @@ async def test_a_crm_that_says_yes_and_keeps_the_data_is_caught(crm: Crm) -> Non
     assert isinstance(result, ResidueFound)
 
 
+async def test_a_party_that_is_made_of_the_customer_while_they_are_erased_is_found_out(crm: Crm) -> None:
+    customer = await crm.add()
+
+    async def comes_back(_: Any) -> None:
+        await crm.add(emails=customer.emails)
+
+    growing = crm.over(OnTheWay("wizard.party.erase.execute", comes_back))
+    result = await growing.one(task(Operation.ERASE, email(customer.emails[0])))
+    assert isinstance(result, ResidueFound)
+    assert await crm.party(customer) is None
+
+
 async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
     customer = await crm.add()
     result = await crm.over(max_rows=3).one(task(Operation.ERASE, email(customer.emails[0])))

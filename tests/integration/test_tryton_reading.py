@@ -1,16 +1,18 @@
 """Locating and exporting a customer in a real Tryton: the subject, all of them, and nobody else."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import httpx
 import pytest
 
 from deploy.demo.company import Phone
-from shared.domain.errors import Refused
+from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Record
 from tests.fixtures.downstream import email, name, phone, receipt, task
-from tests.fixtures.tryton import SINCE, SYSTEM, Crm, account
+from tests.fixtures.tryton import SINCE, SYSTEM, Crm, OnTheWay, account
 
 MOVED = datetime(2025, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -73,6 +75,27 @@ async def test_an_export_hands_out_everything_in_words_that_can_be_read(crm: Crm
         Record("contact", SYSTEM, {"kind": "phone", "value": "+49 1511 2345674", "in_use": True, **period}),
         Record("address", SYSTEM, address),
     )
+
+
+@pytest.mark.parametrize("searched", ["code", "value", "value_compact"])
+async def test_a_search_that_ignores_what_is_searched_for_is_believed_of_nobody(crm: Crm, searched: str) -> None:
+    customer, other = await crm.add_many(2)
+    number = other.phones[0].number
+    found = {"id": await crm.party(other), "code": other.code}
+    held = {"id": 1, "party": await crm.party(other), "type": "phone", "value": number, "value_compact": number}
+
+    async def ignores(params: Any) -> httpx.Response | None:
+        asked = isinstance(params[0], list) and bool(params[0]) and params[0][0][0] == searched
+        rows = [found if searched == "code" else held]
+        return httpx.Response(200, json={"id": 0, "result": rows}) if asked else None
+
+    model = "party.party" if searched == "code" else "party.contact_mechanism"
+    lying = crm.over(OnTheWay(f"model.{model}.search_read", ignores))
+    by = account(customer.code) if searched == "code" else phone(customer.phones[0].number, SINCE)
+    for operation in (Operation.LOCATE, Operation.EXPORT, Operation.ERASE):
+        with pytest.raises(ForeignHit):
+            await lying.one(task(operation, by))
+    assert await crm.party(other) is not None
 
 
 async def test_a_request_with_a_name_alone_is_refused(crm: Crm) -> None:

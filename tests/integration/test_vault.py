@@ -1,6 +1,8 @@
 """The vault: sealed for one subject under one key; shred the key, and nobody reads it any more."""
 
+import base64
 import dataclasses
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -9,10 +11,11 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from uuid_utils.compat import uuid7
 
+from deploy.demo.traces import Seeker
 from shared.domain.errors import Shredded, UnknownKey
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
-from shared.storage import keyring
+from shared.storage import keyring, vault
 from shared.storage.postgres import Connection
 from shared.storage.vault import Sealing, SubjectData, Vault, encode_identities
 from tests.fixtures.engine import Harness, OpenHarness, SetClock
@@ -33,16 +36,31 @@ async def test_what_is_sealed_for_a_subject_is_read_back_as_it_was(open_harness:
         assert await tx.vault.subject_data(tx.connection, [ref]) == {ref: said}
 
 
-async def test_nothing_of_it_stands_in_the_database_in_clear(open_harness: OpenHarness) -> None:
+SEALS_NOTHING: list[tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = [
+    (bytes, bytes),
+    (base64.b64encode, base64.b64decode),
+]
+
+
+@pytest.mark.parametrize("instead", [None, *SEALS_NOTHING], ids=["sealed", "in clear", "in base64"])
+async def test_nothing_of_it_stands_in_the_database_in_clear_and_the_search_that_says_so_would_find_it(
+    open_harness: OpenHarness,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    instead: tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]] | None,
+) -> None:
+    if instead:
+        seal, unseal = instead
+        monkeypatch.setattr(vault, "_seal", lambda _key, content, *_: seal(content))
+        monkeypatch.setattr(vault, "_open", lambda _key, content, _ref: unseal(content))
     harness = await open_harness()
     ref = await harness.subject(ADA)
     async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [Sealing(ref, "records", "crm", b"Ada Lovelace")], tx.now)
-    rows = await harness.pool.fetch("SELECT s::text FROM vault.subject s UNION ALL SELECT s::text FROM vault.sealed s")
-    dump = "\n".join(row[0] for row in rows)
-    for value in (b"ada@example.org", b"Ada Lovelace"):
-        assert value.decode() not in dump
-        assert value.hex() not in dump
+    seeker = Seeker({"address": [ADA.value], "name": ["Ada Lovelace"]}, encoded=True)
+    await seeker.in_postgres(database)
+    places = {who: set(found) for who, found in seeker.found.items()}
+    assert places == ({"address": {"vault.subject"}, "name": {"vault.sealed"}} if instead else {})
 
 
 async def test_identities_that_systems_yield_are_known_once_each(open_harness: OpenHarness) -> None:

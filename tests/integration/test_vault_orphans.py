@@ -20,7 +20,7 @@ LATER = GRACE + timedelta(seconds=1)
 async def swept(intake: Intake) -> dict[str, float]:
     """What the sweep finds, by what it is."""
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now())
+        await orphans.count(connection, intake.clock.now(), timedelta(days=14))
     found = {what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what}) for what in KINDS}
     return {what: number for what, number in found.items() if number}
 

@@ -20,8 +20,8 @@ from services.deadline.clock import (
     next_at,
     targets_of,
 )
-from services.deadline.transitions import start, verify
-from shared.domain.events import RequestReceived
+from services.deadline.transitions import redate, start, verify
+from shared.domain.events import RequestReceived, RequestRedated
 from shared.domain.time_limit import Arrival, due_on
 from shared.domain.time_limit_policy import TargetName, read_policy
 from tests.fixtures.events import a
@@ -104,6 +104,25 @@ def test_people_are_brought_in_to_extend_or_answer_and_when_it_is_near_or_late(
     found = milestones_of(replace(CLOCK, extended=extended), POLICY)
     assert [each.level for each in found] == levels
     assert [each.escalate_to for each in found] == [() if extended else ("dpo",), *[()] * 4]
+
+
+def test_people_are_asked_to_extend_or_answer_on_the_one_day_that_the_policy_names() -> None:
+    assert POLICY.prompt is not None
+    later = POLICY.prompt.model_copy(update={"days_before_due": 3})
+    targets = {**POLICY.targets, TargetName.EXTEND_OR_ANSWER: later}
+    found = milestones_of(CLOCK, POLICY.model_copy(update={"targets": targets}))
+    assert [each.level for each in found][:3] == [None, "extend_or_answer", "approaching_1d"]
+
+
+@pytest.mark.parametrize("days", [0, 1, 4, 5, 9])
+def test_a_request_whose_days_move_is_still_told_of_what_it_was_not_told_of_and_of_nothing_twice(days: int) -> None:
+    until = MILESTONES[0].at
+    day, came = CLOCK.due_on - timedelta(days=days), RECEIVED - timedelta(days=30)
+    event = a(RequestRedated, due_on=day, received_at=came, zones=ZONES, calendar="DE-BE")
+    moved = redate(replace(CLOCK, notified_until=until), event, POLICY)
+    told_of = next(each for each in milestones_of(moved, POLICY) if each.name != MILESTONES[0].name)
+    assert moved.next_milestone_at == told_of.at
+    assert due_by(milestones_of(moved, POLICY), moved.notified_until, max(until, told_of.at))[0] == told_of
 
 
 def test_the_flag_is_due_fifteen_minutes_after_it_is_proven_who_asks() -> None:

@@ -39,6 +39,9 @@ NO_NUMBERS = [
     ("+ +", None),
     ("+34 688 886 392 and more", None),
     ("+3\u0664688886392", None),
+    ("+34" + " " * 21 + "688886392", None),
+    ("+99912345678", None),
+    ("+21012345678", None),
 ]
 
 
@@ -90,6 +93,14 @@ def _accepted(e164: str, number: PhoneNumber) -> bool:
         return False
 
 
+LONGEST = {
+    IdentityType.EMAIL: "a" * 64 + "@" + "b" * 63 + "." + "c" * 63 + "." + "d" * 61,
+    IdentityType.SIP_URI: "sip:" + "a" * 240 + "@pbx.example.com",
+    IdentityType.ACCOUNT_ID: "C" * 128,
+    IdentityType.NAME: "a" * 200,
+}
+
+
 @pytest.mark.parametrize(
     ("type_", "raw", "expected"),
     [
@@ -100,6 +111,9 @@ def _accepted(e164: str, number: PhoneNumber) -> bool:
         (IdentityType.SIP_URI, "anna:secret@[2001:DB8::1]", "sip:anna@[2001:db8::1]"),
         (IdentityType.ACCOUNT_ID, " C-001842 ", "C-001842"),
         (IdentityType.NAME, "  Lucía   Ferrer Vidal\n", "Lucía Ferrer Vidal"),
+        *((type_, longest, longest) for type_, longest in LONGEST.items()),
+        (IdentityType.PHONE, "+34" + " " * 20 + "688886392", "+34688886392"),
+        (IdentityType.NAME, " " * 496 + "Anna", "Anna"),
     ],
 )
 def test_other_identities_have_one_spelling_too(type_: IdentityType, raw: str, expected: str) -> None:
@@ -131,14 +145,15 @@ def test_what_looks_the_same_is_the_same() -> None:
 MALFORMED = {
     IdentityType.EMAIL: [
         *("anna", "anna@localhost", "anna@b.example, eve@c.example", "anna@exa mple.org", "anna..b@example.org"),
+        *(".anna@example.org", "anna.@example.org", LONGEST[IdentityType.EMAIL] + "d"),
         *("a" * 65 + "@example.org", "anna@" + "a." * 130 + "org", "an\u0130a@example.org", "an\x85na@example.org"),
     ],
     IdentityType.SIP_URI: [
         *("pbx.example.com", "sip:anna@", "sip:an%20na@pbx.example.com", "sip:an%00na@pbx.example.com"),
-        *("sip:an%C2%85na@pbx.example.com", "sip:" + "a" * 250 + "@pbx.example.com"),
+        *("sip:an%C2%85na@pbx.example.com", LONGEST[IdentityType.SIP_URI] + "m"),
     ],
     IdentityType.ACCOUNT_ID: ["' OR 1=1", "", "C" * 129, "C-1\x00"],
-    IdentityType.NAME: ["   ", "a\x00b", "a" * 201, "a\ud800"],
+    IdentityType.NAME: ["   ", "a\x00b", "a" * 201, "a\ud800", " " * 497 + "Anna"],
 }
 REFUSED = [
     *((IdentityType.PHONE, raw, region) for raw, region in NO_NUMBERS),

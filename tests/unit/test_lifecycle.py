@@ -147,6 +147,28 @@ def test_what_was_closed_for_want_of_an_answer_is_resumed_and_answered_once_more
     assert (withdrawn.outcome, withdrawn.resumable) == (Outcome.WITHDRAWN, False)
 
 
+@pytest.mark.parametrize(
+    ("outcome", "proof", "words"),
+    [
+        (Outcome.UNIDENTIFIED, State.IN_PROGRESS, None),
+        (Outcome.PARTIALLY_FULFILLED, None, State.IN_PROGRESS),
+        (Outcome.FULFILLED, None, State.IN_PROGRESS),
+    ],
+)
+def test_only_proof_resumes_what_was_closed_without_it_and_only_words_what_lacked_words(
+    outcome: Outcome, proof: State | None, words: State | None
+) -> None:
+    given_up = a_request(State.CLOSED, question=open_question(QUESTION, last_notice_at=AT))
+    closed = replace(given_up, outcome=outcome, resumable=True)
+    steps = {
+        proof: lambda: closed.verify({}, AT, POLICY),
+        words: lambda: closed.answer(AT, AT, POLICY, identities=False),
+    }
+    assert steps[State.IN_PROGRESS]().request.state is State.IN_PROGRESS
+    with pytest.raises(IllegalTransition):
+        steps[None]()
+
+
 def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by_us() -> None:
     theirs = a_request(first_state("processor", identified=True), role="processor")
     assert theirs.state is State.AWAITING_DECISION

@@ -3,9 +3,12 @@
 import asyncio
 import importlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -13,7 +16,9 @@ from shared.app.service import Service
 from shared.app.supervisor import LoopEnded, supervise, watch
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
+from shared.messaging.outbox import Relay
 from shared.runtime.liveness import Heartbeats
+from shared.runtime.loops import Wakeup
 from tests.fixtures.told import comes_to
 
 
@@ -80,6 +85,25 @@ async def test_for_how_long_a_loop_stands_still_is_told_and_beyond_the_limit_its
     with pytest.raises(LoopEnded, match="consume:intake"):
         await watching
     assert "consume:intake has stood still for 181 s" in caplog.text
+
+
+class HungPool:
+    """A pool that has no connection for anybody, ever."""
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[None]:
+        """Waits for ever."""
+        await asyncio.Event().wait()
+        yield
+
+
+async def test_a_relay_that_hangs_before_it_has_gone_round_once_is_seen() -> None:
+    heartbeats = Heartbeats()
+    relay = Relay(cast("Any", HungPool()), ServiceName.ERASURE, AsyncMock(), Wakeup())
+    hanging = asyncio.create_task(relay.run(asyncio.Event(), heartbeats))
+    await asyncio.sleep(0)
+    assert heartbeats.still_seconds().keys() == {"relay"}
+    hanging.cancel()
 
 
 @pytest.mark.parametrize(("name", "read"), [("intake", "Letters"), ("deadline", "Deadlines")])

@@ -91,13 +91,16 @@ HEAPS = [
     base64.b64encode(b"x" + MAIL.encode() + b"tail"),
     base64.b64encode(b"xy" + NUMBER.encode()),
     base64.urlsafe_b64encode(b"??>" + NUMBER.encode()),
+    b"0x" + MAIL.encode().hex().encode(),
+    NUMBER.encode().hex().upper().encode(),
+    quote(f"<{NUMBER}>").lower().encode(),
 ]
 
 
 @pytest.mark.parametrize(
     ("heap", "who"), [*((heap, {"ada"}) for heap in HEAPS), (b"+493023000002 and grace@example.com", set())]
 )
-def test_a_person_and_nobody_else_is_found_raw_url_encoded_and_in_base64_at_any_offset(
+def test_a_person_and_nobody_else_is_found_raw_in_hex_url_encoded_and_in_base64_at_any_offset(
     heap: bytes, who: set[str], tmp_path: Path
 ) -> None:
     (tmp_path / "heap").write_bytes(heap)

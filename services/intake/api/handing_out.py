@@ -6,9 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Response
 from pydantic import JsonValue
 
+from services.intake import packages
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import view
-from services.intake.errors import NotFound, NotReady, Unauthorised
+from services.intake.errors import Expired, NotFound, NotReady, Unauthorised
 from services.intake.problems import documented
 from shared.domain.errors import Shredded
 from shared.downstreams.bus import identity_token
@@ -25,17 +26,16 @@ class Zip(Response):
     media_type = "application/zip"
 
 
-@router.get("/v1/requests/{request_id}/package", response_class=Zip, responses=documented(NotFound, NotReady, Shredded))
+@router.get(
+    "/v1/requests/{request_id}/package", response_class=Zip, responses=documented(NotFound, NotReady, Expired, Shredded)
+)
 async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -> Zip:
-    """The package of an access or portability request: a ZIP of JSON and CSV."""
+    """The package of an access or portability request: a ZIP of JSON and CSV, kept for some days and downloads."""
     request = await services.use_cases.read(request_id, caller)
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
     async with services.unit_of_work.begin() as tx:
-        content = await tx.vault.open_one(tx.connection, request.package_id)
-        if content is None:
-            raise NotFound("the package is no longer kept; ask for a new one with a new request")
-        tx.log_evidence(request_id, "package.downloaded", {"bytes": len(content)}, caller.actor)
+        content = await packages.hand_out(tx, request_id, request.package_id, services.settings, caller.actor)
     headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
     return Zip(content, headers=headers)
 

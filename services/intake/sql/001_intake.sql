@@ -19,6 +19,7 @@ CREATE TABLE request (
     responded_at   timestamptz,
     closed_at      timestamptz,
     package_id     uuid,
+    downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
     tasks          jsonb,                    -- what the downstreams reported, in counts
     warning        text,                     -- the latest milestone of its deadline, if one has come
     extended       boolean     NOT NULL DEFAULT false,
@@ -31,6 +32,7 @@ CREATE TABLE request (
 ) WITH (fillfactor = 70);
 CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
 CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
+CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
 CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
 

@@ -1,5 +1,6 @@
 """Roundup as a downstream: locate, export, erase, amend, escalate; hundreds of tasks in as few calls as it allows."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from shared.downstreams.roundup.erasure import Plan
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
 from shared.downstreams.roundup.tracker import Failure, Tracker
+from shared.downstreams.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ class RoundupAdapter:
         search = await self._find(tasks)
         plans, failures = await self._plan(tasks, search, save_progress)
         ready = {key: plan.records for key, plan in plans.items() if key not in failures}
-        failures |= await overwriting.overwrite(self._tracker, ready)
+        standing = Standing(ready, save_progress, self._settings.parallel)
+        failures |= await overwriting.overwrite(self._tracker, ready, standing)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
         await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())}, ROWS)
         remaining = await erasure.left(self._tracker, written.values())
@@ -128,13 +131,14 @@ class RoundupAdapter:
             for task in found
             if task.repair
         }
-        calls = {
-            task.task_id: amendment.amend(
-                self._tracker, task, people[task.task_id].ids, partial(save_progress, {task.task_id: {}})
-            )
-            for task in found
-        }
-        failures = await failures_of(calls)
+        turn = asyncio.Semaphore(self._settings.parallel)
+
+        async def change(task: Task) -> None:
+            async with turn:  # or all would have looked long before the tracker comes to them
+                look = partial(save_progress, {task.task_id: {}})
+                await amendment.amend(self._tracker, task, people[task.task_id].ids, look)
+
+        failures = await failures_of({task.task_id: change(task) for task in found})
 
         def decide(task: Task, found: Found) -> Receipt:
             return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, len(found.ids))})

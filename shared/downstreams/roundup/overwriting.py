@@ -11,14 +11,16 @@ from shared.downstreams.roundup.answers import FIELDS, LEFT, member
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import blank
 from shared.downstreams.roundup.tracker import Failure, Item, Tracker, batches
+from shared.downstreams.standing import Standing
 
 _HANGING = ("file", "msg", "query", "issue")
 
 
-async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[UUID, Failure]:
+async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records], standing: Standing) -> Mapping[UUID, Failure]:
     """For each task overwrite everything that hangs on the people, then the people, and retire them.
 
-    Returns which tasks failed: their people are left as they are, so that a repeat finds them.
+    Returns which tasks failed, or were withdrawn before they were done: their people are left as they are, so that a
+    repeat finds them.
     """
     failures: dict[UUID, Failure] = {}
     for classes in (_HANGING, ("user",)):
@@ -30,9 +32,11 @@ async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records]) -> Mapping[
             for one in records.get(classname, ())
         ]
         for batch in batches(wishes):
-            failed = await _together(tracker, batch)
+            failures |= await standing.withdrawn()
+            left = [(task, wish) for task, wish in batch if task not in failures]
+            failed = await _together(tracker, left) if left else {}
             if failed is None:
-                return await failures_of({task: _by_rest(tracker, records) for task, records in plans.items()})
+                return await failures_of({task: _by_rest(tracker, task, plans[task], standing) for task in plans})
             failures |= failed
     return failures
 
@@ -66,15 +70,14 @@ def _told(reasons: Counter[str]) -> str:
     return f"the tracker left {reasons.total()} records as they were: {kinds}"
 
 
-async def _by_rest(tracker: Tracker, records: Records) -> None:
-    await together(
-        *(
-            tracker.change(classname, one, blank(classname, one))
-            for classname in _HANGING
-            for one in records.get(classname, ())
-        )
-    )
+async def _by_rest(tracker: Tracker, task: UUID, records: Records, standing: Standing) -> None:
+    async def change(classname: str, one: str) -> None:
+        async with standing.step(task):
+            await tracker.change(classname, one, blank(classname, one))
+
+    await together(*(change(classname, one) for classname in _HANGING for one in records.get(classname, ())))
     for person in records.get("user", ()):
         password = {"password": secrets.token_urlsafe(32)}
-        await tracker.change("user", person, blank("user", person), unseen=password)
-        await tracker.retire("user", person)
+        async with standing.step(task):
+            await tracker.change("user", person, blank("user", person), unseen=password)
+            await tracker.retire("user", person)

@@ -61,6 +61,6 @@ class SqlAdapter:
             begun = Begun.of(session.system, str(session.incarnation), tasks)
             if begun.noted:
                 await save_progress(begun.noted)
-            results = begun.told(tasks, await Amendment(session).run(tasks))
+            results = begun.told(tasks, await Amendment(session, save_progress).run(tasks))
             # Lifting takes away what this request put there: nobody is searched for.
             return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)

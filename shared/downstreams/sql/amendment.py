@@ -9,7 +9,7 @@ from typing import Any, Literal
 from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.dataset import SideTable
 from shared.downstreams.sql.failures import translated
@@ -21,8 +21,9 @@ from shared.downstreams.sql.store import Session
 class Amendment:
     """One call: a sequence of tasks of the same store, each in a transaction of its own."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, save_progress: Checkpoint) -> None:
         self._session = session
+        self._save_progress = save_progress
         self._settings = session.settings
         self._connection = session.connection
 
@@ -34,6 +35,7 @@ class Amendment:
     async def _one(self, task: Task) -> Result:
         """The result of one task, also where it fails: what was committed of the tasks before it stays done."""
         try:
+            await self._save_progress({task.task_id: {}})  # what was withdrawn meanwhile is not begun
             with translated(self._session.system):
                 return await self._change(task)
         except (Unavailable, Refused) as failure:  # it has rolled back this task alone

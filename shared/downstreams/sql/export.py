@@ -64,7 +64,8 @@ class _Sheet:
         if layout is None:
             layout = self._layouts[met] = self._layout(*met)
         data = {label: WITHHELD if c is None else _readable(row[i], c, table) for i, label, c in layout}
-        secrets = {str(value) for party in hidden for value in _identifying(table, row, party)}
+        # Whether a number is written with + or 00 or neither, these digits stand in it.
+        secrets = {str(value).lstrip("+") for party in hidden for value in _identifying(table, row, party)} - {""}
         if secrets:  # nor may it stand in some other field, such as a call id
             data = {
                 label: WITHHELD if isinstance(value, str) and any(secret in value for secret in secrets) else value

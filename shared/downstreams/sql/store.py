@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import asyncpg
@@ -104,6 +104,7 @@ class SqlStore:
                     command_timeout=self.settings.timeout_seconds,
                     timeout=self.settings.timeout_seconds,
                     server_settings=_PLANNER,
+                    init=_end_when_we_are_gone,
                     reset=_nothing_to_reset,
                 )
             return self._pool
@@ -114,6 +115,12 @@ class SqlStore:
             known = Statements(self.settings.namespace, name, self.dataset.tables[name], relation)
             self._statements[name] = known
         return known
+
+
+async def _end_when_we_are_gone(connection: asyncpg.Connection) -> None:
+    """Lets the store end a statement whose worker was killed, or its heir would wait for the locks until it is done."""
+    with suppress(asyncpg.PostgresError):  # before version 14 and outside Linux there is no such setting
+        await connection.execute("SET client_connection_check_interval = '500ms'")
 
 
 async def _nothing_to_reset(_: asyncpg.Connection) -> None:

@@ -5,15 +5,17 @@ address and number in clear, and the customer number. Both are removed afterward
 was found is noted before the first, so an interrupted task ends with the receipt that it would have given at first.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.domain.errors import Refused, ResidueFound
+from shared.domain.errors import Refused, ResidueFound, Withdrawn
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import together
+from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc
 from shared.downstreams.tryton.search import CONTACT, IDENTIFIER, PARTY, load
@@ -41,9 +43,9 @@ class Plan(BaseModel):
 async def erase(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
     """Erase every task's proven parties and look again, by row and by every identity."""
     planned = await _plans(subjects, tasks, save_progress)
-    plans = [plan for plan in planned.values() if isinstance(plan, Plan)]
-    ids = sorted({party for plan in plans for party in plan.parties})
-    refused = await _remove(rpc, ids, {party for plan in plans for party in plan.active})
+    plans = of_whom_found(planned)
+    refused = await _remove(rpc, plans, Standing(plans, save_progress, rpc.concurrency))
+    ids = {party for plan in plans.values() for party in plan.parties}
     left = {party.id for party in (await load(rpc, ids)).values() if _residue(party)}
     again = await subjects.hits([task for task in tasks if planned[task.task_id]])
 
@@ -88,8 +90,15 @@ def _came_up(subjects: Subjects, hits: Hits, task: Task, plan: Plan) -> bool:
     return not isinstance(parties, Refused) and any(party.id in fresh for party in parties)
 
 
-async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int]) -> dict[int, Refused]:
-    """Erase the parties; those that the wizard refuses are as they were before. Returns why, by party."""
+async def _remove(rpc: TrytonRpc, plans: Mapping[UUID, Plan], standing: Standing) -> dict[int, Refused]:
+    """Erase the parties; those that the wizard refuses are as they were before, and those that nobody wants erased.
+
+    Returns why, by party.
+    """
+    wanted: defaultdict[int, list[UUID]] = defaultdict(list)
+    for task_id, plan in plans.items():
+        for party in plan.parties:
+            wanted[party].append(task_id)
 
     async def deactivate(parties: Sequence[int]) -> None:
         await rpc.write(PARTY, parties, {"active": False})
@@ -100,9 +109,12 @@ async def _remove(rpc: TrytonRpc, ids: Sequence[int], active: set[int]) -> dict[
             await rpc.delete(model, [row["id"] for row in rows])
         await rpc.write_each(PARTY, {party: {"code": _no_code(party)} for party in parties})
 
-    there = await rpc.search_in(PARTY, "id", ids, ("active",))
+    there = await rpc.search_in(PARTY, "id", wanted, ("active", "name"))
     refused = await _whoever(deactivate, [row["id"] for row in there if row["active"]])
-    refused |= await _wizard(rpc, [row["id"] for row in there if row["id"] not in refused])
+    left = [row for row in there if row["id"] not in refused]
+    # A party without a name was erased by an attempt before this one, and is not left half done.
+    refused |= await _wizard(rpc, {row["id"]: wanted[row["id"]] if row["name"] else () for row in left}, standing)
+    active = {party for plan in plans.values() for party in plan.active}
     await rpc.write(PARTY, sorted(active & refused.keys()), {"active": True})
     erased = [row["id"] for row in there if row["id"] not in refused]
     for start in range(0, len(erased), CHUNK):
@@ -124,21 +136,27 @@ async def _whoever(step: Callable[[Sequence[int]], Awaitable[None]], parties: Se
     return {}
 
 
-async def _wizard(rpc: TrytonRpc, parties: Sequence[int]) -> dict[int, Refused]:
-    """Run Tryton's erase wizard: one party at a time, in a few sessions side by side, each used for many."""
-    refused: dict[int, Refused] = {}
+async def _wizard(
+    rpc: TrytonRpc, wanted: Mapping[int, Collection[UUID]], standing: Standing
+) -> dict[int, CrmRefused | Withdrawn]:
+    """Run Tryton's erase wizard: one party at a time, in a few sessions side by side, each used for many.
+
+    ``wanted``: by which tasks each party is, if it may still be left as it is.
+    """
+    refused: dict[int, CrmRefused | Withdrawn] = {}
 
     async def run(own: Sequence[int]) -> None:
         session, *_ = await rpc.call("wizard.party.erase.create")
         for party in own:
             try:
-                await rpc.call("wizard.party.erase.execute", session, {"ask": {"party": party}}, "erase")
-            except CrmRefused as reason:
+                async with standing.step(*wanted[party]):
+                    await rpc.call("wizard.party.erase.execute", session, {"ask": {"party": party}}, "erase")
+            except (CrmRefused, Withdrawn) as reason:
                 refused[party] = reason
         await rpc.call("wizard.party.erase.delete", session)
 
-    lanes = min(rpc.concurrency, len(parties))
-    await together(*(run(parties[lane::lanes]) for lane in range(lanes)))
+    lanes = min(rpc.concurrency, len(wanted))
+    await together(*(run([*wanted][lane::lanes]) for lane in range(lanes)))
     return refused
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from uuid import UUID
 
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.identities import IdentityType
@@ -11,6 +12,7 @@ from shared.domain.operations import Change, TaskOutcome
 from shared.domain.text import nfc
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import failures_of
+from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.party import STREET_PARTS, Address, Party, spelled
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import ADDRESS, CONTACT, PARTY, load
@@ -43,7 +45,14 @@ async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], sav
     if noted := {task_id: {"party": parties[0].id} for task_id, parties in of_whom_found(found).items()}:
         await save_progress(noted)
     changes = {task.task_id: task.changes for task in tasks}
-    calls = {task_id: _correct(rpc, parties, changes[task_id]) for task_id, parties in of_whom_found(found).items()}
+    subjects_found = of_whom_found(found)
+    standing = Standing(subjects_found, save_progress, rpc.concurrency)
+
+    async def correct(task_id: UUID, parties: Sequence[Party]) -> None:
+        async with standing.step(task_id):
+            await _correct(rpc, parties, changes[task_id])
+
+    calls = {task_id: correct(task_id, parties) for task_id, parties in subjects_found.items()}
 
     def decide(task: Task, _: Sequence[Party]) -> Receipt:
         return Receipt.counted(task, TaskOutcome.AMENDED, Counter(_category(change.field) for change in task.changes))

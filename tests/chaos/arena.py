@@ -1,0 +1,100 @@
+"""The whole platform with everything that can be struck: five services, three brokers, two databases, five proxies."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.demo.client import DsrClient
+from deploy.local import postgres_databases as databases
+from deploy.local.platform import ExistingServers, Platform
+from deploy.local.ports import HOST, free_port
+from deploy.local.postgres import Postgres
+from deploy.local.process import Child
+from deploy.local.server import Server
+from deploy.local.services import Servers, Services
+from shared.domain.topics import ServiceName
+from shared.messaging import admin
+from tests.chaos import ledger
+from tests.fixtures import stores
+from tests.fixtures.brokers import PROBE
+from tests.fixtures.cluster import REPLICAS, Node, nodes
+from tests.fixtures.proxy import Link, proxies
+from tests.fixtures.stores import Stores
+
+CALLS_EACH = 10
+_OF_THE_STORES = "stores"
+_OF_THE_PLATFORM = "platform"
+
+
+@dataclass
+class Arena:
+    """What runs, and where it is reached past all proxies."""
+
+    services: Services
+    brokers: dict[str, Node]
+    databases: dict[str, Postgres]
+    links: dict[str, Link]
+    """By what is behind: a broker or a database."""
+    stores: Stores
+    dsn: str
+    client: DsrClient
+    officer: DsrClient
+
+    @property
+    def bootstrap(self) -> str:
+        """All brokers."""
+        return ",".join(node.bootstrap for node in self.brokers.values())
+
+
+@asynccontextmanager
+async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
+    """All of it, with so many people in the stores, which keep their ledgers."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*what: Server | Child | Services) -> None:
+            for each in what:
+                stack.push_async_callback(asyncio.to_thread, each.stop)
+            await asyncio.gather(*(asyncio.to_thread(each.start) for each in what))
+
+        servers = {name: Postgres(directory / name) for name in (_OF_THE_PLATFORM, _OF_THE_STORES)}
+        brokers = {f"broker {node.number}": node for node in nodes(directory / "kafka")}
+        await start(*servers.values(), *brokers.values())
+        behind = {node.proxy: node.behind for node in brokers.values()}
+        at = {name: node.proxy for name, node in brokers.items()}
+        for name, server in servers.items():
+            at[name] = free_port()
+            behind[at[name]] = int(urlsplit(server.dsn).port or 0)
+        process, by_port = proxies(behind, directory / "proxies.log")
+        await start(process)
+        links = {name: by_port[port] for name, port in at.items()}
+
+        existing = ExistingServers(postgres_dsn=servers[_OF_THE_STORES].dsn, kafka_bootstrap=f"{HOST}:1")
+        there = Platform(directory / "unused", existing=existing)
+        seeded = await stores.seed(there, "store", people, directory / "stores", calls_each=CALLS_EACH)
+        await ledger.keep(seeded)
+        reached = {store: _through(links[_OF_THE_STORES], dsn) for store, dsn in seeded.dsns.items()}
+
+        dsn = await databases.create(servers[_OF_THE_PLATFORM].dsn, "chaos")
+        bootstrap = ",".join(node.bootstrap for node in brokers.values())
+        await admin.create_topics(bootstrap, [*admin.declared(), PROBE], replicas=REPLICAS)
+        on = Servers(_through(links[_OF_THE_PLATFORM], dsn), ",".join(f"{HOST}:{links[name].port}" for name in brokers))
+        services = Services(directory, on, seeded.downstreams, replace(seeded, dsns=reached).env)
+        await start(services)
+        keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy")]
+        clients = [await stack.enter_async_context(DsrClient(services.url, key, timeout=10)) for key in keys]
+        yield Arena(services, brokers, servers, links, seeded, dsn, *clients)
+
+
+def _through(link: Link, dsn: str) -> str:
+    """The same database, by way of the proxy."""
+    parts = urlsplit(dsn)
+    return parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{link.port}").geturl()
+
+
+PARTS = (*ServiceName, *(f"broker {n}" for n in range(1, REPLICAS + 1)), _OF_THE_PLATFORM, _OF_THE_STORES)
+"""Everything that can be killed and frozen."""
+LINKS = PARTS[len(ServiceName) :]
+"""Everything with a proxy before it."""

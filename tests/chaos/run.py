@@ -1,0 +1,165 @@
+"""One run: people come at an even pace, faults happen one round after the other, and then everything is counted."""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.arena import PARTS, arena
+from tests.chaos.crowd import BYSTANDER_EVERY, Crowd
+from tests.chaos.faults import Fault, Striker, draw_round, everything
+from tests.chaos.tally import Tally, tally
+from tests.chaos.watch import Watch
+
+log = logging.getLogger(__name__)
+
+ALONE_SECONDS = 5.0
+TOGETHER_SECONDS = 15.0
+THROUGHPUT = 0.9
+_WINDOW_SECONDS = 10.0
+_WITHIN_SECONDS = 60.0
+_DRAIN_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """Faults that began together, and the time from their return until everybody was at work."""
+
+    faults: Sequence[Fault]
+    seconds: Sequence[float]
+    """Per fault."""
+    throughput: float | None = None
+    """Closed in the ten seconds after, of those in the ten seconds before; not known where nobody waited for it."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds that its recovery may take."""
+        return ALONE_SECONDS if len(self.faults) == 1 else TOGETHER_SECONDS
+
+
+@dataclass
+class Result:
+    """What came of a run."""
+
+    seed: int
+    tally: Tally = field(default_factory=Tally)
+    rounds: list[Round] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """All that happened."""
+        return [fault for each in self.rounds for fault in each.faults]
+
+    def late(self) -> list[str]:
+        """What took longer than it may, or did less afterwards."""
+        found = []
+        for each in self.rounds:
+            names = ", ".join(f"{fault.part} {fault.kind}" for fault in each.faults)
+            if max(each.seconds) > each.limit:
+                found.append(f"{names}: at work again after {max(each.seconds):.1f} s")
+            if each.throughput is not None and each.throughput < THROUGHPUT:
+                found.append(f"{names}: {each.throughput:.0%} of the throughput before")
+        return found
+
+    def report(self) -> str:
+        """The table that is printed."""
+        recoveries = [seconds for each in self.rounds for seconds in each.seconds]
+        alone = sorted(each.seconds[0] for each in self.rounds if len(each.faults) == 1)
+        together = sorted(max(each.seconds) for each in self.rounds if len(each.faults) == len(PARTS))
+        kinds = Counter(fault.kind.value for fault in self.faults)
+        ratios = sorted(each.throughput for each in self.rounds if each.throughput is not None)
+        lines = {
+            "seed": self.seed,
+            "faults": f"{len(self.faults)} in {len(self.rounds)} rounds: {dict(sorted(kinds.items()))}",
+            "offered": self.tally.offered,
+            "closed": self.tally.closed,
+            **self.tally.counts(),
+            "ended by themselves": dict(Counter(self.ended)),
+            "recovery alone, s": _spread(alone),
+            "recovery all together, s": _spread(together),
+            "recovery of all faults, s": _spread(sorted(recoveries)),
+            "throughput after / before": _spread(ratios),
+        }
+        cases = [f"  {name}: {case}" for name, cases in self.tally.wrong.items() for case in cases[:20]]
+        return "\n".join([*(f"{name:26} {value}" for name, value in lines.items()), *cases])
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "none"
+    p50, p90 = values[len(values) // 2], values[int(len(values) * 0.9)]
+    return f"p50 {p50:.1f}  p90 {p90:.1f}  max {values[-1]:.1f}  min {values[0]:.1f}"
+
+
+async def run(directory: Path, seed: int, seconds: float, *, timed: bool, per_second: float = 12.0) -> Result:
+    """Strikes for so long; where it is ``timed`` there is calm before and after each round, to compare them."""
+    draw = random.Random(seed)  # noqa: S311  # no secret
+    people = int((seconds + _DRAIN_SECONDS) * per_second * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
+    result = Result(seed)
+    async with arena(directory, people) as there:
+        crowd = Crowd(there.client, there.officer, people, random.Random(seed))  # noqa: S311
+        watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
+        coming = asyncio.create_task(crowd.come(per_second, enough))
+        for_ever = [asyncio.create_task(each) for each in (watch.keep_looking(), striker.keep_up())]
+        try:
+            await watch.until(lambda look: look.closed >= per_second, _WITHIN_SECONDS)
+            ends = time.monotonic() + seconds
+            while time.monotonic() < ends:
+                faults = draw_round(draw) if result.rounds else everything(draw)
+                result.rounds.append(await _round(watch, striker, faults, timed=timed))
+                if for_ever[0].done() or for_ever[1].done():
+                    await asyncio.gather(*for_ever)
+            enough.set()
+            await coming
+            log.info("no more come, %d under way", len(crowd.at_it))
+            await _drain(crowd, watch)
+            log.info("all is over")
+            result.tally = await tally(there, crowd)
+        finally:
+            for task in (coming, *for_ever, *crowd.at_it):
+                task.cancel()
+            await asyncio.wait({coming, *for_ever, *crowd.at_it})
+        result.ended = striker.ended
+    return result
+
+
+async def _round(watch: Watch, striker: Striker, faults: Sequence[Fault], *, timed: bool) -> Round:
+    if timed:
+        await asyncio.sleep(_WINDOW_SECONDS)
+    struck = time.monotonic()
+
+    async def one(fault: Fault) -> float:
+        back = await striker.strike(fault)
+        return await watch.at_work(fault.part, back, _WITHIN_SECONDS)
+
+    seconds = await asyncio.gather(*(one(fault) for fault in faults))
+    throughput = None
+    if timed and len(faults) == 1:
+        well = time.monotonic()
+        await asyncio.sleep(_WINDOW_SECONDS)
+        before = watch.closures(struck - _WINDOW_SECONDS, struck)
+        throughput = watch.closures(well, well + _WINDOW_SECONDS) / max(1, before)
+    names = ", ".join(f"{f.part} {f.kind} {f.seconds:.1f} s" for f in faults)
+    log.info("%s: %s%s", names, [round(s, 1) for s in seconds], "" if throughput is None else f", {throughput:.0%}")
+    return Round(faults, seconds, throughput)
+
+
+async def _drain(crowd: Crowd, watch: Watch) -> None:
+    """Waits until all is answered, every restriction is lifted and all are closed, or nothing helps any more."""
+    ends = time.monotonic() + _DRAIN_SECONDS
+    last = (math.nan, 0.0)
+
+    while time.monotonic() < ends:
+        look = watch.looks[-1]
+        all_closed = not crowd.at_it and crowd.asked.keys() <= watch.closed.keys()
+        now = (float(look.closed), float(sum(look.work.values())))
+        if all_closed and now == last:
+            return
+        last = now
+        await asyncio.sleep(2)  # that nothing comes any more tells nobody

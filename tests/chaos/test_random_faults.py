@@ -1,0 +1,18 @@
+"""Two minutes of random faults under load, of every process and server first; longer by ``make chaos MINUTES=…``."""
+
+import random
+from pathlib import Path
+
+from tests.chaos.run import run
+
+SECONDS = 60.0
+"""The rest of the two minutes is for the start, for what is still open, and for the end."""
+
+
+async def test_whatever_is_struck_nothing_is_lost_doubled_stuck_restricted_again_or_done_to_somebody_else(
+    run_folder: Path,
+) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    result = await run(run_folder / "chaos", seed, SECONDS, timed=False)
+    assert not any(result.tally.counts().values()), result.report()
+    assert result.tally.offered == result.tally.closed > 0, result.report()

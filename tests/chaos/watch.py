@@ -1,0 +1,117 @@
+"""Looks ten times a second at how far everybody is, past all proxies: from that follows when who was at work again."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from shared.domain.topics import ServiceName
+from tests.chaos import ledger
+from tests.chaos.arena import Arena
+from tests.chaos.crowd import Asked, Crowd, Wish
+
+_EVERY_SECONDS = 0.1
+_ANSWER_SECONDS = 1.0
+_STORES = "ledger"
+AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at one time."""
+
+    at: float
+    closed: int
+    work: Mapping[str, int]
+    """How much each service has put on record, and all stores together."""
+
+
+@dataclass
+class Watch:
+    """The looks so far; whoever is asked for a lift is told when the restriction is in force."""
+
+    arena: Arena
+    crowd: Crowd
+    looks: list[Look] = field(default_factory=list)
+    closed: dict[str, str] = field(default_factory=dict)
+    """The outcome of each request that is closed."""
+    _more: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def keep_looking(self) -> None:
+        """For ever; waits for a database that is away."""
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    ours = await self._connect(stack, self.arena.dsn)
+                    theirs = {name: await self._connect(stack, dsn) for name, dsn in self.arena.stores.dsns.items()}
+                    while True:
+                        await self._look(ours, theirs)
+                        await asyncio.sleep(_EVERY_SECONDS)  # a table tells nobody
+            except AWAY:
+                await asyncio.sleep(_EVERY_SECONDS)  # nor does a database that is back
+
+    async def _connect(self, stack: AsyncExitStack, dsn: str) -> asyncpg.Connection:
+        connection = await asyncpg.connect(dsn, timeout=_ANSWER_SECONDS, command_timeout=_ANSWER_SECONDS)
+        stack.callback(connection.terminate)
+        return connection
+
+    async def _look(self, ours: asyncpg.Connection, theirs: Mapping[str, asyncpg.Connection]) -> None:
+        closed = await ours.fetch("SELECT request_id::text, outcome FROM intake.request WHERE state = 'closed'")
+        work = dict(map(tuple, await ours.fetch("SELECT chain, seq FROM evidence.head")))
+        work[_STORES] = await ledger.length(theirs)
+        self.closed |= dict(map(tuple, closed))
+        for asked in self._to_be_lifted():
+            self.crowd.lift(asked)
+        async with self._more:
+            self.looks.append(Look(time.monotonic(), len(closed), work))
+            self._more.notify_all()
+
+    def _to_be_lifted(self) -> Sequence[Asked]:
+        """Restrictions that have come into force and that nobody has lifted yet."""
+        asked = self.crowd.asked
+        new = [asked[i] for i in self.closed.keys() & asked.keys() if asked[i].wish is Wish.RESTRICTION]
+        new = [each for each in new if not each.lift_asked]
+        for each in new:
+            each.lift_asked = True
+        return new
+
+    async def until(self, seen: Callable[[Look], bool], within: float) -> bool:
+        """Whether that is so at one look or another from now on, in that time."""
+        ends = time.monotonic() + within
+        known = len(self.looks)
+        async with self._more:
+            while (left := ends - time.monotonic()) > 0:
+                try:
+                    await asyncio.wait_for(self._more.wait(), left)
+                except TimeoutError:
+                    break
+                if any(seen(look) for look in self.looks[known:]):
+                    return True
+                known = len(self.looks)
+        return False
+
+    async def at_work(self, part: str, since: float, within: float) -> float:
+        """Seconds from then until the first work of a service, or of everybody where a server was away; or infinite."""
+        base = next((look for look in reversed(self.looks) if look.at <= since), self.looks[0])
+        missing = {part} if part in list(ServiceName) else {*ServiceName, _STORES}
+        last = math.inf
+
+        def seen(look: Look) -> bool:
+            nonlocal last
+            if look.at >= since and missing:
+                last = look.at
+                missing.difference_update([who for who in missing if look.work.get(who, 0) > base.work.get(who, 0)])
+            return not missing
+
+        if any(seen(look) for look in self.looks[self.looks.index(base) :]) or await self.until(seen, within):
+            return last - since
+        return math.inf
+
+    def closures(self, since: float, until: float) -> int:
+        """How many requests were closed in that time."""
+        looks = [look for look in self.looks if since <= look.at <= until]
+        return looks[-1].closed - looks[0].closed if looks else 0

@@ -1,0 +1,158 @@
+"""What every system that can erase must do (``tests/contract/test_adapters.py``), on the real ones that we run."""
+
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from deploy.local import postgres_databases as databases
+from deploy.local.roundup import Roundup
+from deploy.local.tryton import Tryton
+from shared.downstreams.contract import Erasable
+from tests.contract.adapter_stands import Stand
+from tests.contract.test_adapters import (
+    test_a_neighbour_whose_address_contains_the_subjects_is_not_touched,
+    test_a_repeat_of_a_concluded_task_gives_the_same_receipt,
+    test_a_subject_whom_the_system_does_not_know_is_no_match,
+    test_a_worker_that_dies_at_any_note_leaves_a_task_that_ends_with_the_same_counts,
+    test_nothing_asked_is_nothing_done,
+    test_results_come_in_the_order_of_the_tasks,
+    test_what_is_found_is_erased_and_counted,
+    test_what_was_withdrawn_before_the_first_note_is_left_as_it_was,
+)
+from tests.fixtures.cdr import engine
+from tests.fixtures.customer_store import CustomerStore, lay
+from tests.fixtures.roundup import Ticketing
+from tests.fixtures.tryton import Crm
+
+__all__ = [
+    "test_a_neighbour_whose_address_contains_the_subjects_is_not_touched",
+    "test_a_repeat_of_a_concluded_task_gives_the_same_receipt",
+    "test_a_subject_whom_the_system_does_not_know_is_no_match",
+    "test_a_worker_that_dies_at_any_note_leaves_a_task_that_ends_with_the_same_counts",
+    "test_nothing_asked_is_nothing_done",
+    "test_results_come_in_the_order_of_the_tasks",
+    "test_what_is_found_is_erased_and_counted",
+    "test_what_was_withdrawn_before_the_first_note_is_left_as_it_was",
+]
+_numbers = itertools.count(1)
+
+
+class RealStand:
+    """An adapter over a system that many tests share: each test has a domain of its own."""
+
+    def __init__(self, adapter: Erasable) -> None:
+        self.adapter = adapter
+        self._domain = f"x{uuid7().hex[-12:]}.example"
+
+    def address(self, email: str) -> str:
+        """The person's address in the domain of this test."""
+        return email.replace("example.com", self._domain)
+
+    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
+        """It answers when it is asked."""
+
+
+class SqlStand(RealStand):
+    """A SQL store of what people wrote."""
+
+    def __init__(self, adapter: Erasable, store: CustomerStore) -> None:
+        super().__init__(adapter)
+        self._store = store
+
+    def put(self, email: str, rows: int) -> int:
+        numbers = ", ".join(f"({next(_numbers) + 100}, $1, 'Invoice', now())" for _ in range(rows))
+        databases.wait_for(
+            databases.fetch(self._store.dsn, f"INSERT INTO contact VALUES {numbers}", self.address(email))
+        )
+        return self.holds(email)
+
+    def holds(self, email: str) -> int:
+        counted = "SELECT count(*) FROM contact WHERE requester = $1"
+        return int(databases.wait_for(databases.fetch(self._store.dsn, counted, self.address(email)))[0][0])
+
+
+class TrytonStand(RealStand):
+    """Customers in a CRM, each with an address and as many numbers as are wanted."""
+
+    def __init__(self, adapter: Erasable, tryton: Tryton) -> None:
+        super().__init__(adapter)
+        self._tryton = tryton
+
+    def put(self, email: str, rows: int) -> int:
+        databases.wait_for(self._create(self.address(email), rows - 2))
+        return self.holds(email)
+
+    async def _create(self, address: str, numbers: int) -> None:
+        held = [("email", address), *(("phone", f"+4915117{next(_numbers):06d}") for _ in range(numbers))]
+        contacts = [{"type": kind, "value": value} for kind, value in held]
+        party = {"name": address, "code": address, "contact_mechanisms": [["create", contacts]]}
+        async with self._tryton.rpc() as rpc:
+            await rpc.call("model.party.party.create", [party])
+
+    def holds(self, email: str) -> int:
+        counted = (
+            "SELECT count(*) + count(DISTINCT other.party) FROM party_contact_mechanism mine"
+            " JOIN party_contact_mechanism other USING (party) WHERE mine.value = $1"
+        )
+        return int(databases.wait_for(databases.fetch(self._tryton.dsn, counted, self.address(email)))[0][0])
+
+
+class RoundupStand(RealStand):
+    """Users of a tracker with their tickets, and the history of both."""
+
+    def __init__(self, adapter: Erasable, ticketing: Ticketing) -> None:
+        super().__init__(adapter)
+        self._ticketing = ticketing
+
+    def put(self, email: str, rows: int) -> int:
+        user = self._ticketing.person(f"Somebody {next(_numbers)}", self.address(email))
+        for number in range(rows - 1):
+            self._ticketing.create("issue", title=f"Trouble {number}", requester=user)
+        return self.holds(email)
+
+    def holds(self, email: str) -> int:
+        counted = """
+            WITH user AS (SELECT id FROM _user WHERE lower(_address) = ?),
+                 issue AS (SELECT id FROM _issue WHERE _requester IN (SELECT id FROM user))
+            SELECT (SELECT count(*) FROM user) + (SELECT count(*) FROM issue)
+                 + (SELECT count(*) FROM user__journal WHERE nodeid IN (SELECT id FROM user))
+                 + (SELECT count(*) FROM issue__journal WHERE nodeid IN (SELECT id FROM issue))
+        """
+        with closing(sqlite3.connect(f"file:{self._ticketing.roundup.database}?mode=ro", uri=True)) as connection:
+            return int(connection.execute(counted, [self.address(email)]).fetchone()[0])
+
+
+@pytest.fixture(params=["sql", "tryton", "roundup"])
+def server(request: pytest.FixtureRequest) -> Any:
+    """What the stand stands on."""
+    return request.getfixturevalue({"sql": "postgres_dsn"}.get(request.param, request.param))
+
+
+@pytest.fixture
+async def stand(server: Any, tmp_path: Path) -> AsyncIterator[Stand]:
+    async with AsyncExitStack() as stack:
+        later: Callable[..., Any] = stack.push_async_callback
+        match server:
+            case Tryton():
+                crm = Crm(server)
+                later(crm.close)
+                yield TrytonStand(crm.adapter, server)  # type: ignore[arg-type]
+            case Roundup():
+                ticketing = Ticketing(server)
+                later(ticketing.close)
+                yield RoundupStand(ticketing.adapter, ticketing)  # type: ignore[arg-type]
+            case _:
+                name = f"stand_{uuid7().hex[-12:]}"
+                dsn = await databases.create(server, name)
+                later(databases.drop, server, name)
+                store = await lay(dsn, tmp_path)
+                customers = await stack.enter_async_context(engine(dsn, store.dataset, {}))
+                yield SqlStand(customers.adapter, store)

@@ -1,0 +1,166 @@
+"""What is withdrawn while a batch is worked goes no further from the next step on; the others of the batch are done."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from shared.domain.errors import Unavailable, Withdrawn
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams import standing
+from shared.downstreams.contract import Result, Task
+from tests.fixtures.cdr import SqlEngine
+from tests.fixtures.customer_store import CustomerStore
+from tests.fixtures.downstream import email, receipt, task
+from tests.fixtures.roundup import Customer, Line, Ticketing, route
+from tests.fixtures.tryton import Crm, OnTheWay
+
+RENAMED = [("name", None, "Ada Feldspat")]
+
+
+@pytest.fixture(autouse=True)
+def _asks_before_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "LOOK_SECONDS", 0.0)
+
+
+def outcomes(results: Sequence[Result]) -> list[TaskOutcome | None]:
+    """What came of each, of what was withdrawn nothing."""
+    return [None if isinstance(result, Withdrawn) else receipt(result).outcome for result in results]
+
+
+async def test_of_customers_in_hand_no_further_one_is_erased_from_the_crm(crm: Crm) -> None:
+    customers = await crm.add_many(5)
+    tasks = [task(Operation.ERASE, email(customer.emails[0])) for customer in customers]
+    erased = 0
+
+    async def withdraws_at_the_second(_: Any) -> None:
+        nonlocal erased
+        erased += 1
+        if erased == 2:
+            crm.withdrawn.update(each.task_id for each in tasks[2:])
+
+    slow = crm.over(OnTheWay("wizard.party.erase.execute", withdraws_at_the_second), concurrency=1)
+    results = await slow.run(*tasks)
+    assert outcomes(results) == [TaskOutcome.ERASED] * 2 + [None] * 3
+    assert erased == 2
+    rows = await crm.sql("SELECT name FROM party_party WHERE active AND code = ANY($1)", [c.code for c in customers])
+    assert {row["name"] for row in rows} == {customer.name for customer in customers[2:]}
+
+
+async def test_a_customer_whom_somebody_else_asks_for_too_is_erased_and_one_half_erased_is_erased_to_the_end(
+    crm: Crm,
+) -> None:
+    shared, half = await crm.add_many(2)
+    one, other = (task(Operation.ERASE, email(shared.emails[0])) for _ in range(2))
+    begun = task(Operation.ERASE, email(half.emails[0]))
+
+    async def dies(_: Any) -> httpx.Response:
+        return httpx.Response(503)
+
+    with pytest.raises(Unavailable):
+        await crm.over(OnTheWay("model.party.contact_mechanism.delete", dies)).run(begun)
+
+    async def withdraws(_: Any) -> None:
+        crm.withdrawn.update({one.task_id, begun.task_id})
+
+    results = await crm.over(OnTheWay("wizard.party.erase.create", withdraws)).run(one, other, crm.again(begun))
+    assert outcomes(results) == [TaskOutcome.ERASED] * 3
+
+
+@pytest.mark.parametrize(("operation", "told"), [(Operation.RECTIFY, 1), (Operation.RESTRICT, 0)])
+async def test_of_customers_in_hand_no_further_one_is_changed_in_the_crm(
+    crm: Crm, operation: Operation, told: int
+) -> None:
+    customers = await crm.add_many(3)
+    changes = RENAMED if operation is Operation.RECTIFY else ()
+    tasks = [task(operation, email(customer.emails[0]), changes=changes) for customer in customers]
+    writes = 0
+
+    async def counts(_: Any) -> None:
+        nonlocal writes
+        writes += 1
+        crm.withdrawn.update(each.task_id for each in tasks[told:])
+
+    slow = crm.over(OnTheWay("model.party.party.write", counts), concurrency=1)
+    if told:
+        assert outcomes(await slow.run(*tasks)) == [TaskOutcome.AMENDED, None, None]
+    else:  # all are flagged by one call
+        crm.withdrawn.update(each.task_id for each in tasks)
+        with pytest.raises(Withdrawn):
+            await slow.run(*tasks)
+    assert writes == told
+
+
+class Withdrawing(Line):
+    """A line over which the withdrawal of those tasks comes in the middle of the n-th change; counts the changes."""
+
+    def __init__(self, ticketing: Ticketing, tasks: Sequence[Task], nth: int, lacks: Sequence[str] = ()) -> None:
+        super().__init__(self._seen, lacks)
+        self.changes = 0
+        self._ticketing, self._tasks, self._nth = ticketing, tasks, nth
+
+    def _seen(self, request: httpx.Request) -> None:
+        if route(request) in {"overwrite", "PATCH"}:
+            self.changes += 1
+            if self.changes == self._nth:
+                self._ticketing.withdrawn.update(each.task_id for each in self._tasks)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "left"),
+    [((), 2), (("overwrite", "values"), 1)],
+    ids=["hundreds in one call", "record by record"],
+)
+async def test_of_users_in_hand_no_further_record_is_overwritten_in_the_tracker(
+    ticketing: Ticketing, lacks: Sequence[str], left: int
+) -> None:
+    customers = [Customer(ticketing) for _ in range(2)]
+    tasks = [customer.erasure() for customer in customers]
+    line = Withdrawing(ticketing, tasks[1:] if left == 2 else tasks, nth=1, lacks=lacks)
+    results = await ticketing.over(line, parallel=1).run(*tasks)
+    assert outcomes(results) == ([TaskOutcome.ERASED, None] if left == 2 else [None, None])
+    assert line.changes == left
+    assert ticketing.get("user", customers[1].user)["realname"] == customers[1].name
+
+
+async def test_of_users_in_hand_no_further_one_is_changed_in_the_tracker(ticketing: Ticketing) -> None:
+    customers = [Customer(ticketing) for _ in range(3)]
+    tasks = [task(Operation.SUPPRESS, email(customer.address)) for customer in customers]
+    line = Withdrawing(ticketing, tasks[1:], nth=1)
+    assert outcomes(await ticketing.over(line, parallel=1).run(*tasks)) == [TaskOutcome.AMENDED, None, None]
+    assert line.changes == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "changed"),
+    [
+        (Operation.RECTIFY, [("street", None, "Elm 1")], "street = 'Elm 1'"),
+        (Operation.RESTRICT, (), "restricted"),
+        (Operation.SUPPRESS, (), "NOT marketing"),
+    ],
+)
+async def test_no_further_change_is_begun_in_a_sql_store(
+    customer_store: CustomerStore,
+    customers: SqlEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: Operation,
+    changes: Sequence[tuple[str, None, str]],
+    changed: str,
+) -> None:
+    people = ("anna.meier@example.org", "boris@example.org", "a.meier@example.net")
+    tasks = [task(operation, email(each), changes=changes) for each in people]
+    asks, ask = 0, customers.save_progress
+
+    async def withdraws_the_second_with_the_first(progress: Mapping[UUID, Any]) -> None:
+        nonlocal asks
+        asks += len(progress) == 1
+        await ask(progress)
+        if list(progress) == [tasks[0].task_id]:
+            customers.withdrawn.add(tasks[1].task_id)
+
+    monkeypatch.setattr(customers, "save_progress", withdraws_the_second_with_the_first)
+    assert outcomes(await customers.run(*tasks)) == [TaskOutcome.AMENDED, None, TaskOutcome.AMENDED]
+    assert asks == 3
+    assert await customer_store.ask(f"SELECT account_id FROM customer WHERE {changed} ORDER BY 1") == [("C1",), ("C2",)]
