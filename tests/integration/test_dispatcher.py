@@ -147,7 +147,7 @@ async def test_a_record_that_is_unreadable_or_breaks_its_handler_is_set_aside_al
             {str(number): "" for number in range(32)} | {"dsr_headers_cut": "18"},
         ),
     ],
-    ids=["small", "large", "many"],
+    ids=["small", "large", "no trace", "a trace", "many"],
 )
 async def test_a_dead_letter_has_no_header_that_is_too_large_and_says_how_many_it_lacks(
     open_harness: OpenHarness, headers: dict[str, str], passed_on: dict[str, str]
