@@ -55,7 +55,7 @@ async def test_a_team_gets_the_types_that_its_system_needs_and_it_is_on_record(
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
         await tx.vault.seal(tx.connection, [Sealing(subject, "identities", "crm", yielded)], tx.now)
-    key = await create(database, "downstream:billing", intake.clock.now())
+    key = await create(database, "downstream:billing", "billing", intake.clock.now())
     headers = {"Authorization": f"Bearer {key}", "DSR-Claim": await claim(intake, path, needs)}
     answer = await intake.channel.get(FETCH, headers=headers)
     assert {(each["type"], each["value"]) for each in answer.json()["identities"]} == told
@@ -69,7 +69,7 @@ async def test_another_systems_key_opens_nothing_and_leaves_no_record(intake: In
     path = await intake.submit(subject=SUBJECT)
     token = await claim(intake, path, {IdentityType.EMAIL})
     for role in ("downstream:shop", "channel", "privacy"):
-        key = await create(database, role, intake.clock.now())
+        key = await create(database, role, role, intake.clock.now())
         answer = await intake.channel.get(FETCH, headers={"Authorization": f"Bearer {key}", "DSR-Claim": token})
         assert answer.status_code == 403
     assert "identities.fetched" not in await intake.actions(path)

@@ -14,7 +14,8 @@ from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.signature import ProcessorCertificate
 from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read, results
 
-_FORMATS = ("md5", "raw", "sha1", "sha256")
+_FORMATS = frozenset({"raw", "sha256", "sha1", "md5"})
+"""Those of OpenDSR 2.0: what else a processor says of itself is not told on."""
 _DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
 AcceptedT = TypeVar("AcceptedT", bound=Accepted)
 
