@@ -21,10 +21,6 @@ _WHAT = {
 }
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a text begins that a spreadsheet would compute, full-width signs included: whoever opens it sees it quoted."""
-
-
 @dataclass(frozen=True, slots=True)
 class Piece:
     """One thing that a system holds about the subject."""
@@ -69,7 +65,7 @@ def _table(pieces: Sequence[Piece]) -> bytes:
     writer = csv.writer(text)
     writer.writerow(["system", "source", *map(_cell, columns)])
     for piece in pieces:
-        writer.writerow([piece.system, _cell(piece.source), *(_cell(piece.data.get(name)) for name in columns)])
+        writer.writerow(map(_cell, [piece.system, piece.source, *(piece.data.get(name) for name in columns)]))
     return text.getvalue().encode()
 
 
@@ -77,8 +73,8 @@ def _cell(value: JsonValue) -> str:
     match value:
         case None:
             return ""
-        case str() if value.startswith(_FORMULA):
-            return f"'{value}"
+        case str() if value.startswith(("=", "@", "+", "-", "\t", "\r")):
+            return f"'{value}"  # a spreadsheet must not compute what somebody wrote, nor take a number for a sum
         case str():
             return value
         case _:
@@ -92,4 +88,5 @@ def _explain(pieces: Sequence[Piece], categories: Sequence[str], right: Right, a
         systems = ", ".join(sorted({piece.system for piece in pieces if piece.category == category}))
         lines.append(f"{category}.csv: {count} record(s) from {systems}")
     lines += ["data.json: the same records in one file, with the names of the fields as our systems use them", ""]
+    lines += ["In a table a ' before a value says to a spreadsheet that it is text; in data.json there is none.", ""]
     return "\n".join(lines)
