@@ -162,7 +162,7 @@ async def test_a_new_system_is_only_asked_until_it_is_on_and_no_name_is_forgotte
     file = company.stores.downstreams
     declared = file.read_text()
     file.write_text(declared + ARCHIVE)
-    await roll(company)
+    await roll(company, ServiceName.ERASURE)
     assert await standing(company, "archive") == "observe"
     first = await company.client.submit(Subject(0).submission())
     view = await company.client.follow(first, "closed")
@@ -186,5 +186,5 @@ async def test_a_new_system_is_only_asked_until_it_is_on_and_no_name_is_forgotte
     with pytest.raises(ChildFailedError, match=r"archive: in use until now.*`dsr downstreams retire archive`"):
         await roll(company, ServiceName.ERASURE)
     assert await dsr(company, "retire", "archive") == "archive is retired\n"
-    await roll(company)
+    await roll(company, ServiceName.ERASURE)
     assert (await standing(company, "archive"), await standing(company, "cold-storage")) == ("retired", "observe")
