@@ -218,7 +218,8 @@ CAN: Mapping[Operation, tuple[type, str]] = {
 class Downstream:
     """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
 
-    ``enabled``: false where it is declared and not worked with yet; then it has no adapter.
+    ``enabled``: false where it is declared and not worked with yet; then it has no adapter. ``fingerprint``: the hash
+    of its table and of the dataset that this names.
     """
 
     name: str
@@ -227,6 +228,7 @@ class Downstream:
     settings: BaseModel | None = None
     adapter: Adapter | None = None
     enabled: bool = True
+    fingerprint: str = ""
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""
