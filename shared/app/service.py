@@ -44,7 +44,7 @@ from shared.messaging import inbox
 from shared.messaging.consumer import Consumer
 from shared.messaging.dispatcher import BatchDispatcher, Dispatcher, Handler, Subscription
 from shared.messaging.outbox import Relay
-from shared.messaging.producer import KafkaProducer
+from shared.messaging.producer import BusAway, KafkaProducer
 from shared.messaging.progress import loop_of
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
@@ -136,7 +136,7 @@ class Service:
             pool = await connect_pool(settings.postgres, self.name, reserved=1 if self.conclusions else 0)
             stack.push_async_callback(close_pool, pool)
             producer = KafkaProducer(settings.kafka)
-            await producer.start()
+            await self._reach_broker(producer)
             stack.push_async_callback(producer.stop)
             vault, clock = Vault(keyring.load(settings.vault.keyring)), SystemClock()
             downstreams = None
@@ -179,6 +179,15 @@ class Service:
         located = {each.name for each in downstreams.that_can(Operation.LOCATE)}
         if self.conclusions.keys() & ANSWERING:
             self.fulfilments.observers = located - counting
+
+    async def _reach_broker(self, producer: KafkaProducer) -> None:
+        """Looks whether there is a broker; an API is served without, since what it takes waits in the outbox."""
+        try:
+            await producer.start()
+        except BusAway as error:
+            if not self._api:
+                raise
+            log.warning("%s; until then what comes in waits", error)
 
     async def _drain(self, loops: Mapping[str, Awaitable[None]], running: Running, drained: asyncio.Event) -> None:
         settings = running.settings

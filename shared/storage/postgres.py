@@ -21,6 +21,7 @@ from shared.domain.configuration import Group, are_hosts
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
 from shared.storage.grants import FULFILLING, give
+from shared.storage.keepalive import keep_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -123,7 +124,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
             min_size=1,
             max_size=settings.pool_size - reserved,
             command_timeout=60,
-            init=_speak_json,
+            init=_begin,
             server_settings={
                 "search_path": service.value,
                 "application_name": f"dsr-{service}",
@@ -189,7 +190,9 @@ async def close_pool(pool: asyncpg.Pool) -> None:
         pool.terminate()
 
 
-async def _speak_json(connection: asyncpg.Connection) -> None:
+async def _begin(connection: asyncpg.Connection) -> None:
+    """Knows JSON as bytes, and soon notices a server that is gone."""
+    keep_alive(connection)
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

@@ -24,6 +24,8 @@ _BEFORE_SECONDS = 5.0
 _AFTERWARDS_SECONDS = 10.0
 _WITHIN_SECONDS = 120.0
 _CLOSED = "SELECT count(*) FROM intake.request WHERE state = 'closed'"
+_FULFILLED = f"{_CLOSED} AND outcome = 'fulfilled'"
+"""What was withdrawn is closed without the broker."""
 
 
 def main(seconds: Annotated[float, typer.Option(help="for how long the broker is away")] = 15.0) -> None:
@@ -57,22 +59,22 @@ async def _show(directory: Path, seconds: float) -> None:
                 raise typer.Exit(1)
             await asyncio.sleep(0.05)  # a closure is seen in the table alone
         now = time.monotonic()
-        typer.echo(f"closed again {first - back:.1f} s after the first acknowledged produce")
+        typer.echo(f"fulfilled again {first - back:.1f} s after the first acknowledged produce")
         typer.echo(
             f"all {len(crowd.asked)} closed {now - back:.1f} s after it; the first {_AFTERWARDS_SECONDS:g} s were load"
         )
 
 
 async def _outage(running: Stack, seconds: float) -> tuple[float, float]:
-    """When the broker took the first record again, and when the first request was closed after that."""
+    """When the broker took the first record again, and when the first request was fulfilled after that."""
     await asyncio.sleep(_BEFORE_SECONDS)
     await asyncio.to_thread(running.kafka.kill)
     await asyncio.sleep(seconds)
     await asyncio.to_thread(running.kafka.start)
     while not await acknowledges(running.kafka.bootstrap):
         pass
-    back, before = time.monotonic(), await running.pool.fetchval(_CLOSED)
-    while await running.pool.fetchval(_CLOSED) == before:  # noqa: ASYNC110
+    back, before = time.monotonic(), await running.pool.fetchval(_FULFILLED)
+    while await running.pool.fetchval(_FULFILLED) == before:  # noqa: ASYNC110
         await asyncio.sleep(0.05)  # a closure is seen in the table alone
     return back, time.monotonic()
 

@@ -15,12 +15,15 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
+from deploy.demo.client import DsrClient
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.ports import HOST, free_port
 from deploy.local.process import Child
 from deploy.local.services import Servers, Services
+from services.intake import auth
 from shared.domain import topics
+from shared.domain.clock import SystemClock
 from shared.domain.events import RequestClosed, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
@@ -37,6 +40,7 @@ from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
 from tests.fixtures.events import a
 from tests.fixtures.process import running
+from tests.fixtures.stores import Subject
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
@@ -200,3 +204,17 @@ async def test_a_port_on_which_somebody_listens_is_told_by_its_variable(
     assert told == (
         f"dsr-erasure cannot start; {place}, where we cannot listen (Address already in use): set them to a free one\n"
     )
+
+
+async def test_the_door_opens_without_a_broker_and_what_comes_in_waits(
+    database: str, broker: Kafka, tmp_path: Path
+) -> None:
+    away = {"DSR_KAFKA_BOOTSTRAP": f"{HOST}:1"}
+    async with running(ServiceName.INTAKE, database, broker, tmp_path, **away) as (child, port):
+        key = await auth.create(database, "channel", SystemClock().now())
+        async with DsrClient(f"http://{HOST}:{port}", key) as client:
+            request_id = await client.submit(Subject(1).submission())
+        async with connected(database) as connection:
+            waiting = await connection.fetch("SELECT convert_from(key, 'UTF8') FROM intake.outbox")
+    assert {row[0] for row in waiting} == {request_id}
+    assert f"no broker for us at {HOST}:1 (KafkaConnectionError): start it" in child.tail(100)
