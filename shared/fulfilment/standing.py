@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from shared.domain.errors import SystemQuarantined, SystemRetired
+from shared.domain.errors import Refused, SystemQuarantined, SystemRetired
 from shared.domain.operations import Operation
+from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Conclude, hold
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -32,14 +33,14 @@ _HELD = """
 SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'ready' AND NOT observes LIMIT $2
 """
 _HAND_OVER = """
-UPDATE task SET state = 'failed', failure = $3
+UPDATE task SET state = 'failed', failure = $3, why = $4
 WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'ready' AND NOT observes
 """
 _LEFT = """
 SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'failed' AND failure = $3 LIMIT $2
 """
 _GO_ON = """
-UPDATE task SET state = 'ready', failure = NULL, not_before = $4
+UPDATE task SET state = 'ready', failure = NULL, why = NULL, not_before = $4
 WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure = $3
 RETURNING system, operation
 """
@@ -80,9 +81,9 @@ class Standings:
             weary = {row[0] for row in await connection.fetch(_PAST_PATIENCE, self._patience)}
         self._show(known)
         await self._go_on([name for name, system in known.items() if system.state is SystemState.ON])
-        await self._hand_over([*weary], SystemQuarantined.code)
+        await self._hand_over([*weary], SystemQuarantined("it was changed, or a person doubts it: accept it first"))
         gone = [name for name, system in known.items() if system.state not in COUNTING]
-        await self._hand_over(gone, SystemRetired.code)
+        await self._hand_over(gone, SystemRetired("it is gone, and the request was opened with it"))
         observing = [name for name, system in known.items() if system.state is SystemState.OBSERVE]
         await self._unit_of_work.pool.execute(_STOP_OBSERVING, observing)
 
@@ -97,14 +98,14 @@ class Standings:
                 log.warning("%s is %s: %s", name, seen, "read in another version" if other else system.reason or "-")
             self._told[name] = seen
 
-    async def _hand_over(self, systems: Sequence[str], failure: str) -> None:
+    async def _hand_over(self, systems: Sequence[str], failure: Refused) -> None:
         """Brings what still needs these systems before a person."""
         while systems:
             async with self._unit_of_work.begin() as tx:
                 ids = [row[0] for row in await tx.connection.fetch(_HELD, systems, _AT_A_TIME)]
                 if ids:
                     waiting = await _held(tx, ids)
-                    await tx.connection.execute(_HAND_OVER, waiting, systems, failure)
+                    await tx.connection.execute(_HAND_OVER, waiting, systems, failure.code, why_of(failure))
                     await self._fulfilments.fan_in(tx, waiting, self._conclude)
             if len(ids) < _AT_A_TIME:
                 return
