@@ -98,13 +98,13 @@ async def _submit(
             for part in founded.cast
         ]
         await Board(console, client, estate.dsn).watch(requests)
-        await collect(client, requests, ANSWERS)
+        await collect(client, requests, ANSWERS, services.public_key)
         return requests
 
 
 def _hostile(part: company.Part) -> str:
     """What a careless portal may send with a request as the header that is passed from service to service."""
-    return f"{part.person.code} {part.person.emails[0]}"
+    return f"{part.person.code} {part.person.emails[0]}".strip()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -16,7 +16,7 @@ from shared.domain.topics import ServiceName
 from shared.storage import certificate
 
 
-async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folder: Path) -> None:
+async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folder: Path, trusted: bytes) -> None:
     """Download certificate and package of every closed request into the folder, and verify the certificate."""
     for request in requests:
         if request.view.get("state") != "closed":
@@ -25,7 +25,7 @@ async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folde
         certified = await client.download(request.request_id, "certificate")
         files = {folder / f"{name}.certificate.json": certified}
         content = orjson.loads(certified)
-        problems = certificate.verify(content)
+        problems = certificate.verify(content, trusted)
         holds = f"the certificate over {len(content['entries'])} entries of evidence holds"
         request.findings.append(Finding(not problems, "; ".join(problems) or holds))
         if request.view.get("package"):

@@ -68,6 +68,11 @@ class Services:
         """Where the API is."""
         return self.url_of(ServiceName.INTAKE)
 
+    @property
+    def public_key(self) -> bytes:
+        """With which their signatures are checked."""
+        return keyring.load(self.keyring).signing.public_key().public_bytes_raw()
+
     def url_of(self, service: ServiceName) -> str:
         """Where a service answers for its health and metrics."""
         return f"http://{HOST}:{self.ports[service]}"

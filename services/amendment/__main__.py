@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.amendment import handlers, nightly
+from services.amendment import handlers, nightly, strangers
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -22,6 +22,7 @@ service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), righ
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=handlers.finish)
 service.also(partial(nightly.run, fulfilments=service.fulfilments))
+service.also(strangers.run)
 
 if __name__ == "__main__":
     service.run()

@@ -65,7 +65,7 @@ async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments)
         more = True
         while more:
             async with unit_of_work.begin() as tx:
-                rows = await tx.connection.fetch(statement, tx.now, _night_of(tx.now), _AT_A_TIME)
+                rows = await tx.connection.fetch(statement, tx.now, night_of(tx.now), _AT_A_TIME)
                 await open_repairs(tx, fulfilments, {row[0]: row[1] for row in rows if row[1]})
             more = bool(rows)
 
@@ -95,7 +95,7 @@ async def _put_back(
     )
 
 
-def _night_of(now: datetime) -> datetime:
+def night_of(now: datetime) -> datetime:
     """When the night began that this moment, or the day that it is in, belongs to."""
     midnight = (now - _BEGINS).replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + _BEGINS

@@ -63,9 +63,9 @@ def _table(pieces: Sequence[Piece]) -> bytes:
     columns = list(dict.fromkeys(name for piece in pieces for name in piece.data))
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["system", "source", *columns])
+    writer.writerow(["system", "source", *map(_cell, columns)])
     for piece in pieces:
-        writer.writerow([piece.system, piece.source, *(_cell(piece.data.get(name)) for name in columns)])
+        writer.writerow(map(_cell, [piece.system, piece.source, *(piece.data.get(name) for name in columns)]))
     return text.getvalue().encode()
 
 
@@ -73,8 +73,8 @@ def _cell(value: JsonValue) -> str:
     match value:
         case None:
             return ""
-        case str() if value.startswith(("=", "@", "\t", "\r")):
-            return f"'{value}"  # a spreadsheet that opens the file must not compute what somebody wrote
+        case str() if value.startswith(("=", "@", "+", "-", "\t", "\r")):
+            return f"'{value}"  # a spreadsheet must not compute what somebody wrote, nor take a number for a sum
         case str():
             return value
         case _:
@@ -88,4 +88,5 @@ def _explain(pieces: Sequence[Piece], categories: Sequence[str], right: Right, a
         systems = ", ".join(sorted({piece.system for piece in pieces if piece.category == category}))
         lines.append(f"{category}.csv: {count} record(s) from {systems}")
     lines += ["data.json: the same records in one file, with the names of the fields as our systems use them", ""]
+    lines += ["In a table a ' before a value says to a spreadsheet that it is text; in data.json there is none.", ""]
     return "\n".join(lines)

@@ -46,9 +46,10 @@ def bound(http: HttpSettings) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is no name of a host"
         place = f"DSR_HTTP_HOST and DSR_HTTP_PORT hold {http.host} and {http.port}"
-        raise Misconfigured(f"{place}, where we cannot listen ({error.strerror}): set them to a free one") from None
+        raise Misconfigured(f"{place}, where we cannot listen ({why}): set them to a free one") from None
     return listener
 
 

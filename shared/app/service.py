@@ -68,6 +68,7 @@ class Running:
     tracing: telemetry.Tracing
     heartbeats: Heartbeats
     stopping: asyncio.Event
+    downstreams: Downstreams | None = None
 
 
 Loop = Callable[[Running], Awaitable[None]]
@@ -151,7 +152,7 @@ class Service:
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
             heartbeats = Heartbeats(settings.process.still_seconds)
-            running = Running(settings, unit_of_work, tracing, heartbeats, asyncio.Event())
+            running = Running(settings, unit_of_work, tracing, heartbeats, asyncio.Event(), downstreams)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, running.stopping.set)

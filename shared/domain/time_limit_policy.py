@@ -3,8 +3,9 @@
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.domain.rights import Right, Role
 from shared.domain.toml_file import read_toml
@@ -29,6 +30,19 @@ class TargetName(StrEnum):
     EXTEND_OR_ANSWER = "extend_or_answer"
 
 
+def _known(zone: str) -> str:
+    try:
+        ZoneInfo(zone)
+    except (ValueError, LookupError, OSError):
+        raise ValueError(f"{zone!r} is no time zone; write one as Europe/Berlin") from None
+    return zone
+
+
+Zone = Annotated[str, AfterValidator(_known)]
+Length = Annotated[int, Field(gt=0, le=10_000)]
+"""Hours or days: more than this many is a slip, and no date could be counted from it."""
+
+
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,8 +50,8 @@ class _Data(BaseModel):
 class Commitment(_Data):
     """The promise of the privacy notice, and where it is counted."""
 
-    days: PositiveInt
-    controller_zone: str
+    days: Length
+    controller_zone: Zone
     staff_calendar: str
     default_country: str
 
@@ -45,10 +59,10 @@ class Commitment(_Data):
 class Milestones(_Data):
     """When a request that is still open is told of."""
 
-    approaching_days: tuple[PositiveInt, ...]
-    escalate_days: NonNegativeInt
-    flag_after_minutes: NonNegativeInt
-    daily_page_days: NonNegativeInt
+    approaching_days: tuple[Length, ...]
+    escalate_days: Annotated[int, Field(ge=0, le=10_000)]
+    flag_after_minutes: Annotated[int, Field(ge=0, le=10_000)]
+    daily_page_days: Annotated[int, Field(ge=0, le=10_000)]
     daily_page_to: tuple[str, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -61,10 +75,10 @@ class Milestones(_Data):
 class Span(_Data):
     """A limit of our own: exactly one of elapsed hours, working days, days from receipt, or days before it is due."""
 
-    hours: PositiveInt | None = None
-    working_days: PositiveInt | None = None
-    days: PositiveInt | None = None
-    days_before_due: PositiveInt | None = None
+    hours: Length | None = None
+    working_days: Length | None = None
+    days: Length | None = None
+    days_before_due: Length | None = None
     escalate_to: str
     right: Right | None = None
     scope: str | None = None
@@ -93,9 +107,9 @@ class ExtensionRules(_Data):
 class SuspensionRules(_Data):
     """Which questions stop the statutory clock, and what happens when nobody answers."""
 
-    window_working_days: PositiveInt
-    reminder_days: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    last_notice_working_days: PositiveInt
+    window_working_days: Length
+    reminder_days: Annotated[tuple[Length, ...], Field(min_length=1)]
+    last_notice_working_days: Length
     scope: dict[str, frozenset[Question]]
     regimes: dict[str, str]
 
@@ -111,7 +125,7 @@ class TimeLimitPolicy(_Data):
     extension: ExtensionRules
     suspension: SuspensionRules
     calendars: dict[str, str]
-    capital_zones: dict[str, str]
+    capital_zones: dict[str, Zone]
 
     def zones_of(self, country: str | None) -> tuple[str, ...]:
         """The controller's zone and the subject's, by ISO country code; an unknown country counts as the default."""

@@ -21,9 +21,9 @@ def read_toml(path: Path, model: type[Content]) -> Content:
         return TypeAdapter(model).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         reason = f"it cannot be read ({error.strerror})"
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reason = f"it is not TOML: {error}"
     except ValidationError as error:
         wrong = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_url=False)]
         reason = "; ".join(f"{key}: {message.removeprefix('Value error, ')}" for key, message in wrong)
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number without end, brackets without end
+        reason = f"it is not TOML: {error}"
     raise Misconfigured(f"{path} cannot be used: {reason}")

@@ -14,7 +14,7 @@ after an outage that comes again and again as well. So a repeat of a task id mus
 same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Protocol, Self, TypeVar, runtime_checkable
@@ -180,6 +180,26 @@ class Amendable(Protocol):
     """
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]: ...
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """Can tell what it shows as restricted, or as wanting no marketing, whoever has put that there (Art. 18, 21).
+
+    ``shown``: how many rows in all; ``shown_of``: those of the subjects of these tasks, by names that mean nothing
+    elsewhere, the same name for the same row. Both change nothing.
+    """
+
+    async def shown(self, operation: Operation) -> int: ...
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]: ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """Keeps something of our own that may be forgotten once it is old enough; asked once a night."""
+
+    async def forget(self) -> None: ...
 
 
 @runtime_checkable

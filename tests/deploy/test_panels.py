@@ -28,6 +28,7 @@ RIGHTLY_ZERO = {
         "Deferred erasures",
         "Evidence broken",
         "Extensions",
+        "Hidden or suppressed by others",
         "Lag",
         "Not yet heard",
         "Outbox",

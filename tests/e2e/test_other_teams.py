@@ -45,6 +45,7 @@ class Company:
     billing: Child
     store: Path
     dsn: str
+    public_key: bytes
 
     def bill(self, email: str, invoices: int, keep_until: date | None = None) -> None:
         """Let the billing team hold so many invoices of the person with this address, to be kept until that day."""
@@ -124,7 +125,7 @@ def processes(run_folder: Path, postgres_dsn: str, template: str) -> Iterator[tu
 async def company(processes: tuple[Services, str, Child, Path]) -> AsyncIterator[Company]:
     services, key, billing, store = processes
     async with DsrClient(services.url, key) as intake:
-        yield Company(intake, billing, store, services.env["DSR_POSTGRES_DSN"])
+        yield Company(intake, billing, store, services.env["DSR_POSTGRES_DSN"], services.public_key)
 
 
 def counts(view: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
@@ -186,5 +187,5 @@ async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_t
     assert "What billing had to keep until 31 December 2036 because of: tax law, has been erased." in view["answer"]
     assert counts(view) == {"mailing": ("no_match", 0, 0, 0), "billing": ("erased", 3, 3, 0)}
     signed = await company.intake.read(request_id, "/certificate")
-    assert (certificate.verify(signed), signed["request"]["answer"]) == ([], view["answer"])
+    assert (certificate.verify(signed, company.public_key), signed["request"]["answer"]) == ([], view["answer"])
     assert "erasure.deferred_completed" in {entry["action"] for entry in signed["entries"]}

@@ -73,7 +73,19 @@ async def test_two_workers_that_conclude_the_last_two_tasks_at_once_complete_it_
     await asyncio.gather(*(harness.worker(system.system).work() for system in systems))
     assert len(harness.completed) == len(requests)
     assert {done.request_id for done in harness.completed} == requests
+    assert {len(done.reports) for done in harness.completed} == {len(systems)}
     assert await harness.pool.fetchval("SELECT count(*) FROM fulfilment WHERE state = 'complete'") == 10
+
+
+async def test_a_fulfilment_is_complete_with_its_last_task_and_tells_of_them_all(open_harness: OpenHarness) -> None:
+    names = ("a", "b", "c")
+    harness = await open_harness(*map(ScriptedSystem, names))
+    request = await begun(harness)
+    for name in names:
+        assert harness.completed == []
+        assert await harness.worker(name).work() == 1
+    [done] = harness.completed
+    assert (done.request_id, [report.system for report in done.reports]) == (request, [*names])
 
 
 async def test_a_failed_task_blocks_until_a_person_wants_it_tried_again(open_harness: OpenHarness) -> None:

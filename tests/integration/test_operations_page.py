@@ -9,18 +9,24 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from uuid_utils.compat import uuid7
 
 from deploy.local.kafka import Kafka
 from deploy.local.paths import ROOT
 from deploy.local.postgres_binaries import find_postgres
-from deploy.local.postgres_databases import named
+from deploy.local.postgres_databases import fetch, named
+from shared.domain.events import RequestClosed
+from shared.domain.rights import Outcome, Right
 from shared.domain.topics import PARTITIONS, TOPIC_ACCESS, ServiceName, Topic
-from shared.messaging import admin
+from shared.messaging import admin, outbox
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage import keyring
 from shared.storage.postgres import connected
 from shared.storage.vault import Vault
 from tests.fixtures.engine import Harness, OpenHarness
+from tests.fixtures.events import a
+from tests.fixtures.live import eventually
+from tests.fixtures.process import running
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 BLOCKS = re.findall(r"^```sh run\n(.+?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -123,6 +129,36 @@ async def test_the_restore_drill_brings_everything_back_and_old_subjects_open_wi
     broken = shell.tries(AUDITED)
     assert broken.returncode == 1
     assert "does not hold: erasure, from entry 20 on" in broken.stdout
+
+
+BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
+
+
+async def test_who_was_erased_after_the_backup_is_shredded_again_once_the_bus_was_heard_again(
+    shell: Shell, database: str, harness: Harness, broker: Kafka, tmp_path: Path
+) -> None:
+    await admin.create_topics(broker.bootstrap, admin.declared())
+    subject = await harness.subject()
+    request_id = uuid7()
+    shell.runs(AUDITED)  # and with it the backup
+    closed = a(RequestClosed, request_id=request_id, subject=subject, right=Right.ERASURE, outcome=Outcome.FULFILLED)
+    said = outbox.message(closed, ServiceName.INTAKE, None)
+    headers = [(name, value.encode()) for name, value in said.headers.items()]
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+        await producer.send_and_wait(said.topic, said.value, key=said.key, headers=headers)
+
+    async def shredded() -> bool:
+        rows = await fetch(database, "SELECT wrapped_key IS NULL FROM vault.subject WHERE subject_ref = $1", subject)
+        return bool(rows[0][0])
+
+    (folder := tmp_path / "erasure").mkdir()
+    async with running(ServiceName.ERASURE, database, broker, folder, BILLING):
+        await eventually(shredded)
+    shell.runs(LOST)
+    assert not await shredded()
+    shell.runs(REREAD)
+    async with running(ServiceName.ERASURE, database, broker, folder, BILLING):
+        await eventually(shredded)
 
 
 async def test_every_service_hears_again_what_came_after_the_backup(shell: Shell, broker: Kafka) -> None:

@@ -19,7 +19,9 @@ from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.commands import look, statements
 from shared.downstreams.contract import Task
 from shared.downstreams.registry import Wiring
+from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.preparation import StoreUnprepared
+from shared.downstreams.sql.store import SqlStore
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import ANNA, BORIS, SqlEngine, ask, call, engine, number
 from tests.fixtures.customer_store import CustomerStore, lay
@@ -49,6 +51,20 @@ def lift_of(restriction: Task) -> Task:
 
 async def outcome(store: SqlEngine, asked: Task) -> TaskOutcome:
     return (await store.receipt(asked)).outcome
+
+
+async def test_a_store_ends_the_session_of_a_worker_that_is_frozen_or_lost_before_its_heir_has_waited_for_five_seconds(
+    customer_store: CustomerStore,
+) -> None:
+    settings = SqlSettings(dsn_env="STORE", dataset=str(customer_store.dataset))
+    store = SqlStore("store", settings, {"STORE": customer_store.dsn})
+    async with store.session() as session:
+        rows = await session.connection.fetch("SELECT name, setting::int FROM pg_settings WHERE setting ~ '^[0-9]+$'")
+    await store.close()
+    told = {row[0]: row[1] for row in rows}
+    assert told["idle_in_transaction_session_timeout"] == told["tcp_user_timeout"] == 4_000
+    assert told["client_connection_check_interval"] == 1_000
+    assert told["tcp_keepalives_idle"] + told["tcp_keepalives_interval"] * told["tcp_keepalives_count"] == 4
 
 
 @pytest.mark.parametrize("heir", [True, False], ids=["its heir restricted", "it never came to the store"])

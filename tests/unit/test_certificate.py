@@ -88,12 +88,25 @@ def test_any_changed_byte_of_the_file_is_found(good: dict[str, Any], keys: Keyri
         (lambda c: c["entries"][1].update(_other_receipt(c["entries"][1])), "the signature of the receipt"),
     ],
 )
-def test_also_who_holds_the_signing_key_cannot_change_what_was_recorded(
+def test_who_signs_a_changed_record_and_forgets_what_belongs_to_it_is_found_out(
     good: dict[str, Any], keys: Keyring, change: Callable[[dict[str, Any]], object], said: str
 ) -> None:
     change(good)
     problems = certificate.verify(resigned(good, keys), public(keys))
     assert any(said in problem for problem in problems)
+
+
+def test_who_holds_the_signing_key_and_forgets_nothing_is_not_found_out_which_is_the_limit_of_a_certificate(
+    good: dict[str, Any], keys: Keyring
+) -> None:
+    entry = good["entries"][1]
+    detail = {**orjson.loads(entry["detail"]), "found": 0}
+    del detail["signature"]
+    said = orjson.dumps({"request_id": entry["request_id"], **detail}, option=orjson.OPT_SORT_KEYS)
+    signed = {**detail, "signature": base64.b64encode(keys.signing.sign(said)).decode()}
+    text = orjson.dumps(signed, option=orjson.OPT_SORT_KEYS).decode()
+    good["entries"] = [good["entries"][0], _rehashed({**entry, "detail": text})]
+    assert certificate.verify(resigned(good, keys), public(keys)) == []
 
 
 def _other_receipt(entry: Mapping[str, Any]) -> dict[str, Any]:

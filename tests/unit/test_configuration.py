@@ -1,6 +1,7 @@
 """Every setting has its limits, and what is wrong with one is a line: its name, what it holds, what it may hold."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,18 @@ import pytest
 from pydantic import BaseModel
 
 from services.deadline.settings import DeadlineSettings
+from services.intake.assurance import identity_policy
 from services.intake.settings import IntakeSettings
+from shared.app.http import bound
 from shared.domain.configuration import Group
 from shared.domain.errors import Misconfigured
+from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
+from shared.downstreams import registry
 from shared.downstreams.bus.adapter import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.roundup import RoundupSettings
 from shared.downstreams.sql import SqlSettings
+from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.tryton import TrytonSettings
 from shared.runtime.settings import (
     HttpSettings,
@@ -26,6 +32,7 @@ from shared.runtime.settings import (
     VaultSettings,
     WorkSettings,
 )
+from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings
 
 OF_A_PROCESS = (
@@ -157,6 +164,74 @@ def test_a_file_of_the_policy_that_is_not_there_is_said_by_the_variable_that_nam
         Misconfigured, match=r"^DSR_POLICY_TIME_LIMITS holds '/nowhere/limits.toml': set it to the path"
     ):
         PolicySettings()
+
+
+NO_FILES = {
+    "no text": b"\xff\xfe\x00",
+    "nothing": b"",
+    "a list": b"[]",
+    "an object": b"{}",
+    "no end": b"a = " + b"[" * 5000,
+    "a number without end": b"a = " + b"9" * 5000,
+    "a NUL": b'a = "\x00"',
+    "no day": b"a = 1979-13-45",
+    "other keys": b"a = 1",
+}
+READERS: dict[str, Callable[[Path], object]] = {
+    "keyring": keyring.load,
+    "time limits": read_policy,
+    "identity": identity_policy,
+    "downstreams": lambda path: registry.read(path, {}),
+    "dataset": lambda path: Dataset.load(str(path)),
+}
+
+
+@pytest.mark.parametrize("content", NO_FILES.values(), ids=NO_FILES.keys())
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS.keys())
+def test_whatever_stands_in_a_file_is_said_in_a_line_that_names_the_file(
+    tmp_path: Path, read: Callable[[Path], object], content: bytes
+) -> None:
+    file = tmp_path / "file.toml"
+    file.write_bytes(content)
+    with pytest.raises(Misconfigured) as refused:
+        read(file)
+    assert str(file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'controller_zone = "America/New_York"',
+            'controller_zone = "Nowhere/Else"',
+            "commitment.controller_zone: 'Nowh",
+        ),
+        (
+            'AT = "Europe/Vienna"',
+            'AT = "../etc"',
+            "capital_zones.AT: '../etc' is no time zone; write one as Europe/Berlin",
+        ),
+        ("last_notice_working_days = 2", "last_notice_working_days = 10000000000", "less than or equal to 10000"),
+        ("reminder_days = [7, 14]", "reminder_days = [7, 0]", "suspension.reminder_days.1"),
+        ("hours = 48", "hours = -48", "greater than 0"),
+    ],
+)
+def test_a_policy_from_which_no_date_could_be_counted_is_refused_at_the_start(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    text = TIME_LIMITS.read_text()
+    assert old in text
+    (tmp_path / "limits.toml").write_text(text.replace(old, new))
+    with pytest.raises(Misconfigured) as refused:
+        read_policy(tmp_path / "limits.toml")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["no such host", "256.1.1.1", "\u00e9" * 70, "a" * 300])
+def test_a_host_where_nobody_can_listen_is_said_with_its_variable(host: str) -> None:
+    with pytest.raises(Misconfigured, match=r"^DSR_HTTP_HOST and DSR_HTTP_PORT hold .* set them to a free one$"):
+        bound(HttpSettings(host=host, port=18999))
 
 
 def test_a_file_that_is_no_certificate_is_said_by_its_variable() -> None:

@@ -40,17 +40,25 @@ def test_a_package_holds_all_of_it_as_json_a_table_per_category_and_an_explanati
 def test_a_table_has_every_field_of_its_category_and_nothing_is_lost_in_quoting() -> None:
     files = unpacked(package.build([CALL, SHORT_CALL, CONTACT], Right.ACCESS, AT))
     first, second = table(files["calls.csv"])
-    assert first == {"system": "cdr", "source": "acc_cdrs", **CALL.data, "seconds": "61", "reason": ""}
+    assert first == {
+        "system": "cdr",
+        "source": "acc_cdrs",
+        **CALL.data,
+        "to": f"'{CALL.data['to']}",
+        "seconds": "61",
+        "reason": "",
+    }
     assert (second["seconds"], second["reason"]) == ("", "")
     [contact] = table(files["contact.csv"])
     assert (contact["name"], contact["tags"], contact["vip"]) == (CONTACT.data["name"], '["a","b"]', "true")
 
 
-@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "@SUM(1)", "\t=1", "\r=1"])
-def test_no_cell_is_a_formula_for_a_spreadsheet_and_the_json_has_it_as_it_was(text: str) -> None:
-    files = unpacked(package.build([Piece("crm", "notes", "note", {"text": text})], Right.ACCESS, AT))
-    assert table(files["notes.csv"])[0]["text"] == f"'{text}"
-    assert orjson.loads(files["data.json"])["records"][0]["data"]["text"] == text
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "@SUM(1)", "\t=1", "\r=1", "+34688886392", "-1+cmd", "+A1"])
+def test_no_cell_and_no_heading_is_a_formula_for_a_spreadsheet_and_the_json_has_it_as_it_was(text: str) -> None:
+    files = unpacked(package.build([Piece(text, "notes", text, {"text": text, text: 1})], Right.ACCESS, AT))
+    quoted = f"'{text}"
+    assert table(files["notes.csv"]) == [{"system": quoted, "source": quoted, "text": quoted, quoted: "1"}]
+    assert orjson.loads(files["data.json"])["records"][0]["data"] == {"text": text, text: 1}
 
 
 def test_the_same_records_make_the_same_bytes() -> None:

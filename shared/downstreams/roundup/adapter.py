@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome, Unsearched
+from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import failures_of
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
@@ -143,6 +143,16 @@ class RoundupAdapter:
             return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, len(found.ids))})
 
         return per_task(tasks, {**search, **failures}, decide)
+
+    async def shown(self, operation: Operation) -> int:
+        """How many users bear the flag, whoever has set it."""
+        return len(await amendment.flagged(self._tracker, operation))
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        people = of_whom_found(await self._find(tasks))
+        theirs = {person for found in people.values() for person in found.ids}
+        return theirs & await amendment.flagged(self._tracker, tasks[0].operation)
 
     async def escalate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Put each request before the privacy team: one ticket, commented as it worsens."""

@@ -45,6 +45,11 @@ async def wrong(tracker: Tracker, task: Task, people: Sequence[str]) -> int:
     return sum(unlike({**unset, **person}, _FLAGS[task.operation]) for person in present)
 
 
+async def flagged(tracker: Tracker, operation: Operation) -> set[str]:
+    """The users that bear its flag, whoever has set it."""
+    return {str(user["id"]) for user in await tracker.search("user", "id", **_FLAGS[operation])}
+
+
 def corrected(person: Item, changes: Sequence[Change]) -> Mapping[str, str]:
     """The fields of a user as they must become; an address among the alternate ones is corrected there."""
     values: dict[str, str] = {}

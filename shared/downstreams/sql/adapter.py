@@ -1,10 +1,10 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
-from shared.downstreams.sql import progress
+from shared.downstreams.sql import comparison, progress
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
 from shared.downstreams.sql.examination import covered
@@ -33,6 +33,16 @@ class SqlAdapter:
         """Forget in the store what was noted of requests that are long over."""
         async with self._store.session() as session:
             await progress.forget(session.connection, session.system)
+
+    async def shown(self, operation: Operation) -> int:
+        """How many rows show that they are restricted, or get no marketing, whoever has put that there."""
+        async with self._store.session() as session:
+            return await comparison.shown(session, operation)
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        async with self._store.session() as session:
+            return await comparison.shown_of(session, tasks)
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember

@@ -228,6 +228,20 @@ class Statements:
         unlike = f"t.{quoted(column)} IS DISTINCT FROM {self._value(column, value, condition)}"
         return f"SELECT count(*) FROM {self.source} t WHERE ({rows}) AND {unlike}", *condition.arguments
 
+    def select_like(self, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
+        """The primary keys of one subject's rows that hold that value."""
+        condition = Condition()
+        rows = self.mine(keys, condition)
+        like = f"t.{quoted(column)} IS NOT DISTINCT FROM {self._value(column, value, condition)}"
+        keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
+        return f"SELECT {keys_} FROM {self.source} t WHERE ({rows}) AND {like}", *condition.arguments
+
+    def count_like(self, column: str, value: Any) -> Call:
+        """How many rows hold that value, whose ever they are."""
+        condition = Condition()
+        like = f"t.{quoted(column)} IS NOT DISTINCT FROM {self._value(column, value, condition)}"
+        return f"SELECT count(*) FROM {self.source} t WHERE {like}", *condition.arguments
+
     def update_one(self, keys: Sequence[SearchKey], column: str, value: Any, current: str | None = None) -> Call:
         """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys."""
         condition = Condition()

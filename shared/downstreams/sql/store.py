@@ -29,7 +29,13 @@ _PLANNER = {
     "application_name": "dsr",
     "row_security": "on",
     "lock_timeout": "2s",
-    "idle_in_transaction_session_timeout": "15s",  # a worker that froze holds up its heir no longer
+    # A worker that froze, or whose node is lost, holds up its heir no longer: whatever its session was doing.
+    "idle_in_transaction_session_timeout": "4s",
+    "tcp_keepalives_idle": "1",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "4000",
+    "client_connection_check_interval": "1000",
 }
 
 

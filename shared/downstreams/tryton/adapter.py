@@ -1,6 +1,6 @@
 """Locate, export, erase and amend a customer in Tryton, for hundreds of requests with a few calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import httpx
 
@@ -72,6 +72,17 @@ class TrytonAdapter:
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Show with the subject's party that a request is open, and take it away when it is answered."""
         return await mark(self._rpc, self._subjects, tasks, save_progress)
+
+    async def shown(self, operation: Operation) -> int:
+        """How many parties bear the flag, whoever has set it."""
+        flag, value = _FLAGS[operation]
+        return int(await self._rpc.call(f"model.{PARTY}.search_count", [[flag, "=", value]]))
+
+    async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
+        """Those of the subjects of these tasks."""
+        flag, value = _FLAGS[tasks[0].operation]
+        found = of_whom_found(await self._subjects.of(tasks))
+        return {str(party.id) for parties in found.values() for party in parties if getattr(party, flag) is value}
 
     async def _set_flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
         flag, value = _FLAGS[tasks[0].operation]

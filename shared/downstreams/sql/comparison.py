@@ -1,0 +1,49 @@
+"""What a store shows as restricted, or as wanting no marketing: in all, and of the subjects of some tasks."""
+
+# ruff: noqa: S608 - every name is quoted, and every value a parameter
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from shared.domain.operations import Operation
+from shared.downstreams.contract import Task
+from shared.downstreams.sql.dataset import SideTable, Switch
+from shared.downstreams.sql.statements import Statements, quoted
+from shared.downstreams.sql.store import Session
+
+
+async def shown(session: Session, operation: Operation) -> int:
+    """How many rows show it; of a table beside the data, how many requests stand in it."""
+    if operation is Operation.RESTRICT and (side := session.restriction):
+        return await _number(session, f"SELECT count(DISTINCT {quoted(side.request)}) FROM {_place(session, side)}")
+    calls = (table.count_like(switch.column, switch.value) for table, switch in _switches(session, operation))
+    return sum([await _number(session, *call) for call in calls])
+
+
+async def shown_of(session: Session, tasks: Sequence[Task]) -> Collection[str]:
+    """Those of the subjects of these tasks, which have the same operation, by table and primary key."""
+    operation = tasks[0].operation
+    if operation is Operation.RESTRICT and (side := session.restriction):
+        request, ours = quoted(side.request), [task.request_id for task in tasks]
+        query = f"SELECT DISTINCT {request} FROM {_place(session, side)} WHERE {request} = ANY($1)"
+        rows = await session.connection.fetch(query, ours)
+        return {f"{side.table} {row[0]}" for row in rows}
+    found: set[str] = set()
+    for table, switch in _switches(session, operation):
+        for keys in filter(None, map(table.keys, tasks)):
+            rows = await session.connection.fetch(*table.select_like(keys, switch.column, switch.value))
+            found |= {f"{table.name} {tuple(row)}" for row in rows}
+    return found
+
+
+def _switches(session: Session, operation: Operation) -> Iterator[tuple[Statements, Switch]]:
+    name = "restriction" if operation is Operation.RESTRICT else "marketing"
+    return ((table, switch) for table in session.tables if (switch := getattr(table.table, name)))
+
+
+def _place(session: Session, side: SideTable) -> str:
+    return f"{quoted(session.settings.namespace)}.{quoted(side.table)}"
+
+
+async def _number(session: Session, *call: Any) -> int:
+    return int(await session.connection.fetchval(*call))
