@@ -85,9 +85,10 @@ class Services:
         wait_for(migrate(self._servers.postgres_dsn))
         wait_for(admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems)))
 
-    def key(self, role: str) -> str:
-        """A new API key with that role."""
-        return wait_for(auth.create(self._servers.postgres_dsn, role, SystemClock().now()))
+    def key(self, role: str, holder: str | None = None) -> str:
+        """A new API key with that role, for that holder or for one of its own."""
+        who = holder or f"{role.split(':', maxsplit=1)[0]}-{secrets.token_hex(4)}"
+        return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now()))
 
     def start(self) -> None:
         """Starts all five side by side and waits until each is ready."""

@@ -16,6 +16,7 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
+    service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
 service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=Right.RESTRICTION)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):

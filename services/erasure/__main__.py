@@ -15,6 +15,7 @@ service.on(events.RequestVerified, partial(fulfilling.begin, Operation.ERASE, se
 service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
+service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RetentionEnded, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)

@@ -1,8 +1,9 @@
-"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role.
+"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role and one holder.
 
-``dsr api-key new --role ROLE`` makes one and prints it, once. Roles: ``channel`` submits and follows its own requests,
-``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks. ``dsr api-key replace``
-makes another key of the same channel: what a channel has submitted is the channel's, by whichever key.
+``dsr api-key new --role ROLE --holder WHO`` makes one and prints it, once. Roles: ``channel`` submits and follows its
+own requests, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks. ``dsr
+api-key replace`` makes another key of the same channel and holder: what a channel has submitted is the channel's, by
+whichever key. What needs two persons needs two keys of different holders.
 """
 
 import asyncio
@@ -19,20 +20,23 @@ from services.intake.errors import Forbidden, Unauthorised
 from shared.storage.postgres import Connection, connected
 
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
+HOLDER = re.compile(r"[a-z][a-z0-9._-]{0,62}")
+"""A reference to an account of a person or of a machine; it goes into the evidence, so it is no name and no address."""
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
 _CACHED = 10_000
 """Key ids that are remembered, most of which somebody has made up."""
-_KEYS = "SELECT key_id, hash, role, channel FROM api_key WHERE key_id = ANY($1) AND revoked_at IS NULL"
+_KEYS = "SELECT key_id, hash, role, channel, holder FROM api_key WHERE key_id = ANY($1) AND revoked_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose API key it was; ``channel``: what it has in common with the keys that replace it."""
+    """Whose API key it was, and who holds it; ``channel``: what it has in common with the keys that replace it."""
 
     key_id: str
     role: str
     channel: str
+    holder: str
 
     @property
     def actor(self) -> str:
@@ -53,6 +57,7 @@ class _Known:
     hash: bytes | None = None
     role: str = ""
     channel: str = ""
+    holder: str = ""
 
 
 class ApiKeys:
@@ -84,7 +89,7 @@ class ApiKeys:
             known = await self._ask(key_id)
         if known.hash is None or not hmac.compare_digest(known.hash, _hash(secret)):
             raise Unauthorised("the API key is unknown or was revoked")
-        return Caller(key_id, known.role, known.channel)
+        return Caller(key_id, known.role, known.channel, known.holder)
 
     async def _ask(self, key_id: str) -> _Known:
         answer = self._asked.get(key_id)
@@ -122,20 +127,28 @@ async def same_channel(connection: Connection, caller: Caller, key_id: str) -> b
     return bool(await connection.fetchval(query, key_id, caller.channel))
 
 
-async def create(dsn: str, role: str, now: datetime) -> str:
-    """Makes a key with that role and returns it, for the only time; it is the first of its channel."""
+async def holder_of(connection: Connection, key_id: str) -> str | None:
+    """Who has, or had, the key of that id."""
+    holder: str | None = await connection.fetchval("SELECT holder FROM api_key WHERE key_id = $1", key_id)
+    return holder
+
+
+async def create(dsn: str, role: str, holder: str, now: datetime) -> str:
+    """Makes a key with that role for that holder and returns it, for the only time; it is the first of its channel."""
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    insert = "INSERT INTO intake.api_key (key_id, hash, role, channel, created_at) VALUES ($1, $2, $3, $1, $4)"
-    await _execute(dsn, insert, key_id, _hash(secret), role, now)
+    insert = (
+        "INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at) VALUES ($1, $2, $3, $1, $4, $5)"
+    )
+    await _execute(dsn, insert, key_id, _hash(secret), role, holder, now)
     return f"dsr_{key_id}_{secret}"
 
 
 async def replace(dsn: str, key_id: str, now: datetime) -> str | None:
-    """Makes another key of the same role and channel, if there is such a key; both are valid until one is revoked."""
+    """Makes another key of the same role, channel and holder, if there is such a key; both are valid meanwhile."""
     new_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     insert = (
-        "INSERT INTO intake.api_key (key_id, hash, role, channel, created_at)"
-        " SELECT $2, $3, role, channel, $4 FROM intake.api_key WHERE key_id = $1"
+        "INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at)"
+        " SELECT $2, $3, role, channel, holder, $4 FROM intake.api_key WHERE key_id = $1"
     )
     made = await _execute(dsn, insert, key_id, new_id, _hash(secret), now) == "INSERT 0 1"
     return f"dsr_{new_id}_{secret}" if made else None

@@ -23,22 +23,28 @@ api_key = typer.Typer(help="Who may call the API.")
 
 @api_key.command()
 def new(
-    role: Annotated[str, typer.Option(help="channel, privacy or downstream:<system>")], *, as_json: AsJson = False
+    role: Annotated[str, typer.Option(help="channel, privacy or downstream:<system>")],
+    holder: Annotated[str, typer.Option(help="who has it: the id of their account, as officer-7; no name")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Make an API key and print it, for the only time.
 
     The role channel submits and follows its own requests, privacy sees and decides all, downstream:<system> fetches
-    the identities of its tasks.
+    the identities of its tasks. What needs two persons needs two keys of different holders.
     """
     if not auth.ROLE.fullmatch(role):
         raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
-    made = asyncio.run(auth.create(PostgresSettings().dsn, role, SystemClock().now()))
-    typer.echo(orjson.dumps({"key": made, "key_id": made.split("_")[1], "role": role}) if as_json else made)
+    if not auth.HOLDER.fullmatch(holder):
+        raise typer.BadParameter("--holder must be the id of an account, as officer-7: small letters, digits, . _ -")
+    made = asyncio.run(auth.create(PostgresSettings().dsn, role, holder, SystemClock().now()))
+    told = {"key": made, "key_id": made.split("_")[1], "role": role, "holder": holder}
+    typer.echo(orjson.dumps(told) if as_json else made)
 
 
 @api_key.command()
 def replace(key_id: str, *, as_json: AsJson = False) -> None:
-    """Make another API key with the role and the requests of one that is known by its id; revoke the old one after.
+    """Make another API key with role, holder and requests of one that is known by its id; revoke the old one after.
 
     Both are valid meanwhile, and each sees what was submitted with the other.
     """

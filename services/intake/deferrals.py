@@ -41,7 +41,7 @@ def _updated(task: TaskReport, report: TaskReport | None) -> TaskReport:
     if report is None or not (is_kept(task) or is_undone(task)):
         return task
     if report.outcome is None:
-        return task.model_copy(update={"failure": report.failure})
+        return task.model_copy(update={name: getattr(report, name) for name in ("failure", "sentence", "exceeded")})
     if is_kept(report):
         return report
     return report.model_copy(update={"ground": report.ground or task.ground, "until": report.until or task.until})

@@ -22,7 +22,7 @@ class ExtensionFlaw(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A proposal to answer later, approved or yet to be; persons are references to accounts, not names."""
+    """A proposal to answer later, approved or yet to be; persons are the holders of their API keys."""
 
     notice_sent_at: datetime
     reason: str

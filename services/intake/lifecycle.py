@@ -14,6 +14,7 @@ from typing import Literal
 from shared.domain.events import (
     Event,
     LiftDecided,
+    LimitConfirmed,
     QuestionAnswered,
     QuestionSent,
     RequestClosed,
@@ -84,6 +85,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "complete":        rule(WORK | MEANING,   MEANING | CLOSED,          RequestClosed),
     "block":           rule(WORK | MEANING,   PERSON),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
+    "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
+    "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
     "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),

@@ -131,8 +131,8 @@ class Requests:
         """Tells what could not be searched and waits for a person; what failed, the service that worked it has told."""
         for task in request.tasks or ():
             if task.not_searched:
-                waits = (request.request_id, task.operation, task.system, task.not_searched)
-                self.tx.after_commit(partial(log.warning, "request %s waits for a person: %s in %s: %s", *waits))
+                waits = (request.request_id, task.operation, task.system, task.not_searched, task.reason)
+                self.tx.after_commit(partial(log.warning, "request %s waits for a person: %s in %s: %s: %s", *waits))
 
 
 def _converted(request: Request) -> tuple[object, ...]:

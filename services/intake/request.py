@@ -12,14 +12,14 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import deferrals
+from services.intake import deferrals, limits
 from services.intake.letters import LetterKind
 from services.intake.lifecycle import State, first_state
 from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
-from shared.domain.operations import Operation, TaskReport
+from shared.domain.operations import Limit, Operation, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.suspension import resumed_due
 from shared.domain.time_limit import Arrival
@@ -176,6 +176,17 @@ class Request(StoredRequest):
         waits = decided.request.question is not None and not self.given_up
         state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
         return decided.then(_retried(decided.request.moved("retry", state)))
+
+    def confirm(self, system: str, limit: Limit, holder: str) -> Transition:
+        """Two persons let a task touch what it has found beyond a limit: with the second's word it goes on."""
+        deferred = self.state is State.CLOSED and deferrals.await_a_person(self.tasks)
+        self.must_allow("confirm_deferred" if deferred else "confirm")
+        word = limits.confirm(self.tasks, system, limit, holder)
+        state = State.IN_PROGRESS if word.by_two and self.state is State.AWAITING_DECISION else self.state
+        request = replace(self, state=state, tasks=word.tasks)
+        event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=word.at_most)
+        published = (event,) if word.by_two else ()
+        return request.noted("limit.confirmed", *published, **word.detail)
 
     def close_partially(self, at: datetime) -> Transition:
         """A person closes it with what was done."""

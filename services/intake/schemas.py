@@ -26,7 +26,7 @@ from shared.domain.identities import (
     MalformedIdentity,
     normalise,
 )
-from shared.domain.operations import Change
+from shared.domain.operations import Change, Limit
 from shared.domain.rights import Right, Role
 from shared.domain.text import LINES, ONE_LINE, Text, nfc
 from shared.domain.time_limit_policy import Question
@@ -237,6 +237,15 @@ class ExtensionProposal(_Strict):
     reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
     explanation: Annotated[str, StringConstraints(max_length=4000, pattern=LINES), _NFC]
     new_due: Annotated[date, BeforeValidator(_written_out)]
+
+
+class Confirmation(_Strict):
+    """That one request may touch as much of a system as its task has found, though that is beyond a limit."""
+
+    system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
+        description="the system whose task waits"
+    )
+    limit: Limit = Field(description="the limit that has stopped it")
 
 
 class Decision(_Strict):

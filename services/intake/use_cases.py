@@ -114,6 +114,11 @@ class UseCases:
         return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
 
     @_decision
+    async def confirm(self, held: _Held, confirmation: schemas.Confirmation) -> Transition:
+        """One of two persons confirms that a task may touch as much as it has found; with the second it goes on."""
+        return held.request.confirm(confirmation.system, confirmation.limit, held.caller.holder)
+
+    @_decision
     async def lift(self, held: _Held) -> Transition:
         """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
         return held.request.lift()
@@ -183,14 +188,14 @@ class UseCases:
         """
         tx, request, key_id = held.tx, held.request, held.caller.key_id
         reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, key_id, approved_by=None))
+        self._judge(request, Extension(tx.now, reason, explanation, new_due, held.caller.holder, approved_by=None))
         place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())
         await tx.connection.execute(_PROPOSE, request.request_id, reason, place, new_due, key_id)
         return request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
 
     @_decision
     async def approve_extension(self, held: _Held) -> Transition:
-        """Another person agrees: the new date holds, and the subject is told why and until when.
+        """Another person agrees (the holder of another key): the new date holds, and the subject is told why and when.
 
         Raises:
             NotReady: nobody has proposed one.
@@ -206,7 +211,8 @@ class UseCases:
             raise NotReady("nobody has proposed an extension of this request")
         reason, place, new_due, proposed_by = row
         explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, proposed_by, key_id))
+        proposer = await auth.holder_of(tx.connection, proposed_by) or proposed_by
+        self._judge(request, Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder))
         words = {"reason": self.letters.reason(reason), "explanation": explanation}
         return request.extend(new_due, reason, words, tx.now, proposed_by)
 

@@ -41,6 +41,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import ClassVar, TypeVar
 
+from shared.domain.operations import Exceeded
+
 
 class DsrError(Exception):
     """Anything that the platform itself raises; the message never holds personal data.
@@ -91,7 +93,14 @@ class ResidueFound(Refused):
 
 
 class BlastRadius(Refused):
-    """The task would touch more people or rows than the configured limit; nothing was done."""
+    """The task would touch more people or rows than the configured limit; nothing was done.
+
+    ``exceeded``: which limit, and by how much; without it nobody can confirm that more may be touched.
+    """
+
+    def __init__(self, message: str, exceeded: Exceeded | None = None) -> None:
+        super().__init__(message)
+        self.exceeded = exceeded
 
 
 class KeyGone(Refused):

@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from uuid_utils.compat import uuid7
 
-from shared.domain.operations import TaskReport
+from shared.domain.operations import Limit, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.topics import Topic
 
@@ -103,6 +103,19 @@ class RetryDecided(Event, topic=Topic.REQUESTS):
 
     type: Literal["dsr.request.retry_decided.v1"] = "dsr.request.retry_decided.v1"
     subject: SubjectRef
+
+
+class LimitConfirmed(Event, topic=Topic.REQUESTS):
+    """Two persons have confirmed that this request may touch more of a system than its limit allows, up to ``at_most``.
+
+    If the system finds more than that by now, the task waits for them again.
+    """
+
+    type: Literal["dsr.request.limit_confirmed.v1"] = "dsr.request.limit_confirmed.v1"
+    subject: SubjectRef
+    system: str
+    limit: Limit
+    at_most: int
 
 
 class LiftDecided(Event, topic=Topic.REQUESTS):

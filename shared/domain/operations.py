@@ -51,6 +51,38 @@ class Unsearched(StrEnum):
     NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
     NUMBER_WITHOUT_PERIOD = "number_without_period"
 
+    @property
+    def sentence(self) -> str:
+        """What the privacy team reads of it."""
+        return _UNSEARCHED[self]
+
+
+_UNSEARCHED: Mapping[Unsearched, str] = {
+    Unsearched.NOTHING_TO_SEARCH_BY: "nothing that is known of the subject can be searched by there",
+    Unsearched.NUMBER_WITHOUT_PERIOD: "it is not known from when to when a number was the subject's",
+}
+
+
+class Limit(StrEnum):
+    """How much of a system one request may touch; more needs two persons."""
+
+    MAX_PEOPLE = "max_people"
+    MAX_ROWS = "max_rows"
+
+
+class Exceeded(BaseModel):
+    """A limit beyond which a task has done nothing: how much was ``found``, and how much was ``allowed``.
+
+    ``confirmed_by``: who holds the key of the first of the two persons that confirm it; never on the bus.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    limit: Limit
+    found: int
+    allowed: int
+    confirmed_by: str | None = None
+
 
 class Uncounted(StrEnum):
     """Why nobody can know how many rows were found and changed."""
@@ -82,9 +114,10 @@ class Change(BaseModel):
 class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
-    ``not_searched``: why it, or a part of it, could not be searched for the subject. ``uncounted``: why nobody can know
-    how many rows it found and changed, as where the store was restored from a backup meanwhile; then these counts are 0
-    and mean nothing. Without outcome and failure it was not begun.
+    ``not_searched``: why it, or a part of it, could not be searched for the subject. ``sentence``: what a failure says
+    for itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``: why nobody can
+    know how many rows it found and changed, as where the store was restored from a backup meanwhile; then these counts
+    are 0 and mean nothing. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -99,10 +132,19 @@ class TaskReport(BaseModel):
     ground: str | None = None
     until: date | None = None
     failure: str | None = None
+    sentence: str | None = None
+    exceeded: Exceeded | None = None
     not_searched: str | None = None
     uncounted: str | None = None
     by_category: Mapping[str, int] = {}
     reference: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why it waits for a person, in a sentence."""
+        if self.not_searched in set(Unsearched) and not self.sentence:
+            return Unsearched(str(self.not_searched)).sentence
+        return self.sentence
 
 
 class Step(NamedTuple):

@@ -37,6 +37,7 @@ class Task:
     about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress`` is
     what earlier attempts noted about this task. ``subject_ref`` points at the subject in the vault; ``due_on`` is the
     day by which the request must be answered. ``turn``: when its operation was opened (µs), and its stage therein.
+    ``confirmed``: how much two persons have confirmed for this request and system, by limit, beyond what is allowed.
     """
 
     task_id: UUID
@@ -51,6 +52,7 @@ class Task:
     due_on: date | None = None
     changes: tuple[Change, ...] = ()
     turn: tuple[int, int] = (0, 0)
+    confirmed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def token(self) -> tuple[int, int, int]:

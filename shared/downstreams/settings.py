@@ -3,6 +3,8 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.errors import BlastRadius
+from shared.domain.operations import Exceeded, Limit
+from shared.downstreams.contract import Task
 
 
 class LimitedSettings(BaseModel):
@@ -12,10 +14,11 @@ class LimitedSettings(BaseModel):
 
     max_rows: int = Field(default=100_000, ge=1, le=1_000_000_000, description="rows that one request may touch")
 
-    def excess(self, *, rows: int = 0, people: int = 0) -> BlastRadius | None:
-        """Why one request may not touch as much, or None where it may."""
-        for limit, found in (("max_people", people), ("max_rows", rows)):
-            allowed = getattr(self, limit, found)
+    def excess(self, task: Task, *, rows: int = 0, people: int = 0) -> BlastRadius | None:
+        """Why the task may not touch as much, or None where it may, or where two persons have confirmed as much."""
+        for limit, found in ((Limit.MAX_PEOPLE, people), (Limit.MAX_ROWS, rows)):
+            allowed = max(getattr(self, limit, found), task.confirmed.get(limit, 0))
             if found > allowed:
-                return BlastRadius(f"{found} are found, and {limit} = {allowed}; nothing was done")
+                exceeded = Exceeded(limit=limit, found=found, allowed=allowed)
+                return BlastRadius(f"{found:,} are found, and {limit} = {allowed:,}; nothing was done", exceeded)
         return None

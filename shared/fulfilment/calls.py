@@ -89,7 +89,7 @@ class Calls:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, only the task that caused it fails
             log.error("%s broke on %d task(s): %s", self._name, len(tasks), telemetry.where(error))  # noqa: TRY400
-            return UnforeseenError(type(error).__name__)
+            return UnforeseenError(f"{self._name} broke on this task: {type(error).__name__}")
         finally:
             self._seconds.observe(time.perf_counter() - started)
         if len(answers) != len(tasks):

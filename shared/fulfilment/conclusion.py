@@ -15,6 +15,7 @@ from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
 from shared.fulfilment import queue, repairs
+from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
 from shared.fulfilment.store import Conclude, hold
@@ -60,7 +61,8 @@ class Conclusions:
         for conclusion, _ in kept:
             if conclusion.state is TaskState.FAILED and conclusion.claim.fulfilment_id not in withdrawn:
                 place = (conclusion.claim.request_id, self.operation, self.system, conclusion.failure)
-                log.warning("request %s waits for a person: %s in %s: %s", *place)
+                sentence = (conclusion.why or {}).get("sentence")
+                log.warning("request %s waits for a person: %s in %s: %s: %s", *place, sentence)
 
     async def _take_back(self, tx: UnitOfWork, late: Sequence[Claim]) -> None:
         """Lifts again what a worker that slept may have put back: not every system knows whose turn it is."""
@@ -90,7 +92,7 @@ class Conclusions:
             case Withdrawn():
                 return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
             case Refused():
-                return Conclusion(claim, TaskState.FAILED, None, result.code, now)
+                return Conclusion(claim, TaskState.FAILED, None, result.code, now, why_of(result))
             case _:
                 assert_never(result)
 
@@ -122,7 +124,8 @@ class Conclusions:
         if claim.repair and conclusion.report and not conclusion.report.changed:
             return  # all was as it should be
         report = conclusion.report.model_dump(mode="json", exclude_none=True) if conclusion.report else None
-        detail = named | (report or {"failure": conclusion.failure})
+        exceeded = {key: value for key, value in (conclusion.why or {}).items() if key == "exceeded"}
+        detail = named | (report or {"failure": conclusion.failure, **exceeded})
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
         signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
         tx.log_evidence(claim.request_id, "task.concluded", {**detail, "signature": signature})

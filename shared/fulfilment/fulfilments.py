@@ -1,14 +1,14 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
-from shared.domain.events import FulfilmentBlocked
+from shared.domain.events import FulfilmentBlocked, LimitConfirmed
 from shared.domain.operations import NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.plan import only
 from shared.fulfilment.queue import TaskState
@@ -39,17 +39,31 @@ FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' GROUP BY f.fulfilment_id
 """
 _READY = """
-UPDATE task t SET state = 'ready', failure = NULL, not_before = $2
+UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $2
 FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = ANY($1) AND state = $3 GROUP BY 1) next
 WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
 RETURNING t.system, t.operation
 """
-_EARLIER = (
-    "SELECT request_id, max(opened_at) + interval '1 microsecond' FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
-)
+# What was confirmed holds for the request, whatever is done about it later.
+_EARLIER = """
+SELECT request_id, max(opened_at) + interval '1 microsecond', (array_agg(confirmed ORDER BY opened_at DESC))[1]
+FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1
+"""
+_CONFIRMED = """
+UPDATE fulfilment SET confirmed = confirmed || jsonb_build_object($2::text,
+    coalesce(confirmed -> $2::text, '{}') || jsonb_build_object($3::text,
+        greatest((confirmed -> $2::text ->> $3::text)::bigint, $4::bigint)))
+WHERE request_id = $1
+"""
+_AGAIN = """
+UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $3 FROM fulfilment f
+WHERE f.request_id = $1 AND f.state IN ('open', 'blocked') AND t.fulfilment_id = f.fulfilment_id
+  AND t.system = $2 AND t.state = 'failed'
+RETURNING f.fulfilment_id, t.system, t.operation
+"""
 _FULFILMENT = (
     *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
-    *("due_on", "searches", "state", "traceparent", "opened_at"),
+    *("due_on", "searches", "state", "traceparent", "opened_at", "confirmed"),
 )
 _TASK = (
     *("task_id", "fulfilment_id", "system", "operation", "stage"),
@@ -86,7 +100,7 @@ class Fulfilments:
         tasks: list[tuple[object, ...]] = []
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
         requests = [new.request_id for new in new_fulfilments]
-        earlier: dict[UUID, datetime] = dict(map(tuple, await tx.connection.fetch(_EARLIER, requests)))
+        earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER, requests)}
         for new in new_fulfilments:
             stages = self.plans[new.operation]
             if new.systems is not None:
@@ -94,11 +108,12 @@ class Fulfilments:
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
             fulfilment_id = uuid7()
-            opened_at = max(tx.now, earlier.get(new.request_id, tx.now))
+            after, confirmed = earlier.get(new.request_id, (tx.now, {}))
             fulfilments.append(
                 (
                     *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
-                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id), opened_at),
+                    *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id)),
+                    *(max(tx.now, after), confirmed),
                 )
             )
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
@@ -154,6 +169,27 @@ class Fulfilments:
         )
         await self._make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
         return {row[1] for row in unsearched}
+
+    async def confirm(self, tx: UnitOfWork, confirmed: LimitConfirmed) -> None:
+        """Lets one request touch as much of that system as two persons have confirmed, and goes on with it there.
+
+        Whatever that system had refused is tried again, so that nobody waits for what nobody works on.
+        """
+        limit, at_most = confirmed.limit, confirmed.at_most
+        await tx.connection.execute(_CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
+        again = await tx.connection.fetch(_AGAIN, confirmed.request_id, confirmed.system, tx.now)
+        await tx.connection.execute(
+            "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
+        )
+        for _, system, operation in again:
+            self.wake(tx, (system, operation))
+        detail: dict[str, JsonValue] = {
+            "system": confirmed.system,
+            "limit": limit,
+            "at_most": at_most,
+            "tasks": len(again),
+        }
+        tx.log_evidence(confirmed.request_id, "limit.raised", detail)
 
     async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> None:
         """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shared.domain.events import (
     LiftDecided,
+    LimitConfirmed,
     RequestExtended,
     RequestRedated,
     RequestVerified,
@@ -51,6 +52,12 @@ async def begin(
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Go on with what is blocked: a person decided so, or more is known of the subject now."""
     await fulfilments.retry(tx, [event.request_id for event in events])
+
+
+async def confirm(fulfilments: Fulfilments, events: Sequence[LimitConfirmed], tx: UnitOfWork) -> None:
+    """Go on where a limit had stopped a request, up to what two persons have confirmed."""
+    for event in events:
+        await fulfilments.confirm(tx, event)
 
 
 async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:

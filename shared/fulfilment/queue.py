@@ -41,7 +41,7 @@ WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
   AND (due.task_id = first.task_id OR NOT (due.alone OR first.alone))
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.failure, task.due_on,
           f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
-          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage
+          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed
 """
 
 _NOTE = """
@@ -61,10 +61,10 @@ JOIN task USING (task_id, attempt) JOIN fulfilment f USING (fulfilment_id) WHERE
 # A reply that came while the task was in hand has set its not_before: then it is due again at once.
 _CONCLUDE = """
 UPDATE task
-SET state = r.state, receipt = r.receipt, failure = r.failure, leased_by = NULL, reaped = 0,
-    not_before = CASE WHEN task.not_before = '-infinity' THEN r.not_before ELSE $7::timestamptz END
-FROM unnest($1::uuid[], $2::int[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
-     AS r (task_id, attempt, state, receipt, failure, not_before)
+SET state = r.state, receipt = r.receipt, failure = r.failure, why = r.why, leased_by = NULL, reaped = 0,
+    not_before = CASE WHEN task.not_before = '-infinity' THEN r.not_before ELSE $8::timestamptz END
+FROM unnest($1::uuid[], $2::int[], $3::text[], $4::jsonb[], $5::text[], $6::jsonb[], $7::timestamptz[])
+     AS r (task_id, attempt, state, receipt, failure, why, not_before)
 WHERE task.task_id = r.task_id AND task.attempt = r.attempt AND task.state = 'leased'
 RETURNING task.task_id
 """
@@ -96,7 +96,8 @@ class LeaseLost(DsrError):
 class Claim:
     """A leased task with what its fulfilment says of it.
 
-    ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing.
+    ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing; ``confirmed``: how much two
+    persons have confirmed, by system and limit.
     """
 
     task_id: UUID
@@ -113,6 +114,7 @@ class Claim:
     traceparent: str | None
     opened: int
     stage: int
+    confirmed: Mapping[str, Mapping[str, int]]
 
     @property
     def repair(self) -> bool:
@@ -122,13 +124,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What became of a claimed task; ``READY`` means: again, not before ``not_before``."""
+    """What became of a claimed task; ``READY`` means: again, not before ``not_before``.
+
+    ``why``: of what waits for a person, its sentence and the limit that stopped it.
+    """
 
     claim: Claim
     state: TaskState
     report: TaskReport | None
     failure: str | None
     not_before: datetime
+    why: Mapping[str, JsonValue] | None = None
 
 
 async def claim(connection: Connection, step: tuple[str, str], limit: int, now: datetime, holder: UUID) -> list[Claim]:
@@ -208,6 +214,7 @@ async def conclude(connection: Connection, conclusions: Sequence[Conclusion], no
         [c.state for c in conclusions],
         [c.report.model_dump(mode="json", exclude_none=True) if c.report else None for c in conclusions],
         [c.failure for c in conclusions],
+        [c.why for c in conclusions],
         [c.not_before for c in conclusions],
         now,
     )

@@ -146,14 +146,14 @@ async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> li
         state,
     )
     tasks = await tx.connection.fetch(
-        "SELECT fulfilment_id, task_id, system, operation, receipt, failure FROM task"
+        "SELECT fulfilment_id, task_id, system, operation, receipt, failure, why FROM task"
         " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed', 'waiting') ORDER BY stage, system",
         ids,
     )
     reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}
-    for fulfilment_id, task_id, system, operation, receipt, failure in tasks:
+    for fulfilment_id, task_id, system, operation, receipt, failure, why in tasks:
         undone = {"task_id": task_id, "system": system, "operation": operation, "outcome": None, "failure": failure}
-        reports[fulfilment_id].append(TaskReport.model_validate(receipt or undone))
+        reports[fulfilment_id].append(TaskReport.model_validate(receipt or undone | (why or {})))
     return [
         Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
         for row in rows

@@ -124,6 +124,7 @@ class Worker:
             progress=claim.progress,
             due_on=claim.due_on,
             turn=(claim.opened, claim.stage),
+            confirmed=claim.confirmed.get(self._downstream.name, {}),
         )
 
     async def _ask(self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim]) -> Mapping[UUID, Result]:

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from pydantic import JsonValue
 
 from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.downstreams.bus.adapter import BusSettings
 from shared.downstreams.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
@@ -172,7 +173,24 @@ async def test_a_task_that_would_touch_too_many_rows_is_erased_by_nobody(store: 
     stand.put(ADA, 3)
     [result] = await Engine(stand).erase([erasure_of(stand, ADA)])
     assert isinstance(result, BlastRadius)
+    assert result.exceeded == Exceeded(limit=Limit.MAX_ROWS, found=3, allowed=2)
     assert stand.holds(ADA) == 3
+
+
+async def test_a_team_is_told_how_many_rows_two_persons_have_confirmed(store: Billing) -> None:
+    stand = BusStand(store, SetClock(), BusSettings(max_rows=2))
+    stand.put(ADA, 3)
+    engine, task = Engine(stand), erasure_of(stand, ADA)
+    await engine.erase([task])
+    [result] = await engine.erase([replace(task, confirmed={Limit.MAX_ROWS: 3})])
+    assert isinstance(result, Receipt)
+    assert stand.holds(ADA) == 0
+
+
+async def test_a_team_that_does_not_say_how_many_leaves_nothing_to_confirm(asked: Asked) -> None:
+    result = await asked.told(outcome="refused", reason="blast_radius")
+    assert isinstance(result, BlastRadius)
+    assert result.exceeded is None
 
 
 async def test_a_reply_to_another_command_is_no_answer(asked: Asked) -> None:

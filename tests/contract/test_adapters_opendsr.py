@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, SignInRefused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Record, Result
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
@@ -87,6 +87,30 @@ async def test_more_results_than_one_request_may_touch_are_not_erased_and_stop_t
     assert isinstance(refused, BlastRadius)
     assert isinstance(erased, Receipt)
     assert (stand.holds(ADA), erased.changed) == (3, 1)
+
+
+@pytest.mark.parametrize(("more", "erased"), [(0, True), (1, False)])
+async def test_what_was_confirmed_is_erased_unless_there_is_more_by_then(more: int, *, erased: bool) -> None:
+    stand = stand_of(MailingSystem([], SetClock()), 3, max_rows=2)
+    engine, task = Engine(stand), erasure_of(stand, ADA)
+    [refused] = await engine.erase([task])
+    assert isinstance(refused, BlastRadius)
+    assert refused.exceeded == Exceeded(limit=Limit.MAX_ROWS, found=3, allowed=2)
+    stand.put(ADA, more)
+    [result] = await engine.erase([replace(task, confirmed={Limit.MAX_ROWS: 3})])
+    assert isinstance(result, Receipt if erased else BlastRadius)
+    assert stand.holds(ADA) == (0 if erased else 4)
+
+
+async def test_more_results_than_one_request_may_have_are_not_fetched_before_as_many_are_confirmed() -> None:
+    stand = stand_of(MailingSystem([], SetClock()), 3, max_rows=2)
+    task = replace(erasure_of(stand, ADA), operation=Operation.EXPORT)
+    [refused] = await stand.adapter.export([task], Engine(stand).save_progress)
+    assert isinstance(refused, BlastRadius)
+    confirmed = replace(task, confirmed={Limit.MAX_ROWS: 3})
+    [exported] = await stand.adapter.export([confirmed], Engine(stand).save_progress)
+    assert isinstance(exported, Receipt)
+    assert exported.found == 3
 
 
 class Sloppy(MailingSystem):

@@ -62,7 +62,7 @@ class Billing:
         """Delete the subject's invoices but those that must be kept, unless there are suspiciously many."""
         found = self._count(emails)
         if found > max_rows:
-            return {"outcome": "refused", "reason": "blast_radius"}
+            return {"outcome": "refused", "reason": "blast_radius", "found": found}
         if not found:
             return {"outcome": "no_match"}
         self.db.executemany(

@@ -111,7 +111,9 @@ async def test_a_key_does_only_what_its_role_allows_and_sees_only_what_it_submit
     intake: Intake, database: str
 ) -> None:
     path = await intake.submit()
-    keys = {role: await create(database, role, intake.clock.now()) for role in ("channel", "downstream:billing")}
+    keys = {
+        role: await create(database, role, "portal", intake.clock.now()) for role in ("channel", "downstream:billing")
+    }
     other, system = ({"Authorization": f"Bearer {key}"} for key in keys.values())
     assert is_problem(await intake.channel.post(f"{path}/decision", json={"decision": "retry"}), 403, "forbidden")
     assert is_problem(await intake.channel.post(ONE, json=GOOD, headers=system), 403, "forbidden")
@@ -131,7 +133,10 @@ async def test_a_claim_shows_whom_a_task_is_about_to_the_system_that_it_was_made
     subject = await intake.unit_of_work.pool.fetchval("SELECT subject_ref FROM request")
     now, key = intake.clock.now(), intake.unit_of_work.vault.keyring.claims
     said = IdentityToken(task_id=uuid7(), system="billing", subject_ref=subject, expires_at=now + timedelta(hours=1))
-    shown = {"DSR-Claim": issue(said, key, now), "Authorization": f"Bearer {await create(database, role, now)}"}
+    shown = {
+        "DSR-Claim": issue(said, key, now),
+        "Authorization": f"Bearer {await create(database, role, 'billing', now)}",
+    }
     answer = await intake.channel.get("/v1/tasks/identities", headers=shown)
     assert answer.status_code == status
     assert ("ada@example.org" in answer.text) == (status == 200)

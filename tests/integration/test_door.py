@@ -83,7 +83,7 @@ async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
 
     async with running(database, clock, keys) as intake, connected(database) as other:
         third = httpx.AsyncClient(transport=intake.channel._transport, base_url="http://intake")  # noqa: SLF001
-        third.headers["Authorization"] = f"Bearer {await create(database, 'channel', clock.now())}"
+        third.headers["Authorization"] = f"Bearer {await create(database, 'channel', 'portal', clock.now())}"
         await asyncio.gather(*(client.get(UNKNOWN) for client in (intake.channel, intake.officer, third)))
         async with other.transaction():
             await other.execute("LOCK TABLE intake.request")
@@ -221,8 +221,8 @@ async def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(
 
 
 async def test_a_key_id_with_another_secret_and_a_revoked_key_are_no_keys(intake: Intake, database: str) -> None:
-    made = await create(database, "channel", intake.clock.now())
-    revoked = await create(database, "channel", intake.clock.now())
+    made = await create(database, "channel", "portal", intake.clock.now())
+    revoked = await create(database, "channel", "portal", intake.clock.now())
     await auth.revoke(database, revoked.split("_")[1], intake.clock.now())
     for key in (f"{made[:-43]}{'x' * 43}", revoked):
         answer = await intake.channel.post(ONE, json=GOOD, headers={"Authorization": f"Bearer {key}"})

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deploy.local.postgres_databases import fetch
+from services.intake.auth import create
 from shared.domain.events import DeadlineApproaching, DeadlineOverdue, TargetMissed
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
@@ -182,3 +183,12 @@ async def test_a_missed_target_is_shown_and_never_hides_a_graver_warning(intake:
         await intake.consume(event)
         shown.append((await intake.view(path))["warning"])
     assert shown == ["target_triage", "target_collection", *["due_in_7_days"] * 2, *["overdue_commitment"] * 2]
+
+
+async def test_two_keys_of_one_holder_are_one_person(intake: Intake, database: str) -> None:
+    path = await intake.submit()
+    await intake.officer.post(f"{path}/extension", json=PROPOSAL)
+    second = await create(database, "privacy", "officer-1", intake.clock.now())
+    intake.officer.headers["Authorization"] = f"Bearer {second}"
+    same = await intake.officer.post(f"{path}/extension/approval")
+    assert (same.status_code, "same_person" in same.json()["detail"]) == (409, True)

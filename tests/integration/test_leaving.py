@@ -51,7 +51,7 @@ class Door:
 async def door(database: str, broker: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     lingers = {"DSR_HTTP_LINGER_SECONDS": str(getattr(request, "param", 3)), "DSR_PROCESS_DRAIN_SECONDS": "3"}
     async with running(ServiceName.INTAKE, database, broker, tmp_path, **lingers) as (child, port):
-        yield Door(child, port, await auth.create(database, "channel", SystemClock().now()))
+        yield Door(child, port, await auth.create(database, "channel", "portal", SystemClock().now()))
 
 
 @asynccontextmanager

@@ -12,6 +12,9 @@ from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
 
+GENERAL = "A table that the dataset declares does not exist: an empty search there would prove nothing."
+UNSEARCHED = "nothing_to_search_by: nothing that is known of the subject can be searched by there"
+
 
 @pytest.fixture
 def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
@@ -47,7 +50,7 @@ async def test_a_task_that_waits_for_a_person_is_one_warning_with_request_system
     [request] = await harness.open()
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "blocked"
-    assert lines(told) == [("WARNING", f"request {request} waits for a person: erase in crm: table_missing")]
+    assert lines(told) == [("WARNING", f"request {request} waits for a person: erase in crm: table_missing: {GENERAL}")]
     await harness.retry(request)
     await harness.worker("crm").work()
     assert len(lines(told)) == 2
@@ -67,9 +70,7 @@ async def test_what_a_deferred_erasure_could_not_search_is_told_at_once(
     await intake.complete(path, operation=Operation.ERASE, tasks=(kept,))
     deferred = {"operation": Operation.ERASE, "deferred": True, "tasks": (unsearched,)}
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), **deferred))
-    assert lines(told)[1:] == [
-        ("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {Unsearched.NOTHING_TO_SEARCH_BY}")
-    ]
+    assert lines(told)[1:] == [("WARNING", f"request {id_of(path)} waits for a person: erase in cdr: {UNSEARCHED}")]
 
 
 async def test_what_could_not_be_searched_is_told_when_a_person_must_decide_about_it(
@@ -87,4 +88,4 @@ async def test_what_could_not_be_searched_is_told_when_a_person_must_decide_abou
     await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(unsearched,)))
     assert lines(told) == []
     (await intake.channel.post(f"{path}/reply", json={"text": "I have had no number."})).raise_for_status()
-    assert lines(told) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {reason}")]
+    assert lines(told) == [("WARNING", f"request {id_of(path)} waits for a person: export in cdr: {UNSEARCHED}")]

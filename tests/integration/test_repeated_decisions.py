@@ -11,7 +11,7 @@ from shared.domain.events import FulfilmentBlocked
 from shared.storage.keyring import Keyring
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
-from tests.fixtures.intake import PROOF, PROPOSAL, WORDS, Intake, id_of, running
+from tests.fixtures.intake import PROOF, PROPOSAL, WORDS, Intake, beyond, id_of, running
 
 Prepare = Callable[[Intake], Awaitable[str]]
 QUESTION = {"question": "clarification", "text": WORDS}
@@ -42,6 +42,12 @@ async def blocked(intake: Intake) -> str:
     return path
 
 
+async def stopped(intake: Intake) -> str:
+    path = await intake.submit()
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(beyond(3_000),)))
+    return path
+
+
 async def asked(intake: Intake) -> str:
     path = await intake.submit()
     await intake.ask(path, "clarification")
@@ -59,6 +65,7 @@ DECISIONS: list[tuple[Prepare, str, dict[str, Any] | None]] = [
     (begun, "withdraw", None),
     (blocked, "decision", {"decision": "retry"}),
     (blocked, "decision", {"decision": "close_partially"}),
+    (stopped, "confirmation", {"system": "billing", "limit": "max_rows"}),
     (restricted, "lift", None),
     (theirs, "forward", {"controller": "Harbour Cranes Ltd"}),
     (begun, "question", QUESTION),

@@ -1,12 +1,14 @@
 """Erasure in a real Roundup: what is gone is gone from its whole database and all its files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import BlastRadius, ForeignHit, ResidueFound
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Limit, Operation, TaskOutcome
+from shared.downstreams.contract import Receipt
 from tests.fixtures.downstream import email, name, phone, task
 from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing
 
@@ -100,8 +102,17 @@ async def test_of_two_people_with_one_address_only_the_proven_one_is_erased_even
 
 async def test_a_subject_with_more_records_than_allowed_is_not_touched(ticketing: Ticketing) -> None:
     customer = Customer(ticketing)
-    assert isinstance(await ticketing.over(max_rows=4).one(customer.erasure()), BlastRadius)
+    limited, asked = ticketing.over(max_rows=4), customer.erasure()
+    refused = await limited.one(asked)
+    assert isinstance(refused, BlastRadius)
+    assert refused.exceeded is not None
     assert ticketing.get("user", customer.user)["realname"] == customer.name
+    confirmed: dict[str, int] = {Limit.MAX_ROWS: refused.exceeded.found}
+    again = replace(asked, operation=Operation.EXPORT)
+    assert isinstance(await limited.one(again), BlastRadius)
+    assert (await limited.receipt(replace(again, confirmed=confirmed))).found == refused.exceeded.found
+    assert isinstance(await limited.one(replace(asked, confirmed=confirmed)), Receipt)
+    assert ticketing.get("user", customer.user)["realname"] == "[erased]"
 
 
 async def test_an_unknown_subject_is_no_match(ticketing: Ticketing) -> None:

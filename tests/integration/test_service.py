@@ -211,7 +211,7 @@ async def test_the_door_opens_without_a_broker_and_what_comes_in_waits(
 ) -> None:
     away = {"DSR_KAFKA_BOOTSTRAP": f"{HOST}:1"}
     async with running(ServiceName.INTAKE, database, broker, tmp_path, **away) as (child, port):
-        key = await auth.create(database, "channel", SystemClock().now())
+        key = await auth.create(database, "channel", "portal", SystemClock().now())
         async with DsrClient(f"http://{HOST}:{port}", key) as client:
             request_id = await client.submit(Subject(1).submission())
         async with connected(database) as connection:

@@ -1,12 +1,13 @@
 """Erasing a customer in a real Tryton: to the end, once, and nobody else."""
 
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import httpx
 import pytest
 
 from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Limit, Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
 from shared.downstreams.tryton.rpc import CrmRefused
 from tests.fixtures.downstream import email, phone, receipt, task
@@ -132,9 +133,13 @@ async def test_a_party_that_is_made_of_the_customer_while_they_are_erased_is_fou
 
 async def test_an_erasure_beyond_the_limit_touches_nothing(crm: Crm) -> None:
     customer = await crm.add()
-    result = await crm.over(max_rows=3).one(task(Operation.ERASE, email(customer.emails[0])))
+    limited, asked = crm.over(max_rows=3), task(Operation.ERASE, email(customer.emails[0]))
+    result = await limited.one(asked)
     assert isinstance(result, BlastRadius)
+    assert result.exceeded is not None
     assert await crm.party(customer) is not None
+    done = await limited.receipt(replace(asked, confirmed={Limit.MAX_ROWS: result.exceeded.found}))
+    assert done.outcome is TaskOutcome.ERASED
 
 
 async def test_a_crm_that_is_away_is_unavailable_and_back_when_it_is(crm: Crm) -> None:

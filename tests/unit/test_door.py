@@ -25,7 +25,7 @@ class Breaks:
 
 async def post(error: Exception) -> httpx.Response:
     async def caller(_token: str | None) -> Caller:
-        return Caller("0" * 12, "channel", "portal")
+        return Caller("0" * 12, "channel", "portal", "portal-1")
 
     keys: Any = SimpleNamespace(caller=caller)
     door = Door(Breaks(ValueError()), {"/v1/requests": Breaks(error)}, keys, IntakeSettings())

@@ -13,7 +13,7 @@ from services.intake.lifecycle import TRANSITIONS, Standing, State, first_state
 from services.intake.request import Request, Transition
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered, RequestClosed
-from shared.domain.operations import TaskOutcome, TaskReport
+from shared.domain.operations import Exceeded, Limit, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a
@@ -22,6 +22,9 @@ from tests.fixtures.requests import AT, POLICY, a_request, open_question
 QUESTION = uuid7()
 KEPT = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome=TaskOutcome.RETAINED)
 UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "nothing_to_search_by"})
+BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
+STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
+STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.CLOSED},
@@ -56,6 +59,8 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("block", lambda r: r.block(a(FulfilmentBlocked))),
     ("retry", lambda r: r.retry(AT)),
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
+    ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
+    ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
     ("close_partially", lambda r: r.close_partially(AT)),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
@@ -90,9 +95,11 @@ def standing(request: Request) -> Standing:
 
 
 def cause_of(named: str, request: Request) -> str:
-    """A late proof or answer reopens; what is tried again of a closed request is an erasure that was not done."""
+    """A late proof or answer reopens; what goes on of a closed request is an erasure that was not done."""
     if named in {"verify", "answer"} and request.resumable:
         return "reopen"
+    if named == "confirm" and request.state is State.CLOSED:
+        return "confirm_deferred"
     if named in {"retry", "retry_deferred"}:
         return "retry_deferred" if request.state is State.CLOSED else "retry"
     return named

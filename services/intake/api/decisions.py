@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, MadeFor, UseServices
 from services.intake.api.views import StateView
-from services.intake.schemas import Decision, Forwarded, Verification
+from services.intake.schemas import Confirmation, Decision, Forwarded, Verification
 from services.intake.versions import Decided
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], responses=DECIDING)
@@ -26,6 +26,16 @@ async def withdraw(basis: MadeFor, services: UseServices) -> Decided:
 async def decide(body: Decision, basis: MadeFor, services: UseServices) -> Decided:
     """Decide about a request whose downstream failed for good (privacy team)."""
     return await services.use_cases.decide(basis, body)
+
+
+@router.post("/confirmation", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def confirm(body: Confirmation, basis: MadeFor, services: UseServices) -> Decided:
+    """Confirm that a system may touch as much as `exceeded` says was found there (privacy team).
+
+    It takes two persons: two keys of different holders. With the second the task goes on; if it finds more by then, it
+    waits again.
+    """
+    return await services.use_cases.confirm(basis, body)
 
 
 @router.post("/lift", response_model=StateView, dependencies=PRIVACY_TEAM)

@@ -29,8 +29,8 @@ from shared.runtime.telemetry import Tracing
 _bearer = HTTPBearer(
     scheme_name="apiKey",
     bearerFormat="dsr_<id>_<secret>",
-    description="An API key, made by `dsr api-key new --role ROLE`. The role `channel` submits and follows its own"
-    " requests, `privacy` sees and decides all, `downstream:<system>` fetches the identities of its tasks.",
+    description="An API key, made by `dsr api-key new --role ROLE --holder WHO`. The role `channel` submits and follows"
+    " its own requests, `privacy` sees and decides all, `downstream:<system>` fetches the identities of its tasks.",
     auto_error=False,
 )
 

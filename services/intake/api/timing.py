@@ -40,5 +40,5 @@ async def propose_extension(body: ExtensionProposal, basis: MadeFor, services: U
 
 @router.post("/extension/approval", response_model=DueDate, dependencies=PRIVACY_TEAM, responses=_EXTENSION)
 async def approve_extension(basis: MadeFor, services: UseServices) -> Decided:
-    """Approve an extension with another key than proposed it; the subject is told why and until when."""
+    """Approve an extension with the key of another holder than proposed it; the subject is told why and until when."""
     return await services.use_cases.approve_extension(basis)

@@ -97,8 +97,20 @@ class LetterList(BaseModel):
     letters: list[LetterView]
 
 
-def view(request: Request) -> RequestView:
-    """A request as the API shows it."""
+def view(request: Request, *, officer: bool) -> RequestView:
+    """A request as the API shows it; an officer also reads why tasks wait for a person."""
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
-    more = {"answer": answer(request), "tasks": request.tasks or (), "package": request.package_id is not None}
+    more = {
+        "answer": answer(request),
+        "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
+        "package": request.package_id is not None,
+    }
     return RequestView.model_validate(same | more)
+
+
+def _report(task: TaskReport, *, officer: bool) -> TaskReport:
+    if officer and task.reason:
+        return task.model_copy(update={"sentence": task.reason})
+    if officer:
+        return task
+    return TaskReport.model_validate(task.model_dump(exclude_unset=True, exclude={"sentence", "exceeded"}))

@@ -79,6 +79,7 @@ CREATE TABLE api_key (
     hash       bytea       NOT NULL,         -- SHA-256 of a 256-bit random secret
     role       text        NOT NULL,
     channel    text        NOT NULL,         -- what its keys have in common: they see each other's requests
+    holder     text        NOT NULL,         -- who has it: a reference to an account, no name
     created_at timestamptz NOT NULL,
     revoked_at timestamptz
 );

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, DsrError, Refused, ResidueFound, Unavailable
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.domain.topics import tasks as tasks_topic
 from shared.downstreams.bus.identity_token import IdentityToken, issue
@@ -73,26 +73,29 @@ class Failed:
     noted: dict[str, JsonValue]
 
 
-def next_step(task: Task) -> Ask | Receipt | NotSearched | Failed:
-    """What an erasure needs next, judged by the replies that its progress holds: erase, then look, then conclude."""
+def next_step(task: Task, max_rows: int) -> Ask | Receipt | NotSearched | Failed:
+    """What an erasure needs next, judged by the replies that its progress holds: erase, then look, then conclude.
+
+    ``max_rows``: how many rows it may touch.
+    """
     before = cast("int", task.progress.get("found", 0))
     erased = _reply(task, Operation.ERASE)
     if not isinstance(erased, TaskReply):
         return erased
     found = max(before, erased.found)
     if erased.outcome is ReplyOutcome.REFUSED:
-        return _failed(task, _refusal(task, erased), before)
+        return _failed(task, _refusal(task, erased, max_rows), before)
     if erased.outcome is ReplyOutcome.NOT_SEARCHED:
         return NotSearched(task.task_id, Unsearched(str(erased.reason)))
     if erased.outcome is ReplyOutcome.NO_MATCH and not before:
         return Receipt(task.task_id, TaskOutcome.NO_MATCH)
     looked = _reply(task, Operation.LOCATE)
-    return _judge(task, erased, looked, found) if isinstance(looked, TaskReply) else looked
+    return _judge(task, erased, looked, found, max_rows) if isinstance(looked, TaskReply) else looked
 
 
-def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int) -> Receipt | Failed:
+def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int, max_rows: int) -> Receipt | Failed:
     if looked.outcome is ReplyOutcome.REFUSED:
-        return _failed(task, _refusal(task, looked), found)
+        return _failed(task, _refusal(task, looked, max_rows), found)
     if looked.found > erased.remaining:
         left = f"{task.system} replied {erased.outcome}, and its own second look found {looked.found} rows"
         return _failed(task, ResidueFound(f"{left} where {erased.remaining} may remain"), found)
@@ -126,9 +129,12 @@ def _failed(task: Task, failure: Refused, found: int) -> Failed:
     return Failed(failure, {"round": task.round + 1, "found": found})
 
 
-def _refusal(task: Task, reply: TaskReply) -> Refused:
+def _refusal(task: Task, reply: TaskReply, max_rows: int) -> Refused:
+    if reply.reason == BlastRadius.code and reply.found > max_rows:
+        exceeded = Exceeded(limit=Limit.MAX_ROWS, found=reply.found, allowed=max_rows)
+        return BlastRadius(f"{task.system} found {reply.found:,} rows, and max_rows = {max_rows:,}", exceeded)
     if reply.reason == BlastRadius.code:
-        return BlastRadius(f"{task.system} found more rows than max_rows allows and erased nothing")
+        return BlastRadius(f"{task.system} found more rows than max_rows = {max_rows:,}, and does not say how many")
     return Refused(f"{task.system} refuses to {reply.operation}: {reply.reason}")
 
 
@@ -150,7 +156,7 @@ class BusAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Take each task one step further by the replies that have come."""
-        steps = [(task, next_step(task)) for task in tasks]
+        steps = [(task, next_step(task, self._max_rows(task))) for task in tasks]
         if notes := {task.task_id: step.noted for task, step in steps if isinstance(step, Ask | Failed)}:
             await save_progress(notes)
         away: Unavailable | None = None
@@ -171,6 +177,9 @@ class BusAdapter:
                     results.append(away or Pending(task.task_id, timedelta(seconds=pause)))
         return results
 
+    def _max_rows(self, task: Task) -> int:
+        return max(self._settings.max_rows, task.confirmed.get(Limit.MAX_ROWS, 0))
+
     def _message(self, task: Task, ask: Ask) -> Message:
         now = self._clock.now()
         token = IdentityToken(
@@ -185,7 +194,7 @@ class BusAdapter:
             request_id=task.request_id,
             operation=ask.operation,
             due_on=task.due_on,
-            max_rows=self._settings.max_rows,
+            max_rows=self._max_rows(task),
             claim=issue(token, self._token_key, now),
         )
         headers = {

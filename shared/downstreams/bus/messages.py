@@ -34,7 +34,8 @@ class TaskRequested(_Message):
 
     ``command_id`` is the idempotency key: a repeat of it is answered with the same reply and has no second effect.
     ``claim`` is exchanged at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team
-    that finds more than ``max_rows`` rows erases nothing and answers ``refused`` with the reason ``blast_radius``.
+    that finds more than ``max_rows`` rows erases nothing and answers ``refused`` with the reason ``blast_radius`` and
+    how many it ``found``: two persons may then confirm as many.
     """
 
     type: Literal["dsr.task.requested.v1"] = "dsr.task.requested.v1"

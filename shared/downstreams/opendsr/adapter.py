@@ -11,7 +11,7 @@ import httpx
 from pydantic import JsonValue
 
 from shared.domain.clock import Clock
-from shared.domain.errors import ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.downstreams.opendsr.processor import Processor
@@ -71,8 +71,8 @@ class OpenDsrAdapter:
         await _save_progress(save_progress, counts)
         results = await self._each(tasks, lambda task: self._erase(task, looks[task.task_id], submitted))
         # A person's retry must ask anew: the processor would answer the same ids with the same completed requests.
-        refused = [task for task, result in zip(tasks, results, strict=True) if isinstance(result, Refused)]
-        await _save_progress(save_progress, {task.task_id: {"round": task.round + 1} for task in refused})
+        refused = [(task, each) for task, each in zip(tasks, results, strict=True) if isinstance(each, Refused)]
+        await _save_progress(save_progress, {task.task_id: _anew(task, each) for task, each in refused})
         return results
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
@@ -122,7 +122,7 @@ class OpenDsrAdapter:
             return found
         if found == 0:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        if excess := self._settings.excess(rows=found):
+        if excess := self._settings.excess(task, rows=found):
             return excess
         await self._ask(task, RequestType.ERASURE, "erase", submitted)
         if remaining := self._count(await self._ask(task, RequestType.ACCESS, "after", submitted)):
@@ -131,8 +131,11 @@ class OpenDsrAdapter:
 
     async def _export(self, task: Task, submitted: Mapping[UUID, str]) -> Result:
         status = await self._ask(task, RequestType.ACCESS, "export", submitted)
-        if self._count(status) == 0:
+        found = self._count(status)
+        if found == 0:
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        if excess := self._settings.excess(task, rows=found):
+            return excess
         if status.results_url is None:
             raise Refused(f"{self._system} found results and gives no results_url to fetch them from")
         results = await self._results(task, status.results_url)
@@ -167,6 +170,11 @@ class OpenDsrAdapter:
         if status.results_count is None:
             raise Refused(f"{self._system} gives no results_count of an access request: nothing can be verified there")
         return status.results_count
+
+
+def _anew(task: Task, refused: Refused) -> Mapping[str, JsonValue]:
+    """What a retry begins with: also where a limit was confirmed, it is judged by how much there is then."""
+    return {"round": task.round + 1} | ({"found": None} if isinstance(refused, BlastRadius) else {})
 
 
 async def _save_progress(save_progress: Checkpoint, progress: Mapping[UUID, Mapping[str, JsonValue]]) -> None:

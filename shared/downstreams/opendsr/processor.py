@@ -16,6 +16,8 @@ from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, St
 
 _DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
 _Results = list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]
+_FORMATS = frozenset({"raw", "sha256", "sha1", "md5"})
+"""Those of OpenDSR 2.0: what else a processor says of itself is not told on."""
 _RESULTS: TypeAdapter[_Results] = TypeAdapter(_Results)
 AcceptedT = TypeVar("AcceptedT", bound=Accepted)
 
@@ -67,7 +69,7 @@ class Processor:
         offered = {(each.identity_type, each.identity_format) for each in discovery.supported_identities}
         for type_ in self._settings.identities.values():
             if (type_, self._settings.format) not in offered:
-                formats = sorted(format_ for offered_type, format_ in offered if offered_type == type_)
+                formats = sorted(f for offered_type, f in offered if offered_type == type_ and f in _FORMATS)
                 takes = f"only as {', '.join(formats)} (md5 and sha1 are never sent)" if formats else "not at all"
                 raise Refused(f"{self._system} takes {type_} {takes}; it is configured as {self._settings.format}")
 

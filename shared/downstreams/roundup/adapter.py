@@ -83,8 +83,10 @@ class RoundupAdapter:
         del save_progress
         search = await self._find(tasks)
         records = await self._records(search)
-        owners = chain.from_iterable(found.ids for found in of_whom_found(search).values())
-        holdings = await export.holdings(self._tracker, self._system, records.values(), owners)
+        search = {**search, **self._too_much(tasks, records)}  # known by their ids, before anything of it is read
+        people = of_whom_found(search)
+        owners = chain.from_iterable(found.ids for found in people.values())
+        holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], owners)
 
         def decide(task: Task, _: Found) -> Receipt:
             held = tuple(export.of(records[task.task_id], holdings))
@@ -171,7 +173,9 @@ class RoundupAdapter:
                 return failure
         else:
             return NotSearched(task.task_id, Unsearched.NOTHING_TO_SEARCH_BY)
-        return self._settings.excess(people=len(people)) or Found(people, noted or [person.id for person in people])
+        return self._settings.excess(task, people=len(people)) or Found(
+            people, noted or [person.id for person in people]
+        )
 
     async def _records(self, search: Search) -> Mapping[UUID, Records]:
         """What belongs to each subject, the people themselves among it."""
@@ -189,14 +193,19 @@ class RoundupAdapter:
         records = await self._records(search)
         plans = {task.task_id: Plan.model_validate(task.progress) for task in tasks if task.task_id in records}
         new = {key: plans[key].lacking(some) for key, some in records.items()}
-        excess = {key: self._settings.excess(rows=sum(map(len, some.values()))) for key, some in records.items()}
-        failures: dict[UUID, Failure] = {key: failure for key, failure in excess.items() if failure is not None}
+        failures = self._too_much(tasks, records)
         grown = {key: some for key, some in new.items() if key not in failures and any(some.values())}
         rows_before = await erasure.history(self._tracker, grown.values()) or {}
         plans |= {key: plans[key].plus(some, rows_before) for key, some in grown.items()}
         if grown:
             await save_progress({key: plans[key].model_dump(mode="json") for key in grown})
         return plans, failures
+
+    def _too_much(self, tasks: Sequence[Task], records: Mapping[UUID, Records]) -> dict[UUID, Failure]:
+        """Of which tasks there is more than one request may touch."""
+        held = ((task, records[task.task_id]) for task in tasks if task.task_id in records)
+        excess = ((task, self._settings.excess(task, rows=sum(map(len, some.values())))) for task, some in held)
+        return {task.task_id: failure for task, failure in excess if failure is not None}
 
 
 def _noted_people(progress: Mapping[str, JsonValue]) -> Sequence[str]:

@@ -13,6 +13,8 @@ from shared.downstreams.roundup.tracker import Failure, Item, Tracker, batches
 from shared.downstreams.standing import Standing
 
 _HANGING = ("file", "msg", "query", "issue")
+_REASONS = frozenset({"passed on", "refused"})
+"""Why the tracker's route leaves a record as it was; nothing else that it says is told on."""
 
 
 async def overwrite(tracker: Tracker, plans: Mapping[UUID, Records], standing: Standing) -> Mapping[UUID, Failure]:
@@ -57,7 +59,7 @@ async def _together(tracker: Tracker, wishes: Sequence[tuple[UUID, Item]]) -> Ma
     reasons: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
     for position, why in answer["left"]:
         task, record = wishes[position]
-        reasons[task][f"{record['class']} {why}"] += 1
+        reasons[task][f"{record['class']} {why if why in _REASONS else 'for another reason'}"] += 1
     return {task: Refused(_told(whys)) for task, whys in reasons.items()}
 
 

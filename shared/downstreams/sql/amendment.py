@@ -68,7 +68,7 @@ class Amendment:
                         rows = [tuple(row) for row in await self._connection.fetch(*update)]
                         changed.append((table, column, change.asserted, rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
-            if excess := self._settings.excess(rows=len(touched)):
+            if excess := self._settings.excess(task, rows=len(touched)):
                 raise excess
             category = {table.name: table.table.category for table, *_ in changed}
             counts = await self._keep(task, Counter(category[name] for name, _ in touched))
@@ -148,7 +148,7 @@ class Amendment:
                 wrong = await self._connection.fetchval(*table.count_unlike(keys, switch.column, value))
                 rows = len(await self._connection.fetch(*table.update_one(keys, switch.column, value)))
                 counts[table.table.category] += wrong if task.repair else rows
-            if excess := self._settings.excess(rows=counts.total()):
+            if excess := self._settings.excess(task, rows=counts.total()):
                 raise excess
             counts = await self._keep(task, counts)
         for table, keys, switch in switches:

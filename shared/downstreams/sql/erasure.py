@@ -118,7 +118,9 @@ class Erasure:
             rows = await (self._of_one if len(batch) == 1 else self._of_many)(table, batch)
             for position, n in rows.items():
                 found[position][table.table.category] += n
-        excess = ((task, self._settings.excess(rows=counts.total())) for task, counts in zip(batch, found, strict=True))
+        excess = (
+            (task, self._settings.excess(task, rows=counts.total())) for task, counts in zip(batch, found, strict=True)
+        )
         if too_many := {task.task_id: refusal for task, refusal in excess if refusal is not None}:
             self._results |= too_many
             raise _RolledBack(self._open(batch))
@@ -155,7 +157,7 @@ class Erasure:
     async def _windows(self, task: Task) -> list[Sequence[Task]]:
         """One subject with too many rows for one transaction: the same task, half of its time at a time."""
         first, last, rows = await examination.extent(self._session, task)
-        if excess := self._settings.excess(rows=rows):
+        if excess := self._settings.excess(task, rows=rows):
             self._results[task.task_id] = excess
             return []
         if first is None or last is None or last - first < _SHORTEST_WINDOW:

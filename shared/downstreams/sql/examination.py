@@ -67,7 +67,7 @@ async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refuse
                 for position in owners_of(row, 1, table, asked):
                     people.setdefault(position, set()).add(str(row[0]))
     for position, found in people.items():
-        if excess := session.settings.excess(people=len(found)):
+        if excess := session.settings.excess(tasks[position], people=len(found)):
             refused[tasks[position].task_id] = excess
     return refused
 

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Receipt, Record, Result, Task, per_task
+from shared.downstreams.contract import Pending, Receipt, Record, Result, Task, per_task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import Row, owners_of
 from shared.downstreams.sql.dataset import Column, Table
@@ -19,10 +19,32 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 WITHHELD = "withheld"
+_AT_ONCE = timedelta()
 
 
 async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
-    """Every row of every subject: one query per table for all of them, split by subject."""
+    """Every row of every subject, counted before any of it is read.
+
+    Who has more than one request may touch waits for two persons; who no longer fits beside the others comes again.
+    """
+    rows = await examination.count(session, tasks)
+    excess = ((task, session.settings.excess(task, rows=rows[task.task_id])) for task in tasks)
+    results: dict[UUID, Result] = {task.task_id: failure for task, failure in excess if failure is not None}
+    fitting: list[Task] = []
+    room = session.settings.max_rows
+    for task in (task for task in tasks if task.task_id not in results):
+        if fitting and rows[task.task_id] > room:
+            results[task.task_id] = Pending(task.task_id, _AT_ONCE)
+            continue
+        room -= rows[task.task_id]
+        fitting.append(task)
+    read = await _read(session, fitting) if fitting else []
+    results |= {task.task_id: result for task, result in zip(fitting, read, strict=True)}
+    return [results[task.task_id] for task in tasks]
+
+
+async def _read(session: Session, tasks: Sequence[Task]) -> list[Result]:
+    """One query per table for all of them, split by subject."""
     records: list[list[Record]] = [[] for _ in tasks]
     refused = await examination.refusals(session, tasks)
     for table in session.tables:
@@ -37,7 +59,7 @@ async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
 
     def decide(task: Task, found: Sequence[Record]) -> Result:
         n, counts = len(found), Counter(record.category for record in found)
-        return session.settings.excess(rows=n) or Receipt(
+        return session.settings.excess(task, rows=n) or Receipt(
             task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(found)
         )
 

@@ -125,7 +125,7 @@ class TrytonRpc:
 
 def reason_of(text: str) -> str:
     """A refusal's reason in a word or two, so that no customer's name leaves the CRM with it."""
-    if found := re.search(r"while they have ((?:pending|unpaid|open|draft) [a-z ]+?)(?: with\b|[.]|$)", text):
+    if found := re.search(r"while they have ((?:pending|unpaid|open|draft) [a-z]+(?: [a-z]+)?)(?: with\b|[.]|$)", text):
         return found[1].replace(" ", "_")
     for sign, reason in _REASONS.items():
         if sign in text:

@@ -72,7 +72,7 @@ class Subjects:
         except ForeignHit as foreign:
             return foreign
         rows = sum(counts(parties).values())
-        return self._settings.excess(rows=rows, people=len(parties)) or parties
+        return self._settings.excess(task, rows=rows, people=len(parties)) or parties
 
 
 def party_ids(found: Mapping[UUID, tuple[Party, ...] | Refused]) -> list[int]:

@@ -7,6 +7,7 @@ CREATE TABLE fulfilment (
     operation     text        NOT NULL,
     details       jsonb       NOT NULL,     -- what the operation needs besides identities; never personal data
     due_on        date        NOT NULL,
+    confirmed     jsonb       NOT NULL DEFAULT '{}',    -- system -> limit -> how much two persons have confirmed
     searches      boolean     NOT NULL,     -- for a subject; not where it tells of the request alone
     state         text        NOT NULL CHECK (state IN ('open', 'blocked', 'complete', 'cancelled')),
     traceparent   text,
@@ -28,7 +29,8 @@ CREATE TABLE task (
     reaped        smallint    NOT NULL DEFAULT 0,   -- in a row: its process went silent while it had this in hand
     progress      jsonb       NOT NULL,     -- what attempts noted: counts and references
     receipt       jsonb,
-    failure       text
+    failure       text,
+    why           jsonb                     -- of what waits for a person: its sentence and the limit; never personal data
 ) WITH (fillfactor = 70);
 CREATE INDEX task_fulfilment ON task (fulfilment_id);
 CREATE INDEX task_ready ON task (system, operation, due_on, task_id) WHERE state = 'ready';

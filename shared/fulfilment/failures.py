@@ -1,0 +1,31 @@
+"""What a failed task says for itself, to the privacy team and to the log; the evidence, which stays, has its code.
+
+An adapter makes its sentences of words of ours, names from its own settings, and numbers, never of what a system
+answered. This is the second look at them.
+"""
+
+import re
+
+from pydantic import JsonValue
+
+from shared.domain.errors import BlastRadius, Refused
+
+_LONGEST = 300
+_SUSPECT = re.compile(r"@|\+\d|\d{7}")
+"""What an address or a telephone number has, and no sentence of ours: its counts are written in groups of three."""
+
+
+def sentence_of(failure: Refused) -> str:
+    """Why a person must look, in one line; where it could hold somebody's data, what its class says in general."""
+    said = " ".join(str(failure).split())
+    if not said or not said.isprintable() or _SUSPECT.search(said):
+        said = (type(failure).__doc__ or failure.code).split("\n", 1)[0]
+    return said[:_LONGEST]
+
+
+def why_of(failure: Refused) -> dict[str, JsonValue]:
+    """Its sentence, and where a limit has stopped it, which and by how much; the fields of a report of that name."""
+    why: dict[str, JsonValue] = {"sentence": sentence_of(failure)}
+    if isinstance(failure, BlastRadius) and failure.exceeded:
+        why["exceeded"] = failure.exceeded.model_dump(mode="json", exclude_none=True)
+    return why
