@@ -18,7 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "migrate": "shared.storage.commands:migrate",
     "key": "shared.storage.commands:key",
     "api-key": "services.intake.commands:api_key",
-    "downstreams": "shared.downstreams.commands:downstreams",
+    "downstreams": "shared.fulfilment.commands:downstreams",
     "evidence": "shared.storage.commands:evidence",
     "certificate": "shared.storage.commands:certificate",
     "groups": "shared.messaging.commands:groups",

@@ -15,6 +15,8 @@ DsrError
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
 │   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
+│   ├── SystemQuarantined     the system is quarantined, for so long that a person may answer without it
+│   ├── SystemRetired         the system was retired, and the task needs it
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
 │   ├── MalformedReply        a team's reply cannot be read
@@ -110,6 +112,14 @@ class BlastRadius(Refused):
 
 class KeyGone(Refused):
     """The subject's key was shredded before the task was worked: there is nobody left to search for."""
+
+
+class SystemQuarantined(Refused):
+    """Nothing is done in the system until a person has accepted it; the task goes on by itself when it is on again."""
+
+
+class SystemRetired(Refused):
+    """The system was retired, and the task still needs it."""
 
 
 class Withdrawn(Refused):

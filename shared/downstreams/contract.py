@@ -240,8 +240,8 @@ CAN: Mapping[Operation, tuple[type, str]] = {
 class Downstream:
     """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
 
-    ``enabled``: false where it is declared and not worked with yet; then it has no adapter. It is told of nobody's
-    identities but those of types that it needs, and those that it told us itself.
+    ``enabled``: false where it is declared and not worked with yet; then it has no adapter. ``fingerprint``: the hash
+    of its table and of the dataset that this names. It is told identities of types that it needs, or has told itself.
     """
 
     name: str
@@ -250,6 +250,7 @@ class Downstream:
     settings: BaseModel | None = None
     adapter: Adapter | None = None
     enabled: bool = True
+    fingerprint: str = ""
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""

@@ -86,7 +86,7 @@ class Worker:
     async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData]]:
         async with self._unit_of_work.pool.acquire() as connection:
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
-            claims = await tasks.claim(connection, self._step, limit, now, holder)
+            claims = await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
             subjects = [claim.subject_ref for claim in claims]
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
         return claims, known

@@ -156,3 +156,19 @@ def test_a_secret_is_never_in_the_words_of_the_wiring() -> None:
 def test_a_system_that_is_not_declared_is_told_with_those_that_can(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no downstream 'crm': the downstreams file declares billing"):
         load(tmp_path, BILLING).get("crm")
+
+
+def test_the_hash_of_a_system_changes_with_its_table_and_its_dataset_and_with_nothing_else(tmp_path: Path) -> None:
+    def hashed(text: str, environment: Mapping[str, str] = ENVIRONMENT) -> str:
+        return load(tmp_path, text, environment).fingerprints["calls"]
+
+    dataset = tmp_path / "calls.toml"
+    dataset.write_text((DEMO.parent / "datasets" / "kamailio.toml").read_text())
+    table = '[calls]\nadapter = "sql"\ndsn_env = "DSR_CDR_DSN"\ndataset = "calls.toml"\nneeds = ["phone"]\n'
+    before = hashed(table)
+    assert hashed(f"# a word\n{table}enabled = true\n", {**ENVIRONMENT, "DSR_CDR_DSN": "postgresql://else"}) == before
+    assert hashed(f"{table}max_rows = 5\n") != before
+    dataset.write_text(dataset.read_text() + "\n# a word\n")
+    assert hashed(table) == before
+    dataset.write_text(dataset.read_text().replace('class = "M"', 'class = "T"', 1))
+    assert hashed(table) != before

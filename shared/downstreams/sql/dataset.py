@@ -16,6 +16,11 @@ SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
 _LONGEST_NAME = 63
 
 
+def path_of(dataset: str) -> Path:
+    """The file of a dataset: of one that ships with the product by its name, else a path."""
+    return Path(dataset) if dataset.endswith(".toml") else SHIPPED / f"{dataset}.toml"
+
+
 def _name(value: str) -> str:
     if not value or "\x00" in value or len(value.encode()) > _LONGEST_NAME:
         raise ValueError("is no name that PostgreSQL can hold")
@@ -193,7 +198,7 @@ class Dataset(_Declared):
         Raises:
             Misconfigured: the file cannot be used.
         """
-        return read_toml(Path(where) if where.endswith(".toml") else SHIPPED / f"{where}.toml", cls)
+        return read_toml(path_of(where), cls)
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """Category by category what each exported field means, for the letter and the package."""
