@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 from zoneinfo import ZoneInfo
 
@@ -18,12 +19,13 @@ from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.systems import findings, to_announce
 
 SOON = timedelta(days=7)
 LISTED = 100
 """So many requests stand in one daily alert, the longest due first; the others are counted."""
 
-Details = Mapping[str, JsonValue]
+Details = Mapping[str, Any]
 
 
 async def tell(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Clock, Due]]) -> None:
@@ -107,12 +109,25 @@ async def say_daily(fulfilments: Fulfilments, tx: UnitOfWork, kind: str, hour: i
     details = await DAILY[kind](tx, day, policy)
     if details is None or not await repository.claim_notification(tx.connection, kind, day):
         return False
+    if kind == "digest":
+        details = {**details, "lines": [*details["lines"], *await _switched_on(tx)]}
     # Ticket and evidence are found by this in place of a request's id. A task names a right; this is about all of them.
     about = uuid5(NAMESPACE_URL, f"urn:dsr:{kind.replace('_', '-')}:{day.isoformat()}")
     details = {"level": kind, **details}
     ticket = NewFulfilment(about, about, Right.ACCESS, Operation.ESCALATE, day, details, searches=False)
     await fulfilments.open_all(tx, [ticket])
     return True
+
+
+async def _switched_on(tx: UnitOfWork) -> list[str]:
+    """Of whom systems that were switched on had something while they only observed, by request alone."""
+    lines = []
+    for system in await to_announce(tx.connection):
+        had = [each for each in await findings(tx.connection, system) if each.found]
+        listed = ", ".join(str(each.request_id) for each in had[-LISTED:])
+        more = f" and {len(had) - LISTED} more" if len(had) > LISTED else ""
+        lines.append(f"{system} was switched on; before, it had something of: {listed or 'nobody'}{more}")
+    return lines
 
 
 async def _open(

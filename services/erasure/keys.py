@@ -22,12 +22,13 @@ ORDER BY f.subject_ref, t.system
 _UNDONE = """
 WITH undone AS (
     UPDATE fulfilment f SET details = details || '{"deferred": true}'
-    WHERE request_id = ANY($1) AND state = 'blocked' AND operation = 'erase' AND NOT EXISTS (
+    WHERE request_id = ANY($1) AND state IN ('open', 'blocked') AND operation = 'erase' AND NOT EXISTS (
         SELECT 1 FROM fulfilment later WHERE later.request_id = f.request_id AND later.fulfilment_id > f.fulfilment_id)
     RETURNING fulfilment_id, subject_ref
 )
 SELECT DISTINCT u.subject_ref, t.system FROM undone u JOIN task t USING (fulfilment_id)
-WHERE t.operation = 'erase' AND (t.state IN ('waiting', 'failed') OR t.state = 'done' AND t.receipt ? 'not_searched')
+WHERE t.operation = 'erase'
+  AND (t.state IN ('waiting', 'ready', 'leased', 'failed') OR t.state = 'done' AND t.receipt ? 'not_searched')
 ORDER BY u.subject_ref, t.system
 """
 

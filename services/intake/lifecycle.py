@@ -2,8 +2,9 @@
 
 Each cause is a method of ``services.intake.request.Request`` of that name (``ask_…``: ``ask``; ``give_up``: the last
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
-work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What was closed
-without an answer to its question is *resumable*: a late answer reopens it.
+work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
+person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
+What was closed without an answer to its question is *resumable*: a late answer reopens it.
 """
 
 from collections.abc import Mapping
@@ -82,8 +83,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     QuestionAnswered, RetryDecided, RequestClosed),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
-    "complete":        rule(WORK | MEANING,   MEANING | CLOSED,          RequestClosed),
-    "block":           rule(WORK | MEANING,   PERSON),
+    "complete":        rule(BEGUN,            MEANING | CLOSED,          RequestClosed),
+    "block":           rule(BEGUN,            PERSON),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),

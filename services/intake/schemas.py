@@ -132,7 +132,7 @@ class DataSubject(_Strict):
         return self
 
     def identities(self) -> Iterator[Identity]:
-        """Each identity in its one spelling.
+        """Each identity in its one spelling, and once; a number once for each period in which it was theirs.
 
         Raises:
             MalformedIdentity: a value cannot be one of its type; names its field
@@ -140,10 +140,16 @@ class DataSubject(_Strict):
         for kind in (IdentityType.EMAIL, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI, IdentityType.NAME):
             if value := getattr(self, kind):
                 yield Identity(kind, _normalised(kind, value, None, kind))
+        numbers: dict[Identity, None] = {}
+        spelled: dict[tuple[str, str | None], str] = {}
         for place, phone in enumerate(self.phones):
-            number = _normalised(IdentityType.PHONE, phone.number, phone.region, f"phones.{place}.number")
+            said = (phone.number, phone.region)
+            if said not in spelled:  # reading one takes its time
+                spelled[said] = _normalised(IdentityType.PHONE, *said, f"phones.{place}.number")
             proved_since = phone.proved.since if phone.proved else None
-            yield Identity(IdentityType.PHONE, number, phone.since, phone.until, proved_since=proved_since)
+            number = Identity(IdentityType.PHONE, spelled[said], phone.since, phone.until, proved_since=proved_since)
+            numbers[number] = None
+        yield from numbers
 
 
 def _normalised(kind: IdentityType, value: str, region: str | None, field: str) -> str:

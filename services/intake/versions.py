@@ -34,8 +34,8 @@ class Decided:
 
 
 def fingerprint(tx: UnitOfWork, basis: Basis, what: str, bodies: Sequence[BaseModel]) -> bytes:
-    """Who decided what; keyed (HMAC-SHA256), since a plain hash of personal data could be guessed."""
-    said = ("decision", basis.caller.key_id, what, *(body.model_dump_json(exclude_defaults=True) for body in bodies))
+    """Who decided what, by whichever key; keyed (HMAC-SHA256), since a plain hash of personal data could be guessed."""
+    said = ("decision", basis.caller.channel, what, *(body.model_dump_json(exclude_defaults=True) for body in bodies))
     return hmac.digest(tx.vault.keyring.lookup, "\0".join(said).encode(), "sha256")
 
 

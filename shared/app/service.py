@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from socket import gethostname, socket
 from zlib import crc32
 
@@ -28,7 +29,7 @@ from shared.domain import topics
 from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.events import Event, type_of
-from shared.domain.operations import NOTIFICATIONS, Operation
+from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Step
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.registry import Downstreams, Wiring
@@ -36,6 +37,7 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import RENEWALS, Lease
 from shared.fulfilment.reaper import Reaper
 from shared.fulfilment.replies import Replies
+from shared.fulfilment.standing import Standings
 from shared.fulfilment.store import Conclude
 from shared.fulfilment.worker import Worker
 from shared.messaging import inbox
@@ -51,6 +53,7 @@ from shared.runtime.loops import run_periodically
 from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
+from shared.storage.systems import COUNTING, Standing, register
 from shared.storage.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -142,10 +145,9 @@ class Service:
                 wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
                 downstreams = Downstreams.load(settings.work.downstreams, wiring)
                 stack.push_async_callback(downstreams.close)
-                self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
-            for operation, stages in self.fulfilments.plans.items():
-                if not stages and operation not in NOTIFICATIONS:  # without ticketing, warnings are events only
-                    raise Misconfigured(f"no downstream can {operation}: declare one in {settings.work.downstreams}")
+                async with pool.acquire() as connection:
+                    known = await register(connection, downstreams.fingerprints)
+                self._plan(downstreams, known, settings.work.downstreams)
             unit_of_work = UnitOfWorkFactory(pool, self.name, clock, vault)
             tracing, provider = telemetry.start_tracing(self.name, settings.telemetry)
             stack.callback(provider.shutdown)
@@ -166,6 +168,18 @@ class Service:
                     loops |= self._fulfilling(running, downstreams, lease)
                 group.create_task(self._drain(loops, running, drained))
                 group.create_task(supervise(until_drained, drained, settings.process.outbox_seconds))
+
+    def _plan(self, downstreams: Downstreams, known: Mapping[str, Standing], file: Path) -> None:
+        counting = {name for name, system in known.items() if system.state in COUNTING}
+        for operation in self.conclusions:
+            able = {each.name for each in downstreams.that_can(operation)}
+            if not able & counting and operation not in NOTIFICATIONS:  # without ticketing, warnings are events only
+                remedy = f"run `dsr downstreams on {min(able)}`" if able else f"declare one in {file}"
+                raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")
+        self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
+        located = {each.name for each in downstreams.that_can(Operation.LOCATE)}
+        if self.conclusions.keys() & ANSWERING:
+            self.fulfilments.observers = located - counting
 
     async def _reach_broker(self, producer: KafkaProducer) -> None:
         """Looks whether there is a broker; an API is served without, since what it takes waits in the outbox."""
@@ -209,8 +223,11 @@ class Service:
         loops: dict[str, Awaitable[None]] = {
             "reaper": run_periodically(reaper.look, "reaper", every, running.stopping, running.heartbeats, share=1)
         }
+        standings = Standings(running.unit_of_work, self.fulfilments, self.conclusions, downstreams.fingerprints, work)
+        loops["standings"] = _every_two_seconds(standings.look, "standings", running)
         common = (running.unit_of_work, self.fulfilments, self.conclusions, work, running.tracing, lease)
-        for system, operation in self.fulfilments.steps:
+        asking = {Step(system, Operation.LOCATE) for system in self.fulfilments.observers}
+        for system, operation in self.fulfilments.steps | asking:
             worker = Worker(downstreams.get(system), operation, *common)
             loops[f"{system}:{operation}"] = worker.run(running.stopping, running.heartbeats)
         if asked := sorted({system for system, _ in self.fulfilments.steps} & {*downstreams.on_the_bus}):

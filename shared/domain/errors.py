@@ -10,11 +10,14 @@ DsrError
 │   │   ├── DatasetOutdated   a dataset no longer describes its store
 │   │   ├── StoreUnprepared   a SQL store lacks the table in which our work is noted
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
+│   ├── AnswerMalformed       a system's answer is larger, deeper or of another form than agreed
 │   ├── AssignmentInDoubt     whose a number was at a time cannot be told
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
 │   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
+│   ├── SystemQuarantined     the system is quarantined, for so long that a person may answer without it
+│   ├── SystemRetired         the system was retired, and the task needs it
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
 │   ├── MalformedReply        a team's reply cannot be read
@@ -85,6 +88,10 @@ class ColumnUnmapped(SystemRefused):
     """A table has a column that the dataset does not classify, so what it holds about people is unknown."""
 
 
+class AnswerMalformed(Refused):
+    """What the system answered is larger, deeper or of another form than was agreed; nothing in it was believed."""
+
+
 class ForeignHit(Refused):
     """The system's search returned people who are not the subject; nothing was done to anybody."""
 
@@ -106,6 +113,14 @@ class BlastRadius(Refused):
 
 class KeyGone(Refused):
     """The subject's key was shredded before the task was worked: there is nobody left to search for."""
+
+
+class SystemQuarantined(Refused):
+    """Nothing is done in the system until a person has accepted it; the task goes on by itself when it is on again."""
+
+
+class SystemRetired(Refused):
+    """The system was retired, and the task still needs it."""
 
 
 class Withdrawn(Refused):

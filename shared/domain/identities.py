@@ -57,7 +57,7 @@ _DOMAIN = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(?:\.(?!-)[\w-]{1,63}(?<!-))+")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _EXTENSION = re.compile(r"(?i)(?:;ext=|\b(?:extension|extn|ext|x)[\s.:]*)\d{1,7}$")  # no part of E.164
 _DIALLED = re.compile(r"[0-9+().\-/ \u00a0\u2000-\u200a\u202f\u3000]+")
-_LONGEST = 500
+LONGEST = 500
 """Characters of any identity, in whatever spelling: nothing longer is looked at."""
 LONGEST_EMAIL, LONGEST_NAME, LONGEST_ACCOUNT, LONGEST_NUMBER, LONGEST_SIP_URI = 254, 200, 128, 32, 255
 _LONGEST_LOCAL_PART = 64
@@ -74,7 +74,7 @@ def normalise(type: IdentityType, raw: str, region: str | None = None) -> str:  
     ``region``: ISO 3166 code in which a number without country code was dialled: the trunk's or tenant's, never the
     reader's. Raises ``MalformedIdentity``.
     """
-    if len(raw) > _LONGEST:
+    if len(raw) > LONGEST:
         raise MalformedIdentity("longer than anybody's identity is")
     return _NORMALISERS[type](nfc(raw), region)
 

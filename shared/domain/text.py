@@ -17,6 +17,16 @@ def nfc(value: str) -> str:
     return value if value.isascii() else unicodedata.normalize("NFC", value)
 
 
+def forms(value: str) -> tuple[str, ...]:
+    """The forms in which a system may have stored a text that is compared as it stands there: NFC, and NFD if another.
+
+    Text that mixes both is found by neither.
+    """
+    if value.isascii():
+        return (value,)
+    return tuple(dict.fromkeys(unicodedata.normalize(form, value) for form in ("NFC", "NFD")))
+
+
 Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=4000, pattern=LINES),

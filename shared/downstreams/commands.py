@@ -35,7 +35,7 @@ def check(
 
     Status 1 if the file cannot be used, or if a SQL store in it does not answer, is not as declared or not prepared.
     """
-    wiring = Wiring(os.environ, SystemClock(), _send_nothing, b"")
+    wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
     found = report(file, wiring)
     if not file_only:
         asyncio.run(look(file, wiring))
@@ -77,15 +77,16 @@ def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -
         raise Misconfigured(f"{path}: [{store.name}]: {name}: {error}") from None
 
 
-async def look(path: Path, wiring: Wiring) -> None:
-    """Look into every SQL store that is enabled.
+async def look(path: Path, wiring: Wiring, name: str | None = None) -> None:
+    """Look into every SQL store that is enabled, or into this one.
 
     Raises:
         Misconfigured: says of each that cannot be worked with what is wrong with it.
     """
     loaded = Downstreams.load(path, wiring)
     try:
-        looks = [each.adapter.look() for each in loaded.all if isinstance(each.adapter, SqlAdapter)]
+        chosen = [each for each in loaded.all if name in {None, each.name}]
+        looks = [each.adapter.look() for each in chosen if isinstance(each.adapter, SqlAdapter)]
         faults = [str(each) for each in await asyncio.gather(*looks, return_exceptions=True) if each is not None]
     finally:
         await loaded.close()
@@ -126,5 +127,6 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     return [*lines, f"an erasure: {'; then '.join(', '.join(stage) for stage in found['erasure'])}"]
 
 
-async def _send_nothing(messages: Sequence[Message]) -> None:
+async def send_nothing(messages: Sequence[Message]) -> None:
+    """What an adapter is given that is to send nothing."""
     raise Misconfigured(f"a check sends nothing, and was asked to send {len(messages)} messages")

@@ -14,7 +14,7 @@ after an outage that comes again and again as well. So a repeat of a task id mus
 same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Protocol, Self, TypeVar, runtime_checkable
@@ -248,8 +248,9 @@ CAN: Mapping[Operation, tuple[type, str]] = {
 class Downstream:
     """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
 
+    ``enabled``: false where it is declared and not worked with yet; then it has no adapter. ``fingerprint``: the hash
+    of its table and of the dataset that this names. It is told identities of types that it needs, or has told itself.
     ``assigns``: it says whose a number is and when, so the register of assignments is filled from it.
-    ``enabled``: false where it is declared and not worked with yet; then it has no adapter.
     """
 
     name: str
@@ -258,11 +259,20 @@ class Downstream:
     settings: BaseModel | None = None
     adapter: Adapter | None = None
     enabled: bool = True
+    fingerprint: str = ""
     assigns: bool = False
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""
         return isinstance(self.adapter, CAN[operation][0])
+
+    def may_hear(self, identities: Iterable[Identity]) -> tuple[Identity, ...]:
+        """What its adapter may search it by; a name is never searched by, and stays to check a hit with."""
+        return tuple(
+            each
+            for each in identities
+            if each.type in self.needs or each.type is IdentityType.NAME or each.source == self.name
+        )
 
     def operate(self, operation: Operation) -> Operate:
         """The adapter's method for that operation."""

@@ -1,6 +1,7 @@
 """The downstreams file, one table per system, and the systems built from it; a mistake says where and what to write."""
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -24,7 +26,7 @@ from shared.downstreams.contract import Adapter, Assigning, Downstream, Locatabl
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.plan import stages
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
-from shared.downstreams.sql import SqlAdapter, SqlSettings
+from shared.downstreams.sql import SqlAdapter, SqlSettings, path_of
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
 AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | BusSettings
@@ -103,6 +105,11 @@ class Downstreams:
         """The systems whose adapter has that operation."""
         return tuple(each for each in self.all if each.can(operation))
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of every system in use the hash of its definition: its table, and the dataset that this names."""
+        return {each.name: each.fingerprint for each in self.all}
+
     def stages(self, operation: Operation) -> Stages:
         """The order in which the systems that can do it are worked."""
         return stages(self.that_can(operation), operation)
@@ -130,6 +137,16 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:
     return tuple(all_of(partial(_declared, path, name, table, environment) for name, table in tables.items()))
 
 
+def in_use(path: Path) -> set[str]:
+    """The names of the systems that a downstreams file declares and does not disable, without reading the rest.
+
+    Raises:
+        Misconfigured: the file cannot be read.
+    """
+    tables = read_toml(path, dict[str, dict[str, Any]])
+    return {name for name, table in tables.items() if table.get("enabled", True)}
+
+
 def _declared(path: Path, name: str, table: object, environment: Mapping[str, str]) -> Downstream:
     where = f"{path}: [{name}]"
     if not isinstance(table, dict):
@@ -144,8 +161,9 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
     except ValidationError as error:
         wrong = [_what_to_write(item, table) for item in error.errors(include_url=False)]
         raise Misconfigured("; ".join(f"{where}: {each}" for each in wrong)) from None
+    written = _hash({key: value for key, value in table.items() if key != "enabled"})
     settings = _anchored(said.settings, path.parent)
-    return Downstream(name, said.needs, said.yields, settings, None, said.enabled, said.assigns)
+    return Downstream(name, said.needs, said.yields, settings, None, said.enabled, written, said.assigns)
 
 
 def _filled(where: str, value: object, environment: Mapping[str, str]) -> object:
@@ -201,7 +219,30 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
         raise Misconfigured(
             f"{where}: assigns needs a system that can list its numbers, and this kind cannot; leave it out"
         )
-    return replace(declared, adapter=adapter)
+    if unheard := sorted(_searched_by(declared.settings, adapter) - declared.needs - declared.yields):
+        raise Misconfigured(
+            f"{where}: needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only"
+            " what it needs; add to needs, or take from the rest of what is declared of it"
+        )
+    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared))
+
+
+def _fingerprint(declared: Downstream) -> str:
+    """The hash of the table as it is written, without what the environment holds, and of the dataset's content."""
+    if isinstance(declared.settings, SqlSettings):
+        return _hash([declared.fingerprint, read_toml(path_of(declared.settings.dataset), dict[str, Any])])
+    return declared.fingerprint
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(orjson.dumps(content, default=str)).hexdigest()
+
+
+def _searched_by(settings: BaseModel | None, adapter: Adapter) -> frozenset[IdentityType]:
+    """What the rest of its table, or its dataset, would tell it."""
+    if isinstance(settings, OpenDsrSettings):
+        return frozenset({*settings.identities, *settings.extensions})
+    return adapter.searched_by if isinstance(adapter, SqlAdapter) else frozenset()
 
 
 def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
@@ -216,6 +257,13 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
         case OpenDsrSettings() as settings:
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
         case BusSettings() as settings:
-            return BusAdapter(name, settings, publish=wiring.publish, token_key=wiring.token_key, clock=wiring.clock)
+            return BusAdapter(
+                name,
+                settings,
+                needs=declared.needs,
+                publish=wiring.publish,
+                token_key=wiring.token_key,
+                clock=wiring.clock,
+            )
         case _:
             raise Misconfigured(f"{name}: no adapter has settings of this kind")

@@ -22,3 +22,22 @@ class LimitedSettings(BaseModel):
                 exceeded = Exceeded(limit=limit, found=found, allowed=allowed)
                 return BlastRadius(f"{found:,} are found, and {limit} = {allowed:,}; nothing was done", exceeded)
         return None
+
+
+class AnswerLimits(BaseModel):
+    """What one answer over HTTP may be; nothing of one that is more is read to its end, or believed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    answer_bytes: int = Field(default=16 * 2**20, ge=1_024, le=2**30, description="bytes of one answer, unpacked")
+    answer_seconds: float = Field(
+        default=60, gt=0, le=3_600, description="how long one answer may take in all, to its last byte"
+    )
+    answer_items: int = Field(
+        default=200_000, ge=10, le=10_000_000, description="opening brackets in one answer: its objects and lists"
+    )
+    answer_depth: int = Field(default=32, ge=4, le=200, description="objects and lists within one another")
+
+
+class HttpSettings(LimitedSettings, AnswerLimits):
+    """A table of a system that is reached by HTTP."""

@@ -17,6 +17,7 @@ from prometheus_client import Histogram
 from pydantic import JsonValue
 
 from shared.domain.errors import Refused, SystemRefused, Unavailable
+from shared.downstreams.bounds import believable
 from shared.downstreams.contract import Checkpoint, Operate, Result, Task
 from shared.fulfilment.queue import LeaseLost
 from shared.runtime import telemetry
@@ -94,6 +95,7 @@ class Calls:
             self._seconds.observe(time.perf_counter() - started)
         if len(answers) != len(tasks):
             return UnforeseenError(f"{self._name} answered {len(answers)} of {len(tasks)} tasks")
+        answers = [believable(answer, self._name) for answer in answers]
         self._results.update(zip((task.task_id for task in tasks), answers, strict=True))
         if not all(isinstance(answer, Unavailable) for answer in answers):
             self._answered, self._silent = True, 0

@@ -1,126 +1,124 @@
-"""Commands about the register of assignments: whose a number was, and when."""
+"""Commands that switch downstream systems on and off; they join those about the downstreams file."""
 
 import asyncio
-import csv
 import os
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+import re
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
 
-from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError, Misconfigured
-from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
-from shared.domain.records import Message
-from shared.downstreams.registry import Downstreams, Wiring
-from shared.runtime.settings import VaultSettings, WorkSettings
-from shared.storage import keyring
+from shared.domain.errors import Misconfigured
+from shared.downstreams.commands import AsJson, downstreams, look, send_nothing
+from shared.downstreams.registry import Downstreams, Wiring, in_use
+from shared.runtime.settings import WorkSettings
+from shared.storage import systems
 from shared.storage.postgres import PostgresSettings, connected
-from shared.storage.register import Filled, fill
+from shared.storage.systems import Finding
 
-assignments = typer.Typer(help="The register of assignments: whose a number was, and when.")
+__all__ = ["downstreams"]
 
-_COLUMNS = ("number", "account_id", "valid_from", "valid_to", "line")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@assignments.command()
-def read(*, as_json: AsJson = False) -> None:
-    """Fill the register from the system that the downstreams file names by `assigns = true`."""
-    began = SystemClock().now()
-    system, rows = asyncio.run(_read())
-    _print(asyncio.run(_fill(system, system, rows, began)), as_json=as_json)
+File = Annotated[Path | None, typer.Option("--file", help="The downstreams file, if not that of DSR_WORK_DOWNSTREAMS.")]
+_WORD = r"[a-z][a-z0-9_]{0,39}"
 
 
-@assignments.command("import")
-def import_file(
-    file: Path,
-    namespace: Annotated[
-        str, typer.Option(help="The system whose account ids the file holds, as in the downstreams file.")
-    ],
+@downstreams.command("list")
+def list_systems(*, as_json: AsJson = False) -> None:
+    """Print where each system stands and since when, the hash that was accepted, and how many it found meanwhile."""
+    found = asyncio.run(_list(PostgresSettings().dsn))
+    if as_json:
+        typer.echo(orjson.dumps(found))
+    else:
+        typer.echo("\n".join(_line(name, **system) for name, system in found.items()) or "no service has started yet")
+
+
+@downstreams.command()
+def on(
+    name: str,
+    file: File = None,
+    *,
+    file_only: Annotated[bool, typer.Option("--file-only", help="Do not look into the store.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Work a system from now on, as it is declared now: a new one, or one that is quarantined because it was changed.
+
+    It is checked before. Prints the requests of whom a new one has something, for the privacy team: they were answered,
+    or are being answered, without it.
+    """
+    found = asyncio.run(_on(name, _path(file), file_only=file_only))
+    had = [each for each in found if each.found or each.outcome not in {"no_match", "located"}]
+    if as_json:
+        listed = [{"request_id": str(f.request_id), "outcome": f.outcome, "found": f.found} for f in had]
+        typer.echo(orjson.dumps({"system": name, "state": "on", "asked": len(found), "found": listed}))
+        return
+    typer.echo(f"{name} is on")
+    if found:
+        typer.echo(f"while it observed it was asked about {len(found)} request(s), and had something of:")
+        typer.echo("\n".join(f"  {each.request_id}  {each.outcome} {each.found}" for each in had) or "  nobody")
+
+
+@downstreams.command()
+def quarantine(
+    name: str,
+    reason: Annotated[str, typer.Option(help="Why, in one word, such as wrong_dataset.")] = "by_a_person",
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Fill the register from a CSV file that holds every assignment.
-
-    Its first line is number,account_id,valid_from,valid_to,line. A number is E.164 or sip:user@domain; times are ISO
-    8601 with their zone, and valid_to is empty while the number is theirs; line is personal or shared.
-    """
-    _print(asyncio.run(_fill("file", namespace, list(rows_of(file)), SystemClock().now())), as_json=as_json)
-
-
-def rows_of(file: Path) -> Iterator[AssignedNumber]:
-    """What stands in a CSV file of assignments.
-
-    Raises:
-        Misconfigured: names the line that cannot be used, and never what stands in it.
-    """
-    with file.open(newline="", encoding="utf-8-sig") as opened:
-        reader = csv.DictReader(opened)
-        if tuple(reader.fieldnames or ()) != _COLUMNS:
-            raise Misconfigured(f"{file}: the first line must be {','.join(_COLUMNS)}")
-        for row in reader:
-            try:
-                yield _row(row)
-            except (ValueError, TypeError, MalformedIdentity) as error:
-                fault = (
-                    str(error)
-                    if isinstance(error, MalformedIdentity)
-                    else "a time, a line or a field is not as it must be"
-                )
-                raise Misconfigured(f"{file}: line {reader.line_num}: {fault}") from None
+    """Do nothing in a system until it is switched on again; what needs it waits, and is answered without it in part."""
+    if not re.fullmatch(_WORD, reason):
+        raise typer.BadParameter("a reason is one word of small letters, digits and _")
+    asyncio.run(_quarantine(name, reason))
+    typer.echo(orjson.dumps({"system": name, "state": "quarantined"}) if as_json else f"{name} is quarantined")
 
 
-def _row(row: dict[str, str]) -> AssignedNumber:
-    kind = IdentityType.SIP_URI if row["number"].startswith("sip") else IdentityType.PHONE
-    since, until = _moment(row["valid_from"]), _moment(row["valid_to"]) if row["valid_to"] else None
-    if until is not None and until <= since:
-        raise ValueError("it ends before it begins")
-    account = normalise(IdentityType.ACCOUNT_ID, row["account_id"])
-    return AssignedNumber(Identity(kind, normalise(kind, row["number"]), since, until), account, Line(row["line"]))
+@downstreams.command()
+def retire(name: str, file: File = None, *, as_json: AsJson = False) -> None:
+    """Count on a system no more, once it is gone from the file: what still needs it is brought before a person."""
+    asyncio.run(_retire(name, _path(file)))
+    typer.echo(orjson.dumps({"system": name, "state": "retired"}) if as_json else f"{name} is retired")
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("a time without a zone")
-    return moment.astimezone(UTC)
+def _path(file: Path | None) -> Path:
+    return file or WorkSettings().downstreams
 
 
-async def _read() -> tuple[str, Sequence[AssignedNumber]]:
-    path = WorkSettings().downstreams
-    loaded = Downstreams.load(path, Wiring(os.environ, SystemClock(), _send_nothing, b""))
-    try:
-        adapters: dict[str, Any] = {each.name: each.adapter for each in loaded.all if each.assigns}
-        for name, adapter in adapters.items():  # one at most, and of the protocol Assigning, or it would not be loaded
-            return name, await adapter.assignments()
-    except DsrError as error:
-        raise Misconfigured(f"whose the numbers are could not be read; the register is as it was: {error}") from error
-    finally:
-        await loaded.close()
-    raise Misconfigured(f"{path}: no system says whose a number is; write assigns = true, or import a file")
+async def _list(dsn: str) -> dict[str, Any]:
+    async with connected(dsn) as connection:
+        listed = {}
+        for name, system in (await systems.standings(connection)).items():
+            found = sum(bool(each.found) for each in await systems.findings(connection, name))
+            listed[name] = {**systems.as_json(system), "found": found}
+        return listed
 
 
-async def _fill(source: str, namespace: str, rows: Sequence[AssignedNumber], read_at: datetime) -> Filled:
-    keys = keyring.load(VaultSettings().keyring)
+async def _on(name: str, path: Path, *, file_only: bool) -> Sequence[Finding]:
+    wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
+    loaded = Downstreams.load(path, wiring)
+    fingerprint = loaded.get(name).fingerprint
+    await loaded.close()
+    if not file_only:
+        await look(path, wiring, name)
     async with connected(PostgresSettings().dsn) as connection:
-        return await fill(connection, keys, source, namespace, rows, read_at)
+        return await systems.switch_on(connection, name, fingerprint)
 
 
-def _print(filled: Filled, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(orjson.dumps({"learned": filled.learned, "ended": filled.ended, "undated": filled.undated}))
-    else:
-        typer.echo(
-            f"{filled.learned} assignments learned or corrected, {filled.ended} ended;"
-            f" {filled.undated} numbers without a period, for which it vouches to nobody"
-        )
+async def _quarantine(name: str, reason: str) -> None:
+    async with connected(PostgresSettings().dsn) as connection:
+        await systems.quarantine(connection, name, reason)
 
 
-async def _send_nothing(messages: Sequence[Message]) -> None:
-    raise Misconfigured(f"reading sends nothing, and was asked to send {len(messages)} messages")
+async def _retire(name: str, path: Path) -> None:
+    if name in in_use(path):
+        raise Misconfigured(f"{path} declares [{name}]: take it out, or write enabled = false, and retire it then")
+    async with connected(PostgresSettings().dsn) as connection:
+        await systems.retire(connection, name)
+
+
+def _line(name: str, state: str, hash: str, reason: str | None, since: datetime, found: int) -> str:  # noqa: A002
+    why = f" ({reason})" if reason else ""
+    seen = f", has something of {found} request(s)" if state == "observe" else ""
+    return f"{name}  {state}{why} since {since:%Y-%m-%d %H:%M} UTC, accepted as {hash[:12]}{seen}"

@@ -23,6 +23,8 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
+from shared.storage import systems
+from shared.storage.systems import Finding
 from shared.storage.vault import Sealing, encode_identities
 
 log = logging.getLogger(__name__)
@@ -43,15 +45,19 @@ class Conclusions:
         """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it."""
         async with self.unit_of_work.begin() as tx:
             results = await _unless_shredded(tx, claims, results)
-            conclusions = [self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)]
+            conclusions = [
+                _observed(c, r, tx.now) or self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)
+            ]
             ours = await queue.conclude(tx.connection, conclusions, tx.now)
             kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
             # Held before anything is sealed: what a withdrawn request would leave in the vault, nobody would drop.
             withdrawn = await hold(tx, {c.claim.fulfilment_id for c, _ in kept})
-            await self._seal(tx, [(c, r) for c, r in kept if c.claim.fulfilment_id not in withdrawn])
-            for conclusion, _ in kept:
+            await self._note(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
+            counted = [(c, r) for c, r in kept if not c.claim.observes]
+            await self._seal(tx, [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn])
+            for conclusion, _ in counted:
                 self._log_evidence(tx, conclusion)
-            ended = {c.claim.fulfilment_id for c, _ in kept if c.state is not TaskState.READY}
+            ended = {c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY}
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
             if self.operation is Operation.RESTRICT:
@@ -75,6 +81,17 @@ class Conclusions:
         if lifts:
             log.warning("%s: %d lifted restrictions may have been put back; lifted again", self.system, len(lifts))
             await self.fulfilments.open_all(tx, lifts)
+
+    async def _note(self, tx: UnitOfWork, observed: Sequence[tuple[Conclusion, Result]]) -> None:
+        """Keeps in counts what a system has that only observes; nothing else follows from it."""
+        found = [
+            Finding(c.claim.request_id, r.outcome, r.found, tx.now)
+            if isinstance(r, Receipt)
+            else Finding(c.claim.request_id, c.failure or TaskOutcome.NOT_SEARCHED, 0, tx.now)
+            for c, r in observed
+        ]
+        if found:
+            await systems.note_findings(tx.connection, self.system, found)
 
     def _conclusion(self, claim: Claim, result: Result, now: datetime) -> Conclusion:
         match result:
@@ -146,6 +163,15 @@ class Conclusions:
                 continue
             for kind in ("found", "changed", "remaining"):
                 ROWS.labels(*labels, kind).inc(getattr(conclusion.report, kind, 0))
+
+
+def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
+    """The end of a task of a system that only observes: nobody waits for it, so it never waits for a person."""
+    if claim.observes and isinstance(result, Receipt | NotSearched):
+        return Conclusion(claim, TaskState.DONE, None, None, now)
+    if claim.observes and isinstance(result, Refused):
+        return Conclusion(claim, TaskState.CANCELLED, None, result.code, now)
+    return None
 
 
 async def _unless_shredded(tx: UnitOfWork, claims: Sequence[Claim], results: Sequence[Result]) -> Sequence[Result]:

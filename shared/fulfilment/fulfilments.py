@@ -9,12 +9,13 @@ from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentBlocked, LimitConfirmed
-from shared.domain.operations import NOTIFICATIONS, Operation, Stages, Step
+from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.plan import only
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import Conclude, FulfilmentState, NewFulfilment, end
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
+from shared.storage.systems import COUNTING, Standing, SystemState, standings
 
 _UNSEARCHED = """
 UPDATE fulfilment f SET state = 'open'
@@ -22,7 +23,7 @@ WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
     SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
 RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
           (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
-          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id)
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes)
 """
 # What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
 _SUPERSEDED = """
@@ -36,7 +37,7 @@ SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) A
        count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched') AS stuck,
        count(*) FILTER (WHERE t.state = 'waiting') AS waiting
 FROM fulfilment f JOIN task t USING (fulfilment_id)
-WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' GROUP BY f.fulfilment_id
+WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
 """
 _READY = """
 UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $2
@@ -67,18 +68,23 @@ _FULFILMENT = (
 )
 _TASK = (
     *("task_id", "fulfilment_id", "system", "operation", "stage"),
-    *("due_on", "state", "attempt", "not_before", "progress"),
+    *("due_on", "state", "attempt", "not_before", "progress", "observes"),
 )
 
 
 class Fulfilments:
     """Opens fulfilments, moves them on, and wakes the workers of whatever becomes ready.
 
-    ``plans``: by operation, in which stages the downstreams work. A step, (system, operation), is what a worker works.
+    ``plans``: by operation, in which stages the downstreams work, if all of them are switched on; where one is not, it
+    is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
+    they observe.
     """
 
-    def __init__(self, plans: Mapping[Operation, Stages] | None = None) -> None:
+    def __init__(
+        self, plans: Mapping[Operation, Stages] | None = None, observers: Collection[str] = frozenset()
+    ) -> None:
         self.plans = plans or {}
+        self.observers = observers
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
     @property
@@ -101,10 +107,11 @@ class Fulfilments:
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
         requests = [new.request_id for new in new_fulfilments]
         earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER, requests)}
+        known = await standings(tx.connection)
         for new in new_fulfilments:
-            stages = self.plans[new.operation]
-            if new.systems is not None:
-                stages = only(stages, new.systems, new.operation)
+            stages = self._planned(new.operation, known, new.systems)
+            if not stages and new.operation in NOTIFICATIONS:
+                continue
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
             fulfilment_id = uuid7()
@@ -117,6 +124,8 @@ class Fulfilments:
                 )
             )
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
+            if new.systems is None and new.searches and not new.details.get("repair"):
+                tasks += self._observing(tx, fulfilment_id, new.operation, stages, new.due_on, known)
             if not new.details.get("repair"):
                 opened = {"operation": new.operation, "stages": _named(stages)}
                 tx.log_evidence(new.request_id, "fulfilment.opened", opened)
@@ -152,10 +161,11 @@ class Fulfilments:
             Misconfigured: none of the systems is declared any more.
         """
         unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
+        known = await standings(tx.connection) if unsearched else {}
         for fulfilment_id, request_id, operation, due_on, first, systems in unsearched:
-            planned = self.plans[Operation(operation)]
-            asked = (tuple(step for step in stage if step.system in systems) for stage in planned)
-            stages = tuple(stage for stage in asked if stage)
+            gone = {name for name in systems if _stands(known, name) not in COUNTING}
+            planned = self._planned(Operation(operation), known)
+            stages = _of(planned, {*systems} - gone) + _missing(Operation(operation), gone)
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
@@ -196,6 +206,39 @@ class Fulfilments:
         for system, operation in set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state))):
             self.wake(tx, (system, operation))
 
+    def _planned(
+        self, operation: Operation, known: Mapping[str, Standing], systems: Collection[str] | None = None
+    ) -> Stages:
+        """The stages over all systems that count, or over these alone; what a retired one should do, nobody does."""
+        if systems is None:
+            return _of(self.plans[operation], {s for s, _ in self.steps if _stands(known, s) in COUNTING})
+        gone = {name for name in systems if _stands(known, name) not in COUNTING}
+        return only(self.plans[operation], frozenset(systems) - gone, operation) + _missing(operation, gone)
+
+    def _observing(
+        self,
+        tx: UnitOfWork,
+        fulfilment_id: UUID,
+        operation: Operation,
+        stages: Stages,
+        due_on: date,
+        known: Mapping[str, Standing],
+    ) -> list[tuple[object, ...]]:
+        """Tasks that ask the systems which only observe, once everything is known that the others yield."""
+        asked = [s for s in self.observers if _stands(known, s) is SystemState.OBSERVE]
+        if not asked or operation not in ANSWERING:
+            return []
+        number = next(n for n, stage in enumerate(stages) if any(step.operation is operation for step in stage))
+        for system in asked:
+            self.wake(tx, (system, Operation.LOCATE))
+        return [
+            (
+                *(uuid7(), fulfilment_id, system, Operation.LOCATE, number, due_on),
+                *(TaskState.WAITING if number else TaskState.READY, 0, tx.now, {}, True),
+            )
+            for system in asked
+        ]
+
     def _tasks(
         self, tx: UnitOfWork, fulfilment_id: UUID, stages: Stages, due_on: date, first: int = 0
     ) -> list[tuple[object, ...]]:
@@ -205,11 +248,27 @@ class Fulfilments:
         return [
             (
                 *(uuid7(), fulfilment_id, step.system, step.operation, first + number, due_on),
-                *(TaskState.WAITING if number else TaskState.READY, 0, tx.now, {}),
+                *(TaskState.WAITING if number else TaskState.READY, 0, tx.now, {}, False),
             )
             for number, stage in enumerate(stages)
             for step in stage
         ]
+
+
+def _stands(known: Mapping[str, Standing], system: str) -> SystemState:
+    """Where a system stands; one that comes from no file is on."""
+    return known[system].state if system in known else SystemState.ON
+
+
+def _of(stages: Stages, systems: Collection[str]) -> Stages:
+    """What of these stages is a matter of these systems."""
+    chosen = (tuple(step for step in stage if step.system in systems) for stage in stages)
+    return tuple(stage for stage in chosen if stage)
+
+
+def _missing(operation: Operation, systems: Collection[str]) -> Stages:
+    """What a person will be asked about: nobody works a task of a retired system."""
+    return (tuple(Step(system, operation) for system in sorted(systems)),) if systems else ()
 
 
 def _named(stages: Stages) -> JsonValue:

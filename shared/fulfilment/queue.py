@@ -26,10 +26,14 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
 
 
-_CLAIM = """
+# Whoever has read another definition than the accepted one, or knows a system that was never registered, works nothing.
+_STANDS = """coalesce((SELECT CASE hash WHEN $6 THEN state ELSE 'held' END FROM downstreams.system WHERE name = $1),
+                   CASE $6 WHEN '' THEN 'on' ELSE 'held' END)"""
+_CLAIM = f"""
 WITH due AS (
     SELECT task_id, due_on, reaped >= 2 AS alone FROM task
     WHERE system = $1 AND operation = $2 AND state = 'ready' AND not_before <= $3
+      AND {_STANDS} IN ('on', 'observe') AND observes = ({_STANDS} = 'observe')
       AND EXISTS (SELECT 1 FROM worker_process WHERE process_id = $5)
     ORDER BY due_on, task_id LIMIT $4 FOR UPDATE SKIP LOCKED
 ), first AS (SELECT * FROM due ORDER BY due_on, task_id LIMIT 1)
@@ -41,8 +45,8 @@ WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
   AND (due.task_id = first.task_id OR NOT (due.alone OR first.alone))
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.failure, task.due_on,
           f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
-          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed
-"""
+          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed, task.observes
+"""  # noqa: S608  # put together from texts of ours
 
 _NOTE = """
 UPDATE task SET progress = task.progress || n.progress
@@ -97,7 +101,7 @@ class Claim:
     """A leased task with what its fulfilment says of it.
 
     ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing; ``confirmed``: how much two
-    persons have confirmed, by system and limit.
+    persons have confirmed, by system and limit; ``observes``: the system is only asked, and nothing follows from that.
     """
 
     task_id: UUID
@@ -115,6 +119,7 @@ class Claim:
     opened: int
     stage: int
     confirmed: Mapping[str, Mapping[str, int]]
+    observes: bool = False
 
     @property
     def repair(self) -> bool:
@@ -137,12 +142,16 @@ class Conclusion:
     why: Mapping[str, JsonValue] | None = None
 
 
-async def claim(connection: Connection, step: tuple[str, str], limit: int, now: datetime, holder: UUID) -> list[Claim]:
+async def claim(
+    connection: Connection, step: tuple[str, str], limit: int, now: datetime, holder: UUID, fingerprint: str = ""
+) -> list[Claim]:
     """Leases up to ``limit`` tasks of one (system, operation), nearest deadline first; what was withdrawn ends here.
 
-    None where the holder has no lease. A task that was with two processes when they went silent comes alone.
+    None where the holder has no lease, nor where the system is not on by the definition with that fingerprint; of one
+    that observes, what only asks. Without a fingerprint it comes from no file. A task that was with two processes when
+    they went silent comes alone.
     """
-    rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder)
+    rows = await connection.fetch(_CLAIM, step[0], step[1], now, limit, holder, fingerprint)
     leased = [Claim(*tuple(row)[1:]) for row in rows if row["state"] == TaskState.LEASED]
     return sorted(leased, key=lambda claim: (claim.due_on, claim.task_id))
 
@@ -235,7 +244,7 @@ async def backlog(connection: Connection, step: tuple[str, str], limit: int = 10
     """How many tasks of a (system, operation) wait to be worked, and the oldest of them; counts up to ``limit``."""
     row = await connection.fetchrow(
         "SELECT count(*), min(task_id::text)::uuid FROM (SELECT task_id FROM task WHERE system = $1 AND operation = $2"
-        " AND state = 'ready' ORDER BY due_on, task_id LIMIT $3) AS ready",
+        " AND state = 'ready' AND NOT observes ORDER BY due_on, task_id LIMIT $3) AS ready",
         *step,
         limit,
     )

@@ -147,7 +147,8 @@ async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> li
     )
     tasks = await tx.connection.fetch(
         "SELECT fulfilment_id, task_id, system, operation, receipt, failure, why FROM task"
-        " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed', 'waiting') ORDER BY stage, system",
+        " WHERE fulfilment_id = ANY($1) AND state IN ('done', 'failed', 'waiting') AND NOT observes"
+        " ORDER BY stage, system",
         ids,
     )
     reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in rows}

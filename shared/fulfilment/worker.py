@@ -94,7 +94,7 @@ class Worker:
         register = Register()
         async with self._unit_of_work.pool.acquire() as connection:
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
-            claims = await tasks.claim(connection, self._step, limit, now, holder)
+            claims = await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
             subjects = [claim.subject_ref for claim in claims]
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
             if known and not self._downstream.assigns:
@@ -143,7 +143,7 @@ class Worker:
             subject_ref=claim.subject_ref,
             system=self._downstream.name,
             operation=self._operation,
-            identities=subject.identities,
+            identities=self._downstream.may_hear(subject.identities),
             changes=subject.changes,
             details={**claim.details, "right": claim.right},
             attempt=claim.attempt,

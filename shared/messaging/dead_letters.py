@@ -10,6 +10,7 @@ from shared.domain import topics
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.runtime.telemetry import traceparent
 from shared.storage.postgres import Connection
 
 OURS = "dsr_"
@@ -45,8 +46,9 @@ _HEADER, _HEADERS = 1_024, 32
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    """A stranger's headers without what is too large and beyond what are too many; how many those were, says one."""
-    small = [(name, value) for name, value in headers.items() if len(name) + len(value) <= _HEADER]
+    """A stranger's headers without what is too large, too many or no ``traceparent``; how many those were, says one."""
+    known = {name: traceparent(value) if name == "traceparent" else value for name, value in headers.items()}
+    small = [(name, value) for name, value in known.items() if value is not None and len(name) + len(value) <= _HEADER]
     kept = dict(small[:_HEADERS])
     return kept if len(kept) == len(headers) else kept | {"dsr_headers_cut": str(len(headers) - len(kept))}
 

@@ -43,6 +43,11 @@ ROWS = Counter("dsr_task_rows_total", "Rows or objects that downstreams reported
 TASKS_READY = Gauge("dsr_tasks_ready", "Tasks that wait to be worked, counted up to 100,000", _TASK)
 TASKS_READY_AGE = Gauge("dsr_tasks_ready_oldest_seconds", "How long the oldest ready task has been open", _TASK)
 TASKS_FAILED = Gauge("dsr_tasks_failed", "Tasks that failed for good and wait for a person's decision", _TASK)
+SYSTEMS = Gauge(
+    "dsr_downstream_state",
+    "1 for the state of a downstream system as this process sees it: observe, on, quarantined or retired",
+    ["service", "system", "state"],
+)
 POOL = Gauge("dsr_pool_connections", "Database connections of this process", ["service", "state"])
 POOL_LIMIT = Gauge("dsr_pool_limit", "Database connections that this process may have", ["service"])
 LOOP_LAG = Gauge("dsr_loop_lag_seconds", "How late this process came to what it wanted to do", ["service"])

@@ -127,6 +127,12 @@ class WorkSettings(Group, env_prefix="DSR_WORK_"):
         default=0.5, ge=0.01, le=3_600, description="first pause after an unavailable system; doubles each time"
     )
     backoff_max_seconds: float = Field(default=300.0, ge=0.01, le=86_400, description="longest such pause")
+    quarantine_seconds: float = Field(
+        default=900.0,
+        ge=0,
+        le=604_800,
+        description="how long tasks of a quarantined system wait until a person may answer their requests without it",
+    )
 
     @model_validator(mode="after")
     def _pauses_grow(self) -> Self:

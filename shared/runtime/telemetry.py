@@ -22,15 +22,18 @@ from shared.domain.topics import ServiceName
 from shared.runtime.settings import TelemetrySettings
 
 _propagator = TraceContextTextMapPropagator()
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_SAMPLED = 1
 
 
 def traceparent(said: str | None) -> str | None:
-    """What somebody sent as ``traceparent``, if it is one to the letter (W3C Trace Context, version 00), else nothing.
+    """A ``traceparent`` made anew of the ids in what somebody sent as one, and of whether it is sampled.
 
-    Whatever else stands there could be anybody's data, and is neither stored nor passed on.
+    Nothing where it is none to the letter (W3C Trace Context, version 00): whatever else stands there could be
+    anybody's data, and is neither stored nor passed on.
     """
-    return said if said is not None and _TRACEPARENT.fullmatch(said) else None
+    read = _TRACEPARENT.fullmatch(said) if said is not None else None
+    return f"00-{read[1]}-{read[2]}-{int(read[3], 16) & _SAMPLED:02x}" if read else None
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Tracing:
     def each(self, name: str, parents: Sequence[str | None]) -> Iterator[list[str | None]]:
         """A span per sampled parent; yields the ``traceparent`` for what follows, in the same order.
 
-        Unsampled traces are passed on as they are and cost nothing; what is no ``traceparent`` ends here.
+        Unsampled traces are passed on without a span and cost nothing; what is no ``traceparent`` ends here.
         """
         parents = [traceparent(parent) for parent in parents]
         spans = [self.tracer.start_span(name, _context(p), SpanKind.CONSUMER) if _sampled(p) else None for p in parents]

@@ -39,6 +39,8 @@ def _privileges() -> Iterator[tuple[str, str]]:
         yield name, "SELECT ON ALL TABLES IN SCHEMA register"
         yield name, "SELECT ON public.migration"
     for service in FULFILLING:
+        yield role(service), "USAGE ON SCHEMA downstreams"
+        yield role(service), "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA downstreams"
         yield AUTOSCALER, f"USAGE ON SCHEMA {service}"
         yield AUTOSCALER, f"SELECT (state, due_on) ON {service}.task"
     for schema, table in (("evidence", "entry"), ("deadline", "clock")):

@@ -84,7 +84,7 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         services = Services(directory, on, seeded.downstreams, replace(seeded, dsns=reached).env)
         await start(services)
         keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy")]
-        clients = [await stack.enter_async_context(DsrClient(services.url, key, timeout=10)) for key in keys]
+        clients = [await stack.enter_async_context(DsrClient(services.url, key, timeout=30)) for key in keys]
         yield Arena(services, brokers, servers, links, seeded, dsn, *clients)
 
 

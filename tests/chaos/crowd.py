@@ -52,7 +52,6 @@ class Asked:
     number: int
     wish: Wish
     request_id: str
-    lift_asked: bool = False
 
 
 @dataclass
@@ -64,6 +63,8 @@ class Crowd:
     people: int
     draw: random.Random
     asked: dict[str, Asked] = field(default_factory=dict)
+    to_be_lifted: set[str] = field(default_factory=set)
+    """Restrictions that nobody has lifted yet."""
     refused: Counter[int] = field(default_factory=Counter)
     """Answers that nobody should get, by status."""
     at_it: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -81,9 +82,10 @@ class Crowd:
             self._next += 1
             await asyncio.sleep(max(0.0, at - clock()))
 
-    def lift(self, asked: Asked) -> None:
-        """Lets the officer lift a restriction; done once it is decided."""
-        self._begin(self._decide(self.officer, asked.request_id, "lift"))
+    def lift(self, request_id: str) -> None:
+        """Lets the officer lift a restriction, which is in force."""
+        self.to_be_lifted.discard(request_id)
+        self._begin(self._decide(self.officer, request_id, "lift"))
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -100,6 +102,8 @@ class Crowd:
             return
         request_id = str(answer.json()["request_id"])
         self.asked[request_id] = Asked(subject.number, wish, request_id)
+        if wish is Wish.RESTRICTION:
+            self.to_be_lifted.add(request_id)
         if wish in {Wish.WITHDRAWN, Wish.UNPROVEN}:
             await self._decide(self.client, request_id, "withdraw")
 

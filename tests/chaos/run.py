@@ -167,7 +167,7 @@ async def _drain(crowd: Crowd, watch: Watch) -> None:
 
     while time.monotonic() < ends:
         look = watch.looks[-1]
-        all_closed = not crowd.at_it and crowd.asked.keys() <= watch.closed.keys()
+        all_closed = not (crowd.at_it or crowd.to_be_lifted) and crowd.asked.keys() <= watch.closed.keys()
         now = (float(look.closed), float(sum(look.work.values())))
         if all_closed and now == last:
             return

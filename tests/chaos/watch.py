@@ -1,22 +1,26 @@
-"""Looks ten times a second at how far everybody is, past all proxies: from that follows when who was at work again."""
+"""Looks five times a second at how far everybody is, past all proxies: from that follows when who was at work again."""
 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
 from shared.domain.topics import ServiceName
 from tests.chaos import ledger
 from tests.chaos.arena import Arena
-from tests.chaos.crowd import Asked, Crowd, Wish
+from tests.chaos.crowd import Crowd
 
-_EVERY_SECONDS = 0.1
+_EVERY_SECONDS = 0.2
 _ANSWER_SECONDS = 1.0
 _STORES = "ledger"
+_CLOSED = "SELECT request_id::text, outcome, closed_at FROM intake.request WHERE closed_at > $1"
+_LATE = timedelta(seconds=30)
+"""How much later than another one a closure may be seen that was noted earlier."""
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
@@ -39,6 +43,8 @@ class Watch:
     looks: list[Look] = field(default_factory=list)
     closed: dict[str, str] = field(default_factory=dict)
     """The outcome of each request that is closed."""
+    _until: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+    """When the last was closed that is known."""
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def keep_looking(self) -> None:
@@ -60,24 +66,16 @@ class Watch:
         return connection
 
     async def _look(self, ours: asyncpg.Connection, theirs: Mapping[str, asyncpg.Connection]) -> None:
-        closed = await ours.fetch("SELECT request_id::text, outcome FROM intake.request WHERE state = 'closed'")
+        new = await ours.fetch(_CLOSED, self._until - _LATE)  # what is known is not read again: it is much in the end
+        self._until = max([self._until, *(row["closed_at"] for row in new)])
         work = dict(map(tuple, await ours.fetch("SELECT chain, seq FROM evidence.head")))
         work[_STORES] = await ledger.length(theirs)
-        self.closed |= dict(map(tuple, closed))
-        for asked in self._to_be_lifted():
-            self.crowd.lift(asked)
+        self.closed |= {row["request_id"]: row["outcome"] for row in new}
+        for request_id in self.crowd.to_be_lifted & self.closed.keys():
+            self.crowd.lift(request_id)
         async with self._more:
-            self.looks.append(Look(time.monotonic(), len(closed), work))
+            self.looks.append(Look(time.monotonic(), len(self.closed), work))
             self._more.notify_all()
-
-    def _to_be_lifted(self) -> Sequence[Asked]:
-        """Restrictions that have come into force and that nobody has lifted yet."""
-        asked = self.crowd.asked
-        new = [asked[i] for i in self.closed.keys() & asked.keys() if asked[i].wish is Wish.RESTRICTION]
-        new = [each for each in new if not each.lift_asked]
-        for each in new:
-            each.lift_asked = True
-        return new
 
     async def until(self, seen: Callable[[Look], bool], within: float) -> bool:
         """Whether that is so at one look or another from now on, in that time."""
@@ -107,7 +105,7 @@ class Watch:
                 missing.difference_update([who for who in missing if look.work.get(who, 0) > base.work.get(who, 0)])
             return not missing
 
-        if any(seen(look) for look in self.looks[self.looks.index(base) :]) or await self.until(seen, within):
+        if any(seen(look) for look in self.looks if look.at >= since) or await self.until(seen, within):
             return last - since
         return math.inf
 

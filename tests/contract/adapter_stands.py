@@ -76,7 +76,7 @@ def opendsr_stand(
     """An adapter whose HTTP goes straight into the example processor, or into ``transport``."""
     adapter = OpenDsrAdapter(
         "mailing",
-        OpenDsrSettings.model_validate({"url": "https://mailing.example/v2", "token_env": "TOKEN", **settings}),
+        OpenDsrSettings.model_validate({"url": "http://localhost/v2", "token_env": "TOKEN", **settings}),
         clock=system.clock,
         environment={"TOKEN": "secret"},
         transport=transport or httpx.ASGITransport(application(system)),
@@ -106,7 +106,12 @@ class BusStand:
 
     def __post_init__(self) -> None:
         self.adapter = BusAdapter(
-            "billing", self.settings, publish=self.publish, token_key=self.token_key, clock=self.clock
+            "billing",
+            self.settings,
+            needs=frozenset({IdentityType.EMAIL}),
+            publish=self.publish,
+            token_key=self.token_key,
+            clock=self.clock,
         )
 
     async def publish(self, messages: Sequence[Message]) -> None:

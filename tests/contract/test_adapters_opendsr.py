@@ -10,7 +10,14 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import ValidationError
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, SignInRefused, Unavailable
+from shared.domain.errors import (
+    BlastRadius,
+    ForeignHit,
+    Refused,
+    ResidueFound,
+    SignInRefused,
+    Unavailable,
+)
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt, Record, Result
@@ -245,6 +252,10 @@ async def test_a_repeat_that_the_processor_calls_a_mistake_is_absorbed() -> None
         ({"request_status": "cancelled"}, "cancelled the access request"),
         ({"request_status": "failed"}, "check request_status"),
         ({"subject_request_id": str(uuid4())}, "answered about another request"),
+        ({"results_count": -1}, "check results_count"),
+        ({"results_count": 2**64}, "check results_count"),
+        ({"results_count": "2"}, "check results_count"),
+        ({"results_count": True}, "check results_count"),
     ],
 )
 async def test_an_answer_that_proves_nothing_is_refused(answer: dict[str, object], says: str) -> None:
@@ -273,7 +284,7 @@ async def test_another_host_that_may_hold_results_is_not_shown_the_token() -> No
         return completed(request, results_count=1, results_url="https://results.example/r")
 
     await copied(answering(handler, results_hosts=["results.example"]))
-    assert shown == {("mailing.example", True), ("results.example", False)}
+    assert shown == {("localhost", True), ("results.example", False)}
 
 
 def test_the_id_of_a_step_is_a_uuid4_and_always_the_same() -> None:
@@ -285,7 +296,7 @@ def test_the_id_of_a_step_is_a_uuid4_and_always_the_same() -> None:
 
 
 def test_a_number_travels_as_an_extension_of_the_processors_domain() -> None:
-    table = {"url": "https://m.example/v2", "domain": "m.example", "extensions": {"phone": "phone_number"}}
+    table = {"url": "http://localhost/v2", "domain": "m.example", "extensions": {"phone": "phone_number"}}
     identities = [Identity(IdentityType.EMAIL, ADA), Identity(IdentityType.PHONE, "+4930123456")]
     body = request_body(
         uuid4(), RequestType.ERASURE, identities, "2026-03-02T12:00:00Z", OpenDsrSettings.model_validate(table)
@@ -303,11 +314,12 @@ def test_a_number_travels_as_an_extension_of_the_processors_domain() -> None:
         ({"identities": {"phone": "phone"}}, "OpenDSR has no phone; put it under extensions"),
         ({"extensions": {"phone": "phone"}}, 'write domain = "dsr.example.com"'),
         ({"url": "http://m.example/v2"}, "url must begin with https://"),
+        ({"url": "https://m.example/v2"}, "what is not signed is not believed"),
     ],
 )
 def test_a_table_that_would_give_identities_away_or_nothing_to_search_by_is_refused(
     table: dict[str, object], says: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
-        OpenDsrSettings.model_validate({"url": "https://m.example/v2", **table})
+        OpenDsrSettings.model_validate({"url": "http://localhost/v2", **table})
     assert says in str(caught.value)

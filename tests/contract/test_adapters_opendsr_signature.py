@@ -91,6 +91,42 @@ async def test_an_answer_that_its_certificate_does_not_vouch_for_is_not_believed
     assert says in str(result)
 
 
+@pytest.mark.parametrize("operation", ["export", "erase"])
+@pytest.mark.parametrize("signs", ["nothing", "another's", "other results"])
+async def test_results_that_the_processor_has_not_signed_are_refused_and_nothing_is_erased(
+    tmp_path: Path, key: PrivateKey, operation: str, signs: str
+) -> None:
+    """Everything else that it says is signed as it should be, so the results alone are to blame."""
+    own, foreign = signer(key), signer(generate_ec(SECP256R1()))
+
+    def sign(body: bytes) -> bytes:
+        if b'"subscription":[' not in body:
+            return own(body)
+        return {"nothing": b"", "another's": foreign(body), "other results": own(body.replace(b'"0"', b'"2"'))}[signs]
+
+    system = MailingSystem([], SetClock(NOON))
+    transport = httpx.ASGITransport(application(system, sign=sign))
+    stand = opendsr_stand(system, {"certificate": certificate(tmp_path, key), "domain": DOMAIN}, transport)
+    stand.put(ADA, 2)
+    work = {
+        "erase": Engine(stand).once,
+        "export": lambda tasks: stand.adapter.export(tasks, Engine(stand).save_progress),
+    }
+    [result] = await work[operation]([erasure_of(stand, ADA)])
+    assert isinstance(result, SignatureWrong)
+    assert stand.holds(ADA) == 2
+
+
+async def test_results_that_are_signed_go_into_the_package(tmp_path: Path, key: PrivateKey) -> None:
+    system = MailingSystem([], SetClock(NOON))
+    transport = httpx.ASGITransport(application(system, sign=signer(key)))
+    stand = opendsr_stand(system, {"certificate": certificate(tmp_path, key), "domain": DOMAIN}, transport)
+    stand.put(ADA, 2)
+    [result] = await stand.adapter.export([erasure_of(stand, ADA)], Engine(stand).save_progress)
+    assert isinstance(result, Receipt)
+    assert result.by_category == {"subscription": 2}
+
+
 async def test_a_certificate_of_another_domain_is_a_mistake_in_the_file(tmp_path: Path, key: PrivateKey) -> None:
     with pytest.raises(Misconfigured, match=r"not issued for mailing\.example"):
         await erased(certificate(tmp_path, key, "other.example"), None)

@@ -82,7 +82,10 @@ def application(system: MailingSystem, *, domain: str = "mailing.example", sign:
 
     def answer(taken: Taken, status_code: int, more: dict[str, object]) -> Response:
         ours = {"controller_id": "us", "expected_completion_time": taken.received + timedelta(days=1)}
-        body = orjson.dumps({**ours, "subject_request_id": taken.request.subject_request_id, **more})
+        return signed({**ours, "subject_request_id": taken.request.subject_request_id, **more}, status_code)
+
+    def signed(said: dict[str, object], status_code: int = 200) -> Response:
+        body = orjson.dumps(said)
         signature = {} if sign is None else {"X-OpenDSR-Signature": b64encode(sign(body)).decode()}
         headers = {"X-OpenDSR-Processor-Domain": domain, **signature}
         return Response(body, status_code, headers, media_type="application/json")
@@ -114,8 +117,8 @@ def application(system: MailingSystem, *, domain: str = "mailing.example", sign:
         return answer(taken, 200, {"request_status": "completed", "results_count": count, "results_url": results})
 
     @app.get("/v2/results/{request_id}", name="results")
-    async def results(request_id: UUID) -> dict[str, list[Row]]:
-        return {"subscription": known(request_id).found or []}
+    async def results(request_id: UUID) -> Response:
+        return signed({"subscription": known(request_id).found or []})
 
     return app
 

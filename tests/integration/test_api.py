@@ -10,6 +10,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.intake.auth import create
+from shared.domain.identities import IdentityType
 from shared.downstreams.bus.identity_token import IdentityToken, issue
 from tests.fixtures.intake import Intake
 
@@ -130,9 +131,16 @@ async def test_a_claim_shows_whom_a_task_is_about_to_the_system_that_it_was_made
     intake: Intake, database: str, role: str, status: int
 ) -> None:
     await intake.submit()
-    subject = await intake.unit_of_work.pool.fetchval("SELECT subject_ref FROM request")
+    [(request_id, subject)] = await intake.unit_of_work.pool.fetch("SELECT request_id, subject_ref FROM request")
     now, key = intake.clock.now(), intake.unit_of_work.vault.keyring.claims
-    said = IdentityToken(task_id=uuid7(), system="billing", subject_ref=subject, expires_at=now + timedelta(hours=1))
+    said = IdentityToken(
+        task_id=uuid7(),
+        request_id=request_id,
+        system="billing",
+        needs=frozenset({IdentityType.EMAIL}),
+        subject_ref=subject,
+        expires_at=now + timedelta(hours=1),
+    )
     shown = {
         "DSR-Claim": issue(said, key, now),
         "Authorization": f"Bearer {await create(database, role, 'billing', now)}",

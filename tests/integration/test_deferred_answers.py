@@ -107,6 +107,24 @@ async def test_nothing_is_tried_again_of_a_closed_request_whose_kept_data_waits_
     assert (await intake.published())[-1]["type"] == "dsr.request.closed.v1"
 
 
+async def test_what_goes_on_by_itself_is_complete_or_blocked_anew_though_a_person_was_to_decide(intake: Intake) -> None:
+    path, again = await intake.submit(right="erasure"), await intake.submit(right="erasure")
+    for each in (path, again):
+        waits = report("cdr", None, failure="system_quarantined")
+        await intake.consume(a(FulfilmentBlocked, about=id_of(each), operation=Operation.ERASE, tasks=(waits,)))
+    done = report("cdr", TaskOutcome.ERASED, found=1, changed=1)
+    known = {"right": Right.ERASURE, "operation": Operation.ERASE, "outcome": Outcome.FULFILLED}
+    await intake.consume(a(FulfilmentCompleted, about=id_of(path), **known, tasks=(done,)))
+    failed = report("cdr", None, failure="residue_found")
+    await intake.consume(a(FulfilmentBlocked, about=id_of(again), operation=Operation.ERASE, tasks=(failed,)))
+    view = await intake.view(path)
+    assert (view["state"], view["outcome"]) == ("closed", "fulfilled")
+    view = await intake.view(again)
+    assert (view["state"], view["tasks"][0]["failure"]) == ("awaiting_decision", "residue_found")
+    await intake.officer.post(f"{again}/decision", json={"decision": "close_partially"})
+    assert (await intake.view(again))["answer"] == "Nothing of what you asked for could be done in: cdr."
+
+
 async def test_an_erasure_that_was_done_after_the_request_was_closed_without_it_is_told(intake: Intake) -> None:
     path = await intake.submit(right="erasure")
     undone = (report("crm", None, failure="residue_found"), report("billing", None))

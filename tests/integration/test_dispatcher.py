@@ -140,12 +140,14 @@ async def test_a_record_that_is_unreadable_or_breaks_its_handler_is_set_aside_al
     [
         ({"a": "1"}, {"a": "1"}),
         ({"a": "1", "traceparent": "0" * 2_200_000}, {"a": "1", "dsr_headers_cut": "1"}),
+        ({"a": "1", "traceparent": "ada@example.org"}, {"a": "1", "dsr_headers_cut": "1"}),
+        ({"traceparent": f"00-{'a' * 32}-{'b' * 16}-ff"}, {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}),
         (
             {str(number): "" for number in range(50)},
             {str(number): "" for number in range(32)} | {"dsr_headers_cut": "18"},
         ),
     ],
-    ids=["small", "large", "many"],
+    ids=["small", "large", "no trace", "a trace", "many"],
 )
 async def test_a_dead_letter_has_no_header_that_is_too_large_and_says_how_many_it_lacks(
     open_harness: OpenHarness, headers: dict[str, str], passed_on: dict[str, str]

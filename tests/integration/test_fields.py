@@ -112,5 +112,10 @@ async def test_a_replaced_key_sees_and_repeats_what_was_submitted_with_the_one_b
     again = await by(replacement, "POST", ONE, json=GOOD, headers=once)
     assert (again.status_code, again.json()) == (200, first.json())
     assert (await by(stranger, "POST", ONE, json=GOOD, headers=once)).status_code == 201
+    seen = {"If-Match": (await by(replacement, "GET", path)).headers["ETag"]}
+    withdrawn = await intake.channel.post(f"{path}/withdraw", headers=seen)
+    repeated = await by(replacement, "POST", f"{path}/withdraw", headers=seen)
+    assert (withdrawn.status_code, repeated.status_code, repeated.json()) == (200, 200, withdrawn.json())
+    assert is_problem(await by(stranger, "POST", f"{path}/withdraw", headers=seen), 404, "not_found")
     await auth.revoke(database, old_id, intake.clock.now())
-    assert (await by(replacement, "POST", f"{path}/withdraw")).status_code == 200
+    assert (await by(replacement, "GET", path)).json()["outcome"] == "withdrawn"

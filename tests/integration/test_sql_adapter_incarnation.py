@@ -6,17 +6,21 @@ from subprocess import run
 from typing import Any
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from deploy.local.postgres_binaries import find_postgres
-from shared.domain.errors import Overtaken
+from shared.domain.errors import Overtaken, Unavailable
 from shared.domain.operations import Change, Operation, TaskOutcome, Uncounted
-from shared.downstreams.contract import Receipt, Task
+from shared.domain.rights import Right
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import schema_for
 from shared.downstreams.sql.preparation import StoreUnprepared
+from shared.fulfilment.store import NewFulfilment
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import SqlEngine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, task
+from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem, SetClock
 
 EMAIL = email("anna.meier@example.org")
 DUMPED: dict[str, Sequence[str]] = {
@@ -92,6 +96,30 @@ async def test_a_store_whose_notes_are_lost_is_refused_by_name_and_once_prepared
     assert await outcome(customers, customers.again(begun)) == (TaskOutcome.ERASED, 0, Uncounted.STORE_REPLACED)
     assert "store is another store than before" in caplog.text
     assert await outcome(customers, customers.again(fresh)) == (TaskOutcome.NO_MATCH, 0, None)
+
+
+async def test_who_decides_about_the_request_and_the_evidence_are_told_that_nobody_can_know(
+    open_harness: OpenHarness, clock: SetClock, customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    crm, before = ScriptedSystem("crm"), dump(customer_store, [])
+
+    async def answer_gets_lost(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        await customers.adapter.erase(asked, save_progress)
+        return [Unavailable("no answer") for _ in asked]
+
+    crm.answers[Operation.ERASE] = answer_gets_lost
+    harness = await open_harness(crm)
+    subject = await harness.subject(EMAIL)
+    [request] = await harness.open(NewFulfilment(uuid7(), subject, Right.ERASURE, Operation.ERASE, DUE))
+    assert await harness.worker("crm").work() == 1
+    await restore(customer_store, before)
+    clock.pass_by(seconds=8)
+    crm.answers[Operation.ERASE] = customers.adapter.erase
+    assert await harness.worker("crm").work() == 1
+    [report] = harness.completed[0].reports
+    assert (report.outcome, report.changed, report.uncounted) == ("erased", 0, "store_replaced")
+    noted = "SELECT detail::jsonb FROM evidence.entry WHERE request_id = $1 AND action = 'task.concluded'"
+    assert (await harness.pool.fetchval(noted, request))["uncounted"] == "store_replaced"
 
 
 async def test_a_store_that_is_prepared_again_or_vacuumed_is_still_the_same(

@@ -7,8 +7,9 @@ import pytest
 
 from services.intake.answer import answer
 from services.intake.lifecycle import State
-from shared.domain.operations import TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
 from shared.domain.rights import Outcome
+from shared.downstreams.contract import Receipt, Task
 from tests.fixtures.requests import AT, a_request
 
 RUNNING = a_request(State.IN_PROGRESS)
@@ -33,6 +34,17 @@ def test_what_a_system_kept_is_named_also_where_a_question_is_still_open() -> No
     )
     told = answer(replace(RESUMABLE, outcome=Outcome.PARTIALLY_FULFILLED, tasks=tasks))
     assert "in: billing." in told
+
+
+def test_what_was_done_and_cannot_be_counted_is_not_told_as_nothing_done() -> None:
+    task = Task(RUNNING.request_id, RUNNING.request_id, RUNNING.subject_ref, "crm", Operation.ERASE)
+    done = Receipt(task.task_id, TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED).report("crm", Operation.ERASE)
+    assert (done.outcome, done.changed, done.uncounted) == ("erased", 0, "store_replaced")
+    kept = TaskReport(task_id=task.task_id, system="billing", operation="erase", outcome="retained", ground="tax")
+    open_one = TaskReport(task_id=task.task_id, system="cdr", operation="erase", outcome=None, failure="residue_found")
+    told = answer(replace(RESUMABLE, outcome=Outcome.PARTIALLY_FULFILLED, tasks=(done, kept, open_one)))
+    assert "Nothing of what you asked for could be done" not in told
+    assert "in: cdr." in told
 
 
 def test_a_request_that_was_resumed_is_in_progress_and_due_on_its_new_day() -> None:

@@ -8,7 +8,7 @@ import pytest
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
-from shared.fulfilment.commands import rows_of
+from shared.fulfilment.assignments import rows_of
 
 HEADER = "number,account_id,valid_from,valid_to,line\n"
 JANUARY, MARCH = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 3, 1, tzinfo=UTC)

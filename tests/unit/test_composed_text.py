@@ -20,10 +20,20 @@ def test_what_is_submitted_is_composed() -> None:
     assert Change(field="name", asserted="Jose\u0301").asserted == "Jos\u00e9"
 
 
+def test_a_number_that_is_said_again_is_one_identity_for_each_of_its_periods() -> None:
+    said = [("688 88 63 92", "2024-01-01"), ("688 88 63 92", "2025-01-01"), ("+34688886392", "2024-01-01")]
+    phones = [{"number": number, "region": "ES", "since": f"{since}T00:00:00Z"} for number, since in said * 10]
+    known = list(DataSubject.model_validate({"phones": phones}).identities())
+    assert [(each.value, each.valid_from and each.valid_from.year) for each in known] == [
+        ("+34688886392", 2024),
+        ("+34688886392", 2025),
+    ]
+
+
 @pytest.mark.parametrize("stored", [COMPOSED, DECOMPOSED])
 def test_what_a_system_has_stored_is_found_in_either_form(stored: str) -> None:
     assert has(Person.read({"id": "1", "address": stored}), SUBJECT)
     assert spelled(None, stored) == COMPOSED
-    settings = OpenDsrSettings(url="https://mailing.example")  # type: ignore[arg-type]  # pydantic reads it
+    settings = OpenDsrSettings(url="http://localhost")  # type: ignore[arg-type]  # pydantic reads it
     assert not is_foreign({"email": stored}, [SUBJECT], settings)
     assert is_foreign({"email": f"x{stored}"}, [SUBJECT], settings)

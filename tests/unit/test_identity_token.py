@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.identities import IdentityType
 from shared.downstreams.bus.identity_token import (
     IdentityToken,
     TokenExpired,
@@ -23,7 +24,12 @@ from shared.downstreams.bus.identity_token import (
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 KEY, OTHER = b"k" * 32, b"x" * 32
 TOKEN = IdentityToken(
-    task_id=UUID(int=1), system="billing", subject_ref=UUID(int=2), expires_at=NOON + timedelta(hours=72)
+    task_id=UUID(int=1),
+    request_id=UUID(int=3),
+    system="billing",
+    needs=frozenset({IdentityType.EMAIL}),
+    subject_ref=UUID(int=2),
+    expires_at=NOON + timedelta(hours=72),
 )
 
 

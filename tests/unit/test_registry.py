@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "DSR_TICKETING_URL": "http://127.0.0.1:8080/",
     "DSR_TICKETING_PASSWORD": "two",
 }
-MAILING = '[mailing]\nadapter = "opendsr"\nurl = "https://m.example/v2"\nneeds = ["email"]\n'
+MAILING = '[mailing]\nadapter = "opendsr"\nurl = "http://localhost/v2"\nneeds = ["email"]\n'
 BILLING = '[billing]\nadapter = "bus"\nneeds = ["email"]\n'
 
 
@@ -77,10 +77,10 @@ async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) ->
 def test_settings_that_are_not_given_have_their_defaults_and_an_address_can_come_from_the_environment(
     tmp_path: Path,
 ) -> None:
-    text = MAILING.replace("https://m.example/v2", "${MAILING}") + BILLING
-    mailing, billing = read(write(tmp_path, text), {"MAILING": "https://other.example/v2"})
+    text = MAILING.replace("http://localhost/v2", "${MAILING}") + BILLING
+    mailing, billing = read(write(tmp_path, text), {"MAILING": "http://127.0.0.1:8400/v2"})
     assert isinstance(mailing.settings, OpenDsrSettings)
-    assert (mailing.settings.format, str(mailing.settings.url)) == ("raw", "https://other.example/v2")
+    assert (mailing.settings.format, str(mailing.settings.url)) == ("raw", "http://127.0.0.1:8400/v2")
     assert billing.settings == BusSettings()
 
 
@@ -125,11 +125,11 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
             "[mailing]: token_env names DSR_TOKEN, which is not set; export DSR_TOKEN",
         ),
         (
-            MAILING.replace("https://m.example/v2", "${URL}"),
+            MAILING.replace("http://localhost/v2", "${URL}"),
             "[mailing]: url takes its value from URL, which is not set",
         ),
         (
-            MAILING.replace("https://m.example/v2", "${SECRET}"),
+            MAILING.replace("http://localhost/v2", "${SECRET}"),
             "[mailing]: url holds '${SECRET}': write a value (base URL",
         ),
     ],
@@ -159,3 +159,19 @@ def test_a_secret_is_never_in_the_words_of_the_wiring() -> None:
 def test_a_system_that_is_not_declared_is_told_with_those_that_can(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="no downstream 'crm': the downstreams file declares billing"):
         load(tmp_path, BILLING).get("crm")
+
+
+def test_the_hash_of_a_system_changes_with_its_table_and_its_dataset_and_with_nothing_else(tmp_path: Path) -> None:
+    def hashed(text: str, environment: Mapping[str, str] = ENVIRONMENT) -> str:
+        return load(tmp_path, text, environment).fingerprints["calls"]
+
+    dataset = tmp_path / "calls.toml"
+    dataset.write_text((DEMO.parent / "datasets" / "kamailio.toml").read_text())
+    table = '[calls]\nadapter = "sql"\ndsn_env = "DSR_CDR_DSN"\ndataset = "calls.toml"\nneeds = ["phone"]\n'
+    before = hashed(table)
+    assert hashed(f"# a word\n{table}enabled = true\n", {**ENVIRONMENT, "DSR_CDR_DSN": "postgresql://else"}) == before
+    assert hashed(f"{table}max_rows = 5\n") != before
+    dataset.write_text(dataset.read_text() + "\n# a word\n")
+    assert hashed(table) == before
+    dataset.write_text(dataset.read_text().replace('class = "M"', 'class = "T"', 1))
+    assert hashed(table) != before

@@ -67,7 +67,15 @@ def test_whether_a_trace_is_sampled_is_one_bit_of_its_flags() -> None:
     tracing = Tracing(TracerProvider().get_tracer("test"))
     parents = [f"00-{'a' * 32}-{'b' * 16}-{flags}" for flags in ("01", "03", "02", "00")]
     with tracing.each("handle", parents) as traces:
-        assert [trace == parent for trace, parent in zip(traces, parents, strict=True)] == [False, False, True, True]
+        went_on = [trace == f"{parent[:-2]}00" for trace, parent in zip(traces, parents, strict=True)]
+    assert went_on == [False, False, True, True]
+    assert [str(trace)[-2:] for trace in traces] == ["01", "01", "00", "00"]
+
+
+def test_of_the_flags_of_a_trace_only_the_one_that_we_know_goes_further() -> None:
+    assert [traceparent(TRACE[:-2] + flags) for flags in ("00", "01", "fe", "ff")] == [
+        TRACE[:-2] + flags for flags in ("00", "01", "00", "01")
+    ]
 
 
 TRACE = f"00-{'a1' * 16}-{'b2' * 8}-01"

@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Response
+from pydantic import JsonValue
 
 from services.intake import packages
 from services.intake.api.dependencies import AnyCaller, UseServices
@@ -64,17 +65,21 @@ async def identities(
     caller: AnyCaller,
     services: UseServices,
 ) -> TaskIdentities:
-    """Whom a task on the bus is about, for the system that it was sent to."""
+    """Whom a task on the bus is about, by the types that the system it was sent to needs; the fetching is on record."""
     unit_of_work = services.unit_of_work
     shown = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
     caller.must_be(f"downstream:{shown.system}")
-    async with unit_of_work.pool.acquire() as connection:
-        known = await unit_of_work.vault.subject_data(connection, [shown.subject_ref])
+    async with unit_of_work.begin() as tx:
+        known = await tx.vault.subject_data(tx.connection, [shown.subject_ref])
         if shown.subject_ref not in known:
             raise Shredded("the subject's key was shredded: there is nobody left to search for")
         theirs = known[shown.subject_ref].identities
-        register = await register_for(connection, unit_of_work.vault.keyring, theirs)
-    try:
-        return TaskIdentities.of(shown.task_id, register.vouched(theirs))
-    except AssignmentInDoubt as doubt:
-        raise NotReady(f"{doubt}; until then do nothing about this task") from None
+        try:
+            vouched = (await register_for(tx.connection, tx.vault.keyring, theirs)).vouched(theirs)
+        except AssignmentInDoubt as doubt:
+            raise NotReady(f"{doubt}; until then do nothing about this task") from None
+        told = tuple(each for each in vouched if each.type in shown.needs)
+        types: list[JsonValue] = [*sorted({each.type.value for each in told})]
+        detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id), "types": types}
+        tx.log_evidence(shown.request_id, "identities.fetched", detail, caller.actor)
+    return TaskIdentities.of(shown.task_id, told)

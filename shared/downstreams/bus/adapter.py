@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, DsrError, Refused, ResidueFound, Unavailable
+from shared.domain.identities import IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.domain.topics import tasks as tasks_topic
@@ -144,8 +145,18 @@ class BusAdapter:
     A task that is not answered is sent again with the same command id and a fresh token; the team absorbs the repeat.
     """
 
-    def __init__(self, system: str, settings: BusSettings, *, publish: Publish, token_key: bytes, clock: Clock) -> None:
+    def __init__(
+        self,
+        system: str,
+        settings: BusSettings,
+        *,
+        needs: frozenset[IdentityType],
+        publish: Publish,
+        token_key: bytes,
+        clock: Clock,
+    ) -> None:
         self._system = system
+        self._needs = needs
         self._settings = settings
         self._publish = publish
         self._token_key = token_key
@@ -184,7 +195,9 @@ class BusAdapter:
         now = self._clock.now()
         token = IdentityToken(
             task_id=task.task_id,
+            request_id=task.request_id,
             system=self._system,
+            needs=self._needs,
             subject_ref=task.subject_ref,
             expires_at=now + timedelta(hours=self._settings.claim_hours),
         )

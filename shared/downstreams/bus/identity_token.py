@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from shared.domain.errors import DsrError
+from shared.domain.identities import IdentityType
 
 TOKEN_HEADER = "DSR-Claim"  # noqa: S105  # the name of a header
 """The request header in which a team shows the token to intake."""
@@ -46,14 +47,23 @@ class TokenExpired(DsrError):
 
 
 class IdentityToken(BaseModel):
-    """The right of ``system`` to know who ``subject_ref`` is, for one task, until ``expires_at`` (whole seconds)."""
+    """The right of ``system`` to know who ``subject_ref`` is, for one task, until ``expires_at`` (whole seconds).
+
+    It opens identities of the types that the system ``needs``, and no others.
+    """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     task_id: UUID = Field(alias="task")
+    request_id: UUID = Field(alias="request")
     system: str
+    needs: frozenset[IdentityType]
     subject_ref: UUID = Field(alias="subject")
     expires_at: datetime = Field(alias="exp")
+
+    @field_serializer("needs")
+    def _in_order(self, needs: frozenset[IdentityType]) -> list[str]:
+        return sorted(needs)
 
     @field_serializer("expires_at")
     def _in_seconds(self, expires_at: datetime) -> int:

@@ -16,9 +16,11 @@ from pydantic_core import ErrorDetails
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.downstreams.bounds import FIRST_DAY, LAST_DAY, MOST
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,47}$")]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
 BusOperation = Literal[Operation.ERASE, Operation.LOCATE]
 """Erase, and look again: what the bus carries. Access and rectification would put personal data on it."""
 
@@ -82,7 +84,7 @@ class TaskReply(_Message):
     changed: Count = 0
     remaining: Count = 0
     ground: Word | None = None
-    until: date | None = None
+    until: Day | None = None
     reason: Word | None = None
 
     @model_validator(mode="after")
@@ -124,7 +126,7 @@ class TaskIdentities(_Message):
 
     @classmethod
     def of(cls, task_id: UUID, identities: tuple[Identity, ...]) -> Self:
-        """The subject's identities, without who says so."""
+        """Identities of the subject, without who says so."""
         known = (KnownAs(type=i.type, value=i.value, valid_from=i.valid_from, valid_to=i.valid_to) for i in identities)
         return cls(task_id=task_id, identities=tuple(known))
 

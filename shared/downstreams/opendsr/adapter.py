@@ -114,7 +114,7 @@ class OpenDsrAdapter:
         status = await self._ask(task, RequestType.ACCESS, "before", submitted)
         found = self._count(status)
         if found and self._settings.recheck and status.results_url is not None:
-            await self._results(task, status.results_url)
+            await self._results(task, status.results_url, found)
         return found
 
     async def _erase(self, task: Task, found: int | Result, submitted: Mapping[UUID, str]) -> Result:
@@ -138,14 +138,14 @@ class OpenDsrAdapter:
             return excess
         if status.results_url is None:
             raise Refused(f"{self._system} found results and gives no results_url to fetch them from")
-        results = await self._results(task, status.results_url)
+        results = await self._results(task, status.results_url, found)
         portable = self._settings.portable
         records = tuple(Record(category, self._system, data, portable) for category, data in results)
         categories = Counter(record.category for record in records)
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), by_category=categories, records=records)
 
-    async def _results(self, task: Task, address: str) -> list[tuple[str, dict[str, JsonValue]]]:
-        results = await self._processor.results(address)
+    async def _results(self, task: Task, address: str, count: int) -> list[tuple[str, dict[str, JsonValue]]]:
+        results = await self._processor.results(address, count)
         if any(is_foreign(data, task.identities, self._settings) for _, data in results):
             raise ForeignHit(f"{self._system} found somebody else too; nothing was done")
         return results

@@ -5,20 +5,18 @@ from typing import TypeVar
 from uuid import UUID
 
 import httpx
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue
 
 from shared.domain.clock import Clock
-from shared.domain.errors import Refused
+from shared.domain.errors import AnswerMalformed, Refused
 from shared.downstreams.http_client import HttpClient, connect
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 from shared.downstreams.opendsr.signature import ProcessorCertificate
-from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read
+from shared.downstreams.opendsr.wire import Accepted, Discovery, RequestType, Status, read, results
 
-_DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
-_Results = list[dict[str, JsonValue]] | dict[str, list[dict[str, JsonValue]]]
 _FORMATS = frozenset({"raw", "sha256", "sha1", "md5"})
 """Those of OpenDSR 2.0: what else a processor says of itself is not told on."""
-_RESULTS: TypeAdapter[_Results] = TypeAdapter(_Results)
+_DUPLICATE = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT})
 AcceptedT = TypeVar("AcceptedT", bound=Accepted)
 
 
@@ -51,7 +49,7 @@ class Processor:
             transport=transport,
         )
         sign_in = f"check the token in {settings.token_env or 'token_env'}"
-        self._client = HttpClient(system, connection, sign_in=sign_in)
+        self._client = HttpClient(system, connection, sign_in=sign_in, limits=settings)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -60,7 +58,7 @@ class Processor:
     async def discover(self) -> None:
         """Refuse, before anybody's identity is sent, a processor that cannot do what we will ask of it."""
         answer = self._expect(await self._call("GET", "discovery"), HTTPStatus.OK)
-        discovery = read(Discovery, answer.content, self._system)
+        discovery = read(Discovery, self._client.json(answer), self._system)
         missing = {RequestType.ACCESS, RequestType.ERASURE} - set(discovery.supported_subject_request_types)
         if missing:
             raise Refused(
@@ -69,7 +67,7 @@ class Processor:
         offered = {(each.identity_type, each.identity_format) for each in discovery.supported_identities}
         for type_ in self._settings.identities.values():
             if (type_, self._settings.format) not in offered:
-                formats = sorted(f for offered_type, f in offered if offered_type == type_ and f in _FORMATS)
+                formats = sorted(known for known in _FORMATS if (type_, known) in offered)
                 takes = f"only as {', '.join(formats)} (md5 and sha1 are never sent)" if formats else "not at all"
                 raise Refused(f"{self._system} takes {type_} {takes}; it is configured as {self._settings.format}")
 
@@ -87,23 +85,25 @@ class Processor:
             return None
         return self._read(Status, self._expect(answer, HTTPStatus.OK), request_id)
 
-    async def results(self, address: str) -> list[tuple[str, dict[str, JsonValue]]]:
-        """What an access request found, as (category, data): a JSON list of objects, or such lists by category."""
+    async def results(self, address: str, count: int) -> list[tuple[str, dict[str, JsonValue]]]:
+        """What an access request found, as (category, data); signed like every other answer, whoever keeps it.
+
+        Raises:
+            Refused: they lie where we do not go.
+            SignatureWrong: the processor has not signed them.
+            AnswerMalformed: they are no results, or not as many as it counted.
+        """
         try:
             url = httpx.URL(address)
         except httpx.InvalidURL:
-            raise Refused(f"{self._system} gives a results_url that is none") from None
+            raise AnswerMalformed(f"{self._system} gives a results_url that is none") from None
         same_host = (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
         if not same_host and (url.scheme != "https" or url.host not in self._settings.results_hosts):
             raise Refused(f"{self._system} keeps its results on a host that results_hosts does not list")
         # A foreign host is given no credentials: its address came from the answer.
         answer = self._expect(await self._call("GET", address, credentials=same_host), HTTPStatus.OK)
-        try:
-            results = _RESULTS.validate_json(answer.content)
-        except ValidationError:
-            raise Refused(f"{self._system} gives results that are not JSON objects by category") from None
-        by_category = {"record": results} if isinstance(results, list) else results
-        return [(category, data) for category, each in by_category.items() for data in each]
+        self._verify(answer)
+        return results(self._client.json(answer), count, self._system)
 
     async def _call(
         self, method: str, address: str, *, json: JsonValue = None, credentials: bool = True
@@ -115,9 +115,12 @@ class Processor:
         return self._client.expect(answer, f"where {expected.value} was expected", {expected})
 
     def _read(self, model: type[AcceptedT], answer: httpx.Response, asked: UUID) -> AcceptedT:
+        self._verify(answer)
+        said = read(model, self._client.json(answer), self._system)
+        if said.subject_request_id != asked:
+            raise AnswerMalformed(f"{self._system} answered about another request than the one it was asked about")
+        return said
+
+    def _verify(self, answer: httpx.Response) -> None:
         if self._certificate is not None:
             self._certificate.verify(answer.content, answer.headers, self._clock.now())
-        said = read(model, answer.content, self._system)
-        if said.subject_request_id != asked:
-            raise Refused(f"{self._system} answered about another request than the one it was asked about")
-        return said

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, HttpUrl, model_validator
 
 from shared.domain.identities import IdentityType
-from shared.downstreams.settings import LimitedSettings
+from shared.downstreams.settings import HttpSettings
 
 KNOWN_TYPES = frozenset(
     {
@@ -35,7 +35,7 @@ def _not_broken(value: object) -> object:
     return value
 
 
-class OpenDsrSettings(LimitedSettings):
+class OpenDsrSettings(HttpSettings):
     """A table ``adapter = "opendsr"`` of the downstreams file.
 
     ``identities`` maps our identity types to OpenDSR's. What OpenDSR has no type for goes into ``extensions``: the
@@ -46,7 +46,9 @@ class OpenDsrSettings(LimitedSettings):
     url: Annotated[HttpUrl, Field(description="base URL with the major version, https://dsr.example.com/v2")]
     token_env: str | None = Field(default=None, description="environment variable that holds the bearer token")
     domain: str | None = Field(default=None, description="its domain, as its certificate and extensions say it")
-    certificate: Path | None = Field(default=None, description="PEM file of the certificate that signs its answers")
+    certificate: Path | None = Field(
+        default=None, description="PEM file of the certificate that signs its answers; needed but on this machine"
+    )
     format: Annotated[Literal["raw", "sha256"], BeforeValidator(_not_broken)] = "raw"
     identities: Mapping[IdentityType, str] = {IdentityType.EMAIL: "email"}
     extensions: Mapping[IdentityType, str] = {}
@@ -59,7 +61,7 @@ class OpenDsrSettings(LimitedSettings):
     poll_s: float = Field(
         default=300, gt=0, le=86_400, description="how long to leave a request that is not completed yet"
     )
-    timeout_s: float = Field(default=10, gt=0, le=3_600, description="how long to wait for one answer")
+    timeout_s: float = Field(default=10, gt=0, le=3_600, description="how long it may be silent while it answers")
     parallel: int = Field(default=8, ge=1, le=64, description="calls under way at a time")
 
     @model_validator(mode="after")
@@ -74,6 +76,12 @@ class OpenDsrSettings(LimitedSettings):
             raise ValueError(
                 'extensions and certificate need the processor\'s domain; write domain = "dsr.example.com"'
             )
-        if self.url.scheme != "https" and self.url.host not in _LOOPBACK:
-            raise ValueError("url must begin with https://: the identities of a subject travel to it")
+        if self.url.host not in _LOOPBACK:
+            if self.url.scheme != "https":
+                raise ValueError("url must begin with https://: the identities of a subject travel to it")
+            if self.certificate is None:
+                raise ValueError(
+                    "certificate is missing: what is not signed is not believed;"
+                    ' write certificate = "dsr.example.com.pem", the file of the certificate that signs its answers'
+                )
         return self

@@ -1,19 +1,24 @@
 """OpenDSR 2.0 as it travels: requests, answers and the ids by which a repeat is recognised."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter, ValidationError
 
-from shared.domain.errors import Refused
+from shared.domain.errors import AnswerMalformed, Refused
 from shared.domain.identities import Identity
-from shared.domain.text import nfc
+from shared.domain.text import forms, nfc
+from shared.downstreams.bounds import MOST
 from shared.downstreams.opendsr.settings import OpenDsrSettings
 
 API_VERSION = "2.0"
+_Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+"""It becomes the name of a file, and stands in the evidence for ever: a word, never an address or a number."""
+_Results = list[dict[str, JsonValue]] | dict[_Category, list[dict[str, JsonValue]]]
+_RESULTS: TypeAdapter[_Results] = TypeAdapter(_Results)
 
 
 class RequestType(StrEnum):
@@ -51,7 +56,7 @@ class Status(Accepted):
     """Where a request stands and, once completed, how many results there were and where they can be fetched."""
 
     request_status: RequestStatus
-    results_count: int | None = None
+    results_count: Annotated[int, Field(strict=True, ge=0, le=MOST)] | None = None
     results_url: str | None = None
 
 
@@ -79,8 +84,10 @@ def request_body(
     request_id: UUID, kind: RequestType, identities: Sequence[Identity], submitted_at: str, settings: OpenDsrSettings
 ) -> dict[str, JsonValue]:
     """The body of ``POST /requests``; raises ``Refused`` when the processor has no type for any of the identities."""
-    known = [_identity(settings.identities[i.type], i, settings) for i in identities if i.type in settings.identities]
-    others = [_identity(settings.extensions[i.type], i, settings) for i in identities if i.type in settings.extensions]
+    known, others = (
+        [_identity(names[i.type], form, settings) for i in identities if i.type in names for form in forms(i.value)]
+        for names in (settings.identities, settings.extensions)
+    )
     if not known and not others:
         raise Refused(
             "no identity of the subject has a type that this processor takes; map one in identities or extensions"
@@ -98,26 +105,78 @@ def request_body(
     return body
 
 
-def _identity(type_: str, identity: Identity, settings: OpenDsrSettings) -> JsonValue:
-    hashed = settings.format == "sha256"
-    value = hashlib.sha256(identity.value.encode()).hexdigest() if hashed else identity.value
+def _identity(type_: str, value: str, settings: OpenDsrSettings) -> JsonValue:
+    value = _hashed(value) if settings.format == "sha256" else value
     return {"identity_type": type_, "identity_value": value, "identity_format": settings.format}
 
 
-def is_foreign(data: Mapping[str, JsonValue], identities: Sequence[Identity], settings: OpenDsrSettings) -> bool:
-    """Whether a result names an identity of a type by which we asked that is not the subject's."""
+def _hashed(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def is_foreign(data: JsonValue, identities: Sequence[Identity], settings: OpenDsrSettings) -> bool:
+    """Whether a result names an identity of a type by which we asked that is not the subject's.
+
+    Names are compared without case and punctuation, at any depth, and all that stands below one is looked at.
+    """
+    own: dict[str, set[str]] = {}
     for type_, name in {**settings.identities, **settings.extensions}.items():
-        value = data.get(name)
-        own = {nfc(identity.value.casefold()) for identity in identities if identity.type is type_}
-        if own and isinstance(value, str) and value and nfc(value.strip().casefold()) not in own:
-            return True
-    return False
+        values = [identity.value for identity in identities if identity.type is type_]
+        if values:
+            hashed = {_hashed(form) for value in values for form in forms(value)}
+            own.setdefault(_spelled(name), set()).update(hashed, map(_plain, values))
+    return any(_plain(value) not in own[name] for name, value in _named(data, own, None) if value.strip())
 
 
-def read(model: type[AnswerT], body: bytes, system: str) -> AnswerT:
-    """Read an answer; raises ``Refused`` that names the fields which are wrong, never what they hold."""
+def _named(data: JsonValue, names: Mapping[str, object], below: str | None) -> Iterator[tuple[str, str]]:
+    """Every text, with the one of the names below which it stands."""
+    match data:
+        case dict():
+            for name, value in data.items():
+                spelled = _spelled(name)
+                yield from _named(value, names, spelled if spelled in names else below)
+        case list():
+            for value in data:
+                yield from _named(value, names, below)
+        case str() if below is not None:
+            yield below, data
+        case int() | float() if below is not None and not isinstance(data, bool):
+            yield below, str(data)
+        case _:
+            pass
+
+
+def _spelled(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+def _plain(value: str) -> str:
+    return nfc(nfc(value.strip()).casefold())
+
+
+def read(model: type[AnswerT], said: Any, system: str) -> AnswerT:
+    """Read an answer; raises ``AnswerMalformed`` that names the fields which are wrong, never what they hold."""
     try:
-        return model.model_validate_json(body)
+        return model.model_validate(said)
     except ValidationError as error:
-        fields = sorted({".".join(map(str, item["loc"])) or "the body" for item in error.errors(include_input=False)})
-        raise Refused(f"{system} does not answer in OpenDSR {API_VERSION}: check {', '.join(fields)}") from None
+        places = (".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+        fields = sorted({place or "the body" for place in places})
+        raise AnswerMalformed(f"{system} does not answer in OpenDSR {API_VERSION}: check {', '.join(fields)}") from None
+
+
+def results(said: Any, count: int, system: str) -> list[tuple[str, dict[str, JsonValue]]]:
+    """What an access request found, as (category, data): a JSON list of objects, or such lists by category.
+
+    Raises:
+        AnswerMalformed: it is neither, or not as many as the processor counted.
+    """
+    try:
+        found = _RESULTS.validate_python(said)
+    except ValidationError:
+        told = f"{system} gives results that are not JSON objects by category, each a word of small letters"
+        raise AnswerMalformed(told) from None
+    by_category = {"record": found} if isinstance(found, list) else found
+    each = [(category, data) for category, some in by_category.items() for data in some]
+    if len(each) != count:
+        raise AnswerMalformed(f"{system} counts {count} results and gives {len(each)}")
+    return each

@@ -18,6 +18,7 @@ from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import failures_of
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
+from shared.downstreams.roundup.answers import ROWS
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import Plan
 from shared.downstreams.roundup.settings import RoundupSettings
@@ -69,12 +70,14 @@ class RoundupAdapter:
         """Find the subject's users and what else they are known by."""
         del save_progress
 
-        def decide(task: Task, found: Found) -> Receipt:
+        def decide(task: Task, found: Found) -> Result:
             known = {(identity.type, identity.value) for identity in task.identities}
             held = (identity for person in found.people for identity in identities_of(person, self._system))
             new = tuple(dict.fromkeys(each for each in held if (each.type, each.value) not in known))
             n = len(found.people)
-            return Receipt(task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new)
+            return self._settings.excess(task, rows=len(new)) or Receipt(
+                task.task_id, TaskOutcome.LOCATED, found=n, by_category={"account": n}, identities=new
+            )
 
         return per_task(tasks, await self._find(tasks), decide)
 
@@ -103,7 +106,7 @@ class RoundupAdapter:
         standing = Standing(ready, save_progress, self._settings.parallel)
         failures |= await overwriting.overwrite(self._tracker, ready, standing)
         written = {key: plan.records for key, plan in plans.items() if key not in failures}
-        await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())})
+        await self._tracker.privacy("forget", {"records": erasure.all_of(written.values())}, ROWS)
         remaining = await erasure.left(self._tracker, written.values())
         rows = await erasure.history(self._tracker, written.values())
         done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]

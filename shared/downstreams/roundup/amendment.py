@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import Change, Operation
+from shared.domain.text import nfc
 from shared.downstreams.contract import Task
 from shared.downstreams.roundup.tracker import Item, Look, Tracker, unlike
 
@@ -56,11 +57,11 @@ def corrected(person: Item, changes: Sequence[Change]) -> Mapping[str, str]:
     for change in changes:
         if change.field not in _FIELDS:
             raise Refused(f"ticketing can correct {', '.join(sorted(_FIELDS))}, and nothing else")
-        field, current = _FIELDS[change.field], (change.current or "").casefold()
+        field, current = _FIELDS[change.field], nfc((change.current or "").casefold())
         alternates = str(person.get("alternate_addresses") or "").split()
-        if field == "address" and current in [alternate.casefold() for alternate in alternates]:
+        if field == "address" and current in [nfc(alternate.casefold()) for alternate in alternates]:
             values["alternate_addresses"] = "\n".join(
-                change.asserted if alternate.casefold() == current else alternate for alternate in alternates
+                change.asserted if nfc(alternate.casefold()) == current else alternate for alternate in alternates
             )
         else:
             values[field] = change.asserted

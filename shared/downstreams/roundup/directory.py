@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import phonenumbers
 
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.text import forms
 from shared.downstreams.http_client import together
+from shared.downstreams.roundup.answers import BELONGINGS, FIELDS, PEOPLE, member
 from shared.downstreams.roundup.subjects import SUFFIX, Person, digits, searched
 from shared.downstreams.roundup.tracker import Tracker
 
@@ -20,14 +22,14 @@ async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[P
     Plain REST finds nobody who is retired.
     """
     keys = set(searched(identities))
-    emails = sorted({key.value.casefold() for key in keys if key.type is IdentityType.EMAIL})
+    emails = sorted({form for key in keys if key.type is IdentityType.EMAIL for form in forms(key.value.casefold())})
     phones = sorted({key.value for key in keys if key.type is IdentityType.PHONE})
     if not keys:
         return ()
     asked = {"addresses": emails, "phones": [digits(phone)[-SUFFIX:] for phone in phones]}
-    answer = await tracker.privacy("people", asked)
+    answer = await tracker.privacy("people", asked, FIELDS)
     if answer is not None:
-        return [Person.read(fields) for fields in answer["collection"]]
+        return [Person.read(fields) for fields in member(answer, "collection", PEOPLE, tracker.system)]
     searches = [("address", email) for email in emails] + [("alternate_addresses", email) for email in emails]
     searches += [("phone", spelling) for phone in phones for spelling in spellings(phone)]
     answers = await together(*(tracker.search("user", _USER, **{key: value}) for key, value in searches))
@@ -43,7 +45,7 @@ async def records(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Recor
     ids = sorted(set(owners), key=int)
     if not ids:
         return {}
-    answer = await tracker.privacy("records", {"people": ids})
+    answer = await tracker.privacy("records", {"people": ids}, BELONGINGS)
     return by_owner(await _by_rest(tracker, ids) if answer is None else answer, ids)
 
 

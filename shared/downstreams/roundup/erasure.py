@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from shared.domain.errors import ResidueFound
+from shared.downstreams.roundup.answers import ROWS, VALUES
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.tracker import Item, Tracker, batches, unlike
 
@@ -61,8 +62,7 @@ def blank(classname: str, identity: str) -> Mapping[str, str]:
 
 async def history(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, Mapping[str, int]] | None:
     """Rows of the history of records, by class and id; ``None`` where the tracker cannot tell."""
-    answer: Mapping[str, Mapping[str, int]] | None = await tracker.privacy("history", {"records": all_of(plans)})
-    return answer
+    return await tracker.privacy("history", {"records": all_of(plans)}, ROWS)
 
 
 async def left(tracker: Tracker, plans: Iterable[Records]) -> Mapping[str, frozenset[str]]:
@@ -85,14 +85,14 @@ async def _values(tracker: Tracker, records: Records) -> Mapping[str, Mapping[st
         asked = defaultdict(list)
         for classname, one in batch:
             asked[classname].append(one)
-        answer = await tracker.privacy("values", {"records": asked, "fields": fields})
+        answer = await tracker.privacy("values", {"records": asked, "fields": fields}, VALUES)
         if answer is None:
             return {
                 key: {str(item["id"]): item for item in await tracker.read(key, ids, ",".join(fields[key]))}
                 for key, ids in records.items()
             }
         for classname, items in answer.items():
-            found[classname] |= items
+            found.setdefault(classname, {}).update(items)
     return found
 
 

@@ -5,8 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from shared.domain.errors import Refused, Unavailable
+from shared.domain.errors import AnswerMalformed, Refused, Unavailable
 from shared.downstreams.http_client import failures_of, together
+from shared.downstreams.roundup.answers import FIELDS, LEFT, member
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import blank
 from shared.downstreams.roundup.tracker import Failure, Item, Tracker, batches
@@ -51,13 +52,16 @@ def _wish(classname: str, identity: str, people: Sequence[str]) -> Item:
 async def _together(tracker: Tracker, wishes: Sequence[tuple[UUID, Item]]) -> Mapping[UUID, Failure] | None:
     """Which tasks failed; ``None`` where the tracker has no route for it."""
     try:
-        answer = await tracker.privacy("overwrite", {"records": [record for _, record in wishes]})
+        answer = await tracker.privacy("overwrite", {"records": [record for _, record in wishes]}, FIELDS)
     except (Unavailable, Refused) as failure:
         return {task: failure for task, _ in wishes}
     if answer is None:
         return None
     reasons: defaultdict[UUID, Counter[str]] = defaultdict(Counter)
-    for position, why in answer["left"]:
+    left = member(answer, "left", LEFT, tracker.system)
+    if any(position >= len(wishes) for position, _ in left):
+        raise AnswerMalformed(f"{tracker.system} left records as they were that it was not asked to overwrite")
+    for position, why in left:
         task, record = wishes[position]
         reasons[task][f"{record['class']} {why if why in _REASONS else 'for another reason'}"] += 1
     return {task: Refused(_told(whys)) for task, whys in reasons.items()}

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl
 
-from shared.downstreams.settings import LimitedSettings
+from shared.downstreams.settings import HttpSettings
 
 
-class RoundupSettings(LimitedSettings):
+class RoundupSettings(HttpSettings):
     """A table ``adapter = "roundup"`` of the downstreams file."""
 
     adapter: Literal["roundup"] = "roundup"
@@ -20,5 +20,5 @@ class RoundupSettings(LimitedSettings):
     max_rows: int = Field(
         default=2_000, ge=1, le=1_000_000_000, description="an erasure that would touch more records stops and asks"
     )
-    timeout_s: float = Field(default=30, gt=0, le=3_600, description="how long to wait for one answer")
+    timeout_s: float = Field(default=30, gt=0, le=3_600, description="how long it may be silent while it answers")
     parallel: int = Field(default=4, ge=1, le=64, description="calls under way at a time; as many as it has workers")

@@ -1,5 +1,6 @@
 """Who of a tracker's users is the subject: every hit of a search is judged against the subject's own identities."""
 
+import contextlib
 import re
 import unicodedata
 from collections import defaultdict
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import phonenumbers
 
 from shared.domain.errors import ForeignHit
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.text import nfc
 
 SUFFIX = 7
@@ -46,7 +47,7 @@ class Candidates:
     def of(self, identities: Iterable[Identity]) -> Sequence[Person]:
         """Those who may have one of the identities."""
         keys = [
-            digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else one.value.casefold()
+            digits(one.value)[-SUFFIX:] if one.type is IdentityType.PHONE else nfc(one.value.casefold())
             for one in searched(identities)
         ]
         return list({person.id: person for key in keys for person in self._by_key.get(key, ())}.values())
@@ -66,7 +67,7 @@ def has(person: Person, identity: Identity) -> bool:
     """Whether the user record carries this very identity: the whole address, the whole number in any spelling."""
     match identity.type:
         case IdentityType.EMAIL:
-            return identity.value.casefold() in person.addresses
+            return nfc(identity.value.casefold()) in person.addresses
         case IdentityType.PHONE:
             return bool(person.phone) and _same_number(person.phone, identity.value)
         case _:
@@ -93,12 +94,18 @@ def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[
 
 
 def identities_of(person: Person, source: str) -> tuple[Identity, ...]:
-    """What else the subject is known by; a number only where it is written internationally."""
-    found = [Identity(IdentityType.EMAIL, address, source=source) for address in sorted(person.addresses)]
+    """What else the subject is known by; a number only where it is written internationally.
+
+    What is no identity is left out: no other system could be searched by it.
+    """
+    said = [(IdentityType.EMAIL, address) for address in sorted(person.addresses)]
     if person.phone.lstrip().startswith("+"):
-        found.append(Identity(IdentityType.PHONE, f"+{digits(person.phone)}", source=source))
-    if person.name:
-        found.append(Identity(IdentityType.NAME, person.name, source=source))
+        said.append((IdentityType.PHONE, f"+{digits(person.phone)}"))
+    said.append((IdentityType.NAME, person.name))
+    found = []
+    for kind, value in said:
+        with contextlib.suppress(MalformedIdentity):
+            found.append(Identity(kind, normalise(kind, value), source=source))
     return tuple(found)
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import httpx
+from pydantic import StringConstraints, TypeAdapter
 
-from shared.domain.errors import Refused, Unavailable
+from shared.domain.errors import AnswerMalformed, Refused, Unavailable
 from shared.downstreams.http_client import HttpClient, connect, together
+from shared.downstreams.roundup.answers import FIELDS, ITEMS, Id, member
 from shared.downstreams.roundup.settings import RoundupSettings
 
 Item = Mapping[str, Any]
@@ -15,9 +17,12 @@ Failure = Unavailable | Refused
 Look = Callable[[], Awaitable[None]]
 """Raises where somebody else has the task by now, or nobody is to do it any more."""
 Each = TypeVar("Each")
+Said = TypeVar("Said")
 CHUNK = 100
 BATCH = 500
 _CONFLICTS = 5
+_NEW: TypeAdapter[str] = TypeAdapter(Id)
+_ETAG: TypeAdapter[str] = TypeAdapter(Annotated[str, StringConstraints(pattern=r"^[!-~]{1,200}$")])
 _NOT_FOUND = 404
 _CONFLICT = 409
 _CHANGED_MEANWHILE = 412
@@ -33,7 +38,7 @@ class Tracker:
     def __init__(
         self, system: str, settings: RoundupSettings, password: str, transport: httpx.AsyncBaseTransport | None
     ) -> None:
-        self._system = system
+        self.system = system
         self._turn = asyncio.Semaphore(settings.parallel)
         url = httpx.URL(str(settings.url))
         connection = connect(
@@ -44,7 +49,7 @@ class Tracker:
             transport=transport,
         )
         sign_in = "the user must have the role Privacy and the password that the settings name"
-        self._http = HttpClient(system, connection, sign_in=sign_in)
+        self._http = HttpClient(system, connection, sign_in=sign_in, limits=settings)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -54,7 +59,11 @@ class Tracker:
         """The items, other than retired ones, that match all of ``where``; the tracker's own idea of a match."""
         body = {"@fields": fields, "@verbose": 0, **where}
         answer = await self._call("POST", f"data/{classname}", body, {"X-HTTP-Method-Override": "GET"})
-        return list(_data(answer)["collection"])
+        data = self._data(answer)
+        found = member(data, "collection", ITEMS, self.system)
+        if data.get("@total_size", len(found)) != len(found):
+            raise AnswerMalformed(f"{self.system} gives only a part of the {classname} items that it found")
+        return found
 
     async def search_links(self, classname: str, fields: str, key: str, ids: Iterable[str]) -> Sequence[Item]:
         """The items, other than retired ones, whose link ``key`` is one of the ids."""
@@ -73,7 +82,8 @@ class Tracker:
 
     async def _get(self, classname: str, identity: str, fields: str) -> Item:
         answer = await self._call("GET", f"data/{classname}/{identity}?@verbose=3&@fields={fields}")
-        return {"id": identity, **_data(answer)["attributes"]}
+        found = member(self._data(answer), "attributes", FIELDS, self.system)
+        return {"id": identity, **found}
 
     async def content(self, identity: str) -> bytes:
         """The bytes of a file."""
@@ -81,7 +91,7 @@ class Tracker:
 
     async def create(self, classname: str, values: Item) -> str:
         """A new item; its id."""
-        return str(_data(await self._call("POST", f"data/{classname}", values))["id"])
+        return member(self._data(await self._call("POST", f"data/{classname}", values)), "id", _NEW, self.system)
 
     async def change(
         self, classname: str, identity: str, values: Item, *, unseen: Item | None = None, look: Look | None = None
@@ -121,31 +131,35 @@ class Tracker:
     ) -> None:
         path, retired = f"data/{classname}/{identity}", False
         for _ in range(_CONFLICTS):
-            present = _data(await self._call("GET", f"{path}?@verbose=3"))
-            change = body(present["attributes"])
+            present = self._data(await self._call("GET", f"{path}?@verbose=3"))
+            fields = member(present, "attributes", FIELDS, self.system)
+            change = body(fields)
             if change is None:
                 break
             if look:
                 await look()
-            headers = {"If-Match": str(present["@etag"])}
+            headers = {"If-Match": member(present, "@etag", _ETAG, self.system)}
             done = await self._call(method, path, change or None, headers, may=(_CHANGED_MEANWHILE, _CONFLICT))
             if done.status_code == _CONFLICT:
                 # What is retired cannot be changed: take it back for the moment.
                 if retired:
-                    raise Refused(f"{self._system} refused the new values of an item of {classname}")
+                    raise Refused(f"{self.system} refused the new values of an item of {classname}")
                 await self._call("PATCH", path, {"@op": "action", "@action_name": "restore"}, headers)
                 retired = True
             elif done.status_code != _CHANGED_MEANWHILE:
                 break
         else:
-            raise Unavailable(f"{self._system}: an item of {classname} is being changed by others all the time")
+            raise Unavailable(f"{self.system}: an item of {classname} is being changed by others all the time")
         if retired:
             await self.retire(classname, identity)
 
-    async def privacy(self, route: str, body: Item) -> Any:
+    async def privacy(self, route: str, body: Item, form: TypeAdapter[Said]) -> Said | None:
         """The answer of one of the tracker's privacy routes; ``None`` where this tracker has none."""
         answer = await self._call("POST", f"privacy/{route}", body, may=(_NOT_FOUND,))
-        return None if answer.status_code == _NOT_FOUND else _data(answer)
+        return None if answer.status_code == _NOT_FOUND else member(self._http.json(answer), "data", form, self.system)
+
+    def _data(self, answer: httpx.Response) -> Any:
+        return member(self._http.json(answer), "data", FIELDS, self.system)
 
     async def _call(
         self,
@@ -162,12 +176,8 @@ class Tracker:
             return answer
         # An unforeseen error inside Roundup (a locked database, for example) comes as a 400 that says nothing.
         if answer.is_client_error and b"An error occurred" in answer.content:
-            raise Unavailable(f"{self._system} failed at {method} {path.partition('?')[0]}")
+            raise Unavailable(f"{self.system} failed at {method} {path.partition('?')[0]}")
         return self._http.expect(answer, f"to {method} {path.partition('?')[0]}")
-
-
-def _data(answer: httpx.Response) -> Any:
-    return answer.json()["data"]
 
 
 def _chunks(ids: Iterable[str]) -> list[Sequence[str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql import comparison, progress
@@ -20,6 +21,11 @@ class SqlAdapter:
 
     def __init__(self, system: str, settings: SqlSettings, *, environment: Mapping[str, str]) -> None:
         self._store = SqlStore(system, settings, environment)
+
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity that its dataset searches by, or keeps in its side table."""
+        return self._store.dataset.searched_by
 
     async def close(self) -> None:
         await self._store.close()

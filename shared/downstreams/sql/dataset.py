@@ -16,6 +16,11 @@ SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
 _LONGEST_NAME = 63
 
 
+def path_of(dataset: str) -> Path:
+    """The file of a dataset: of one that ships with the product by its name, else a path."""
+    return Path(dataset) if dataset.endswith(".toml") else SHIPPED / f"{dataset}.toml"
+
+
 def _name(value: str) -> str:
     if not value or "\x00" in value or len(value.encode()) > _LONGEST_NAME:
         raise ValueError("is no name that PostgreSQL can hold")
@@ -180,6 +185,12 @@ class Dataset(_Declared):
     tables: Mapping[Name, Table] = Field(min_length=1)
     restriction: SideTable | None = None
 
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity by which anybody is found in one of its tables."""
+        numbers = {IdentityType.PHONE} if self.restriction else set[IdentityType]()
+        return frozenset(numbers.union(*(table.types for table in self.tables.values())))
+
     @classmethod
     def load(cls, where: str) -> Self:
         """Read a dataset: the name of one that ships with the product, or the path of a TOML file.
@@ -187,7 +198,7 @@ class Dataset(_Declared):
         Raises:
             Misconfigured: the file cannot be used.
         """
-        return read_toml(Path(where) if where.endswith(".toml") else SHIPPED / f"{where}.toml", cls)
+        return read_toml(path_of(where), cls)
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """Category by category what each exported field means, for the letter and the package."""

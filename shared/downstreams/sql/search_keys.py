@@ -7,6 +7,7 @@ from enum import IntEnum
 from zoneinfo import ZoneInfo
 
 from shared.domain.identities import IdentityType
+from shared.domain.text import forms
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
@@ -53,22 +54,23 @@ def keys_of(task: Task, table: Table, relation: Relation) -> tuple[SearchKey, ..
     """The keys of one task in one table (REQ-N1).
 
     In a table with times a number finds rows of its period only, so one without ``valid_from`` finds nothing. A table
-    without times shows the present: there a number finds something unless it is somebody else's by now.
+    without times shows the present: there a number finds something unless it is somebody else's by now. What is not
+    ASCII is searched for in both of its forms (NFC, NFD), since no index would help to compare the column in one.
     """
     zone = table.timezone if table.occurred and relation.types[table.occurred.column] == ZONELESS else None
-    keys = []
+    keys: list[SearchKey] = []
     for identity in task.identities:
         if identity.type not in table.types:
             continue
         if table.occurred is None:
             if identity.valid_to is None:
-                keys.append(SearchKey(identity.type, identity.value))
+                keys += [SearchKey(identity.type, form) for form in forms(identity.value)]
         elif identity.valid_from is not None or identity.type is not IdentityType.PHONE:
             since, until = identity.valid_from, identity.valid_to
             if zone is not None:
                 since = since and wall_clock(since, zone, earliest=False)
                 until = until and wall_clock(until, zone, earliest=True)
-            keys.append(SearchKey(identity.type, identity.value, since, until))
+            keys += [SearchKey(identity.type, form, since, until) for form in forms(identity.value)]
     return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
 
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from shared.domain.identities import IdentityType
+from shared.domain.text import forms
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Table
@@ -248,7 +249,8 @@ class Statements:
         change = f"{quoted(column)} = {self._value(column, value, condition)}"
         held = ""
         if current is not None:
-            held = f" AND t.{quoted(column)} IS NOT DISTINCT FROM {self._value(column, current, condition)}"
+            same = (self._value(column, form, condition) for form in forms(current))
+            held = f" AND ({' OR '.join(f't.{quoted(column)} IS NOT DISTINCT FROM {each}' for each in same)})"
         keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
         rows = self.mine(keys, condition)
         return f"UPDATE {self.source} t SET {change} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments

@@ -41,7 +41,12 @@ class TrytonAdapter:
             base_url=settings.url, timeout=settings.timeout_seconds, transport=transport, trust_env=False
         )
         self._rpc = TrytonRpc(
-            self._client, settings.database, settings.login, environment[settings.password_env], settings.concurrency
+            self._client,
+            settings.database,
+            settings.login,
+            environment[settings.password_env],
+            settings.concurrency,
+            settings,
         )
         self._subjects = Subjects(self._rpc, system, settings)
         self._system = system

@@ -87,7 +87,7 @@ class Party:
     def identities(self, system: str) -> tuple[Identity, ...]:
         """What the CRM knows the person by: the customer number, and every address and number with its period."""
         return (
-            Identity(IdentityType.ACCOUNT_ID, self.code, source=system),
+            *([Identity(IdentityType.ACCOUNT_ID, self.code, source=system)] if self.code else ()),
             *(
                 Identity(contact.type, contact.spelled, contact.valid_from, contact.valid_to, system)
                 for contact in self.contacts

@@ -9,6 +9,7 @@ from uuid import UUID
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, TaskOutcome
+from shared.domain.text import nfc
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
 from shared.downstreams.http_client import failures_of
 from shared.downstreams.standing import Standing
@@ -101,7 +102,7 @@ def _was(change: Change, value: str) -> bool:
 def _same(change: Change, one: str, other: str) -> bool:
     if kind := _CONTACTS.get(change.field):
         return spelled(kind, one) == spelled(kind, other)
-    return one.split() == other.split()
+    return nfc(one).split() == nfc(other).split()
 
 
 def writes(party: Party, changes: Sequence[Change]) -> list[Write]:

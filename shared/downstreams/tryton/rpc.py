@@ -9,10 +9,26 @@ from typing import Any, Final
 
 import httpx
 
-from shared.domain.errors import Refused, Unavailable
+from shared.domain.errors import AnswerMalformed, ForeignHit, Refused, Unavailable
 from shared.downstreams.http_client import SIGN_IN, HttpClient
+from shared.downstreams.settings import AnswerLimits
 
 CHUNK: Final = 500
+Row = dict[str, Any]
+_NOTHING: Final = type(None)
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "id": (int,),
+    "party": (int,),
+    "active": (bool,),
+    "restricted": (bool, _NOTHING),
+    "marketing_opt_out": (bool, _NOTHING),
+    "replaced_by": (int, _NOTHING),
+    "valid_from": (dict, _NOTHING),
+    "valid_to": (dict, _NOTHING),
+    "country.": (dict, _NOTHING),
+}
+_TEXT: Final = (str, _NOTHING)
+"""What a field holds that is not named above."""
 VERSION: Final = "_timestamp"
 """When a row was last written, as Tryton tells it and compares it before it writes."""
 Versions = Mapping[str, str]
@@ -28,8 +44,18 @@ class CrmRefused(Refused):
 class TrytonRpc:
     """One user's access to one Tryton database; at most ``concurrency`` calls at a time."""
 
-    def __init__(self, client: httpx.AsyncClient, database: str, login: str, password: str, concurrency: int) -> None:
-        self._client = HttpClient("the CRM", client, sign_in="check login and password", refused=CrmRefused)
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        database: str,
+        login: str,
+        password: str,
+        concurrency: int,
+        limits: AnswerLimits | None = None,
+    ) -> None:
+        limits = limits or AnswerLimits()
+        sign_in = "check login and password"
+        self._client = HttpClient("the CRM", client, sign_in=sign_in, limits=limits, refused=CrmRefused)
         self._path = f"/{database}/rpc/"
         self._login = login
         self._password = password
@@ -46,6 +72,7 @@ class TrytonRpc:
         Raises:
             Unavailable: the CRM is away or busy, or another transaction was in the way.
             CrmRefused: the CRM will not do it.
+            AnswerMalformed: its answer is none to a call, or larger than an answer may be.
         """
         context = {**EVEN_INACTIVE, VERSION: unless_changed} if unless_changed else EVEN_INACTIVE
         async with self._turns:
@@ -57,21 +84,27 @@ class TrytonRpc:
 
     async def search(
         self, model: str, domain: Sequence[Any], fields: Sequence[str], limit: int | None = None
-    ) -> list[dict[str, Any]]:
-        """Rows of the model, deactivated ones too, in the order of their ids; at most so many."""
-        rows: list[dict[str, Any]] = await self.call(
-            f"model.{model}.search_read", list(domain), 0, limit, [["id", "ASC"]], list(fields)
-        )
-        return rows
+    ) -> list[Row]:
+        """Rows of the model, deactivated ones too, in the order of their ids; at most so many.
 
-    async def search_in(
-        self, model: str, field: str, values: Iterable[Any], fields: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        """Rows whose field has one of the values, asked for in chunks."""
-        wanted = sorted(set(values))
-        rows: list[dict[str, Any]] = []
+        Raises:
+            AnswerMalformed: it gives no rows of that kind, or one of them twice.
+        """
+        method = f"model.{model}.search_read"
+        return _rows(await self.call(method, list(domain), 0, limit, [["id", "ASC"]], list(fields)), fields, model)
+
+    async def search_in(self, model: str, field: str, values: Iterable[Any], fields: Sequence[str]) -> list[Row]:
+        """Rows whose field has one of the values, asked for in chunks.
+
+        Raises:
+            ForeignHit: the search ignores its filter, since it returned what nobody asked for.
+        """
+        wanted = sorted(known := set(values))
+        rows: list[Row] = []
         for start in range(0, len(wanted), CHUNK):
             rows += await self.search(model, [[field, "in", wanted[start : start + CHUNK]]], fields)
+        if field in {"id", "party"} & {"id", *fields} and any(row[field] not in known for row in rows):
+            raise ForeignHit(f"the CRM's search of {model} by {field} returned others")
         return rows
 
     async def write(
@@ -98,7 +131,11 @@ class TrytonRpc:
         async with self._signing_in:
             if self._authorization is None or self._authorization == ended:
                 response = await self._post("common.db.login", [self._login, {"password": self._password}, "en"], None)
-                user, session = self._answer(response, "common.db.login")[:2]
+                match self._answer(response, "common.db.login"):
+                    case [int(user), str(session), *_]:
+                        pass
+                    case _:
+                        raise AnswerMalformed("the CRM answers a sign-in with no session")
                 token = b64encode(f"{self._login}:{user}:{session}".encode()).decode()
                 self._authorization = f"Session {token}"
             return self._authorization
@@ -109,10 +146,9 @@ class TrytonRpc:
         return await self._client.send("POST", self._path, json=body, headers=headers)
 
     def _answer(self, response: httpx.Response, method: str) -> Any:
-        try:
-            body = self._client.expect(response, f"to {method}").json()
-        except ValueError:
-            raise Unavailable(f"the CRM answered {method} with something that is not JSON") from None
+        body = self._client.json(self._client.expect(response, f"to {method}"))
+        if not isinstance(body, dict):
+            raise AnswerMalformed(f"the CRM answers {method} with something that is no answer to a call")
         if "error" not in body:
             return body.get("result")
         match body["error"]:
@@ -123,6 +159,23 @@ class TrytonRpc:
             case _:
                 # a conflict with another transaction, or a failure of its own: what it says may hold a customer's data
                 raise Unavailable(f"the CRM failed at {method}")
+
+
+def _rows(said: Any, fields: Sequence[str], model: str) -> list[Row]:
+    types = [(name, _TYPES.get(name, _TEXT)) for name in ("id", *(_parent(field) for field in fields))]
+    seen = set[int]()
+    for row in said if isinstance(said, list) else (None,):
+        if not isinstance(row, dict) or any(type(row.get(name)) not in allowed for name, allowed in types):
+            raise AnswerMalformed(f"the CRM gives a row of {model} that is none, or a field of it in another type")
+        if row["id"] in seen or row["id"] < 1:
+            raise AnswerMalformed(f"the CRM gives a row of {model} twice, or under an id that is none")
+        seen.add(row["id"])
+    return list(said)
+
+
+def _parent(field: str) -> str:
+    """The key under which a row has a field of what it points to: ``country.`` for ``country.name``."""
+    return field[: field.index(".") + 1] if "." in field else field
 
 
 def reason_of(text: str) -> str:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from shared.domain.assignments import AssignedNumber
-from shared.domain.errors import ForeignHit
+from shared.domain.errors import AnswerMalformed, ForeignHit
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.text import forms, nfc
 from shared.downstreams.http_client import together
 from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, Party, spelled
-from shared.downstreams.tryton.rpc import CHUNK, VERSION, TrytonRpc
+from shared.downstreams.tryton.rpc import CHUNK, VERSION, Row, TrytonRpc
 
 PARTY: Final = "party.party"
 CONTACT: Final = "party.contact_mechanism"
@@ -22,7 +23,6 @@ ADDRESS_FIELDS: Final = (
 )
 _ASSIGNED: Final = {"phone", "mobile", "fax", "sip"}
 _PAGE: Final = 5_000
-Row = dict[str, Any]
 Held = TypeVar("Held")
 
 
@@ -36,7 +36,9 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
         ForeignHit: the search ignores its filter, since it returned what nobody asked for.
     """
     kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID)
-    emails, phones, codes = ({each.value for each in identities if each.type is kind} for kind in kinds)
+    emails, phones, codes = (
+        {form for each in identities if each.type is kind for form in forms(each.value)} for kind in kinds
+    )
     shown = ("party", "type", "value", "value_compact")
     by_code, by_compact, by_value, *by_email = await together(
         rpc.search_in(PARTY, "code", codes, ("code",)),
@@ -74,7 +76,7 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
     return {
         row["id"]: Party(
             id=row["id"],
-            code=row["code"] or "",
+            code=nfc(row["code"] or ""),
             name=row["name"] or "",
             active=row["active"],
             restricted=bool(row["restricted"]),
@@ -154,4 +156,7 @@ def _moment(value: Row | None) -> datetime | None:
     """A time as Tryton's JSON has it: its parts in UTC, and ``__class__``."""
     if value is None:
         return None
-    return datetime(**{part: number for part, number in value.items() if part != "__class__"}, tzinfo=UTC)
+    try:
+        return datetime(**{part: number for part, number in value.items() if part != "__class__"}, tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise AnswerMalformed("the CRM gives a period that begins or ends at no time") from None

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.downstreams.settings import LimitedSettings
+from shared.downstreams.settings import HttpSettings
 
 
-class TrytonSettings(LimitedSettings):
+class TrytonSettings(HttpSettings):
     """The table of a downstream with ``adapter = "tryton"``.
 
     The user is one of the CRM's privacy team: to erase, and to find restricted parties, needs its groups. Bulk calls
@@ -19,7 +19,9 @@ class TrytonSettings(LimitedSettings):
     database: str = Field(default="tryton", description="name of the Tryton database")
     login: str = Field(default="privacy", description="user of the privacy team")
     password_env: str = Field(description="environment variable that holds that user's password")
-    timeout_seconds: float = Field(default=20.0, gt=0, le=3_600, description="how long one call may take")
+    timeout_seconds: float = Field(
+        default=20.0, gt=0, le=3_600, description="how long it may be silent while it answers"
+    )
     concurrency: int = Field(default=4, ge=1, le=64, description="calls at a time")
     max_people: int = Field(default=5, ge=1, le=1_000, description="parties that one request may touch")
     max_rows: int = Field(default=300, ge=1, le=1_000_000_000, description="rows that one request may touch")

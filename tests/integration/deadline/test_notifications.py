@@ -13,6 +13,8 @@ from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.store import Completed
+from shared.storage import systems
+from shared.storage.systems import Finding
 from tests.integration.deadline.conftest import ARRIVED, Harness
 
 
@@ -119,6 +121,25 @@ async def test_the_digest_counts_by_right_once_a_day_however_long_the_service_wa
     assert first["lines"][-1] == "all: 3 open, 1 due in 7 days, 1 overdue"
     assert len(first["lines"]) == len(Right) + 1
     assert first != second
+
+
+async def test_the_digest_lists_once_of_whom_a_system_had_something_before_it_was_switched_on(
+    deadline: Harness,
+) -> None:
+    had, had_not = uuid7(), uuid7()
+    async with deadline.pool.acquire() as connection:
+        await systems.register(connection, {"crm": "a"})
+        await systems.register(connection, {"crm": "a", "billing": "b"})
+        found = [Finding(had, "located", 3, deadline.now), Finding(had_not, "no_match", 0, deadline.now)]
+        await systems.note_findings(connection, "billing", found)
+        await systems.switch_on(connection, "billing", "b")
+    sweep = deadline.sweep()
+    for day in (5, 6):
+        deadline.at(datetime(2026, 3, day, 12, tzinfo=UTC))
+        assert await sweep.say_daily("digest")
+    first, second = await deadline.details()
+    assert first["lines"][-1] == f"billing was switched on; before, it had something of: {had}"
+    assert "billing" not in " ".join(second["lines"])
 
 
 def morning(days: int) -> datetime:

@@ -1,0 +1,126 @@
+"""Commands about the register of assignments: whose a number was, and when."""
+
+import asyncio
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from shared.domain.assignments import AssignedNumber, Line
+from shared.domain.clock import SystemClock
+from shared.domain.errors import DsrError, Misconfigured
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.records import Message
+from shared.downstreams.registry import Downstreams, Wiring
+from shared.runtime.settings import VaultSettings, WorkSettings
+from shared.storage import keyring
+from shared.storage.postgres import PostgresSettings, connected
+from shared.storage.register import Filled, fill
+
+assignments = typer.Typer(help="The register of assignments: whose a number was, and when.")
+
+_COLUMNS = ("number", "account_id", "valid_from", "valid_to", "line")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@assignments.command()
+def read(*, as_json: AsJson = False) -> None:
+    """Fill the register from the system that the downstreams file names by `assigns = true`."""
+    began = SystemClock().now()
+    system, rows = asyncio.run(_read())
+    _print(asyncio.run(_fill(system, system, rows, began)), as_json=as_json)
+
+
+@assignments.command("import")
+def import_file(
+    file: Path,
+    namespace: Annotated[
+        str, typer.Option(help="The system whose account ids the file holds, as in the downstreams file.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the register from a CSV file that holds every assignment.
+
+    Its first line is number,account_id,valid_from,valid_to,line. A number is E.164 or sip:user@domain; times are ISO
+    8601 with their zone, and valid_to is empty while the number is theirs; line is personal or shared.
+    """
+    _print(asyncio.run(_fill("file", namespace, list(rows_of(file)), SystemClock().now())), as_json=as_json)
+
+
+def rows_of(file: Path) -> Iterator[AssignedNumber]:
+    """What stands in a CSV file of assignments.
+
+    Raises:
+        Misconfigured: names the line that cannot be used, and never what stands in it.
+    """
+    with file.open(newline="", encoding="utf-8-sig") as opened:
+        reader = csv.DictReader(opened)
+        if tuple(reader.fieldnames or ()) != _COLUMNS:
+            raise Misconfigured(f"{file}: the first line must be {','.join(_COLUMNS)}")
+        for row in reader:
+            try:
+                yield _row(row)
+            except (ValueError, TypeError, MalformedIdentity) as error:
+                fault = (
+                    str(error)
+                    if isinstance(error, MalformedIdentity)
+                    else "a time, a line or a field is not as it must be"
+                )
+                raise Misconfigured(f"{file}: line {reader.line_num}: {fault}") from None
+
+
+def _row(row: dict[str, str]) -> AssignedNumber:
+    kind = IdentityType.SIP_URI if row["number"].startswith("sip") else IdentityType.PHONE
+    since, until = _moment(row["valid_from"]), _moment(row["valid_to"]) if row["valid_to"] else None
+    if until is not None and until <= since:
+        raise ValueError("it ends before it begins")
+    account = normalise(IdentityType.ACCOUNT_ID, row["account_id"])
+    return AssignedNumber(Identity(kind, normalise(kind, row["number"]), since, until), account, Line(row["line"]))
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC)
+
+
+async def _read() -> tuple[str, Sequence[AssignedNumber]]:
+    path = WorkSettings().downstreams
+    loaded = Downstreams.load(path, Wiring(os.environ, SystemClock(), _send_nothing, b""))
+    try:
+        adapters: dict[str, Any] = {each.name: each.adapter for each in loaded.all if each.assigns}
+        for name, adapter in adapters.items():  # one at most, and of the protocol Assigning, or it would not be loaded
+            return name, await adapter.assignments()
+    except DsrError as error:
+        raise Misconfigured(f"whose the numbers are could not be read; the register is as it was: {error}") from error
+    finally:
+        await loaded.close()
+    raise Misconfigured(f"{path}: no system says whose a number is; write assigns = true, or import a file")
+
+
+async def _fill(source: str, namespace: str, rows: Sequence[AssignedNumber], read_at: datetime) -> Filled:
+    keys = keyring.load(VaultSettings().keyring)
+    async with connected(PostgresSettings().dsn) as connection:
+        return await fill(connection, keys, source, namespace, rows, read_at)
+
+
+def _print(filled: Filled, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(orjson.dumps({"learned": filled.learned, "ended": filled.ended, "undated": filled.undated}))
+    else:
+        typer.echo(
+            f"{filled.learned} assignments learned or corrected, {filled.ended} ended;"
+            f" {filled.undated} numbers without a period, for which it vouches to nobody"
+        )
+
+
+async def _send_nothing(messages: Sequence[Message]) -> None:
+    raise Misconfigured(f"reading sends nothing, and was asked to send {len(messages)} messages")

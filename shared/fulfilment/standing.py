@@ -1,0 +1,131 @@
+"""What becomes of tasks whose system is not switched on: they wait, are brought before a person, or are dropped.
+
+A quarantined system still counts. Its tasks wait, at first for a person who accepts it, which costs nobody anything;
+where that takes long, their requests are brought before a person, who may answer without it, in part. As soon as it is
+on again its tasks go on by themselves. The tasks of a retired system are a person's matter at once.
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from shared.domain.errors import Refused, SystemQuarantined, SystemRetired
+from shared.domain.operations import Operation
+from shared.fulfilment.failures import why_of
+from shared.fulfilment.fulfilments import Fulfilments
+from shared.fulfilment.store import Conclude, hold
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.metrics import SYSTEMS
+from shared.runtime.settings import WorkSettings
+from shared.storage.systems import COUNTING, Standing, SystemState, standings
+
+log = logging.getLogger(__name__)
+
+_AT_A_TIME = 500
+"""Fulfilments that one transaction moves."""
+
+_PAST_PATIENCE = """
+SELECT name FROM downstreams.system WHERE state = 'quarantined' AND since < now() - $1::interval
+"""
+# An observing system may be one that was retired: what was opened for it before is nobody's.
+_HELD = """
+SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'ready' AND NOT observes LIMIT $2
+"""
+_HAND_OVER = """
+UPDATE task SET state = 'failed', failure = $3, why = $4
+WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'ready' AND NOT observes
+"""
+_LEFT = """
+SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'failed' AND failure = $3 LIMIT $2
+"""
+_GO_ON = """
+UPDATE task SET state = 'ready', failure = NULL, why = NULL, not_before = $4
+WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure = $3
+RETURNING system, operation
+"""
+_REOPEN = """
+UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked'
+RETURNING request_id, operation
+"""
+_STOP_OBSERVING = """
+UPDATE task SET state = 'cancelled' WHERE observes AND state IN ('waiting', 'ready') AND system <> ALL($1)
+"""
+
+
+class Standings:
+    """Looks where the systems stand, shows it, and moves the tasks of those that are not on, or are on again.
+
+    ``fingerprints``: of each system that this process knows the hash of the definition that it has read.
+    """
+
+    def __init__(
+        self,
+        unit_of_work: UnitOfWorkFactory,
+        fulfilments: Fulfilments,
+        conclude: Mapping[Operation, Conclude],
+        fingerprints: Mapping[str, str],
+        settings: WorkSettings,
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._fulfilments = fulfilments
+        self._conclude = conclude
+        self._fingerprints = fingerprints
+        self._patience = timedelta(seconds=settings.quarantine_seconds)
+        self._told: dict[str, SystemState] = {}
+
+    async def look(self) -> None:
+        """One look."""
+        async with self._unit_of_work.pool.acquire() as connection:
+            known = await standings(connection)
+            weary = {row[0] for row in await connection.fetch(_PAST_PATIENCE, self._patience)}
+        self._show(known)
+        await self._go_on([name for name, system in known.items() if system.state is SystemState.ON])
+        await self._hand_over([*weary], SystemQuarantined("it was changed, or a person doubts it: accept it first"))
+        gone = [name for name, system in known.items() if system.state not in COUNTING]
+        await self._hand_over(gone, SystemRetired("it is gone, and the request was opened with it"))
+        observing = [name for name, system in known.items() if system.state is SystemState.OBSERVE]
+        await self._unit_of_work.pool.execute(_STOP_OBSERVING, observing)
+
+    def _show(self, known: Mapping[str, Standing]) -> None:
+        """Tells the state of each system; one that is on by another definition than ours is quarantined for us."""
+        for name, system in known.items():
+            other = system.state is SystemState.ON and self._fingerprints.get(name, system.hash) != system.hash
+            seen = SystemState.QUARANTINED if other else system.state
+            for state in SystemState:
+                SYSTEMS.labels(self._unit_of_work.service, name, state.value).set(state is seen)
+            if self._told.get(name, SystemState.ON) is not seen:
+                log.warning("%s is %s: %s", name, seen, "read in another version" if other else system.reason or "-")
+            self._told[name] = seen
+
+    async def _hand_over(self, systems: Sequence[str], failure: Refused) -> None:
+        """Brings what still needs these systems before a person."""
+        while systems:
+            async with self._unit_of_work.begin() as tx:
+                ids = [row[0] for row in await tx.connection.fetch(_HELD, systems, _AT_A_TIME)]
+                if ids:
+                    waiting = await _held(tx, ids)
+                    await tx.connection.execute(_HAND_OVER, waiting, systems, failure.code, why_of(failure))
+                    await self._fulfilments.fan_in(tx, waiting, self._conclude)
+            if len(ids) < _AT_A_TIME:
+                return
+
+    async def _go_on(self, systems: Sequence[str]) -> None:
+        """Takes up again what was left because one of these systems was quarantined."""
+        while systems:
+            async with self._unit_of_work.begin() as tx:
+                left = (systems, _AT_A_TIME, SystemQuarantined.code)
+                ids = [row[0] for row in await tx.connection.fetch(_LEFT, *left)]
+                if ids:
+                    held = (await _held(tx, ids), systems, SystemQuarantined.code, tx.now)
+                    for step in set(map(tuple, await tx.connection.fetch(_GO_ON, *held))):
+                        self._fulfilments.wake(tx, step)
+                    for request_id, operation in await tx.connection.fetch(_REOPEN, held[0]):
+                        tx.log_evidence(request_id, "fulfilment.resumed", {"operation": operation})
+            if len(ids) < _AT_A_TIME:
+                return
+
+
+async def _held(tx: UnitOfWork, ids: Collection[UUID]) -> list[UUID]:
+    """Locks these fulfilments; without those that were withdrawn."""
+    return sorted({*ids} - await hold(tx, ids))

@@ -1,0 +1,193 @@
+"""The downstream systems that the platform knows: which are worked, by which definition, and what new ones found.
+
+One table that every service reads; a task is claimed only where it says that the system is on, by the very definition
+that the process has read. So whatever is switched holds from the next claim on, in every process.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from shared.domain.errors import Misconfigured
+from shared.storage.postgres import Connection
+
+CHANGED = "changed"
+"""Why a system is quarantined whose table or dataset is not the one that was accepted."""
+
+
+class SystemState(StrEnum):
+    """Where a system stands; it is needed for an answer while it is ``ON`` or ``QUARANTINED``."""
+
+    OBSERVE = "observe"  # new: it is asked, nothing is changed in it, and it counts for nothing
+    ON = "on"
+    QUARANTINED = "quarantined"  # nothing is done in it, and what needs it waits
+    RETIRED = "retired"  # gone: what still needs it is a person's matter
+
+
+COUNTING = frozenset({SystemState.ON, SystemState.QUARANTINED})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one system stands, since when, and the hash of the definition that was accepted."""
+
+    state: SystemState
+    hash: str
+    reason: str | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a system that only observed had of whom asked by that request: rows, or why that is not known."""
+
+    request_id: UUID
+    outcome: str
+    found: int
+    found_at: datetime
+
+
+async def standings(connection: Connection) -> dict[str, Standing]:
+    """Every system that was ever registered, by name."""
+    rows = await connection.fetch("SELECT name, state, hash, reason, since FROM downstreams.system ORDER BY name")
+    return {row[0]: Standing(SystemState(row[1]), *tuple(row)[2:]) for row in rows}
+
+
+async def register(connection: Connection, declared: Mapping[str, str]) -> dict[str, Standing]:
+    """Compares what is known with what is declared, names with hashes; returns where each system stands now.
+
+    The first time of all every system is switched on, later on a new one observes. One that was on and is declared in
+    another way is quarantined until a person has accepted it.
+
+    Raises:
+        Misconfigured: names each system that was on and is not declared.
+    """
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE downstreams.system IN SHARE ROW EXCLUSIVE MODE")
+        known = await standings(connection)
+        if missing := [name for name, system in known.items() if system.state in COUNTING and name not in declared]:
+            ways = " and ".join(f"`dsr downstreams retire {name}`" for name in missing)
+            raise Misconfigured(
+                f"{', '.join(missing)}: in use until now, and not declared any more, or not enabled; bring the table"
+                f" back, or run {ways} (another name is another system)"
+            )
+        for name, fingerprint in declared.items():
+            system = known.get(name)
+            if system is None:
+                await _set(connection, name, SystemState.OBSERVE if known else SystemState.ON, fingerprint)
+            elif system.state is SystemState.RETIRED:
+                await forget_findings(connection, name)
+                await _set(connection, name, SystemState.OBSERVE, fingerprint)
+            elif system.hash == fingerprint:
+                continue
+            elif system.state is SystemState.OBSERVE:
+                await _set(connection, name, SystemState.OBSERVE, fingerprint)
+            elif system.state is SystemState.ON:
+                await _set(connection, name, SystemState.QUARANTINED, system.hash, CHANGED)
+        return await standings(connection)
+
+
+async def switch_on(connection: Connection, name: str, fingerprint: str) -> list[Finding]:
+    """Works a system from now on, by the definition with that hash; returns what it found while it observed.
+
+    Raises:
+        Misconfigured: nobody knows the system.
+    """
+    async with connection.transaction():
+        before = await _locked(connection, name)
+        if before.state is SystemState.ON and before.hash == fingerprint:
+            return []
+        await _set(connection, name, SystemState.ON, fingerprint)
+        if before.state is not SystemState.OBSERVE:
+            return []
+        await connection.execute("UPDATE downstreams.system SET announced = false WHERE name = $1", name)
+        return await findings(connection, name)
+
+
+async def quarantine(connection: Connection, name: str, reason: str) -> None:
+    """Lets everything that needs a system wait.
+
+    Raises:
+        Misconfigured: the system is not in use.
+    """
+    async with connection.transaction():
+        before = await _locked(connection, name)
+        if before.state not in COUNTING:
+            raise Misconfigured(f"{name} is {before.state}: only a system that is on can be quarantined")
+        await _set(connection, name, SystemState.QUARANTINED, before.hash, reason)
+
+
+async def retire(connection: Connection, name: str) -> None:
+    """Counts on a system no more: what still needs it is brought before a person.
+
+    Raises:
+        Misconfigured: nobody knows the system.
+    """
+    async with connection.transaction():
+        before = await _locked(connection, name)
+        if before.state is not SystemState.RETIRED:
+            await _set(connection, name, SystemState.RETIRED, before.hash)
+
+
+async def note_findings(connection: Connection, system: str, found: Sequence[Finding]) -> None:
+    """Keeps what a system that only observes was found to have; of one request, the last time counts."""
+    await connection.executemany(
+        "INSERT INTO downstreams.finding (system, request_id, outcome, found, found_at) VALUES ($1, $2, $3, $4, $5)"
+        " ON CONFLICT (system, request_id) DO UPDATE"
+        " SET outcome = EXCLUDED.outcome, found = EXCLUDED.found, found_at = EXCLUDED.found_at",
+        [(system, each.request_id, each.outcome, each.found, each.found_at) for each in found],
+    )
+
+
+async def findings(connection: Connection, name: str) -> list[Finding]:
+    """What a system found while it observed, the latest last."""
+    rows = await connection.fetch(
+        "SELECT request_id, outcome, found, found_at FROM downstreams.finding WHERE system = $1"
+        " ORDER BY found_at, request_id",
+        name,
+    )
+    return [Finding(*row) for row in rows]
+
+
+async def forget_findings(connection: Connection, name: str) -> None:
+    """A system begins to observe anew."""
+    await connection.execute("DELETE FROM downstreams.finding WHERE system = $1", name)
+
+
+async def to_announce(connection: Connection) -> list[str]:
+    """The systems that were switched on and whose findings the privacy team has not been given; given from now on."""
+    rows = await connection.fetch(
+        "UPDATE downstreams.system SET announced = true WHERE NOT announced AND state <> 'observe' RETURNING name"
+    )
+    return sorted(row[0] for row in rows)
+
+
+def as_json(standing: Standing) -> dict[str, Any]:
+    """The same, for a program."""
+    return asdict(standing)
+
+
+async def _locked(connection: Connection, name: str) -> Standing:
+    await connection.execute("LOCK TABLE downstreams.system IN SHARE ROW EXCLUSIVE MODE")
+    known = await standings(connection)
+    if name not in known:
+        names = ", ".join(known) or "none"
+        raise Misconfigured(f"no system {name!r} is known here: a service starts with it first (known: {names})")
+    return known[name]
+
+
+async def _set(
+    connection: Connection, name: str, state: SystemState, fingerprint: str, reason: str | None = None
+) -> None:
+    await connection.execute(
+        "INSERT INTO downstreams.system (name, state, hash, reason) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (name) DO UPDATE SET state = EXCLUDED.state, hash = EXCLUDED.hash, reason = EXCLUDED.reason,"
+        " since = CASE WHEN system.state = EXCLUDED.state THEN system.since ELSE now() END",
+        name,
+        state,
+        fingerprint,
+        reason,
+    )

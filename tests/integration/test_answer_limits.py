@@ -1,0 +1,138 @@
+"""What a system answers over HTTP is bounded, whatever it does; past each bound stands one named failure."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.domain.errors import AnswerMalformed, Unavailable
+from shared.downstreams.http_client import HttpClient, connect
+from shared.downstreams.settings import AnswerLimits
+from tests.fixtures.hostile_server import (
+    FOREIGN,
+    MIB,
+    Answer,
+    HostileServer,
+    bomb,
+    dripping,
+    endless,
+    hostile_server,
+    packed,
+    said,
+    silent,
+)
+
+LIMITS = AnswerLimits(answer_bytes=MIB, answer_seconds=0.5, answer_items=1_000, answer_depth=20)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+
+
+async def asked(server: HostileServer, limits: AnswerLimits = LIMITS) -> Any:
+    """What the server's answer says in the end."""
+    client = HttpClient("the shop", connect(timeout=30, trust_env=False), sign_in="", limits=limits)
+    try:
+        return client.json(client.expect(await client.send("POST", server.url, json={}), "to us"))
+    finally:
+        await client.close()
+
+
+REFUSED: list[tuple[str, Answer, type[Exception], str]] = [
+    ("longer than may be", said(b'"' + b"x" * MIB + b'"'), AnswerMalformed, "more than answer_bytes = 1048576"),
+    ("a length that is a lie", said(b"{}", length=2**40), Unavailable, "could not be reached"),
+    ("without end", endless(), AnswerMalformed, "more than answer_bytes = 1048576"),
+    ("a failure without end", said(b"x" * (2 * MIB), status=503), AnswerMalformed, "answer_bytes"),
+    ("a body that drips", dripping(HEAD, b" "), Unavailable, "took longer than answer_seconds = 0.5"),
+    (
+        "a head that drips",
+        dripping(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"),
+        Unavailable,
+        "took longer than answer_seconds",
+    ),
+    ("a head of one line that drips", dripping(b"HTTP/1.1 200 OK\r\nX-A: ", b"b"), Unavailable, "answer_seconds"),
+    ("silence", silent(), Unavailable, "took longer than answer_seconds"),
+    ("a head of 2 MiB", said(b"{}", f"X-A: {'a' * 2 * MIB}"), Unavailable, "RemoteProtocolError"),
+    ("100,000 headers", said(b"{}", *["X-A: b"] * 100_000), Unavailable, "RemoteProtocolError"),
+    ("no HTTP", dripping(b"\x16\x03\x01\x02\x00\x01", b"\x00"), Unavailable, "RemoteProtocolError"),
+    ("a gzip bomb", bomb("gzip"), AnswerMalformed, "more than answer_bytes = 1048576"),
+    ("a deflate bomb", bomb("deflate"), AnswerMalformed, "more than answer_bytes = 1048576"),
+    *((f"packed with {coding}", bomb(coding), AnswerMalformed, "was not asked for") for coding in FOREIGN),
+    ("half of what was packed", said(packed(b"{}", "gzip")[:-9], "Content-Encoding: gzip"), Unavailable, "error"),
+    ("no gzip", said(b"{}", "Content-Encoding: gzip"), Unavailable, "error"),
+    ("deeper than may be", said(b"[" * 21 + b"]" * 21), AnswerMalformed, "deeper than answer_depth = 20"),
+    ("as deep in objects", said(b'{"a":' * 21 + b"1" + b"}" * 21), AnswerMalformed, "answer_depth"),
+    ("deeper than anybody can read", said(b"[" * 900 + b"]" * 900), AnswerMalformed, "answer_depth"),
+    ("brackets alone", said(b"[" * (MIB - 9)), AnswerMalformed, "more than answer_items = 1000"),
+    ("more objects than may be", said(orjson.dumps([{}] * 1_000)), AnswerMalformed, "answer_items"),
+    ("no JSON", said(b"<html>"), Unavailable, "not JSON"),
+    ("nothing", said(b""), Unavailable, "not JSON"),
+    ("NaN", said(b'{"n": NaN}'), Unavailable, "not JSON"),
+    ("half a character", said(b'"\\ud800"'), Unavailable, "not JSON"),
+    ("no UTF-8", said(b'"\xff"'), Unavailable, "not JSON"),
+    ("a number of 100,000 digits", said(b"9" * 100_000), Unavailable, "not JSON"),
+]
+
+
+@pytest.mark.parametrize(("what", "answer", "failure", "says"), REFUSED, ids=[row[0] for row in REFUSED])
+async def test_past_a_bound_stands_one_named_failure(
+    what: str, answer: Answer, failure: type[Exception], says: str
+) -> None:
+    async with hostile_server(answer) as server:
+        with pytest.raises(failure, match=says) as caught:
+            await asked(server)
+    assert type(caught.value) is failure, what
+
+
+async def test_up_to_the_bounds_it_is_read() -> None:
+    deep = b"[" * 20 + b"]" * 20
+    many = orjson.dumps([{}] * 999)
+    long = b'"' + b"x" * (MIB - 2) + b'"'
+    for body in (deep, many, long):
+        async with hostile_server(said(body)) as server:
+            assert await asked(server) == orjson.loads(body)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_what_comes_packed_is_read_up_to_the_same_bound(coding: str) -> None:
+    long = b'"' + b"x" * (MIB - 2) + b'"'
+    async with hostile_server(said(packed(long, coding), f"Content-Encoding: {coding}")) as server:
+        assert await asked(server) == "x" * (MIB - 2)
+    async with hostile_server(said(packed(long + b" ", coding), f"Content-Encoding: {coding}")) as server:
+        with pytest.raises(AnswerMalformed, match="answer_bytes"):
+            await asked(server)
+
+
+async def test_it_is_asked_in_the_two_ways_that_can_be_bounded_and_gets_no_cookie_back() -> None:
+    client = connect(trust_env=False)
+    async with hostile_server(said(b"{}", "Set-Cookie: tracked=yes; Path=/", "Connection: close")) as server:
+        for _ in range(2):
+            await client.get(server.url)
+    await client.aclose()
+    heads = b"".join(server.asked).lower()
+    assert heads.count(b"accept-encoding: gzip, deflate\r\n") == 2
+    assert b"cookie" not in heads
+
+
+async def test_a_redirect_is_no_success_and_leads_nowhere() -> None:
+    async with hostile_server(said(b"", "Location: http://127.0.0.1:1/", status=302)) as server:
+        with pytest.raises(Exception, match="answered 302") as caught:
+            await asked(server)
+    assert caught.value.code == "refused"  # type: ignore[attr-defined]
+
+
+async def test_whoever_is_cancelled_while_it_waits_leaves_no_call_behind() -> None:
+    async with hostile_server(silent()) as server:
+        waiting = asyncio.create_task(asked(server, AnswerLimits()))
+        await server.was_asked.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert [task for task in asyncio.all_tasks() if "_read" in repr(task.get_coro())] == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"answer_bytes": 0}, {"answer_bytes": 2**31}, {"answer_seconds": 0}, {"answer_items": 1}, {"answer_depth": 201}],
+)
+def test_a_bound_out_of_range_is_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        AnswerLimits.model_validate(setting)
