@@ -18,7 +18,7 @@ from shared.fulfilment import queue, repairs
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
-from shared.fulfilment.store import Conclude, hold
+from shared.fulfilment.store import Conclude, cancel_tasks, hold
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
@@ -48,10 +48,12 @@ class Conclusions:
             conclusions = [
                 _observed(c, r, tx.now) or self._conclusion(c, r, tx.now) for c, r in zip(claims, results, strict=True)
             ]
-            ours = await queue.conclude(tx.connection, conclusions, tx.now)
-            kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
             # Held before anything is sealed: what a withdrawn request would leave in the vault, nobody would drop.
-            withdrawn = await hold(tx, {c.claim.fulfilment_id for c, _ in kept})
+            withdrawn = await hold(tx, {claim.fulfilment_id for claim in claims})
+            ours = await queue.conclude(tx.connection, conclusions, tx.now)
+            if withdrawn:
+                await cancel_tasks(tx, withdrawn)  # also what was to be tried again
+            kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
             await self._note(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
             counted = [(c, r) for c, r in kept if not c.claim.observes]
             await self._seal(tx, [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn])

@@ -100,15 +100,16 @@ async def cancel(tx: UnitOfWork, requests: Sequence[UUID]) -> None:
         " RETURNING fulfilment_id, request_id, operation",
         requests,
     )
-    await _cancel_tasks(tx, [row[0] for row in rows])
+    await cancel_tasks(tx, [row[0] for row in rows])
     for _, request_id, operation in rows:
         tx.log_evidence(request_id, "fulfilment.cancelled", {"operation": operation})
 
 
 async def hold(tx: UnitOfWork, ids: Collection[UUID]) -> set[UUID]:
-    """Locks fulfilments whose tasks have just been concluded, in one order; returns those that were withdrawn before.
+    """Locks fulfilments whose tasks are to be concluded, in one order; returns those that were withdrawn before.
 
-    Nobody waits for a task of theirs any more, neither a worker nor a person.
+    Fulfilments first, tasks second: two orders would be a deadlock. Neither a worker nor a person waits for a task of a
+    withdrawn one any more.
     """
     rows = await tx.connection.fetch(
         "SELECT fulfilment_id, state FROM fulfilment WHERE fulfilment_id = ANY($1) ORDER BY fulfilment_id FOR UPDATE",
@@ -116,11 +117,12 @@ async def hold(tx: UnitOfWork, ids: Collection[UUID]) -> set[UUID]:
     )
     withdrawn = {row[0] for row in rows if row[1] == FulfilmentState.CANCELLED}
     if withdrawn:
-        await _cancel_tasks(tx, withdrawn)
+        await cancel_tasks(tx, withdrawn)
     return withdrawn
 
 
-async def _cancel_tasks(tx: UnitOfWork, ids: Collection[UUID]) -> None:
+async def cancel_tasks(tx: UnitOfWork, ids: Collection[UUID]) -> None:
+    """Ends the tasks of these fulfilments that nobody has in hand."""
     await tx.connection.execute(
         "UPDATE task SET state = 'cancelled' WHERE fulfilment_id = ANY($1) AND state IN ('waiting', 'ready', 'failed')",
         list(ids),

@@ -26,6 +26,7 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "valid_from": (dict, _NOTHING),
     "valid_to": (dict, _NOTHING),
     "country.": (dict, _NOTHING),
+    "party.": (dict,),
 }
 _TEXT: Final = (str, _NOTHING)
 """What a field holds that is not named above."""
