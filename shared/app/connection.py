@@ -8,7 +8,8 @@ a head that is too long                     431, and the connection is closed
 a head or a body that does not come         408 (or nothing, to who never spoke), and it is closed
 a body that goes on after its answer        closed, once more has come than any body may have
 an answer that is not taken                 closed
-more connections than there may be          the one that has been silent longest is closed; else 503
+more connections than there may be          the one that we have waited for longest, for a head or for the rest of
+                                            a body whose answer is given, is closed; if there is none, 503
 ==========================================  ===========================================================
 """
 
@@ -50,7 +51,11 @@ def problem(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, bounded; ``silent``: the connections of the server that have not asked anything yet."""
+    """uvicorn's protocol, bounded.
+
+    ``silent``: the connections of the server to which no answer is due: no head of theirs is whole, or the answer was
+    given and the body still comes. Where there are too many connections they make room, the oldest first.
+    """
 
     def __init__(  # uvicorn gives the first four
         self,
@@ -76,11 +81,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > self._limits.connections:
             if self._silent:
-                next(iter(self._silent)).transport.abort()
+                oldest = next(iter(self._silent))
+                del self._silent[oldest]  # it is lost only after others that come at once
+                oldest.transport.abort()
             else:
                 self._crowded = True
                 if len(self.connections) > self._limits.connections + _FOR_PROBES:
-                    transport.abort()
+                    self._refuse(503)
         self._silent[self] = None
         self._within(self._limits.head_seconds)
 
@@ -95,7 +102,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Reads on; what does not come to an end is given so much time."""
         self._unset_keepalive_if_required()
-        self._silent.pop(self, None)
         self._read_bytes = len(data)
         head, body = self._head, self._body
         try:
@@ -127,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head is there: it goes to the application, or it is too much."""
         self._head, self._body = False, True
+        self._silent.pop(self, None)
         app = self.app
         if self._head_bytes + self._read_bytes > self._limits.head_bytes and self._is_long():
             self.app = _refusal(431)
@@ -147,6 +154,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """All of a request is there."""
         self._body = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is given."""
+        super().on_response_complete()
+        if self._body:
+            self._silent[self] = None
 
     def pause_writing(self) -> None:
         """The client does not take what it asked for."""

@@ -27,7 +27,7 @@ from shared.app.process_metrics import ProcessMetrics
 from shared.app.supervisor import supervise, watch
 from shared.domain import topics
 from shared.domain.clock import SystemClock
-from shared.domain.errors import DsrError, Misconfigured
+from shared.domain.errors import DsrError, Misconfigured, of_variable
 from shared.domain.events import Event, type_of
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Step
 from shared.domain.rights import Right
@@ -127,8 +127,10 @@ class Service:
         try:
             uvloop.run(self._run(settings))
         except DsrError as error:
-            sys.exit(f"dsr-{self.name} cannot start; {error}")
+            sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(error).split())}")
         except Exception as error:  # noqa: BLE001  # an uncaught one would be printed with its message
+            if fault := _misconfigured(error):
+                sys.exit(f"dsr-{self.name} cannot start; {' '.join(str(fault).split())}")
             sys.exit(f"dsr-{self.name} ended: {telemetry.where(error)}")
 
     async def _run(self, settings: Settings) -> None:
@@ -139,11 +141,13 @@ class Service:
             producer = KafkaProducer(settings.kafka)
             await self._reach_broker(producer)
             stack.push_async_callback(producer.stop)
-            vault, clock = Vault(keyring.load(settings.vault.keyring)), SystemClock()
+            keys = of_variable("DSR_VAULT_KEYRING", partial(keyring.load, settings.vault.keyring))
+            vault, clock = Vault(keys), SystemClock()
             downstreams = None
             if self.conclusions:
                 wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
-                downstreams = Downstreams.load(settings.work.downstreams, wiring)
+                load = partial(Downstreams.load, settings.work.downstreams, wiring)
+                downstreams = of_variable("DSR_WORK_DOWNSTREAMS", load)
                 stack.push_async_callback(downstreams.close)
                 async with pool.acquire() as connection:
                     known = await register(connection, downstreams.fingerprints)
@@ -268,6 +272,13 @@ def _consuming(running: Running, to: BatchDispatcher, read: Sequence[str]) -> di
 def _instance(port: int, read: Sequence[str]) -> str:
     """The name of this process in its groups: what is started at its place, and reads the same, takes its part over."""
     return f"{gethostname()}-{port}-{crc32(' '.join(read).encode()):08x}"
+
+
+def _misconfigured(error: BaseException) -> Misconfigured | None:
+    """What one of several loops found wrong with the configuration, which it was the first to read."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, Misconfigured) else None
 
 
 def _name(loop: Loop) -> str:

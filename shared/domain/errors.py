@@ -146,6 +146,18 @@ class Misconfigured(DsrError):
 T = TypeVar("T")
 
 
+def of_variable(variable: str, read: Callable[[], T]) -> T:
+    """What it reads.
+
+    Raises:
+        Misconfigured: as it says, and names the variable that says where to read.
+    """
+    try:
+        return read()
+    except Misconfigured as error:
+        raise Misconfigured(f"{variable}: {error}") from error
+
+
 def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
     """What each of them reads.
 

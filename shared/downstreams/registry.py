@@ -212,6 +212,12 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
             raise Misconfigured(
                 f"{where}: {key} names {name}, which is not set; export {name} before the service starts"
             )
+    if isinstance(declared.settings, SqlSettings):
+        name = declared.settings.dsn_env
+        if not re.match(r"postgres(ql)?://.", wiring.environment[name]):
+            raise Misconfigured(
+                f"{where}: dsn_env names {name}, which holds no postgresql:// URL; set it to the store's"
+            )
     adapter = _adapter(declared, wiring)
     if declared.yields and not isinstance(adapter, Locatable):
         raise Misconfigured(f"{where}: yields needs a system that can be searched, and this kind cannot; leave it out")

@@ -1,10 +1,24 @@
 """What the tables of several adapters in the downstreams file have in common."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl
 
 from shared.domain.errors import BlastRadius
 from shared.domain.operations import Exceeded, Limit
 from shared.downstreams.contract import Task
+
+
+def _http(text: str) -> str:
+    try:
+        HttpUrl(text)
+    except ValueError:
+        raise ValueError("write the URL of an HTTP server, as http://host:port") from None
+    return text
+
+
+Url = Annotated[str, AfterValidator(_http)]
+"""The URL of an HTTP server, as it is written."""
 
 
 class LimitedSettings(BaseModel):

@@ -16,6 +16,9 @@ from shared.storage.postgres import Connection
 OURS = "dsr_"
 """How the headers begin that a dead letter has besides those of the record that it was."""
 
+REPLAYED_FOR = "dsr_replayed_for"
+"""The header by which a dead letter that is sent again names the service that has set it aside: no other reads it."""
+
 _COUNT = """
 INSERT INTO consumed_topic AS t (topic, since, dead_letters) VALUES ($1, $2, 1)
 ON CONFLICT (topic) DO UPDATE SET

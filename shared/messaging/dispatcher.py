@@ -74,9 +74,10 @@ class BatchDispatcher(ABC):
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
         """What the records bring about, in order."""
 
-    def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:  # noqa: ARG002  # for subclasses
-        """Whether a record with these headers is to be handled: every one, unless a subclass knows better."""
-        return True
+    def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
+        """Whether a record with these headers is to be handled: not what is sent again for another service."""
+        service = self._unit_of_work.service.encode()
+        return all(name != dead_letters.REPLAYED_FOR or content == service for name, content in headers)
 
     @abstractmethod
     def kind_of(self, record: Message) -> str:
@@ -119,9 +120,12 @@ class BatchDispatcher(ABC):
             await self.apply(records, tx)
 
     async def _set_aside(self, record: Message, error: Exception) -> bool:
-        """Makes a dead letter of the record; returns whether its topic is to be paused."""
+        """Makes a dead letter of the record, unless it is one; returns whether its topic is to be paused."""
         place = f"{record.topic} {record.partition}:{record.offset}"
         log.error("record %s set aside: %s", place, self.describe(error))
+        if dead_letters.REPLAYED_FOR in record.headers:
+            self._count([self.kind_of(record)], "dead_letter")
+            return False
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
         async with self._unit_of_work.begin() as tx:
             tx.send(dead_letters.dead_letter(record, reason, tx))
@@ -155,7 +159,8 @@ class Dispatcher(BatchDispatcher):
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
         """Whether a handler waits for such a record; one whose right nobody knows is wanted, to be set aside."""
         kind, right = _kind_and_right(headers)
-        return (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS)
+        wanted = (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS)
+        return wanted and super().wants(headers)
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
         """Calls the handlers for what was not consumed before."""

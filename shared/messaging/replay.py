@@ -9,7 +9,7 @@ from shared.domain import topics
 from shared.domain.errors import Misconfigured
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
-from shared.messaging.dead_letters import OURS
+from shared.messaging.dead_letters import OURS, REPLAYED_FOR
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
 
@@ -45,13 +45,14 @@ async def dead_letters(settings: KafkaSettings, service: ServiceName) -> AsyncIt
                 if not fetched:
                     raise Misconfigured(f"the broker does not hand out {topic}: let this user read it")
                 for record in fetched[place]:
-                    yield _read(record.key or b"", record.value or b"", dict(record.headers))
+                    yield _read(record.key or b"", record.value or b"", dict(record.headers), service)
 
 
 async def replay(settings: KafkaSettings, service: ServiceName) -> tuple[int, int]:
-    """Sends every dead letter that could be read to the topic it came from, once.
+    """Sends every dead letter that could be read to the topic it came from, once, for this service alone.
 
-    Whoever has handled it meanwhile knows it by its id; so this may be done again, and in part.
+    If it has handled one meanwhile it knows it by its id, and what it cannot handle now either is not set aside a
+    second time; so this may be done again, and in part.
 
     Returns how many were sent, and how many have no content to send.
     """
@@ -66,7 +67,7 @@ async def replay(settings: KafkaSettings, service: ServiceName) -> tuple[int, in
     return len(records), sum(letter.record is None for letter in found)
 
 
-def _read(key: bytes, value: bytes, headers: dict[str, bytes | None]) -> DeadLetter:
+def _read(key: bytes, value: bytes, headers: dict[str, bytes | None], service: ServiceName) -> DeadLetter:
     said = {name: (content or b"").decode("utf-8", "replace") for name, content in headers.items()}
     topic, detail = said["dsr_topic"], said.get("dsr_detail", "")
     theirs = {name: content for name, content in said.items() if not name.startswith(OURS)}
@@ -75,5 +76,5 @@ def _read(key: bytes, value: bytes, headers: dict[str, bytes | None]) -> DeadLet
         place=f"{said.get('dsr_partition', '?')}:{said.get('dsr_offset', '?')}",
         reason=f"{said['dsr_reason']}: {detail}" if detail else said["dsr_reason"],
         at=said["dsr_set_aside_at"],
-        record=None if detail else Message(topic, key, value, theirs),
+        record=None if detail else Message(topic, key, value, {**theirs, REPLAYED_FOR: service}),
     )

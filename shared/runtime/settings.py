@@ -1,13 +1,14 @@
 """Settings, read once from the environment when a service starts and passed down; one small group per concern."""
 
 import ssl
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, FilePath, SecretStr, model_validator
 
 from shared.domain.configuration import Group, are_hosts, shown
-from shared.domain.errors import Misconfigured, all_of
+from shared.domain.errors import Misconfigured, all_of, of_variable
 from shared.domain.time_limit_policy import TIME_LIMITS, TimeLimitPolicy, read_policy
 from shared.storage.postgres import PostgresSettings
 
@@ -158,7 +159,7 @@ class PolicySettings(Group, env_prefix="DSR_POLICY_"):
         Raises:
             Misconfigured: the file cannot be used; says what to change.
         """
-        return read_policy(self.time_limits)
+        return of_variable("DSR_POLICY_TIME_LIMITS", partial(read_policy, self.time_limits))
 
 
 class TelemetrySettings(Group, env_prefix="DSR_TELEMETRY_"):
@@ -171,7 +172,10 @@ class TelemetrySettings(Group, env_prefix="DSR_TELEMETRY_"):
     )
     sample_ratio: float = Field(default=0.1, ge=0, le=1, description="share of new traces that are recorded")
     privacy_token: SecretStr | None = Field(
-        default=None, description="opens /metrics/privacy, where requests are counted exactly; none: it does not exist"
+        default=None,
+        min_length=32,
+        description="32 random characters or more that open /metrics/privacy, where requests are counted exactly; none:"
+        " it does not exist",
     )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
         default="INFO", description="the least that is logged"
@@ -196,6 +200,13 @@ class ProcessSettings(Group, env_prefix="DSR_PROCESS_"):
     outbox_seconds: float = Field(
         default=20.0, gt=0, le=3_600, description="how long it may take then to send what waits in the outbox"
     )
+
+    @model_validator(mode="after")
+    def _is_unwell_before_it_ends(self) -> Self:
+        if self.give_up_seconds < self.still_seconds:
+            holds = f"DSR_PROCESS_GIVE_UP_SECONDS holds {self.give_up_seconds}, less than DSR_PROCESS_STILL_SECONDS"
+            raise ValueError(f"{holds}: set it to {self.still_seconds} or more")
+        return self
 
 
 class Groups:

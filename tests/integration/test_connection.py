@@ -167,11 +167,25 @@ async def test_an_answer_that_is_taken_slowly_is_given_to_its_end() -> None:
         assert taken > LARGE
 
 
-async def test_of_more_connections_than_may_be_the_silent_ones_make_room() -> None:
+@pytest.mark.parametrize(
+    "begun",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(HEAD, id="a part of a head"),
+        pytest.param(HEAD + b"Content-Length: 1000\r\n\r\n{", id="a part of a body whose answer is given"),
+    ],
+)
+async def test_of_more_connections_than_may_be_those_that_wait_for_no_answer_make_room(begun: bytes) -> None:
     async with serving(connections=8, head_seconds=30) as port:
-        silent = [await asyncio.open_connection(HOST, port) for _ in range(40)]
-        assert await served(port) == 200
-        for _, writer in silent:
+        idle = []
+        for _ in range(40):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(begun)
+            idle.append((reader, writer))
+            if b"Content-Length" in begun:
+                assert b"200" in await reader.readline()
+        assert [await served(port) for _ in range(5)] == [200] * 5
+        for _, writer in idle:
             writer.close()
 
 

@@ -15,7 +15,7 @@ from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.messaging import outbox
-from shared.messaging.dead_letters import dead_letter, paused_since, resume
+from shared.messaging.dead_letters import REPLAYED_FOR, dead_letter, paused_since, resume
 from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.liveness import Heartbeats
@@ -268,3 +268,19 @@ async def test_dead_letters_of_another_day_do_not_count(open_harness: OpenHarnes
         assert await listener.handle([unreadable(), unreadable()]) == []
         clock.pass_by(days=1)
     assert await listener.paused_topics() == set()
+
+
+async def test_what_is_sent_again_is_heard_by_whom_it_is_for_alone_and_set_aside_no_second_time(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await open_harness()
+    listener = dispatcher(harness, (RequestVerified, Diary().begin), limit=1)
+    good, bad = heard(verified()), spoiled(verified())
+    for service, wanted in ((ServiceName.ERASURE, True), (ServiceName.DEADLINE, False)):
+        again = Message(good.topic, good.key, good.value, {**good.headers, REPLAYED_FOR: service})
+        assert listener.wants(as_sent(again)) is wanted
+    broken = [Message(bad.topic, bad.key, bad.value, {**bad.headers, REPLAYED_FOR: ServiceName.ERASURE})] * 5
+    assert await listener.handle([*broken, good]) == []
+    assert await noted(harness) == 1
+    assert await dead_letters(harness) == []
+    assert await listener.paused_topics() == frozenset()

@@ -68,6 +68,29 @@ async def test_a_key_that_is_used_too_often_waits_and_the_others_do_not(
         assert await stored(intake) == 2
 
 
+async def test_a_channel_has_half_of_what_may_be_under_way_and_another_goes_on(
+    monkeypatch: pytest.MonkeyPatch, database: str, clock: SetClock, keys: Keyring
+) -> None:
+    monkeypatch.setenv("DSR_INTAKE_UNDER_WAY", "2")
+    async with running(database, clock, keys) as intake, connected(database) as other:
+        async with other.transaction():
+            await other.execute("LOCK TABLE intake.request")
+            held = asyncio.create_task(intake.channel.post(ONE, json=GOOD))
+            refused = await eventually(lambda: refused_get(intake.channel))
+            assert is_problem(refused, 429, "too_many_calls")
+            assert refused.headers["Retry-After"] == "1"
+            elsewhere = await intake.officer.get("/v1/none")
+        assert elsewhere.status_code == 404
+        assert (await held).status_code == 201
+        assert (await intake.channel.get("/v1/none")).status_code == 404
+
+
+async def refused_get(client: httpx.AsyncClient) -> httpx.Response | None:
+    """An answer that refuses; None while there is none."""
+    answer = await client.get("/v1/none")
+    return answer if answer.status_code == 429 else None
+
+
 async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, database: str, clock: SetClock, keys: Keyring
 ) -> None:

@@ -96,6 +96,14 @@ def test_what_is_complete_is_read(environment: pytest.MonkeyPatch) -> None:
             "0",
             "DSR_PROCESS_STILL_SECONDS holds '0': set it to a number above 0 up to 86400",
         ),
+        (
+            *("DSR_PROCESS_GIVE_UP_SECONDS", "10"),
+            "DSR_PROCESS_GIVE_UP_SECONDS holds 10.0, less than DSR_PROCESS_STILL_SECONDS: set it to 60.0 or more",
+        ),
+        (
+            *("DSR_TELEMETRY_PRIVACY_TOKEN", "short"),
+            "DSR_TELEMETRY_PRIVACY_TOKEN holds something else, which is not shown: set it to a value (32 random",
+        ),
         ("DSR_KAFKA_BATCH_RECORDS", "0", "DSR_KAFKA_BATCH_RECORDS holds '0': set it to a whole number from 1"),
         ("DSR_KAFKA_BOOTSTRAP", "kafka:0", "DSR_KAFKA_BOOTSTRAP holds 'kafka:0': set it to a value (host:port of one"),
         ("DSR_KAFKA_BOOTSTRAP", "a:9092,b:70000", "DSR_KAFKA_BOOTSTRAP holds 'a:9092,b:70000'"),

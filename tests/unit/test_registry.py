@@ -132,6 +132,14 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
             MAILING.replace("http://localhost/v2", "${SECRET}"),
             "[mailing]: url holds '${SECRET}': write a value (base URL",
         ),
+        (
+            '[crm]\nadapter = "tryton"\nurl = "http://[::1"\npassword_env = "SECRET"\nneeds = ["email"]\n',
+            "[crm]: url holds 'http://[::1': write the URL of an HTTP server, as http://host:port",
+        ),
+        (
+            '[calls]\nadapter = "sql"\ndsn_env = "SECRET"\ndataset = "kamailio"\nneeds = ["phone"]\n',
+            "[calls]: dsn_env names SECRET, which holds no postgresql:// URL; set it to the store's",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_its_remedy(tmp_path: Path, text: str, says: str) -> None:

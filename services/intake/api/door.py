@@ -51,6 +51,7 @@ class Door:
         self._api_keys = api_keys
         self._settings = settings
         self._held = Quota(settings.held_bytes)
+        self._under_way = Quota(settings.under_way)
         self._calls = Rate(settings.call_rate, burst_seconds=1.0)
         self._refusals = Rate(settings.refusals_rate, _REFUSALS_AT_ONCE_SECONDS)
 
@@ -71,6 +72,15 @@ class Door:
         caller = await self._caller(scope, headers)
         self._calls.take(caller.channel)
         scope.setdefault("state", {}).update(caller=caller, headers=headers)
+        self._under_way.take(caller.channel, 1)
+        try:
+            await self._pass_on(scope, headers, caller, receive, send)
+        finally:
+            self._under_way.give(caller.channel, 1)
+
+    async def _pass_on(
+        self, scope: Scope, headers: Mapping[bytes, str], caller: Caller, receive: Receive, send: Send
+    ) -> None:
         if scope["method"] in _BODILESS:
             await self._app(scope, receive, send)
             return

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.downstreams.settings import HttpSettings
+from shared.downstreams.settings import HttpSettings, Url
 
 
 class TrytonSettings(HttpSettings):
@@ -15,7 +15,7 @@ class TrytonSettings(HttpSettings):
     """
 
     adapter: Literal["tryton"] = "tryton"
-    url: str = Field(description="where Tryton listens, without the database's name")
+    url: Url = Field(description="where Tryton listens, without the database's name")
     database: str = Field(default="tryton", description="name of the Tryton database")
     login: str = Field(default="privacy", description="user of the privacy team")
     password_env: str = Field(description="environment variable that holds that user's password")
