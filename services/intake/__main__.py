@@ -22,9 +22,8 @@ def configure() -> None:
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
     service.serves(partial(app.build, settings=settings))
-    service.also(statistics.run)
-    for loop in (orphans.run, packages.run):
-        service.also(partial(loop, settings=settings))
+    for loop in (statistics.run, partial(orphans.run, settings=settings), partial(packages.run, settings=settings)):
+        service.also(loop)
 
 
 if __name__ == "__main__":

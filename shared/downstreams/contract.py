@@ -17,7 +17,7 @@ same counts as the first, and what was committed for one task is never undone or
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
@@ -278,33 +278,3 @@ class Downstream:
         """The adapter's method for that operation."""
         method: Operate = getattr(self.adapter, CAN[operation][1])
         return method
-
-
-Found = TypeVar("Found")
-
-
-def of_whom_found(found: Mapping[UUID, Found | NotSearched | Unavailable | Refused]) -> dict[UUID, Found]:
-    """What was found, of those tasks for which anything was and nothing failed."""
-    return {
-        task_id: theirs
-        for task_id, theirs in found.items()
-        if not isinstance(theirs, NotSearched | Unavailable | Refused) and theirs
-    }
-
-
-def per_task(
-    tasks: Sequence[Task],
-    found: Mapping[UUID, Found | NotSearched | Unavailable | Refused],
-    decide: Callable[[Task, Found], Result],
-) -> list[Result]:
-    """One result for each task: its failure, ``no_match`` where nothing was found, else what ``decide`` says."""
-    results: list[Result] = []
-    for task in tasks:
-        match found[task.task_id]:
-            case NotSearched() | Unavailable() | Refused() as failure:
-                results.append(failure)
-            case theirs if not theirs:
-                results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
-            case theirs:
-                results.append(decide(task, theirs))
-    return results

@@ -55,11 +55,8 @@ HALF_OPEN = {
     "tcp_user_timeout": "4000",
     "client_connection_check_interval": "1000",
 }
-"""Settings of a session by which the server knows within four seconds that nobody is left at its other end.
-
-Then it ends the session, and whatever that held is free: also in the middle of a statement, where no time limit for
-idle transactions applies.
-"""
+"""Settings of a session by which the server knows within four seconds that nobody is left at its other end: then it
+ends it, also in the middle of a statement, where no time limit for idle transactions applies."""
 
 _CLOSE_SECONDS = 5.0
 _MIGRATION_LOCK = 7_215_001

@@ -15,8 +15,9 @@ from pydantic import JsonValue
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
+from shared.downstreams.results import of_whom_found, per_task
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.answers import ROWS
 from shared.downstreams.roundup.directory import Records

@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Pending, Receipt, Record, Result, Task, per_task
+from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
+from shared.downstreams.results import per_task
 from shared.downstreams.sql import examination
 from shared.downstreams.sql.attribution import Row, owners_of
 from shared.downstreams.sql.dataset import Column, Table

@@ -7,8 +7,9 @@ import httpx
 from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http_client import connect
+from shared.downstreams.results import of_whom_found, per_task
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.domain.errors import Refused, ResidueFound, Withdrawn
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http_client import together
+from shared.downstreams.results import of_whom_found, per_task
 from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.results import of_whom_found, per_task
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY
 from shared.downstreams.tryton.subjects import Subjects, party_ids

@@ -10,8 +10,9 @@ from shared.domain.errors import Refused, ResidueFound
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Change, TaskOutcome
 from shared.domain.text import nfc
-from shared.downstreams.contract import Checkpoint, Receipt, Result, Task, of_whom_found, per_task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
+from shared.downstreams.results import of_whom_found, per_task
 from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.party import STREET_PARTS, Address, Party, spelled
 from shared.downstreams.tryton.rpc import TrytonRpc

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.contract import Task, of_whom_found
+from shared.downstreams.contract import Task
+from shared.downstreams.results import of_whom_found
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import TrytonRpc

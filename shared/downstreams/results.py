@@ -1,0 +1,38 @@
+"""One result for each task, from what was found for some and why nothing was for others; pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import NotSearched, Receipt, Result, Task
+
+Found = TypeVar("Found")
+
+
+def of_whom_found(found: Mapping[UUID, Found | NotSearched | Unavailable | Refused]) -> dict[UUID, Found]:
+    """What was found, of those tasks for which anything was and nothing failed."""
+    return {
+        task_id: theirs
+        for task_id, theirs in found.items()
+        if not isinstance(theirs, NotSearched | Unavailable | Refused) and theirs
+    }
+
+
+def per_task(
+    tasks: Sequence[Task],
+    found: Mapping[UUID, Found | NotSearched | Unavailable | Refused],
+    decide: Callable[[Task, Found], Result],
+) -> list[Result]:
+    """One result for each task: its failure, ``no_match`` where nothing was found, else what ``decide`` says."""
+    results: list[Result] = []
+    for task in tasks:
+        match found[task.task_id]:
+            case NotSearched() | Unavailable() | Refused() as failure:
+                results.append(failure)
+            case theirs if not theirs:
+                results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
+            case theirs:
+                results.append(decide(task, theirs))
+    return results
