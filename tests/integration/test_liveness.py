@@ -48,21 +48,38 @@ marketing = { class = "T" }
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
 EVERYWHERE = {"relay", "machine", "inbox", "frozen"}
 LOOPS: Mapping[ServiceName, set[str]] = {
-    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans"},
+    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans", "packages"},
     ServiceName.ERASURE: {
-        *("consume:erasure", "lag:erasure", "reaper", "lease", "consume:erasure-replies", "lag:erasure-replies"),
+        *(
+            "consume:erasure",
+            "lag:erasure",
+            "reaper",
+            "lease",
+            "standings",
+            "consume:erasure-replies",
+            "lag:erasure-replies",
+        ),
         *(f"{system}:erase" for system in ("crm", "billing", "ticketing")),
     },
     ServiceName.EXPORT: {
-        *("consume:export", "lag:export", "reaper", "lease"),
+        *("consume:export", "lag:export", "reaper", "lease", "standings"),
         *(f"{system}:export" for system in ("crm", "ticketing")),
     },
     ServiceName.AMENDMENT: {
-        *("consume:amendment", "lag:amendment", "reaper", "lease", "nightly"),
+        *("consume:amendment", "lag:amendment", "reaper", "lease", "standings", "nightly", "strangers"),
         *(f"{system}:{operation}" for system in ("crm", "ticketing") for operation in AMENDMENTS),
     },
     ServiceName.DEADLINE: {
-        *("consume:deadline", "lag:deadline", "reaper", "lease", "sweep", "statistics", "ticketing:escalate")
+        *(
+            "consume:deadline",
+            "lag:deadline",
+            "reaper",
+            "lease",
+            "standings",
+            "sweep",
+            "statistics",
+            "ticketing:escalate",
+        )
     },
 }
 """Whatever goes round in each service; the health server itself answers, or does not."""
@@ -115,7 +132,7 @@ async def test_every_loop_of_a_service_has_a_pulse(
         (
             ServiceName.ERASURE,
             "erasure.task",
-            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "reaper"},
+            {"crm:erase", "billing:erase", "ticketing:erase", "machine", "reaper", "standings"},
         ),
     ],
 )
