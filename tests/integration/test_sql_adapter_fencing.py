@@ -63,7 +63,7 @@ async def test_a_store_ends_the_session_of_a_worker_that_is_frozen_or_lost_befor
     await store.close()
     told = {row[0]: row[1] for row in rows}
     assert told["idle_in_transaction_session_timeout"] == told["tcp_user_timeout"] == 4_000
-    assert told["client_connection_check_interval"] == 1_000
+    assert told["client_connection_check_interval"] == 500
     assert told["tcp_keepalives_idle"] + told["tcp_keepalives_interval"] * told["tcp_keepalives_count"] == 4
 
 
@@ -200,7 +200,7 @@ async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which
     customer_store: CustomerStore, tmp_path: Path
 ) -> None:
     file, environment = tmp_path / "downstreams.toml", {"STORE": customer_store.dsn, "AWAY": "postgresql://n@[::1]:1/n"}
-    table = '[{name}]\nadapter = "sql"\nneeds = ["email"]\ndataset = "customers.toml"\ndsn_env = "{name_env}"\n'
+    table = '[{name}]\nadapter = "sql"\nneeds = ["account_id", "email", "phone"]\ndataset = "customers.toml"\ndsn_env = "{name_env}"\n'
     file.write_text(table.format(name="shop", name_env="STORE"))
     wiring = Wiring(environment, SystemClock(), publish, b"")
     await customer_store.run("DROP SCHEMA dsr_platform CASCADE")

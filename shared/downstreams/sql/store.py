@@ -35,7 +35,6 @@ _PLANNER = {
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "4000",
-    "client_connection_check_interval": "1000",
 }
 
 
