@@ -200,7 +200,8 @@ async def test_what_the_command_prints_prepares_a_store_and_the_check_says_which
     customer_store: CustomerStore, tmp_path: Path
 ) -> None:
     file, environment = tmp_path / "downstreams.toml", {"STORE": customer_store.dsn, "AWAY": "postgresql://n@[::1]:1/n"}
-    table = '[{name}]\nadapter = "sql"\nneeds = ["account_id", "email", "phone"]\ndataset = "customers.toml"\ndsn_env = "{name_env}"\n'
+    needs = 'needs = ["account_id", "email", "phone"]'
+    table = f'[{{name}}]\nadapter = "sql"\n{needs}\ndataset = "customers.toml"\ndsn_env = "{{name_env}}"\n'
     file.write_text(table.format(name="shop", name_env="STORE"))
     wiring = Wiring(environment, SystemClock(), publish, b"")
     await customer_store.run("DROP SCHEMA dsr_platform CASCADE")
