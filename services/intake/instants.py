@@ -10,7 +10,7 @@ _NOT_YET = "received_at lies in the future; give the instant at which it arrived
 _LONG_AGO = "received_at lies longer ago than anything is accepted; ask whoever operates this, if it is true"
 _BEFORE = "received_at lies before the question was sent; give the instant at which its answer arrived"
 _LATER = "received_at lies after the request was entered here; it was here by then"
-_NOT_YET_THEIRS = "a number's since lies in the future; give the time from which it was the subject's"
+_NOT_YET_PROVED = "a number's proof lies in the future; give the time from which it is proved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,12 @@ class Instants:
             raise BadRequest(_BEFORE, "received_at")
         return max(received_at, asked_at)
 
-    def theirs(self, subject: DataSubject, now: datetime) -> None:
-        """Refuses a number that is the subject's only from some later time on: it would find nothing.
+    def proved(self, subject: DataSubject, now: datetime) -> None:
+        """Refuses what is proved only from some later time on; in which time a number is theirs is kept as said.
 
         Raises:
             BadRequest: names the number.
         """
         for place, phone in enumerate(subject.phones):
             if phone.proved and phone.proved.since > now + self.tolerance:
-                raise BadRequest(_NOT_YET_THEIRS, f"subject.phones.{place}.proved.since")
-            if phone.since and phone.since > now + self.tolerance:
-                raise BadRequest(_NOT_YET_THEIRS, f"subject.phones.{place}.since")
+                raise BadRequest(_NOT_YET_PROVED, f"subject.phones.{place}.proved.since")

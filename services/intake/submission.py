@@ -77,7 +77,7 @@ class Submissions:
 
     def _prepare(self, submission: Submission, caller: Caller, now: datetime) -> PreparedRequest:
         received_at = self._instants.arrived(submission.received_at, now)
-        self._instants.theirs(submission.subject, now)
+        self._instants.proved(submission.subject, now)
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
         scope = submission.ground or submission.scope

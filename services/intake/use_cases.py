@@ -153,7 +153,7 @@ class UseCases:
             raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
         await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
         if reply.subject:
-            self.instants.theirs(reply.subject, tx.now)
+            self.instants.proved(reply.subject, tx.now)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
             known = encode_identities(reply.subject.identities())
