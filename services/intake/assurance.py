@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from services.intake.errors import BadRequest
-from services.intake.schemas import Assurance
+from services.intake.schemas import Assurance, DataSubject
 from shared.domain.rights import Right
 from shared.domain.toml_file import read_toml
 
@@ -32,6 +32,13 @@ class IdentityPolicy(BaseModel):
         """Raises ``BadRequest`` for a method that nobody has named: what stays in the evidence is no free text."""
         if method not in self.methods:
             raise BadRequest(f"the method is one of {', '.join(sorted(self.methods))}", field)
+
+    def numbers_proved_by(self, subject: DataSubject) -> list[str]:
+        """The methods by which the channel knows of some numbers that they are the subject's; raises ``BadRequest``."""
+        proved = [(place, phone.proved.method) for place, phone in enumerate(subject.phones) if phone.proved]
+        for place, method in proved:
+            self.must_know(method, f"subject.phones.{place}.proved.method")
+        return [method for _, method in proved]
 
     def suffices(self, assurance: Assurance | None, right: Right) -> bool:
         """Whether that much assurance is enough to begin; an identifier alone is level L0.

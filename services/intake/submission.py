@@ -13,7 +13,7 @@ from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest,
 from services.intake.lifecycle import first_state
 from services.intake.quota import Quota
 from services.intake.request import Request
-from services.intake.schemas import DataSubject, Submission
+from services.intake.schemas import Submission
 from services.intake.settings import IntakeSettings
 from shared.domain.identities import MalformedIdentity
 from shared.domain.time_limit import Arrival, calc_version, due_on
@@ -99,17 +99,8 @@ class Submissions:
             calc_version=self._calc_version,
         )
         proof: dict[str, JsonValue] = dict(submission.assurance) if submission.assurance else {}
-        if numbers := self._proved_numbers(submission.subject):
-            proof["numbers_proved_by"] = numbers
+        if methods := self._identity.numbers_proved_by(submission.subject):
+            proof["numbers_proved_by"] = [*methods]
         subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
         row = self._vault.new_subject(request.subject_ref, subject, now)
         return PreparedRequest(request.receive(proof), row)
-
-    def _proved_numbers(self, subject: DataSubject) -> list[JsonValue]:
-        """By what the channel knows of each proved number that it is theirs, as the evidence says it."""
-        methods: list[JsonValue] = []
-        for place, phone in enumerate(subject.phones):
-            if phone.proved:
-                self._identity.must_know(phone.proved.method, f"subject.phones.{place}.proved.method")
-                methods.append(phone.proved.method)
-        return methods

@@ -154,6 +154,7 @@ class UseCases:
         await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
         if reply.subject:
             self.instants.proved(reply.subject, tx.now)
+            self.identity.numbers_proved_by(reply.subject)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
             known = encode_identities(reply.subject.identities())

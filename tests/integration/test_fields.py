@@ -1,5 +1,6 @@
 """What a field cannot hold is refused at the door by its name, and what a channel has submitted stays the channel's."""
 
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -17,10 +18,11 @@ def subject(**known: object) -> dict[str, Any]:
     return {"subject": {**SOMEBODY, **known}}
 
 
-def number(value: str, **more: str) -> dict[str, Any]:
+def number(value: str, **more: object) -> dict[str, Any]:
     return subject(phones=[{"number": value, **more}])
 
 
+SINCE = "2024-03-02T09:00:00Z"
 REFUSED: list[tuple[dict[str, Any], str]] = [
     *((subject(name=f"Ada{each}Byron"), "subject.name") for each in ("\x00", "\x1b[2J", "\x85", "\u2028", "\u202e")),
     (subject(name="a" * 201), "subject.name"),
@@ -36,6 +38,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (number("+34688886392", since="2999-01-01T00:00:00Z"), "subject.phones.0.since"),
     (number("+34688886392", until="2101-01-01T00:00:00Z"), "subject.phones.0.until"),
     (number("+34688886392", since="1700000000"), "subject.phones.0.since"),
+    (number("+34688886392", proved={"method": "ada_byron", "since": SINCE}), "subject.phones.0.proved.method"),
+    (
+        number("+34688886392", proved={"method": "sms_code", "since": "2026-03-03T09:00:00Z"}),
+        "subject.phones.0.proved.since",
+    ),
     ({"received_at": 1_700_000_000}, "received_at"),
     ({"received_at": "1700000000"}, "received_at"),
     ({"received_at": "0001-01-01T00:00:00+14:00"}, "received_at"),
@@ -59,6 +66,17 @@ async def test_what_a_field_cannot_hold_is_refused_by_its_name_alone_and_in_a_ba
         assert answer.status_code in {400, 422}
         assert [each["field"] for each in answer.json()["errors"]] == [f"{prefix}{field}"]
     assert await stored(intake) == 0
+
+
+async def test_by_what_a_number_was_proved_is_on_record_and_from_when_on_is_sealed_with_it(intake: Intake) -> None:
+    path = await intake.submit(**number("+34688886392", proved={"method": "sms_code", "since": SINCE}))
+    assert (await intake.evidence(path))[0]["detail"]["numbers_proved_by"] == ["sms_code"]
+    async with intake.unit_of_work.begin() as tx:
+        ref = await tx.connection.fetchval("SELECT subject_ref FROM request")
+        known = (await tx.vault.subject_data(tx.connection, [ref]))[ref]
+    assert [each.proved_since for each in known.identities if each.value == "+34688886392"] == [
+        datetime.fromisoformat(SINCE)
+    ]
 
 
 @pytest.mark.parametrize("value", [r'"\ud800"', r'"\ude00\ud83d"'])
