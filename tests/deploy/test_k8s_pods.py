@@ -96,7 +96,7 @@ def test_the_environment_of_a_pod_is_all_that_its_settings_need(
             for name, value in servers.items() if "dsr-servers" in secrets else ():
                 environment.setenv(name, value)
             for each in container["env"]:
-                environment.setenv(each["name"], each.get("value", "from a secret"))
+                environment.setenv(each["name"], each.get("value", "from a secret, as long as one has to be"))
             environment.setattr(Path, "is_file", lambda _: True)  # what the pod mounts is not on this machine
             read = Settings()
         assert read.http.port == container["ports"][0]["containerPort"]
