@@ -185,6 +185,7 @@ async def test_who_comes_back_by_its_name_does_not_wait_for_the_session_of_the_d
     heir = Listener(10)
     async with consuming(kafka_bootstrap, topic, topic, heir.handle, "me"), asyncio.timeout(20):
         await heir.done.wait()
+    assert sorted(heir.values, key=int) == [str(n).encode() for n in range(10)]
 
 
 async def test_who_leaves_in_order_leaves_its_part_to_others_at_once(
