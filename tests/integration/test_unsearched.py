@@ -71,12 +71,16 @@ async def test_an_account_that_was_found_before_does_not_vouch_for_what_is_answe
     assert Identity(IdentityType.PHONE, "+442079460000") in known
 
 
-async def test_a_number_that_is_theirs_only_from_some_later_time_on_is_refused(intake: Intake, asked: str) -> None:
-    later = {"phones": [{"number": "+442079460000", "since": "2099-01-01T00:00:00Z"}]}
-    answered = await intake.channel.post(f"{asked}/reply", json={**MORE, "subject": later})
-    submitted = await intake.channel.post("/v1/requests", json={"right": "access", "subject": later})
-    assert (answered.status_code, submitted.status_code) == (400, 400)
-    assert "future" in answered.json()["detail"]
+async def test_in_which_time_a_number_is_theirs_is_kept_as_said_and_a_proof_to_come_is_refused(
+    intake: Intake, asked: str
+) -> None:
+    later = {"number": "+442079460000", "since": "2099-01-01T00:00:00Z"}
+    proved = {**later, "proved": {"method": "sms_code", "since": "2099-01-01T00:00:00Z"}}
+    taken = await intake.channel.post("/v1/requests", json={"right": "access", "subject": {"phones": [later]}})
+    refused = await intake.channel.post(f"{asked}/reply", json={**MORE, "subject": {"phones": [proved]}})
+    submitted = await intake.channel.post("/v1/requests", json={"right": "access", "subject": {"phones": [proved]}})
+    assert (taken.status_code, refused.status_code, submitted.status_code) == (201, 400, 400)
+    assert "future" in refused.json()["detail"]
     assert (await intake.view(asked))["state"] == "awaiting_clarification"
 
 
