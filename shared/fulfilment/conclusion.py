@@ -126,7 +126,8 @@ class Conclusions:
                 sealings.append(Sealing(subject, "identities", self.system, encode_identities(result.identities)))
             if result.records:
                 records = [
-                    [r.category, r.source, r.data, r.portable, [[*match] for match in r.matched]] for r in result.records
+                    [r.category, r.source, r.data, r.portable, [[*match] for match in r.matched]]
+                    for r in result.records
                 ]
                 sealings.append(Sealing(subject, "records", self.system, orjson.dumps(records, default=str)))
         if sealings:

@@ -46,7 +46,10 @@ class Manifest:
 
 def rows_of(matched: Iterable[Iterable[Sequence[str | None]]]) -> Rows:
     """By what rows were found, as records say it in JSON."""
-    return [[_match(*one) for one in row] for row in matched]
+    return [
+        [Match(str(kind), str(value), datetime.fromisoformat(at) if at else None) for kind, value, at in row]
+        for row in matched
+    ]
 
 
 async def fault_of(connection: Connection, vault: Vault, subject_ref: UUID, manifest: Manifest) -> Fault | None:
@@ -57,6 +60,12 @@ async def fault_of(connection: Connection, vault: Vault, subject_ref: UUID, mani
     """
     known = await _known(connection, vault, subject_ref, manifest.collected_at)
     return await asyncio.to_thread(first_fault, manifest.rows, known)
+
+
+async def filled_at(connection: Connection) -> datetime | None:
+    """When the register was last filled, if it was."""
+    moment: datetime | None = await connection.fetchval("SELECT max(filled_at) FROM register.source")
+    return moment
 
 
 async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: datetime) -> Known:
@@ -105,7 +114,3 @@ def _believed(identities: Iterable[Identity], at: datetime) -> Mapping[Named, Se
                 (each.valid_from or since, each.valid_to or _NEVER)
             )
     return believed
-
-
-def _match(kind: str, value: str, at: str | None) -> Match:
-    return Match(kind, value, datetime.fromisoformat(at) if at else None)

@@ -59,9 +59,11 @@ async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], peop
 def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, ...]:
     """By what a person can be found; a number that is written nationally is spelled as the subject's that it is."""
     written = person.phone.lstrip().startswith("+")
-    numbers = [person.phone] if written else [
-        each.value for each in identities if each.type is IdentityType.PHONE and has(person, each)
-    ]
+    numbers = (
+        [person.phone]
+        if written
+        else [each.value for each in identities if each.type is IdentityType.PHONE and has(person, each)]
+    )
     return (
         *(Match(IdentityType.EMAIL, address) for address in sorted(person.addresses)),
         *(Match(IdentityType.PHONE, number) for number in numbers),
