@@ -13,7 +13,6 @@ from shared.runtime.loops import run_periodically
 
 _EVERY_SECONDS = 600.0
 _AT_A_TIME = 200
-# Locked, so that of two at once the second sees what the first has left.
 _TAKEN = "UPDATE request SET downloads = downloads + 1 WHERE request_id = $1 RETURNING downloads"
 # An answer that is given anew makes the package available anew.
 _DUE = """
@@ -32,15 +31,16 @@ async def hand_out(
         Expired: it is no longer kept.
         Shredded: the subject's key is gone.
     """
-    if fault := await releases.check(tx, request_id, settings):
-        return fault
-    downloads = await tx.connection.fetchval(_TAKEN, request_id)
+    released = await releases.held(tx, request_id)
     content = await tx.vault.open_one(tx.connection, package_id)
     if content is None:
         days, times = settings.package_days, settings.package_downloads
         raise Expired(
             f"the package was kept for {days} days and {times} downloads; ask for a new one with a new request"
         )
+    if fault := await releases.check(tx, released, settings):
+        return fault
+    downloads = await tx.connection.fetchval(_TAKEN, request_id)
     tx.log_evidence(request_id, "package.downloaded", {"bytes": len(content), "downloads": downloads}, actor)
     if downloads >= settings.package_downloads:
         await tx.vault.drop_one(tx.connection, package_id)

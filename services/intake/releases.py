@@ -17,7 +17,7 @@ from shared.domain.release import Fault
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import RELEASES
-from shared.storage.postgres import may_stand_still
+from shared.storage.postgres import Connection, may_stand_still
 from shared.storage.release import KIND, Manifest, fault_of, filled_at
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 
 
 
 @dataclass(frozen=True, slots=True)
-class _Released:
+class Released:
     """A package, how often it was handed out, and why it is withheld, if it is."""
 
     request_id: UUID
@@ -54,46 +54,18 @@ class _Released:
     package_fault: str | None
 
 
-async def check(tx: UnitOfWork, request_id: UUID, settings: IntakeSettings) -> Fault | None:
-    """Checks a package that is asked for; says why it cannot be handed out, if it cannot.
+async def held(tx: UnitOfWork, request_id: UUID) -> Released:
+    """The package of a request, held until the unit of work ends: of two downloads one comes after the other."""
+    [row] = await tx.connection.fetch(_ONE, request_id)
+    return Released(*row)
+
+
+async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) -> Fault | None:
+    """Checks a package; says why it cannot be handed out, if it cannot.
 
     Raises:
         Shredded: the subject's key is gone.
     """
-    [row] = await tx.connection.fetch(_ONE, request_id)
-    return await _check(tx, _Released(*row), settings)
-
-
-async def run(running: Running, settings: IntakeSettings) -> None:
-    """Checks again for as long as the service runs, and counts what is withheld."""
-
-    async def look() -> None:
-        while await check_due(running.unit_of_work, settings):
-            running.heartbeats.beat("releases")
-        async with running.unit_of_work.pool.acquire() as connection:
-            now = running.unit_of_work.clock.now()
-            since = now - timedelta(days=settings.package_days)
-            metrics.WITHHELD.set(await connection.fetchval(_WITHHELD, since))
-            await breaches.count(connection, now)
-
-    await run_periodically(look, "releases", _EVERY_SECONDS, running.stopping, running.heartbeats)
-
-
-async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:
-    """Checks packages, not all at once, that were not checked since the register was filled; returns how many."""
-    async with unit_of_work.begin() as tx:
-        changed = max(await filled_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
-        kept = tx.now - timedelta(days=settings.package_days)
-        due = [_Released(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
-        for released in due:
-            try:
-                await _check(tx, released, settings)
-            except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
-                await _note(tx, released, None, tx.now)
-    return len(due)
-
-
-async def _check(tx: UnitOfWork, released: _Released, settings: IntakeSettings) -> Fault | None:
     async with may_stand_still(tx.connection):
         pieces = await tx.vault.open_kind(tx.connection, released.subject_ref, KIND)
         manifest = Manifest.opened(pieces[-1][2]) if pieces else None
@@ -111,5 +83,37 @@ async def _check(tx: UnitOfWork, released: _Released, settings: IntakeSettings) 
     return fault
 
 
-async def _note(tx: UnitOfWork, released: _Released, fault: Fault | None, now: datetime) -> None:
+async def run(running: Running, settings: IntakeSettings) -> None:
+    """Checks again for as long as the service runs, and counts what is withheld."""
+
+    async def look() -> None:
+        while await check_due(running.unit_of_work, settings):
+            running.heartbeats.beat("releases")
+        async with running.unit_of_work.pool.acquire() as connection:
+            await count(connection, running.unit_of_work.clock.now(), settings)
+
+    await run_periodically(look, "releases", _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def count(connection: Connection, now: datetime, settings: IntakeSettings) -> None:
+    """Counts what is withheld, and breaches that nobody has closed."""
+    metrics.WITHHELD.set(await connection.fetchval(_WITHHELD, now - timedelta(days=settings.package_days)))
+    await breaches.count(connection, now)
+
+
+async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:
+    """Checks packages, not all at once, that were not checked since the register was filled; returns how many."""
+    async with unit_of_work.begin() as tx:
+        changed = max(await filled_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
+        kept = tx.now - timedelta(days=settings.package_days)
+        due = [Released(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
+        for released in due:
+            try:
+                await check(tx, released, settings)
+            except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
+                await _note(tx, released, None, tx.now)
+    return len(due)
+
+
+async def _note(tx: UnitOfWork, released: Released, fault: Fault | None, now: datetime) -> None:
     await tx.connection.execute(_CHECKED, released.request_id, now, fault)

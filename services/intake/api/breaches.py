@@ -48,7 +48,7 @@ class BreachClosed(BaseModel):
 
 
 @router.get("")
-async def read(services: UseServices) -> BreachList:
+async def list_breaches(services: UseServices) -> BreachList:
     """Every breach (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
         found = await breaches.listed(connection)
@@ -56,14 +56,14 @@ async def read(services: UseServices) -> BreachList:
 
 
 @router.post("/{breach_id}/owner", responses=documented(NotFound, IllegalTransition))
-async def own(breach_id: UUID, caller: AnyCaller, services: UseServices) -> BreachView:
+async def own_breach(breach_id: UUID, caller: AnyCaller, services: UseServices) -> BreachView:
     """See to a breach from now on (privacy team); nobody who has handled the request may."""
     async with services.unit_of_work.begin() as tx:
         return BreachView.model_validate(await breaches.own(tx, breach_id, caller.holder, caller.actor))
 
 
 @router.post("/{breach_id}/close", responses=documented(NotFound, IllegalTransition, Shredded))
-async def close(breach_id: UUID, body: BreachClosed, caller: AnyCaller, services: UseServices) -> BreachView:
+async def close_breach(breach_id: UUID, body: BreachClosed, caller: AnyCaller, services: UseServices) -> BreachView:
     """Close a breach that one owns: say whether the authority was told, and why (privacy team)."""
     async with services.unit_of_work.begin() as tx:
         closed = await breaches.close(tx, breach_id, caller.holder, caller.actor, body.decision, body.explanation)
