@@ -32,11 +32,6 @@ ADA, BEN = Identity(ACCOUNT, "C1", source="crm"), Identity(ACCOUNT, "C2", source
 MARCH, MAY = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 5, 1, tzinfo=UTC)
 
 
-def withheld_checks() -> float:
-    labels = {"service": "export", "result": "withheld"}
-    return REGISTRY.get_sample_value("dsr_release_checks_total", labels) or 0
-
-
 async def register(unit_of_work: UnitOfWorkFactory, *held: tuple[Identity, datetime, datetime | None]) -> None:
     rows = [AssignedNumber(Identity(PHONE, NUMBER, since, until), who.value) for who, since, until in held]
     assert isinstance(unit_of_work.clock, SetClock)
@@ -86,7 +81,8 @@ async def test_what_a_system_gave_of_somebody_else_makes_no_package_and_waits_fo
     lying, honest = system("cdr", *((match,) if match else ())), system("tickets", Match(EMAIL, ADDRESS.value))
     harness = await open_harness(lying, honest)
     await register(harness.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))
-    before = withheld_checks()
+    labels = {"service": "export", "result": "withheld"}
+    before = REGISTRY.get_sample_value("dsr_release_checks_total", labels) or 0
     new = await access(harness, ADDRESS, ADA, Identity(PHONE, NUMBER, MARCH, MAY, "crm"))
     assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
     assert await harness.states(new.request_id) == {"cdr:export": "failed", "tickets:export": "done"}
@@ -95,7 +91,7 @@ async def test_what_a_system_gave_of_somebody_else_makes_no_package_and_waits_fo
     kept = await harness.pool.fetch("SELECT kind, source FROM vault.sealed WHERE kind <> 'identities'")
     assert [tuple(row) for row in kept] == [("records", "tickets")]
     assert "package.withheld" in await harness.actions(new.request_id)
-    assert withheld_checks() == before + 1
+    assert REGISTRY.get_sample_value("dsr_release_checks_total", labels) == before + 1
 
 
 async def test_what_is_tried_again_and_fits_is_a_package_with_what_the_others_gave(open_harness: OpenHarness) -> None:
@@ -140,8 +136,8 @@ def fetched(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, "" if answer.is_success else answer.json()["type"]
 
 
-async def open_breaches() -> tuple[float | None, float | None]:
-    in_time, late = (PEOPLE.get_sample_value("dsr_breaches_open", {"in_time": each}) for each in ("yes", "no"))
+def sample_of(metric: str) -> tuple[float | None, float | None]:
+    in_time, late = (PEOPLE.get_sample_value(metric, {"in_time": each}) for each in ("yes", "no"))
     return in_time, late
 
 
@@ -179,11 +175,11 @@ async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_i
     assert (breach["fault"], breach["downloads"], breach["owner"]) == ("another_holder", 1, None)
     found, until = (datetime.fromisoformat(breach[name]) for name in ("found_at", "notify_by"))
     assert until - found == timedelta(hours=72)
-    assert await open_breaches() == (1, 0)
+    assert sample_of("dsr_breaches_open") == (1, 0)
     assert (await intake.channel.get("/v1/breaches")).status_code == 403
     intake.clock.pass_by(hours=72)
     await look(intake)
-    assert await open_breaches() == (0, 1)
+    assert sample_of("dsr_breaches_open") == (0, 1)
 
 
 async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(intake: Intake) -> None:
@@ -202,7 +198,7 @@ async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(i
     assert (await intake.colleague.post(f"{at}/close", json=closing)).status_code == 409
     assert (await intake.colleague.post(f"/v1/breaches/{uuid7()}/owner")).status_code == 404
     await look(intake)
-    assert await open_breaches() == (0, 0)
+    assert sample_of("dsr_breaches_open") == (0, 0)
     [told] = await intake.details(path, "breach.closed")
     assert (told["decision"], told["in_time"]) == ("authority_notified", True)
     assert "Told them" not in str(await intake.evidence(path))
