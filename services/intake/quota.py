@@ -16,8 +16,8 @@ class Rate:
         self._burst = burst_seconds
         self._until: dict[str, float] = {}
 
-    def take(self, who: str) -> None:
-        """Counts a call.
+    def take(self, who: str, seconds: float | None = None) -> None:
+        """Counts a call, which takes the time of one at that rate, or so many seconds.
 
         Raises:
             TooManyCalls: they come faster than that.
@@ -28,7 +28,7 @@ class Rate:
             raise TooManyCalls("slow down: this came too soon after what was sent before", until - now - self._burst)
         if who not in self._until and len(self._until) >= _KNOWN:
             del self._until[next(iter(self._until))]
-        self._until[who] = until + self._each
+        self._until[who] = until + (self._each if seconds is None else seconds)
 
 
 class Quota:
