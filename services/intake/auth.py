@@ -25,6 +25,8 @@ from shared.storage.postgres import Connection, connected
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
 HOLDER = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 """A reference to an account of a person or of a machine; it goes into the evidence, so it is no name and no address."""
+TENANT = re.compile(r"[a-z0-9][a-z0-9.-]{0,126}")
+"""How a customer of ours is named, as by their SIP domain."""
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
 _CACHED = 10_000

@@ -3,13 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
 from services.intake.errors import Forbidden
+from shared.domain.proofs import Level
 from shared.domain.rights import Right
 
-Level = Literal["L0", "L1", "L2", "L3"]
-"""How sure somebody is of who asks: see ``shared/policy/identity.toml``."""
 
 NUMBER_PROVED: Level = "L1"
 """The level that is stated by saying that a number was proved: control of one contact point."""

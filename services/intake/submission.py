@@ -43,7 +43,7 @@ class Submissions:
         self._instants = settings.instants
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
-        self._rate = Rate(per_second=1, burst_seconds=_MINUTE)
+        self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
         self._commits = GroupCommit(unit_of_work)
 
     def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
