@@ -8,7 +8,6 @@ from services.intake.errors import Forbidden
 from shared.domain.proofs import Level
 from shared.domain.rights import Right
 
-
 NUMBER_PROVED: Level = "L1"
 """The level that is stated by saying that a number was proved: control of one contact point."""
 
