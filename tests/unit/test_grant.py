@@ -47,4 +47,4 @@ def test_what_a_key_may_it_may() -> None:
 
 
 def test_a_key_that_nobody_has_granted_anything_states_nothing_and_fetches_nothing() -> None:
-    assert (Grant().level, Grant().powers, Grant().rights) == ("L0", {Power.SUBMIT}, frozenset(Right))
+    assert Grant() == Grant("L0", frozenset(Right), frozenset({Power.SUBMIT}))
