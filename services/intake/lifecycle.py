@@ -1,6 +1,6 @@
 """The lifecycle of a request on one page: what may move it, from where to where, and what is then published.
 
-Each cause is a method of ``services.intake.request.Request`` of that name (``ask_…``: ``ask``; ``give_up``: the last
+Each cause is a method of ``services.intake.request.Request`` of that name (``record``: ``by_hand.record``; ``ask_…``: ``ask``; ``give_up``: the last
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
 work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
@@ -26,6 +26,7 @@ from shared.domain.events import (
     RequestVerified,
     RequestWithdrawn,
     RetryDecided,
+    TaskRecorded,
 )
 from shared.domain.rights import Role
 
@@ -88,6 +89,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
+    "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
+    "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
     "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),

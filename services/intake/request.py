@@ -141,7 +141,7 @@ class Request(StoredRequest):
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition:
         """Every downstream has done its part: the subject has their answer, unless a question is still open."""
         if event.operation == Operation.LIFT:
-            return self.noted("restriction.lift_completed", outcome=event.outcome)
+            return _lifted(self, "restriction.lift_completed", event.tasks, outcome=event.outcome)
         if event.deferred:
             return _deferred(self, "erasure.deferred_completed", event.tasks)
         if not self.allows("complete"):
@@ -153,6 +153,8 @@ class Request(StoredRequest):
 
     def block(self, event: events.FulfilmentBlocked) -> Transition:
         """A downstream failed for good: a person must decide; nothing is called done that is not."""
+        if event.operation == Operation.LIFT:
+            return _lifted(self, "restriction.lift_blocked", event.tasks)
         if event.deferred:
             return _deferred(self, "erasure.deferred_blocked", event.tasks)
         if not self.allows("block"):
@@ -166,7 +168,7 @@ class Request(StoredRequest):
         They are asked once, unless a person asks again.
         """
         fresh = self.state is State.IN_PROGRESS and self.question is None and not self.unsearched
-        return fresh and deferrals.unsearched(reports) and not any(report.failure for report in reports)
+        return fresh and deferrals.unsearched(reports) and not any(map(deferrals.has_failed, reports))
 
     def retry(self, at: datetime) -> Transition:
         """A person wants what is not done tried again; of a closed erasure, what waits for a person."""
@@ -292,6 +294,12 @@ def _decided(request: Request, decision: str, at: datetime) -> Transition:
 
 def _retried(request: Request) -> Transition:
     return Transition(request, (events.RetryDecided.about(request),))
+
+
+def _lifted(request: Request, action: str, tasks: Sequence[TaskReport], **detail: JsonValue) -> Transition:
+    """The request is as it was; what a person has yet to do by hand, or has done since, is shown with it."""
+    lifts = [task for task in tasks if task.operation == Operation.LIFT and deferrals.concerns_hands(task)]
+    return replace(request, tasks=deferrals.updated(request.tasks, lifts) or None).noted(action, **detail)
 
 
 def _deferred(request: Request, action: str, tasks: Sequence[TaskReport]) -> Transition:

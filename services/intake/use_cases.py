@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, correspondence, redating, repository, schemas, versions
+from services.intake import auth, by_hand, correspondence, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
@@ -117,6 +117,15 @@ class UseCases:
     async def confirm(self, held: _Held, confirmation: schemas.Confirmation) -> Transition:
         """One of two persons confirms that a task may touch as much as it has found; with the second it goes on."""
         return held.request.confirm(confirmation.system, confirmation.limit, held.caller.holder)
+
+    @_decision
+    async def record(self, held: _Held, result: schemas.TaskResult) -> Transition:
+        """A person has done by hand what a system has no way to do."""
+        tx, request, detail = held.tx, held.request, dict[str, JsonValue]()
+        if result.note:
+            place = await correspondence.seal(tx, request, "explanation", result.system, result.note.encode())
+            detail["note"] = str(place)
+        return by_hand.record(request, result.system, result.found, result.changed, **detail)
 
     @_decision
     async def lift(self, held: _Held) -> Transition:
