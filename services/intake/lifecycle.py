@@ -1,6 +1,6 @@
 """The lifecycle of a request on one page: what may move it, from where to where, and what is then published.
 
-Each cause is a method of ``services.intake.request.Request`` of that name (``record``: ``by_hand.record``; ``ask_…``: ``ask``; ``give_up``: the last
+Each cause is a method of ``services.intake.request.Request`` of that name (``ask_…``: ``ask``; ``give_up``: the last
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
 work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, by_hand, correspondence, redating, repository, schemas, versions
+from services.intake import auth, correspondence, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
@@ -125,7 +125,7 @@ class UseCases:
         if result.note:
             place = await correspondence.seal(tx, request, "explanation", result.system, result.note.encode())
             detail["note"] = str(place)
-        return by_hand.record(request, result.system, result.found, result.changed, **detail)
+        return request.record(result.system, result.found, result.changed, **detail)
 
     @_decision
     async def lift(self, held: _Held) -> Transition:
