@@ -266,11 +266,11 @@ class Downstream:
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""
-        return operation not in self.not_held and isinstance(self.adapter, CAN[operation][0])
+        return isinstance(self.adapter, CAN[operation][0])
 
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""
-        return operation in BY_HAND and operation not in self.not_held and not self.can(operation)
+        return operation in BY_HAND - self.not_held and not self.can(operation)
 
     def may_hear(self, identities: Iterable[Identity]) -> tuple[Identity, ...]:
         """What its adapter may search it by; a name is never searched by, and stays to check a hit with."""

@@ -119,7 +119,9 @@ class Downstreams:
 
     def stages(self, operation: Operation) -> Stages:
         """The order in which the systems are worked that can do it, or in which a person does it by hand."""
-        return stages([each for each in self.all if each.can(operation) or each.by_hand(operation)], operation)
+        able = [each for each in self.all if each.can(operation) or each.by_hand(operation)]
+        # Where it concerns nothing that any of them holds, they say so.
+        return stages([each for each in able if operation not in each.not_held] or able, operation)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:
@@ -240,7 +242,8 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
             f"{where}: needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only"
             " what it needs; add to needs, or take from the rest of what is declared of it"
         )
-    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared))
+    not_held = declared.not_held | (adapter.not_held if isinstance(adapter, SqlAdapter) else frozenset())
+    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared), not_held=not_held)
 
 
 def _fingerprint(declared: Downstream) -> str:
