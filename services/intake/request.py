@@ -13,7 +13,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import deferrals, limits
-from services.intake.letters import LetterKind
+from services.intake.closing import closing_letter
+from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State, first_state
 from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain import events
@@ -26,7 +27,6 @@ from shared.domain.time_limit import Arrival
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 
 Evidence = tuple[str, Mapping[str, JsonValue]]
-Letter = tuple[LetterKind, Mapping[str, str | date]]
 Redating = Literal["receipt_corrected", "policy_changed"]
 _ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
     Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY, "identity_question"),
@@ -41,17 +41,17 @@ _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The request as it is from now on, and what follows: events, evidence, and a letter to the subject."""
+    """The request as it is from now on, and what follows: events, evidence, and letters to the subject."""
 
     request: "Request"
     published: tuple[Event, ...] = ()
     evidence: tuple[Evidence, ...] = ()
-    letter: Letter | None = None
+    letters: tuple[LetterOf, ...] = ()
 
     def then(self, after: "Transition") -> "Transition":
         """Both, one after the other."""
         published, evidence = (*self.published, *after.published), (*self.evidence, *after.evidence)
-        return Transition(after.request, published, evidence, after.letter or self.letter)
+        return Transition(after.request, published, evidence, (*self.letters, *after.letters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Request(StoredRequest):
             self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
         )
         noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
-        return replace(noted, letter=(letter, {"question": words}))
+        return replace(noted, letters=((letter, {"question": words}),))
 
     def answer(self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool) -> Transition:
         """The requester has said what they mean: the request goes on, or closes with what was done meanwhile.
@@ -126,11 +126,12 @@ class Request(StoredRequest):
             return self.noted("question.notice_late", notice=event.notice, state=self.state)
         fields: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
         if event.notice == "reminder":
-            return Transition(self, letter=("question_reminder", fields))
+            return Transition(self, letters=(("question_reminder", fields),))
         request = replace(self, question=replace(question, last_notice_at=at))
-        given_up = replace(request.noted("question.given_up", question=asked), letter=(_LAST_NOTICE[asked], fields))
-        if asked is Question.IDENTITY:
-            return given_up.then(_closed(request, "give_up", Outcome.UNIDENTIFIED, at))
+        notice: LetterOf = (_LAST_NOTICE[asked], fields)
+        given_up = replace(request.noted("question.given_up", question=asked), letters=(notice,))
+        if asked is Question.IDENTITY:  # of which the notice says everything
+            return given_up.then(replace(_closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))
         if self.finished is not None:
             return given_up.then(_closed(request, "give_up", request.amount_to(self.finished), at))
         if self.state is State.AWAITING_CLARIFICATION:
@@ -206,14 +207,16 @@ class Request(StoredRequest):
         """
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        noted = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
+        told: LetterOf = ("forwarded", {"controller": answered_by})
+        noted = replace(self.noted("request.forwarded", **detail), letters=(told,))
         return noted.then(_closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
 
-    def lift(self) -> Transition:
-        """A restriction is to be lifted, and the subject has been told beforehand (Art. 18(3))."""
+    def lift(self, at: datetime) -> Transition:
+        """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
         if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
             raise IllegalTransition("only a restriction that is in force can be lifted")
-        return self.noted("restriction.lift_decided", events.LiftDecided.about(self), subject_informed=True)
+        decided = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
+        return replace(decided, letters=(("lifting", {"lifted_on": at}),))
 
     def extend(self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str) -> Transition:
         """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
@@ -221,7 +224,7 @@ class Request(StoredRequest):
         event = events.RequestExtended.about(request, reason=reason, told_at=at)
         detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
         noted = request.noted("extension.approved", event, **detail)
-        return replace(noted, letter=("extension", {**words, "new_due": due_on}))
+        return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
 
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
@@ -255,7 +258,8 @@ def _closed(request: Request, cause: str, outcome: Outcome, at: datetime) -> Tra
     )
     detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
     event = events.RequestClosed.about(closed)
-    return closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
+    noted = closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
+    return replace(noted, letters=closing_letter(closed))
 
 
 def _reopened(request: Request, answered_at: datetime, policy: TimeLimitPolicy) -> Transition:
@@ -268,8 +272,8 @@ def _reopened(request: Request, answered_at: datetime, policy: TimeLimitPolicy) 
     resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, **nothing)
     event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
     noted = resumed.noted("request.reopened", event, due_on=due_on.isoformat(), received_at=answered_at.isoformat())
-    letter: Letter = ("reopened", {"answered_on": answered_at, "new_due": due_on})
-    return replace(noted, letter=letter).then(_verified(resumed))
+    letter: LetterOf = ("reopened", {"answered_on": answered_at, "new_due": due_on})
+    return replace(noted, letters=(letter,)).then(_verified(resumed))
 
 
 def _answered(request: Request, received_at: datetime) -> Transition:

@@ -1,7 +1,7 @@
 """What people do with a request after it was submitted, one unit of work each: the API calls nothing else."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import wraps
 from typing import Concatenate, ParamSpec
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, correspondence, redating, repository, schemas, versions
+from services.intake import auth, concluded, correspondence, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
@@ -104,8 +104,9 @@ class UseCases:
 
     @_decision
     async def withdraw(self, held: _Held) -> Transition:
-        """The subject no longer wants it."""
-        return held.request.withdraw(held.tx.now)
+        """The subject no longer wants it, and is told what had been done already."""
+        done = await concluded.reports(held.tx.connection, held.request)
+        return replace(held.request, tasks=done or held.request.tasks).withdraw(held.tx.now)
 
     @_decision
     async def decide(self, held: _Held, decision: schemas.Decision) -> Transition:
@@ -120,8 +121,8 @@ class UseCases:
 
     @_decision
     async def lift(self, held: _Held) -> Transition:
-        """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
-        return held.request.lift()
+        """A restriction is to be lifted; the letter that says so is written before any system is asked (Art. 18(3))."""
+        return held.request.lift(held.tx.now)
 
     @_decision
     async def forward(self, held: _Held, forwarded: schemas.Forwarded) -> Transition:

@@ -86,6 +86,7 @@ class LetterView(BaseModel):
     letter_id: UUID
     kind: str
     written_at: Instant
+    to: list[str] = Field(description="to whom, and where to")
     subject: str
     body: str
 
