@@ -1,0 +1,110 @@
+"""What a person of the privacy team decides about a request."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Self
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from services.intake import deferrals, limits
+from services.intake.letters import LetterKind, LetterOf
+from services.intake.lifecycle import State
+from services.intake.stored_request import OpenQuestion
+from services.intake.transition import MovingRequest, R, Transition, answered, closed, retried
+from shared.domain import events
+from shared.domain.errors import IllegalTransition
+from shared.domain.operations import Limit
+from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit_policy import Question
+
+_ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
+    Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY, "identity_question"),
+    Question.CLARIFICATION: ("ask_meaning", State.AWAITING_CLARIFICATION, "clarification_question"),
+}
+_IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+
+
+class MovedByPerson(MovingRequest):
+    """A request about which somebody asks, tries again, confirms, closes, forwards, lifts, extends."""
+
+    __slots__ = ()
+
+    def ask(self, asked: Question, question_id: UUID, words: str, at: datetime, *, recorded: bool) -> Transition[Self]:
+        """A question is sent, one at a time; a clarification never stops work that has begun (REQ-T10).
+
+        ``recorded``: reasonable doubt (Art. 12(6)), or a large quantity of data (Recital 63), is on file.
+        """
+        if self.question is not None:
+            raise IllegalTransition("a question is open already; wait for its answer")
+        cause, state, letter = _ASKED[asked]
+        request = self.moved(cause, state, question=OpenQuestion(question_id, at))
+        sent = events.QuestionSent.about(
+            self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
+        )
+        noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
+        return replace(noted, letters=((letter, {"question": words}),))
+
+    def retry(self, at: datetime) -> Transition[Self]:
+        """A person wants what is not done tried again; of a closed erasure, what waits for a person."""
+        if self.state is State.CLOSED and deferrals.await_a_person(self.tasks):
+            return self.noted("decision.made", decision="retry", deferred=True).then(retried(self))
+        decided = _decided(self, "retry", at)
+        waits = decided.request.question is not None and not self.given_up
+        state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
+        return decided.then(retried(decided.request.moved("retry", state)))
+
+    def confirm(self, system: str, limit: Limit, holder: str) -> Transition[Self]:
+        """Two persons let a task touch what it has found beyond a limit: with the second's word it goes on."""
+        deferred = self.state is State.CLOSED and deferrals.await_a_person(self.tasks)
+        self.must_allow("confirm_deferred" if deferred else "confirm")
+        word = limits.confirm(self.tasks, system, limit, holder)
+        state = State.IN_PROGRESS if word.by_two and self.state is State.AWAITING_DECISION else self.state
+        request = replace(self, state=state, tasks=word.tasks)
+        event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=word.at_most)
+        published = (event,) if word.by_two else ()
+        return request.noted("limit.confirmed", *published, **word.detail)
+
+    def close_partially(self, at: datetime) -> Transition[Self]:
+        """A person closes it with what was done."""
+        decided = _decided(self, "close_partially", at)
+        return decided.then(closed(decided.request, "close_partially", Outcome.PARTIALLY_FULFILLED, at))
+
+    def forward(self, answered_by: str, at: datetime, **detail: JsonValue) -> Transition[Self]:
+        """The customer who decides about the data has it (Art. 28(3)(e)); what was taken for ours may turn out theirs.
+
+        ``answered_by``: how the subject is told who answers.
+        """
+        if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
+            raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
+        told: LetterOf = ("forwarded", {"controller": answered_by})
+        noted = replace(self.noted("request.forwarded", **detail), letters=(told,))
+        return noted.then(closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
+
+    def lift(self, at: datetime) -> Transition[Self]:
+        """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
+        if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
+            raise IllegalTransition("only a restriction that is in force can be lifted")
+        decided = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
+        return replace(decided, letters=(("lifting", {"lifted_on": at}),))
+
+    def extend(
+        self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str
+    ) -> Transition[Self]:
+        """Two persons agree that it needs more time; ``words``: what the subject is told of it (Art. 12(3))."""
+        request = self.moved("extend", self.state, due_on=due_on, extended=True)
+        event = events.RequestExtended.about(request, reason=reason, told_at=at)
+        detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
+        noted = request.noted("extension.approved", event, **detail)
+        return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
+
+
+def _decided(request: R, decision: str, at: datetime) -> Transition[R]:
+    """A person has decided; they need not wait for an answer by what else the requester is known."""
+    request.must_be_ours()
+    if request.state is not State.AWAITING_CLARIFICATION:
+        return request.noted("decision.made", decision=decision)
+    if not request.unsearched:
+        raise IllegalTransition(f"a request that is {request.state} does not wait for a decision")
+    return answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision))

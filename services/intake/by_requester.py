@@ -1,0 +1,98 @@
+"""What the requester does with their request, or leaves undone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Self
+
+from pydantic import JsonValue
+
+from services.intake.letters import LetterKind, LetterOf
+from services.intake.lifecycle import State, first_state
+from services.intake.transition import MovingRequest, Transition, answered, closed, reopened, retried, verified
+from shared.domain import events
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import Event
+from shared.domain.rights import Outcome
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
+
+_LAST_NOTICE: Mapping[Question, LetterKind] = {
+    Question.IDENTITY: "identity_last_notice",
+    Question.CLARIFICATION: "clarification_last_notice",
+}
+
+
+class MovedByRequester(MovingRequest):
+    """A request that is received, verified, answered, left without an answer, withdrawn."""
+
+    __slots__ = ()
+
+    def receive(self, proof: Mapping[str, JsonValue]) -> Transition[Self]:
+        """Somebody has asked; ``proof``: level and method of assurance that the channel states, and of what numbers."""
+        detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
+        published: tuple[Event, ...] = (events.RequestReceived.about(self),)
+        if self.state is State.IN_PROGRESS:
+            published += (events.RequestVerified.about(self),)
+        return Transition(self, published, (("request.received", {**detail, **proof}),))
+
+    def verify(self, proof: Mapping[str, str], at: datetime, policy: TimeLimitPolicy) -> Transition[Self]:
+        """The requester has proved who they are; proof that comes after the last notice reopens the request."""
+        self.must_be_ours()
+        proved = self.noted("identity.verified", **proof)
+        if self.outcome is Outcome.UNIDENTIFIED:
+            return proved.then(reopened(self, at, policy))
+        request = self.moved("verify", State.IN_PROGRESS, question=None)
+        return proved.then(answered(self, at)).then(verified(request))
+
+    def answer(
+        self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool
+    ) -> Transition[Self]:
+        """The requester has said what they mean: the request goes on, or closes with what was done meanwhile.
+
+        Where a system could not be searched, it goes on by ``identities`` that came with the answer; else a person
+        decides.
+        """
+        if (
+            self.question is None
+            or self.outcome is Outcome.UNIDENTIFIED
+            or not (self.resumable or self.allows("answer"))
+        ):
+            raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
+        if self.resumable:
+            return reopened(self, received_at, policy)
+        said, request = answered(self, received_at), replace(self, question=None)
+        if self.state is not State.AWAITING_CLARIFICATION:
+            return said.then(Transition(request))
+        if self.finished is not None:
+            return said.then(closed(request, "answer", self.finished, at))
+        if not self.unsearched:
+            return said.then(Transition(request.moved("answer", first_state(self.role))))
+        if not identities:
+            return said.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
+        return said.then(retried(request.moved("answer", State.IN_PROGRESS)))
+
+    def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition[Self]:
+        """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on."""
+        question, asked = self.question, Question(event.question)
+        if question is None or not self.awaits_answer_to(event.question_id):
+            return self.noted("question.notice_late", notice=event.notice, state=self.state)
+        fields: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
+        if event.notice == "reminder":
+            return Transition(self, letters=(("question_reminder", fields),))
+        request = replace(self, question=replace(question, last_notice_at=at))
+        notice: LetterOf = (_LAST_NOTICE[asked], fields)
+        given_up = replace(request.noted("question.given_up", question=asked), letters=(notice,))
+        if asked is Question.IDENTITY:  # the notice says everything
+            return given_up.then(replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))
+        if self.finished is not None:
+            return given_up.then(closed(request, "give_up", request.amount_to(self.finished), at))
+        if self.state is State.AWAITING_CLARIFICATION:
+            state = State.AWAITING_DECISION if self.unsearched else first_state(self.role)
+            return given_up.then(Transition(request.moved("give_up", state)))
+        return given_up
+
+    def withdraw(self, at: datetime) -> Transition[Self]:
+        """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
+        # Before the closure: an erasure must stop working before the key that it works with is shredded.
+        withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
+        return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))

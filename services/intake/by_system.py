@@ -1,0 +1,74 @@
+"""What the other services report about a request, and what the policy says of its dates."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Literal, Self
+
+from pydantic import JsonValue
+
+from services.intake import deferrals
+from services.intake.lifecycle import State
+from services.intake.transition import MovingRequest, R, Transition, closed
+from shared.domain import events
+from shared.domain.operations import Operation, TaskReport
+from shared.domain.time_limit import Arrival
+
+Redating = Literal["receipt_corrected", "policy_changed"]
+
+
+class MovedBySystem(MovingRequest):
+    """A request whose work is done or stopped, whose dates move, whose milestones come."""
+
+    __slots__ = ()
+
+    def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition[Self]:
+        """Every downstream has done its part: the subject has their answer, unless a question is still open."""
+        if event.operation == Operation.LIFT:
+            return self.noted("restriction.lift_completed", outcome=event.outcome)
+        if event.deferred:
+            return _deferred(self, "erasure.deferred_completed", event.tasks)
+        if not self.allows("complete"):
+            return self.noted("completion.late", state=self.state, outcome=event.outcome)
+        done = replace(self, tasks=event.tasks, package_id=event.package_id or self.package_id)
+        if self.state is State.AWAITING_CLARIFICATION:
+            return replace(done, finished=event.outcome).noted("completion.waits_for_reply", outcome=event.outcome)
+        return closed(done, "complete", self.amount_to(event.outcome), at)
+
+    def block(self, event: events.FulfilmentBlocked) -> Transition[Self]:
+        """A downstream failed for good: a person must decide; nothing is called done that is not."""
+        if event.deferred:
+            return _deferred(self, "erasure.deferred_blocked", event.tasks)
+        if not self.allows("block"):
+            return self.noted("completion.late", state=self.state, blocked=True)
+        waiting = self.moved("block", State.AWAITING_DECISION, tasks=event.tasks)
+        return waiting.noted("decision.needed", operation=event.operation)
+
+    def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
+        """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.
+
+        They are asked once, unless a person asks again.
+        """
+        fresh = self.state is State.IN_PROGRESS and self.question is None and not self.unsearched
+        return fresh and deferrals.unsearched(reports) and not any(report.failure for report in reports)
+
+    def redate(
+        self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
+    ) -> Transition[Self]:
+        """Another arrival or due date holds; a warning of a date that has moved away is no longer true."""
+        arrived = {"received_at": arrival.received_at, "zones": arrival.zones, "calendar": arrival.calendar or ""}
+        warning = None if due_on > self.due_on else self.warning
+        moved = self.moved("redate", self.state, due_on=due_on, calc_version=calc_version, warning=warning, **arrived)
+        event = events.RequestRedated.about(moved, cause=cause)
+        return moved.noted("request.redated", event, cause=cause, before=self.dates, after=moved.dates, **why)
+
+    def warn(self, warning: str) -> Transition[Self]:
+        """While open, it shows its latest milestone; a missed target of the staff hides no warning of the limit."""
+        graver = warning.startswith("target_") and not (self.warning or "target_").startswith("target_")
+        return Transition(self if graver or self.state is State.CLOSED else replace(self, warning=warning))
+
+
+def _deferred(request: R, action: str, tasks: Sequence[TaskReport]) -> Transition[R]:
+    """``action`` is on record with what came of each system: its outcome, or why it failed."""
+    updated = replace(request, tasks=deferrals.updated(request.tasks, tasks))
+    return updated.noted(action, systems={report.system: report.outcome or report.failure for report in tasks})

@@ -1,0 +1,95 @@
+"""A step of a request, and what follows from it: events, evidence, letters; and the steps that several causes take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Generic, Self, TypeVar
+
+from pydantic import JsonValue
+
+from services.intake.closing import closing_letter
+from services.intake.letters import LetterOf
+from services.intake.lifecycle import State
+from services.intake.stored_request import StoredRequest
+from shared.domain import events
+from shared.domain.errors import IllegalTransition
+from shared.domain.events import Event
+from shared.domain.rights import Outcome
+from shared.domain.suspension import resumed_due
+from shared.domain.time_limit_policy import TimeLimitPolicy
+
+Evidence = tuple[str, Mapping[str, JsonValue]]
+R = TypeVar("R", bound="MovingRequest")
+
+
+@dataclass(frozen=True, slots=True)
+class Transition(Generic[R]):
+    """The request as it is from now on, and what follows: events, evidence, and letters to the subject."""
+
+    request: R
+    published: tuple[Event, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    letters: tuple[LetterOf, ...] = ()
+
+    def then(self, after: "Transition[R]") -> "Transition[R]":
+        """Both, one after the other."""
+        published, evidence = (*self.published, *after.published), (*self.evidence, *after.evidence)
+        return Transition(after.request, published, evidence, (*self.letters, *after.letters))
+
+
+class MovingRequest(StoredRequest):
+    """A request that can say what is on record about it."""
+
+    __slots__ = ()
+
+    def noted(self, action: str, *published: Event, **detail: JsonValue) -> Transition[Self]:
+        """The request as it is, with one entry of evidence, and what is published with it."""
+        return Transition(self, published, ((action, detail),))
+
+
+def verified(request: R) -> Transition[R]:
+    """Work may begin."""
+    return Transition(request, (events.RequestVerified.about(request),))
+
+
+def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition[R]:
+    """The subject has their answer, which is written as the letter of that outcome, and the clock stops.
+
+    Whoever was told that they may resume it at any time may do so, however it ended; not if they withdrew it, nor if a
+    customer of ours is to answer.
+    """
+    resumable = request.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
+    closed = replace(
+        request.moved(cause, State.CLOSED), outcome=outcome, responded_at=at, closed_at=at, resumable=resumable
+    )
+    detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
+    event = events.RequestClosed.about(closed)
+    noted = closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
+    return replace(noted, letters=closing_letter(closed))
+
+
+def reopened(request: R, answered_at: datetime, policy: TimeLimitPolicy) -> Transition[R]:
+    """Work begins, as if it had not been closed, with the time that was left when the question was sent (REQ-T9)."""
+    question = request.question
+    if question is None:
+        raise IllegalTransition(f"a request that is {request.state} without an open question cannot be resumed")
+    due_on = resumed_due(question.asked_at, answered_at, request.zones, request.due_on, policy)
+    nothing = dict.fromkeys(("outcome", "responded_at", "closed_at", "question", "finished", "warning"))
+    resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, **nothing)
+    event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
+    noted = resumed.noted("request.reopened", event, due_on=due_on.isoformat(), received_at=answered_at.isoformat())
+    letter: LetterOf = ("reopened", {"answered_on": answered_at, "new_due": due_on})
+    return replace(noted, letters=(letter,)).then(verified(resumed))
+
+
+def answered(request: R, received_at: datetime) -> Transition[R]:
+    """That the open question has its answer, if one is open; the request is left as it is."""
+    if request.question is None:
+        return Transition(request)
+    event = events.QuestionAnswered.about(request, question_id=request.question.question_id, answered_at=received_at)
+    return request.noted("question.answered", event, received_at=received_at.isoformat())
+
+
+def retried(request: R) -> Transition[R]:
+    """What is not done is tried again."""
+    return Transition(request, (events.RetryDecided.about(request),))
