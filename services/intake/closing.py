@@ -50,7 +50,7 @@ def _line(task: TaskReport) -> str:
         return "done; how many records it was cannot be counted."
     if task.outcome == TaskOutcome.NO_MATCH:
         return "searched, nothing of yours found."
-    if task.outcome not in _DONE:
+    if not task.outcome or task.outcome not in _DONE:
         return "not done."
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(task.by_category.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed

@@ -1,4 +1,4 @@
-"""What the services have done for a request so far, as the evidence has it: before any of them has said that it ended."""
+"""What the services have done for a request so far, as the evidence has it, whether or not they have ended."""
 
 import orjson
 

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake.answer import answer
+from services.intake.auth import Caller
 from services.intake.letters import LetterKind, Letters, letter_date
 from services.intake.request import Request, Transition
 from services.intake.stored_request import StoredRequest
@@ -44,9 +45,12 @@ def code(keyring: Keyring, request_id: UUID) -> str:
     return base64.b32encode(digest[:_CODE_BYTES]).decode()
 
 
-def begin(
-    vault: Vault, letters: Letters, request: StoredRequest, said: Sequence[Identity], now: datetime
-) -> Opened:
+def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
+    """Whether that is the code of these letters."""
+    return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
+
+
+def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence[Identity], now: datetime) -> Opened:
     """A key for the letters of a new request, and the acknowledgement under it.
 
     ``said``: by what the requester says that they are known.
@@ -65,9 +69,7 @@ async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
     await _list(tx, [each.acknowledgement for each in opened])
 
 
-def write(
-    letters: Letters, request: StoredRequest, kind: LetterKind, fields: Mapping[str, str | date]
-) -> Sealing:
+def write(letters: Letters, request: StoredRequest, kind: LetterKind, fields: Mapping[str, str | date]) -> Sealing:
     """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked."""
     known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
     letter = letters.write(kind, request.calendar.partition("-")[0], known)
@@ -120,20 +122,27 @@ async def words_of(tx: UnitOfWork, request: StoredRequest) -> str:
     return sealed.decode() if sealed else f"(see our letter of {letter_date(request.question.asked_at)})"
 
 
-async def read(unit_of_work: UnitOfWorkFactory, request: StoredRequest) -> list[dict[str, object]]:
-    """Every letter of a request, the oldest first, and to whom it goes.
+async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
+    """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
 
     Raises:
         Shredded: the correspondence has expired.
     """
-    async with unit_of_work.pool.acquire() as connection:
-        vault, request_id = unit_of_work.vault, request.request_id
-        usual = orjson.loads(await vault.statement(connection, request_id))
-        opened = await vault.open_kind(connection, request_id, "letter")
-        written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
-        rows = await connection.fetch(written, request_id)
+    request_id = request.request_id
+    usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
+    opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
+    written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
+    rows = await tx.connection.fetch(written, request_id)
     words = {letter_id: content for letter_id, _, content in opened}
+    tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
     return [{**usual, **row, **orjson.loads(words[row["letter_id"]])} for row in rows]
+
+
+async def waiting(unit_of_work: UnitOfWorkFactory, after: UUID | None, limit: int) -> list[dict[str, object]]:
+    """Letters that wait to be sent, without their words: the oldest first, from the one after that on."""
+    listed = "SELECT letter_id, request_id, kind, written_at FROM letter WHERE letter_id > $1 ORDER BY letter_id"
+    rows = await unit_of_work.pool.fetch(f"{listed} LIMIT $2", after or UUID(int=0), limit)
+    return [dict(row) for row in rows]
 
 
 async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, JsonValue
 from services.intake import auth, concluded, correspondence, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
-from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
+from services.intake.errors import BadRequest, ExtensionRefused, Forbidden, NotFound, NotReady
 from services.intake.extension import Extension, flaws
 from services.intake.instants import Instants
 from services.intake.letters import Letters
@@ -20,6 +20,7 @@ from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
 from services.intake.versions import Basis, Decided
+from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -86,6 +87,25 @@ class UseCases:
         """The request, for the channel that submitted it and for the privacy team."""
         async with self.unit_of_work.pool.acquire() as connection:
             return await _visible(connection, await repository.read(connection, request_id), caller)
+
+    async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
+        """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
+
+        A closed erasure leaves the channel nothing to know the requester by: there it needs the code.
+
+        Raises:
+            Forbidden: an erasure is closed, and the channel has not shown the code.
+            Shredded: they were kept for as long as they may be.
+        """
+        async with self.unit_of_work.begin() as tx:
+            request = await repository.read(tx.connection, request_id)
+            shown = code is not None and correspondence.opens(tx.vault.keyring, request_id, code)
+            if request is None or not shown:
+                request = await _visible(tx.connection, request, caller)
+            erased = request.right is Right.ERASURE and request.closed_at is not None
+            if erased and not shown and caller.role != "privacy":
+                raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
+            return await correspondence.read(tx, request, caller, by_code=shown)
 
     @_decision
     async def verify(self, held: _Held, proof: schemas.Assurance) -> Transition:

@@ -56,6 +56,7 @@ def describe() -> Api:
     )
     for module in _MODULES:
         api.include_router(module.router)
+    api.include_router(requests.to_send)
     return api
 
 
