@@ -20,7 +20,6 @@ from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
 from services.intake.versions import Basis, Decided
-from shared.domain.rights import Right
 from shared.domain.time_limit import Arrival, calc_version, limits
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -91,7 +90,7 @@ class UseCases:
     async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
         """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
 
-        A closed erasure leaves the channel nothing to know the requester by: there it needs the code.
+        A closed erasure leaves the channel nothing to know the requester by, so there it needs the code.
 
         Raises:
             Forbidden: an erasure is closed, and the channel has not shown the code.
@@ -102,8 +101,7 @@ class UseCases:
             shown = code is not None and correspondence.opens(tx.vault.keyring, request_id, code)
             if request is None or not shown:
                 request = await _visible(tx.connection, request, caller)
-            erased = request.right is Right.ERASURE and request.closed_at is not None
-            if erased and not shown and caller.role != "privacy":
+            if request.forgets_its_subject and not shown and caller.role != "privacy":
                 raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
             return await correspondence.read(tx, request, caller, by_code=shown)
 

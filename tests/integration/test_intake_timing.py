@@ -29,7 +29,14 @@ async def test_two_persons_extend_a_request_and_the_subject_reads_why_and_until_
     assert letter["kind"] == "extension"
     for words in ("29 May 2026", SECRET, "other people", "Bundesbeauftragte", "complaint", "judicial remedy"):
         assert words in letter["body"]
-    actions = ["request.received", "letter.written", "extension.proposed", "letter.written", "extension.approved"]
+    actions = [
+        "request.received",
+        "letter.written",
+        "extension.proposed",
+        "letter.written",
+        "extension.approved",
+        "letters.read",
+    ]
     assert await intake.actions(path) == actions
     event = (await intake.published())[-1]
     assert (await intake.types())[-1] == "extended"
