@@ -61,6 +61,7 @@ class RequestView(BaseModel):
     answer: str
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
+    waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
 
 
 class TimelineEntry(BaseModel):
@@ -90,11 +91,34 @@ class LetterView(BaseModel):
     body: str
 
 
+class BrakeView(BaseModel):
+    """A key for which nothing is erased until two persons, holders of two keys, have released it."""
+
+    key_id: str
+    holder: str = Field(description="who has the key")
+    tripped_at: Instant
+    released_by: list[str] = Field(description="who has released it so far")
+    released_at: Instant | None = Field(description="when the second did")
+    held: int = Field(description="erasures that wait")
+
+
+class BrakeList(BaseModel):
+    """Every brake that is on."""
+
+    brakes: list[BrakeView]
+
+
 class LetterList(BaseModel):
     """Every letter of a request, the oldest first."""
 
     request_id: UUID
     letters: list[LetterView]
+
+
+_BRAKED = (
+    "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
+    " persons have released it (POST /v1/brakes/{0}/release)."
+)
 
 
 def view(request: Request, *, officer: bool) -> RequestView:
@@ -104,6 +128,7 @@ def view(request: Request, *, officer: bool) -> RequestView:
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
         "package": request.package_id is not None,
+        **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
 
