@@ -15,7 +15,7 @@ from services.intake.stored_request import OpenQuestion
 from services.intake.transition import MovingRequest, R, Transition, answered, closed, retried
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
-from shared.domain.operations import Limit
+from shared.domain.operations import Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
 
@@ -23,6 +23,11 @@ _ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
     Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY, "identity_question"),
     Question.CLARIFICATION: ("ask_meaning", State.AWAITING_CLARIFICATION, "clarification_question"),
 }
+_BY_HAND: Mapping[str, TaskOutcome] = {
+    Operation.EXPORT: TaskOutcome.EXPORTED,
+    Operation.ERASE: TaskOutcome.ERASED,
+}
+"""What comes of it where something is found; of any other operation, that it was amended."""
 _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 
 
@@ -65,6 +70,25 @@ class MovedByPerson(MovingRequest):
         event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=word.at_most)
         published = (event,) if word.by_two else ()
         return request.noted("limit.confirmed", *published, **word.detail)
+
+    def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition[Self]:
+        """A person has done by hand what that system has no way to do, and looked again; what waited for that goes on.
+
+        Raises:
+            IllegalTransition: nothing waits there for a person.
+        """
+        self.must_be_ours()
+        self.must_allow("record_late" if self.state is State.CLOSED else "record")
+        todo = next((t for t in self.tasks or () if t.system == system and deferrals.waits_for_hands(t)), None)
+        if todo is None:
+            raise IllegalTransition(f"nothing in {system} waits to be done by hand")
+        outcome = _BY_HAND.get(todo.operation, TaskOutcome.AMENDED) if found else TaskOutcome.NO_MATCH
+        known = {"task_id": todo.task_id, "system": system, "operation": todo.operation}
+        counts: dict[str, JsonValue] = {"outcome": outcome, "found": found, "changed": changed}
+        done = TaskReport.model_validate({**known, **counts, "by_hand": True})
+        request = replace(self, tasks=tuple(done if task is todo else task for task in self.tasks or ()))
+        event = events.TaskRecorded.about(request, task=done)
+        return request.noted("task.recorded", event, system=system, operation=todo.operation, **counts, **detail)
 
     def close_partially(self, at: datetime) -> Transition[Self]:
         """A person closes it with what was done."""

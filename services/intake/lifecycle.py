@@ -28,6 +28,7 @@ from shared.domain.events import (
     RequestVerified,
     RequestWithdrawn,
     RetryDecided,
+    TaskRecorded,
 )
 from shared.domain.rights import Role
 
@@ -92,6 +93,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),
     "go_on":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
+    "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
+    "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
     "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),

@@ -124,6 +124,15 @@ class UseCases:
         return held.request.confirm(confirmation.system, confirmation.limit, held.caller.holder)
 
     @_decision
+    async def record(self, held: _Held, result: schemas.TaskResult) -> Transition:
+        """A person has done by hand what a system has no way to do."""
+        tx, request, detail = held.tx, held.request, dict[str, JsonValue]()
+        if result.note:
+            place = await correspondence.seal(tx, request, "explanation", result.system, result.note.encode())
+            detail["note"] = str(place)
+        return request.record(result.system, result.found, result.changed, **detail)
+
+    @_decision
     async def lift(self, held: _Held) -> Transition:
         """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
         return held.request.lift()
