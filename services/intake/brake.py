@@ -5,7 +5,7 @@ counted in minutes, over all processes.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -111,13 +111,12 @@ def go_on(request: R, released_by: Sequence[str]) -> Transition[R]:
     return moved.noted("erasure.released", event, released_by=[*released_by])
 
 
-async def read(connection: Connection) -> Sequence[Mapping[str, object]]:
+async def read(connection: Connection) -> list[dict[str, object]]:
     """Every brake that is on, as the API shows it."""
-    rows: Sequence[Mapping[str, object]] = await connection.fetch(f"{_LIST} WHERE b.released_at IS NULL ORDER BY 3")
-    return rows
+    return [dict(row) for row in await connection.fetch(f"{_LIST} WHERE b.released_at IS NULL ORDER BY 3")]
 
 
-async def release(tx: UnitOfWork, key_id: str, holder: str) -> Mapping[str, object]:
+async def release(tx: UnitOfWork, key_id: str, holder: str) -> dict[str, object]:
     """Takes one person's word; with the second's the key erases again, and its hour begins anew.
 
     Raises:
@@ -131,7 +130,6 @@ async def release(tx: UnitOfWork, key_id: str, holder: str) -> Mapping[str, obje
         raise NotFound("no brake is on for a key of that id")
     if row["released_at"]:
         await tx.connection.execute("DELETE FROM erasures_asked WHERE key_id = $1", key_id)
-    shown: Mapping[str, object] = await tx.connection.fetchrow(
-        f"{_LIST} WHERE b.key_id = $1 AND b.tripped_at = $2", key_id, row["tripped_at"]
-    )
-    return shown
+    shown = f"{_LIST} WHERE b.key_id = $1 AND b.tripped_at = $2"
+    [brake] = await tx.connection.fetch(shown, key_id, row["tripped_at"])
+    return dict(brake)

@@ -19,7 +19,7 @@ KeyId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="the part of t
 async def list_brakes(services: UseServices) -> BrakeList:
     """Every key for which nothing is erased now (privacy team)."""
     async with services.unit_of_work.pool.acquire() as connection:
-        return BrakeList.model_validate({"brakes": [dict(row) for row in await brake.read(connection)]})
+        return BrakeList.model_validate({"brakes": await brake.read(connection)})
 
 
 @router.post("/{key_id}/release", responses=documented(NotFound, IllegalTransition))
@@ -30,4 +30,4 @@ async def release(key_id: KeyId, caller: AnyCaller, services: UseServices) -> Br
     is revoked instead, and what it has asked for is closed.
     """
     async with services.unit_of_work.begin() as tx:
-        return BrakeView.model_validate(dict(await brake.release(tx, key_id, caller.holder)))
+        return BrakeView.model_validate(await brake.release(tx, key_id, caller.holder))
