@@ -30,8 +30,8 @@ class StoredRequest:
 
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
-    that. ``held``: by a brake of its key, before it may ``begin``, or else ``retry``. ``tasks``: what the downstreams
-    reported, in counts. ``version``: one more whenever it was written.
+    that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key, before it may ``begin``, or
+    else ``retry``. ``tasks``: what the downstreams reported, in counts. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -58,6 +58,7 @@ class StoredRequest:
     extended: bool = False
     finished: Outcome | None = None
     package_id: UUID | None = None
+    package_fault: str | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
@@ -82,6 +83,12 @@ class StoredRequest:
     def unsearched(self) -> bool:
         """Whether a system, or a part of it, could not be searched for the subject."""
         return deferrals.unsearched(self.tasks)
+
+    @property
+    def forgets_its_subject(self) -> bool:
+        """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
+        over = self.state is State.CLOSED and not self.resumable and self.outcome is not Outcome.FORWARDED
+        return over and self.right is Right.ERASURE
 
     @property
     def given_up(self) -> bool:

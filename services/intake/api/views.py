@@ -10,6 +10,7 @@ from services.intake.answer import answer
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
+from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
 
 Instant = Annotated[
@@ -33,9 +34,13 @@ class DueDate(BaseModel):
 
 
 class SubmissionAccepted(StateView):
-    """A request is stored: where it stands, and by when it must be answered."""
+    """A request is stored: where it stands, by when it must be answered, and what opens its letters."""
 
     due_on: date
+    letter_code: str = Field(
+        description="for the requester, whose acknowledgement names it too: with the id it opens the letters of the"
+        " request, also after an erasure"
+    )
 
 
 class BatchAccepted(BaseModel):
@@ -61,6 +66,7 @@ class RequestView(BaseModel):
     answer: str
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
+    package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
     waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
 
 
@@ -87,6 +93,7 @@ class LetterView(BaseModel):
     letter_id: UUID
     kind: str
     written_at: Instant
+    to: list[str] = Field(description="to whom, and where to")
     subject: str
     body: str
 
@@ -108,6 +115,21 @@ class BrakeList(BaseModel):
     brakes: list[BrakeView]
 
 
+class WaitingLetter(BaseModel):
+    """A letter that waits to be sent; what it says is read with its request."""
+
+    letter_id: UUID
+    request_id: UUID
+    kind: str
+    written_at: Instant
+
+
+class WaitingLetters(BaseModel):
+    """Letters that wait to be sent, the oldest first."""
+
+    to_send: list[WaitingLetter]
+
+
 class LetterList(BaseModel):
     """Every letter of a request, the oldest first."""
 
@@ -127,7 +149,8 @@ def view(request: Request, *, officer: bool) -> RequestView:
     more = {
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
-        "package": request.package_id is not None,
+        "package": request.package_id is not None and request.package_fault is None,
+        "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
