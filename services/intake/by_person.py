@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import deferrals, limits
-from services.intake.letters import LetterKind
+from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State
 from services.intake.stored_request import OpenQuestion
 from services.intake.transition import MovingRequest, R, Transition, answered, closed, retried
@@ -49,7 +49,7 @@ class MovedByPerson(MovingRequest):
             self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
         )
         noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
-        return replace(noted, letter=(letter, {"question": words}))
+        return replace(noted, letters=((letter, {"question": words}),))
 
     def retry(self, at: datetime) -> Transition[Self]:
         """A person wants what is not done tried again; of a closed erasure, what waits for a person."""
@@ -102,14 +102,16 @@ class MovedByPerson(MovingRequest):
         """
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        noted = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
+        told: LetterOf = ("forwarded", {"controller": answered_by})
+        noted = replace(self.noted("request.forwarded", **detail), letters=(told,))
         return noted.then(closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
 
-    def lift(self) -> Transition[Self]:
-        """A restriction is to be lifted, and the subject has been told beforehand (Art. 18(3))."""
+    def lift(self, at: datetime) -> Transition[Self]:
+        """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
         if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
             raise IllegalTransition("only a restriction that is in force can be lifted")
-        return self.noted("restriction.lift_decided", events.LiftDecided.about(self), subject_informed=True)
+        decided = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
+        return replace(decided, letters=(("lifting", {"lifted_on": at}),))
 
     def extend(
         self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str
@@ -119,7 +121,7 @@ class MovedByPerson(MovingRequest):
         event = events.RequestExtended.about(request, reason=reason, told_at=at)
         detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
         noted = request.noted("extension.approved", event, **detail)
-        return replace(noted, letter=("extension", {**words, "new_due": due_on}))
+        return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
 
 
 def _decided(request: R, decision: str, at: datetime) -> Transition[R]:

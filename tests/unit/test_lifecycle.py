@@ -66,7 +66,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("close_partially", lambda r: r.close_partially(AT)),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
-    ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift()),
+    ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("extend", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer")),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),
 ]

@@ -49,7 +49,7 @@ async def record(body: TaskResult, basis: MadeFor, services: UseServices) -> Dec
 
 @router.post("/lift", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def lift(basis: MadeFor, services: UseServices) -> Decided:
-    """Lift a restriction of which the subject has been informed beforehand (privacy team)."""
+    """Lift a restriction; the letter that informs the subject is written before any system is asked (privacy team)."""
     return await services.use_cases.lift(basis)
 
 
