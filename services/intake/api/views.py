@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchema
 
 from services.intake.answer import answer
+from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
@@ -64,6 +65,7 @@ class RequestView(BaseModel):
     closed_at: Instant | None
     answer: str
     tasks: list[TaskReport]
+    coverage: list[Covered] = Field(description="where the subject was searched for, by what, and with which result")
     package: bool = Field(description="there is a package to download")
 
 
@@ -123,6 +125,7 @@ def view(request: Request, *, officer: bool) -> RequestView:
     more = {
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
+        "coverage": coverage(request.tasks),
         "package": request.package_id is not None,
     }
     return RequestView.model_validate(same | more)
