@@ -127,9 +127,9 @@ class TaskReport(BaseModel):
     ``searched_by``: by which types of identity it was searched; ``not_searched``: why not, or why not all of it.
     ``sentence``: what a failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was
     stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
-    a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows the system has, up to a
-    limit, with numbers that may be anybody's, so that nobody knows whether they are the subject's. ``by_hand``: a person
-    did it there and entered what was done. Without outcome and failure it was not begun.
+    a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
+    with numbers that may be anybody's, so that nobody knows whether they are the subject's. ``by_hand``: a person did
+    it there and entered what was done. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

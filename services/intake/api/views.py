@@ -11,6 +11,7 @@ from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
+from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
 
 Instant = Annotated[
@@ -67,6 +68,7 @@ class RequestView(BaseModel):
     tasks: list[TaskReport]
     coverage: list[Covered] = Field(description="where the subject was searched for, by what, and with which result")
     package: bool = Field(description="there is a package to download")
+    package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
 
 
 class TimelineEntry(BaseModel):
@@ -126,7 +128,8 @@ def view(request: Request, *, officer: bool) -> RequestView:
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
         "coverage": coverage(request.tasks),
-        "package": request.package_id is not None,
+        "package": request.package_id is not None and request.package_fault is None,
+        "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
     }
     return RequestView.model_validate(same | more)
 
