@@ -20,6 +20,7 @@ LetterKind = Literal[
     "clarification_last_notice",
     "reopened",
     "forwarded",
+    "duplicate",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
 

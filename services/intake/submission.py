@@ -6,10 +6,12 @@ from datetime import datetime
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
+from services.intake import same_person
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, TooLarge
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
+from services.intake.letters import Letters
 from services.intake.lifecycle import first_state
 from services.intake.quota import Quota
 from services.intake.request import Request
@@ -31,6 +33,7 @@ class Submissions:
         policy: TimeLimitPolicy,
         identity: IdentityPolicy,
         settings: IntakeSettings,
+        letters: Letters,
     ) -> None:
         self._clock = unit_of_work.clock
         self._vault = unit_of_work.vault
@@ -40,7 +43,7 @@ class Submissions:
         self._instants = settings.instants
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
-        self._commits = GroupCommit(unit_of_work)
+        self._commits = GroupCommit(unit_of_work, letters)
 
     def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.
@@ -97,10 +100,13 @@ class Submissions:
             calendar=arrival.calendar or "",
             role=submission.role,
             calc_version=self._calc_version,
+            at_once=submission.at_once,
         )
         proof: dict[str, JsonValue] = dict(submission.assurance) if submission.assurance else {}
         if methods := self._identity.numbers_proved_by(submission.subject):
             proof["numbers_proved_by"] = [*methods]
-        subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
-        row = self._vault.new_subject(request.subject_ref, subject, now)
-        return PreparedRequest(request.receive(proof), row)
+        identities, keys = tuple(submission.subject.identities()), self._vault.keyring
+        row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes), now)
+        person = same_person.person(identities, submission.assurance, self._identity.same_person, keys)
+        marks = same_person.Marks(person, same_person.asks(submission, identities, keys))
+        return PreparedRequest(request.receive(proof), marks, row)

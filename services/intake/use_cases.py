@@ -9,13 +9,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, correspondence, redating, repository, schemas, versions
+from services.intake import auth, correspondence, other_requests, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.extension import Extension, flaws
 from services.intake.instants import Instants
 from services.intake.letters import Letters
+from services.intake.lifecycle import State
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
@@ -87,6 +88,13 @@ class UseCases:
         async with self.unit_of_work.pool.acquire() as connection:
             return await _visible(connection, await repository.read(connection, request_id), caller)
 
+    async def awaited(self, request: Request) -> list[UUID]:
+        """The open requests of the same person for which a request waits."""
+        if not request.postponed or request.state is State.CLOSED:
+            return []
+        async with self.unit_of_work.pool.acquire() as connection:
+            return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])
+
     @_decision
     async def verify(self, held: _Held, proof: schemas.Assurance) -> Transition:
         """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
@@ -100,6 +108,7 @@ class UseCases:
             needed = self.identity.required_level[request.right]
             raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
+        await other_requests.prove(tx, request, proof, self.identity.same_person)
         return request.verify(proof.model_dump(), tx.now, self.policy)
 
     @_decision
@@ -108,9 +117,17 @@ class UseCases:
         return held.request.withdraw(held.tx.now)
 
     @_decision
+    async def waive(self, held: _Held) -> Transition:
+        """The person does not want their erasure to wait until their other requests are answered."""
+        return held.request.waive()
+
+    @_decision
     async def decide(self, held: _Held, decision: schemas.Decision) -> Transition:
         """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
         request, now = held.request, held.tx.now
+        if decision.decision == "begin":
+            return request.begin("decided")
+        request.must_have_begun()
         return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
 
     @_decision

@@ -19,6 +19,9 @@ FIELDS = {
     "asked_on": "06 March 2026",
     "answered_on": "20 April 2026",
     "controller": "Harbour {Cranes} Ltd",
+    "first": "019c0001",
+    "first_received_on": "01 March 2026",
+    "first_due": "31 March 2026",
 }
 
 

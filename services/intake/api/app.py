@@ -67,12 +67,13 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
     api = describe()
     if probes:
         api.include_router(probes)
+    letters = Letters()
     services = api.state.services = Services(
         unit_of_work,
         running.tracing,
         settings,
-        Submissions(unit_of_work, policy, identity, settings),
-        UseCases(unit_of_work, policy, Letters(), identity, settings.instants),
+        Submissions(unit_of_work, policy, identity, settings, letters),
+        UseCases(unit_of_work, policy, letters, identity, settings.instants),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

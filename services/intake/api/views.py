@@ -1,5 +1,6 @@
 """Answers of the API."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
@@ -61,6 +62,10 @@ class RequestView(BaseModel):
     answer: str
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
+    waits_for: list[UUID] = Field(
+        description="of an erasure: the same person's open access and portability requests, which are answered first"
+    )
+    duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
 
 
 class TimelineEntry(BaseModel):
@@ -97,13 +102,14 @@ class LetterList(BaseModel):
     letters: list[LetterView]
 
 
-def view(request: Request, *, officer: bool) -> RequestView:
+def view(request: Request, waits_for: Sequence[UUID] = (), *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person."""
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
         "package": request.package_id is not None,
+        "waits_for": waits_for,
     }
     return RequestView.model_validate(same | more)
 
