@@ -7,6 +7,7 @@ tells alone: the e-mail address beside it may be a family's.
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 import orjson
 
@@ -16,6 +17,8 @@ from shared.storage.keyring import Keyring
 
 LEAST_LEVEL = "L1"
 """Control of one contact point of record: an identifier alone (`L0`) is anybody's to state."""
+
+_value = attrgetter("value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,13 @@ def person(
     if assurance is None or assurance.level < LEAST_LEVEL:
         return NOBODY
     kinds = proves.get(assurance.method, frozenset())
-    found = {each.type: keyring.fingerprint(each) for each in identities if each.type in kinds}
-    return Person(found.get(IdentityType.ACCOUNT_ID), found.get(IdentityType.EMAIL))
+    account = email = None
+    for each in identities:
+        if each.type is IdentityType.ACCOUNT_ID and each.type in kinds:
+            account = keyring.fingerprint(each)
+        elif each.type is IdentityType.EMAIL and each.type in kinds:
+            email = keyring.fingerprint(each)
+    return Person(account, email)
 
 
 def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyring) -> bytes:
@@ -70,7 +78,7 @@ def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyrin
 
     Whoever states a number more, or another period of one, asks for something else: nothing that they state is lost.
     """
-    stated = sorted((each.type, each.value, str(each.valid_from), str(each.valid_to)) for each in identities)
+    stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
     changes = [(change.field, change.current, change.asserted) for change in submission.changes]
     wanted = (submission.right, submission.ground or submission.scope, submission.role, changes)
     return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")

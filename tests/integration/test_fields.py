@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.intake import auth
-from tests.fixtures.intake import PROOF, Intake
+from tests.fixtures.intake import FREELY, PROOF, Intake
 from tests.integration.test_api import GOOD, MANY, ONE, is_problem, stored
 
 SOMEBODY = {"email": "somebody@example.com"}
@@ -92,9 +92,14 @@ async def test_an_answer_that_came_before_its_question_is_refused_and_one_by_a_s
 ) -> None:
     path = await intake.submit()
     await intake.ask(path, "clarification")
-    for received_at in ("2026-03-02T08:54:59Z", "0001-01-01T00:00:00+14:00", "2026-03-02T09:05:01Z"):
+    for received_at, status, code in (
+        ("2026-03-02T08:54:59Z", 400, "bad_request"),
+        ("0001-01-01T00:00:00+14:00", 400, "bad_request"),
+        ("2026-03-02T09:05:01Z", 400, "bad_request"),
+        ("yesterday", 422, "invalid"),
+    ):
         answer = await intake.channel.post(f"{path}/reply", json={"text": "the first", "received_at": received_at})
-        assert is_problem(answer, 400, "bad_request")
+        assert is_problem(answer, status, code)
         assert [each["field"] for each in answer.json()["errors"]] == ["received_at"]
     said = {"text": "the first", "received_at": "2026-03-02T08:56:00Z"}
     assert (await intake.channel.post(f"{path}/reply", json=said)).status_code == 200
@@ -119,7 +124,7 @@ async def test_a_replaced_key_sees_and_repeats_what_was_submitted_with_the_one_b
     once = {"Idempotency-Key": "across keys"}
     first = await intake.channel.post(ONE, json=GOOD, headers=once)
     path = f"{ONE}/{first.json()['request_id']}"
-    stranger = await auth.create(database, "channel", "portal", intake.clock.now())
+    stranger = await auth.create(database, "channel", "portal", intake.clock.now(), FREELY)
 
     async def by(key: str | None, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}", **more.pop("headers", {})}
