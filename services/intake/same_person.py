@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Final
 
 import orjson
 
@@ -15,7 +16,7 @@ from services.intake.schemas import Assurance, Submission
 from shared.domain.identities import Identity, IdentityType
 from shared.storage.keyring import Keyring
 
-LEAST_LEVEL = "L1"
+LEAST_LEVEL: Final = "L1"
 """Control of one contact point of record: an identifier alone (`L0`) is anybody's to state."""
 
 _value = attrgetter("value")

@@ -79,7 +79,8 @@ def test_who_must_not_wait_does_not() -> None:
 def test_a_line_an_identifier_alone_and_an_unknown_method_tell_nobody(keys: Keyring) -> None:
     stated, proves = (EMAIL, ACCOUNT, LINE), {"account": BOTH, "email_link": frozenset({IdentityType.EMAIL})}
     for level, method in (("L0", "account"), ("L2", "sms_code")):
-        assert person(stated, Assurance(level=level, method=method), proves, keys) == NOBODY  # type: ignore[arg-type]
+        proof = Assurance.model_validate({"level": level, "method": method})
+        assert person(stated, proof, proves, keys) == NOBODY
     assert person(stated, None, proves, keys) == NOBODY
     linked = person(stated, Assurance(level=LEAST_LEVEL, method="email_link"), proves, keys)
     assert (linked.account, linked.email) == (None, keys.fingerprint(EMAIL))
