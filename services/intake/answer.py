@@ -1,12 +1,12 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from services.intake import deferrals
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
-from shared.domain.operations import TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 
 _DONE = {
@@ -31,7 +31,6 @@ _POSTPONED = (
 )
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
-    Outcome.NO_DATA: "We searched every system and hold no data about you under the identities that you gave.",
     Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
     Outcome.DUPLICATE: "You have asked us for the same before. Our answer to your first request answers this one too.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
@@ -52,12 +51,13 @@ def answer(request: StoredRequest) -> str:
     match request.outcome:
         case None:
             return _waiting(request)
-        case Outcome.FULFILLED:
-            return _DONE[request.right]
-        case Outcome.NO_DATA | Outcome.WITHDRAWN | Outcome.DUPLICATE | Outcome.FORWARDED:
+        case Outcome.FULFILLED | Outcome.NO_DATA as outcome:
+            done = outcome is Outcome.FULFILLED
+            return " ".join((_DONE[request.right], *_by_hand(request))) if done else _nothing(request)
+        case Outcome.WITHDRAWN | Outcome.DUPLICATE | Outcome.FORWARDED:
             return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
-            done_since = request.tasks and not any(map(_is_open, request.tasks))
+            done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
             late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
             return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
@@ -72,7 +72,7 @@ def _done_without_reply(request: StoredRequest) -> str:
 
 def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
-    tasks = request.tasks or ()
+    tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
     kept = {task.system: text for task in tasks if (text := _of_kept(task))}
     other = sorted({task.system for task in tasks if _is_open(task)} - set(kept))
     if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
@@ -82,6 +82,29 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     yield from (text for _, text in sorted(kept.items()))
     for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
         yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
+
+
+def _by_hand(request: StoredRequest) -> Iterator[str]:
+    """What a person copied: it is in no package."""
+    copied = {task.system for task in request.tasks or () if task.by_hand and task.outcome == TaskOutcome.EXPORTED}
+    if copied:
+        yield f"What {_listed(copied)} hold was copied by hand, and you get it separately."
+
+
+def _nothing(request: StoredRequest) -> str:
+    """That nothing was found, and where: only what was searched is named."""
+    tasks = [task for task in request.tasks or () if task.operation != Operation.LOCATE]
+    searched = {task.system for task in tasks if task.outcome == TaskOutcome.NO_MATCH}
+    if not searched and any(task.outcome == TaskOutcome.NOT_HELD for task in tasks):
+        return "None of our systems holds what you asked us to change."
+    if not searched:
+        return "We hold no data about you under the identities that you gave."
+    return f"We searched {_listed(searched)}, and hold no data about you there under the identities that you gave."
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = sorted(names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _is_open(task: TaskReport) -> bool:

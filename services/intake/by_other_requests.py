@@ -9,8 +9,9 @@ from datetime import date, datetime
 from typing import Literal, Self
 from uuid import UUID
 
+from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
-from services.intake.transition import Letter, MovingRequest, Transition, closed, verified
+from services.intake.transition import MovingRequest, Transition, closed, verified
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.rights import Outcome, Right
@@ -60,6 +61,7 @@ class MovedByOtherRequests(MovingRequest):
         ``received_at``, ``due_on``: those of the first.
         """
         linked = replace(self, duplicate_of=first, question=None)
-        letter: Letter = ("duplicate", {"first_received_on": received_at, "first": str(first), "first_due": due_on})
+        letter: LetterOf = ("duplicate", {"first_received_on": received_at, "first": str(first), "first_due": due_on})
         noted = linked.noted("request.linked_duplicate", first=str(first), received_at=self.received_at.isoformat())
-        return replace(noted, letter=letter).then(closed(linked, "repeat", Outcome.DUPLICATE, at))
+        ended = closed(linked, "repeat", Outcome.DUPLICATE, at)
+        return noted.then(replace(ended, letters=(letter,)))

@@ -25,7 +25,7 @@ class MovedBySystem(MovingRequest):
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition[Self]:
         """Every downstream has done its part: the subject has their answer, unless a question is still open."""
         if event.operation == Operation.LIFT:
-            return self.noted("restriction.lift_completed", outcome=event.outcome)
+            return _lifted(self, "restriction.lift_completed", event.tasks, outcome=event.outcome)
         if event.deferred:
             return _deferred(self, "erasure.deferred_completed", event.tasks)
         if not self.allows("complete"):
@@ -37,6 +37,8 @@ class MovedBySystem(MovingRequest):
 
     def block(self, event: events.FulfilmentBlocked) -> Transition[Self]:
         """A downstream failed for good: a person must decide; nothing is called done that is not."""
+        if event.operation == Operation.LIFT:
+            return _lifted(self, "restriction.lift_blocked", event.tasks)
         if event.deferred:
             return _deferred(self, "erasure.deferred_blocked", event.tasks)
         if not self.allows("block"):
@@ -50,7 +52,7 @@ class MovedBySystem(MovingRequest):
         They are asked once, unless a person asks again.
         """
         fresh = self.state is State.IN_PROGRESS and self.question is None and not self.unsearched
-        return fresh and deferrals.unsearched(reports) and not any(report.failure for report in reports)
+        return fresh and deferrals.unsearched(reports) and not any(map(deferrals.has_failed, reports))
 
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
@@ -66,6 +68,13 @@ class MovedBySystem(MovingRequest):
         """While open, it shows its latest milestone; a missed target of the staff hides no warning of the limit."""
         graver = warning.startswith("target_") and not (self.warning or "target_").startswith("target_")
         return Transition(self if graver or self.state is State.CLOSED else replace(self, warning=warning))
+
+
+def _lifted(request: R, action: str, tasks: Sequence[TaskReport], **detail: JsonValue) -> Transition[R]:
+    """The request is as it was; what a person has yet to do by hand, or has done since, is shown with it."""
+    lifts = [task for task in tasks if task.operation == Operation.LIFT and deferrals.concerns_hands(task)]
+    shown = replace(request, tasks=deferrals.updated(request.tasks, lifts)) if lifts else request
+    return shown.noted(action, **detail)
 
 
 def _deferred(request: R, action: str, tasks: Sequence[TaskReport]) -> Transition[R]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 
 
@@ -13,6 +14,21 @@ def unsearched(tasks: Iterable[TaskReport] | None) -> bool:
 def is_undone(task: TaskReport) -> bool:
     """Whether a task failed, could not search everything, or was never begun."""
     return not task.outcome or bool(task.failure or task.not_searched)
+
+
+def waits_for_hands(task: TaskReport) -> bool:
+    """Whether the system has no way to do it, and a person has not yet done it there."""
+    return task.failure == NotSupported.code
+
+
+def concerns_hands(task: TaskReport) -> bool:
+    """Whether it is done by hand, or was."""
+    return bool(task.by_hand) or waits_for_hands(task)
+
+
+def has_failed(task: TaskReport) -> bool:
+    """Whether it failed in a way that only a person can judge; what is done by hand stops nothing else."""
+    return bool(task.failure) and not waits_for_hands(task)
 
 
 def is_kept(task: TaskReport) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from services.intake import other_requests, repository
+from services.intake import correspondence, other_requests, repository
 from services.intake.auth import Caller
+from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
@@ -16,6 +17,7 @@ from services.intake.repository import Requests
 from services.intake.request import Request, Transition
 from services.intake.same_person import Marks
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage.vault import Row
 
 _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
@@ -49,11 +51,15 @@ class SubmissionContext:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that is ready to be stored, by what it is compared with others, and its sealed subject."""
+    """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence.
+
+    ``marks``: by what it is compared with other requests.
+    """
 
     received: Transition
     marks: Marks
-    subject_row: tuple[object, ...]
+    subject_row: Row
+    correspondence: Opened
 
     @property
     def request(self) -> Request:
@@ -191,6 +197,7 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[_Submi
         return {}
     prepared = [each for submission in submissions for each in submission.prepared]
     await tx.vault.insert_subjects(tx.connection, [each.subject_row for each in prepared])
+    await correspondence.open_all(tx, [each.correspondence for each in prepared])
     seen = await other_requests.look(tx, [(each.request, each.marks) for each in prepared])
     received = [seen.applied_to(each.received) for each in prepared]
     new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]

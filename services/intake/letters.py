@@ -21,8 +21,18 @@ LetterKind = Literal[
     "reopened",
     "forwarded",
     "duplicate",
+    "acknowledgement",
+    "completion",
+    "no_data",
+    "unidentified",
+    "assisted",
+    "withdrawal",
+    "lifting",
+    "notice_to_old_contact",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
+LetterOf = tuple[LetterKind, Mapping[str, str | date]]
+"""A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""
 
 
 def letter_date(day: date) -> str:

@@ -28,6 +28,7 @@ from shared.domain.events import (
     RequestVerified,
     RequestWithdrawn,
     RetryDecided,
+    TaskRecorded,
 )
 from shared.domain.rights import Role
 
@@ -90,6 +91,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
+    "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
+    "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
     "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),

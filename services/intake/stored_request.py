@@ -87,6 +87,12 @@ class StoredRequest:
         return deferrals.unsearched(self.tasks)
 
     @property
+    def forgets_its_subject(self) -> bool:
+        """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
+        over = self.state is State.CLOSED and not self.resumable and self.outcome is not Outcome.FORWARDED
+        return over and self.right is Right.ERASURE
+
+    @property
     def given_up(self) -> bool:
         """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
         return self.question is not None and self.question.last_notice_at is not None

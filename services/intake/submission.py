@@ -6,7 +6,7 @@ from datetime import datetime
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake import same_person
+from services.intake import correspondence, same_person
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, TooLarge
@@ -43,6 +43,7 @@ class Submissions:
         self._policy = policy
         self._calc_version = calc_version(policy)
         self._identity = identity
+        self._letters = letters
         self._instants = settings.instants
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
@@ -120,7 +121,9 @@ class Submissions:
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes), now)
         person = same_person.person(identities, submission.assurance, self._identity.same_person, keys)
         marks = same_person.Marks(person, same_person.asks(submission, identities, keys))
-        return PreparedRequest(request.receive(proof), marks, row)
+        opened = correspondence.begin(self._vault, self._letters, request, identities, now)
+        noted = request.noted("letter.written", **correspondence.named(opened.acknowledgement))
+        return PreparedRequest(request.receive(proof).then(noted), marks, row, opened)
 
     @staticmethod
     def _must_be_granted(submission: Submission, grant: Grant) -> None:

@@ -25,6 +25,7 @@ UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_s
 BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
 STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
 STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
+BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.CLOSED},
@@ -61,10 +62,11 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
     ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
     ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
+    ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
     ("close_partially", lambda r: r.close_partially(AT)),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
-    ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift()),
+    ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
     ("waive", lambda r: replace(r, right=Right.ERASURE).waive()),
     ("time_is_short", lambda r: replace(r, postponed=True).time_is_short()),
@@ -104,6 +106,8 @@ def cause_of(named: str, request: Request) -> str:
         return "reopen"
     if named == "confirm" and request.state is State.CLOSED:
         return "confirm_deferred"
+    if named == "record" and request.state is State.CLOSED:
+        return "record_late"
     if named in {"retry", "retry_deferred"}:
         return "retry_deferred" if request.state is State.CLOSED else "retry"
     return named

@@ -56,6 +56,7 @@ def describe() -> Api:
     )
     for module in _MODULES:
         api.include_router(module.router)
+    api.include_router(requests.to_send)
     return api
 
 
@@ -63,11 +64,10 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
     """The API over a running service, and its probes; ``settings``: those of the environment, if none are given."""
     settings = settings or IntakeSettings()
     unit_of_work, identity = running.unit_of_work, identity_policy()
-    policy = PolicySettings().read_time_limits()
+    policy, letters = PolicySettings().read_time_limits(), Letters()
     api = describe()
     if probes:
         api.include_router(probes)
-    letters = Letters()
     services = api.state.services = Services(
         unit_of_work,
         running.tracing,

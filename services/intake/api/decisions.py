@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, MadeFor, UseServices
 from services.intake.api.views import StateView
-from services.intake.schemas import Confirmation, Decision, Forwarded, Verification
+from services.intake.schemas import Confirmation, Decision, Forwarded, TaskResult, Verification
 from services.intake.versions import Decided
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], responses=DECIDING)
@@ -44,9 +44,18 @@ async def confirm(body: Confirmation, basis: MadeFor, services: UseServices) -> 
     return await services.use_cases.confirm(basis, body)
 
 
+@router.post("/task-result", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def record(body: TaskResult, basis: MadeFor, services: UseServices) -> Decided:
+    """Enter what a person did by hand in a system that has no way to do it (privacy team).
+
+    Until then the request cannot close as fulfilled; once nothing waits any more it goes on by itself.
+    """
+    return await services.use_cases.record(basis, body)
+
+
 @router.post("/lift", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def lift(basis: MadeFor, services: UseServices) -> Decided:
-    """Lift a restriction of which the subject has been informed beforehand (privacy team)."""
+    """Lift a restriction; the letter that informs the subject is written before any system is asked (privacy team)."""
     return await services.use_cases.lift(basis)
 
 
