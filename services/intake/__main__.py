@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import orphans, packages, postponed, statistics
+from services.intake import orphans, packages, postponed, releases, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -25,7 +25,7 @@ def configure() -> None:
     service.serves(partial(app.build, settings=settings))
     for loop in (statistics.run, postponed.run):
         service.also(loop)
-    for sweep in (orphans.run, packages.run):
+    for sweep in (orphans.run, packages.run, releases.run):
         service.also(partial(sweep, settings=settings))
 
 

@@ -31,7 +31,8 @@ class StoredRequest:
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
     that. ``postponed``: an erasure that waits for other requests of the same person; ``at_once``: it must not.
-    ``duplicate_of``: the request with which it is answered. ``tasks``: what the downstreams reported, in counts.
+    ``duplicate_of``: the request with which it is answered. ``package_fault``: why the package is withheld. ``tasks``:
+    what the downstreams reported, in counts.
     ``version``: one more whenever it was written.
     """
 
@@ -61,6 +62,7 @@ class StoredRequest:
     extended: bool = False
     finished: Outcome | None = None
     package_id: UUID | None = None
+    package_fault: str | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None

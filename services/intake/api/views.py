@@ -11,6 +11,7 @@ from services.intake.answer import answer
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
+from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
 
 Instant = Annotated[
@@ -66,6 +67,7 @@ class RequestView(BaseModel):
     answer: str
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
+    package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
     waits_for: list[UUID] = Field(
         description="of an erasure: the same person's open access and portability requests, which are answered first"
     )
@@ -128,7 +130,8 @@ def view(request: Request, waits_for: Sequence[UUID] = (), *, officer: bool) -> 
     more = {
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
-        "package": request.package_id is not None,
+        "package": request.package_id is not None and request.package_fault is None,
+        "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         "waits_for": waits_for,
     }
     return RequestView.model_validate(same | more)
