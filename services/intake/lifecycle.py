@@ -6,6 +6,7 @@ work is in progress: what is clear goes on, and nothing closes before the answer
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
 An erasure that waits for other requests of the same person publishes ``RequestPostponed`` in the place of
 ``RequestVerified``, which follows when it begins.
+``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
 What was closed without an answer to its question is *resumable*: a late answer reopens it.
 """
 
@@ -22,6 +23,7 @@ from shared.domain.events import (
     QuestionSent,
     RequestClosed,
     RequestExtended,
+    RequestHeld,
     RequestReceived,
     RequestRedated,
     RequestReopened,
@@ -90,6 +92,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "block":           rule(BEGUN,            PERSON),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
+    "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),
+    "go_on":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
     "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
     "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded),

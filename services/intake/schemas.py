@@ -187,9 +187,7 @@ class Submission(_Strict):
         default=None, description="of an objection, and only there: to what (Art. 21)"
     )
     at_once: bool = Field(
-        default=False,
-        description="of an erasure, and only there: the subject does not want it to wait until their requests for"
-        " access and portability are answered",
+        default=False, description="of an erasure, and only there: it must not wait for the answer to other requests"
     )
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
     assurance: Assurance | None = Field(default=None, description="`L0`, if left out")

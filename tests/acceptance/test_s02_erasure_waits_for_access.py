@@ -46,7 +46,7 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
     (seen,) = of.values()
     shown = await intake.view(erasure)
     assert await begun(intake, seen, erasure) == [True, False]
-    assert (shown["state"], shown["waits_for"]) == ("in_progress", [id_of(seen)])
+    assert (shown["state"], shown["awaits"]) == ("in_progress", [id_of(seen)])
     assert "We answer that first" in shown["answer"]
 
     await look(intake)  # again and again: nothing has ended
@@ -56,7 +56,7 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
     await look(intake)
     types = [event["type"] for event in await intake.published() if event["request_id"] == id_of(erasure)]
     assert types == [f"dsr.request.{what}.v1" for what in ("received", "postponed", "verified")]
-    assert (await intake.view(erasure))["waits_for"] == []
+    assert (await intake.view(erasure))["awaits"] == []
     assert (await intake.details(erasure, "erasure.begun")) == [{"cause": "answered"}]
 
 
@@ -100,7 +100,7 @@ async def test_seven_days_before_it_is_due_a_person_decides_and_an_answer_still_
     access, erasure = await batch(intake, "access", "erasure")
     await intake.consume(a(DeadlineApproaching, about=id_of(erasure), right=Right.ERASURE, days_left=7))
     shown = await intake.view(erasure)
-    assert (shown["state"], shown["waits_for"]) == ("awaiting_decision", [id_of(access)])
+    assert (shown["state"], shown["awaits"]) == ("awaiting_decision", [id_of(access)])
     await intake.complete(access)
     await look(intake)
     assert (await intake.view(erasure))["state"] == "in_progress"

@@ -44,7 +44,8 @@ def test_an_erasure_waits_exactly_for_what_the_same_person_asks_to_see_and_only_
     seen = judge(new, [], Awaited())
     of = {request.request_id: (request, marks) for request, marks in new}
     for request, marks in new:
-        others = [other for other, theirs in new if other.right in FIRST and theirs.person.is_same(marks.person)]
+        still_open = [(other, theirs) for other, theirs in new if other.request_id not in seen.first]
+        others = [other for other, theirs in still_open if other.right in FIRST and theirs.person.is_same(marks.person)]
         waits = request.right is Right.ERASURE and request.state is State.IN_PROGRESS and bool(others)
         if request.request_id in seen.first:
             first, theirs = of[seen.first[request.request_id].request_id]

@@ -68,7 +68,8 @@ class RequestView(BaseModel):
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
-    waits_for: list[UUID] = Field(
+    waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
+    awaits: list[UUID] = Field(
         description="of an erasure: the same person's open access and portability requests, which are answered first"
     )
     duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
@@ -102,6 +103,23 @@ class LetterView(BaseModel):
     body: str
 
 
+class BrakeView(BaseModel):
+    """A key for which nothing is erased until two persons, holders of two keys, have released it."""
+
+    key_id: str
+    holder: str = Field(description="who has the key")
+    tripped_at: Instant
+    released_by: list[str] = Field(description="who has released it so far")
+    released_at: Instant | None = Field(description="when the second did")
+    held: int = Field(description="erasures that wait")
+
+
+class BrakeList(BaseModel):
+    """Every brake that is on."""
+
+    brakes: list[BrakeView]
+
+
 class WaitingLetter(BaseModel):
     """A letter that waits to be sent; what it says is read with its request."""
 
@@ -124,7 +142,14 @@ class LetterList(BaseModel):
     letters: list[LetterView]
 
 
-def view(request: Request, waits_for: Sequence[UUID] = (), *, officer: bool) -> RequestView:
+_BRAKED = (
+    "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
+    " persons have released it (POST /v1/brakes/{0}/release)."
+)
+_POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
+
+
+def view(request: Request, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person."""
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
@@ -132,7 +157,9 @@ def view(request: Request, waits_for: Sequence[UUID] = (), *, officer: bool) -> 
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
         "package": request.package_id is not None and request.package_fault is None,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
-        "waits_for": waits_for,
+        "awaits": awaits,
+        **({"waits_for": _POSTPONED} if awaits else {}),
+        **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
 
