@@ -8,6 +8,7 @@ from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment import reports
 
 service = Service("amendment")
 
@@ -16,6 +17,7 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
+    service.on(events.AnswerDecided, reports.answer, right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
 service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=Right.RESTRICTION)

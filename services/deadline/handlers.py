@@ -128,8 +128,8 @@ class Deadlines:
         if stopped:
             await repository.save(tx.connection, stopped)
             await notifications.release(self._fulfilments, tx, stopped, event_of)
-        if withdrawn := [event for event in events if event.outcome is Outcome.WITHDRAWN]:
-            await repository.drop_deferrals(tx.connection, _requests(withdrawn))
+        if no_longer := [event for event in events if event.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}]:
+            await repository.drop_deferrals(tx.connection, _requests(no_longer))
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
         """An answer came after the last notice: the clock runs again, until the day that the subject was told."""

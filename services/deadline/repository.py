@@ -186,8 +186,8 @@ async def known_deferrals(connection: Connection, requests: Sequence[UUID]) -> d
 
 
 async def withdrawn(connection: Connection, requests: Sequence[UUID]) -> set[UUID]:
-    """Those of the requests that were withdrawn."""
-    query = "SELECT request_id FROM clock WHERE request_id = ANY($1) AND outcome = 'withdrawn'"
+    """Those of the requests that were withdrawn or refused."""
+    query = "SELECT request_id FROM clock WHERE request_id = ANY($1) AND outcome IN ('withdrawn', 'refused')"
     return {row[0] for row in await connection.fetch(query, requests)}
 
 

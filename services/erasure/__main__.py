@@ -8,6 +8,7 @@ from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment import handlers as fulfilling
+from shared.fulfilment import reports
 
 service = Service("erasure")
 
@@ -15,6 +16,7 @@ service.on(events.RequestVerified, partial(fulfilling.begin, Operation.ERASE, se
 service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
+service.on(events.AnswerDecided, reports.answer, right=Right.ERASURE)
 service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RetentionEnded, partial(handlers.release, service.fulfilments), right=Right.ERASURE)

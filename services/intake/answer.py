@@ -25,10 +25,12 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
     Outcome.NO_DATA: "We searched every system and hold no data about you under the identities that you gave.",
-    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
+    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done. {done}",
+    Outcome.REFUSED: "We do not do what you asked for. {done} Our letter says why, and where you can complain.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
 
@@ -49,14 +51,35 @@ def answer(request: StoredRequest) -> str:
             return _waiting(request)
         case Outcome.FULFILLED:
             return _DONE[request.right]
-        case Outcome.NO_DATA | Outcome.WITHDRAWN | Outcome.FORWARDED:
-            return _ENDED[request.outcome]
+        case Outcome.NO_DATA | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
+            return _ENDED[request.outcome].format(done=done(request)).strip()
         case Outcome.PARTIALLY_FULFILLED:
             done_since = request.tasks and not any(map(_is_open, request.tasks))
             late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
-            return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
+            return late if done_since else done(request)
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
+
+
+def done(request: StoredRequest) -> str:
+    """What was done by the time at which the request was answered or withdrawn; empty if nobody has said it yet."""
+    if request.outcome is Outcome.PARTIALLY_FULFILLED:
+        return " ".join(_in_part("Your request was fulfilled in part", request))
+    if request.tasks is None:
+        return ""
+    changed = [
+        f"{task.changed} {'record' if task.changed == 1 else 'records'} in {task.system}"
+        if task.changed
+        else f"records in {task.system}, nobody can know how many"
+        for task in request.tasks
+        if task.changed or task.uncounted
+    ]
+    stopped = sorted({task.system for task in request.tasks if task.failure and not task.outcome})
+    told = f"Before that, we had changed {', '.join(changed)}." if changed else "Nothing was changed in any system."
+    begun = (
+        f" What was tried in {', '.join(stopped)} was not finished." if stopped and request.right in _CHANGING else ""
+    )
+    return told + begun
 
 
 def _done_without_reply(request: StoredRequest) -> str:
@@ -75,6 +98,9 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     else:
         yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
     yield from (text for _, text in sorted(kept.items()))
+    if request.outstanding:
+        owed = ", ".join(request.outstanding)
+        yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
     for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
         yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
 

@@ -15,6 +15,16 @@ def is_undone(task: TaskReport) -> bool:
     return not task.outcome or bool(task.failure or task.not_searched)
 
 
+def undone(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+    """The systems in which something failed, was not searched completely, or was never begun."""
+    return tuple(sorted({task.system for task in tasks or () if is_undone(task)}))
+
+
+def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+    """The systems in which something was changed that cannot be called undone."""
+    return tuple(sorted({task.system for task in tasks or () if task.changed or task.uncounted}))
+
+
 def is_kept(task: TaskReport) -> bool:
     """Whether a system keeps data of the subject on a ground of the law."""
     return task.outcome == TaskOutcome.RETAINED

@@ -57,6 +57,10 @@ class NotReady(DsrError):
     """It does not exist yet; ask again when the request is closed."""
 
 
+class SamePerson(DsrError):
+    """It takes two persons, and this one has proposed it."""
+
+
 class ExtensionRefused(DsrError):
     """The time limit cannot be extended in this way; the dates stay as they were."""
 

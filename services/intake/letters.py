@@ -20,6 +20,8 @@ LetterKind = Literal[
     "clarification_last_notice",
     "reopened",
     "forwarded",
+    "refusal",
+    "partial",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
 

@@ -4,7 +4,8 @@ Each cause is a method of ``services.intake.request.Request`` of that name (``as
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
 work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
-What was closed without an answer to its question is *resumable*: a late answer reopens it.
+What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
+decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``).
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from enum import StrEnum
 from typing import Literal
 
 from shared.domain.events import (
+    AnswerDecided,
     Event,
     LiftDecided,
     LimitConfirmed,
@@ -89,7 +91,9 @@ TRANSITIONS: Mapping[str, Rule] = {
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
-    "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
+    "decide":          rule(BEGUN,            WORK,                      QuestionAnswered, AnswerDecided),
+    "report":          rule(BEGUN,            CLOSED,                    RequestClosed),
+    "report_late":     rule(CLOSED,           CLOSED),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, RequestClosed),
     "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),

@@ -35,7 +35,8 @@ SELECT what, count(DISTINCT subject_ref) FROM (
     UNION ALL
     SELECT 'key', r.subject_ref FROM request r JOIN vault.subject v USING (subject_ref)
     WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
-          AND NOT r.resumable AND r.outcome <> 'forwarded' AND (r.outcome = 'withdrawn' OR NOT jsonb_path_exists(
+          AND NOT r.resumable AND r.outcome NOT IN ('forwarded', 'refused')
+          AND (r.outcome = 'withdrawn' OR NOT jsonb_path_exists(
               coalesce(r.tasks, '[]'), '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
                   || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))'))
     UNION ALL

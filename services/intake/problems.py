@@ -34,6 +34,7 @@ STATUS: dict[type[DsrError], int] = {
     IllegalTransition: 409,
     errors.NotReady: 409,
     errors.ExtensionRefused: 409,
+    errors.SamePerson: 409,
     Shredded: 410,
     errors.Expired: 410,
     errors.PreconditionFailed: 412,

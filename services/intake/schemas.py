@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from services.intake.reasons import Answering, Article, Code
 from shared.domain.identities import (
     LONGEST_ACCOUNT,
     LONGEST_EMAIL,
@@ -269,7 +270,20 @@ class Confirmation(_Strict):
     limit: Limit = Field(description="the limit that has stopped it")
 
 
-class Decision(_Strict):
-    """What a person decided about a request whose downstream failed."""
+class Retry(_Strict):
+    """What is not done is tried again."""
 
-    decision: Literal["retry", "close_partially"]
+    decision: Literal["retry"]
+
+
+class ProposedAnswer(_Strict):
+    """How a request is to be answered, and why; somebody else must approve it."""
+
+    decision: Answering
+    reason: Code = Field(examples=["MANIFESTLY_UNFOUNDED"], description="one of the policy's reasons for that")
+    article: Article = Field(examples=["12(5)(b)"], description="of the GDPR, by which the reason holds")
+    explanation: Text = Field(description="what the subject is told of it besides; it stands in the letter alone")
+
+
+Decision = Annotated[Retry | ProposedAnswer, Field(discriminator="decision")]
+"""What a person decides about a request, or proposes."""

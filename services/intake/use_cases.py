@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, correspondence, redating, repository, schemas, versions
+from services.intake import auth, correspondence, proposals, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
@@ -17,6 +17,7 @@ from services.intake.extension import Extension, flaws
 from services.intake.instants import Instants
 from services.intake.letters import Letters
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
+from services.intake.reasons import Reasons
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
 from services.intake.versions import Basis, Decided
@@ -81,6 +82,7 @@ class UseCases:
     letters: Letters
     identity: IdentityPolicy
     instants: Instants
+    reasons: Reasons
 
     async def read(self, request_id: UUID, caller: Caller) -> Request:
         """The request, for the channel that submitted it and for the privacy team."""
@@ -109,9 +111,36 @@ class UseCases:
 
     @_decision
     async def decide(self, held: _Held, decision: schemas.Decision) -> Transition:
-        """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
-        request, now = held.request, held.tx.now
-        return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
+        """A person has what is not done tried again, or proposes how to answer the request, which another approves.
+
+        Raises:
+            BadRequest: that is no reason for it.
+        """
+        if isinstance(decision, schemas.Retry):
+            return held.request.retry(held.tx.now)
+        return await proposals.propose(held.tx, held.request, held.caller, decision, self.reasons)
+
+    @_decision
+    async def approve(self, held: _Held) -> Transition:
+        """Another person agrees (the holder of another key): it is answered so as soon as it is known what is done.
+
+        Raises:
+            NotReady: nobody has proposed an answer.
+            SamePerson: whoever agrees has proposed it.
+            BadRequest: that is no reason for it any more.
+        """
+        return await proposals.approve(held.tx, held.request, held.caller, self.reasons)
+
+    async def proposed(self, request_id: UUID, caller: Caller) -> proposals.Proposal:
+        """How somebody has proposed to answer the request, for whoever is to approve it; the reading is on record.
+
+        Raises:
+            NotReady: nobody has proposed an answer.
+            Shredded: the subject's key is gone.
+        """
+        request = await self.read(request_id, caller)
+        async with self.unit_of_work.begin() as tx:
+            return await proposals.read(tx, request, caller)
 
     @_decision
     async def confirm(self, held: _Held, confirmation: schemas.Confirmation) -> Transition:

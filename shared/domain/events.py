@@ -105,6 +105,19 @@ class RetryDecided(Event, topic=Topic.REQUESTS):
     subject: SubjectRef
 
 
+class AnswerDecided(Event, topic=Topic.REQUESTS):
+    """Two persons have decided to refuse a request, or to answer it with what is done by now.
+
+    ``owed``: what is missing is still to be done, and the work on it goes on; else it ends. Whoever works on it says
+    what is done (``dsr.fulfilment.reported.v1``); the answer follows from that.
+    """
+
+    type: Literal["dsr.request.answer_decided.v1"] = "dsr.request.answer_decided.v1"
+    subject: SubjectRef
+    outcome: Outcome
+    owed: bool
+
+
 class LimitConfirmed(Event, topic=Topic.REQUESTS):
     """Two persons have confirmed that this request may touch more of a system than its limit allows, up to ``at_most``.
 
@@ -180,7 +193,9 @@ class RequestReopened(Event, topic=Topic.REQUESTS):
 class RequestClosed(Event, topic=Topic.REQUESTS):
     """The subject has their answer; the clock stopped at ``responded_at``.
 
-    ``resumable``: it was closed for want of a reply, and the subject may resume it at any time.
+    ``resumable``: it was closed for want of a reply, and the subject may resume it at any time. ``outstanding``: the
+    systems whose part of the answer is still owed; it stays due when the request was. ``goes_on``: the work on what is
+    missing does not end with the answer.
     """
 
     type: Literal["dsr.request.closed.v1"] = "dsr.request.closed.v1"
@@ -188,6 +203,8 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
     outcome: Outcome
     responded_at: AwareDatetime
     resumable: bool = False
+    outstanding: tuple[str, ...] = ()
+    goes_on: bool = False
 
 
 class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
@@ -214,6 +231,20 @@ class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
     operation: str
     tasks: tuple[TaskReport, ...]
     deferred: bool = False
+
+
+class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
+    """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
+
+    Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
+    ``package_id``: a copy of what could be collected.
+    """
+
+    type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
+    operation: str
+    outcome: Outcome
+    tasks: tuple[TaskReport, ...]
+    package_id: UUID | None = None
 
 
 class DeadlineApproaching(Event, topic=Topic.DEADLINES):

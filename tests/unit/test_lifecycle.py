@@ -12,7 +12,13 @@ from uuid_utils.compat import uuid7
 from services.intake.lifecycle import TRANSITIONS, Standing, State, first_state
 from services.intake.request import Request, Transition
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered, RequestClosed
+from shared.domain.events import (
+    FulfilmentBlocked,
+    FulfilmentCompleted,
+    FulfilmentReported,
+    QuestionUnanswered,
+    RequestClosed,
+)
 from shared.domain.operations import Exceeded, Limit, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
@@ -25,6 +31,7 @@ UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_s
 BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
 STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
 STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
+PARTLY = Outcome.PARTIALLY_FULFILLED
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.CLOSED},
@@ -46,6 +53,13 @@ def silent(request: Request) -> Transition:
     return request.unanswered(event, "Which?", AT)
 
 
+def told(request: Request, decided: Outcome, *tasks: TaskReport) -> Transition:
+    """What is done, of a request whose answer is decided so."""
+    awaited = replace(request, decided=decided)
+    transition = awaited.report(a(FulfilmentReported, tasks=tasks), {}, AT)
+    return transition if transition.request != awaited else replace(transition, request=request)
+
+
 CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("receive", lambda r: begin(r, identified=True)),
     ("receive", lambda r: begin(r, identified=False)),
@@ -61,7 +75,9 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
     ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
     ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
-    ("close_partially", lambda r: r.close_partially(AT)),
+    ("decide", lambda r: r.decide("answer_in_part", "SYSTEM_FAILED", "12(4)", "key", AT, owed=True)),
+    ("report", lambda r: told(r, Outcome.REFUSED)),
+    ("report", lambda r: told(r, PARTLY, STOPPED)),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift()),
@@ -98,6 +114,8 @@ def cause_of(named: str, request: Request) -> str:
     """A late proof or answer reopens; what goes on of a closed request is an erasure that was not done."""
     if named in {"verify", "answer"} and request.resumable:
         return "reopen"
+    if named == "report" and request.state is State.CLOSED:
+        return "report_late"
     if named == "confirm" and request.state is State.CLOSED:
         return "confirm_deferred"
     if named in {"retry", "retry_deferred"}:

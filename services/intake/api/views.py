@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchem
 
 from services.intake.answer import answer
 from services.intake.lifecycle import State
+from services.intake.reasons import Answering
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
@@ -61,6 +62,17 @@ class RequestView(BaseModel):
     answer: str
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
+
+
+class ProposalView(BaseModel):
+    """How a request is proposed to be answered, by the key of whom, until the holder of another approves it."""
+
+    decision: Answering
+    reason: str
+    article: str
+    explanation: str
+    proposed_by: str
+    proposed_at: Instant
 
 
 class TimelineEntry(BaseModel):
