@@ -145,12 +145,13 @@ def _headers(more: Mapping[str, Any]) -> dict[str, Any]:
 _DEAD_LETTER = {
     "name": "dead letter",
     "title": "DeadLetter",
-    "summary": "A record that could not be handled, with its own key, value and headers, and these three more.",
+    "summary": "A record that could not be handled, with its own key, value and headers, and these more.",
     "headers": {
         "type": "object",
         "required": ["dsr_reason", "dsr_topic", "dsr_set_aside_at"],
         "properties": {
             "dsr_reason": {"type": "string", "description": "The name of what it broke"},
+            "dsr_detail": {"type": "string", "description": "What is wrong with it, by field, without values"},
             "dsr_topic": {"type": "string", "description": "Where it was heard"},
             "dsr_set_aside_at": {"type": "string", "format": "date-time", "description": "When it was set aside"},
         },

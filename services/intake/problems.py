@@ -117,13 +117,16 @@ def documented(*kinds: type[DsrError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _response(status: int, code: str, title: str, detail: str, faults: Sequence[Any] = (), **headers: str) -> Response:
-    wrong = [
-        {"field": ".".join(str(name)[:_LONGEST_NAME] for name in each["loc"]), "message": each["msg"]}
-        for each in faults[:_MOST_FAULTS]
-    ]
+    wrong = [{"field": _field(each["loc"]), "message": each["msg"]} for each in faults[:_MOST_FAULTS]]
     REFUSED.labels(code).inc()
     body = {"type": f"urn:dsr:problem:{code}", "title": title, "status": status, "detail": detail, "errors": wrong}
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
+
+
+def _field(place: Sequence[object]) -> str:
+    """The place in the body as its sender names it, whichever route read it."""
+    names = place[1:] if len(place) > 1 and place[0] == "body" else place
+    return ".".join(str(name)[:_LONGEST_NAME] for name in names)
 
 
 def _title(error: type[DsrError]) -> str:

@@ -1,6 +1,9 @@
 """What a setting may hold, and what is wrong with one: its name, what it holds, and what to write instead."""
 
+import os
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -21,15 +24,27 @@ class Group(BaseSettings, frozen=True, env_ignore_empty=True, allow_inf_nan=Fals
     """A group of settings, read from the environment; an empty variable is one that is not set.
 
     Raises:
-        Misconfigured: when made; says of every variable that is missing or wrong what to set it to.
+        Misconfigured: when made; says of every variable that is missing, wrong or unknown what to do about it.
     """
 
     def __init__(self, **values: Any) -> None:
+        faults = self._misspelt()
         try:
             super().__init__(**values)
         except ValidationError as error:
-            faults = sorted({self._fault(item) for item in error.errors(include_url=False)})
-            raise Misconfigured("; ".join(faults)) from None
+            faults |= {self._fault(item) for item in error.errors(include_url=False)}
+        if faults:
+            raise Misconfigured("; ".join(sorted(faults)))
+
+    @classmethod
+    def _misspelt(cls) -> set[str]:
+        """What is wrong with each variable that begins as those of this group, and is none of them."""
+        prefix = cls.model_config["env_prefix"]
+        known = {f"{prefix}{name.upper()}" for name in cls.model_fields}
+        infos = (info for group in Group.__subclasses__() for info in group.model_fields.values())
+        aliases = {alias for info in infos for alias in _other_names(info)}
+        strange = (name for name in os.environ if name.startswith(prefix) and name not in known | aliases)
+        return {f"{name} is no setting: {_meant(name, known)}" for name in strange}
 
     @classmethod
     def _fault(cls, item: ErrorDetails) -> str:
@@ -80,6 +95,11 @@ def _bounds(info: FieldInfo) -> str:
     bounds = {name: getattr(each, name) for each in info.metadata for name in ("ge", "gt", "le") if hasattr(each, name)}
     lowest = f" from {bounds['ge']}" if "ge" in bounds else f" above {bounds['gt']}" if "gt" in bounds else ""
     return lowest + (f" up to {bounds['le']}" if "le" in bounds else "")
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, known, n=1, cutoff=0.85)
+    return f"did you mean {close[0]}? otherwise unset it" if close else "unset it"
 
 
 def _other_names(info: FieldInfo) -> tuple[object, ...]:

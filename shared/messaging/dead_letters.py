@@ -31,16 +31,15 @@ RETURNING paused_at IS NOT NULL
 """
 
 
-def dead_letter(record: Message, reason: str, tx: UnitOfWork) -> Message:
-    """A record that could not be handled, with the name of what it broke, and where the broker has it.
+def dead_letter(record: Message, reason: str, detail: str, tx: UnitOfWork) -> Message:
+    """A record that could not be handled, with the name of what it broke, what is wrong, and where the broker has it.
 
     It is as it came, but for headers of a size that is not passed on.
     """
-    why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
+    why = {"dsr_reason": reason, "dsr_detail": detail, "dsr_topic": record.topic}
+    why["dsr_set_aside_at"] = tx.now.isoformat()
     if record.offset is not None:
         why |= {"dsr_partition": str(record.partition), "dsr_offset": str(record.offset)}
-    if record.unreadable:
-        why["dsr_detail"] = record.unreadable
     return Message(topics.dead_letters(tx.service), record.key, record.value, {**passed_on(record.headers), **why})
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
 from shared.domain.errors import DsrError
 from shared.domain.events import Event
+from shared.domain.operations import Exceeded, TaskReport
 from shared.domain.records import Message
 from shared.domain.rights import Right
 from shared.messaging import dead_letters, inbox
@@ -84,8 +87,14 @@ class BatchDispatcher(ABC):
         """What type of record it is counted as."""
 
     def describe(self, error: Exception) -> str:
-        """What to log of an error, without what could quote a person's data."""
-        return str(error) if isinstance(error, Unreadable) else telemetry.where(error)
+        """What to say of an error, without what could quote a person's data."""
+        match error:
+            case Unreadable():
+                return str(error)
+            case ValidationError():
+                return _faults(error)
+            case _:
+                return telemetry.where(error)
 
     async def paused_topics(self) -> AbstractSet[str]:
         """The topics that are paused now, by whichever process of this service."""
@@ -121,15 +130,15 @@ class BatchDispatcher(ABC):
 
     async def _set_aside(self, record: Message, error: Exception) -> bool:
         """Makes a dead letter of the record, unless it is one; returns whether its topic is to be paused."""
-        place = f"{record.topic} {record.partition}:{record.offset}"
-        log.error("record %s set aside: %s", place, self.describe(error))
+        place, detail = f"{record.topic} {record.partition}:{record.offset}", self.describe(error)
+        log.error("record %s set aside: %s", place, detail)
         if dead_letters.REPLAYED_FOR in record.headers:
             self._count([self.kind_of(record)], "dead_letter")
             return False
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
         async with self._unit_of_work.begin() as tx:
-            tx.send(dead_letters.dead_letter(record, reason, tx))
-            kind = UNREADABLE if record.unreadable else self.kind_of(record)
+            tx.send(dead_letters.dead_letter(record, reason, detail, tx))
+            kind = UNREADABLE if isinstance(error, Unreadable) else self.kind_of(record)
             tx.after_commit(partial(self._count, [kind], "dead_letter"))
             return await dead_letters.count(tx, record.topic, self._dead_letters_a_day)
 
@@ -157,9 +166,9 @@ class Dispatcher(BatchDispatcher):
             metrics.EVENTS.labels(unit_of_work.service, kind, "dead_letter")
 
     def wants(self, headers: Sequence[tuple[str, bytes | None]]) -> bool:
-        """Whether a handler waits for such a record; one whose right nobody knows is wanted, to be set aside."""
+        """Whether a handler waits for such a record; one without type or known right is wanted, to be set aside."""
         kind, right = _kind_and_right(headers)
-        wanted = (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS)
+        wanted = (kind, right) in self._wanted or (kind in self._types and right not in _RIGHTS) or not kind
         return wanted and super().wants(headers)
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
@@ -179,14 +188,33 @@ class Dispatcher(BatchDispatcher):
         tx.after_commit(partial(self._count, [p.record.headers["ce_type"] for p in new]))
 
     def kind_of(self, record: Message) -> str:
-        return record.headers["ce_type"]
+        return record.headers.get("ce_type") or UNREADABLE
 
     def _parse(self, record: Message) -> _Parsed:
         kind, right = record.headers.get("ce_type", ""), record.headers.get("ce_right", "")
+        if not kind:
+            raise Unreadable("no header ce_type: nobody knows what type of event it is")
+        if right not in set(Right):
+            raise Unreadable("no header ce_right with one of the six rights")
         event, handlers = self._wanted[kind.encode(), right.encode()]
         return _Parsed(record, event.model_validate_json(record.value), handlers)
 
 
+def _faults(error: ValidationError) -> str:
+    """What is wrong with which field of an event; of a name that no event has only that there is one."""
+    faults = {f"{_field(each['loc'])}: {each['type']}" for each in error.errors(include_url=False, include_input=False)}
+    return "; ".join(sorted(faults)[:_MOST_FAULTS])
+
+
+def _field(place: tuple[int | str, ...]) -> str:
+    named = [str(name) if isinstance(name, int) or name in _NAMES else "(unknown)" for name in place]
+    return ".".join(named) or "the whole"
+
+
+_MODELS: tuple[type[BaseModel], ...] = (*Event.__subclasses__(), TaskReport, Exceeded)
+_NAMES = frozenset(name for model in _MODELS for name in model.model_fields)
+"""The names that may be told of a record that is no event: any other is a stranger's word."""
+_MOST_FAULTS = 10
 _RIGHTS = frozenset(right.encode() for right in Right)
 
 

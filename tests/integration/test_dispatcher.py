@@ -153,8 +153,9 @@ async def test_a_dead_letter_has_no_header_that_is_too_large_and_says_how_many_i
     open_harness: OpenHarness, headers: dict[str, str], passed_on: dict[str, str]
 ) -> None:
     async with (await open_harness()).unit_of_work.begin() as tx:
-        letter = dead_letter(Message("dsr.requests", b"k", b"v", headers), "too_large", tx)
-        why = {"dsr_reason": "too_large", "dsr_topic": "dsr.requests", "dsr_set_aside_at": tx.now.isoformat()}
+        letter = dead_letter(Message("dsr.requests", b"k", b"v", headers), "too_large", "so large", tx)
+        why = {"dsr_reason": "too_large", "dsr_detail": "so large", "dsr_topic": "dsr.requests"}
+        why["dsr_set_aside_at"] = tx.now.isoformat()
     assert letter == Message("dsr.dead-letters.erasure", b"k", b"v", passed_on | why)
 
 
@@ -212,6 +213,9 @@ async def test_events_of_one_request_are_never_put_out_of_order(open_harness: Op
     assert ("begin", second) in order
 
 
+TYPE = "dsr.request.verified.v1"
+
+
 def unreadable(topic: str = "dsr.requests", offset: int = 7) -> Message:
     return Message(topic, b"", b"", partition=2, offset=offset, unreadable="a batch in the codec snappy")
 
@@ -237,6 +241,34 @@ async def test_a_record_that_cannot_be_read_is_told_with_its_place_and_reason_an
     )
     assert (await noted(harness), dead.added) == (2, 1)
     assert "record dsr.requests 2:7 set aside: a batch in the codec snappy" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "value", "detail"),
+    [
+        ({}, b"x" * 880_000, "no header ce_type: nobody knows what type of event it is"),
+        ({"ce_type": TYPE}, b"{}", "no header ce_right with one of the six rights"),
+        ({"ce_type": TYPE, "ce_right": "erasure"}, b"{", "the whole: json_invalid"),
+        (
+            {"ce_type": TYPE, "ce_right": "erasure"},
+            b'{"right": "ada@example.org", "due_on": "0000-01-01", "Ada Lovelace": 1}',
+            "due_on: date_parsing; occurred_at: missing; request_id: missing; right: enum; subject: missing",
+        ),
+    ],
+    ids=["no type", "no right", "no JSON", "wrong fields"],
+)
+async def test_what_is_wrong_with_a_record_is_on_record_by_field_and_without_its_values(
+    open_harness: OpenHarness, caplog: pytest.LogCaptureFixture, headers: dict[str, str], value: bytes, detail: str
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    listener = dispatcher(harness, (RequestVerified, diary.begin))
+    record = Message("dsr.requests", b"", value, headers, partition=2, offset=7)
+    assert listener.wants([(name, content.encode()) for name, content in headers.items()])
+    assert await listener.handle([record, heard(verified())]) == []
+    [letter] = await dead_letters(harness)
+    assert json.loads(letter["headers"])["dsr_detail"] == detail
+    assert f"record dsr.requests 2:7 set aside: {detail}" in caplog.text
+    assert await noted(harness) == 1
 
 
 async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(

@@ -63,7 +63,7 @@ async def kept_waiting(client: httpx.AsyncClient, database: str) -> AsyncIterato
         under_way = asyncio.create_task(client.post("/v1/requests", json=Subject(0).submission()))
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not await somebody.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                pass
+                assert not under_way.done(), under_way.result().text
         yield under_way
     await somebody.close()
 

@@ -57,7 +57,7 @@ async def test_a_stranger_s_record_that_was_set_aside_counts_from_then_whatever_
     for headers in ({}, {"ce_time": "yesterday"}):
         await harness.pool.execute("DELETE FROM outbox")
         async with harness.unit_of_work.begin() as tx:
-            tx.send(dead_letter(Message("dsr.requests", b"key", b"?", headers), "ValidationError", tx))
+            tx.send(dead_letter(Message("dsr.requests", b"key", b"?", headers), "ValidationError", "", tx))
         clock.pass_by(seconds=20)
         await ProcessMetrics(harness.unit_of_work, harness.fulfilments.steps).look()
         assert (told("dsr_outbox_messages"), told("dsr_outbox_oldest_seconds")) == (1, 20)

@@ -63,6 +63,23 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+def test_a_variable_that_is_misspelt_stops_the_start_and_the_old_name_of_one_does_not(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("DSR_DEADLINE_POLICY", str(TIME_LIMITS))
+    environment.setenv("DSR_CRM_URL", "http://127.0.0.1")
+    DeadlineSettings()
+    Settings()
+    environment.setenv("DSR_WORK_BATHC", "3")
+    environment.setenv("DSR_KAFKA_ZZZ", "3")
+    with pytest.raises(Misconfigured) as refusal:
+        Settings()
+    assert str(refusal.value) == (
+        "DSR_KAFKA_ZZZ is no setting: unset it;"
+        " DSR_WORK_BATHC is no setting: did you mean DSR_WORK_BATCH? otherwise unset it"
+    )
+
+
 def test_what_is_complete_is_read(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("DSR_TELEMETRY_LOG_LEVEL", "debug")
     environment.setenv("DSR_TELEMETRY_OTLP_ENDPOINT", "")
