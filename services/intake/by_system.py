@@ -100,4 +100,8 @@ def _done_later(request: R, action: str, tasks: Sequence[TaskReport], package_id
     """``action`` is on record with what came of each system: its outcome, or why it failed."""
     reports = deferrals.updated(request.tasks, tasks)
     updated = replace(request, tasks=reports, package_id=package_id or request.package_id)
-    return updated.noted(action, systems={report.system: report.outcome or report.failure for report in tasks})
+    less_owed = updated.outstanding != request.outstanding
+    published = (events.PartAnswered.about(updated),) if less_owed else ()
+    return updated.noted(
+        action, *published, systems={report.system: report.outcome or report.failure for report in tasks}
+    )

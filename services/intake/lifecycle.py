@@ -5,7 +5,8 @@ notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). Wha
 work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
-decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``).
+decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
+part that is owed then is done later.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from shared.domain.events import (
     Event,
     LiftDecided,
     LimitConfirmed,
+    PartAnswered,
     QuestionAnswered,
     QuestionSent,
     RequestClosed,
@@ -94,6 +96,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "decide":          rule(BEGUN,            WORK,                      QuestionAnswered, AnswerDecided),
     "report":          rule(BEGUN,            CLOSED,                    RequestClosed),
     "report_late":     rule(CLOSED,           CLOSED),
+    "done_later":      rule(CLOSED,           CLOSED,                    PartAnswered),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, RequestClosed),
     "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),

@@ -12,11 +12,14 @@ from shared.runtime.loops import run_periodically
 _EVERY_SECONDS = 600.0
 _AT_A_TIME = 200
 # Locked, so that of two at once the second sees what the first has left.
-_TAKEN = "UPDATE request SET downloads = downloads + 1 WHERE request_id = $1 RETURNING downloads"
-# An answer that is given anew makes the package available anew.
+_TAKEN = """
+UPDATE request SET downloads = CASE downloaded WHEN $2 THEN downloads ELSE 0 END + 1, downloaded = $2
+WHERE request_id = $1 RETURNING downloads
+"""
+# An answer that is given anew makes the package available anew, and so does a part that follows.
 _DUE = """
 SELECT r.request_id, s.sealed_id FROM request r JOIN vault.sealed s ON s.sealed_id = r.package_id
-WHERE r.package_id IS NOT NULL AND r.responded_at <= $1
+WHERE r.package_id IS NOT NULL AND r.responded_at <= $1 AND s.created_at <= $1
 ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 """
 
@@ -28,7 +31,7 @@ async def hand_out(tx: UnitOfWork, request_id: UUID, package_id: UUID, settings:
         Expired: it is no longer kept.
         Shredded: the subject's key is gone.
     """
-    downloads = await tx.connection.fetchval(_TAKEN, request_id)
+    downloads = await tx.connection.fetchval(_TAKEN, request_id, package_id)
     content = await tx.vault.open_one(tx.connection, package_id)
     if content is None:
         days, times = settings.package_days, settings.package_downloads

@@ -34,7 +34,7 @@ DsrError
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
 ├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, Expired, ExtensionRefused,
-├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
+├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType, SamePerson
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it
 ├── UnknownKey                sealed under a key that this keyring does not hold

@@ -207,6 +207,14 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
     goes_on: bool = False
 
 
+class PartAnswered(Event, topic=Topic.REQUESTS):
+    """Of a request that was answered in part, something that was owed is done; ``outstanding``: what is owed still."""
+
+    type: Literal["dsr.request.part_answered.v1"] = "dsr.request.part_answered.v1"
+    subject: SubjectRef
+    outstanding: tuple[str, ...]
+
+
 class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
     """Every downstream has done its part and was looked at again.
 

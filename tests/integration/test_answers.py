@@ -136,7 +136,9 @@ async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried
     path, first, later = await intake.submit(), uuid7(), uuid7()
     await intake.decide(path)
     await intake.report(path, COPIED, AWAY, package_id=first)
-    await intake.consume(a(FulfilmentBlocked, about=id_of(path), tasks=(COPIED, report("cdr", failure="table_missing"))))
+    await intake.consume(
+        a(FulfilmentBlocked, about=id_of(path), tasks=(COPIED, report("cdr", failure="table_missing")))
+    )
     retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     assert (retried.json()["state"], (await intake.types())[-1]) == ("closed", "retry_decided")
     done = (COPIED, report("cdr", TaskOutcome.EXPORTED, found=7))

@@ -19,6 +19,8 @@ FIELDS = {
     "asked_on": "06 March 2026",
     "answered_on": "20 April 2026",
     "controller": "Harbour {Cranes} Ltd",
+    "article": "12(4)",
+    "done": "Nothing was changed in any {system}.",
 }
 
 
@@ -47,6 +49,11 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("question_reminder", QUESTION),
         ("identity_last_notice", (*LAST_NOTICE, "no action")),
         ("clarification_last_notice", (*LAST_NOTICE, "the part of your request")),
+        (
+            "refusal",
+            ("do not do what you asked for. Nothing was changed in any", "Article 12(4)", "{braces}"),
+        ),
+        ("partial", ("reason for what is missing: the amount is large. The law", "Article 12(4) of", "{braces}")),
         ("forwarded", ("passed your request on to Harbour {Cranes} Ltd.", "have been informed and will answer you.")),
         ("reopened", ("reached us on 20 April 2026", "by 04 June 2026")),
     ],

@@ -60,6 +60,15 @@ def told(request: Request, decided: Outcome, *tasks: TaskReport) -> Transition:
     return transition if transition.request != awaited else replace(transition, request=request)
 
 
+def done_later(request: Request) -> Transition:
+    """What was owed of a request that was answered in part is done, or nothing of the kind was."""
+    owed = replace(request, outcome=request.outcome and PARTLY, owed=True, tasks=(STOPPED,))
+    done = a(FulfilmentCompleted, tasks=(STOPPED.model_copy(update={"failure": None, "outcome": "erased"}),))
+    if not owed.goes_on:
+        raise IllegalTransition
+    return owed.complete(done, AT)
+
+
 CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("receive", lambda r: begin(r, identified=True)),
     ("receive", lambda r: begin(r, identified=False)),
@@ -78,6 +87,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("decide", lambda r: r.decide("answer_in_part", "SYSTEM_FAILED", "12(4)", "key", AT, owed=True)),
     ("report", lambda r: told(r, Outcome.REFUSED)),
     ("report", lambda r: told(r, PARTLY, STOPPED)),
+    ("done_later", done_later),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift()),

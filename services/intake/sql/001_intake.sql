@@ -20,6 +20,7 @@ CREATE TABLE request (
     closed_at      timestamptz,
     package_id     uuid,
     downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
+    downloaded     uuid,                     -- which one that was: a later one is counted anew
     tasks          jsonb,                    -- what the downstreams reported, in counts
     warning        text,                     -- the latest milestone of its deadline, if one has come
     extended       boolean     NOT NULL DEFAULT false,
