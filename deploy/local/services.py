@@ -15,6 +15,7 @@ from deploy.local.ports import HOST, answers, free_ports
 from deploy.local.postgres_databases import wait_for
 from deploy.local.process import Child
 from services.intake import auth
+from services.intake.grant import Grant, Power
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
@@ -93,9 +94,10 @@ class Services:
         wait_for(admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems)))
 
     def key(self, role: str, holder: str | None = None) -> str:
-        """A new API key with that role, for that holder or for one of its own."""
+        """A new API key with that role, for that holder or for one of its own; a channel's may do all that any may."""
+        grant = Grant.of("L3", *Power) if role == "channel" else None
         who = holder or f"{role.split(':', maxsplit=1)[0]}-{secrets.token_hex(4)}"
-        return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now()))
+        return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now(), grant))
 
     def command(self, *words: str) -> str:
         """What a command of ``dsr`` prints, with the settings of the services; raises if it fails."""

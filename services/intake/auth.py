@@ -1,9 +1,9 @@
-"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role and one holder.
+"""API keys: ``dsr_<id>_<secret>``, hashed at rest, each with one role, one holder and, of a channel, its bounds.
 
 ``dsr api-key new --role ROLE --holder WHO`` makes one and prints it, once. Roles: ``channel`` submits and follows its
-own requests, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the identities of its tasks. ``dsr
-api-key replace`` makes another key of the same channel and holder: what a channel has submitted is the channel's, by
-whichever key. What needs two persons needs two keys of different holders.
+own requests as far as its ``Grant`` goes, ``privacy`` sees and decides all, ``downstream:<system>`` fetches the
+identities of its tasks. ``dsr api-key replace`` makes another key of the same channel and holder: what a channel has
+submitted is the channel's, by whichever key. What needs two persons needs two keys of different holders.
 """
 
 import asyncio
@@ -17,26 +17,39 @@ from datetime import datetime
 import asyncpg
 
 from services.intake.errors import Forbidden, Unauthorised
+from services.intake.grant import ANYTHING, Grant, Power
+from shared.domain.clock import Clock
+from shared.domain.rights import Right
 from shared.storage.postgres import Connection, connected
 
 ROLE = re.compile(r"channel|privacy|downstream:[a-z][a-z0-9-]{0,40}")
 HOLDER = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 """A reference to an account of a person or of a machine; it goes into the evidence, so it is no name and no address."""
+TENANT = re.compile(r"[a-z0-9][a-z0-9.-]{0,126}")
+"""How a customer of ours is named, as by their SIP domain."""
 _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
 _CACHED = 10_000
 """Key ids that are remembered, most of which somebody has made up."""
-_KEYS = "SELECT key_id, hash, role, channel, holder FROM api_key WHERE key_id = ANY($1) AND revoked_at IS NULL"
+_GRANT = ("max_level", "rights", "powers", "tenant", "per_minute")
+_KEYS = f"""
+SELECT key_id, hash, role, channel, holder, {", ".join(_GRANT)} FROM api_key
+WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+"""  # noqa: S608  # put together from texts of ours
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose API key it was, and who holds it; ``channel``: what it has in common with the keys that replace it."""
+    """Whose API key it was, and who holds it.
+
+    ``channel``: what it has in common with the keys that replace it; ``grant``: what it may state and do.
+    """
 
     key_id: str
     role: str
     channel: str
     holder: str
+    grant: Grant
 
     @property
     def actor(self) -> str:
@@ -55,9 +68,7 @@ class _Known:
 
     until: float
     hash: bytes | None = None
-    role: str = ""
-    channel: str = ""
-    holder: str = ""
+    caller: Caller | None = None
 
 
 class ApiKeys:
@@ -67,8 +78,9 @@ class ApiKeys:
     time, for all ids that wait for an answer: whoever tries a thousand unknown keys costs no more than one.
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, clock: Clock) -> None:
         self._pool = pool
+        self._clock = clock
         self._cache: dict[str, _Known] = {}
         self._asked: dict[str, asyncio.Future[_Known]] = {}
         self._asking: asyncio.Task[None] | None = None
@@ -77,7 +89,7 @@ class ApiKeys:
         """Whose API key this bearer token is.
 
         Raises:
-            Unauthorised: it is none, is unknown or was revoked
+            Unauthorised: it is none, is unknown, was revoked or has expired
         """
         match = _TOKEN.fullmatch(token or "")
         if match is None:
@@ -87,9 +99,9 @@ class ApiKeys:
         now = asyncio.get_running_loop().time()  # read once per turn of the loop, not once per call
         if known is None or known.until < now:
             known = await self._ask(key_id)
-        if known.hash is None or not hmac.compare_digest(known.hash, _hash(secret)):
-            raise Unauthorised("the API key is unknown or was revoked")
-        return Caller(key_id, known.role, known.channel, known.holder)
+        if known.caller is None or known.hash is None or not hmac.compare_digest(known.hash, _hash(secret)):
+            raise Unauthorised("the API key is unknown, was revoked or has expired")
+        return known.caller
 
     async def _ask(self, key_id: str) -> _Known:
         answer = self._asked.get(key_id)
@@ -103,14 +115,14 @@ class ApiKeys:
         while self._asked:
             asked, self._asked = self._asked, {}
             try:
-                rows = await self._pool.fetch(_KEYS, [*asked])
+                rows = await self._pool.fetch(_KEYS, [*asked], self._clock.now())
             except Exception as error:  # noqa: BLE001  # everybody who waits must hear of it
                 for answer in asked.values():
                     answer.set_exception(error)
                     answer.exception()  # nobody may be waiting any more
                 continue
             until = asyncio.get_running_loop().time() + _CACHE_SECONDS
-            found = {row[0]: _Known(until, *row[1:]) for row in rows}
+            found = {row[0]: _Known(until, row[1], _caller(row)) for row in rows}
             for key_id, answer in asked.items():
                 self._cache.pop(key_id, None)
                 self._cache[key_id] = known = found.get(key_id) or _Known(until)
@@ -133,24 +145,37 @@ async def holder_of(connection: Connection, key_id: str) -> str | None:
     return holder
 
 
-async def create(dsn: str, role: str, holder: str, now: datetime) -> str:
-    """Makes a key with that role for that holder and returns it, for the only time; it is the first of its channel."""
+async def create(
+    dsn: str, role: str, holder: str, now: datetime, grant: Grant | None = None, expires_at: datetime | None = None
+) -> str:
+    """Makes a key with that role for that holder and returns it, for the only time; it is the first of its channel.
+
+    A key of a channel that is granted nothing more may submit every right, and state that nothing was proved.
+    """
+    bounds = grant or (Grant() if role == "channel" else ANYTHING)
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     insert = (
-        "INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at) VALUES ($1, $2, $3, $1, $4, $5)"
+        "INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at, expires_at,"
+        " max_level, rights, powers, tenant, per_minute) VALUES ($1, $2, $3, $1, $4, $5, $6, $7, $8, $9, $10, $11)"
     )
-    await _execute(dsn, insert, key_id, _hash(secret), role, holder, now)
+    granted = (bounds.level, sorted(bounds.rights), sorted(bounds.powers), bounds.tenant, bounds.per_minute)
+    await _execute(dsn, insert, key_id, _hash(secret), role, holder, now, expires_at, *granted)
     return f"dsr_{key_id}_{secret}"
 
 
-async def replace(dsn: str, key_id: str, now: datetime) -> str | None:
-    """Makes another key of the same role, channel and holder, if there is such a key; both are valid meanwhile."""
+async def replace(dsn: str, key_id: str, now: datetime, **changed: object) -> str | None:
+    """Makes another key of the channel and holder of one that is there; both are valid meanwhile.
+
+    ``changed``: columns of what it may state and do that it does not take over, and when it expires.
+    """
     new_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    insert = (
-        "INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at)"
-        " SELECT $2, $3, role, channel, holder, $4 FROM intake.api_key WHERE key_id = $1"
-    )
-    made = await _execute(dsn, insert, key_id, new_id, _hash(secret), now) == "INSERT 0 1"
+    own = {"expires_at": None, **changed}
+    taken = ", ".join(f"${5 + [*own].index(name)}" if name in own else name for name in (*_GRANT, "expires_at"))
+    insert = f"""
+        INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at, {", ".join(_GRANT)}, expires_at)
+        SELECT $2, $3, role, channel, holder, $4, {taken} FROM intake.api_key WHERE key_id = $1
+    """  # noqa: S608  # put together from texts of ours
+    made = await _execute(dsn, insert, key_id, new_id, _hash(secret), now, *own.values()) == "INSERT 0 1"
     return f"dsr_{new_id}_{secret}" if made else None
 
 
@@ -158,6 +183,12 @@ async def revoke(dsn: str, key_id: str, now: datetime) -> bool:
     """Revokes a key by its id; returns whether there was one to revoke."""
     update = "UPDATE intake.api_key SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL"
     return await _execute(dsn, update, key_id, now) == "UPDATE 1"
+
+
+def _caller(row: asyncpg.Record) -> Caller:
+    key_id, _, role, channel, holder, level, rights, powers, *more = row
+    grant = Grant(level, frozenset(map(Right, rights)), frozenset(map(Power, powers)), *more)
+    return Caller(key_id, role, channel, holder, grant)
 
 
 def _hash(secret: str) -> bytes:

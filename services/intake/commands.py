@@ -1,14 +1,18 @@
 """Commands about API keys, and about requests that are open while the policy changes."""
 
 import asyncio
+from datetime import timedelta
 from typing import Annotated
 
 import orjson
 import typer
 
 from services.intake import auth
+from services.intake.grant import Grant, Power
 from services.intake.redating import redate as redate_open
 from shared.domain.clock import SystemClock
+from shared.domain.proofs import Level
+from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.settings import Groups, PolicySettings, VaultSettings
@@ -21,34 +25,56 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 api_key = typer.Typer(help="Who may call the API.")
 
 
+Days = Annotated[int, typer.Option(min=1, max=3650, help="for how many days it is valid")]
+May = Annotated[list[Power] | None, typer.Option(help="what it does; a key that leaks should not do both")]
+
+
 @api_key.command()
-def new(
+def new(  # noqa: PLR0913  # an option each
     role: Annotated[str, typer.Option(help="channel, privacy or downstream:<system>")],
     holder: Annotated[str, typer.Option(help="who has it: the id of their account, as officer-7; no name")],
     *,
+    level: Annotated[Level, typer.Option(help="of a channel: the highest level of assurance that it may state")] = "L0",
+    right: Annotated[
+        list[Right] | None, typer.Option(help="of a channel: what it may ask for; all, if left out")
+    ] = None,
+    may: May = None,
+    tenant: Annotated[str | None, typer.Option(help="of a customer's channel: for whom alone it speaks")] = None,
+    per_minute: Annotated[int | None, typer.Option(min=1, help="of a channel: requests that it may submit")] = None,
+    days: Days = 365,
     as_json: AsJson = False,
 ) -> None:
     """Make an API key and print it, for the only time.
 
     The role channel submits and follows its own requests, privacy sees and decides all, downstream:<system> fetches
-    the identities of its tasks. What needs two persons needs two keys of different holders.
+    the identities of its tasks. What needs two persons needs two keys of different holders. A channel's key submits,
+    unless it is made to fetch packages; `dsr api-key replace KEY_ID --may fetch` makes the one for the other.
     """
     if not auth.ROLE.fullmatch(role):
         raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
     if not auth.HOLDER.fullmatch(holder):
         raise typer.BadParameter("--holder must be the id of an account, as officer-7: small letters, digits, . _ -")
-    made = asyncio.run(auth.create(PostgresSettings().dsn, role, holder, SystemClock().now()))
-    told = {"key": made, "key_id": made.split("_")[1], "role": role, "holder": holder}
+    if tenant is not None and not auth.TENANT.fullmatch(tenant):
+        raise typer.BadParameter("--tenant must be how the downstreams file names a customer, as acme.example")
+    bounds = Grant(level, frozenset(right or Right), frozenset(may or [Power.SUBMIT]), tenant, per_minute)
+    if role != "channel" and bounds != Grant():
+        raise typer.BadParameter("--level, --right, --may, --tenant and --per-minute bound the keys of channels alone")
+    now, grant = SystemClock().now(), bounds if role == "channel" else None
+    expires_at = now + timedelta(days=days)
+    made = asyncio.run(auth.create(PostgresSettings().dsn, role, holder, now, grant, expires_at))
+    told = {"key": made, "key_id": made.split("_")[1], "role": role, "holder": holder, "expires_at": expires_at}
     typer.echo(orjson.dumps(told) if as_json else made)
 
 
 @api_key.command()
-def replace(key_id: str, *, as_json: AsJson = False) -> None:
-    """Make another API key with role, holder and requests of one that is known by its id; revoke the old one after.
+def replace(key_id: str, *, may: May = None, days: Days = 365, as_json: AsJson = False) -> None:
+    """Make another API key with role, holder, bounds and requests of one that is known by its id; revoke the old one.
 
-    Both are valid meanwhile, and each sees what was submitted with the other.
+    Both are valid meanwhile, and each sees what was submitted with the other. With --may it does that instead.
     """
-    made = asyncio.run(auth.replace(PostgresSettings().dsn, key_id, SystemClock().now()))
+    now = SystemClock().now()
+    changed = {"expires_at": now + timedelta(days=days), **({"powers": sorted(may)} if may else {})}
+    made = asyncio.run(auth.replace(PostgresSettings().dsn, key_id, now, **changed))
     if made is None:
         raise typer.BadParameter("no such key")
     typer.echo(orjson.dumps({"key": made, "key_id": made.split("_")[1]}) if as_json else made)

@@ -16,19 +16,21 @@ class Rate:
         self._burst = burst_seconds
         self._until: dict[str, float] = {}
 
-    def take(self, who: str) -> None:
-        """Counts a call.
+    def take(self, who: str, seconds: float = 0.0) -> None:
+        """Counts a call, which takes the time of one at that rate, or so many seconds, all of them within the burst.
 
         Raises:
             TooManyCalls: they come faster than that.
         """
         now = asyncio.get_running_loop().time()
         until = max(self._until.get(who, 0.0), now)
-        if until - now > self._burst:
-            raise TooManyCalls("slow down: this came too soon after what was sent before", until - now - self._burst)
+        if until - now + seconds > self._burst:
+            raise TooManyCalls(
+                "slow down: this came too soon after what was sent before", until - now + seconds - self._burst
+            )
         if who not in self._until and len(self._until) >= _KNOWN:
             del self._until[next(iter(self._until))]
-        self._until[who] = until + self._each
+        self._until[who] = until + (seconds or self._each)
 
 
 class Quota:

@@ -9,9 +9,10 @@ from uuid_utils.compat import uuid7
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, TooLarge
+from services.intake.grant import NUMBER_PROVED, Grant, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
 from services.intake.lifecycle import first_state
-from services.intake.quota import Quota
+from services.intake.quota import Quota, Rate
 from services.intake.request import Request
 from services.intake.schemas import Submission
 from services.intake.settings import IntakeSettings
@@ -20,6 +21,8 @@ from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.storage.vault import SubjectData
+
+_MINUTE = 60.0
 
 
 class Submissions:
@@ -40,12 +43,14 @@ class Submissions:
         self._instants = settings.instants
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
+        self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
         self._commits = GroupCommit(unit_of_work)
 
     def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.
 
         Raises:
+            Forbidden: one states or asks for more than the key may
             BadRequest: one is said to have arrived in the future, or too long ago, or was proved by no known method
             MalformedIdentity: an identity cannot be one of its type
             TooLarge: they name more telephone numbers than are looked at for one call
@@ -67,8 +72,13 @@ class Submissions:
 
         Raises:
             IdempotencyKeyReused: the key came before with another body
-            TooManyCalls, Overloaded: too many wait for their commit; nothing was stored
+            TooManyCalls, Overloaded: too many wait for their commit, or more than this key may submit in a minute;
+                nothing was stored
         """
+        if most := context.caller.grant.per_minute:
+            if len(prepared) > most:
+                raise TooLarge(f"this key may submit {most} requests a minute: send no more at once")
+            self._rate.take(context.caller.key_id, len(prepared) * _MINUTE / most)
         self._waiting.take(context.caller.channel, len(prepared))
         try:
             return await self._commits.store(prepared, context)
@@ -76,6 +86,7 @@ class Submissions:
             self._waiting.give(context.caller.channel, len(prepared))
 
     def _prepare(self, submission: Submission, caller: Caller, now: datetime) -> PreparedRequest:
+        self._must_be_granted(submission, caller.grant)
         received_at = self._instants.arrived(submission.received_at, now)
         self._instants.proved(submission.subject, now)
         country = submission.subject.country
@@ -104,3 +115,13 @@ class Submissions:
         subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
         row = self._vault.new_subject(request.subject_ref, subject, now)
         return PreparedRequest(request.receive(proof), row)
+
+    @staticmethod
+    def _must_be_granted(submission: Submission, grant: Grant) -> None:
+        """Raises ``Forbidden`` for what is more than the key may state or ask for."""
+        grant.must(Power.SUBMIT)
+        grant.must_handle(submission.right)
+        if submission.assurance:
+            grant.must_state(submission.assurance.level)
+        if any(phone.proved for phone in submission.subject.phones):
+            grant.must_state(NUMBER_PROVED)

@@ -14,6 +14,7 @@ from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
 from services.intake.extension import Extension, flaws
+from services.intake.grant import NUMBER_PROVED, Power
 from services.intake.instants import Instants
 from services.intake.letters import Letters
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
@@ -56,6 +57,8 @@ def _decision(
         async with self.unit_of_work.begin() as tx:
             requests = await Requests.locked(tx, self.letters, [basis.request_id], basis.caller.actor)
             request = await _visible(tx.connection, requests.get(basis.request_id), basis.caller)
+            basis.caller.grant.must(Power.SUBMIT)
+            basis.caller.grant.must_handle(request.right)
             made = versions.fingerprint(tx, basis, step.__name__, bodies)
             if request.version != basis.version:
                 return await versions.first_answer(tx, basis, made)
@@ -73,6 +76,7 @@ class UseCases:
 
     Raises:
         NotFound: from every method, for any other caller.
+        Forbidden: from every decision, where the key may do no such thing, or state no such proof.
         PreconditionFailed: from every decision, where the request has changed since the version it was made for.
         IllegalTransition: from every decision that moves the request, where the lifecycle has no such step.
     """
@@ -98,6 +102,7 @@ class UseCases:
         """
         tx, request = held.tx, held.request
         request.must_be_ours()
+        held.caller.grant.must_state(proof.level)
         if not self.identity.suffices(proof, request.right):
             needed = self.identity.required_level[request.right]
             raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
@@ -182,6 +187,8 @@ class UseCases:
             raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
         await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
         if reply.subject:
+            if any(phone.proved for phone in reply.subject.phones):
+                held.caller.grant.must_state(NUMBER_PROVED)
             self.instants.proved(reply.subject, tx.now)
             self.identity.numbers_proved_by(reply.subject)
             # An account that was found by less must not vouch for what is stated now.

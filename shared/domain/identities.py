@@ -33,7 +33,8 @@ class Identity:
     ``value``: normalised (e-mail lower-case, phone E.164, SIP host lower-case). ``valid_from``/``valid_to``: UTC,
     half-open ``[from, to)``, the period in which a number was assigned to the subject; a phone number without
     ``valid_from`` proves nothing about past calls. ``source``: who says so: ``requester`` or the name of a downstream.
-    ``proved_since``: from when on a channel vouches that the requester controls the number.
+    ``proved_since``: from when on a channel vouches that the requester controls the number. ``level``: how well it is
+    proved that this identity is the requester's (see ``shared.domain.proofs``).
     """
 
     type: IdentityType
@@ -42,6 +43,7 @@ class Identity:
     valid_to: datetime | None = None
     source: str = "requester"
     proved_since: datetime | None = None
+    level: str = "L0"
 
 
 class MalformedIdentity(DsrError):

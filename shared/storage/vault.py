@@ -208,7 +208,9 @@ def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
 
 
 def _encode(data: SubjectData) -> bytes:
-    identities = [(i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since) for i in data.identities]
+    identities = [
+        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level) for i in data.identities
+    ]
     return orjson.dumps([identities, [change.model_dump() for change in data.changes]])
 
 
@@ -216,8 +218,8 @@ def _decode(content: bytes) -> SubjectData:
     identities, changes = orjson.loads(content)
     return SubjectData(
         tuple(
-            Identity(IdentityType(kind), value, _instant(start), _instant(end), source, _instant(proved))
-            for kind, value, start, end, source, proved in identities
+            Identity(IdentityType(kind), value, _instant(start), _instant(end), source, _instant(proved), level)
+            for kind, value, start, end, source, proved, level in identities
         ),
         tuple(map(Change.model_validate, changes)),
     )

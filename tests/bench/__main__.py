@@ -2,20 +2,26 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from statistics import median
 from typing import Annotated
 
 import asyncpg
 import typer
 
 from deploy.local import postgres_databases as databases
-from deploy.local.paths import LOCAL
+from deploy.local.paths import LOCAL, ROOT
 from deploy.local.platform import ExistingServers, Platform
 from deploy.local.unprivileged import become_unprivileged
 from deploy.local.venv import alone
+from shared.storage.postgres import connected
 from tests.bench import (
     closed_erasures,
     closed_erasures_http,
+    closed_erasures_two_parties,
+    constant_rate,
     deadline_sweep,
     hostile_input,
     idle_latency,
@@ -27,15 +33,18 @@ from tests.bench.figures import Row, report, show
 from tests.bench.ground import Ground, Void
 
 BUSY = "Another bench runs in this folder: the two would measure each other."
+_COMMITS = 200
 Measure = Callable[[Ground], Awaitable[list[Row]]]
 
 FIGURES: dict[str, Measure] = {
     "closed_erasures_per_s": closed_erasures.measure,
     "closed_erasures_http_per_s": closed_erasures_http.measure,
+    "closed_erasures_two_parties_per_s": closed_erasures_two_parties.measure,
     "idle_latency_p50_ms": idle_latency.measure,
     "idle_latency_p99_ms": idle_latency.measure,
     "one_subject_20000_calls": one_subject.measure,
     "intake_durable_vs_bare": intake_durable.measure,
+    "single_submission_p99_ms": constant_rate.measure,
     "hostile_input_others_p99_ms": hostile_input.measure,
     "deadline_sweep_1m_open": deadline_sweep.measure,
     "deadline_events_per_s": deadline_sweep.measure,
@@ -59,15 +68,16 @@ def main(
         assert platform.postgres is not None
         with platform.postgres:
             ground = Ground(platform, directory / "run", repeats)
-            rows, void = asyncio.run(_measure(ground, names or list(FIGURES)))
+            about = asyncio.run(_versions(ground))
+            rows, void = asyncio.run(_measure(ground, names or list(FIGURES), about))
     show(rows)
+    typer.echo("measured with " + ", ".join(f"{name} {value}" for name, value in about.items()))
     raise typer.Exit(1 if void else 0)
 
 
-async def _measure(ground: Ground, names: list[str]) -> tuple[list[Row], list[str]]:
+async def _measure(ground: Ground, names: list[str], about: Mapping[str, str]) -> tuple[list[Row], list[str]]:
     rows: list[Row] = []
     void: list[str] = []
-    about = await _versions(ground)
     for measure in dict.fromkeys(FIGURES[name] for name in names):
         typer.echo(f"-> {measure.__module__.rpartition('.')[2]}", err=True)
         try:
@@ -83,7 +93,28 @@ async def _versions(ground: Ground) -> dict[str, str]:
     names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
     query = "SELECT name, current_setting(name) FROM unnest($1::text[]) name"
     settings = dict(map(tuple, await databases.fetch(ground.platform.postgres_dsn, query, names)))
-    return {"postgresql": settings.pop("server_version"), **settings, "asyncpg": asyncpg.__version__}
+    commit = {"commit_ms": await _commit_ms(ground.platform.postgres_dsn)}
+    about = {"postgresql": settings.pop("server_version"), **settings, **commit, "asyncpg": asyncpg.__version__}
+    return {"commit": _revision(), **about}
+
+
+async def _commit_ms(dsn: str) -> str:
+    """The median of a durable commit on this machine, in milliseconds: what every acknowledgement waits for."""
+    seconds = []
+    async with connected(dsn) as connection:
+        await connection.execute("CREATE TABLE commit_probe (n int)")
+        for n in range(_COMMITS):
+            started = time.perf_counter()
+            await connection.execute("INSERT INTO commit_probe VALUES ($1)", n)
+            seconds.append(time.perf_counter() - started)
+        await connection.execute("DROP TABLE commit_probe")
+    return f"{median(seconds) * 1000:.2f}"
+
+
+def _revision() -> str:
+    """The commit that is measured; with a + where files were changed since."""
+    described = ["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

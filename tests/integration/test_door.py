@@ -15,7 +15,7 @@ from services.intake.auth import create
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import connected
 from tests.fixtures.engine import SetClock
-from tests.fixtures.intake import Intake, running
+from tests.fixtures.intake import FREELY, Intake, running
 from tests.fixtures.live import eventually
 from tests.integration.test_api import GOOD, MANY, ONE, UNKNOWN, is_problem, stored
 
@@ -106,7 +106,7 @@ async def test_what_waits_for_its_commit_is_bounded_and_nothing_is_lost(
 
     async with running(database, clock, keys) as intake, connected(database) as other:
         third = httpx.AsyncClient(transport=intake.channel._transport, base_url="http://intake")  # noqa: SLF001
-        third.headers["Authorization"] = f"Bearer {await create(database, 'channel', 'portal', clock.now())}"
+        third.headers["Authorization"] = f"Bearer {await create(database, 'channel', 'portal', clock.now(), FREELY)}"
         await asyncio.gather(*(client.get(UNKNOWN) for client in (intake.channel, intake.officer, third)))
         async with other.transaction():
             await other.execute("LOCK TABLE intake.request")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.intake import auth
-from tests.fixtures.intake import PROOF, Intake
+from tests.fixtures.intake import FREELY, PROOF, Intake
 from tests.integration.test_api import GOOD, MANY, ONE, is_problem, stored
 
 SOMEBODY = {"email": "somebody@example.com"}
@@ -124,7 +124,7 @@ async def test_a_replaced_key_sees_and_repeats_what_was_submitted_with_the_one_b
     once = {"Idempotency-Key": "across keys"}
     first = await intake.channel.post(ONE, json=GOOD, headers=once)
     path = f"{ONE}/{first.json()['request_id']}"
-    stranger = await auth.create(database, "channel", "portal", intake.clock.now())
+    stranger = await auth.create(database, "channel", "portal", intake.clock.now(), FREELY)
 
     async def by(key: str | None, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}", **more.pop("headers", {})}

@@ -18,6 +18,7 @@ from deploy.local.process import Child
 from services.intake import auth
 from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
+from tests.fixtures.intake import FREELY
 from tests.fixtures.process import running
 from tests.fixtures.stores import Subject
 
@@ -51,7 +52,7 @@ class Door:
 async def door(database: str, broker: Kafka, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     lingers = {"DSR_HTTP_LINGER_SECONDS": str(getattr(request, "param", 3)), "DSR_PROCESS_DRAIN_SECONDS": "3"}
     async with running(ServiceName.INTAKE, database, broker, tmp_path, **lingers) as (child, port):
-        yield Door(child, port, await auth.create(database, "channel", "portal", SystemClock().now()))
+        yield Door(child, port, await auth.create(database, "channel", "portal", SystemClock().now(), FREELY))
 
 
 @asynccontextmanager

@@ -39,6 +39,7 @@ from shared.storage.postgres import connected
 from shared.storage.vault import SubjectData, Vault
 from tests.fixtures.engine import DUE, SetClock, read_topic
 from tests.fixtures.events import a
+from tests.fixtures.intake import FREELY
 from tests.fixtures.process import running
 from tests.fixtures.stores import Subject
 
@@ -211,7 +212,7 @@ async def test_the_door_opens_without_a_broker_and_what_comes_in_waits(
 ) -> None:
     away = {"DSR_KAFKA_BOOTSTRAP": f"{HOST}:1"}
     async with running(ServiceName.INTAKE, database, broker, tmp_path, **away) as (child, port):
-        key = await auth.create(database, "channel", "portal", SystemClock().now())
+        key = await auth.create(database, "channel", "portal", SystemClock().now(), FREELY)
         async with DsrClient(f"http://{HOST}:{port}", key) as client:
             request_id = await client.submit(Subject(1).submission())
         async with connected(database) as connection:

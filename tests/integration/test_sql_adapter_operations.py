@@ -35,6 +35,14 @@ async def test_an_address_in_any_case_leads_to_the_account_and_to_the_numbers_wi
     assert receipt(unknown).outcome is TaskOutcome.NO_MATCH
 
 
+async def test_an_account_that_somebody_states_is_told_as_found_by_the_store_that_knows_it(
+    customers: SqlEngine,
+) -> None:
+    stated = replace(ACCOUNT, source="requester")
+    located = await customers.receipt(task(Operation.LOCATE, stated))
+    assert replace(ACCOUNT, source="store") in located.identities
+
+
 async def test_a_period_without_a_zone_is_read_in_the_zone_that_is_declared_for_it(
     customer_store: CustomerStore,
 ) -> None:

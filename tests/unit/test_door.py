@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.intake.api.door import Door
 from services.intake.auth import Caller
+from services.intake.grant import Grant
 from services.intake.settings import IntakeSettings
 from shared.domain.errors import IllegalTransition
 
@@ -25,7 +26,7 @@ class Breaks:
 
 async def post(error: Exception) -> httpx.Response:
     async def caller(_token: str | None) -> Caller:
-        return Caller("0" * 12, "channel", "portal", "portal-1")
+        return Caller("0" * 12, "channel", "portal", "portal-1", Grant())
 
     keys: Any = SimpleNamespace(caller=caller)
     door = Door(Breaks(ValueError()), {"/v1/requests": Breaks(error)}, keys, IntakeSettings())

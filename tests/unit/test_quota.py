@@ -1,6 +1,7 @@
 """How much one caller may ask for, and all together."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from services.intake.auth import ApiKeys, _hash
 from services.intake.errors import Overloaded, TooManyCalls, Unauthorised
 from services.intake.quota import Quota, Rate
+from shared.domain.clock import SystemClock
 from tests.fixtures.virtual_time import SkippingLoop
 
 
@@ -51,17 +53,22 @@ class Table:
         self.is_asked, self.may_answer = asyncio.Event(), asyncio.Event()
         self._keys = keys
 
-    async def fetch(self, _query: str, key_ids: list[str]) -> list[tuple[object, ...]]:
+    async def fetch(self, _query: str, key_ids: list[str], _now: datetime) -> list[tuple[object, ...]]:
         self.asked.append(len(key_ids))
         self.is_asked.set()
         await self.may_answer.wait()
-        return [(key_id, _hash(secret), "channel", key_id) for key_id, secret in self._keys if key_id in key_ids]
+        granted = ("L1", ["access"], ["submit"], None, None)
+        return [
+            (key_id, _hash(secret), "channel", key_id, "portal", *granted)
+            for key_id, secret in self._keys
+            if key_id in key_ids
+        ]
 
 
 async def test_a_thousand_unknown_keys_cost_two_queries_and_are_then_remembered() -> None:
     known, unknown = ("a" * 12, "s" * 43), [f"dsr_{number:012x}_{'x' * 43}" for number in range(1_000)]
     table = Table(known)
-    keys = ApiKeys(table)  # type: ignore[arg-type]  # all that is asked of a pool
+    keys = ApiKeys(table, SystemClock())  # type: ignore[arg-type]  # all that is asked of a pool
 
     async def try_all() -> list[Any]:
         mine = f"dsr_{known[0]}_{known[1]}"
@@ -85,7 +92,7 @@ async def test_a_database_that_is_away_is_no_unknown_key() -> None:
         async def fetch(self, *_: object) -> None:
             raise ConnectionRefusedError
 
-    keys = ApiKeys(Away())  # type: ignore[arg-type]  # all that is asked of a pool
+    keys = ApiKeys(Away(), SystemClock())  # type: ignore[arg-type]  # all that is asked of a pool
     for _ in range(2):
         with pytest.raises(ConnectionRefusedError):
             await keys.caller(f"dsr_{'a' * 12}_{'s' * 43}")

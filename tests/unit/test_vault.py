@@ -17,7 +17,8 @@ from shared.storage.vault import SubjectData, Vault, _decode, _encode, _open, _s
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 times = st.none() | st.datetimes(timezones=st.just(UTC))
-identities = st.builds(Identity, st.sampled_from(IdentityType), texts, times, times, texts)
+levels = st.sampled_from(["L0", "L2"])
+identities = st.builds(Identity, st.sampled_from(IdentityType), texts, times, times, texts, times, levels)
 said = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf"]), max_size=20).map(nfc).map(str.strip)
 changes = st.builds(Change, field=st.just("name"), current=st.none() | said, asserted=said.filter(bool))
 statements = st.builds(

@@ -77,7 +77,7 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent
-    return Door(inside, submissions.direct(services), ApiKeys(unit_of_work.pool), settings)
+    return Door(inside, submissions.direct(services), ApiKeys(unit_of_work.pool, unit_of_work.clock), settings)
 
 
 def documentation(api: Api) -> list[BaseRoute]:

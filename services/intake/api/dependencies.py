@@ -30,7 +30,8 @@ _bearer = HTTPBearer(
     scheme_name="apiKey",
     bearerFormat="dsr_<id>_<secret>",
     description="An API key, made by `dsr api-key new --role ROLE --holder WHO`. The role `channel` submits and follows"
-    " its own requests, `privacy` sees and decides all, `downstream:<system>` fetches the identities of its tasks.",
+    " its own requests as far as its key was made for, `privacy` sees and decides all, `downstream:<system>` fetches"
+    " the identities of its tasks.",
     auto_error=False,
 )
 

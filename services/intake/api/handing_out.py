@@ -10,6 +10,7 @@ from services.intake import packages
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import view
 from services.intake.errors import Expired, NotFound, NotReady, Unauthorised
+from services.intake.grant import Power
 from services.intake.problems import documented
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import Shredded
@@ -33,6 +34,7 @@ class Zip(Response):
 )
 async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -> Zip:
     """The package of an access or portability request: a ZIP of JSON and CSV, kept for some days and downloads."""
+    caller.grant.must(Power.FETCH)
     request = await services.use_cases.read(request_id, caller)
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")

@@ -94,6 +94,12 @@ CREATE TABLE api_key (
     role       text        NOT NULL,
     channel    text        NOT NULL,         -- what its keys have in common: they see each other's requests
     holder     text        NOT NULL,         -- who has it: a reference to an account, no name
+    max_level  text        NOT NULL DEFAULT 'L0',     -- the highest level of assurance that it may state
+    rights     text[]      NOT NULL,         -- that it may ask for
+    powers     text[]      NOT NULL,         -- submit, fetch
+    tenant     text,                         -- the customer of ours for whom alone it speaks
+    per_minute integer,                      -- requests that it may submit
     created_at timestamptz NOT NULL,
+    expires_at timestamptz,
     revoked_at timestamptz
 );

@@ -86,7 +86,10 @@ def _yielded(system: str, statements: Statements, values: dict[str, Any]) -> Ite
 
 
 def _knows(task: Task, identity: Identity) -> bool:
+    """Whether it is known already; an account that somebody only states is not: the register asks who has found it."""
     same = (known for known in task.identities if (known.type, known.value) == (identity.type, identity.value))
+    if identity.type is IdentityType.ACCOUNT_ID:
+        return any(known.source == identity.source for known in same)
     if identity.valid_from is None:
         return any(True for _ in same)
     return any((known.valid_from, known.valid_to) == (identity.valid_from, identity.valid_to) for known in same)

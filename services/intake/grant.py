@@ -1,0 +1,66 @@
+"""What an API key of a channel may state and do; pure. What is beyond is refused, and told what the key may."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from services.intake.errors import Forbidden
+from shared.domain.proofs import Level
+from shared.domain.rights import Right
+
+NUMBER_PROVED: Level = "L1"
+"""The level that is stated by saying that a number was proved: control of one contact point."""
+
+
+class Power(StrEnum):
+    """What the keys of a channel do; one that leaks should not do both."""
+
+    SUBMIT = "submit"
+    FETCH = "fetch"
+
+
+_WORDS = {Power.SUBMIT: "submit requests and move them on", Power.FETCH: "fetch packages"}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The bounds of one key.
+
+    ``level``: the highest that it may state. ``tenant``: the customer of ours for whom alone it speaks, if it is a
+    customer's. ``per_minute``: requests that it may submit in a minute, in each process of intake.
+    """
+
+    level: Level = "L0"
+    rights: frozenset[Right] = field(default_factory=lambda: frozenset(Right))
+    powers: frozenset[Power] = frozenset({Power.SUBMIT})
+    tenant: str | None = None
+    per_minute: int | None = None
+
+    @classmethod
+    def of(cls, level: Level, *powers: Power) -> "Grant":
+        """A key for every right that may state that level, and do this."""
+        return cls(level, powers=frozenset(powers))
+
+    def must(self, power: Power) -> None:
+        """Raises ``Forbidden`` for what the key is not made for."""
+        if power not in self.powers:
+            may = _listed(_WORDS[each] for each in sorted(self.powers)) or "follow requests and nothing else"
+            raise Forbidden(f"this key may not {_WORDS[power]}: it may {may}; use the channel's key for that")
+
+    def must_handle(self, right: Right) -> None:
+        """Raises ``Forbidden`` for a right that the key may not ask for."""
+        if right not in self.rights:
+            raise Forbidden(f"this key may not ask for {right}: it may ask for {_listed(sorted(self.rights))}")
+
+    def must_state(self, level: Level) -> None:
+        """Raises ``Forbidden`` for a level above the highest that the key may state."""
+        if level > self.level:
+            raise Forbidden(f"this key may not state {level}: it may state {self.level} at most")
+
+
+ANYTHING = Grant("L3", powers=frozenset(Power))
+"""Of a key that is no channel's: its role says what it may."""
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " and ".join(words)
