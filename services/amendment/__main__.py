@@ -7,8 +7,8 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
+from shared.fulfilment import by_hand, reports
 from shared.fulfilment import handlers as fulfilling
-from shared.fulfilment import reports
 
 service = Service("amendment")
 
@@ -19,6 +19,7 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
     service.on(events.AnswerDecided, reports.answer, right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
+    service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
 service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=Right.RESTRICTION)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):

@@ -7,8 +7,8 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
+from shared.fulfilment import by_hand, reports
 from shared.fulfilment import handlers as fulfilling
-from shared.fulfilment import reports
 
 service = Service("erasure")
 
@@ -18,6 +18,7 @@ service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
 service.on(events.AnswerDecided, reports.answer, right=Right.ERASURE)
 service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
+service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)
 service.on(events.RetentionEnded, partial(handlers.release, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestClosed, handlers.shred_key, right=Right.ERASURE)

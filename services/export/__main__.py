@@ -7,6 +7,7 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
+from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("export")
@@ -18,6 +19,7 @@ for right in (Right.ACCESS, Right.PORTABILITY):
     service.on(events.RetryDecided, partial(handlers.retry, service.fulfilments), right=right)
     service.on(events.AnswerDecided, handlers.answer, right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
+    service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
     service.on(events.RequestClosed, handlers.close, right=right)
 service.works(Operation.EXPORT, concludes=handlers.finish)

@@ -1,12 +1,12 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from services.intake import deferrals
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
-from shared.domain.operations import TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 
 _DONE = {
@@ -28,7 +28,6 @@ _WAITING = {
 _CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
-    Outcome.NO_DATA: "We searched every system and hold no data about you under the identities that you gave.",
     Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done. {done}",
     Outcome.REFUSED: "We do not do what you asked for. {done} Our letter says why, and where you can complain.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
@@ -49,37 +48,31 @@ def answer(request: StoredRequest) -> str:
     match request.outcome:
         case None:
             return _waiting(request)
-        case Outcome.FULFILLED:
-            return _DONE[request.right]
-        case Outcome.NO_DATA | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
-            return _ENDED[request.outcome].format(done=done(request)).strip()
+        case Outcome.FULFILLED | Outcome.NO_DATA as outcome:
+            done = outcome is Outcome.FULFILLED
+            return " ".join((_DONE[request.right], *_by_hand(request))) if done else _nothing(request)
+        case Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
+            return _ENDED[request.outcome].format(done=_had_been_done(request.tasks, request.right)).strip()
         case Outcome.PARTIALLY_FULFILLED:
-            done_since = request.tasks and not any(map(_is_open, request.tasks))
+            done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
             late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
-            return late if done_since else done(request)
+            return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
 
 
-def done(request: StoredRequest) -> str:
-    """What was done by the time at which the request was answered or withdrawn; empty if nobody has said it yet."""
-    if request.outcome is Outcome.PARTIALLY_FULFILLED:
-        return " ".join(_in_part("Your request was fulfilled in part", request))
-    if request.tasks is None:
+def _had_been_done(tasks: Sequence[TaskReport] | None, right: Right) -> str:
+    """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
+    if tasks is None:
         return ""
     changed = [
-        f"{task.changed} {'record' if task.changed == 1 else 'records'} in {task.system}"
-        if task.changed
-        else f"records in {task.system}, nobody can know how many"
-        for task in request.tasks
+        f"{'records' if task.changed != 1 else 'record'} in {task.system}: {task.changed or 'nobody can know how many'}"
+        for task in tasks
         if task.changed or task.uncounted
     ]
-    stopped = sorted({task.system for task in request.tasks if task.failure and not task.outcome})
+    stopped = sorted({task.system for task in tasks if task.failure and not task.outcome and right in _CHANGING})
     told = f"Before that, we had changed {', '.join(changed)}." if changed else "Nothing was changed in any system."
-    begun = (
-        f" What was tried in {', '.join(stopped)} was not finished." if stopped and request.right in _CHANGING else ""
-    )
-    return told + begun
+    return f"{told} What was tried in {', '.join(stopped)} was not finished." if stopped else told
 
 
 def _done_without_reply(request: StoredRequest) -> str:
@@ -90,7 +83,7 @@ def _done_without_reply(request: StoredRequest) -> str:
 
 def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     """What was not done and where; what had to be kept, until when and why, or that it has been erased since."""
-    tasks = request.tasks or ()
+    tasks = [task for task in request.tasks or () if task.operation != Operation.LIFT]
     kept = {task.system: text for task in tasks if (text := _of_kept(task))}
     other = sorted({task.system for task in tasks if _is_open(task)} - set(kept))
     if other and not (request.package_id or any(task.changed or task.uncounted for task in tasks)):
@@ -103,6 +96,29 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
         yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
     for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
         yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
+
+
+def _by_hand(request: StoredRequest) -> Iterator[str]:
+    """What a person copied: it is in no package."""
+    copied = {task.system for task in request.tasks or () if task.by_hand and task.outcome == TaskOutcome.EXPORTED}
+    if copied:
+        yield f"What {_listed(copied)} hold was copied by hand, and you get it separately."
+
+
+def _nothing(request: StoredRequest) -> str:
+    """That nothing was found, and where: only what was searched is named."""
+    tasks = [task for task in request.tasks or () if task.operation != Operation.LOCATE]
+    searched = {task.system for task in tasks if task.outcome == TaskOutcome.NO_MATCH}
+    if not searched and any(task.outcome == TaskOutcome.NOT_HELD for task in tasks):
+        return "None of our systems holds what you asked us to change."
+    if not searched:
+        return "We hold no data about you under the identities that you gave."
+    return f"We searched {_listed(searched)}, and hold no data about you there under the identities that you gave."
+
+
+def _listed(names: Iterable[str]) -> str:
+    *first, last = sorted(names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _is_open(task: TaskReport) -> bool:

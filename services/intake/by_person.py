@@ -9,14 +9,14 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import deferrals, limits
-from services.intake.letters import LetterKind
+from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State
 from services.intake.reasons import OUTCOMES, Answering
 from services.intake.stored_request import OpenQuestion
-from services.intake.transition import MovingRequest, R, Transition, answered, closed, retried
+from services.intake.transition import MovingRequest, R, Transition, answered, closed, less_owed, retried
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
-from shared.domain.operations import Limit
+from shared.domain.operations import Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
 
@@ -26,6 +26,11 @@ _ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
 }
 _COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
 """What changes nothing in any system, so that it may be refused while it is worked on."""
+_BY_HAND: Mapping[str, TaskOutcome] = {
+    Operation.EXPORT: TaskOutcome.EXPORTED,
+    Operation.ERASE: TaskOutcome.ERASED,
+}
+"""What comes of it where something is found; of any other operation, that it was amended."""
 _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 
 
@@ -47,7 +52,7 @@ class MovedByPerson(MovingRequest):
             self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded
         )
         noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
-        return replace(noted, letter=(letter, {"question": words}))
+        return replace(noted, letters=((letter, {"question": words}),))
 
     def retry(self, at: datetime) -> Transition[Self]:
         """A person wants what is not done tried again; once it was answered, what is still to be done."""
@@ -67,6 +72,26 @@ class MovedByPerson(MovingRequest):
         event = events.LimitConfirmed.about(request, system=system, limit=limit, at_most=word.at_most)
         published = (event,) if word.by_two else ()
         return request.noted("limit.confirmed", *published, **word.detail)
+
+    def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition[Self]:
+        """A person has done by hand what that system has no way to do, and looked again; what waited for that goes on.
+
+        Raises:
+            IllegalTransition: nothing waits there for a person.
+        """
+        self.must_be_ours()
+        self.must_allow("record_late" if self.state is State.CLOSED else "record")
+        todo = next((t for t in self.tasks or () if t.system == system and deferrals.waits_for_hands(t)), None)
+        if todo is None:
+            raise IllegalTransition(f"nothing in {system} waits to be done by hand")
+        outcome = _BY_HAND.get(todo.operation, TaskOutcome.AMENDED) if found else TaskOutcome.NO_MATCH
+        known = {"task_id": todo.task_id, "system": system, "operation": todo.operation}
+        counts: dict[str, JsonValue] = {"outcome": outcome, "found": found, "changed": changed}
+        done = TaskReport.model_validate({**known, **counts, "by_hand": True})
+        request = replace(self, tasks=tuple(done if task is todo else task for task in self.tasks or ()))
+        event = events.TaskRecorded.about(request, task=done)
+        published = (event, *less_owed(self, request))
+        return request.noted("task.recorded", *published, system=system, operation=todo.operation, **counts, **detail)
 
     def must_allow_to(self, decision: Answering) -> None:
         """Checks that two persons may decide that now.
@@ -115,14 +140,16 @@ class MovedByPerson(MovingRequest):
         """
         if self.role == "controller" and self.state is not State.AWAITING_IDENTITY:
             raise IllegalTransition("only what a customer decides about is forwarded, and before we began to answer")
-        noted = replace(self.noted("request.forwarded", **detail), letter=("forwarded", {"controller": answered_by}))
+        told: LetterOf = ("forwarded", {"controller": answered_by})
+        noted = replace(self.noted("request.forwarded", **detail), letters=(told,))
         return noted.then(closed(replace(self, role="processor"), "forward", Outcome.FORWARDED, at))
 
-    def lift(self) -> Transition[Self]:
-        """A restriction is to be lifted, and the subject has been told beforehand (Art. 18(3))."""
+    def lift(self, at: datetime) -> Transition[Self]:
+        """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
         if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
             raise IllegalTransition("only a restriction that is in force can be lifted")
-        return self.noted("restriction.lift_decided", events.LiftDecided.about(self), subject_informed=True)
+        decided = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
+        return replace(decided, letters=(("lifting", {"lifted_on": at}),))
 
     def extend(
         self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str
@@ -132,7 +159,7 @@ class MovedByPerson(MovingRequest):
         event = events.RequestExtended.about(request, reason=reason, told_at=at)
         detail = {"reason": reason, "due_on": due_on.isoformat(), "proposed_by": f"key:{proposed_by}"}
         noted = request.noted("extension.approved", event, **detail)
-        return replace(noted, letter=("extension", {**words, "new_due": due_on}))
+        return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
 
 
 def _decided(request: R, decision: str, at: datetime, **said: JsonValue) -> Transition[R]:

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from services.intake.letters import LetterKind
+from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State, first_state
 from services.intake.transition import MovingRequest, Transition, answered, closed, reopened, retried, verified
 from shared.domain import events
@@ -78,11 +78,12 @@ class MovedByRequester(MovingRequest):
             return self.noted("question.notice_late", notice=event.notice, state=self.state)
         fields: Mapping[str, str | date] = {"asked_on": question.asked_at, "question": words}
         if event.notice == "reminder":
-            return Transition(self, letter=("question_reminder", fields))
+            return Transition(self, letters=(("question_reminder", fields),))
         request = replace(self, question=replace(question, last_notice_at=at))
-        given_up = replace(request.noted("question.given_up", question=asked), letter=(_LAST_NOTICE[asked], fields))
-        if asked is Question.IDENTITY:
-            return given_up.then(closed(request, "give_up", Outcome.UNIDENTIFIED, at))
+        notice: LetterOf = (_LAST_NOTICE[asked], fields)
+        given_up = replace(request.noted("question.given_up", question=asked), letters=(notice,))
+        if asked is Question.IDENTITY:  # the notice says everything
+            return given_up.then(replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))
         if self.finished is not None:
             return given_up.then(closed(request, "give_up", request.amount_to(self.finished), at))
         if self.state is State.AWAITING_CLARIFICATION:

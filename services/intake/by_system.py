@@ -9,9 +9,10 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import deferrals
-from services.intake.answer import done
+from services.intake.closing import closing_letter
+from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
-from services.intake.transition import Letter, MovingRequest, R, Transition, closed
+from services.intake.transition import MovingRequest, R, Transition, closed
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome
@@ -28,8 +29,8 @@ class MovedBySystem(MovingRequest):
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition[Self]:
         """Every downstream has done its part: the subject has their answer, unless a question is still open."""
         if event.operation == Operation.LIFT:
-            return self.noted("restriction.lift_completed", outcome=event.outcome)
-        if event.deferred or self.goes_on:
+            return _lifted(self, "restriction.lift_completed", event.tasks, outcome=event.outcome)
+        if event.deferred or self.lacked_a_part:
             action = "erasure.deferred_completed" if event.deferred else "part.completed"
             return _done_later(self, action, event.tasks, event.package_id)
         if not self.allows("complete"):
@@ -43,7 +44,9 @@ class MovedBySystem(MovingRequest):
 
     def block(self, event: events.FulfilmentBlocked) -> Transition[Self]:
         """A downstream failed for good: a person must decide; nothing is called done that is not."""
-        if event.deferred or self.goes_on:
+        if event.operation == Operation.LIFT:
+            return _lifted(self, "restriction.lift_blocked", event.tasks)
+        if event.deferred or self.lacked_a_part:
             return _done_later(self, "erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.allows("block"):
             return self.noted("completion.late", state=self.state, blocked=True)
@@ -63,14 +66,15 @@ class MovedBySystem(MovingRequest):
             return self.noted("completion.late", state=self.state, reported=True)
         refused = self.decided is Outcome.REFUSED
         package_id = None if refused else event.package_id or self.package_id
-        told = replace(self, tasks=event.tasks, package_id=package_id)
+        known = replace(self, tasks=event.tasks, package_id=package_id)
         if not refused and not deferrals.undone(event.tasks):
-            overtaken = told.noted("decision.overtaken", outcome=event.outcome)
-            return overtaken.then(closed(told, "report", told.amount_to(event.outcome), at))
+            overtaken = known.noted("decision.overtaken", outcome=event.outcome)
+            return overtaken.then(closed(known, "report", known.amount_to(event.outcome), at))
         refused = refused and not deferrals.changed(event.tasks)
-        answered = closed(told, "report", Outcome.REFUSED if refused else Outcome.PARTIALLY_FULFILLED, at)
-        letter: Letter = ("refusal" if refused else "partial", {**words, "done": done(answered.request)})
-        return replace(answered, letter=letter)
+        answered = closed(known, "report", Outcome.REFUSED if refused else Outcome.PARTIALLY_FULFILLED, at)
+        cause = {"cause": "decided", **words}
+        told: tuple[LetterOf, ...] = (("refusal", cause),) if refused else closing_letter(answered.request, cause)
+        return replace(answered, letters=told)
 
     def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
         """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.
@@ -78,7 +82,7 @@ class MovedBySystem(MovingRequest):
         They are asked once, unless a person asks again.
         """
         fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided or self.unsearched)
-        return fresh and deferrals.unsearched(reports) and not any(report.failure for report in reports)
+        return fresh and deferrals.unsearched(reports) and not any(map(deferrals.has_failed, reports))
 
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
@@ -94,6 +98,13 @@ class MovedBySystem(MovingRequest):
         """While open, it shows its latest milestone; a missed target of the staff hides no warning of the limit."""
         graver = warning.startswith("target_") and not (self.warning or "target_").startswith("target_")
         return Transition(self if graver or self.state is State.CLOSED else replace(self, warning=warning))
+
+
+def _lifted(request: R, action: str, tasks: Sequence[TaskReport], **detail: JsonValue) -> Transition[R]:
+    """The request is as it was; what a person has yet to do by hand, or has done since, is shown with it."""
+    lifts = [task for task in tasks if task.operation == Operation.LIFT and deferrals.concerns_hands(task)]
+    shown = replace(request, tasks=deferrals.updated(request.tasks, lifts)) if lifts else request
+    return shown.noted(action, **detail)
 
 
 def _done_later(request: R, action: str, tasks: Sequence[TaskReport], package_id: UUID | None = None) -> Transition[R]:

@@ -1,43 +1,107 @@
-"""Letters to the subject: sealed in the vault, put on record, and read by whoever may read the request."""
+"""Letters to the subject and what proves them, under a key of their own: an erasure leaves it, its expiry ends it.
 
-from collections.abc import Mapping
-from datetime import date
+The record of that key has the id of the request. Its statement says how the subject is reached.
+"""
+
+import base64
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from uuid import UUID
 
 import orjson
+from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
+from services.intake.answer import answer
+from services.intake.auth import Caller
 from services.intake.letters import LetterKind, Letters, letter_date
 from services.intake.request import Request, Transition
 from services.intake.stored_request import StoredRequest
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.time_limit_policy import Question
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.storage.vault import Sealing
+from shared.storage.keyring import Keyring
+from shared.storage.vault import Row, Sealing, Vault
+
+_REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
+"""Where a letter goes: to the first of these that the requester has stated."""
+_CODE_BYTES = 15
 
 
-async def write(
-    tx: UnitOfWork, letters: Letters, request: StoredRequest, kind: LetterKind, fields: Mapping[str, str | date]
-) -> None:
-    """Writes a letter and keeps it.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The correspondence of a new request: the row of its key, and its first letter as it is sealed."""
 
-    Raises:
-        Shredded: the subject's key is gone.
+    record: Row
+    acknowledgement: Sealing
+    sealed: Sequence[Row]
+
+
+def code(keyring: Keyring, request_id: UUID) -> str:
+    """What opens the letters of a request to whoever also knows its reference; the acknowledgement names it."""
+    digest = hmac.digest(keyring.lookup, b"letters\0" + request_id.bytes, "sha256")
+    return base64.b32encode(digest[:_CODE_BYTES]).decode()
+
+
+def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
+    """Whether that is the code of these letters."""
+    return hmac.compare_digest(code(keyring, request_id).encode(), shown.encode())
+
+
+def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence[Identity], now: datetime) -> Opened:
+    """A key for the letters of a new request, and the acknowledgement under it.
+
+    ``said``: by what the requester says that they are known.
     """
+    statement = orjson.dumps({"to": _address(said)})
+    fields = {"standing": answer(request), "code": code(vault.keyring, request.request_id)}
+    acknowledgement = write(letters, request, "acknowledgement", fields)
+    record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
+    return Opened(record, acknowledgement, sealed)
+
+
+async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
+    """Stores the correspondence of new requests."""
+    await tx.vault.insert_subjects(tx.connection, [each.record for each in opened])
+    await tx.vault.insert_sealed(tx.connection, [row for each in opened for row in each.sealed])
+    await _list(tx, [each.acknowledgement for each in opened])
+
+
+def write(letters: Letters, request: StoredRequest, kind: LetterKind, fields: Mapping[str, str | date]) -> Sealing:
+    """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked."""
     known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
     letter = letters.write(kind, request.calendar.partition("-")[0], known)
-    letter_id = await seal(tx, request, "letter", kind, orjson.dumps(letter))
-    await tx.connection.execute(
-        "INSERT INTO letter (letter_id, request_id, kind, written_at) VALUES ($1, $2, $3, $4)",
-        *(letter_id, request.request_id, kind, tx.now),
-    )
-    tx.log_evidence(request.request_id, "letter.written", {"letter_id": str(letter_id), "kind": kind})
+    content = {"subject": letter.subject, "body": letter.body} | ({"to": [fields["to"]]} if "to" in fields else {})
+    return Sealing(request.request_id, "letter", kind, orjson.dumps(content))
+
+
+def named(letter: Sealing) -> dict[str, JsonValue]:
+    """What the evidence says of a letter."""
+    return {"letter_id": str(letter.sealed_id), "kind": letter.source}
+
+
+async def keep(tx: UnitOfWork, written: Sequence[Sealing]) -> None:
+    """Keeps letters, of any number of requests, all at once.
+
+    Raises:
+        Shredded: the correspondence of one of the requests has expired.
+    """
+    if written:
+        await tx.vault.seal(tx.connection, written, tx.now)
+        await _list(tx, written)
 
 
 async def seal(
     tx: UnitOfWork, request: StoredRequest, kind: str, source: str, content: bytes, place: UUID | None = None
 ) -> UUID:
-    """Puts words about a person into the vault, in that place if one is given; returns where."""
-    sealing = Sealing(request.subject_ref, kind, source, content, place or uuid7())
+    """Puts words about a person into the vault, in that place if one is given; returns where.
+
+    What identifies them lies under the subject's key, everything else under that of the correspondence.
+    """
+    ref = request.subject_ref if kind == "identities" else request.request_id
+    sealing = Sealing(ref, kind, source, content, place or uuid7())
     await tx.vault.seal(tx.connection, [sealing], tx.now)
     return sealing.sealed_id
 
@@ -58,17 +122,36 @@ async def words_of(tx: UnitOfWork, request: StoredRequest) -> str:
     return sealed.decode() if sealed else f"(see our letter of {letter_date(request.question.asked_at)})"
 
 
-async def read(unit_of_work: UnitOfWorkFactory, request: StoredRequest) -> list[dict[str, object]]:
-    """Every letter of a request, the oldest first.
+async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
+    """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
 
     Raises:
-        Shredded: they can no longer be read.
+        Shredded: the correspondence has expired.
     """
-    async with unit_of_work.pool.acquire() as connection:
-        written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
-        rows = await connection.fetch(written, request.request_id)
-        if not rows:
-            return []
-        opened = await unit_of_work.vault.open_kind(connection, request.subject_ref, "letter")
+    request_id = request.request_id
+    usual = orjson.loads(await tx.vault.statement(tx.connection, request_id))
+    opened = await tx.vault.open_kind(tx.connection, request_id, "letter")
+    written = "SELECT letter_id, kind, written_at FROM letter WHERE request_id = $1 ORDER BY letter_id"
+    rows = await tx.connection.fetch(written, request_id)
     words = {letter_id: content for letter_id, _, content in opened}
-    return [{**row, **orjson.loads(words[row["letter_id"]])} for row in rows]
+    tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
+    return [{**usual, **row, **orjson.loads(words[row["letter_id"]])} for row in rows]
+
+
+async def waiting(unit_of_work: UnitOfWorkFactory, after: UUID | None, limit: int) -> list[dict[str, object]]:
+    """Letters that wait to be sent, without their words: the oldest first, from the one after that on."""
+    listed = "SELECT letter_id, request_id, kind, written_at FROM letter WHERE letter_id > $1 ORDER BY letter_id"
+    rows = await unit_of_work.pool.fetch(f"{listed} LIMIT $2", after or UUID(int=0), limit)
+    return [dict(row) for row in rows]
+
+
+async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:
+    rows = [(each.sealed_id, each.subject_ref, each.source, tx.now) for each in written]
+    columns = ("letter_id", "request_id", "kind", "written_at")
+    await tx.connection.copy_records_to_table("letter", records=rows, columns=columns)
+
+
+def _address(said: Sequence[Identity]) -> list[str]:
+    name = [each.value for each in said if each.type is IdentityType.NAME]
+    points = [each.value for kind in _REACHED_BY for each in said if each.type is kind]
+    return name + points[:1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 
 
@@ -23,6 +24,21 @@ def undone(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
     """The systems in which something was changed that cannot be called undone."""
     return tuple(sorted({task.system for task in tasks or () if task.changed or task.uncounted}))
+
+
+def waits_for_hands(task: TaskReport) -> bool:
+    """Whether the system has no way to do it, and a person has not yet done it there."""
+    return task.failure == NotSupported.code
+
+
+def concerns_hands(task: TaskReport) -> bool:
+    """Whether it is done by hand, or was."""
+    return bool(task.by_hand) or waits_for_hands(task)
+
+
+def has_failed(task: TaskReport) -> bool:
+    """Whether it failed in a way that only a person can judge; what is done by hand stops nothing else."""
+    return bool(task.failure) and not waits_for_hands(task)
 
 
 def is_kept(task: TaskReport) -> bool:

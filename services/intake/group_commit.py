@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from services.intake import repository
+from services.intake import correspondence, repository
 from services.intake.auth import Caller
+from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.lifecycle import State
 from services.intake.metrics import REQUESTS
 from services.intake.request import Request, Transition
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.storage.vault import Row
 
 _LARGEST_GROUP = 1_000
 """Requests of one commit: more would hold the evidence's head, and the memory, for longer than they save."""
@@ -46,10 +48,11 @@ class SubmissionContext:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that is ready to be stored, and its sealed subject."""
+    """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence."""
 
     received: Transition
-    subject_row: tuple[object, ...]
+    subject_row: Row
+    correspondence: Opened
 
     @property
     def request(self) -> Request:
@@ -179,6 +182,7 @@ async def _insert(tx: UnitOfWork, submissions: Sequence[_Submission]) -> None:
     if not everything:
         return
     await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
+    await correspondence.open_all(tx, [prepared.correspondence for _, prepared in everything])
     await repository.insert(tx.connection, [prepared.request for _, prepared in everything])
     for context, prepared in everything:
         request_id, received = prepared.request.request_id, prepared.received

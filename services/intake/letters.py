@@ -22,8 +22,18 @@ LetterKind = Literal[
     "forwarded",
     "refusal",
     "partial",
+    "acknowledgement",
+    "completion",
+    "no_data",
+    "unidentified",
+    "assisted",
+    "withdrawal",
+    "lifting",
+    "notice_to_old_contact",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
+LetterOf = tuple[LetterKind, Mapping[str, str | date]]
+"""A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""
 
 
 def letter_date(day: date) -> str:
@@ -57,6 +67,8 @@ class Letters:
         authorities = remedies["authority"]
         remedy = remedies["text"].format(authority=authorities.get(country, authorities["elsewhere"]))
         words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
+        if causes := template.get("causes"):  # one of several sentences says why
+            words["why"] = causes[words["cause"]].format_map(words).strip()
         return Letter(template["subject"], f"{template['body'].format_map(words).strip()}\n\n{remedy.strip()}\n")
 
     def reason(self, code: str) -> str:

@@ -30,6 +30,7 @@ from shared.domain.events import (
     RequestVerified,
     RequestWithdrawn,
     RetryDecided,
+    TaskRecorded,
 )
 from shared.domain.rights import Role
 
@@ -92,6 +93,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
+    "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
+    "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded, PartAnswered),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
     "decide":          rule(BEGUN,            WORK,                      QuestionAnswered, AnswerDecided),
     "report":          rule(BEGUN,            CLOSED,                    RequestClosed),

@@ -43,6 +43,7 @@ SELECT what, count(DISTINCT subject_ref) FROM (
     SELECT 'no_request', v.subject_ref FROM vault.subject v
     WHERE v.wrapped_key IS NOT NULL AND v.created_at < $1
           AND NOT EXISTS (SELECT 1 FROM request r WHERE r.subject_ref = v.subject_ref)
+          AND NOT EXISTS (SELECT 1 FROM request r WHERE r.request_id = v.subject_ref)
     UNION ALL
     SELECT 'no_request', s.subject_ref FROM vault.sealed s
     WHERE s.created_at < $1 AND NOT EXISTS (SELECT 1 FROM vault.subject v WHERE v.subject_ref = s.subject_ref)

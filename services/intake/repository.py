@@ -23,6 +23,7 @@ from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
+from shared.storage.vault import Sealing
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Requests:
         self._held = held
         self._actor = actor
         self._changed: set[UUID] = set()
+        self._sealings: list[Sealing] = []
 
     @classmethod
     async def locked(
@@ -82,14 +84,12 @@ class Requests:
         return self._held.get(request_id)
 
     async def apply(self, transition: Transition) -> Request:
-        """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state.
-
-        Raises:
-            Shredded: a letter is to be written, and the subject's key is gone.
-        """
+        """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
         request = transition.request
-        if transition.letter:
-            await correspondence.write(self.tx, self._letters, request, *transition.letter)
+        for kind, fields in transition.letters:
+            letter = correspondence.write(self._letters, request, kind, fields)
+            self._sealings.append(letter)
+            self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
         for action, detail in transition.evidence:
             self.tx.log_evidence(request.request_id, action, detail, self._actor)
         for event in transition.published:
@@ -110,7 +110,13 @@ class Requests:
         self._changed.add(request_id)
 
     async def save(self) -> None:
-        """Writes every request that has changed, as its next version."""
+        """Writes every request that has changed, as its next version, and the letters, all at once.
+
+        Raises:
+            Shredded: a letter is to be written, and the key of the correspondence has expired.
+        """
+        await correspondence.keep(self.tx, self._sealings)
+        self._sealings.clear()
         for request_id in self._changed:
             request = self._held[request_id]
             self._held[request_id] = replace(request, version=request.version + 1)

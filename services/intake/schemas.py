@@ -55,6 +55,7 @@ SipUri = Annotated[
 ]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NUMBER, pattern=ONE_LINE)]
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
+Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
 
 
@@ -268,6 +269,23 @@ class Confirmation(_Strict):
         description="the system whose task waits"
     )
     limit: Limit = Field(description="the limit that has stopped it")
+
+
+class TaskResult(_Strict):
+    """What a person did by hand in a system that has no way to do it, and what they found when they looked again."""
+
+    system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
+        description="the system whose task has `failure`: `not_supported`"
+    )
+    found: Count = Field(description="rows or objects of the subject's that were there; 0: nothing was")
+    changed: Count = Field(description="how many of them were erased or changed; 0 for a copy")
+    note: Text | None = Field(default=None, description="what was done, for the privacy team; kept sealed")
+
+    @model_validator(mode="after")
+    def _counts(self) -> Self:
+        if self.changed > self.found:
+            raise ValueError("changed cannot be more than found")
+        return self
 
 
 class Retry(_Strict):

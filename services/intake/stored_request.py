@@ -100,10 +100,14 @@ class StoredRequest:
         return self.decided is not None and self.state is not State.CLOSED
 
     @property
+    def lacked_a_part(self) -> bool:
+        """Whether a part was still owed when the request was answered."""
+        return self.state is State.CLOSED and self.outcome is Outcome.PARTIALLY_FULFILLED and self.owed
+
+    @property
     def goes_on(self) -> bool:
         """Whether the work goes on though the request was answered, since a part is still to be done."""
-        answered = self.state is State.CLOSED and self.outcome is Outcome.PARTIALLY_FULFILLED
-        return answered and self.owed and bool(deferrals.undone(self.tasks))
+        return self.lacked_a_part and bool(deferrals.undone(self.tasks))
 
     @property
     def may_be_done_later(self) -> bool:
@@ -113,6 +117,12 @@ class StoredRequest:
         if self.decided is not None and not self.owed:
             return deferrals.await_a_person(task for task in self.tasks or () if deferrals.is_kept(task))
         return self.goes_on or deferrals.await_a_person(self.tasks)
+
+    @property
+    def forgets_its_subject(self) -> bool:
+        """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
+        over = self.state is State.CLOSED and not self.resumable and self.outcome is not Outcome.FORWARDED
+        return over and self.right is Right.ERASURE
 
     @property
     def given_up(self) -> bool:

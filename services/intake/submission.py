@@ -6,11 +6,13 @@ from datetime import datetime
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
+from services.intake import correspondence
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, TooLarge
 from services.intake.grant import NUMBER_PROVED, Grant, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
+from services.intake.letters import Letters
 from services.intake.lifecycle import first_state
 from services.intake.quota import Quota, Rate
 from services.intake.request import Request
@@ -34,12 +36,14 @@ class Submissions:
         policy: TimeLimitPolicy,
         identity: IdentityPolicy,
         settings: IntakeSettings,
+        letters: Letters,
     ) -> None:
         self._clock = unit_of_work.clock
         self._vault = unit_of_work.vault
         self._policy = policy
         self._calc_version = calc_version(policy)
         self._identity = identity
+        self._letters = letters
         self._instants = settings.instants
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
@@ -114,7 +118,9 @@ class Submissions:
             proof["numbers_proved_by"] = [*methods]
         subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
         row = self._vault.new_subject(request.subject_ref, subject, now)
-        return PreparedRequest(request.receive(proof), row)
+        opened = correspondence.begin(self._vault, self._letters, request, subject.identities, now)
+        noted = request.noted("letter.written", **correspondence.named(opened.acknowledgement))
+        return PreparedRequest(request.receive(proof).then(noted), row, opened)
 
     @staticmethod
     def _must_be_granted(submission: Submission, grant: Grant) -> None:

@@ -1,13 +1,14 @@
-"""A step of a request, and what follows from it: events, evidence, a letter; and the steps that several causes take."""
+"""A step of a request, and what follows from it: events, evidence, letters; and the steps that several causes take."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Generic, Self, TypeVar
 
 from pydantic import JsonValue
 
-from services.intake.letters import LetterKind
+from services.intake.closing import closing_letter
+from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from shared.domain import events
@@ -18,23 +19,22 @@ from shared.domain.suspension import resumed_due
 from shared.domain.time_limit_policy import TimeLimitPolicy
 
 Evidence = tuple[str, Mapping[str, JsonValue]]
-Letter = tuple[LetterKind, Mapping[str, str | date]]
 R = TypeVar("R", bound="MovingRequest")
 
 
 @dataclass(frozen=True, slots=True)
 class Transition(Generic[R]):
-    """The request as it is from now on, and what follows: events, evidence, and a letter to the subject."""
+    """The request as it is from now on, and what follows: events, evidence, and letters to the subject."""
 
     request: R
     published: tuple[Event, ...] = ()
     evidence: tuple[Evidence, ...] = ()
-    letter: Letter | None = None
+    letters: tuple[LetterOf, ...] = ()
 
     def then(self, after: "Transition[R]") -> "Transition[R]":
         """Both, one after the other."""
         published, evidence = (*self.published, *after.published), (*self.evidence, *after.evidence)
-        return Transition(after.request, published, evidence, after.letter or self.letter)
+        return Transition(after.request, published, evidence, (*self.letters, *after.letters))
 
 
 class MovingRequest(StoredRequest):
@@ -53,7 +53,7 @@ def verified(request: R) -> Transition[R]:
 
 
 def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition[R]:
-    """The subject has their answer, and the clock stops.
+    """The subject has their answer, which is written as the letter of that outcome, and the clock stops.
 
     Whoever was told that they may resume it at any time may do so, however it ended; not if they withdrew it, nor if a
     customer of ours is to answer.
@@ -64,7 +64,8 @@ def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition
     )
     detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
     event = events.RequestClosed.about(closed)
-    return closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
+    noted = closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
+    return replace(noted, letters=closing_letter(closed))
 
 
 def reopened(request: R, answered_at: datetime, policy: TimeLimitPolicy) -> Transition[R]:
@@ -77,8 +78,8 @@ def reopened(request: R, answered_at: datetime, policy: TimeLimitPolicy) -> Tran
     resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, owed=False, **nothing)
     event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
     noted = resumed.noted("request.reopened", event, due_on=due_on.isoformat(), received_at=answered_at.isoformat())
-    letter: Letter = ("reopened", {"answered_on": answered_at, "new_due": due_on})
-    return replace(noted, letter=letter).then(verified(resumed))
+    letter: LetterOf = ("reopened", {"answered_on": answered_at, "new_due": due_on})
+    return replace(noted, letters=(letter,)).then(verified(resumed))
 
 
 def answered(request: R, received_at: datetime) -> Transition[R]:
@@ -87,6 +88,11 @@ def answered(request: R, received_at: datetime) -> Transition[R]:
         return Transition(request)
     event = events.QuestionAnswered.about(request, question_id=request.question.question_id, answered_at=received_at)
     return request.noted("question.answered", event, received_at=received_at.isoformat())
+
+
+def less_owed(before: StoredRequest, after: StoredRequest) -> tuple[Event, ...]:
+    """That something was done which was owed of an answered request, if it was."""
+    return (events.PartAnswered.about(after),) if after.outstanding != before.outstanding else ()
 
 
 def retried(request: R) -> Transition[R]:

@@ -1,7 +1,7 @@
 """What people do with a request after it was submitted, one unit of work each: the API calls nothing else."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import wraps
 from typing import Concatenate, ParamSpec
@@ -9,10 +9,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, correspondence, proposals, redating, repository, schemas, versions
+from services.intake import auth, concluded, correspondence, proposals, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
-from services.intake.errors import BadRequest, ExtensionRefused, NotFound, NotReady
+from services.intake.errors import BadRequest, ExtensionRefused, Forbidden, NotFound, NotReady
 from services.intake.extension import Extension, flaws
 from services.intake.grant import NUMBER_PROVED, Power
 from services.intake.instants import Instants
@@ -93,6 +93,24 @@ class UseCases:
         async with self.unit_of_work.pool.acquire() as connection:
             return await _visible(connection, await repository.read(connection, request_id), caller)
 
+    async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
+        """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
+
+        A closed erasure leaves the channel nothing to know the requester by, so there it needs the code.
+
+        Raises:
+            Forbidden: an erasure is closed, and the channel has not shown the code.
+            Shredded: they were kept for as long as they may be.
+        """
+        async with self.unit_of_work.begin() as tx:
+            request = await repository.read(tx.connection, request_id)
+            shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
+            if request is None or not shown:
+                request = await _visible(tx.connection, request, caller)
+            if request.forgets_its_subject and not shown and caller.role != "privacy":
+                raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
+            return await correspondence.read(tx, request, caller, by_code=shown)
+
     @_decision
     async def verify(self, held: _Held, proof: schemas.Assurance) -> Transition:
         """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
@@ -111,8 +129,9 @@ class UseCases:
 
     @_decision
     async def withdraw(self, held: _Held) -> Transition:
-        """The subject no longer wants it."""
-        return held.request.withdraw(held.tx.now)
+        """The subject no longer wants it, and is told what had been done already."""
+        done = await concluded.reports(held.tx.connection, held.request)
+        return replace(held.request, tasks=done or held.request.tasks).withdraw(held.tx.now)
 
     @_decision
     async def decide(self, held: _Held, decision: schemas.Decision) -> Transition:
@@ -153,9 +172,18 @@ class UseCases:
         return held.request.confirm(confirmation.system, confirmation.limit, held.caller.holder)
 
     @_decision
+    async def record(self, held: _Held, result: schemas.TaskResult) -> Transition:
+        """A person has done by hand what a system has no way to do."""
+        tx, request, detail = held.tx, held.request, dict[str, JsonValue]()
+        if result.note:
+            place = await correspondence.seal(tx, request, "explanation", result.system, result.note.encode())
+            detail["note"] = str(place)
+        return request.record(result.system, result.found, result.changed, **detail)
+
+    @_decision
     async def lift(self, held: _Held) -> Transition:
-        """A restriction is to be lifted; the caller states that the subject has been told beforehand (Art. 18(3))."""
-        return held.request.lift()
+        """A restriction is to be lifted; the letter that says so is written before any system is asked (Art. 18(3))."""
+        return held.request.lift(held.tx.now)
 
     @_decision
     async def forward(self, held: _Held, forwarded: schemas.Forwarded) -> Transition:

@@ -181,6 +181,7 @@ class Service:
                 remedy = f"run `dsr downstreams on {min(able)}`" if able else f"declare one in {file}"
                 raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")
         self.fulfilments.plans = {operation: downstreams.stages(operation) for operation in self.conclusions}
+        self.fulfilments.by_hand = {operation: downstreams.by_hand(operation) for operation in self.conclusions}
         located = {each.name for each in downstreams.that_can(Operation.LOCATE)}
         if self.conclusions.keys() & ANSWERING:
             self.fulfilments.observers = located - counting

@@ -15,6 +15,7 @@ DsrError
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
+│   ├── NotSupported          the system holds the data, and has no way to do this: a person does it by hand
 │   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
 │   ├── SystemQuarantined     the system is quarantined, for so long that a person may answer without it
 │   ├── SystemRetired         the system was retired, and the task needs it
@@ -90,6 +91,10 @@ class ColumnUnmapped(SystemRefused):
 
 class AnswerMalformed(Refused):
     """What the system answered is larger, deeper or of another form than was agreed; nothing in it was believed."""
+
+
+class NotSupported(Refused):
+    """The system has no way to do this: do it there by hand, and enter what was done."""
 
 
 class ForeignHit(Refused):

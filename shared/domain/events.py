@@ -131,6 +131,14 @@ class LimitConfirmed(Event, topic=Topic.REQUESTS):
     at_most: int
 
 
+class TaskRecorded(Event, topic=Topic.REQUESTS):
+    """A person has done by hand what a system has no way to do, and entered what was done, in counts."""
+
+    type: Literal["dsr.request.task_recorded.v1"] = "dsr.request.task_recorded.v1"
+    subject: SubjectRef
+    task: TaskReport
+
+
 class LiftDecided(Event, topic=Topic.REQUESTS):
     """The subject has been told (Art. 18(3)) and the restriction is to be lifted."""
 

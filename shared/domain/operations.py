@@ -31,9 +31,16 @@ NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
 """What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
 
+BY_HAND = ANSWERING | {Operation.LIFT}
+"""What a person does by hand in a system that holds the data and has no way to do it."""
+
 
 class TaskOutcome(StrEnum):
-    """What a downstream did, after looking again; ``not_searched``: nothing that is known could be searched by."""
+    """What a downstream did, after looking again.
+
+    ``not_searched``: nothing that is known could be searched by; ``not_held``: it has no such field or switch, so
+    there is nothing of the kind to look for.
+    """
 
     LOCATED = "located"
     EXPORTED = "exported"
@@ -43,6 +50,7 @@ class TaskOutcome(StrEnum):
     NO_MATCH = "no_match"
     RETAINED = "retained"
     NOT_SEARCHED = "not_searched"
+    NOT_HELD = "not_held"
 
 
 class Unsearched(StrEnum):
@@ -119,7 +127,8 @@ class TaskReport(BaseModel):
     ``not_searched``: why it, or a part of it, could not be searched for the subject. ``sentence``: what a failure says
     for itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``: why nobody can
     know how many rows it found and changed, as where the store was restored from a backup meanwhile; then these counts
-    are 0 and mean nothing. Without outcome and failure it was not begun.
+    are 0 and mean nothing. ``by_hand``: a person did it there and entered what was done. Without outcome and failure it
+    was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -138,6 +147,7 @@ class TaskReport(BaseModel):
     exceeded: Exceeded | None = None
     not_searched: str | None = None
     uncounted: str | None = None
+    by_hand: bool | None = None
     by_category: Mapping[str, int] = {}
     reference: str | None = None
 

@@ -109,6 +109,8 @@ def report(path: Path, wiring: Wiring) -> dict[str, Any]:
         if declared.enabled:
             systems[name]["needs"] = sorted(declared.needs)
             systems[name]["operations"] = [each for each in Operation if loaded.get(name).can(each)]
+            if by_hand := [each for each in Operation if loaded.get(name).by_hand(each)]:
+                systems[name]["by_hand"] = by_hand
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in loaded.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages}
 
@@ -119,6 +121,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         f"{name}  ({system['adapter']})  "
         + (
             f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"
+            + (f"; by hand: {', '.join(system['by_hand'])}" if "by_hand" in system else "")
             if system["enabled"]
             else "not enabled"
         )

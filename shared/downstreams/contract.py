@@ -25,7 +25,7 @@ from pydantic import BaseModel, JsonValue
 from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.operations import BY_HAND, Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +250,8 @@ class Downstream:
 
     ``enabled``: false where it is declared and not worked with yet; then it has no adapter. ``fingerprint``: the hash
     of its table and of the dataset that this names. It is told identities of types that it needs, or has told itself.
-    ``assigns``: it says whose a number is and when, so the register of assignments is filled from it.
+    ``assigns``: it says whose a number is and when, so the register of assignments is filled from it. ``not_held``:
+    operations that concern nothing that it holds, so that it is not asked for them, nor a person for it.
     """
 
     name: str
@@ -261,10 +262,15 @@ class Downstream:
     enabled: bool = True
     fingerprint: str = ""
     assigns: bool = False
+    not_held: frozenset[Operation] = frozenset()
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""
         return isinstance(self.adapter, CAN[operation][0])
+
+    def by_hand(self, operation: Operation) -> bool:
+        """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""
+        return operation in BY_HAND - self.not_held and not self.can(operation)
 
     def may_hear(self, identities: Iterable[Identity]) -> tuple[Identity, ...]:
         """What its adapter may search it by; a name is never searched by, and stays to check a hit with."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -43,6 +43,9 @@ class _Table(BaseModel):
     yields: frozenset[IdentityType] = Field(default=frozenset(), description="identity types that it knows besides")
     assigns: bool = Field(
         default=False, description="true: it says whose a number is and when, and the register is filled from it"
+    )
+    not_held: frozenset[Literal[Operation.RECTIFY, Operation.SUPPRESS]] = Field(
+        default=frozenset(), description="rectify, suppress: it holds nothing that could be corrected, or no marketing"
     )
     enabled: bool = Field(default=True, description="false: read and checked, and not worked with yet")
     settings: Annotated[AdapterSettings, Field(discriminator="adapter")]
@@ -110,9 +113,15 @@ class Downstreams:
         """Of every system in use the hash of its definition: its table, and the dataset that this names."""
         return {each.name: each.fingerprint for each in self.all}
 
+    def by_hand(self, operation: Operation) -> frozenset[str]:
+        """The systems that hold what it is about and have no way to do it: a person does it there."""
+        return frozenset(each.name for each in self.all if each.by_hand(operation))
+
     def stages(self, operation: Operation) -> Stages:
-        """The order in which the systems that can do it are worked."""
-        return stages(self.that_can(operation), operation)
+        """The order in which the systems are worked that can do it, or in which a person does it by hand."""
+        able = [each for each in self.all if each.can(operation) or each.by_hand(operation)]
+        # Where it concerns nothing that any of them holds, they say so.
+        return stages([each for each in able if operation not in each.not_held] or able, operation)
 
     @property
     def on_the_bus(self) -> tuple[str, ...]:
@@ -163,7 +172,10 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
         raise Misconfigured("; ".join(f"{where}: {each}" for each in wrong)) from None
     written = _hash({key: value for key, value in table.items() if key != "enabled"})
     settings = _anchored(said.settings, path.parent)
-    return Downstream(name, said.needs, said.yields, settings, None, said.enabled, written, said.assigns)
+    return Downstream(
+        *(name, said.needs, said.yields, settings, None, said.enabled, written, said.assigns),
+        not_held=frozenset(map(Operation, said.not_held)),
+    )
 
 
 def _filled(where: str, value: object, environment: Mapping[str, str]) -> object:
@@ -230,7 +242,8 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
             f"{where}: needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only"
             " what it needs; add to needs, or take from the rest of what is declared of it"
         )
-    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared))
+    not_held = declared.not_held | (adapter.not_held if isinstance(adapter, SqlAdapter) else frozenset())
+    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared), not_held=not_held)
 
 
 def _fingerprint(declared: Downstream) -> str:

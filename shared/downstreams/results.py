@@ -1,6 +1,6 @@
 """One result for each task, from what was found for some and why nothing was for others; pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,6 +18,15 @@ def of_whom_found(found: Mapping[UUID, Found | NotSearched | Unavailable | Refus
         for task_id, theirs in found.items()
         if not isinstance(theirs, NotSearched | Unavailable | Refused) and theirs
     }
+
+
+async def where_held(
+    tasks: Sequence[Task], fields: Collection[str], correct: Callable[[Sequence[Task]], Awaitable[Sequence[Result]]]
+) -> list[Result]:
+    """Corrections of a system that has these fields: a task that is about none of them is no task here."""
+    held = [task for task in tasks if not task.changes or any(change.field in fields for change in task.changes)]
+    results = dict(zip((task.task_id for task in held), await correct(held) if held else (), strict=True))
+    return [results.get(task.task_id) or Receipt(task.task_id, TaskOutcome.NOT_HELD) for task in tasks]
 
 
 def per_task(

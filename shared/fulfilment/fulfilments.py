@@ -11,6 +11,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.events import FulfilmentBlocked, LimitConfirmed
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.plan import only
+from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, row_by_hand, stands, task_row
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import Conclude, FulfilmentState, NewFulfilment, end
 from shared.messaging.unit_of_work import UnitOfWork
@@ -40,10 +41,12 @@ FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
 """
 _READY = """
-UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $2
+UPDATE task t SET state = CASE t.failure WHEN 'not_supported' THEN 'failed' ELSE 'ready' END,
+                  failure = CASE t.failure WHEN 'not_supported' THEN t.failure END,
+                  why = CASE t.failure WHEN 'not_supported' THEN t.why END, not_before = $2
 FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = ANY($1) AND state = $3 GROUP BY 1) next
 WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
-RETURNING t.system, t.operation
+RETURNING t.system, t.operation, t.state = 'failed'
 """
 # What was confirmed holds for the request, whatever is done about it later.
 _EARLIER = """
@@ -59,16 +62,12 @@ WHERE request_id = $1
 _AGAIN = """
 UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $3 FROM fulfilment f
 WHERE f.request_id = $1 AND f.state IN ('open', 'blocked') AND t.fulfilment_id = f.fulfilment_id
-  AND t.system = $2 AND t.state = 'failed'
+  AND t.system = $2 AND t.state = 'failed' AND t.failure <> 'not_supported'
 RETURNING f.fulfilment_id, t.system, t.operation
 """
 _FULFILMENT = (
     *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
     *("due_on", "searches", "state", "traceparent", "opened_at", "confirmed"),
-)
-_TASK = (
-    *("task_id", "fulfilment_id", "system", "operation", "stage"),
-    *("due_on", "state", "attempt", "not_before", "progress", "observes"),
 )
 
 
@@ -77,7 +76,8 @@ class Fulfilments:
 
     ``plans``: by operation, in which stages the downstreams work, if all of them are switched on; where one is not, it
     is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
-    they observe.
+    they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
+    tasks wait until it is entered what was done.
     """
 
     def __init__(
@@ -85,12 +85,24 @@ class Fulfilments:
     ) -> None:
         self.plans = plans or {}
         self.observers = observers
+        self.by_hand: Mapping[Operation, Collection[str]] = {}
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
     @property
     def steps(self) -> set[Step]:
-        """Every step of every plan."""
+        """Every step of every plan that a worker works."""
+        return {step for step in self._all_steps if not self._is_by_hand(step)}
+
+    @property
+    def _all_steps(self) -> set[Step]:
         return {step for stages in self.plans.values() for stage in stages for step in stage}
+
+    @property
+    def _done_by_hand(self) -> bool:
+        return any(self.by_hand.values())
+
+    def _is_by_hand(self, step: Step) -> bool:
+        return step.system in self.by_hand.get(step.operation, ())
 
     def wakeup(self, step: tuple[str, str]) -> Wakeup:
         """What the worker of that step waits for."""
@@ -103,14 +115,17 @@ class Fulfilments:
     async def open_all(self, tx: UnitOfWork, new_fulfilments: Sequence[NewFulfilment]) -> None:
         """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
         fulfilments: list[tuple[object, ...]] = []
-        tasks: list[tuple[object, ...]] = []
+        tasks: list[TaskRow] = []
+        idle: list[UUID] = []
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
         requests = [new.request_id for new in new_fulfilments]
         earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER, requests)}
         known = await standings(tx.connection)
         for new in new_fulfilments:
-            stages = self._planned(new.operation, known, new.systems)
-            if not stages and new.operation in NOTIFICATIONS:
+            stages, repair = self._planned(new.operation, known, new.systems), bool(new.details.get("repair"))
+            if repair:
+                stages = self._workable(stages)
+            if not stages and (repair or new.operation in NOTIFICATIONS):
                 continue
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
@@ -124,13 +139,17 @@ class Fulfilments:
                 )
             )
             tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
-            if new.systems is None and new.searches and not new.details.get("repair"):
-                tasks += self._observing(tx, fulfilment_id, new.operation, stages, new.due_on, known)
-            if not new.details.get("repair"):
-                opened = {"operation": new.operation, "stages": _named(stages)}
+            if not self._workable(stages[:1]):
+                idle.append(fulfilment_id)
+            if new.systems is None and new.searches and not repair:
+                tasks += self._observing(tx, fulfilment_id, new, stages, known)
+            if not repair:
+                opened = {"operation": new.operation, "stages": named(stages)}
                 tx.log_evidence(new.request_id, "fulfilment.opened", opened)
         await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
-        await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
+        await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
+        if idle:
+            await self._block_if_stuck(tx, idle)
 
     async def fan_in(self, tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
         """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete.
@@ -147,6 +166,8 @@ class Fulfilments:
             await _block(tx, blocked)
         if onward:
             await self._make_ready(tx, onward, TaskState.WAITING)
+            if self._done_by_hand:
+                await self._block_if_stuck(tx, onward)
         if complete:
             await _complete(tx, complete, conclude)
 
@@ -163,21 +184,23 @@ class Fulfilments:
         unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
         known = await standings(tx.connection) if unsearched else {}
         for fulfilment_id, request_id, operation, due_on, first, systems in unsearched:
-            gone = {name for name in systems if _stands(known, name) not in COUNTING}
+            gone = {name for name in systems if stands(known, name) not in COUNTING}
             planned = self._planned(Operation(operation), known)
-            stages = _of(planned, {*systems} - gone) + _missing(Operation(operation), gone)
+            stages = chosen(planned, {*systems} - gone) + missing(Operation(operation), gone)
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first)
-            await tx.connection.copy_records_to_table("task", records=tasks, columns=_TASK)
-            tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": _named(stages)})
+            await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
+            tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
         failed = await tx.connection.fetch(
             "UPDATE fulfilment SET state = 'open' WHERE request_id = ANY($1) AND state = 'blocked'"
             " RETURNING fulfilment_id",
             requests,
         )
-        await self._make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
+        again = [row[0] for row in failed]
+        await self._make_ready(tx, again, TaskState.FAILED)
+        await self._block_if_stuck(tx, [*again, *(row[0] for row in unsearched)])
         return {row[1] for row in unsearched}
 
     async def confirm(self, tx: UnitOfWork, confirmed: LimitConfirmed) -> None:
@@ -203,76 +226,58 @@ class Fulfilments:
 
     async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> None:
         """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage."""
-        for system, operation in set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state))):
-            self.wake(tx, (system, operation))
+        for system, operation, by_hand in set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state))):
+            if not by_hand:
+                self.wake(tx, (system, operation))
+
+    async def _block_if_stuck(self, tx: UnitOfWork, ids: Collection[UUID]) -> None:
+        """Blocks those of which nobody works anything: all that is left of their stage is done by hand."""
+        standing = await tx.connection.fetch(_STANDING, list(ids))
+        if stuck := [row[0] for row in standing if not row[1] and row[2]]:
+            await _block(tx, stuck)
 
     def _planned(
         self, operation: Operation, known: Mapping[str, Standing], systems: Collection[str] | None = None
     ) -> Stages:
         """The stages over all systems that count, or over these alone; what a retired one should do, nobody does."""
         if systems is None:
-            return _of(self.plans[operation], {s for s, _ in self.steps if _stands(known, s) in COUNTING})
-        gone = {name for name in systems if _stands(known, name) not in COUNTING}
-        return only(self.plans[operation], frozenset(systems) - gone, operation) + _missing(operation, gone)
+            counting = {step.system for step in self._all_steps if stands(known, step.system) in COUNTING}
+            return chosen(self.plans[operation], counting)
+        gone = {name for name in systems if stands(known, name) not in COUNTING}
+        return only(self.plans[operation], frozenset(systems) - gone, operation) + missing(operation, gone)
 
-    def _observing(
-        self,
-        tx: UnitOfWork,
-        fulfilment_id: UUID,
-        operation: Operation,
-        stages: Stages,
-        due_on: date,
-        known: Mapping[str, Standing],
-    ) -> list[tuple[object, ...]]:
-        """Tasks that ask the systems which only observe, once everything is known that the others yield."""
-        asked = [s for s in self.observers if _stands(known, s) is SystemState.OBSERVE]
-        if not asked or operation not in ANSWERING:
-            return []
-        number = next(n for n, stage in enumerate(stages) if any(step.operation is operation for step in stage))
-        for system in asked:
-            self.wake(tx, (system, Operation.LOCATE))
-        return [
-            (
-                *(uuid7(), fulfilment_id, system, Operation.LOCATE, number, due_on),
-                *(TaskState.WAITING if number else TaskState.READY, 0, tx.now, {}, True),
-            )
-            for system in asked
-        ]
+    def _workable(self, stages: Stages) -> Stages:
+        """What of these stages is not done by hand."""
+        left = (tuple(step for step in stage if not self._is_by_hand(step)) for stage in stages)
+        return tuple(stage for stage in left if stage)
 
     def _tasks(
         self, tx: UnitOfWork, fulfilment_id: UUID, stages: Stages, due_on: date, first: int = 0
-    ) -> list[tuple[object, ...]]:
+    ) -> list[TaskRow]:
         """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
         for step in stages[0]:
             self.wake(tx, step)
         return [
-            (
-                *(uuid7(), fulfilment_id, step.system, step.operation, first + number, due_on),
-                *(TaskState.WAITING if number else TaskState.READY, 0, tx.now, {}, False),
+            (row_by_hand if self._is_by_hand(step) else task_row)(
+                fulfilment_id, step, first + number, due_on, tx.now, ready=number == 0
             )
             for number, stage in enumerate(stages)
             for step in stage
         ]
 
-
-def _stands(known: Mapping[str, Standing], system: str) -> SystemState:
-    """Where a system stands; one that comes from no file is on."""
-    return known[system].state if system in known else SystemState.ON
-
-
-def _of(stages: Stages, systems: Collection[str]) -> Stages:
-    """What of these stages is a matter of these systems."""
-    chosen = (tuple(step for step in stage if step.system in systems) for stage in stages)
-    return tuple(stage for stage in chosen if stage)
-
-
-def _missing(operation: Operation, systems: Collection[str]) -> Stages:
-    """What a person will be asked about: nobody works a task of a retired system."""
-    return (tuple(Step(system, operation) for system in sorted(systems)),) if systems else ()
-
-
-def _named(stages: Stages) -> JsonValue:
-    return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]
+    def _observing(
+        self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
+    ) -> list[TaskRow]:
+        """Tasks that ask the systems which only observe, once everything is known that the others yield."""
+        asked = [s for s in self.observers if stands(known, s) is SystemState.OBSERVE]
+        if not asked or new.operation not in ANSWERING:
+            return []
+        number = next(n for n, stage in enumerate(stages) if any(step.operation is new.operation for step in stage))
+        steps = [Step(system, Operation.LOCATE) for system in asked]
+        for step in steps:
+            self.wake(tx, step)
+        ready = number == 0
+        return [task_row(fulfilment_id, step, number, new.due_on, tx.now, ready=ready, observes=True) for step in steps]
 
 
 async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Operation, Conclude]) -> None:

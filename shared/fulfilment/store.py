@@ -91,7 +91,7 @@ def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
     outcomes = {report.outcome for report in reports if report.operation != Operation.LOCATE}
     if TaskOutcome.RETAINED in outcomes:
         return Outcome.PARTIALLY_FULFILLED
-    if outcomes <= {TaskOutcome.NO_MATCH}:
+    if outcomes <= {TaskOutcome.NO_MATCH, TaskOutcome.NOT_HELD}:
         return Outcome.NO_DATA
     return Outcome.FULFILLED
 

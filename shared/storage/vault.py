@@ -16,6 +16,7 @@ from shared.domain.operations import Change
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 
+Row = tuple[object, ...]
 _KEY = 32
 _NONCE = 12
 
@@ -45,17 +46,24 @@ class Vault:
     def __init__(self, keyring: Keyring) -> None:
         self.keyring = keyring
 
-    def new_subject(self, subject_ref: UUID, data: SubjectData, now: datetime) -> tuple[object, ...]:
+    def new_subject(self, subject_ref: UUID, data: SubjectData, now: datetime) -> Row:
         """A row of ``vault.subject`` with a fresh key, and what is known sealed under it."""
+        return self.new_record(subject_ref, _encode(data), (), now)[0]
+
+    def new_record(
+        self, ref: UUID, statement: bytes, sealings: Sequence[Sealing], now: datetime
+    ) -> tuple[Row, list[Row]]:
+        """A row of ``vault.subject`` with a fresh key and a statement under it, and rows of pieces under it too."""
         chance = os.urandom(_KEY + 2 * _NONCE)  # one call of the system instead of three
-        key, nonce, another = chance[:_KEY], chance[_KEY:-_NONCE], chance[-_NONCE:]
-        wrapped = _seal(self.keyring.key(self.keyring.active), key, subject_ref.bytes, nonce)
-        sealed = _seal(AESGCM(key), _encode(data), subject_ref.bytes, another)
-        return (subject_ref, self.keyring.active, wrapped, sealed, now)
+        secret, nonce, another = chance[:_KEY], chance[_KEY:-_NONCE], chance[-_NONCE:]
+        key = AESGCM(secret)
+        wrapped = _seal(self.keyring.key(self.keyring.active), secret, ref.bytes, nonce)
+        row = (ref, self.keyring.active, wrapped, _seal(key, statement, ref.bytes, another), now)
+        return row, [_row(key, sealing, now) for sealing in sealings]
 
     @staticmethod
-    async def insert_subjects(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-        """Stores rows made by ``new_subject``."""
+    async def insert_subjects(connection: Connection, rows: Sequence[Row]) -> None:
+        """Stores rows made by ``new_subject`` or ``new_record``."""
         await connection.copy_records_to_table(
             "subject",
             schema_name="vault",
@@ -91,16 +99,23 @@ class Vault:
             Shredded: one of the keys is gone.
         """
         keys = await self._keys(connection, {sealing.subject_ref for sealing in sealings})
-        await connection.copy_records_to_table(
-            "sealed",
-            schema_name="vault",
-            columns=["sealed_id", "subject_ref", "kind", "source", "content", "created_at"],
-            records=[
-                (s.sealed_id, ref, s.kind, s.source, _seal(keys[ref], s.content, ref.bytes), now)
-                for s in sealings
-                for ref in (s.subject_ref,)
-            ],
-        )
+        await self.insert_sealed(connection, [_row(keys[sealing.subject_ref], sealing, now) for sealing in sealings])
+
+    @staticmethod
+    async def insert_sealed(connection: Connection, rows: Sequence[Row]) -> None:
+        """Stores rows of pieces made by ``new_record``."""
+        columns = ["sealed_id", "subject_ref", "kind", "source", "content", "created_at"]
+        await connection.copy_records_to_table("sealed", schema_name="vault", columns=columns, records=rows)
+
+    async def statement(self, connection: Connection, ref: UUID) -> bytes:
+        """The statement of one record.
+
+        Raises:
+            Shredded: its key is gone.
+        """
+        if (found := (await self._subjects(connection, [ref])).get(ref)) is None:
+            raise Shredded("its key is gone")
+        return _open(*found, ref.bytes)
 
     async def open_kind(self, connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, bytes]]:
         """Every piece of that kind of one subject as (id, source, content), oldest first.
@@ -196,6 +211,12 @@ class Vault:
 def encode_identities(identities: Iterable[Identity]) -> bytes:
     """The form in which yielded identities are sealed."""
     return _encode(SubjectData(tuple(identities)))
+
+
+def _row(key: AESGCM, sealing: Sealing, now: datetime) -> Row:
+    ref = sealing.subject_ref
+    sealed = _seal(key, sealing.content, ref.bytes)
+    return (sealing.sealed_id, ref, sealing.kind, sealing.source, sealed, now)
 
 
 def _seal(key: AESGCM, content: bytes, bound_to: bytes, nonce: bytes | None = None) -> bytes:

@@ -16,6 +16,8 @@ from services.intake.api.views import SubmissionAccepted
 from services.intake.lifecycle import State
 from services.intake.schemas import Submission
 
+CODE = "NBSWY3DPEB3W64TMMQQQAAAA"
+
 
 def application(kind: str) -> FastAPI:
     """One route that answers 201 as intake does."""
@@ -26,14 +28,14 @@ def application(kind: str) -> FastAPI:
         @app.post("/v1/requests", status_code=201)
         async def submit(body: Submission) -> SubmissionAccepted:
             due_on = body.received_at.date() if body.received_at else date(2026, 1, 1)
-            return SubmissionAccepted(request_id=uuid4(), state=State.IN_PROGRESS, due_on=due_on)
+            return SubmissionAccepted(request_id=uuid4(), state=State.IN_PROGRESS, due_on=due_on, letter_code=CODE)
 
     else:
 
         @app.post("/v1/requests", status_code=201)
         async def submit_unread(request: Request) -> dict[str, str]:
             await request.body()
-            return {"request_id": str(uuid4()), "state": "in_progress", "due_on": "2026-01-01"}
+            return {"request_id": str(uuid4()), "state": "in_progress", "due_on": "2026-01-01", "letter_code": CODE}
 
     return app
 

@@ -19,7 +19,7 @@ DECLARE
     what text := CASE
         WHEN (was ->> 'started_at')::timestamptz < '{SINCE.isoformat()}' THEN 'touched'
         WHEN tg_op = 'DELETE' THEN 'removed'
-        WHEN was = is_now THEN NULL
+        WHEN was - 'usable' = is_now - 'usable' THEN NULL
         WHEN was - 'restricted' = is_now - 'restricted' THEN
             CASE WHEN (is_now ->> 'restricted')::boolean THEN 'restricted' ELSE 'lifted' END
         WHEN was - 'city' = is_now - 'city' THEN 'rectified'

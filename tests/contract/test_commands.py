@@ -140,7 +140,15 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     assert told("time-limit", "--vectors", VECTORS) == {"examples": 18, "mismatches": []}
     assert told("downstreams", "prepare", tmp_path / "downstreams.toml") == {}
     assert told("downstreams", "check", tmp_path / "downstreams.toml") == {
-        "systems": {"billing": {"adapter": "bus", "enabled": True, "needs": ["email"], "operations": ["erase"]}},
+        "systems": {
+            "billing": {
+                "adapter": "bus",
+                "enabled": True,
+                "needs": ["email"],
+                "operations": ["erase"],
+                "by_hand": ["export", "rectify", "restrict", "lift", "suppress"],
+            }
+        },
         "erasure": [["erase billing"]],
     }
 

@@ -49,7 +49,7 @@ async def test_a_request_that_a_customer_decides_about_is_forwarded_and_no_syste
         forwarded = await move(officer, request_id, "forward", controller="Harbour Cranes Ltd", may_be_named=True)
         stopped = await detail(client, request_id, "deadline.stopped")
         view = await client.follow(request_id, "closed")
-        (letter,) = (await client.read(request_id, "/letters"))["letters"]
+        _, letter = (await client.read(request_id, "/letters"))["letters"]
 
     assert (waiting["role"], forwarded["state"], view["outcome"]) == ("processor", "closed", "forwarded")
     assert (stopped["timeliness"], stopped["due_on"]) == ("on_time", waiting["due_on"])

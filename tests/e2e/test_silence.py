@@ -32,7 +32,7 @@ async def test_a_request_that_nobody_confirmed_is_closed_with_a_notice_and_fulfi
         certificate = await client.read(request_id, "/certificate")
 
     assert (silent["outcome"], silent["resumable"], untouched) == ("unidentified", True, 50)
-    assert kinds == ["identity_question", "identity_last_notice"]
+    assert kinds == ["acknowledgement", "identity_question", "identity_last_notice"]
     assert verified["state"] == "in_progress"
     assert reopened["due_on"] > silent["due_on"]
     assert (final["due_on"], final["resumable"]) == (reopened["due_on"], False)

@@ -145,8 +145,9 @@ async def test_forwarding_closes_the_request_and_the_subject_reads_who_answers(
     [entry] = await intake.details(path, "request.forwarded")
     assert entry["named_to_subject"] is may_be_named
     assert CUSTOMER not in json.dumps(entry)
-    actions = ["request.received", "letter.written", "request.forwarded", "request.closed"]
-    assert await intake.actions(path) == actions
+    acknowledged = ["request.received", "letter.written"]
+    actions = [*acknowledged, "letter.written", "request.forwarded", "request.closed"]
+    assert [action for action in await intake.actions(path) if action != "letters.read"] == actions
 
 
 async def test_what_turns_out_to_be_a_customer_s_is_forwarded_before_it_begins_and_not_after(intake: Intake) -> None:

@@ -29,7 +29,14 @@ async def test_two_persons_extend_a_request_and_the_subject_reads_why_and_until_
     assert letter["kind"] == "extension"
     for words in ("29 May 2026", SECRET, "other people", "Bundesbeauftragte", "complaint", "judicial remedy"):
         assert words in letter["body"]
-    actions = ["request.received", "extension.proposed", "letter.written", "extension.approved"]
+    actions = [
+        "request.received",
+        "letter.written",
+        "extension.proposed",
+        "letter.written",
+        "extension.approved",
+        "letters.read",
+    ]
     assert await intake.actions(path) == actions
     event = (await intake.published())[-1]
     assert (await intake.types())[-1] == "extended"
@@ -112,13 +119,14 @@ async def test_a_clarification_lets_the_work_go_on_and_the_request_closes_with_t
     await intake.complete(path)
     meanwhile = await intake.view(path)
     replied = await intake.channel.post(f"{path}/reply", json={"text": "everything"})
-    (letter,) = await intake.letters(path)
+    letter, closing = await intake.letters(path)
 
     assert (waiting.json()["state"], twice.status_code) == ("awaiting_clarification", 409)
     assert (meanwhile["state"], meanwhile["outcome"]) == ("awaiting_clarification", None)
     assert replied.json()["state"] == "closed"
     assert (await intake.view(path))["outcome"] == "fulfilled"
     assert "Which of your numbers?" in letter["body"]
+    assert closing["kind"] == "completion"
     assert await intake.types() == ["received", "verified", "question_sent", "question_answered", "closed"]
 
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from deploy.demo.seed.cdr import CdrStore
-from shared.domain.errors import BlastRadius
+from shared.domain.errors import BlastRadius, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
@@ -186,7 +186,42 @@ async def test_flags_are_set_for_the_subject_alone_and_taken_back(
     assert await customer_store.ask(flags) == [("C1", False, False), ("C2", True, False), ("C3", True, False)]
 
 
-@pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT, Operation.SUPPRESS])
+async def test_what_a_store_has_no_field_or_switch_for_is_not_held_and_nobody_is_searched_for(
+    calls: SqlEngine, customers: SqlEngine
+) -> None:
+    address = task(Operation.RECTIFY, ACCOUNT, changes=[("address.city", "", "Bilbao")])
+    assert (await customers.receipt(address)).outcome is TaskOutcome.NOT_HELD
+    assert (await calls.receipt(task(Operation.SUPPRESS, phone(ANNA)))).outcome is TaskOutcome.NOT_HELD
+
+
+async def test_rows_that_nothing_can_tell_to_be_restricted_are_a_persons_matter_and_none_are_nobodys(
+    customer_store: CustomerStore,
+) -> None:
+    text = customer_store.dataset.read_text(encoding="utf-8")
+    text = text.replace('restriction = { column = "restricted", value = true }\n', "")
+    customer_store.dataset.write_text(text, encoding="utf-8")
+    stranger = email("x@example.org")
+    async with engine(customer_store.dsn, customer_store.dataset, {}) as customers:
+        for operation in (Operation.RESTRICT, Operation.LIFT):
+            result, nothing = await customers.run(task(operation, EMAIL), task(operation, stranger))
+            assert isinstance(result, NotSupported)
+            assert "contact, customer" in str(result)
+            assert receipt(nothing).outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_number_that_somebody_only_states_and_that_has_no_calls_is_not_restricted_by_a_guess(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    stated = await calls.receipt(task(Operation.RESTRICT, number(CHIARA, since=at("2026-01-01"))))
+    put = "SELECT count(*) FROM restricted_number"
+    assert (stated.outcome, await ask(cdr_store.admin, put)) == (TaskOutcome.NO_MATCH, [(0,)])
+    vouched = replace(number(CHIARA, since=at("2026-01-01")), source="register")
+    assert (await calls.receipt(task(Operation.RESTRICT, vouched))).outcome is TaskOutcome.AMENDED
+    assert await ask(cdr_store.admin, put) == [(1,)]
+
+
+@pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE, Operation.RESTRICT])
 @pytest.mark.parametrize("dated", [True, False])
 async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearched_is_said(
     cdr_store: CdrStore, calls: SqlEngine, operation: Operation, *, dated: bool
@@ -197,7 +232,7 @@ async def test_whatever_is_asked_what_a_number_without_its_period_leaves_unsearc
     result = await calls.one(asked)
     if dated:
         assert receipt(result).not_searched is Unsearched.NUMBER_WITHOUT_PERIOD
-        assert receipt(result).found == (0 if operation is Operation.SUPPRESS else 2)
+        assert receipt(result).found == 2
     else:
         assert result == NotSearched(asked.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
     assert await ask(cdr_store.admin, "SELECT count(*) FROM acc_cdrs WHERE caller = $1", CHIARA) == [(1,)]

@@ -20,7 +20,12 @@ FIELDS = {
     "answered_on": "20 April 2026",
     "controller": "Harbour {Cranes} Ltd",
     "article": "12(4)",
-    "done": "Nothing was changed in any {system}.",
+    "cause": "decided",
+    "standing": "We are working on your request.",
+    "code": "NBSWY3DPEB3W64TMMQQQAAAA",
+    "answer": "Your personal data was erased.",
+    "done": "- crm: 1 of 1 records erased.",
+    "lifted_on": "07 March 2026",
 }
 
 
@@ -51,11 +56,19 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("clarification_last_notice", (*LAST_NOTICE, "the part of your request")),
         (
             "refusal",
-            ("do not do what you asked for. Nothing was changed in any", "Article 12(4)", "{braces}"),
+            ("Nothing was changed in any", "The reason: the amount is large. The law", "Article 12(4) of", "{braces}"),
         ),
         ("partial", ("reason for what is missing: the amount is large. The law", "Article 12(4) of", "{braces}")),
         ("forwarded", ("passed your request on to Harbour {Cranes} Ltd.", "have been informed and will answer you.")),
         ("reopened", ("reached us on 20 April 2026", "by 04 June 2026")),
+        ("acknowledgement", ("working on your request", "019c0000", "NBSWY3DPEB3W64TMMQQQAAAA")),
+        ("completion", ("Your personal data was erased.", "- crm: 1 of 1 records erased.")),
+        ("no_data", ("Where we searched: - crm",)),
+        ("unidentified", ("- crm: 1 of 1", "If you tell us more", "name the reference")),
+        ("assisted", ("On their instruction", "- crm: 1 of 1")),
+        ("withdrawal", ("What had been done before that", "- crm: 1 of 1")),
+        ("lifting", ("On 07 March 2026 we decided", "before we do")),
+        ("notice_to_old_contact", ("no longer have this address or number", "tell us at once")),
     ],
 )
 def test_a_letter_says_what_the_subject_needs_to_know_in_the_words_that_were_written(

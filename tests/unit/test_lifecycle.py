@@ -32,6 +32,7 @@ BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
 STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
 STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
 PARTLY = Outcome.PARTIALLY_FULFILLED
+BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.CLOSED},
@@ -84,13 +85,15 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
     ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
     ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
+    ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
+    ("record", lambda r: replace(r, tasks=(BY_HAND,), owed=True, outcome=PARTLY).record("billing", 2, 2)),
     ("decide", lambda r: r.decide("answer_in_part", "SYSTEM_FAILED", "12(4)", "key", AT, owed=True)),
     ("report", lambda r: told(r, Outcome.REFUSED)),
     ("report", lambda r: told(r, PARTLY, STOPPED)),
     ("done_later", done_later),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
-    ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift()),
+    ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("extend", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer")),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),
 ]
@@ -128,6 +131,8 @@ def cause_of(named: str, request: Request) -> str:
         return "report_late"
     if named == "confirm" and request.state is State.CLOSED:
         return "confirm_deferred"
+    if named == "record" and request.state is State.CLOSED:
+        return "record_late"
     if named in {"retry", "retry_deferred"}:
         return "retry_deferred" if request.state is State.CLOSED else "retry"
     return named

@@ -35,8 +35,8 @@ def test_the_three_tables_of_the_page_work_together(tmp_path: Path) -> None:
         "billing  (bus)  searched by email",
         "an erasure",
     ]
-    assert lines[1].endswith(": export, erase")
-    assert lines[2].endswith(": erase")
+    assert lines[1].endswith(": export, erase; by hand: rectify, restrict, lift, suppress")
+    assert lines[2].endswith(": erase; by hand: export, rectify, restrict, lift, suppress")
 
 
 def test_the_messages_of_the_page_are_taken_as_they_stand() -> None:

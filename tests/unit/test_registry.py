@@ -74,6 +74,23 @@ async def test_a_team_on_the_bus_is_named_with_what_it_can_do(tmp_path: Path) ->
     await downstreams.close()
 
 
+async def test_what_a_system_has_no_way_to_do_is_planned_and_done_by_hand_unless_it_concerns_nothing_there(
+    tmp_path: Path,
+) -> None:
+    downstreams = load(tmp_path, MAILING + BILLING + 'not_held = ["suppress"]\n')
+    by_hand = {operation: downstreams.by_hand(operation) for operation in Operation}
+    everybody, nobody = {"mailing", "billing"}, set[str]()
+    assert by_hand == {
+        **dict.fromkeys(Operation, nobody),
+        **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT), everybody),
+        Operation.EXPORT: {"billing"},
+        Operation.SUPPRESS: {"mailing"},
+    }
+    planned = {step.system for stage in downstreams.stages(Operation.SUPPRESS) for step in stage}
+    await downstreams.close()
+    assert planned == {"mailing"}
+
+
 def test_settings_that_are_not_given_have_their_defaults_and_an_address_can_come_from_the_environment(
     tmp_path: Path,
 ) -> None:
@@ -109,7 +126,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         (f"{BILLING}max_row = 3", "[billing]: max_row is not a key here; write max_rows"),
         (
             f"{BILLING}colour = 3",
-            "[billing]: colour is not a key here; the keys are needs, yields, assigns, enabled, adapter",
+            "[billing]: colour is not a key here; the keys are needs, yields, assigns, not_held, enabled, adapter",
         ),
         (
             f'{BILLING}max_rows = "3 rows"',

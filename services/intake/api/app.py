@@ -57,6 +57,7 @@ def describe() -> Api:
     )
     for module in _MODULES:
         api.include_router(module.router)
+    api.include_router(requests.to_send)
     return api
 
 
@@ -64,7 +65,7 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
     """The API over a running service, and its probes; ``settings``: those of the environment, if none are given."""
     settings = settings or IntakeSettings()
     unit_of_work, identity = running.unit_of_work, identity_policy()
-    policy = PolicySettings().read_time_limits()
+    policy, letters = PolicySettings().read_time_limits(), Letters()
     api = describe()
     if probes:
         api.include_router(probes)
@@ -72,8 +73,8 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
         unit_of_work,
         running.tracing,
         settings,
-        Submissions(unit_of_work, policy, identity, settings),
-        UseCases(unit_of_work, policy, Letters(), identity, settings.instants, read_reasons()),
+        Submissions(unit_of_work, policy, identity, settings, letters),
+        UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons()),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

@@ -9,7 +9,7 @@ from services.intake.api.views import ProposalView, StateView
 from services.intake.errors import NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposals import Proposal
-from services.intake.schemas import Confirmation, Decision, Forwarded, Verification
+from services.intake.schemas import Confirmation, Decision, Forwarded, TaskResult, Verification
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 
@@ -70,9 +70,18 @@ async def confirm(body: Confirmation, basis: MadeFor, services: UseServices) -> 
     return await services.use_cases.confirm(basis, body)
 
 
+@router.post("/task-result", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def record(body: TaskResult, basis: MadeFor, services: UseServices) -> Decided:
+    """Enter what a person did by hand in a system that has no way to do it (privacy team).
+
+    Until then the request cannot close as fulfilled; once nothing waits any more it goes on by itself.
+    """
+    return await services.use_cases.record(basis, body)
+
+
 @router.post("/lift", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def lift(basis: MadeFor, services: UseServices) -> Decided:
-    """Lift a restriction of which the subject has been informed beforehand (privacy team)."""
+    """Lift a restriction; the letter that informs the subject is written before any system is asked (privacy team)."""
     return await services.use_cases.lift(basis)
 
 

@@ -1,19 +1,21 @@
 """Following a request: where it stands, and everything that was done about it."""
 
+from typing import Annotated
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from services.intake import correspondence
-from services.intake.api.dependencies import TAGGED, AnyCaller, UseServices, etag
-from services.intake.api.views import LetterList, RequestView, Timeline, view
-from services.intake.errors import NotFound
+from services.intake.api.dependencies import PRIVACY_TEAM, TAGGED, AnyCaller, UseServices, etag
+from services.intake.api.views import LetterList, RequestView, Timeline, WaitingLetters, view
+from services.intake.errors import Forbidden, NotFound
 from services.intake.problems import documented
 from shared.domain.errors import Shredded
 from shared.storage import evidence
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["requests"], responses=documented(NotFound))
+to_send = APIRouter(prefix="/v1/letters", tags=["requests"])
 
 
 @router.get("", response_model_exclude_unset=True, responses=TAGGED)
@@ -35,9 +37,33 @@ async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServic
     return Timeline.model_validate({"request_id": request_id, "entries": entries})
 
 
-@router.get("/letters", responses=documented(Shredded))
-async def read_letters(request_id: UUID, caller: AnyCaller, services: UseServices) -> LetterList:
-    """Every letter that was written to the subject about this request."""
-    request = await services.use_cases.read(request_id, caller)
-    letters = await correspondence.read(services.unit_of_work, request)
+@router.get("/letters", responses=documented(Forbidden, Shredded))
+async def read_letters(
+    request_id: UUID,
+    caller: AnyCaller,
+    services: UseServices,
+    code: Annotated[
+        str | None,
+        Header(
+            alias="Letter-Code",
+            description="`letter_code` of the request, by which the requester reads through whichever channel. Without"
+            " it the channel that submitted reads them until an erasure is closed, and the privacy team at any time.",
+        ),
+    ] = None,
+) -> LetterList:
+    """Every letter that was written to the subject about this request; the reading is on record."""
+    letters = await services.use_cases.read_letters(request_id, caller, code)
     return LetterList.model_validate({"request_id": request_id, "letters": letters})
+
+
+@to_send.get("", dependencies=PRIVACY_TEAM, responses=documented(Forbidden))
+async def list_letters(
+    services: UseServices,
+    after: Annotated[
+        UUID | None, Query(description="only those after this letter: of the last answer, the last")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> WaitingLetters:
+    """Letters that are written and wait to be sent (privacy team): as yet all of them, since nothing sends any."""
+    letters = await correspondence.waiting(services.unit_of_work, after, limit)
+    return WaitingLetters.model_validate({"to_send": letters})

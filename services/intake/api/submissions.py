@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.intake import correspondence
 from services.intake.api.dependencies import Services, caller
 from services.intake.api.door import IN_PASSING, readable
 from services.intake.api.examples import EXAMPLES
@@ -104,7 +105,16 @@ class SubmissionEndpoint:
                     digest, prepared = await asyncio.to_thread(self._prepare, body, sender)
             context = SubmissionContext(sender, key, digest, trace)
             accepted = await self._services.submissions.accept(prepared, context)
-        shown = [{"request_id": str(a.request_id), "state": a.state, "due_on": a.due_on} for a in accepted]
+        keyring = self._services.unit_of_work.vault.keyring
+        shown = [
+            {
+                "request_id": str(a.request_id),
+                "state": a.state,
+                "due_on": a.due_on,
+                "letter_code": correspondence.code(keyring, a.request_id),
+            }
+            for a in accepted
+        ]
         content = {"requests": shown} if self._route.response_model is BatchAccepted else shown[0]
         status = 200 if accepted[0].replayed else 201
         await Response(orjson.dumps(content), status, media_type="application/json")(scope, receive, send)

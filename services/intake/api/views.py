@@ -34,9 +34,13 @@ class DueDate(BaseModel):
 
 
 class SubmissionAccepted(StateView):
-    """A request is stored: where it stands, and by when it must be answered."""
+    """A request is stored: where it stands, by when it must be answered, and what opens its letters."""
 
     due_on: date
+    letter_code: str = Field(
+        description="for the requester, whose acknowledgement names it too: with the id it opens the letters of the"
+        " request, also after an erasure"
+    )
 
 
 class BatchAccepted(BaseModel):
@@ -98,8 +102,24 @@ class LetterView(BaseModel):
     letter_id: UUID
     kind: str
     written_at: Instant
+    to: list[str] = Field(description="to whom, and where to")
     subject: str
     body: str
+
+
+class WaitingLetter(BaseModel):
+    """A letter that waits to be sent; what it says is read with its request."""
+
+    letter_id: UUID
+    request_id: UUID
+    kind: str
+    written_at: Instant
+
+
+class WaitingLetters(BaseModel):
+    """Letters that wait to be sent, the oldest first."""
+
+    to_send: list[WaitingLetter]
 
 
 class LetterList(BaseModel):

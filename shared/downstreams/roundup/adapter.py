@@ -17,7 +17,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
-from shared.downstreams.results import of_whom_found, per_task
+from shared.downstreams.results import of_whom_found, per_task, where_held
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.answers import ROWS
 from shared.downstreams.roundup.directory import Records
@@ -122,6 +122,9 @@ class RoundupAdapter:
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct name, e-mail address or number; mark who is restricted or wants no marketing."""
+        return await where_held(tasks, amendment.FIELDS, partial(self._amend, save_progress=save_progress))
+
+    async def _amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         acting = [task for task in tasks if not task.marked]  # a flag says not whose it is
         search = {**{task.task_id: Found((), ()) for task in tasks}, **await self._find(acting)}
         people = of_whom_found(search)

@@ -13,7 +13,7 @@ _FLAGS: Mapping[Operation, Mapping[str, bool]] = {
     Operation.LIFT: {"restricted": False},
     Operation.SUPPRESS: {"marketing_opt_out": True},
 }
-_FIELDS = {"name": "realname", "email": "address", "phone": "phone"}
+FIELDS = {"name": "realname", "email": "address", "phone": "phone"}
 
 
 async def amend(tracker: Tracker, task: Task, people: Sequence[str], look: Look) -> None:
@@ -25,7 +25,7 @@ async def amend(tracker: Tracker, task: Task, people: Sequence[str], look: Look)
     A correction leaves the former value in the tracker's history: Art. 16 asks for no more, and an erasure removes it.
 
     Raises:
-        Refused: a field that the tracker does not hold.
+        Refused: nothing is said to be wrong.
         ResidueFound: the tracker said yes, and the value is not there.
     """
     present = await tracker.read(
@@ -55,9 +55,9 @@ def corrected(person: Item, changes: Sequence[Change]) -> Mapping[str, str]:
     """The fields of a user as they must become; an address among the alternate ones is corrected there."""
     values: dict[str, str] = {}
     for change in changes:
-        if change.field not in _FIELDS:
-            raise Refused(f"ticketing can correct {', '.join(sorted(_FIELDS))}, and nothing else")
-        field, current = _FIELDS[change.field], nfc((change.current or "").casefold())
+        if change.field not in FIELDS:
+            continue  # another system's matter
+        field, current = FIELDS[change.field], nfc((change.current or "").casefold())
         alternates = str(person.get("alternate_addresses") or "").split()
         if field == "address" and current in [nfc(alternate.casefold()) for alternate in alternates]:
             values["alternate_addresses"] = "\n".join(

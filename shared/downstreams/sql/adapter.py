@@ -27,6 +27,11 @@ class SqlAdapter:
         """The types of identity that its dataset searches by, or keeps in its side table."""
         return self._store.dataset.searched_by
 
+    @property
+    def not_held(self) -> frozenset[Operation]:
+        """What concerns nothing that its dataset declares."""
+        return self._store.dataset.not_held
+
     async def close(self) -> None:
         await self._store.close()
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from shared.domain.errors import Refused, ResidueFound, Unavailable
+from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
@@ -42,6 +42,8 @@ class Amendment:
             return failure
 
     async def _change(self, task: Task) -> Result:
+        if task.operation in {Operation.RECTIFY, Operation.SUPPRESS} and not self._held(task):
+            return Receipt(task.task_id, TaskOutcome.NOT_HELD)
         match task.operation:
             case Operation.RECTIFY:
                 return await self._rectify(task)
@@ -56,6 +58,23 @@ class Amendment:
 
     def _keys(self, task: Task) -> list[tuple[Statements, Sequence[SearchKey]]]:
         return [(table, keys) for table in self._session.tables if (keys := table.keys(task))]
+
+    def _held(self, task: Task) -> bool:
+        """Whether a column holds a field that is to be corrected, or tells who wants no marketing."""
+        tables = [table.table for table in self._session.tables]
+        if task.operation is Operation.SUPPRESS:
+            return any(table.marketing for table in tables)
+        held = {column.rectifies for table in tables for column in table.columns.values()}
+        return not task.changes or any(change.field in held for change in task.changes)
+
+    async def _without_switch(self, task: Task) -> str | None:
+        """In which tables a subject has rows that bear no switch; where another row of theirs does, that is obeyed."""
+        rows: dict[str, int] = {}
+        for table, keys in self._keys(task):
+            if table.table.restriction is None:
+                count, *arguments = table.count_one(keys)
+                rows[table.name] = await self._connection.fetchval(count, *arguments)
+        return ", ".join(sorted(name for name, n in rows.items() if n)) or None
 
     async def _rectify(self, task: Task) -> Result:
         """Every change in one transaction; what the rows hold afterwards is read again by primary key."""
@@ -88,10 +107,10 @@ class Amendment:
         if self._session.restriction is None:
             return await self._switch(task, "restriction", wanted=True)
         side, numbers = self._session.restriction, _numbers(task)
-        if not numbers:
+        # Nobody's numbers are restricted by a guess, nor those of somebody who was erased since.
+        sure = _vouched_for(task) and not task.repair
+        if not numbers or not (sure or (await self._side_amended(task, side)).found):
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        if task.repair and not (await self._side_amended(task, side)).found:
-            return Receipt(task.task_id, TaskOutcome.NO_MATCH)  # erased since: then nobody is kept as restricted
         names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
         values = [list(column) for column in zip(*numbers, strict=True)]
         async with self._connection.transaction():
@@ -154,7 +173,15 @@ class Amendment:
         for table, keys, switch in switches:
             if await self._connection.fetchval(*table.count_unlike(keys, switch.column, switch.value is wanted)):
                 return ResidueFound(f"{self._session.system} took the change and does not show it")
+        idle = name == "restriction" and not task.repair and not counts.total()
+        if idle and (tables := await self._without_switch(task)):
+            return NotSupported(f"nothing in {tables} tells who is restricted: do it by hand, and enter what was done")
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
+
+
+def _vouched_for(task: Task) -> bool:
+    """Whether somebody besides the requester says that a number is theirs."""
+    return any(i.type is IdentityType.PHONE and (i.source != "requester" or i.proved_since) for i in task.identities)
 
 
 def _numbers(task: Task) -> list[tuple[str, Any, Any]]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
 
 SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
@@ -199,6 +200,15 @@ class Dataset(_Declared):
             Misconfigured: the file cannot be used.
         """
         return read_toml(path_of(where), cls)
+
+    @property
+    def not_held(self) -> frozenset[Operation]:
+        """What concerns nothing held in it: no column can be corrected, or none tells who wants no marketing."""
+        tables = self.tables.values()
+        rectifies = any(column.rectifies for table in tables for column in table.columns.values())
+        marketing = any(table.marketing for table in tables)
+        known = {Operation.RECTIFY: rectifies, Operation.SUPPRESS: marketing}
+        return frozenset(operation for operation, held in known.items() if not held)
 
     def legend(self) -> Mapping[str, Mapping[str, str]]:
         """Category by category what each exported field means, for the letter and the package."""

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from shared.domain.errors import ForeignHit, Refused
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Unsearched
+from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
 from shared.downstreams.sql.search_keys import Wanted
@@ -21,7 +21,7 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
 
     def said(task: Task, result: Result) -> Result:
         reason = unsearched(task, tables)
-        if reason is None or not isinstance(result, Receipt):
+        if reason is None or not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
             return result
         if any(table.keys(task) for table in tables):
             return replace(result, not_searched=reason)

@@ -39,7 +39,9 @@ class Begun:
     def told(self, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
         """The results, without counts where they cannot be known: nothing that is there now is no proof of before."""
         return [
-            _without_counts(task, result) if task.task_id in self.lost and isinstance(result, Receipt) else result
+            _without_counts(task, result)
+            if task.task_id in self.lost and isinstance(result, Receipt) and result.outcome is not TaskOutcome.NOT_HELD
+            else result
             for task, result in zip(tasks, results, strict=True)
         ]
 

@@ -1,6 +1,7 @@
 """Locate, export, erase and amend a customer in Tryton, for hundreds of requests with a few calls."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import httpx
 
@@ -9,12 +10,12 @@ from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http_client import connect
-from shared.downstreams.results import of_whom_found, per_task
+from shared.downstreams.results import of_whom_found, per_task, where_held
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import Party, counts
-from shared.downstreams.tryton.rectification import rectify
+from shared.downstreams.tryton.rectification import FIELDS, rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY, assigned, load
 from shared.downstreams.tryton.settings import TrytonSettings
@@ -73,7 +74,8 @@ class TrytonAdapter:
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Correct a field (Art. 16), hide the subject from all but the privacy team (18), stop marketing (21(2))."""
         if tasks[0].operation is Operation.RECTIFY:
-            return await rectify(self._rpc, self._subjects, tasks, save_progress)
+            correct = partial(rectify, self._rpc, self._subjects, save_progress=save_progress)
+            return await where_held(tasks, FIELDS, correct)
         return await self._set_flag(tasks, save_progress)  # a flag that is set again is the same flag
 
     async def flag(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:

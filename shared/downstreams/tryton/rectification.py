@@ -45,7 +45,7 @@ async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], sav
     # between reading a version and changing it changes nothing that its heir, or a later request, has changed since.
     if noted := {task_id: {"party": parties[0].id} for task_id, parties in of_whom_found(found).items()}:
         await save_progress(noted)
-    changes = {task.task_id: task.changes for task in tasks}
+    changes = {task.task_id: [change for change in task.changes if change.field in FIELDS] for task in tasks}
     subjects_found = of_whom_found(found)
     standing = Standing(subjects_found, save_progress, rpc.concurrency)
 
@@ -56,7 +56,8 @@ async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], sav
     calls = {task_id: correct(task_id, parties) for task_id, parties in subjects_found.items()}
 
     def decide(task: Task, _: Sequence[Party]) -> Receipt:
-        return Receipt.counted(task, TaskOutcome.AMENDED, Counter(_category(change.field) for change in task.changes))
+        categories = Counter(_category(change.field) for change in changes[task.task_id])
+        return Receipt.counted(task, TaskOutcome.AMENDED, categories)
 
     return per_task(tasks, {**found, **await failures_of(calls)}, decide)
 
@@ -68,8 +69,6 @@ def _not_merged(parties: tuple[Party, ...] | Refused) -> tuple[Party, ...] | Ref
 async def _correct(rpc: TrytonRpc, parties: Sequence[Party], changes: Sequence[Change]) -> None:
     if len(parties) > 1:
         raise Refused("the subject has several customer accounts: say which one is wrong")
-    if any(change.field not in FIELDS for change in changes):
-        raise Refused(f"the CRM has no field of that name; it can correct {', '.join(FIELDS)}")
     if not changes:
         raise Refused("the request names no change")
     (party,) = parties

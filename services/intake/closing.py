@@ -1,0 +1,64 @@
+"""The letter that closes a request: of which kind it is, and what it says was done; pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from services.intake.answer import answer
+from services.intake.letters import LetterKind, LetterOf
+from services.intake.stored_request import StoredRequest
+from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome
+
+_KINDS: Mapping[str, LetterKind] = {
+    Outcome.FULFILLED: "completion",
+    Outcome.NO_DATA: "no_data",
+    Outcome.UNIDENTIFIED: "unidentified",
+    Outcome.PARTIALLY_FULFILLED: "partial",
+    Outcome.WITHDRAWN: "withdrawal",
+    "assisted": "assisted",
+}
+"""By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
+
+_DONE: Mapping[str, str] = {
+    TaskOutcome.EXPORTED: "copied",
+    TaskOutcome.ERASED: "erased",
+    TaskOutcome.AMENDED: "changed",
+    TaskOutcome.RETAINED: "erased",
+}
+
+
+def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = None) -> tuple[LetterOf, ...]:
+    """What is to be written to the subject of a request that closes; nothing, if its outcome has no letter here.
+
+    A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
+    ``words``; without them, ``cause`` says why a part is missing though no two persons have decided so.
+    """
+    kind = _KINDS.get(request.outcome or "")
+    known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
+    return ((kind, known),) if kind else ()
+
+
+def _cause(request: StoredRequest) -> str:
+    return "kept" if any(task.outcome == TaskOutcome.RETAINED for task in request.tasks or ()) else "unanswered"
+
+
+def done(tasks: Iterable[TaskReport] | None) -> str:
+    """What each system did, a line for each."""
+    return "\n".join(_lines(tasks or ())) or "- in no system was anything done."
+
+
+def _lines(tasks: Iterable[TaskReport]) -> Iterator[str]:
+    for task in sorted(tasks, key=lambda task: (task.system, task.task_id)):
+        if task.operation in ANSWERING:
+            yield f"- {task.system}: {_line(task)}"
+
+
+def _line(task: TaskReport) -> str:
+    if task.uncounted:
+        return "done; how many records it was cannot be counted."
+    if task.outcome == TaskOutcome.NO_MATCH:
+        return "searched, nothing of yours found."
+    if not task.outcome or task.outcome not in _DONE:
+        return "not done."
+    kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(task.by_category.items()))
+    number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
+    return f"{number} of {task.found} records {_DONE[task.outcome]}{f' ({kinds})' if kinds else ''}."

@@ -1,0 +1,60 @@
+"""Which systems a plan is about today, and its steps as rows of tasks; pure."""
+
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from uuid import UUID
+
+from pydantic import JsonValue
+from uuid_utils.compat import uuid7
+
+from shared.domain.errors import NotSupported
+from shared.domain.operations import Operation, Stages, Step
+from shared.fulfilment.failures import why_of
+from shared.fulfilment.queue import TaskState
+from shared.storage.systems import Standing, SystemState
+
+TaskRow = tuple[object, ...]
+TASK = (
+    *("task_id", "fulfilment_id", "system", "operation", "stage", "due_on"),
+    *("state", "attempt", "not_before", "progress", "observes", "failure", "why"),
+)
+"""The columns of a ``TaskRow``."""
+
+
+def task_row(
+    fulfilment_id: UUID, step: Step, stage: int, due_on: date, now: datetime, *, ready: bool, observes: bool = False
+) -> TaskRow:
+    """A task that is worked as soon as its stage is reached."""
+    state = TaskState.READY if ready else TaskState.WAITING
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, None, None)
+
+
+def row_by_hand(
+    fulfilment_id: UUID, step: Step, stage: int, due_on: date, now: datetime, *, ready: bool, observes: bool = False
+) -> TaskRow:
+    """A task that waits for a person as soon as its stage is reached: the system has no way to do it."""
+    state = TaskState.FAILED if ready else TaskState.WAITING
+    todo = NotSupported(f"{step.system} has no way to {step.operation}: do it there by hand, and enter what was done")
+    failed = (todo.code, why_of(todo))
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, *failed)
+
+
+def stands(known: Mapping[str, Standing], system: str) -> SystemState:
+    """Where a system stands; one that comes from no file is on."""
+    return known[system].state if system in known else SystemState.ON
+
+
+def chosen(stages: Stages, systems: Collection[str]) -> Stages:
+    """What of these stages is a matter of these systems."""
+    of_these = (tuple(step for step in stage if step.system in systems) for stage in stages)
+    return tuple(stage for stage in of_these if stage)
+
+
+def missing(operation: Operation, systems: Collection[str]) -> Stages:
+    """What a person will be asked about: nobody works a task of a retired system."""
+    return (tuple(Step(system, operation) for system in sorted(systems)),) if systems else ()
+
+
+def named(stages: Stages) -> JsonValue:
+    """The stages as the evidence has them."""
+    return [[f"{step.system}:{step.operation}" for step in stage] for stage in stages]

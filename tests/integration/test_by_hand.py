@@ -1,0 +1,180 @@
+"""Where a system has no way to do what is asked, a person does it and enters what was done; nothing else ends it."""
+
+from uuid import UUID
+
+import pytest
+
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRecorded
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.downstreams.contract import Downstream
+from shared.fulfilment import by_hand
+from shared.fulfilment.store import NewFulfilment
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.events import a
+from tests.fixtures.intake import Intake, id_of
+
+
+class Team(ScriptedSystem):
+    """A system that can erase, and nothing else."""
+
+    @property
+    def declared(self) -> Downstream:
+        return Downstream(self.system, self.needs, adapter=_Erasing())
+
+
+class _Erasing:
+    async def erase(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def asked(harness: Harness, right: Right, operation: Operation) -> UUID:
+    new = NewFulfilment(UUID(int=7), await harness.subject(), right, operation, DUE)
+    await harness.open(new)
+    return new.request_id
+
+
+async def todo(harness: Harness) -> TaskReport:
+    """What was last said to wait for a person."""
+    query = "SELECT convert_from(value, 'UTF8') FROM outbox ORDER BY position DESC LIMIT 1"
+    event = FulfilmentBlocked.model_validate_json(await harness.pool.fetchval(query))
+    (task,) = (task for task in event.tasks if task.failure)
+    return task
+
+
+async def enter(harness: Harness, request: UUID, task: TaskReport, found: int = 3) -> None:
+    known = {"task_id": task.task_id, "system": task.system, "operation": task.operation, "by_hand": True}
+    done = TaskReport.model_validate({**known, "outcome": TaskOutcome.AMENDED, "found": found})
+    event = a(TaskRecorded, about=str(request), task=done)
+    async with harness.unit_of_work.begin() as tx:
+        await by_hand.record(harness.fulfilments, harness.concludes, [event], tx)
+
+
+@pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.RESTRICT, Operation.SUPPRESS, Operation.RECTIFY])
+async def test_what_a_system_has_no_way_to_do_waits_for_a_person_and_is_complete_only_by_what_they_enter(
+    open_harness: OpenHarness, operation: Operation
+) -> None:
+    harness = await open_harness(ScriptedSystem("crm"), Team("billing"))
+    request = await asked(harness, Right.ACCESS, operation)
+    await harness.worker("crm", operation).work()
+    task = await todo(harness)
+    assert (harness.completed, await harness.fulfilment_state(request)) == ([], "blocked")
+    assert (task.system, task.failure) == ("billing", "not_supported")
+    assert task.sentence == f"billing has no way to {operation}: do it there by hand, and enter what was done"
+
+    await harness.retry(request)  # there is nothing that could be tried again: it waits as before
+    assert await harness.fulfilment_state(request) == "blocked"
+    await enter(harness, request, task)
+    [done] = harness.completed
+    assert {(report.system, report.by_hand, report.failure) for report in done.reports} == {
+        ("crm", None, None),
+        ("billing", True, None),
+    }
+    assert done.outcome is Outcome.FULFILLED
+    await enter(harness, request, task)  # the same event once more
+    assert (len(harness.completed), (await harness.actions(request))[-1]) == (1, "task.recorded_late")
+
+
+async def test_it_waits_from_the_beginning_where_no_other_system_is_asked_and_the_rest_is_located_first(
+    open_harness: OpenHarness,
+) -> None:
+    phones = ScriptedSystem("crm").needs
+    crm = ScriptedSystem("crm", yields=phones)
+    harness = await open_harness(crm, Team("billing"))
+    await harness.stand(crm="retired", billing="on")
+    request = await asked(harness, Right.RESTRICTION, Operation.RESTRICT)
+    assert (await harness.states(request), await harness.fulfilment_state(request)) == (
+        {"billing:restrict": "failed"},
+        "blocked",
+    )
+    await harness.stand(crm="on")
+    later = NewFulfilment(UUID(int=8), await harness.subject(), Right.RESTRICTION, Operation.RESTRICT, DUE)
+    await harness.open(later)
+    assert (await harness.states(later.request_id))["billing:restrict"] == "waiting"
+    await harness.worker("crm", Operation.LOCATE).work()
+    assert (await harness.states(later.request_id))["billing:restrict"] == "failed"
+    assert await harness.fulfilment_state(later.request_id) == "open"
+
+
+async def test_a_repair_of_the_night_asks_nobody_to_do_anything_by_hand(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("crm"), Team("billing"))
+    subject, repair = await harness.subject(), {"repair": True}
+    await harness.open(NewFulfilment(UUID(int=9), subject, Right.RESTRICTION, Operation.RESTRICT, DUE, repair))
+    assert await harness.states(UUID(int=9)) == {"crm:restrict": "ready"}
+
+
+def waiting(operation: Operation = Operation.EXPORT) -> TaskReport:
+    said = {"failure": "not_supported", "sentence": f"billing has no way to {operation}: do it there by hand"}
+    known = {"task_id": UUID(int=3), "system": "billing", "operation": operation, "outcome": None}
+    return TaskReport.model_validate({**known, **said})
+
+
+COPIED = TaskReport(task_id=UUID(int=4), system="crm", operation="export", outcome="exported", found=5)
+DONE = {"system": "billing", "found": 4, "changed": 0, "note": "Read from the ledger of Ada Quarzfels"}
+
+
+async def blocked(intake: Intake, path: str, *tasks: TaskReport, operation: Operation = Operation.EXPORT) -> None:
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=operation, tasks=tasks))
+
+
+async def test_what_was_done_by_hand_is_entered_with_the_request_and_told_in_its_answer(intake: Intake) -> None:
+    path = await intake.submit()
+    await blocked(intake, path, COPIED, waiting())
+    shown = (await intake.officer.get(path)).json()
+    assert (shown["state"], shown["tasks"][1]["failure"]) == ("awaiting_decision", "not_supported")
+    assert "by hand" in shown["tasks"][1]["sentence"]
+
+    by_channel = await intake.channel.post(f"{path}/task-result", json=DONE)
+    unheard = await intake.officer.post(f"{path}/task-result", json={**DONE, "system": "crm"})
+    entered = await intake.officer.post(f"{path}/task-result", json=DONE)
+    again = await intake.officer.post(f"{path}/task-result", json=DONE)
+    assert (by_channel.status_code, unheard.status_code, entered.status_code, again.status_code) == (403, 409, 200, 409)
+    said = (await intake.published())[-1]
+    assert (said["type"], said["task"]["task_id"]) == ("dsr.request.task_recorded.v1", str(UUID(int=3)))
+    assert (said["task"]["outcome"], said["task"]["found"]) == ("exported", 4)
+    [detail] = await intake.details(path, "task.recorded")
+    assert "Quarzfels" not in str(detail) + str(said)
+    assert detail["note"]
+
+    done = TaskReport.model_validate(said["task"])
+    await intake.consume(a(FulfilmentCompleted, about=id_of(path), tasks=(COPIED, done)))
+    shown = await intake.view(path)
+    assert shown["outcome"] == "fulfilled"
+    assert shown["answer"].endswith("What billing hold was copied by hand, and you get it separately.")
+
+
+async def test_without_it_the_request_is_fulfilled_in_part_at_most_and_names_the_system(intake: Intake) -> None:
+    path = await intake.submit()
+    await blocked(intake, path, COPIED, waiting())
+    await intake.decide(path)
+    await intake.report(path, COPIED, waiting())
+    shown = await intake.view(path)
+    assert shown["outcome"] == "partially_fulfilled"
+    assert "in: billing." in shown["answer"]
+
+
+async def test_what_is_to_be_done_by_hand_keeps_nobody_from_being_asked_by_what_else_they_are_known(
+    intake: Intake,
+) -> None:
+    path = await intake.submit()
+    reason = {"outcome": "not_searched", "not_searched": "nothing_to_search_by"}
+    unsearched = TaskReport.model_validate({"task_id": UUID(int=5), "system": "cdr", "operation": "export", **reason})
+    await blocked(intake, path, COPIED, unsearched, waiting())
+    assert (await intake.view(path))["state"] == "awaiting_clarification"
+    entered = await intake.officer.post(f"{path}/task-result", json={**DONE, "found": 0})
+    assert (entered.status_code, entered.json()["state"]) == (200, "awaiting_clarification")
+
+
+async def test_a_lift_that_a_person_does_by_hand_is_shown_with_the_closed_request(intake: Intake) -> None:
+    path = await intake.submit(right="restriction", ground="unlawful")
+    restricted = TaskReport.model_validate({**COPIED.model_dump(), "operation": "restrict", "outcome": "amended"})
+    await intake.complete(path, operation="restrict", tasks=(restricted,))
+    await blocked(intake, path, waiting(Operation.LIFT), operation=Operation.LIFT)
+    shown = (await intake.officer.get(path)).json()
+    assert (shown["state"], [task["operation"] for task in shown["tasks"]]) == ("closed", ["restrict", "lift"])
+    entered = await intake.officer.post(f"{path}/task-result", json={**DONE, "changed": 4})
+    assert (entered.status_code, entered.json()["state"]) == (200, "closed")
+    done = TaskReport.model_validate((await intake.published())[-1]["task"])
+    await intake.complete(path, operation="lift", tasks=(done,))
+    assert [task.get("failure") for task in (await intake.view(path))["tasks"]] == [None, None]

@@ -1,0 +1,147 @@
+"""Letters lie under a key of their own: they outlive the subject's, and are read by who may read them."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.intake.auth import create
+from shared.domain.events import FulfilmentCompleted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.messaging.unit_of_work import UnitOfWork
+from tests.fixtures.engine import SetClock
+from tests.fixtures.events import a
+from tests.fixtures.intake import PROOF, Intake, id_of
+
+TASK = {"task_id": "019c0000-0000-7000-8000-000000000001", "system": "crm"}
+ERASED = TaskReport.model_validate(
+    {**TASK, "operation": Operation.ERASE, "outcome": TaskOutcome.ERASED, "found": 2, "changed": 2}
+)
+
+
+async def submitted(intake: Intake, **said: object) -> tuple[str, dict[str, str]]:
+    """The path of an erasure, and the header that opens its letters."""
+    subject = {"name": "Ada Quarzfels", "email": "ada@example.org", "country": "DE"}
+    submission = {"right": "erasure", "subject": subject, **PROOF, **said}
+    accepted = (await intake.channel.post("/v1/requests", json=submission)).raise_for_status().json()
+    return f"/v1/requests/{accepted['request_id']}", {"Letter-Code": accepted["letter_code"]}
+
+
+async def erased(intake: Intake) -> tuple[str, dict[str, str]]:
+    """The same of an erasure that is closed, and whose subject's key is gone."""
+    path, code = await submitted(intake)
+    await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        assert await tx.vault.shred(tx.connection, [subject], tx.now) == [subject]
+    return path, code
+
+
+async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_their_code(intake: Intake) -> None:
+    path, code = await erased(intake)
+    for reader, headers in ((intake.officer, {}), (intake.channel, code)):
+        answer = await reader.get(f"{path}/letters", headers=headers)
+        acknowledgement, closing = answer.raise_for_status().json()["letters"]
+        assert (acknowledgement["kind"], closing["kind"]) == ("acknowledgement", "completion")
+        assert closing["to"] == ["Ada Quarzfels", "ada@example.org"]
+        assert "crm: 2 of 2 records erased" in closing["body"]
+        assert code["Letter-Code"] in acknowledgement["body"]
+    read = await intake.details(path, "letters.read")
+    assert read == [{"holder": "officer-1", "by_code": False}, {"holder": "portal", "by_code": True}]
+
+
+async def test_after_an_erasure_the_channel_reads_no_letters_without_their_code(intake: Intake) -> None:
+    path, _ = await erased(intake)
+    statuses = [
+        (await intake.channel.get(f"{path}/letters", headers=headers)).status_code
+        for headers in ({}, {"Letter-Code": "AAAAAAAAAAAAAAAAAAAAAAAA"}, {"Letter-Code": ""})
+    ]
+    assert statuses == [403, 403, 403]
+    assert await intake.details(path, "letters.read") == []
+
+
+async def test_another_channel_reads_letters_by_their_code_alone(intake: Intake, database: str) -> None:
+    path, code = await submitted(intake)
+    key = await create(database, "channel", "shop", intake.clock.now())
+    known = {"Authorization": f"Bearer {key}"}
+    assert (await intake.channel.get(f"{path}/letters", headers=known)).status_code == 404
+    assert (await intake.channel.get(f"{path}/letters", headers=known | code)).status_code == 200
+    assert (await intake.channel.get(path, headers=known | code)).status_code == 404
+
+
+async def test_a_repeated_submission_gets_the_same_code(intake: Intake) -> None:
+    body = {"right": "access", "subject": {"email": "ada@example.org"}, **PROOF}
+    key = {"Idempotency-Key": "once"}
+    first, again = [(await intake.channel.post("/v1/requests", json=body, headers=key)).json() for _ in range(2)]
+    assert first == again
+
+
+async def test_letters_that_wait_to_be_sent_are_listed_for_the_privacy_team_without_their_words(
+    intake: Intake,
+) -> None:
+    path, _ = await submitted(intake)
+    await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
+    first, second = (await intake.officer.get("/v1/letters")).raise_for_status().json()["to_send"]
+    assert (first["kind"], second["kind"]) == ("acknowledgement", "completion")
+    assert {first["request_id"], second["request_id"]} == {id_of(path)}
+    assert first.keys() == {"letter_id", "request_id", "kind", "written_at"}
+    assert (await intake.officer.get("/v1/letters", params={"after": first["letter_id"]})).json()["to_send"] == [second]
+    assert (await intake.channel.get("/v1/letters")).status_code == 403
+
+
+async def test_the_answer_is_available_at_the_moment_it_is_said_to_be(intake: Intake, clock: SetClock) -> None:
+    path, code = await submitted(intake)
+    clock.pass_by(hours=3)
+    await intake.complete(path, operation=Operation.ERASE, tasks=(ERASED,))
+    (closed,) = [event for event in await intake.published() if event["type"] == "dsr.request.closed.v1"]
+    letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["letters"]
+    assert letters[-1]["written_at"].replace("+00:00", "Z") == closed["responded_at"]
+    at_once = ["letter.written", "request.closed"]
+    assert (await intake.actions(path))[2:4] == at_once
+
+
+async def test_a_thousand_letters_cost_no_more_statements_than_one(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements = []
+    for number in (1, 1, 20):  # of the first, the driver learns the types
+        paths = [(await submitted(intake))[0] for _ in range(number)]
+        events = [a(FulfilmentCompleted, about=id_of(path), operation="erase", tasks=(ERASED,)) for path in paths]
+        said: list[str] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(UnitOfWork, "__init__", _listening(said))
+            await intake.consume(*events)
+        statements.append(len(said))
+    assert statements[1] == statements[2] > 3
+
+
+def _listening(said: list[str]) -> Any:
+    begin = UnitOfWork.__init__
+
+    def init(self: UnitOfWork, connection: Any, factory: Any) -> None:
+        connection.add_query_logger(lambda record: said.append(record.query))
+        begin(self, connection, factory)
+
+    return init
+
+
+async def test_a_withdrawal_says_what_had_been_done_already(intake: Intake) -> None:
+    path, code = await submitted(intake)
+    async with intake.unit_of_work.begin() as tx:
+        for report in (ERASED, ERASED.model_copy(update={"operation": "locate", "outcome": "located"})):
+            tx.log_evidence(UUID(id_of(path)), "task.concluded", report.model_dump(mode="json"))
+    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    letters = (await intake.channel.get(f"{path}/letters", headers=code)).json()["letters"]
+    assert letters[-1]["kind"] == "withdrawal"
+    assert "- crm: 2 of 2 records erased." in letters[-1]["body"]
+
+
+async def test_the_letter_of_a_lift_is_written_before_it_is_decided(intake: Intake) -> None:
+    path = await intake.submit(right="restriction", ground="unlawful")
+    await intake.complete(path, operation=Operation.RESTRICT)
+    (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    written, decided = (await intake.evidence(path))[-2:]
+    assert (written["action"], written["detail"]["kind"]) == ("letter.written", "lifting")
+    assert decided["action"] == "restriction.lift_decided"
+    assert written["at"] == decided["detail"]["informed_at"]
+    assert (await intake.letters(path))[-1]["kind"] == "lifting"

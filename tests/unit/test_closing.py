@@ -1,0 +1,83 @@
+"""The letter that closes a request follows from its outcome and from what each system reported."""
+
+from dataclasses import replace
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.intake.closing import closing_letter, done
+from services.intake.letters import Letters
+from services.intake.lifecycle import State
+from shared.domain.events import FulfilmentCompleted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
+from shared.domain.rights import Outcome, Right
+from tests.fixtures.events import a
+from tests.fixtures.requests import AT, a_request
+
+
+def a_task(system: str, outcome: TaskOutcome | None, **said: object) -> TaskReport:
+    known = {"task_id": uuid7(), "system": system, "operation": Operation.ERASE, "outcome": outcome}
+    return TaskReport.model_validate(known | said)
+
+
+ERASED = a_task("crm", TaskOutcome.ERASED, found=3, changed=3, by_category={"party": 1, "contact_mechanism": 2})
+NOTHING = a_task("billing", TaskOutcome.NO_MATCH)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind"),
+    [
+        (Outcome.FULFILLED, "completion"),
+        (Outcome.NO_DATA, "no_data"),
+        (Outcome.UNIDENTIFIED, "unidentified"),
+        (Outcome.WITHDRAWN, "withdrawal"),
+        (Outcome.PARTIALLY_FULFILLED, "partial"),
+    ],
+)
+def test_a_request_that_closes_has_the_letter_of_its_outcome(outcome: Outcome, kind: str) -> None:
+    closed = a_request(State.CLOSED, outcome=outcome, tasks=(ERASED, NOTHING))
+    ((written, fields),) = closing_letter(closed)
+    letter = Letters().write(written, "DE", {"received_on": AT, "reference": "019c", **fields})
+    assert written == kind
+    assert "- billing: searched, nothing of yours found.\n- crm: 3 of 3 records erased" in letter.body
+    assert "Bundesbeauftragte" in letter.body
+
+
+def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> None:
+    assert closing_letter(a_request(State.CLOSED, outcome=Outcome.FORWARDED)) == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "line"),
+    [
+        (ERASED, "- crm: 3 of 3 records erased (contact mechanism: 2, party: 1)."),
+        (a_task("cdr", TaskOutcome.RETAINED, found=9, changed=4), "- cdr: 4 of 9 records erased."),
+        (a_task("cdr", None, failure="residue_found"), "- cdr: not done."),
+        (a_task("cdr", None), "- cdr: not done."),
+        (a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="nothing_to_search_by"), "- cdr: not done."),
+        (
+            a_task("cdr", TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED),
+            "- cdr: done; how many records it was cannot be counted.",
+        ),
+        (a_task("cdr", TaskOutcome.EXPORTED, operation=Operation.EXPORT, found=2), "- cdr: 2 of 2 records copied."),
+        (a_task("crm", TaskOutcome.LOCATED, operation=Operation.LOCATE), "- in no system was anything done."),
+    ],
+)
+def test_what_a_system_did_is_told_in_counts(task: TaskReport, line: str) -> None:
+    assert done([task]) == line
+
+
+def test_every_way_to_the_end_writes_one_closing_letter() -> None:
+    at_work = a_request(State.IN_PROGRESS, right=Right.ACCESS)
+    completed = at_work.complete(a(FulfilmentCompleted), AT)
+    withdrawn = replace(at_work, tasks=(ERASED,)).withdraw(AT)
+    assert [kind for kind, _ in completed.letters] == ["completion"]
+    assert [kind for kind, _ in withdrawn.letters] == ["withdrawal"]
+    assert "3 of 3 records erased" in str(withdrawn.letters[0][1]["done"])
+
+
+def test_the_letter_of_a_lift_says_on_which_day_it_was_decided() -> None:
+    restricted = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED)
+    lifted = restricted.lift(AT)
+    assert lifted.letters == (("lifting", {"lifted_on": AT}),)
+    assert lifted.evidence == (("restriction.lift_decided", {"informed_at": AT.isoformat()}),)
