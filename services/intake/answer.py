@@ -65,14 +65,16 @@ def _had_been_done(tasks: Sequence[TaskReport] | None, right: Right) -> str:
     """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
     if tasks is None:
         return ""
-    changed = [
-        f"{'records' if task.changed != 1 else 'record'} in {task.system}: {task.changed or 'nobody can know how many'}"
-        for task in tasks
-        if task.changed or task.uncounted
-    ]
+    changed = [f"{_counted(task)} in {task.system}" for task in tasks if task.changed or task.uncounted]
     stopped = sorted({task.system for task in tasks if task.failure and not task.outcome and right in _CHANGING})
     told = f"Before that, we had changed {', '.join(changed)}." if changed else "Nothing was changed in any system."
     return f"{told} What was tried in {', '.join(stopped)} was not finished." if stopped else told
+
+
+def _counted(task: TaskReport) -> str:
+    if not task.changed:
+        return "records that nobody can count"
+    return "1 record" if task.changed == 1 else f"{task.changed} records"
 
 
 def _done_without_reply(request: StoredRequest) -> str:

@@ -109,10 +109,12 @@ class MovedByPerson(MovingRequest):
         if self.state is State.AWAITING_CLARIFICATION and not self.unsearched:
             raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
         if decision == "answer_in_part":
+            if self.held == "begin":
+                raise IllegalTransition("nothing of it has begun, so nothing is answered in part: refuse it, or wait")
             return
         if self.right is Right.OBJECTION and self.scope == "direct_marketing":
             raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
-        if self.state is State.IN_PROGRESS and self.right not in _COPIES:
+        if self.state is State.IN_PROGRESS and self.right not in _COPIES and self.held != "begin":
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
         if changed := deferrals.changed(self.tasks):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
@@ -130,7 +132,7 @@ class MovedByPerson(MovingRequest):
         said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed}
         approved = _decided(self, decision, at, **said, proposed_by=f"key:{proposed_by}")
         outcome = OUTCOMES[decision]
-        request = approved.request.moved("decide", State.IN_PROGRESS, decided=outcome, owed=owed)
+        request = approved.request.moved("decide", State.IN_PROGRESS, decided=outcome, owed=owed, held=None)
         return approved.then(Transition(request, (events.AnswerDecided.about(request, outcome=outcome, owed=owed),)))
 
     def forward(self, answered_by: str, at: datetime, **detail: JsonValue) -> Transition[Self]:

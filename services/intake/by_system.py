@@ -67,7 +67,7 @@ class MovedBySystem(MovingRequest):
         refused = self.decided is Outcome.REFUSED
         package_id = None if refused else event.package_id or self.package_id
         known = replace(self, tasks=event.tasks, package_id=package_id)
-        if not refused and not deferrals.undone(event.tasks):
+        if not refused and event.tasks and not deferrals.undone(event.tasks):
             overtaken = known.noted("decision.overtaken", outcome=event.outcome)
             return overtaken.then(closed(known, "report", known.amount_to(event.outcome), at))
         refused = refused and not deferrals.changed(event.tasks)

@@ -61,6 +61,10 @@ class SamePerson(DsrError):
     """It takes two persons, and this one has proposed it."""
 
 
+class Withheld(DsrError):
+    """The package is withheld: a person must look before it is handed out; nothing else need be done."""
+
+
 class ExtensionRefused(DsrError):
     """The time limit cannot be extended in this way; the dates stay as they were."""
 

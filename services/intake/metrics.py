@@ -18,9 +18,13 @@ OPEN_SECONDS = Histogram(
     registry=PEOPLE,
 )
 WAITING = _gauge("dsr_requests_waiting", "Open requests that wait for a person", ["right", "state"])
+BRAKES = _gauge("dsr_brakes_on", "Keys for which nothing is erased until two persons have released them")
+HELD = _gauge("dsr_erasures_held", "Erasures that wait because of a brake")
 EXTENSIONS = _gauge("dsr_extensions_approved", "Extensions approved in the last 30 days", ["reason"])
 EXTENSIONS_REFUSED = _counter("dsr_extensions_refused_total", "Extensions that were refused", ["flaw"])
 ORPHANS = _gauge("dsr_vault_orphans", "Subjects of whom the vault holds what nobody needs any more", ["what"])
+WITHHELD = _gauge("dsr_packages_withheld", "Packages with a row that is not shown to be the subject's")
+BREACHES = _gauge("dsr_breaches_open", "Breaches that nobody has closed, by whether their 72 hours last", ["in_time"])
 COVERED = _gauge("dsr_requests_covered", "Of those worked, how many have every receipt", ["right"])
 WORKED = _gauge("dsr_requests_worked", "Requests with downstream work, answered in the last 30 days", ["right"])
 REFUSED = Counter("dsr_calls_refused_total", "Calls of the API that were refused, by problem", ["problem"])

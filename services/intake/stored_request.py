@@ -31,7 +31,8 @@ class StoredRequest:
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
     known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
-    and its due date follows from that. ``tasks``: what the downstreams reported, in counts.
+    and its due date follows from that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key,
+    before it may ``begin``, or else ``retry``. ``tasks``: what the downstreams reported, in counts.
     ``version``: one more whenever it was written.
     """
 
@@ -55,11 +56,13 @@ class StoredRequest:
     closed_at: datetime | None = None
     resumable: bool = False
     resumed: bool = False
+    held: str | None = None
     extended: bool = False
     finished: Outcome | None = None
     decided: Outcome | None = None
     owed: bool = False
     package_id: UUID | None = None
+    package_fault: str | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
@@ -121,8 +124,8 @@ class StoredRequest:
     @property
     def forgets_its_subject(self) -> bool:
         """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
-        over = self.state is State.CLOSED and not self.resumable and self.outcome is not Outcome.FORWARDED
-        return over and self.right is Right.ERASURE
+        kept = self.resumable or self.goes_on or self.outcome in {Outcome.FORWARDED, Outcome.REFUSED}
+        return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
 
     @property
     def given_up(self) -> bool:

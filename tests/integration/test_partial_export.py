@@ -11,6 +11,7 @@ from shared.domain import events
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.events import AnswerDecided, RequestClosed, RequestVerified
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.release import Match
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
 from shared.downstreams.contract import Checkpoint, Receipt, Record, Result
@@ -22,9 +23,10 @@ from tests.fixtures.events import a
 PARTLY = Outcome.PARTIALLY_FULFILLED
 
 
-def has(*values: str) -> Any:
-    """An answer that finds so many records."""
-    records = tuple(Record("calls", "cdrs", {"value": value}, portable=True) for value in values)
+def has(*values: str, of: str = "ada@example.org") -> Any:
+    """An answer that finds so many records, by that address."""
+    by = (Match("email", of),)
+    records = tuple(Record("calls", "cdrs", {"value": value}, portable=True, matched=by) for value in values)
     return each(lambda task: Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), records=records))
 
 
@@ -32,17 +34,19 @@ def cannot(result: Result) -> Any:
     return each(lambda _task: result)
 
 
-async def copying(open_harness: OpenHarness, away: Result) -> tuple[Harness, ScriptedSystem, RequestVerified]:
-    """An access of which one system has given its part, and the other has not."""
+async def copying(
+    open_harness: OpenHarness, away: Result, *more: ScriptedSystem
+) -> tuple[Harness, ScriptedSystem, RequestVerified]:
+    """An access of which one system has given its part, and another has not."""
     crm = ScriptedSystem("crm", answers={Operation.EXPORT: has("Ada", "Quarzfels")})
     cdr = ScriptedSystem("cdr", answers={Operation.EXPORT: cannot(away)})
-    harness = await open_harness(crm, cdr, service=ServiceName.EXPORT)
+    harness = await open_harness(crm, cdr, *more, service=ServiceName.EXPORT)
     harness.concludes = {Operation.EXPORT: export.finish}
     event = a(RequestVerified, right=Right.ACCESS, subject=await harness.subject(), due_on=DUE)
     async with harness.unit_of_work.begin() as tx:
         await fulfilling.begin(Operation.EXPORT, harness.fulfilments, [event], tx)
-    await harness.worker("crm", Operation.EXPORT).work()
-    await harness.worker("cdr", Operation.EXPORT).work()
+    for system in harness.systems:
+        await harness.worker(system, Operation.EXPORT).work()
     return harness, cdr, event
 
 
@@ -88,6 +92,18 @@ async def test_a_partial_answer_has_a_package_of_what_there_is_and_a_later_one_o
     later = await package(harness, event, (await said(harness))[-1])
     assert ({piece["system"] for piece in later["records"]}, "missing" in later) == ({"crm", "cdr"}, False)
     assert await pieces(harness) == 0
+
+
+async def test_a_partial_package_leaves_out_what_is_not_shown_to_be_the_subjects(open_harness: OpenHarness) -> None:
+    theirs = ScriptedSystem("tickets", answers={Operation.EXPORT: has("Eve", of="eve@example.org")})
+    harness, _, event = await copying(open_harness, Unavailable("it is away"), theirs)
+    async with harness.unit_of_work.begin() as tx:
+        await export.answer([a(AnswerDecided, about=event, outcome=PARTLY, owed=True)], tx)
+    [told] = await said(harness)
+    found = await package(harness, event, told)
+    assert ({piece["system"] for piece in found["records"]}, found["missing"]) == ({"crm"}, ["cdr", "tickets"])
+    assert {task["system"]: task["failure"] for task in told["tasks"]}["tickets"] == "release_blocked"
+    assert await pieces(harness) == 1
 
 
 async def test_what_failed_may_be_tried_again_after_the_partial_answer(open_harness: OpenHarness) -> None:

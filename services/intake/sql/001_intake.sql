@@ -21,6 +21,8 @@ CREATE TABLE request (
     package_id     uuid,
     downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
     downloaded     uuid,                     -- which one that was: a later one is counted anew
+    package_checked_at timestamptz,          -- when its rows were last checked, since it was made
+    package_fault  text,                     -- why it is withheld since then
     tasks          jsonb,                    -- what the downstreams reported, in counts
     warning        text,                     -- the latest milestone of its deadline, if one has come
     extended       boolean     NOT NULL DEFAULT false,
@@ -30,6 +32,7 @@ CREATE TABLE request (
     question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
     asked_at       timestamptz,
     last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
+    held           text,                     -- by a brake: before it may begin, or retry
     resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
     resumed        boolean     NOT NULL DEFAULT false   -- a late answer has: its due date follows from that
 ) WITH (fillfactor = 70);
@@ -38,6 +41,8 @@ CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
 CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
+
+CREATE INDEX request_held ON request (key_id) WHERE held IS NOT NULL;
 
 -- What a person or a channel decided about a request, and what was answered: a repeat gets that again.
 CREATE TABLE decision (
@@ -71,6 +76,23 @@ CREATE TABLE proposal (
     proposed_at timestamptz NOT NULL
 );
 
+
+-- Something was handed out that is, as is known by now, not shown to be the subject's (Art. 33).
+CREATE TABLE breach (
+    breach_id   uuid PRIMARY KEY,
+    request_id  uuid        NOT NULL,
+    package_id  uuid        NOT NULL UNIQUE,
+    fault       text        NOT NULL,
+    downloads   integer     NOT NULL,
+    found_at    timestamptz NOT NULL,
+    notify_by   timestamptz NOT NULL,        -- the authority is to be told by then, unless there is no risk
+    owner       text,                        -- who sees to it: nobody who has handled the request
+    decision    text,
+    explanation uuid,                        -- in the vault
+    closed_at   timestamptz
+);
+CREATE INDEX breach_open ON breach (notify_by) WHERE closed_at IS NULL;
+
 CREATE TABLE letter (
     letter_id  uuid PRIMARY KEY,             -- its text is in the vault under this id
     request_id uuid        NOT NULL,
@@ -103,3 +125,21 @@ CREATE TABLE api_key (
     expires_at timestamptz,
     revoked_at timestamptz
 );
+
+-- Erasures that each key has asked for, by the minute, for an hour.
+CREATE TABLE erasures_asked (
+    key_id   text        NOT NULL,
+    minute   timestamptz NOT NULL,
+    erasures integer     NOT NULL,
+    PRIMARY KEY (key_id, minute)
+) WITH (fillfactor = 70);
+
+-- A key that has asked for more than the policy allows: nothing is erased for it until two persons have released it.
+CREATE TABLE brake (
+    key_id      text        NOT NULL,
+    tripped_at  timestamptz NOT NULL,
+    released_by text[]      NOT NULL DEFAULT '{}',      -- holders of two keys, who are two persons
+    released_at timestamptz,
+    PRIMARY KEY (key_id, tripped_at)
+);
+CREATE UNIQUE INDEX brake_on ON brake (key_id) WHERE released_at IS NULL;
