@@ -26,10 +26,15 @@ _WAITING = {
 }
 
 _CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
+_POSTPONED = (
+    "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
+    " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us."
+)
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
     Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done. {done}",
     Outcome.REFUSED: "We do not do what you asked for. {done} Our letter says why, and where you can complain.",
+    Outcome.DUPLICATE: "You have asked us for the same before. Our answer to your first request answers this one too.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
 
@@ -50,8 +55,9 @@ def answer(request: StoredRequest) -> str:
             return _waiting(request)
         case Outcome.FULFILLED | Outcome.NO_DATA as outcome:
             done = outcome is Outcome.FULFILLED
-            return " ".join((_DONE[request.right], *_by_hand(request))) if done else _nothing(request)
-        case Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
+            said = _done(request) if done else _nothing(request)
+            return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request)))
+        case Outcome.DUPLICATE | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
             return _ENDED[request.outcome].format(done=_had_been_done(request.tasks, request.right)).strip()
         case Outcome.PARTIALLY_FULFILLED:
             done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
@@ -107,6 +113,18 @@ def _by_hand(request: StoredRequest) -> Iterator[str]:
         yield f"What {_listed(copied)} hold was copied by hand, and you get it separately."
 
 
+def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
+    """Rows with a number that cannot be told to be anybody's, nor not to be the subject's."""
+    for system, rows in sorted({(t.system, t.unattributed) for t in request.tasks or () if t.unattributed}):
+        yield f"In {system} are {rows:,} records with numbers of which we cannot tell whose they are, yours perhaps."
+
+
+def _done(request: StoredRequest) -> str:
+    if request.right is Right.ERASURE and any(task.unattributed for task in request.tasks or ()):
+        return "Your personal data was erased wherever it can be told that it is yours."
+    return _DONE[request.right]
+
+
 def _nothing(request: StoredRequest) -> str:
     """That nothing was found, and where: only what was searched is named."""
     tasks = [task for task in request.tasks or () if task.operation != Operation.LOCATE]
@@ -147,4 +165,6 @@ def _waiting(request: StoredRequest) -> str:
     by = letter_date(request.due_on)
     if request.role == "processor":
         return f"{_NOT_OURS} We will pass your request on to them by {by}."
+    if request.postponed:
+        return f"{_POSTPONED} You will hear from us by {by}."
     return f"{_WAITING[request.state]} You will hear from us by {by}."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -108,13 +108,14 @@ class MovedByPerson(MovingRequest):
             raise IllegalTransition("two persons have decided how it is answered; it is closed in a moment")
         if self.state is State.AWAITING_CLARIFICATION and not self.unsearched:
             raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
+        not_begun = self.postponed or self.held == "begin"
         if decision == "answer_in_part":
-            if self.held == "begin":
+            if not_begun:
                 raise IllegalTransition("nothing of it has begun, so nothing is answered in part: refuse it, or wait")
             return
         if self.right is Right.OBJECTION and self.scope == "direct_marketing":
             raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
-        if self.state is State.IN_PROGRESS and self.right not in _COPIES and self.held != "begin":
+        if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
         if changed := deferrals.changed(self.tasks):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
@@ -132,7 +133,9 @@ class MovedByPerson(MovingRequest):
         said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed}
         approved = _decided(self, decision, at, **said, proposed_by=f"key:{proposed_by}")
         outcome = OUTCOMES[decision]
-        request = approved.request.moved("decide", State.IN_PROGRESS, decided=outcome, owed=owed, held=None)
+        request = approved.request.moved(
+            "decide", State.IN_PROGRESS, decided=outcome, owed=owed, held=None, postponed=False
+        )
         return approved.then(Transition(request, (events.AnswerDecided.about(request, outcome=outcome, owed=owed),)))
 
     def forward(self, answered_by: str, at: datetime, **detail: JsonValue) -> Transition[Self]:

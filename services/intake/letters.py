@@ -22,6 +22,7 @@ LetterKind = Literal[
     "forwarded",
     "refusal",
     "partial",
+    "duplicate",
     "acknowledgement",
     "completion",
     "no_data",

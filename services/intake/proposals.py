@@ -5,7 +5,7 @@ from datetime import datetime
 
 import asyncpg
 
-from services.intake import auth, correspondence, schemas
+from services.intake import auth, correspondence, decision_schemas
 from services.intake.auth import Caller
 from services.intake.errors import NotReady, SamePerson
 from services.intake.reasons import Answering, Reasons
@@ -38,7 +38,7 @@ class Proposal:
 
 
 async def propose(
-    tx: UnitOfWork, request: Request, caller: Caller, said: schemas.ProposedAnswer, reasons: Reasons
+    tx: UnitOfWork, request: Request, caller: Caller, said: decision_schemas.ProposedAnswer, reasons: Reasons
 ) -> Transition:
     """Keeps a proposal, in the place of an earlier one; raises ``BadRequest`` where its reason does not hold."""
     proposed = request.propose(said.decision, said.reason, said.article)

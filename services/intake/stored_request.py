@@ -32,7 +32,9 @@ class StoredRequest:
     work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
     known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
     and its due date follows from that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key,
-    before it may ``begin``, or else ``retry``. ``tasks``: what the downstreams reported, in counts.
+    before it may ``begin``, or else ``retry``. ``postponed``: an erasure that waits for other requests of the same
+    person; ``at_once``: it must not. ``duplicate_of``: the request with which it is answered.
+    ``tasks``: what the downstreams reported, in counts.
     ``version``: one more whenever it was written.
     """
 
@@ -57,6 +59,9 @@ class StoredRequest:
     resumable: bool = False
     resumed: bool = False
     held: str | None = None
+    postponed: bool = False
+    at_once: bool = False
+    duplicate_of: UUID | None = None
     extended: bool = False
     finished: Outcome | None = None
     decided: Outcome | None = None

@@ -6,10 +6,11 @@ from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
 from services.intake.api.views import ProposalView, StateView
+from services.intake.decision_schemas import Confirmation, Decision, TaskResult
 from services.intake.errors import NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposals import Proposal
-from services.intake.schemas import Confirmation, Decision, Forwarded, TaskResult, Verification
+from services.intake.schemas import Forwarded, Verification
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 
@@ -26,6 +27,12 @@ async def verify(body: Verification, basis: MadeFor, services: UseServices) -> D
 async def withdraw(basis: MadeFor, services: UseServices) -> Decided:
     """Withdraw a request; what was done already stays done."""
     return await services.use_cases.withdraw(basis)
+
+
+@router.post("/at-once", response_model=StateView)
+async def waive(basis: MadeFor, services: UseServices) -> Decided:
+    """State that the person does not want their erasure to wait until their other requests are answered."""
+    return await services.use_cases.waive(basis)
 
 
 @router.post("/decision", response_model=StateView, dependencies=PRIVACY_TEAM)
