@@ -2,10 +2,11 @@
 
 from functools import partial
 
-from services.intake import orphans, packages, statistics
+from services.intake import expiry, orphans, packages, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
+from services.intake.retention import retention
 from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import events
@@ -22,8 +23,11 @@ def configure() -> None:
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
     service.serves(partial(app.build, settings=settings))
-    for loop in (statistics.run, partial(orphans.run, settings=settings), partial(packages.run, settings=settings)):
-        service.also(loop)
+    kept = retention()
+    service.also(statistics.run)
+    service.also(partial(orphans.run, settings=settings, retention=kept))
+    service.also(partial(packages.run, settings=settings))
+    service.also(partial(expiry.run, retention=kept))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
+from services.intake.auth import Caller
 from services.intake.errors import Expired
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
@@ -21,7 +22,9 @@ ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 """
 
 
-async def hand_out(tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, actor: str) -> bytes:
+async def hand_out(
+    tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, caller: Caller
+) -> bytes:
     """The package, which this counts as handed out; after the last time it is removed.
 
     Raises:
@@ -35,7 +38,12 @@ async def hand_out(tx: UnitOfWork, request_id: UUID, package_id: UUID, settings:
         raise Expired(
             f"the package was kept for {days} days and {times} downloads; ask for a new one with a new request"
         )
-    tx.log_evidence(request_id, "package.downloaded", {"bytes": len(content), "downloads": downloads}, actor)
+    tx.log_evidence(
+        request_id,
+        "package.downloaded",
+        {"bytes": len(content), "downloads": downloads, "holder": caller.holder},
+        caller.actor,
+    )
     if downloads >= settings.package_downloads:
         await tx.vault.drop_one(tx.connection, package_id)
         tx.log_evidence(request_id, "package.removed", {"reason": "downloads"})

@@ -56,6 +56,7 @@ class StoredRequest:
     extended: bool = False
     finished: Outcome | None = None
     package_id: UUID | None = None
+    lifted_at: datetime | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
