@@ -4,12 +4,13 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
-from services.export import package
+from services.export import package, release
 from shared.domain.events import RequestClosed, RetryDecided
 from shared.domain.rights import Outcome
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed
+from shared.fulfilment.withholding import withhold
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import may_stand_still
 from shared.storage.vault import Sealing
@@ -30,19 +31,27 @@ async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Build each package from what was collected, seal it, drop the collected pieces, and say so."""
+    """Build each package from what was collected, seal it, drop the collected pieces, and say so.
+
+    Where a row is not shown to be the subject's, there is no package, and a person is asked (REQ-S8).
+    """
     for done in completed:
-        pieces = await tx.vault.open_kind(tx.connection, done.subject_ref, "records")
+        collected = await tx.vault.open_kind(tx.connection, done.subject_ref, "records")
+        pieces = [(source, content) for _, source, content in collected]
+        if failures := await release.failures(tx, done, pieces):
+            await withhold(tx, done, failures)
+            continue
         await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")
-        found = package.read([(source, content) for _, source, content in pieces], done.right)
+        found = package.read(pieces, done.right)
         if not found:
             tx.publish(done.event())
             continue
         async with may_stand_still(tx.connection):
             content = await asyncio.to_thread(package.build, found, done.right, tx.now)
         sealing = Sealing(done.subject_ref, "package", "export", content)
-        await tx.vault.drop_kind(tx.connection, [done.subject_ref], "package")  # of an answer before a late reply
-        await tx.vault.seal(tx.connection, [sealing], tx.now)
+        for kind in ("package", release.KIND):  # of an answer before a late reply
+            await tx.vault.drop_kind(tx.connection, [done.subject_ref], kind)
+        await tx.vault.seal(tx.connection, [sealing, release.sealing(done, pieces, tx.now)], tx.now)
         digest = hashlib.sha256(content).hexdigest()
         tx.log_evidence(
             done.request_id, "package.built", {"bytes": len(content), "sha256": digest, "records": len(found)}

@@ -36,7 +36,7 @@ def read(pieces: Sequence[tuple[str, bytes]], right: Right) -> list[Piece]:
     return [
         Piece(system, category, source, data)
         for system, content in pieces
-        for category, source, data, portable in orjson.loads(content)
+        for category, source, data, portable, *_ in orjson.loads(content)
         if portable or right is Right.ACCESS
     ]
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import expiry, orphans, packages, statistics
+from services.intake import expiry, orphans, packages, releases, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -26,8 +26,9 @@ def configure() -> None:
     kept = retention()
     service.also(statistics.run)
     service.also(partial(orphans.run, settings=settings, retention=kept))
-    service.also(partial(packages.run, settings=settings))
     service.also(partial(expiry.run, retention=kept))
+    for loop in (packages.run, releases.run):
+        service.also(partial(loop, settings=settings))
 
 
 if __name__ == "__main__":

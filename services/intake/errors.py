@@ -57,6 +57,10 @@ class NotReady(DsrError):
     """It does not exist yet; ask again when the request is closed."""
 
 
+class Withheld(DsrError):
+    """The package is withheld: a person must look before it is handed out; nothing else need be done."""
+
+
 class ExtensionRefused(DsrError):
     """The time limit cannot be extended in this way; the dates stay as they were."""
 

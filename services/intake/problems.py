@@ -33,6 +33,7 @@ STATUS: dict[type[DsrError], int] = {
     errors.NotFound: 404,
     IllegalTransition: 409,
     errors.NotReady: 409,
+    errors.Withheld: 409,
     errors.ExtensionRefused: 409,
     Shredded: 410,
     errors.Expired: 410,

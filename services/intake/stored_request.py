@@ -30,7 +30,8 @@ class StoredRequest:
 
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
-    that. ``tasks``: what the downstreams reported, in counts. ``version``: one more whenever it was written.
+    that. ``package_fault``: why the package is withheld. ``tasks``: what the downstreams reported, in counts.
+    ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -57,6 +58,7 @@ class StoredRequest:
     finished: Outcome | None = None
     package_id: UUID | None = None
     lifted_at: datetime | None = None
+    package_fault: str | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None

@@ -12,6 +12,7 @@ DsrError
 │   │   └── SignInRefused     it does not let us in, or does not let us do this
 │   ├── AnswerMalformed       a system's answer is larger, deeper or of another form than agreed
 │   ├── AssignmentInDoubt     whose a number was at a time cannot be told
+│   ├── ReleaseBlocked        a row of what was collected is not shown to be the subject's
 │   ├── ForeignHit            the search returned people who are not the subject
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
@@ -34,7 +35,8 @@ DsrError
 ├── IllegalTransition         a request cannot go from this state to that one
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
-├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, Expired, ExtensionRefused,
+├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, Withheld, Expired,
+├── ExtensionRefused,
 ├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it

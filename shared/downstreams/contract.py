@@ -26,6 +26,7 @@ from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import BY_HAND, Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.release import Match
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,15 @@ class Record:
     """One thing that a system holds about the subject, readable by the subject.
 
     ``portable``: provided by the subject and held under consent or contract (Art. 20), so it goes into a portability
-    package too; everything goes into an access package.
+    package too; everything goes into an access package. ``matched``: every value in it by which a subject can be
+    found, as the system wrote it down, and when it happened; a record without is never handed out (REQ-S8).
     """
 
     category: str
     source: str
     data: Mapping[str, JsonValue]
     portable: bool = True
+    matched: tuple[Match, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,10 @@ class Conclusions:
             if result.identities:
                 sealings.append(Sealing(subject, "identities", self.system, encode_identities(result.identities)))
             if result.records:
-                records = [[r.category, r.source, r.data, r.portable] for r in result.records]
+                records = [
+                    [r.category, r.source, r.data, r.portable, [[*match] for match in r.matched]]
+                    for r in result.records
+                ]
                 sealings.append(Sealing(subject, "records", self.system, orjson.dumps(records, default=str)))
         if sealings:
             await tx.vault.seal(tx.connection, sealings, tx.now)

@@ -54,6 +54,9 @@ LOOP_LAG = Gauge("dsr_loop_lag_seconds", "How late this process came to what it 
 LOOP_STILL = Gauge("dsr_loop_still_seconds", "How long a loop of this process has not gone round", ["service", "loop"])
 EVIDENCE_BROKEN = Gauge("dsr_evidence_broken", "1 if an entry of the chain of evidence does not follow", ["service"])
 EVIDENCE_CHECKED = Counter("dsr_evidence_checked_total", "Entries of evidence that were checked again", ["service"])
+RELEASES = Counter(
+    "dsr_release_checks_total", "Checks of what is to be handed out: fits, or withheld", ["service", "result"]
+)
 FIGURES_AT = Gauge("dsr_figures_timestamp_seconds", "When this service last counted requests", ["service"])
 
 

@@ -167,7 +167,7 @@ class Vault:
         """Deletes what systems gave of these subjects, and packages made of it; what the requester said stays."""
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = ANY($1)"
-            " AND (kind IN ('records', 'package') OR kind = 'identities' AND source <> 'requester')",
+            " AND (kind IN ('records', 'package', 'release') OR kind = 'identities' AND source <> 'requester')",
             subjects,
         )
 

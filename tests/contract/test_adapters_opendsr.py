@@ -20,6 +20,7 @@ from shared.domain.errors import (
 )
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
+from shared.domain.release import Match
 from shared.downstreams.contract import Pending, Receipt, Record, Result
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.opendsr.wire import RequestType, request_body, subject_request_id
@@ -141,7 +142,7 @@ async def test_access_gives_what_the_processor_holds_by_category() -> None:
     stand = stand_of(MailingSystem([], SetClock()), 1, portable=True)
     result = await copied(stand)
     assert isinstance(result, Receipt)
-    record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, portable=True)
+    record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, matched=(Match("email", ADA),))
     expected = Receipt(result.task_id, TaskOutcome.EXPORTED, 1, by_category={"subscription": 1}, records=(record,))
     assert result == expected
     assert stand.holds(ADA) == 1

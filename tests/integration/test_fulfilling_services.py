@@ -84,12 +84,18 @@ async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     open_harness: OpenHarness, right: Right, names: int
 ) -> None:
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
-    event = await verified(harness, right)
-    pieces = b'[["contact","party",{"name":"Ada"},true],["score","risk",{"score":3},false]]'
+    event = await verified(harness, right, EMAIL)
+    found = '[["email","ada@example.org",null]]'
+    pieces = (
+        f'[["contact","party",{{"name":"Ada"}},true,{found}],["score","risk",{{"score":3}},false,{found}]]'.encode()
+    )
     async with harness.unit_of_work.begin() as tx:
         await tx.vault.seal(tx.connection, [Sealing(event.subject, "records", "crm", pieces)], tx.now)
         await export.finish([done(event, Operation.EXPORT, TaskOutcome.EXPORTED)], tx)
-    assert await rows(harness, "SELECT kind, source FROM vault.sealed") == [("package", "export")]
+    assert await rows(harness, "SELECT kind, source FROM vault.sealed ORDER BY kind") == [
+        ("package", "export"),
+        ("release", "export"),
+    ]
     [(told,)] = await rows(harness, "SELECT convert_from(value, 'UTF8')::json->>'package_id' FROM outbox")
     async with harness.unit_of_work.begin() as tx:
         [(sealed_id, _, content)] = await tx.vault.open_kind(tx.connection, event.subject, "package")

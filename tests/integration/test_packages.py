@@ -5,7 +5,9 @@ from datetime import timedelta
 from services.intake import orphans, packages
 from services.intake.retention import retention
 from shared.domain.operations import Operation
+from shared.domain.release import Match
 from shared.runtime.metrics import PEOPLE
+from shared.storage.release import KIND, Manifest
 from shared.storage.vault import Sealing
 from tests.fixtures.intake import Intake, id_of
 
@@ -18,7 +20,8 @@ async def answered(intake: Intake) -> str:
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
         sealing = Sealing(subject, "package", "export", b"everything")
-        await tx.vault.seal(tx.connection, [sealing], tx.now)
+        found = Manifest(tx.now, [[Match("email", "ada@example.org")]])
+        await tx.vault.seal(tx.connection, [sealing, Sealing(subject, KIND, "export", found.sealed())], tx.now)
     await intake.complete(path, operation=Operation.EXPORT, package_id=sealing.sealed_id)
     return path
 
@@ -51,7 +54,7 @@ async def test_it_is_removed_when_its_days_are_over_and_not_before(intake: Intak
     assert await packages.remove_due(intake.unit_of_work, KEPT) == 0
     assert (await intake.channel.get(f"{path}/package")).status_code == 200
     intake.clock.at += timedelta(seconds=1)
-    assert await packages.remove_due(intake.unit_of_work, KEPT) == 1
+    assert await packages.remove_due(intake.unit_of_work, KEPT) == 2, "it, and by what its rows were found"
     assert await packages.remove_due(intake.unit_of_work, KEPT) == 0
     assert (await intake.channel.get(f"{path}/package")).status_code == 410
     assert await intake.details(path, "package.removed") == [{"reason": "days"}]

@@ -9,11 +9,12 @@ from pydantic import JsonValue
 from services.intake import packages
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import view
-from services.intake.errors import Expired, NotFound, NotReady, Unauthorised
+from services.intake.errors import Expired, NotFound, NotReady, Unauthorised, Withheld
 from services.intake.grant import Power
 from services.intake.problems import documented
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import Shredded
+from shared.domain.release import Fault
 from shared.downstreams.bus import identity_token
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
 from shared.downstreams.bus.messages import TaskIdentities
@@ -30,7 +31,9 @@ class Zip(Response):
 
 
 @router.get(
-    "/v1/requests/{request_id}/package", response_class=Zip, responses=documented(NotFound, NotReady, Expired, Shredded)
+    "/v1/requests/{request_id}/package",
+    response_class=Zip,
+    responses=documented(NotFound, NotReady, Withheld, Expired, Shredded),
 )
 async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -> Zip:
     """The package of an access or portability request: a ZIP of JSON and CSV, kept for some days and downloads."""
@@ -40,6 +43,8 @@ async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -
         raise NotReady("there is no package: the request is still open, or nothing was found")
     async with services.unit_of_work.begin() as tx:
         content = await packages.hand_out(tx, request_id, request.package_id, services.settings, caller)
+    if isinstance(content, Fault):
+        raise Withheld(f"a person looks at the package before it is handed out: {content.sentence}")
     headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
     return Zip(content, headers=headers)
 

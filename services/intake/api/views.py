@@ -10,6 +10,7 @@ from services.intake.answer import answer
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
+from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
 
 Instant = Annotated[
@@ -65,6 +66,7 @@ class RequestView(BaseModel):
     answer: str
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
+    package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
 
 
 class TimelineEntry(BaseModel):
@@ -123,7 +125,8 @@ def view(request: Request, *, officer: bool) -> RequestView:
     more = {
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
-        "package": request.package_id is not None,
+        "package": request.package_id is not None and request.package_fault is None,
+        "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
     }
     return RequestView.model_validate(same | more)
 

@@ -21,6 +21,8 @@ CREATE TABLE request (
     package_id     uuid,
     downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
     lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
+    package_checked_at timestamptz,          -- when its rows were last checked, since it was made
+    package_fault  text,                     -- why it is withheld since then
     tasks          jsonb,                    -- what the downstreams reported, in counts
     warning        text,                     -- the latest milestone of its deadline, if one has come
     extended       boolean     NOT NULL DEFAULT false,
@@ -57,6 +59,22 @@ CREATE TABLE extension (
     approved_at timestamptz
 );
 CREATE INDEX extension_approved ON extension (approved_at) WHERE approved_at IS NOT NULL;
+
+-- Something was handed out that is, as is known by now, not shown to be the subject's (Art. 33).
+CREATE TABLE breach (
+    breach_id   uuid PRIMARY KEY,
+    request_id  uuid        NOT NULL,
+    package_id  uuid        NOT NULL UNIQUE,
+    fault       text        NOT NULL,
+    downloads   integer     NOT NULL,
+    found_at    timestamptz NOT NULL,
+    notify_by   timestamptz NOT NULL,        -- the authority is to be told by then, unless there is no risk
+    owner       text,                        -- who sees to it: nobody who has handled the request
+    decision    text,
+    explanation uuid,                        -- in the vault
+    closed_at   timestamptz
+);
+CREATE INDEX breach_open ON breach (notify_by) WHERE closed_at IS NULL;
 
 CREATE TABLE letter (
     letter_id  uuid PRIMARY KEY,             -- its text is in the vault under this id

@@ -89,8 +89,13 @@ class RoundupAdapter:
         records = await self._records(search)
         search = {**search, **self._too_much(tasks, records)}  # known by their ids, before anything of it is read
         people = of_whom_found(search)
-        owners = chain.from_iterable(found.ids for found in people.values())
-        holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], owners)
+        said = {
+            person.id: export.matches_of(person, task.identities)
+            for task in tasks
+            if task.task_id in people
+            for person in people[task.task_id].people
+        }
+        holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], said)
 
         def decide(task: Task, _: Found) -> Receipt:
             held = tuple(export.of(records[task.task_id], holdings))

@@ -6,14 +6,19 @@ from dataclasses import replace
 
 from pydantic import JsonValue
 
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.release import Match
 from shared.downstreams.contract import Record
 from shared.downstreams.http_client import together
 from shared.downstreams.roundup.directory import Records
 from shared.downstreams.roundup.erasure import CATEGORIES, all_of
+from shared.downstreams.roundup.subjects import Person, has
 from shared.downstreams.roundup.tracker import Item, Tracker
 
 Holdings = Mapping[tuple[str, str], Record]
 """Records by class and id."""
+Matches = Mapping[str, tuple[Match, ...]]
+"""By what each person can be found, by id."""
 _FIELDS = {
     "user": "username,realname,address,alternate_addresses,phone,organisation,timezone,creation,activity",
     "issue": "title,status,priority,keyword,messages,files,creation,activity",
@@ -21,21 +26,48 @@ _FIELDS = {
     "file": "name,type,creation",
     "query": "name,klass,url",
 }
+_WHOSE = {
+    "issue": ("requester", "creator"),
+    "msg": ("author",),
+    "file": ("creator",),
+    "query": ("private_for", "creator"),
+}
+_TELLING = {"issue": ("requester", "creator"), "msg": ("files",), "file": ("creator",), "query": _WHOSE["query"]}
+"""Fields that are read to tell whose a record is, and not shown."""
 
 
-async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], owners: Iterable[str]) -> Holdings:
-    """Everything of several people in as few calls as REST allows; ``owners`` are the people themselves."""
-    people = frozenset(owners)
+async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], people: Matches) -> Holdings:
+    """Everything of several people in as few calls as REST allows; ``people`` are they themselves."""
     found: dict[tuple[str, str], Record] = {}
-    for classname, ids in all_of(plans).items():
-        items = await tracker.read(classname, ids, _FIELDS[classname])
+    hanging: dict[str, str | None] = {}
+    wanted = all_of(plans)
+    for classname in (each for each in CATEGORIES if each in wanted):
+        ids = wanted[classname]
+        items = await tracker.read(classname, ids, ",".join((_FIELDS[classname], *_TELLING.get(classname, ()))))
         contents = await together(*(tracker.content(item["id"]) for item in items)) if classname == "file" else []
         for at, item in enumerate(items):
-            record = _record(system, classname, item, people)
+            whose = hanging.get(str(item["id"])) if classname == "file" else None
+            owner = whose if whose in people else _owner(classname, item)
+            hanging |= dict.fromkeys((_id(each) for each in item.get("files") or () if classname != "file"), owner)
+            record = replace(_record(system, classname, item), matched=people.get(str(owner), ()))
             if contents:
                 record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
             found[classname, str(item["id"])] = record
     return found
+
+
+def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, ...]:
+    """By what a person can be found; a number that is written nationally is spelled as the subject's that it is."""
+    written = person.phone.lstrip().startswith("+")
+    numbers = (
+        [person.phone]
+        if written
+        else [each.value for each in identities if each.type is IdentityType.PHONE and has(person, each)]
+    )
+    return (
+        *(Match(IdentityType.EMAIL, address) for address in sorted(person.addresses)),
+        *(Match(IdentityType.PHONE, number) for number in numbers),
+    )
 
 
 def of(records: Records, holdings: Holdings) -> Sequence[Record]:
@@ -43,14 +75,23 @@ def of(records: Records, holdings: Holdings) -> Sequence[Record]:
     return [holdings[key, one] for key in CATEGORIES for one in records.get(key, ()) if (key, one) in holdings]
 
 
-def _record(system: str, classname: str, item: Item, people: frozenset[str]) -> Record:
+def _record(system: str, classname: str, item: Item) -> Record:
     data: dict[str, JsonValue] = {"id": str(item["id"])}
     data |= {key: _plain(item.get(key)) for key in _FIELDS[classname].split(",")}
-    if classname != "msg":
-        return Record(CATEGORIES[classname], system, data)
-    own = (item["author"] or {}).get("id") in people
-    data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
-    return Record(CATEGORIES[classname], system, data, portable=own)
+    if classname == "msg":
+        data["author"] = "you"  # nobody else's words are handed out
+    return Record(CATEGORIES[classname], system, data)
+
+
+def _owner(classname: str, item: Item) -> str | None:
+    """Whose a record is, as it says itself."""
+    if classname == "user":
+        return str(item["id"])
+    return next((_id(item[key]) for key in _WHOSE[classname] if item.get(key)), None)
+
+
+def _id(link: JsonValue) -> str:
+    return str(link["id"] if isinstance(link, dict) else link)
 
 
 def _plain(value: JsonValue) -> JsonValue:

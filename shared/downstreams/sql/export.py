@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from shared.domain.errors import Refused
 from shared.domain.operations import TaskOutcome
+from shared.domain.release import Match
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.results import per_task
 from shared.downstreams.sql import examination
@@ -76,6 +77,7 @@ class _Sheet:
         self._source = f"{system}.{statements.name}"
         self._table = statements.table
         self._columns = tuple(statements.table.columns.items())
+        self._searched = tuple(column.identity for column in statements.table.searched.values() if column.identity)
         self._layouts: dict[tuple[frozenset[str | None], frozenset[str]], list[tuple[int, str, Column | None]]] = {}
         self._portable = any(c.portable for _, c in self._columns if c.shown)
 
@@ -94,7 +96,14 @@ class _Sheet:
                 label: WITHHELD if isinstance(value, str) and any(secret in value for secret in secrets) else value
                 for label, value in data.items()
             }
-        return Record(table.category, self._source, data, self._portable)
+        return Record(table.category, self._source, data, self._portable, self._matched(row))
+
+    def _matched(self, row: Row) -> tuple[Match, ...]:
+        """Whatever of the row could have found it, the subject's or not, and when it happened."""
+        at = row[len(self._columns) + len(self._searched)]
+        moment = None if at is None else examination.as_utc(at, self._table.timezone)
+        held = zip(self._searched, row[len(self._columns) :], strict=False)
+        return tuple(Match(kind, value, moment) for kind, value in held if value is not None)
 
     def _layout(self, mine: frozenset[str | None], hidden: frozenset[str]) -> list[tuple[int, str, Column | None]]:
         """Position, label and column of what is shown; no column where the other party's number is withheld."""

@@ -1,13 +1,23 @@
 """A customer's data in words that the customer reads."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from shared.domain.identities import IdentityType
+from shared.domain.release import Match
 from shared.downstreams.contract import Record
 from shared.downstreams.tryton.party import STREET_PARTS, Party
 
 
 def records(party: Party, source: str) -> Iterator[Record]:
     """Account, contacts, addresses and identifiers; flags of our own are not portable: nobody gave them (Art. 20)."""
+    held = [(contact.type, contact.compact or contact.value) for contact in party.contacts if contact.valid_to is None]
+    matched = tuple(Match(kind, value) for kind, value in [(IdentityType.ACCOUNT_ID, party.code), *held] if kind)
+    for record in _records(party, source):
+        yield replace(record, matched=matched)
+
+
+def _records(party: Party, source: str) -> Iterator[Record]:
     yield Record("account", source, {"customer_number": party.code, "name": party.name})
     yield Record(
         "account",

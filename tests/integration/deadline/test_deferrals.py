@@ -62,13 +62,6 @@ async def test_what_was_kept_is_released_when_its_day_is_over_and_not_a_moment_b
     ]
 
 
-async def test_after_three_days_of_downtime_it_is_marked_late(deadline: Harness) -> None:
-    await erasure(deadline, kept())
-    await deadline.sweeps(deferrals, at=OVER + timedelta(days=3))
-    due = {"systems": ["billing"], "due_on": "2026-10-01", "late": True}
-    assert await deadline.evidence("erasure.due") == [due]
-
-
 async def test_nothing_is_released_before_the_request_is_answered(deadline: Harness) -> None:
     request = await deadline.receives(right=Right.ERASURE)
     await deadline.pool.execute("DELETE FROM clock")

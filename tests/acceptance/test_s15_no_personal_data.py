@@ -1,4 +1,4 @@
-"""Personal data is on no topic, in no log and nowhere in our database in clear, whatever happened to the requests."""
+"""Scenario 15: personal data is on no topic, in no log and nowhere in our database in clear, whatever happened."""
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient

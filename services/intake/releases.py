@@ -1,0 +1,119 @@
+"""Packages that may be handed out: their rows are checked at each download, and when the register has changed.
+
+One that does not fit any more is withheld until it does; was it handed out before, that is a breach (REQ-S8, S9).
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from services.intake import breaches, metrics
+from services.intake.settings import IntakeSettings
+from shared.app.service import Running
+from shared.domain.errors import Shredded
+from shared.domain.release import Fault
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.loops import run_periodically
+from shared.runtime.metrics import RELEASES
+from shared.storage.postgres import Connection, may_stand_still
+from shared.storage.release import KIND, Manifest, fault_of, filled_at
+
+log = logging.getLogger(__name__)
+
+_EVERY_SECONDS = 60.0
+_AT_A_TIME = 20
+_SERVICE = "intake"
+_AGAIN = timedelta(days=1)
+"""After which a package is looked at again, whatever has changed: what is proved may have."""
+for _result in ("fits", "withheld"):
+    RELEASES.labels(_SERVICE, _result)  # shown as 0 until the first
+
+_COLUMNS = "request_id, subject_ref, package_id, downloads, package_fault"
+_ONE = f"SELECT {_COLUMNS} FROM request WHERE request_id = $1 FOR UPDATE"  # noqa: S608  # constants
+_DUE = f"""
+SELECT {_COLUMNS} FROM request
+WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_at, responded_at) < $2
+ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
+"""  # noqa: S608  # constants
+_CHECKED = "UPDATE request SET package_checked_at = $2, package_fault = $3 WHERE request_id = $1"
+_WITHHELD = """
+SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND package_fault IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A package, how often it was handed out, and why it is withheld, if it is."""
+
+    request_id: UUID
+    subject_ref: UUID
+    package_id: UUID
+    downloads: int
+    package_fault: str | None
+
+
+async def held(tx: UnitOfWork, request_id: UUID) -> Released:
+    """The package of a request, held until the unit of work ends: of two downloads one comes after the other."""
+    [row] = await tx.connection.fetch(_ONE, request_id)
+    return Released(*row)
+
+
+async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) -> Fault | None:
+    """Checks a package; says why it cannot be handed out, if it cannot.
+
+    Raises:
+        Shredded: the subject's key is gone.
+    """
+    async with may_stand_still(tx.connection):
+        pieces = await tx.vault.open_kind(tx.connection, released.subject_ref, KIND)
+        manifest = Manifest.opened(pieces[-1][2]) if pieces else None
+        fault = await fault_of(tx.connection, tx.vault, released.subject_ref, manifest) if manifest else Fault.UNTRACED
+    tx.after_commit(partial(RELEASES.labels(_SERVICE, "withheld" if fault else "fits").inc))
+    if fault != released.package_fault:
+        action = "package.withheld" if fault else "package.released"
+        tx.log_evidence(released.request_id, action, {"fault": fault} if fault else {})
+    if fault:
+        log.warning("request %s: its package is withheld: %s", released.request_id, fault)
+        if released.downloads:
+            handed_out = breaches.HandedOut(released.request_id, released.package_id, fault, released.downloads)
+            await breaches.open_one(tx, handed_out, timedelta(hours=settings.breach_hours))
+    await _note(tx, released, fault, tx.now)
+    return fault
+
+
+async def run(running: Running, settings: IntakeSettings) -> None:
+    """Checks again for as long as the service runs, and counts what is withheld."""
+
+    async def look() -> None:
+        while await check_due(running.unit_of_work, settings):
+            running.heartbeats.beat("releases")
+        async with running.unit_of_work.pool.acquire() as connection:
+            await count(connection, running.unit_of_work.clock.now(), settings)
+
+    await run_periodically(look, "releases", _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def count(connection: Connection, now: datetime, settings: IntakeSettings) -> None:
+    """Counts what is withheld, and breaches that nobody has closed."""
+    metrics.WITHHELD.set(await connection.fetchval(_WITHHELD, now - timedelta(days=settings.package_days)))
+    await breaches.count(connection, now)
+
+
+async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:
+    """Checks packages, not all at once, that were not checked since the register was filled; returns how many."""
+    async with unit_of_work.begin() as tx:
+        changed = max(await filled_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
+        kept = tx.now - timedelta(days=settings.package_days)
+        due = [Released(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
+        for released in due:
+            try:
+                await check(tx, released, settings)
+            except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
+                await _note(tx, released, None, tx.now)
+    return len(due)
+
+
+async def _note(tx: UnitOfWork, released: Released, fault: Fault | None, now: datetime) -> None:
+    await tx.connection.execute(_CHECKED, released.request_id, now, fault)

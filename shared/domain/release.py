@@ -1,0 +1,140 @@
+"""The release check (REQ-S8): before anything is handed out, every row is mapped again to whoever it is for.
+
+Pure, and made of nothing that the search is made of: each row tells the values by which it can be found and when it
+happened, as the system that holds it wrote them down. What the search took to be the subject's is not asked here.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from shared.domain.errors import Refused
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+
+_DATED = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
+_ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+Span = tuple[datetime, datetime]
+"""Half-open, UTC."""
+Named = tuple[str, str]
+"""The type of an identity and its value, in its one spelling."""
+
+
+class Match(NamedTuple):
+    """A value of a row by which somebody can be found in it, and when the row happened; None: it shows the present."""
+
+    type: str
+    value: str
+    at: datetime | None = None
+
+
+class Fault(StrEnum):
+    """Why a row is not the subject's, as far as can be told."""
+
+    UNTRACED = "untraced"
+    NOT_THEIRS = "not_theirs"
+    NOT_AT_THAT_TIME = "not_at_that_time"
+    ANOTHER_HOLDER = "another_holder"
+
+    @property
+    def sentence(self) -> str:
+        """What the privacy team reads of it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES: Mapping[Fault, str] = {
+    Fault.UNTRACED: "a row does not say by what it was found",
+    Fault.NOT_THEIRS: "a row has nothing by which the subject is known",
+    Fault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
+    Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as somebody else's",
+}
+
+
+class ReleaseBlocked(Refused):
+    """A row of what was collected is not shown to be the subject's, so nothing of it may be handed out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of whoever something is for.
+
+    ``values``: what they are known by; ``stated``: in which times they say that a number was theirs; ``theirs`` and
+    ``others``: in which times the register shows it as theirs, or as somebody else's; ``proved``: since when a channel
+    vouches that they control it. ``at``: when the rows were collected.
+    """
+
+    at: datetime
+    values: Collection[Named] = frozenset()
+    stated: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
+    theirs: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
+    others: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
+    proved: Mapping[Named, datetime] = field(default_factory=dict)
+
+    def fault(self, match: Match) -> Fault | None:
+        """Why it cannot be told from this value that the row is theirs."""
+        named = spelled(match.type, match.value)
+        if named not in self.values:
+            return Fault.NOT_THEIRS
+        if match.type not in _DATED:
+            return None
+        at = match.at or self.at
+        if _within(at, self.others.get(named, ())):
+            return Fault.ANOTHER_HOLDER
+        if not _within(at, self.stated.get(named) or (_ALWAYS,)):
+            return Fault.NOT_AT_THAT_TIME
+        since = self.proved.get(named)
+        if _within(at, self.theirs.get(named, ())) or (since is not None and since <= at):
+            return None
+        return Fault.NOT_AT_THAT_TIME
+
+
+def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
+    """Why the first row that is not shown to be the subject's is not; None where all are."""
+    cleared: set[Match] = set()
+    for matches in rows:
+        if not cleared.isdisjoint(matches):
+            continue
+        faults = [known.fault(match) for match in matches]
+        if None not in faults:
+            return max((fault for fault in faults if fault), key=list(Fault).index, default=Fault.UNTRACED)
+        cleared.add(matches[faults.index(None)])
+    return None
+
+
+def values_of(identities: Iterable[Identity]) -> frozenset[Named]:
+    """What somebody is known by; a name tells nobody from another."""
+    return frozenset((i.type.value, i.value) for i in identities if i.type is not IdentityType.NAME)
+
+
+def stated_of(identities: Iterable[Identity]) -> Mapping[Named, Sequence[Span]]:
+    """In which times the requester says that a number was theirs, where they say it at all."""
+    stated: dict[Named, list[Span]] = {}
+    for each in identities:
+        if each.type in _DATED and each.source == "requester" and (each.valid_from or each.valid_to):
+            span = (each.valid_from or _ALWAYS[0], each.valid_to or _ALWAYS[1])
+            stated.setdefault((each.type.value, each.value), []).append(span)
+    return stated
+
+
+def proved_of(identities: Iterable[Identity]) -> Mapping[Named, datetime]:
+    """Since when a channel vouches that they control a number."""
+    proved: dict[Named, datetime] = {}
+    for each in identities:
+        if each.type in _DATED and each.proved_since:
+            named = (each.type.value, each.value)
+            proved[named] = min(each.proved_since, proved.get(named, each.proved_since))
+    return proved
+
+
+def spelled(kind: str, value: str) -> Named:
+    """A value of a row in the one spelling of its type; what cannot be spelled is nobody's."""
+    try:
+        return kind, normalise(IdentityType(kind), value)
+    except MalformedIdentity:
+        return kind, ""
+
+
+def _within(moment: datetime, spans: Iterable[Span]) -> bool:
+    return any(since <= moment < until for since, until in spans)

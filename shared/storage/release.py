@@ -1,0 +1,116 @@
+"""What the release check needs to know of whoever a package is for: their identities, and the register's own rows."""
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import orjson
+
+from shared.domain.errors import Shredded
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.release import Fault, Known, Match, Named, Span, first_fault, proved_of, stated_of, values_of
+from shared.storage.keyring import Keyring
+from shared.storage.postgres import Connection
+from shared.storage.vault import Vault
+
+KIND = "release"
+"""Of the pieces in the vault that say by what the rows of a package were found; they outlive it, not its days."""
+_NAMESPACE = "SELECT namespace FROM register.source LIMIT 1"
+_ROWS = "SELECT identity, holder, valid_from, valid_to FROM register.assignment WHERE identity = ANY($1)"
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
+
+Rows = Sequence[Sequence[Match]]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """By what every row of a package was found, and when the rows were collected."""
+
+    collected_at: datetime
+    rows: Rows
+
+    def sealed(self) -> bytes:
+        """As it lies in the vault."""
+        return zlib.compress(orjson.dumps([self.collected_at, self.rows], default=list))
+
+    @classmethod
+    def opened(cls, content: bytes) -> "Manifest":
+        """From how it lies in the vault."""
+        collected_at, rows = orjson.loads(zlib.decompress(content))
+        return cls(datetime.fromisoformat(collected_at), rows_of(rows))
+
+
+def rows_of(matched: Iterable[Iterable[Sequence[str | None]]]) -> Rows:
+    """By what rows were found, as records say it in JSON."""
+    return [
+        [Match(str(kind), str(value), datetime.fromisoformat(at) if at else None) for kind, value, at in row]
+        for row in matched
+    ]
+
+
+async def fault_of(connection: Connection, vault: Vault, subject_ref: UUID, manifest: Manifest) -> Fault | None:
+    """Why the first row that is not shown to be the subject's by what is known now is not; None where all are.
+
+    Raises:
+        Shredded: the subject's key is gone.
+    """
+    known = await _known(connection, vault, subject_ref, manifest.collected_at)
+    return await asyncio.to_thread(first_fault, manifest.rows, known)
+
+
+async def filled_at(connection: Connection) -> datetime | None:
+    """When the register was last filled, if it was."""
+    moment: datetime | None = await connection.fetchval("SELECT max(filled_at) FROM register.source")
+    return moment
+
+
+async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: datetime) -> Known:
+    subject = (await vault.subject_data(connection, [subject_ref])).get(subject_ref)
+    if subject is None:
+        raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
+    namespace = await connection.fetchval(_NAMESPACE)
+    theirs, others = await _registered(connection, vault.keyring, namespace or "", subject.identities)
+    if namespace is None:
+        theirs = _believed(subject.identities, at)
+    return Known(
+        at=at,
+        values=values_of(subject.identities),
+        stated=stated_of(subject.identities),
+        theirs=theirs,
+        others=others,
+        proved=proved_of(subject.identities),
+    )
+
+
+async def _registered(
+    connection: Connection, keyring: Keyring, namespace: str, identities: Sequence[Identity]
+) -> tuple[Mapping[Named, Sequence[Span]], Mapping[Named, Sequence[Span]]]:
+    """In which times the register shows the numbers as theirs, and as others'."""
+    numbers = {keyring.fingerprint(i): (i.type.value, i.value) for i in identities if i.type in _NUMBERS}
+    accounts = {
+        keyring.holder(namespace, i.value)
+        for i in identities
+        if i.type is IdentityType.ACCOUNT_ID and i.source == namespace
+    }
+    theirs: dict[Named, list[Span]] = {}
+    others: dict[Named, list[Span]] = {}
+    for fingerprint, holder, since, until in await connection.fetch(_ROWS, list(numbers)) if numbers else ():
+        whose = theirs if holder in accounts else others
+        whose.setdefault(numbers[fingerprint], []).append((since, until or _NEVER))
+    return theirs, others
+
+
+def _believed(identities: Iterable[Identity], at: datetime) -> Mapping[Named, Sequence[Span]]:
+    """While nobody has filled the register, the times that are said; of a number without one, the present."""
+    believed: dict[Named, list[Span]] = {}
+    for each in identities:
+        if each.type in _NUMBERS:
+            since = datetime.min.replace(tzinfo=UTC) if each.type is IdentityType.SIP_URI else at
+            believed.setdefault((each.type.value, each.value), []).append(
+                (each.valid_from or since, each.valid_to or _NEVER)
+            )
+    return believed

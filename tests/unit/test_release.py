@@ -1,0 +1,95 @@
+"""The release check maps every row to whoever it is for, by itself; the first row that does not fit is one too many."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.release import Fault, Known, Match, Span, first_fault, proved_of, stated_of, values_of
+
+NUMBER, EMMAS, ADDRESS = "+442079460000", "+442079460999", "ada@example.org"
+PHONE, EMAIL = IdentityType.PHONE, IdentityType.EMAIL
+MINE, AFTERWARDS = (PHONE.value, NUMBER), (PHONE.value, EMMAS)
+
+
+def day(number: int) -> datetime:
+    return datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+def known(
+    theirs: tuple[Span, ...] = (), others: tuple[Span, ...] = (), said: tuple[Identity, ...] = (), at: int = 100
+) -> Known:
+    identities = (Identity(EMAIL, ADDRESS), Identity(PHONE, NUMBER), Identity(IdentityType.NAME, "Ada"), *said)
+    return Known(
+        at=day(at),
+        values=values_of(identities),
+        stated=stated_of(identities),
+        theirs={MINE: theirs},
+        others={MINE: others},
+        proved=proved_of(identities),
+    )
+
+
+def call(at: int | None, number: str = NUMBER) -> list[Match]:
+    return [Match(PHONE, number, None if at is None else day(at)), Match(PHONE, EMMAS, None if at is None else day(at))]
+
+
+HELD = ((day(10), day(20)),)
+
+
+@pytest.mark.parametrize(
+    ("row", "whose", "fault"),
+    [
+        pytest.param(call(10), known(HELD), None, id="the first moment"),
+        pytest.param(call(19), known(HELD), None, id="theirs"),
+        pytest.param(call(20), known(HELD), Fault.NOT_AT_THAT_TIME, id="the moment after"),
+        pytest.param(call(9), known(HELD), Fault.NOT_AT_THAT_TIME, id="before"),
+        pytest.param(call(15), known(), Fault.NOT_AT_THAT_TIME, id="nothing registered"),
+        pytest.param(call(15, EMMAS), known(HELD), Fault.NOT_THEIRS, id="another's number"),
+        pytest.param(call(15), known(HELD, HELD), Fault.ANOTHER_HOLDER, id="two holders"),
+        pytest.param(call(30), known(HELD, ((day(20), day(40)),)), Fault.ANOTHER_HOLDER, id="the next holder's"),
+        pytest.param(call(None), known(HELD), Fault.NOT_AT_THAT_TIME, id="the present, when it was theirs no more"),
+        pytest.param(call(None), known(HELD, at=12), None, id="the present, while it was theirs"),
+        pytest.param([Match(EMAIL, "Ada@Example.org")], known(), None, id="an address in another spelling"),
+        pytest.param([Match(EMAIL, "emma@example.org")], known(), Fault.NOT_THEIRS, id="another's address"),
+        pytest.param([Match(EMAIL, "no address")], known(), Fault.NOT_THEIRS, id="no address at all"),
+        pytest.param([Match(IdentityType.NAME, "Ada")], known(), Fault.NOT_THEIRS, id="a name alone"),
+        pytest.param([], known(HELD), Fault.UNTRACED, id="nothing by which it was found"),
+        pytest.param(
+            call(18),
+            known(HELD, said=(Identity(PHONE, NUMBER, day(10), day(15)),)),
+            Fault.NOT_AT_THAT_TIME,
+            id="beyond what they asked for",
+        ),
+        pytest.param(
+            call(30), known(said=(Identity(PHONE, NUMBER, proved_since=day(30)),)), None, id="proved from then on"
+        ),
+        pytest.param(
+            call(29),
+            known(said=(Identity(PHONE, NUMBER, proved_since=day(30)),)),
+            Fault.NOT_AT_THAT_TIME,
+            id="before it was proved",
+        ),
+        pytest.param(
+            call(15),
+            known(said=(Identity(PHONE, NUMBER, day(0), None, "cdr"),)),
+            Fault.NOT_AT_THAT_TIME,
+            id="a system's word is no assignment",
+        ),
+    ],
+)
+def test_a_row_fits_only_where_the_register_or_a_proof_shows_it_as_theirs(
+    row: list[Match], whose: Known, fault: Fault | None
+) -> None:
+    assert first_fault([row], whose) is fault
+
+
+def test_the_first_row_that_does_not_fit_is_told_however_many_do() -> None:
+    rows = [*([call(15)] * 5), call(30), call(15, EMMAS)]
+    assert first_fault(rows, known(HELD)) is Fault.NOT_AT_THAT_TIME
+    assert first_fault(rows[:5], known(HELD)) is None
+    assert first_fault([], known()) is None
+
+
+def test_every_fault_has_a_sentence() -> None:
+    assert all(fault.sentence for fault in Fault)
