@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import expiry, orphans, packages, releases, statistics
+from services.intake import expiry, held, orphans, packages, releases, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -24,11 +24,10 @@ def configure() -> None:
         service.on(milestone, handlers.warn)
     service.serves(partial(app.build, settings=settings))
     kept = retention()
-    service.also(statistics.run)
-    service.also(partial(orphans.run, settings=settings, retention=kept))
-    service.also(partial(expiry.run, retention=kept))
-    for loop in (packages.run, releases.run):
-        service.also(partial(loop, settings=settings))
+    for loop in (statistics.run, held.run, partial(expiry.run, retention=kept)):
+        service.also(loop)
+    for sweep in (partial(orphans.run, retention=kept), packages.run, releases.run):
+        service.also(partial(sweep, settings=settings))
 
 
 if __name__ == "__main__":

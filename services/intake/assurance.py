@@ -14,11 +14,20 @@ from shared.domain.toml_file import read_toml
 POLICY = Path(__file__).parents[2] / "shared" / "policy" / "identity.toml"
 
 
+class BrakePolicy(BaseModel):
+    """How many erasures one key may ask for in an hour before two persons must look."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    erasures_per_hour: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class IdentityPolicy(BaseModel):
     """The level that each right needs, and the methods by which anybody may come to one."""
 
     model_config = ConfigDict(frozen=True)
 
+    brake: BrakePolicy
     required_level: Mapping[Right, Literal["L0", "L1", "L2", "L3"]]
     methods: Annotated[frozenset[Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]], Field(min_length=1)]
 

@@ -1,18 +1,19 @@
 """Storing submissions durably: whoever submits while a commit is under way shares the next one."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
-from services.intake import correspondence, repository
+from services.intake import brake, correspondence, repository
 from services.intake.auth import Caller
 from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
 from services.intake.lifecycle import State
 from services.intake.metrics import REQUESTS
 from services.intake.request import Request, Transition
+from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.vault import Row
 
@@ -86,8 +87,9 @@ class _Submission:
 class GroupCommit:
     """Commits what was submitted since the last commit began, in one transaction."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory) -> None:
+    def __init__(self, unit_of_work: UnitOfWorkFactory, erasures_per_hour: int) -> None:
         self._unit_of_work = unit_of_work
+        self._erasures_per_hour = erasures_per_hour
         self._waiting: list[_Submission] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -122,18 +124,32 @@ class GroupCommit:
     async def _commit(self, group: Sequence[_Submission]) -> list[list[Accepted] | Exception]:
         async with self._unit_of_work.begin() as tx:
             replays = await _claim_keys(tx, group)
-            fresh = [each for each in group if each.key not in replays]
+            fresh = await self._braked(tx, [each for each in group if each.key not in replays])
             await _insert(tx, fresh)
         for request in (prepared.request for each in fresh for prepared in each.prepared):
             REQUESTS.labels(request.right, "accepted").inc()
             if request.state is State.AWAITING_IDENTITY:
                 REQUESTS.labels(request.right, "identity_needed").inc()
+        stored = iter(fresh)
         return [
             replays[each.key]
             if each.key in replays
-            else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in each.prepared]
+            else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in next(stored).prepared]
             for each in group
         ]
+
+    async def _braked(self, tx: UnitOfWork, group: Sequence[_Submission]) -> Sequence[_Submission]:
+        """The group, where erasures of a key that asks for too many only wait."""
+        erasures = [p for each in group for p in each.prepared if p.request.right is Right.ERASURE]
+        keys = await brake.count(tx, (p.request.key_id for p in erasures), self._erasures_per_hour)
+        return [replace(each, prepared=[_held(p, keys) for p in each.prepared]) for each in group] if keys else group
+
+
+def _held(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest:
+    received = prepared.received
+    if prepared.request.key_id in keys and brake.begins_an_erasure(received):
+        return replace(prepared, received=brake.hold(received))
+    return prepared
 
 
 def _next_group(waiting: Sequence[_Submission]) -> tuple[list[_Submission], list[_Submission]]:

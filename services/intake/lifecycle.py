@@ -4,6 +4,7 @@ Each cause is a method of ``services.intake.request.Request`` of that name (``as
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
 work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
+``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
 What was closed without an answer to its question is *resumable*: a late answer reopens it.
 """
 
@@ -20,6 +21,7 @@ from shared.domain.events import (
     QuestionSent,
     RequestClosed,
     RequestExtended,
+    RequestHeld,
     RequestReceived,
     RequestRedated,
     RequestReopened,
@@ -88,6 +90,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "block":           rule(BEGUN,            PERSON),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
+    "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),
+    "go_on":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
     "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
     "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded),

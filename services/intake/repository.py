@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import correspondence, old_contacts
+from services.intake import brake, correspondence, old_contacts
 from services.intake.letters import LetterOf, Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
@@ -36,7 +36,7 @@ _CHANGING = {
 }
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
-_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version")
+_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held")
 """What a new request has besides; every other column has its default."""
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
@@ -83,8 +83,15 @@ class Requests:
         """The request as it is now, if it is held."""
         return self._held.get(request_id)
 
+    @property
+    def all(self) -> tuple[Request, ...]:
+        """All that are held, as they are now."""
+        return tuple(self._held.values())
+
     async def apply(self, transition: Transition) -> Request:
         """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
+        if brake.begins_an_erasure(transition) and await brake.on(self.tx.connection, [transition.request.key_id]):
+            transition = brake.hold(transition)
         request = transition.request
         for letter in transition.letters:
             self._write(request, letter)

@@ -46,6 +46,12 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         default=300.0, ge=0, le=3600, description="how far in the future a channel's clock may be"
     )
     oldest_days: int = Field(default=731, ge=1, le=36_500, description="how long ago a request or reply may have come")
+    erasures_per_hour: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="erasures of one key in an hour beyond which it is braked, instead of what the policy says",
+    )
     package_days: int = Field(default=14, ge=7, le=30, description="how long a package is kept once it is available")
     package_downloads: int = Field(default=5, ge=1, le=100, description="how often a package is handed out")
     breach_hours: int = Field(

@@ -30,8 +30,8 @@ class StoredRequest:
 
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
-    that. ``package_fault``: why the package is withheld. ``tasks``: what the downstreams reported, in counts.
-    ``version``: one more whenever it was written.
+    that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key, before it may ``begin``, or
+    else ``retry``. ``tasks``: what the downstreams reported, in counts. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -54,6 +54,7 @@ class StoredRequest:
     closed_at: datetime | None = None
     resumable: bool = False
     resumed: bool = False
+    held: str | None = None
     extended: bool = False
     finished: Outcome | None = None
     package_id: UUID | None = None

@@ -48,7 +48,7 @@ class Submissions:
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
-        self._commits = GroupCommit(unit_of_work)
+        self._commits = GroupCommit(unit_of_work, settings.erasures_per_hour or identity.brake.erasures_per_hour)
 
     def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.

@@ -19,7 +19,7 @@ from shared.runtime.loops import Wakeup
 from shared.storage.systems import COUNTING, Standing, SystemState, standings
 
 _UNSEARCHED = """
-UPDATE fulfilment f SET state = 'open'
+UPDATE fulfilment f SET state = 'open', held = false
 WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
     SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
 RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
@@ -35,7 +35,8 @@ WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_s
 """
 _STANDING = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
-       count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched') AS stuck,
+       count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched'
+                        OR t.state = 'waiting' AND f.held) AS stuck,
        count(*) FILTER (WHERE t.state = 'waiting') AS waiting
 FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
@@ -194,13 +195,12 @@ class Fulfilments:
             await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
             tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
         failed = await tx.connection.fetch(
-            "UPDATE fulfilment SET state = 'open' WHERE request_id = ANY($1) AND state = 'blocked'"
-            " RETURNING fulfilment_id",
+            "UPDATE fulfilment SET state = 'open', held = false WHERE request_id = ANY($1)"
+            " AND (state = 'blocked' OR state = 'open' AND held) RETURNING fulfilment_id",
             requests,
         )
-        again = [row[0] for row in failed]
-        await self._make_ready(tx, again, TaskState.FAILED)
-        await self._block_if_stuck(tx, [*again, *(row[0] for row in unsearched)])
+        await self._make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
+        await self.fan_in(tx, [row[0] for row in (*failed, *unsearched)], {})
         return {row[1] for row in unsearched}
 
     async def confirm(self, tx: UnitOfWork, confirmed: LimitConfirmed) -> None:

@@ -8,6 +8,7 @@ from shared.domain.events import (
     LiftDecided,
     LimitConfirmed,
     RequestExtended,
+    RequestHeld,
     RequestRedated,
     RequestVerified,
     RequestWithdrawn,
@@ -36,6 +37,12 @@ WHERE f.fulfilment_id = ANY($1) AND t.fulfilment_id = f.fulfilment_id
   AND t.state IN ('waiting', 'ready', 'leased', 'failed')
 """
 
+_HOLD = """
+UPDATE fulfilment SET held = true WHERE request_id = ANY($1) AND state = 'open' AND operation = 'erase'
+RETURNING fulfilment_id
+"""
+_STOP = "UPDATE task SET state = 'failed', failure = 'held' WHERE fulfilment_id = ANY($1) AND state = 'ready'"
+
 _IN_FORCE = (
     "SELECT request_id FROM fulfilment WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'complete'"
 )
@@ -52,6 +59,14 @@ async def begin(
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Go on with what is blocked: a person decided so, or more is known of the subject now."""
     await fulfilments.retry(tx, [event.request_id for event in events])
+
+
+async def hold(fulfilments: Fulfilments, events: Sequence[RequestHeld], tx: UnitOfWork) -> None:
+    """Stop before the next step until a retry is decided; what a worker has in hand, it ends."""
+    rows = await tx.connection.fetch(_HOLD, [event.request_id for event in events])
+    held = [row[0] for row in rows]
+    await tx.connection.execute(_STOP, held)
+    await fulfilments.fan_in(tx, held, {})
 
 
 async def confirm(fulfilments: Fulfilments, events: Sequence[LimitConfirmed], tx: UnitOfWork) -> None:

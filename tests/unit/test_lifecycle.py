@@ -9,6 +9,7 @@ from itertools import product
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.intake import brake
 from services.intake.lifecycle import TRANSITIONS, Standing, State, first_state
 from services.intake.request import Request, Transition
 from shared.domain.errors import IllegalTransition
@@ -62,6 +63,9 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
     ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
     ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
+    ("stop", brake.stop),
+    ("go_on", lambda r: brake.go_on(replace(r, held="begin"), ("officer-1", "officer-2"))),
+    ("go_on", lambda r: brake.go_on(replace(r, held="retry"), ("officer-1", "officer-2"))),
     ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
     ("close_partially", lambda r: r.close_partially(AT)),
     ("forward", lambda r: r.forward("them", AT)),

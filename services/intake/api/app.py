@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from services.intake.api import breaches, decisions, handing_out, requests, submissions, timing
+from services.intake.api import brakes, breaches, decisions, handing_out, requests, submissions, timing
 from services.intake.api.dependencies import Services
 from services.intake.api.door import Door
 from services.intake.assurance import identity_policy
@@ -22,7 +22,7 @@ from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.runtime.settings import PolicySettings
 
-_MODULES = (submissions, requests, decisions, timing, handing_out, breaches)
+_MODULES = (submissions, requests, decisions, timing, handing_out, brakes, breaches)
 
 
 class Api(FastAPI):

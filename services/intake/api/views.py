@@ -67,6 +67,7 @@ class RequestView(BaseModel):
     tasks: list[TaskReport]
     package: bool = Field(description="there is a package to download")
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
+    waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
 
 
 class TimelineEntry(BaseModel):
@@ -97,6 +98,23 @@ class LetterView(BaseModel):
     body: str
 
 
+class BrakeView(BaseModel):
+    """A key for which nothing is erased until two persons, holders of two keys, have released it."""
+
+    key_id: str
+    holder: str = Field(description="who has the key")
+    tripped_at: Instant
+    released_by: list[str] = Field(description="who has released it so far")
+    released_at: Instant | None = Field(description="when the second did")
+    held: int = Field(description="erasures that wait")
+
+
+class BrakeList(BaseModel):
+    """Every brake that is on."""
+
+    brakes: list[BrakeView]
+
+
 class WaitingLetter(BaseModel):
     """A letter that waits to be sent; what it says is read with its request."""
 
@@ -119,6 +137,12 @@ class LetterList(BaseModel):
     letters: list[LetterView]
 
 
+_BRAKED = (
+    "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
+    " persons have released it (POST /v1/brakes/{0}/release)."
+)
+
+
 def view(request: Request, *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person."""
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
@@ -127,6 +151,7 @@ def view(request: Request, *, officer: bool) -> RequestView:
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
         "package": request.package_id is not None and request.package_fault is None,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
+        **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
 

@@ -30,6 +30,7 @@ CREATE TABLE request (
     question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
     asked_at       timestamptz,
     last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
+    held           text,                     -- by a brake: before it may begin, or retry
     resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
     resumed        boolean     NOT NULL DEFAULT false   -- a late answer has: its due date follows from that
 ) WITH (fillfactor = 70);
@@ -38,6 +39,8 @@ CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
 CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
+
+CREATE INDEX request_held ON request (key_id) WHERE held IS NOT NULL;
 
 -- What a person or a channel decided about a request, and what was answered: a repeat gets that again.
 CREATE TABLE decision (
@@ -109,3 +112,21 @@ CREATE TABLE api_key (
     expires_at timestamptz,
     revoked_at timestamptz
 );
+
+-- Erasures that each key has asked for, by the minute, for an hour.
+CREATE TABLE erasures_asked (
+    key_id   text        NOT NULL,
+    minute   timestamptz NOT NULL,
+    erasures integer     NOT NULL,
+    PRIMARY KEY (key_id, minute)
+) WITH (fillfactor = 70);
+
+-- A key that has asked for more than the policy allows: nothing is erased for it until two persons have released it.
+CREATE TABLE brake (
+    key_id      text        NOT NULL,
+    tripped_at  timestamptz NOT NULL,
+    released_by text[]      NOT NULL DEFAULT '{}',      -- holders of two keys, who are two persons
+    released_at timestamptz,
+    PRIMARY KEY (key_id, tripped_at)
+);
+CREATE UNIQUE INDEX brake_on ON brake (key_id) WHERE released_at IS NULL;

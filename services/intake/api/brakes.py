@@ -1,0 +1,33 @@
+"""Brakes: keys that have asked for more erasures in an hour than the policy allows (privacy team)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from services.intake import brake
+from services.intake.api.dependencies import PRIVACY_TEAM, AnyCaller, UseServices
+from services.intake.api.views import BrakeList, BrakeView
+from services.intake.errors import NotFound
+from services.intake.problems import documented
+from shared.domain.errors import IllegalTransition
+
+router = APIRouter(prefix="/v1/brakes", tags=["brakes"], dependencies=PRIVACY_TEAM)
+KeyId = Annotated[str, Path(pattern="^[0-9a-f]{12}$", description="the part of the key between the underscores")]
+
+
+@router.get("")
+async def list_brakes(services: UseServices) -> BrakeList:
+    """Every key for which nothing is erased now (privacy team)."""
+    async with services.unit_of_work.pool.acquire() as connection:
+        return BrakeList.model_validate({"brakes": await brake.read(connection)})
+
+
+@router.post("/{key_id}/release", responses=documented(NotFound, IllegalTransition))
+async def release(key_id: KeyId, caller: AnyCaller, services: UseServices) -> BrakeView:
+    """Let a key erase again (privacy team).
+
+    It takes two persons: two keys of different holders. With the second, what waits begins by itself. A key that leaked
+    is revoked instead, and what it has asked for is closed.
+    """
+    async with services.unit_of_work.begin() as tx:
+        return BrakeView.model_validate(await brake.release(tx, key_id, caller.holder))
