@@ -48,7 +48,8 @@ def answer(request: StoredRequest) -> str:
             return _waiting(request)
         case Outcome.FULFILLED | Outcome.NO_DATA as outcome:
             done = outcome is Outcome.FULFILLED
-            return " ".join((_DONE[request.right], *_by_hand(request))) if done else _nothing(request)
+            said = _done(request) if done else _nothing(request)
+            return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request)))
         case Outcome.WITHDRAWN | Outcome.FORWARDED:
             return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
@@ -84,6 +85,18 @@ def _by_hand(request: StoredRequest) -> Iterator[str]:
     copied = {task.system for task in request.tasks or () if task.by_hand and task.outcome == TaskOutcome.EXPORTED}
     if copied:
         yield f"What {_listed(copied)} hold was copied by hand, and you get it separately."
+
+
+def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
+    """Rows with a number that cannot be told to be anybody's, nor not to be the subject's."""
+    for system, rows in sorted({(t.system, t.unattributed) for t in request.tasks or () if t.unattributed}):
+        yield f"In {system} are {rows:,} records with numbers of which we cannot tell whose they are, yours perhaps."
+
+
+def _done(request: StoredRequest) -> str:
+    if request.right is Right.ERASURE and any(task.unattributed for task in request.tasks or ()):
+        return "Your personal data was erased wherever it can be told that it is yours."
+    return _DONE[request.right]
 
 
 def _nothing(request: StoredRequest) -> str:

@@ -124,11 +124,12 @@ class Change(BaseModel):
 class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
-    ``not_searched``: why it, or a part of it, could not be searched for the subject. ``sentence``: what a failure says
-    for itself, in words and numbers of ours; ``exceeded``: by which limit it was stopped. ``uncounted``: why nobody can
-    know how many rows it found and changed, as where the store was restored from a backup meanwhile; then these counts
-    are 0 and mean nothing. ``by_hand``: a person did it there and entered what was done. Without outcome and failure it
-    was not begun.
+    ``searched_by``: by which types of identity it was searched; ``not_searched``: why not, or why not all of it.
+    ``sentence``: what a failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was
+    stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
+    a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
+    with numbers that may be anybody's, so that nobody knows whether they are the subject's. ``by_hand``: a person did
+    it there and entered what was done. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -147,7 +148,9 @@ class TaskReport(BaseModel):
     exceeded: Exceeded | None = None
     not_searched: str | None = None
     uncounted: str | None = None
+    unattributed: int | None = None
     by_hand: bool | None = None
+    searched_by: tuple[str, ...] | None = None
     by_category: Mapping[str, int] = {}
     reference: str | None = None
 

@@ -100,7 +100,9 @@ class Receipt:
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``not_searched``: why a part could not be searched, where the rest was; ``uncounted``: why the counts cannot be
-    known. ``identities`` and ``records`` are personal data: the engine puts them in the vault, never on the bus.
+    known; ``unattributed``: how many rows have numbers that may be anybody's; ``searched_by``: by which types of
+    identity, as the engine notes. ``identities`` and ``records`` are personal data: the engine puts them in the vault,
+    never on the bus.
     """
 
     task_id: UUID
@@ -114,6 +116,8 @@ class Receipt:
     reference: str | None = None
     not_searched: Unsearched | None = None
     uncounted: Uncounted | None = None
+    unattributed: int | None = None
+    searched_by: tuple[IdentityType, ...] | None = None
     identities: tuple[Identity, ...] = ()
     records: tuple[Record, ...] = ()
 

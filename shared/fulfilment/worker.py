@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
 from shared.domain.errors import KeyGone, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, Unsearched
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import Downstream, NotSearched, Receipt, Result, Task
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls
@@ -35,6 +35,7 @@ from shared.storage.vault import SubjectData
 log = logging.getLogger(__name__)
 
 
+_UNSEARCHED_BY = frozenset({IdentityType.NAME})
 _BEAT_SECONDS = 5.0
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _PATIENCE = 2
@@ -121,7 +122,15 @@ class Worker:
         if asked:
             async with self._alive():
                 results |= await self._ask(holder, asked, claims)
+        if self._operation in ANSWERING:
+            results |= {task.task_id: self._covered(task, results[task.task_id]) for task in asked}
         return [_less(results[claim.task_id], cut) for claim in claims]
+
+    def _covered(self, task: Task, result: Result) -> Result:
+        """A receipt with the types of identity by which the subject was searched said of it."""
+        if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
+            return result
+        return replace(result, searched_by=tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY)))
 
     def _wanted(self, claim: Claim, subject: SubjectData, register: Register) -> Task | Result:
         """The task that the downstream is asked, or why it is not asked at all."""

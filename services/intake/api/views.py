@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchema
 
 from services.intake.answer import answer
+from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
@@ -65,6 +66,7 @@ class RequestView(BaseModel):
     closed_at: Instant | None
     answer: str
     tasks: list[TaskReport]
+    coverage: list[Covered] = Field(description="where the subject was searched for, by what, and with which result")
     package: bool = Field(description="there is a package to download")
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
     waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
@@ -149,6 +151,7 @@ def view(request: Request, *, officer: bool) -> RequestView:
     more = {
         "answer": answer(request),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
+        "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),

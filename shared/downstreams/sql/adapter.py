@@ -8,7 +8,7 @@ from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.downstreams.sql import comparison, progress
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
-from shared.downstreams.sql.examination import covered
+from shared.downstreams.sql.examination import covered, with_unattributed
 from shared.downstreams.sql.export import export
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
@@ -63,13 +63,15 @@ class SqlAdapter:
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
         async with self._store.session(reading=True) as session:
-            return covered(session.tables, tasks, await export(session, tasks))
+            results = covered(session.tables, tasks, await export(session, tasks))
+            return with_unattributed(session.tables, tasks, results, await self._store.unattributed(session))
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:
             begun = Begun.of(session.system, str(session.incarnation), tasks)
             results = await Erasure(session, save_progress, begun).run(tasks)
-            return covered(session.tables, tasks, begun.told(tasks, results))
+            told = covered(session.tables, tasks, begun.told(tasks, results))
+            return with_unattributed(session.tables, tasks, told, await self._store.unattributed(session))
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async with self._store.session() as session:

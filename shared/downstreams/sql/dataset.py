@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
@@ -42,12 +42,21 @@ class Column(_Declared):
     ``personal``: A identifies a party, B another person, M tells about a party, C content, T technical (never
     exported). ``party``: whose it is in a row of several people. ``generated``: the database derives it, so it is
     searched but neither shown nor blanked. ``others``: what another party of the row is shown.
+
+    ``match``: what is compared with an identity, and has an index: the column as it is (``exact``), ``lower(c)``
+    (``lower``), ``lower(btrim(c))`` (``trimmed``), ``regexp_replace(c, '[^0-9+]', '', 'g')`` (``digits``). ``region``:
+    in which country its numbers were dialled, where they stand there as dialled. ``domain``: the column with the domain
+    of a SIP user, compared as ``('sip:' || c || '@' || lower(domain))``. ``of``: the column from which it is derived:
+    in a row where only that has a value nobody can tell whose it is.
     """
 
     personal: Literal["A", "B", "M", "C", "T"] = Field(alias="class")
     identity: IdentityType | None = None
     party: str | None = None
-    match: Literal["exact", "lower"] = "exact"
+    match: Literal["exact", "lower", "trimmed", "digits"] = "exact"
+    region: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
+    domain: Name | None = None
+    of: Name | None = None
     generated: bool = False
     label: str | None = None
     explain: str = ""
@@ -136,6 +145,11 @@ class Table(_Declared):
     def types(self) -> tuple[IdentityType, ...]:
         return tuple(sorted({c.identity for c in self.searched.values() if c.identity}))
 
+    @cached_property
+    def region(self) -> str | None:
+        """In which country its numbers were dialled, if they are written so."""
+        return next((column.region for column in self.searched.values() if column.region), None)
+
     @property
     def timezone(self) -> ZoneInfo:
         return self.occurred.timezone if self.occurred else _UTC
@@ -154,6 +168,8 @@ class Table(_Declared):
             "person": (self.person,) if self.person else (),
             "restriction": (self.restriction.column,) if self.restriction else (),
             "marketing": (self.marketing.column,) if self.marketing else (),
+            "domain": tuple(column.domain for column in self.columns.values() if column.domain),
+            "of": tuple(column.of for column in self.columns.values() if column.of),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
         }
         for place, columns in named.items():
@@ -162,6 +178,17 @@ class Table(_Declared):
                     raise ValueError(f"{place} names column {column}, which is not declared")
         if not self.searched:
             raise ValueError("no column holds an identity, so nobody could be found in it")
+        return self
+
+    @model_validator(mode="after")
+    def _is_spelled(self) -> Self:
+        for name, column in self.columns.items():
+            if (column.region or column.match == "digits") and column.identity is not IdentityType.PHONE:
+                raise ValueError(f"column {name} has region or match = digits, which is for identity = phone")
+            if column.domain and column.identity is not IdentityType.SIP_URI:
+                raise ValueError(f"column {name} has a domain, which is for identity = sip_uri")
+        if len({column.region for column in self.columns.values() if column.region}) > 1:
+            raise ValueError("numbers of one table are dialled in one region")
         return self
 
     @model_validator(mode="after")

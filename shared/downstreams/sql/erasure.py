@@ -13,8 +13,9 @@ from uuid import UUID
 
 import asyncpg
 
+from shared.domain.assignments import NUMBERS
 from shared.domain.errors import ForeignHit, ResidueFound
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
@@ -167,7 +168,7 @@ class Erasure:
 
 
 def _clipped(identity: Identity, since: datetime | None, until: datetime | None) -> Identity | None:
-    if identity.type is IdentityType.PHONE and identity.valid_from is None:
+    if identity.type in NUMBERS and identity.valid_from is None:
         return identity  # proves nothing about the past, and must not begin to
     starts = [moment for moment in (identity.valid_from, since) if moment is not None]
     ends = [moment for moment in (identity.valid_to, until) if moment is not None]

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from shared.domain.assignments import NUMBERS
 from shared.domain.errors import ForeignHit, Refused
-from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
@@ -30,6 +30,19 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
     return [said(task, result) for task, result in zip(tasks, results, strict=True)]
 
 
+def with_unattributed(
+    tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result], rows: int
+) -> list[Result]:
+    """The results, each with the rows of which nobody can tell whether they are the subject's, who has a number."""
+    types = {kind for table in tables if table.unattributed for kind in table.table.types}
+    return [
+        replace(result, unattributed=rows)
+        if rows and isinstance(result, Receipt) and any(each.type in types for each in task.identities)
+        else result
+        for task, result in zip(tasks, results, strict=True)
+    ]
+
+
 def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     """Why a table could not be searched by everything that is known of the subject, or None if all could.
 
@@ -37,11 +50,10 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     reaches the other tables of the same store.
     """
     known = {identity.type for identity in task.identities}
-    numbers = [identity for identity in task.identities if identity.type is IdentityType.PHONE]
-    dated = {number.value for number in numbers if number.valid_from is not None}
-    if any(number.value not in dated for number in numbers) and any(
-        table.table.occurred and IdentityType.PHONE in table.table.types for table in tables
-    ):
+    numbers = [identity for identity in task.identities if identity.type in NUMBERS]
+    dated = {(number.type, number.value) for number in numbers if number.valid_from is not None}
+    lacking = {number.type for number in numbers if (number.type, number.value) not in dated}
+    if any(table.table.occurred and lacking.intersection(table.table.types) for table in tables):
         return Unsearched.NUMBER_WITHOUT_PERIOD
     searched = (table.table for table in tables if known.intersection(table.table.types))
     known |= {c.identity for table in searched for c in table.columns.values() if c.yields and c.identity is not None}

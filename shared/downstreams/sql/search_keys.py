@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from shared.domain.identities import IdentityType
+from shared.domain.assignments import NUMBERS
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.spellings import spellings
 from shared.domain.text import forms
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
@@ -53,9 +55,9 @@ class SearchKey:
 def keys_of(task: Task, table: Table, relation: Relation) -> tuple[SearchKey, ...]:
     """The keys of one task in one table (REQ-N1).
 
-    In a table with times a number finds rows of its period only, so one without ``valid_from`` finds nothing. A table
-    without times shows the present: there a number finds something unless it is somebody else's by now. What is not
-    ASCII is searched for in both of its forms (NFC, NFD), since no index would help to compare the column in one.
+    In a table with times a number, or a SIP address, finds rows of its period only, so one without ``valid_from`` finds
+    nothing. A table without times shows the present: there it finds something unless it is somebody else's by now. What
+    is not ASCII is searched for in both of its forms (NFC, NFD): no index would help to compare the column in one.
     """
     zone = table.timezone if table.occurred and relation.types[table.occurred.column] == ZONELESS else None
     keys: list[SearchKey] = []
@@ -64,14 +66,21 @@ def keys_of(task: Task, table: Table, relation: Relation) -> tuple[SearchKey, ..
             continue
         if table.occurred is None:
             if identity.valid_to is None:
-                keys += [SearchKey(identity.type, form) for form in forms(identity.value)]
-        elif identity.valid_from is not None or identity.type is not IdentityType.PHONE:
+                keys += [SearchKey(identity.type, form) for form in _spelled(identity, table)]
+        elif identity.valid_from is not None or identity.type not in NUMBERS:
             since, until = identity.valid_from, identity.valid_to
             if zone is not None:
                 since = since and wall_clock(since, zone, earliest=False)
                 until = until and wall_clock(until, zone, earliest=True)
-            keys += [SearchKey(identity.type, form, since, until) for form in forms(identity.value)]
+            keys += [SearchKey(identity.type, form, since, until) for form in _spelled(identity, table)]
     return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
+
+
+def _spelled(identity: Identity, table: Table) -> Sequence[str]:
+    """How it may stand in the table."""
+    if identity.type is IdentityType.PHONE and table.region:
+        return spellings(identity.value, table.region)
+    return forms(identity.value)
 
 
 def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:

@@ -16,7 +16,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.text import forms
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.dataset import Table
+from shared.downstreams.sql.dataset import Column, Table
 from shared.downstreams.sql.search_keys import SearchKey, Wanted, keys_of, wanted
 
 Call = tuple[Any, ...]
@@ -74,8 +74,23 @@ class Statements:
 
     def expression(self, column: str) -> str:
         """What is compared with an identity; an index must be on exactly this."""
-        plain = f"t.{quoted(column)}"
-        return f"lower({plain})" if self.table.columns[column].match == "lower" else plain
+        declared, plain = self.table.columns[column], f"t.{quoted(column)}"
+        if declared.domain:
+            plain = f"('sip:' || {plain} || '@' || lower(t.{quoted(declared.domain)}))"
+        match declared.match:
+            case "lower":
+                return f"lower({plain})"
+            case "trimmed":
+                return f"lower(btrim({plain}))"
+            case "digits":
+                return f"regexp_replace({plain}, '[^0-9+]', '', 'g')"
+            case "exact":
+                return plain
+
+    def _seen(self, column: str) -> str:
+        """What was found, as text in the spelling of identities: an address is one in any case, as citext has it."""
+        any_case = self.relation.types[column] == "citext" and self.table.columns[column].identity is IdentityType.EMAIL
+        return f"lower({self.expression(column)}::text)" if any_case else f"{self.expression(column)}::text"
 
     def _values(self, column: str) -> str:
         """The parameter with the values of its identity type."""
@@ -83,7 +98,9 @@ class Statements:
         return f"${self.table.types.index(identity) + 1}::text[]" if identity else ""
 
     def _cast(self, column: str, of: str = "") -> str:
-        return "" if self.relation.is_text(column) else f"::{self.relation.types[column]}{of}"
+        declared = self.table.columns[column]
+        as_text = self.relation.is_text(column) or declared.match != "exact" or declared.domain
+        return "" if as_text else f"::{self.relation.types[column]}{of}"
 
     def any_of(self, columns: Iterable[str] | None = None) -> str:
         """One array of values per identity type of the table finds the rows of many subjects."""
@@ -101,7 +118,7 @@ class Statements:
 
     @cached_property
     def _found(self) -> str:
-        values = (f"{self.expression(c)}::text AS dsr_s{i}" for i, c in enumerate(self.search))
+        values = (f"{self._seen(c)} AS dsr_s{i}" for i, c in enumerate(self.search))
         return f"{', '.join(values)}, {self._moment} AS dsr_at"
 
     def _grouped(self, rows: str) -> str:
@@ -132,13 +149,25 @@ class Statements:
         return (
             f"SELECT DISTINCT k.v FROM unnest({self._values(column)}) k(v) "
             f"JOIN {self.source} t ON {expression} = k.v{self._cast(column)} "
-            f'WHERE {self.any_of([column])} AND {self._bound} AND {expression}::text COLLATE "C" <> k.v'
+            f'WHERE {self.any_of([column])} AND {self._bound} AND {self._seen(column)} COLLATE "C" <> k.v'
         )
 
     def select(self, columns: Sequence[str]) -> str:
         """The rows of many subjects: the columns asked for, then what they were found by, then their time."""
         shown = "".join(f"t.{quoted(c)}, " for c in columns)
         return f"SELECT {shown}{self._found} FROM {self.source} t WHERE {self.any_of()}"
+
+    @cached_property
+    def unattributed(self) -> str | None:
+        """How many rows have a number that may be anybody's, up to a limit; ``None``: no column is so derived."""
+        derived = {name: column for name, column in self.table.columns.items() if column.of}
+        lost = " OR ".join(self._lost(name, column) for name, column in derived.items())
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.source} t WHERE {lost} LIMIT $1) x" if lost else None
+
+    def _lost(self, name: str, column: Column) -> str:
+        nobody = self.table.parties[column.party].nobody if column.party else ("",)
+        raw, values = f"t.{quoted(column.of or name)}", ", ".join(map(literal, nobody))
+        return f"(t.{quoted(name)} IS NULL AND {raw} IS NOT NULL AND {raw}::text NOT IN ({values or 'NULL'}))"
 
     # What follows blanks one party of a row and leaves the other's record (REQ-R5).
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from time import monotonic
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -17,6 +18,9 @@ from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 
 log = logging.getLogger(__name__)
+
+_UNATTRIBUTED_AT_MOST = 100_000
+_RECOUNT_SECONDS = 3600.0
 
 # Indexes find the rows and hashing tells whose they are, whatever the statistics say today: the plan must not depend on
 # how many subjects come together. A plan for any number of values is made once per connection.
@@ -63,6 +67,7 @@ class SqlStore:
         self._opening = asyncio.Lock()
         self._statements: dict[str, Statements] = {}
         self._known: Incarnation | None = None
+        self._unattributed, self._recount = 0, 0.0
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -86,6 +91,13 @@ class SqlStore:
                     refuse_unmapped(table.table, table.name, table.relation, reading=reading)
                 incarnation = None if reading else await self._incarnation(connection)
                 yield Session(self.system, self.settings, connection, tables, self.dataset.restriction, incarnation)
+
+    async def unattributed(self, session: Session) -> int:
+        """How many rows hold numbers of which nobody can tell whose they are; counted now and then, up to a limit."""
+        if (statements := [s for table in session.tables if (s := table.unattributed)]) and self._recount < monotonic():
+            counts = [await session.connection.fetchval(statement, _UNATTRIBUTED_AT_MOST) for statement in statements]
+            self._unattributed, self._recount = sum(counts), monotonic() + _RECOUNT_SECONDS
+        return self._unattributed
 
     async def _incarnation(self, connection: PoolConnectionProxy) -> Incarnation:
         """Which store it is today, prepared for being changed."""

@@ -1,0 +1,50 @@
+"""Where a subject was searched for, by what, and with which result; where not, and why; pure."""
+
+from collections.abc import Iterable, Iterator
+
+from pydantic import BaseModel, Field
+
+from services.intake import deferrals
+from shared.domain.operations import Operation, TaskReport
+
+
+class Covered(BaseModel):
+    """One system, or what one category of it held."""
+
+    system: str
+    category: str | None = Field(description="what kind of data; null: the rest of the system, or all of it")
+    searched_by: tuple[str, ...] = Field(description="the identity types by which it was searched")
+    result: str = Field(
+        description="what came of it, as `exported` or `no_match`; `not_searched`, `not_held`, `not_supported`,"
+        " `failed`, or `not_begun`"
+    )
+    found: int
+    why: str | None = Field(default=None, description="why it, or a part of it, was not searched, or has failed")
+
+
+def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
+    """Of every system what an answer follows from."""
+    reports = [task for task in tasks or () if task.operation not in {Operation.LOCATE, Operation.LIFT}]
+    return tuple(each for task in sorted(reports, key=lambda task: task.system) for each in _covered(task))
+
+
+def _covered(task: TaskReport) -> Iterator[Covered]:
+    by = tuple(task.searched_by or ())
+    for category, found in sorted(task.by_category.items()):
+        yield Covered(system=task.system, category=category, searched_by=by, result=str(task.outcome), found=found)
+    if not task.by_category:
+        why = task.not_searched or task.failure
+        yield Covered(
+            system=task.system, category=None, searched_by=by, result=_result(task), found=task.found, why=why
+        )
+    elif task.not_searched:
+        result, why = "not_searched", task.not_searched
+        yield Covered(system=task.system, category=None, searched_by=(), result=result, found=0, why=why)
+
+
+def _result(task: TaskReport) -> str:
+    if deferrals.waits_for_hands(task):
+        return "not_supported"
+    if task.failure:
+        return "failed"
+    return task.outcome or "not_begun"

@@ -1,0 +1,83 @@
+"""Where a subject was searched for is shown as it was: what was not searched, not held or failed is never "nothing"."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.intake.answer import answer
+from services.intake.coverage import coverage
+from services.intake.lifecycle import State
+from shared.domain.operations import TaskReport
+from shared.domain.rights import Outcome, Right
+from tests.fixtures.requests import a_request
+
+
+def report(system: str, **said: Any) -> TaskReport:
+    known = {"task_id": UUID(int=1), "system": system, "operation": "export", "outcome": None}
+    return TaskReport.model_validate(known | said)
+
+
+COPIED = report("crm", outcome="exported", found=3, by_category={"account": 1, "contact": 2}, searched_by=["email"])
+PARTLY = report("cdr", outcome="exported", found=4, by_category={"call": 4}, not_searched="number_without_period")
+
+
+@pytest.mark.parametrize(
+    ("task", "shown"),
+    [
+        (COPIED, [("account", "exported", 1, None), ("contact", "exported", 2, None)]),
+        (PARTLY, [("call", "exported", 4, None), (None, "not_searched", 0, "number_without_period")]),
+        (report("t", outcome="no_match", searched_by=["email"]), [(None, "no_match", 0, None)]),
+        (report("t", outcome="not_held"), [(None, "not_held", 0, None)]),
+        (
+            report("t", outcome="not_searched", not_searched="nothing_to_search_by"),
+            [(None, "not_searched", 0, "nothing_to_search_by")],
+        ),
+        (report("t", failure="not_supported"), [(None, "not_supported", 0, "not_supported")]),
+        (report("t", failure="residue_found"), [(None, "failed", 0, "residue_found")]),
+        (report("t"), [(None, "not_begun", 0, None)]),
+        (report("t", operation="locate", outcome="located"), []),
+    ],
+)
+def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list[tuple[object, ...]]) -> None:
+    assert [(each.category, each.result, each.found, each.why) for each in coverage([task])] == shown
+    assert all(each.searched_by == tuple(task.searched_by or ()) for each in coverage([task]) if each.found)
+
+
+@pytest.mark.parametrize(
+    ("right", "outcome", "tasks", "told"),
+    [
+        (
+            Right.ACCESS,
+            Outcome.NO_DATA,
+            (report("crm", outcome="no_match"), report("cdr", outcome="no_match"), report("wiki", outcome="not_held")),
+            "We searched cdr and crm, and hold no data about you there under the identities that you gave.",
+        ),
+        (
+            Right.RECTIFICATION,
+            Outcome.NO_DATA,
+            (report("crm", outcome="not_held"),),
+            "None of our systems holds what you asked us to change.",
+        ),
+        (
+            Right.ERASURE,
+            Outcome.FULFILLED,
+            (report("cdr", operation="erase", outcome="erased", found=2, changed=2, unattributed=1200),),
+            (
+                "Your personal data was erased wherever it can be told that it is yours."
+                " In cdr are 1,200 records with numbers of which we cannot tell whose they are, yours perhaps."
+            ),
+        ),
+        (
+            Right.ERASURE,
+            Outcome.FULFILLED,
+            (report("cdr", operation="erase", outcome="erased", found=2, changed=2),),
+            "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
+        ),
+    ],
+    ids=["nothing found", "no such field", "numbers that may be anybody's", "erased"],
+)
+def test_no_answer_says_more_than_what_was_searched(
+    right: Right, outcome: Outcome, tasks: tuple[TaskReport, ...], told: str
+) -> None:
+    assert answer(a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks)) == told
