@@ -6,7 +6,6 @@ from services.intake import expiry, held, orphans, packages, releases, statistic
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
-from services.intake.retention import retention
 from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import events
@@ -23,10 +22,9 @@ def configure() -> None:
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
     service.serves(partial(app.build, settings=settings))
-    kept = retention()
-    for loop in (statistics.run, held.run, partial(expiry.run, retention=kept)):
+    for loop in (statistics.run, held.run, expiry.run):
         service.also(loop)
-    for sweep in (partial(orphans.run, retention=kept), packages.run, releases.run):
+    for sweep in (orphans.run, packages.run, releases.run):
         service.also(partial(sweep, settings=settings))
 
 

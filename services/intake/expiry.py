@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.intake.retention import Retention
+from services.intake.retention import Retention, retention
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
@@ -49,44 +49,45 @@ SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months =>
 """
 
 
-async def run(running: Running, retention: Retention) -> None:
+async def run(running: Running) -> None:
     """Ends what is due for as long as the service runs."""
+    periods = retention()
 
     async def end() -> None:
-        await end_all(running.unit_of_work, retention, lambda: running.heartbeats.beat("expiry"))
+        await end_all(running.unit_of_work, periods, lambda: running.heartbeats.beat("expiry"))
 
     await run_periodically(end, "expiry", EVERY.total_seconds(), running.stopping, running.heartbeats)
 
 
-async def before(connection: Connection, retention: Retention, now: datetime) -> dict[str, datetime]:
+async def before(connection: Connection, periods: Retention, now: datetime) -> dict[str, datetime]:
     """Before when each tier must have begun to be past its period now."""
-    periods = (retention.collected_days, retention.correspondence_months)
-    row = await connection.fetchrow(_BEFORE, now, *periods, retention.register_months, retention.idempotency_days)
+    days, months = periods.collected_days, periods.correspondence_months
+    row = await connection.fetchrow(_BEFORE, now, days, months, periods.register_months, periods.idempotency_days)
     return dict(zip(DUE, row or (), strict=True))
 
 
-async def end_all(unit_of_work: UnitOfWorkFactory, retention: Retention, beat: Callable[[], None]) -> dict[str, int]:
+async def end_all(unit_of_work: UnitOfWorkFactory, periods: Retention, beat: Callable[[], None]) -> dict[str, int]:
     """Ends everything that is past its period, not all at once; returns how much, by tier."""
     ended = dict.fromkeys(DUE, 0)
     for tier in DUE:
-        while some := await _end_some(unit_of_work, retention, tier):
+        while some := await _end_some(unit_of_work, periods, tier):
             ended[tier] += some
             beat()
     return ended
 
 
-async def past(connection: Connection, retention: Retention, now: datetime) -> dict[str, int]:
+async def past(connection: Connection, periods: Retention, now: datetime) -> dict[str, int]:
     """How much is past its period, by tier."""
-    began = await before(connection, retention, now)
+    began = await before(connection, periods, now)
     counts = {tier: f"SELECT count(*) FROM ({due}) AS due" for tier, due in DUE.items()}  # noqa: S608  # constants
     return {
         tier: await connection.fetchval(count, began[tier], timeout=_AT_MOST_SECONDS) for tier, count in counts.items()
     }
 
 
-async def _end_some(unit_of_work: UnitOfWorkFactory, retention: Retention, tier: str) -> int:
+async def _end_some(unit_of_work: UnitOfWorkFactory, periods: Retention, tier: str) -> int:
     async with unit_of_work.begin() as tx:
-        began = (await before(tx.connection, retention, tx.now))[tier]
+        began = (await before(tx.connection, periods, tx.now))[tier]
         if tier == "idempotency":
             return await _forget_keys(tx, began)
         rows = await tx.connection.fetch(f"{DUE[tier]} LIMIT {_AT_A_TIME} FOR UPDATE OF r SKIP LOCKED", began)
