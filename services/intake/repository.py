@@ -1,7 +1,7 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -12,11 +12,12 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import brake, correspondence, old_contacts
+from services.intake import brake, correspondence, old_contacts, other_requests
 from services.intake.letters import LetterOf, Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
+from services.intake.same_person import Marks
 from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
@@ -36,8 +37,9 @@ _CHANGING = {
 }
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
-_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held")
+_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held", "postponed", "at_once")
 """What a new request has besides; every other column has its default."""
+_MARKS = ("asks", "proved_account", "proved_email")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
 _new, _changing, _question = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
@@ -49,10 +51,13 @@ async def read(connection: Connection, request_id: UUID) -> Request | None:
     return _request(row) if row else None
 
 
-async def insert(connection: Connection, requests: Sequence[Request]) -> None:
-    """Stores new requests."""
-    rows = [(*_new(request), ",".join(request.zones)) for request in requests]
-    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones"))
+async def insert(connection: Connection, requests: Iterable[tuple[Request, Marks]]) -> None:
+    """Stores new requests, with what they are compared with others by."""
+    rows = [
+        (*_new(request), ",".join(request.zones), marks.asks, marks.person.account, marks.person.email)
+        for request, marks in requests
+    ]
+    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones", *_MARKS))
 
 
 class Requests:
@@ -92,6 +97,9 @@ class Requests:
         """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
         if brake.begins_an_erasure(transition) and await brake.on(self.tx.connection, [transition.request.key_id]):
             transition = brake.hold(transition)
+        if other_requests.begins_erasure(transition):
+            before = self._held[transition.request.request_id]
+            transition = await other_requests.unless_awaited(self.tx, before, transition)
         request = transition.request
         for letter in transition.letters:
             self._write(request, letter)
