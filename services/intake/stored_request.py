@@ -67,6 +67,7 @@ class StoredRequest:
     decided: Outcome | None = None
     owed: bool = False
     package_id: UUID | None = None
+    lifted_at: datetime | None = None
     package_fault: str | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
