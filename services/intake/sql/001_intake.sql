@@ -20,12 +20,16 @@ CREATE TABLE request (
     closed_at      timestamptz,
     package_id     uuid,
     downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
+    downloaded     uuid,                     -- which one that was: a later one is counted anew
+    lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
     package_checked_at timestamptz,          -- when its rows were last checked, since it was made
     package_fault  text,                     -- why it is withheld since then
     tasks          jsonb,                    -- what the downstreams reported, in counts
     warning        text,                     -- the latest milestone of its deadline, if one has come
     extended       boolean     NOT NULL DEFAULT false,
     finished       text,                     -- outcome of the work that ended while a question was open
+    decided        text,                     -- how two persons have decided to answer it, once it is known what is done
+    owed           boolean     NOT NULL DEFAULT false,  -- what was missing then is still to be done
     question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
     asked_at       timestamptz,
     last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
@@ -75,6 +79,18 @@ CREATE TABLE extension (
 );
 CREATE INDEX extension_approved ON extension (approved_at) WHERE approved_at IS NOT NULL;
 
+-- How one person proposes to answer a request, until another approves; kept, since the letter follows later.
+CREATE TABLE proposal (
+    request_id  uuid PRIMARY KEY,
+    decision    text        NOT NULL,
+    reason      text        NOT NULL,
+    article     text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    proposed_by text        NOT NULL,
+    proposed_at timestamptz NOT NULL
+);
+
+
 -- Something was handed out that is, as is known by now, not shown to be the subject's (Art. 33).
 CREATE TABLE breach (
     breach_id   uuid PRIMARY KEY,
@@ -101,12 +117,13 @@ CREATE INDEX letter_request ON letter (request_id);
 
 CREATE TABLE idempotency (
     channel         text        NOT NULL,    -- of the API key that it came with
-    idempotency_key text        NOT NULL,
+    idempotency_key bytea       NOT NULL,    -- keyed: HMAC-SHA256, as of the body
     body_hash       bytea       NOT NULL,
     request_ids     bytea       NOT NULL,    -- 16 bytes each
     accepted_at     timestamptz NOT NULL,
     PRIMARY KEY (channel, idempotency_key)
 );
+CREATE INDEX idempotency_accepted ON idempotency (accepted_at);
 
 CREATE TABLE api_key (
     key_id     text PRIMARY KEY,
