@@ -4,8 +4,18 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from services.intake.errors import ExtensionRefused
+from services.intake.metrics import EXTENSIONS_REFUSED
+from services.intake.request import Request
 from shared.domain.time_limit import Limits
+from shared.domain.time_limit import limits as limits_of
 from shared.domain.time_limit_policy import TimeLimitPolicy
+
+PROPOSE = """
+INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = excluded.explanation,
+                                       new_due = excluded.new_due, proposed_by = excluded.proposed_by
+"""
 
 
 class ExtensionFlaw(StrEnum):
@@ -18,6 +28,7 @@ class ExtensionFlaw(StrEnum):
     DATE_NOT_LATER = "date_not_later"
     ALREADY_EXTENDED = "already_extended"
     SAME_PERSON = "same_person"
+    DIRECT_MARKETING = "direct_marketing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +44,12 @@ class Extension:
 
 
 def flaws(
-    extension: Extension, limits: Limits, policy: TimeLimitPolicy, *, already_extended: bool
+    extension: Extension, limits: Limits, policy: TimeLimitPolicy, *, already_extended: bool, of_marketing: bool = False
 ) -> tuple[ExtensionFlaw, ...]:
-    """Everything that is wrong with an extension; it is accepted only if nothing is."""
+    """Everything that is wrong with an extension; it is accepted only if nothing is.
+
+    ``of_marketing``: of an objection to direct marketing, which takes effect at once and weighs nothing (Art. 21(3)).
+    """
     found = {
         ExtensionFlaw.NOTICE_TOO_LATE: extension.notice_sent_at >= limits.commit_due_instant,
         ExtensionFlaw.REASON_NOT_ALLOWED: extension.reason not in policy.extension.reasons,
@@ -43,6 +57,24 @@ def flaws(
         ExtensionFlaw.DATE_TOO_LATE: extension.new_due > limits.commit_due_extended,
         ExtensionFlaw.DATE_NOT_LATER: extension.new_due <= limits.commit_due,
         ExtensionFlaw.ALREADY_EXTENDED: already_extended,
+        ExtensionFlaw.DIRECT_MARKETING: of_marketing,
         ExtensionFlaw.SAME_PERSON: extension.approved_by == extension.proposed_by,
     }
     return tuple(flaw for flaw, is_so in found.items() if is_so)
+
+
+def judge(request: Request, extension: Extension, policy: TimeLimitPolicy) -> None:
+    """Checks that a request may be extended in that way.
+
+    Raises:
+        IllegalTransition: it is not ours, or closed.
+        ExtensionRefused: with every flaw.
+    """
+    request.must_be_ours()
+    request.must_allow("extend")
+    known = {"already_extended": request.extended, "of_marketing": request.scope == "direct_marketing"}
+    wrong = flaws(extension, limits_of(request.arrival, policy), policy, **known)
+    for flaw in wrong:
+        EXTENSIONS_REFUSED.labels(flaw).inc()
+    if wrong:
+        raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")

@@ -9,16 +9,26 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, concluded, correspondence, other_requests, redating, repository, schemas, versions
+from services.intake import (
+    auth,
+    balancing,
+    concluded,
+    correspondence,
+    other_requests,
+    redating,
+    repository,
+    schemas,
+    versions,
+)
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
-from services.intake.errors import BadRequest, ExtensionRefused, Forbidden, NotFound, NotReady
-from services.intake.extension import Extension, flaws
+from services.intake.by_weighing import proved_as
+from services.intake.errors import BadRequest, Forbidden, NotFound, NotReady
+from services.intake.extension import PROPOSE, Extension, judge
 from services.intake.grant import NUMBER_PROVED, Power
 from services.intake.instants import Instants
 from services.intake.letters import Letters
-from services.intake.lifecycle import State
-from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
+from services.intake.metrics import REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
 from services.intake.versions import Basis, Decided
@@ -27,12 +37,6 @@ from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.postgres import Connection
 from shared.storage.vault import encode_identities
-
-_PROPOSE = """
-INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = excluded.explanation,
-                                       new_due = excluded.new_due, proposed_by = excluded.proposed_by
-"""
 
 Bodies = ParamSpec("Bodies")
 
@@ -92,13 +96,6 @@ class UseCases:
         async with self.unit_of_work.pool.acquire() as connection:
             return await _visible(connection, await repository.read(connection, request_id), caller)
 
-    async def awaited(self, request: Request) -> list[UUID]:
-        """The open requests of the same person for which a request waits."""
-        if not request.postponed or request.state is State.CLOSED:
-            return []
-        async with self.unit_of_work.pool.acquire() as connection:
-            return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])
-
     async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
         """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
 
@@ -127,8 +124,9 @@ class UseCases:
         tx, request = held.tx, held.request
         request.must_be_ours()
         held.caller.grant.must_state(proof.level)
-        if not self.identity.suffices(proof, request.right):
-            needed = self.identity.required_level[request.right]
+        like = proved_as(request.right, request.scope)
+        if not self.identity.suffices(proof, like):
+            needed = self.identity.required_level[like]
             raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
         await other_requests.prove(tx, request, proof, self.identity.same_person)
@@ -141,8 +139,18 @@ class UseCases:
         return replace(held.request, tasks=done or held.request.tasks).withdraw(held.tx.now)
 
     @_decision
+    async def weigh(self, held: _Held, said: balancing.Balancing) -> Transition:
+        """One person proposes what the weighing of an objection finds."""
+        return await balancing.propose(held.tx, held.request, held.caller, said)
+
+    @_decision
+    async def approve_weighing(self, held: _Held) -> Transition:
+        """Another person agrees with what is proposed."""
+        return await balancing.approve(held.tx, held.request, held.caller, self.letters)
+
+    @_decision
     async def waive(self, held: _Held) -> Transition:
-        """The person does not want their erasure to wait until their other requests are answered."""
+        """The person does not want their erasure to wait for their other requests."""
         return held.request.waive()
 
     @_decision
@@ -152,6 +160,7 @@ class UseCases:
         if decision.decision == "begin":
             return request.begin("decided")
         request.must_have_begun()
+        request.must_not_wait_for_weighing()
         return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
 
     @_decision
@@ -241,9 +250,11 @@ class UseCases:
         """
         tx, request, key_id = held.tx, held.request, held.caller.key_id
         reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, held.caller.holder, approved_by=None))
+        judge(
+            request, Extension(tx.now, reason, explanation, new_due, held.caller.holder, approved_by=None), self.policy
+        )
         place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())
-        await tx.connection.execute(_PROPOSE, request.request_id, reason, place, new_due, key_id)
+        await tx.connection.execute(PROPOSE, request.request_id, reason, place, new_due, key_id)
         return request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
 
     @_decision
@@ -265,7 +276,7 @@ class UseCases:
         reason, place, new_due, proposed_by = row
         explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
         proposer = await auth.holder_of(tx.connection, proposed_by) or proposed_by
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder))
+        judge(request, Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder), self.policy)
         words = {"reason": self.letters.reason(reason), "explanation": explanation}
         return request.extend(new_due, reason, words, tx.now, proposed_by)
 
@@ -277,16 +288,6 @@ class UseCases:
         if arrival == request.arrival:
             raise BadRequest("nothing would change: this is the arrival that is on file")
         return arrival
-
-    def _judge(self, request: Request, extension: Extension) -> None:
-        """Raises ``ExtensionRefused`` with every flaw."""
-        request.must_be_ours()
-        request.must_allow("extend")
-        wrong = flaws(extension, limits(request.arrival, self.policy), self.policy, already_extended=request.extended)
-        for flaw in wrong:
-            EXTENSIONS_REFUSED.labels(flaw).inc()
-        if wrong:
-            raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")
 
 
 async def _visible(connection: Connection, request: Request | None, caller: Caller) -> Request:

@@ -20,6 +20,7 @@ FIELDS = {
     "answered_on": "20 April 2026",
     "controller": "Harbour {Cranes} Ltd",
     "first": "019c0001",
+    "finding": "Our grounds override it.",
     "first_received_on": "01 March 2026",
     "first_due": "31 March 2026",
     "standing": "We are working on your request.",
