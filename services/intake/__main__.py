@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import held, orphans, packages, postponed, releases, statistics
+from services.intake import expiry, held, orphans, packages, postponed, releases, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -23,7 +23,7 @@ def configure() -> None:
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
     service.serves(partial(app.build, settings=settings))
-    for loop in (statistics.run, held.run, postponed.run):
+    for loop in (statistics.run, held.run, postponed.run, expiry.run):
         service.also(loop)
     for sweep in (orphans.run, packages.run, releases.run):
         service.also(partial(sweep, settings=settings))

@@ -26,26 +26,26 @@ _LARGEST_GROUP = 1_000
 _CLAIM = """
 INSERT INTO idempotency (channel, idempotency_key, body_hash, request_ids, accepted_at)
 SELECT c.channel, c.idempotency_key, c.body_hash, c.request_ids, $5
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (channel, idempotency_key, body_hash, request_ids)
+FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) AS c (channel, idempotency_key, body_hash, request_ids)
 ON CONFLICT DO NOTHING RETURNING channel, idempotency_key
 """
 _CLAIMED = """
 SELECT i.channel, i.idempotency_key, i.body_hash,
        ARRAY(SELECT encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid
              FROM generate_series(1, length(i.request_ids), 16) AS place ORDER BY place)
-FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (channel, idempotency_key) USING (channel, idempotency_key)
+FROM idempotency i JOIN unnest($1::text[], $2::bytea[]) AS c (channel, idempotency_key) USING (channel, idempotency_key)
 """
 
-_Key = tuple[str, str]
+_Key = tuple[str, bytes]
 """A channel, and an idempotency key that came with one of its API keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionContext:
-    """What came with a submission: who sent it, any idempotency key, the SHA-256 of its body, and its trace."""
+    """What came with a submission: who sent it, keyed hashes of any idempotency key and of its body, and its trace."""
 
     caller: Caller
-    idempotency_key: str | None
+    idempotency_key: bytes | None
     body_hash: bytes
     traceparent: str | None
 

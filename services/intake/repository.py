@@ -12,13 +12,13 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import brake, correspondence, other_requests
-from services.intake.letters import Letters
+from services.intake import brake, correspondence, old_contacts, other_requests
+from services.intake.letters import LetterOf, Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.same_person import Marks
-from services.intake.stored_request import OpenQuestion
+from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
@@ -70,6 +70,7 @@ class Requests:
         self._actor = actor
         self._changed: set[UUID] = set()
         self._sealings: list[Sealing] = []
+        self._corrected: list[Request] = []
 
     @classmethod
     async def locked(
@@ -100,10 +101,8 @@ class Requests:
             before = self._held[transition.request.request_id]
             transition = await other_requests.unless_awaited(self.tx, before, transition)
         request = transition.request
-        for kind, fields in transition.letters:
-            letter = correspondence.write(self._letters, request, kind, fields)
-            self._sealings.append(letter)
-            self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
+        for letter in transition.letters:
+            self._write(request, letter)
         for action, detail in transition.evidence:
             self.tx.log_evidence(request.request_id, action, detail, self._actor)
         for event in transition.published:
@@ -127,6 +126,9 @@ class Requests:
         Raises:
             Shredded: a letter is to be written, and the key of the correspondence has expired.
         """
+        for request, letter in await old_contacts.notices(self.tx, self._corrected):
+            self._write(request, letter)
+        self._corrected.clear()
         await correspondence.keep(self.tx, self._sealings)
         self._sealings.clear()
         for request_id in self._changed:
@@ -136,9 +138,16 @@ class Requests:
         rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
         await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
 
+    def _write(self, request: StoredRequest, letter: LetterOf) -> None:
+        sealing = correspondence.write(self._letters, request, *letter)
+        self._sealings.append(sealing)
+        self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
+
     def _count(self, request: Request, event: Event) -> None:
         match event:
             case RequestClosed():
+                if old_contacts.corrects(request):
+                    self._corrected.append(request)
                 CLOSED.labels(event.right, event.outcome).inc()
                 OPEN_SECONDS.labels(event.right).observe((self.tx.now - request.accepted_at).total_seconds())
                 if event.outcome is Outcome.UNIDENTIFIED:

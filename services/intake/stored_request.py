@@ -63,6 +63,7 @@ class StoredRequest:
     extended: bool = False
     finished: Outcome | None = None
     package_id: UUID | None = None
+    lifted_at: datetime | None = None
     package_fault: str | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None

@@ -20,6 +20,7 @@ CREATE TABLE request (
     closed_at      timestamptz,
     package_id     uuid,
     downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
+    lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
     package_checked_at timestamptz,          -- when its rows were last checked, since it was made
     package_fault  text,                     -- why it is withheld since then
     tasks          jsonb,                    -- what the downstreams reported, in counts
@@ -110,12 +111,13 @@ CREATE INDEX letter_request ON letter (request_id);
 
 CREATE TABLE idempotency (
     channel         text        NOT NULL,    -- of the API key that it came with
-    idempotency_key text        NOT NULL,
+    idempotency_key bytea       NOT NULL,    -- keyed: HMAC-SHA256, as of the body
     body_hash       bytea       NOT NULL,
     request_ids     bytea       NOT NULL,    -- 16 bytes each
     accepted_at     timestamptz NOT NULL,
     PRIMARY KEY (channel, idempotency_key)
 );
+CREATE INDEX idempotency_accepted ON idempotency (accepted_at);
 
 CREATE TABLE api_key (
     key_id     text PRIMARY KEY,
