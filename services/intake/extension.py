@@ -4,18 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from services.intake.errors import ExtensionRefused
-from services.intake.metrics import EXTENSIONS_REFUSED
-from services.intake.request import Request
 from shared.domain.time_limit import Limits
-from shared.domain.time_limit import limits as limits_of
 from shared.domain.time_limit_policy import TimeLimitPolicy
-
-PROPOSE = """
-INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = excluded.explanation,
-                                       new_due = excluded.new_due, proposed_by = excluded.proposed_by
-"""
 
 
 class ExtensionFlaw(StrEnum):
@@ -61,20 +51,3 @@ def flaws(
         ExtensionFlaw.SAME_PERSON: extension.approved_by == extension.proposed_by,
     }
     return tuple(flaw for flaw, is_so in found.items() if is_so)
-
-
-def judge(request: Request, extension: Extension, policy: TimeLimitPolicy) -> None:
-    """Checks that a request may be extended in that way.
-
-    Raises:
-        IllegalTransition: it is not ours, or closed.
-        ExtensionRefused: with every flaw.
-    """
-    request.must_be_ours()
-    request.must_allow("extend")
-    known = {"already_extended": request.extended, "of_marketing": request.scope == "direct_marketing"}
-    wrong = flaws(extension, limits_of(request.arrival, policy), policy, **known)
-    for flaw in wrong:
-        EXTENSIONS_REFUSED.labels(flaw).inc()
-    if wrong:
-        raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")

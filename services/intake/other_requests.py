@@ -12,8 +12,6 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import asyncpg
-
 from services.intake.lifecycle import State
 from services.intake.request import Request, Transition
 from services.intake.same_person import Marks, Person, person
@@ -184,14 +182,6 @@ async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dic
     for request_id, other in await connection.fetch(_AWAITED, request_ids):
         found.setdefault(request_id, []).append(other)
     return found
-
-
-async def awaits(pool: asyncpg.Pool, request: Request) -> list[UUID]:
-    """The open requests of the same person for which a request waits."""
-    if not request.postponed or request.state is State.CLOSED:
-        return []
-    async with pool.acquire() as connection:
-        return (await awaited_by(connection, [request.request_id])).get(request.request_id, [])
 
 
 def begins_erasure(transition: Transition) -> bool:

@@ -40,7 +40,7 @@ async def test_the_objection_is_not_answered_when_its_data_are_restricted_but_wh
     assert (shown["state"], shown["outcome"]) == ("awaiting_decision", None)
     assert "restricted" in shown["answer"]
     nothing = await intake.officer.post(f"{path}/balancing/approval")
-    retried = await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"})
+    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
     (await intake.officer.post(f"{path}/balancing", json={"finding": "upheld", "explanation": WHY})).raise_for_status()
     alone = await intake.officer.post(f"{path}/balancing/approval")
     channel = await intake.channel.post(f"{path}/balancing/approval")

@@ -6,7 +6,7 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Header, Query, Response
 
-from services.intake import correspondence, other_requests
+from services.intake import correspondence
 from services.intake.api.dependencies import PRIVACY_TEAM, TAGGED, AnyCaller, UseServices, etag
 from services.intake.api.views import LetterList, RequestView, Timeline, WaitingLetters, view
 from services.intake.errors import Forbidden, NotFound
@@ -23,7 +23,7 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
     """Where a request stands, what each system did in counts, and the answer in plain words."""
     request = await services.use_cases.read(request_id, caller)
     response.headers["ETag"] = etag(request.version)
-    awaited = await other_requests.awaits(services.unit_of_work.pool, request)
+    awaited = await services.use_cases.awaited(request)
     return view(request, awaited, officer=caller.role == "privacy")
 
 
