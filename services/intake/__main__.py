@@ -2,27 +2,28 @@
 
 from functools import partial
 
-from services.intake import held, orphans, packages, releases, statistics
+from services.intake import expiry, held, orphans, packages, postponed, releases, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
 from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import events
+from shared.runtime.settings import PolicySettings
 
 service = Service("intake")
 
 
 def configure() -> None:
     """Reads the letters, and says what is heard and done; raises ``Misconfigured``."""
-    handlers, settings = Handlers(Letters()), IntakeSettings()
+    handlers, settings = Handlers(Letters(), PolicySettings().read_time_limits()), IntakeSettings()
     service.on(events.FulfilmentCompleted, handlers.complete)
     service.on(events.FulfilmentBlocked, handlers.block)
     service.on(events.QuestionUnanswered, handlers.unanswered)
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)
     service.serves(partial(app.build, settings=settings))
-    for loop in (statistics.run, held.run):
+    for loop in (statistics.run, held.run, postponed.run, expiry.run):
         service.also(loop)
     for sweep in (orphans.run, packages.run, releases.run):
         service.also(partial(sweep, settings=settings))

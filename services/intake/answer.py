@@ -25,9 +25,14 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_POSTPONED = (
+    "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
+    " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us."
+)
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
     Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
+    Outcome.DUPLICATE: "You have asked us for the same before. Our answer to your first request answers this one too.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
 
@@ -50,7 +55,7 @@ def answer(request: StoredRequest) -> str:
             done = outcome is Outcome.FULFILLED
             said = _done(request) if done else _nothing(request)
             return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request)))
-        case Outcome.WITHDRAWN | Outcome.FORWARDED:
+        case Outcome.WITHDRAWN | Outcome.DUPLICATE | Outcome.FORWARDED:
             return _ENDED[request.outcome]
         case Outcome.PARTIALLY_FULFILLED:
             done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
@@ -139,4 +144,6 @@ def _waiting(request: StoredRequest) -> str:
     by = letter_date(request.due_on)
     if request.role == "processor":
         return f"{_NOT_OURS} We will pass your request on to them by {by}."
+    if request.postponed:
+        return f"{_POSTPONED} You will hear from us by {by}."
     return f"{_WAITING[request.state]} You will hear from us by {by}."

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from services.intake.errors import BadRequest
 from services.intake.schemas import Assurance, DataSubject
+from shared.domain.identities import IdentityType
 from shared.domain.rights import Right
 from shared.domain.toml_file import read_toml
 
@@ -23,13 +24,23 @@ class BrakePolicy(BaseModel):
 
 
 class IdentityPolicy(BaseModel):
-    """The level that each right needs, and the methods by which anybody may come to one."""
+    """The level that each right needs, and the methods by which anybody may come to one.
+
+    ``same_person``: by method, the types of identity by which two requests are told to come from the same person.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     brake: BrakePolicy
     required_level: Mapping[Right, Literal["L0", "L1", "L2", "L3"]]
     methods: Annotated[frozenset[Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]], Field(min_length=1)]
+    same_person: Mapping[str, frozenset[Literal[IdentityType.ACCOUNT_ID, IdentityType.EMAIL]]]
+
+    @model_validator(mode="after")
+    def _names_known_methods(self) -> Self:
+        if unknown := self.same_person.keys() - self.methods:
+            raise ValueError(f"same_person names no known method: {', '.join(sorted(unknown))}")
+        return self
 
     @model_validator(mode="after")
     def _names_every_right(self) -> Self:

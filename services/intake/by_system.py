@@ -25,7 +25,9 @@ class MovedBySystem(MovingRequest):
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition[Self]:
         """Every downstream has done its part: the subject has their answer, unless a question is still open."""
         if event.operation == Operation.LIFT:
-            return _lifted(self, "restriction.lift_completed", event.tasks, outcome=event.outcome)
+            return _lifted(
+                replace(self, lifted_at=at), "restriction.lift_completed", event.tasks, outcome=event.outcome
+            )
         if event.deferred:
             return _deferred(self, "erasure.deferred_completed", event.tasks)
         if not self.allows("complete"):

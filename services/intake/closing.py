@@ -50,8 +50,11 @@ def _line(task: TaskReport) -> str:
         return "done; how many records it was cannot be counted."
     if task.outcome == TaskOutcome.NO_MATCH:
         return "searched, nothing of yours found."
+    if task.outcome == TaskOutcome.NOT_HELD:
+        return "has nothing of the kind."
     if not task.outcome or task.outcome not in _DONE:
         return "not done."
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(task.by_category.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
-    return f"{number} of {task.found} records {_DONE[task.outcome]}{f' ({kinds})' if kinds else ''}."
+    how = f"{_DONE[task.outcome]}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
+    return f"{number} of {task.found} records {how}."

@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
-from services.intake import brake, correspondence, repository
+from services.intake import brake, correspondence, other_requests, repository
 from services.intake.auth import Caller
 from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
+from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import REQUESTS
+from services.intake.repository import Requests
 from services.intake.request import Request, Transition
+from services.intake.same_person import Marks
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.storage.vault import Row
@@ -23,35 +26,39 @@ _LARGEST_GROUP = 1_000
 _CLAIM = """
 INSERT INTO idempotency (channel, idempotency_key, body_hash, request_ids, accepted_at)
 SELECT c.channel, c.idempotency_key, c.body_hash, c.request_ids, $5
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS c (channel, idempotency_key, body_hash, request_ids)
+FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) AS c (channel, idempotency_key, body_hash, request_ids)
 ON CONFLICT DO NOTHING RETURNING channel, idempotency_key
 """
 _CLAIMED = """
 SELECT i.channel, i.idempotency_key, i.body_hash,
        ARRAY(SELECT encode(substring(i.request_ids FROM place FOR 16), 'hex')::uuid
              FROM generate_series(1, length(i.request_ids), 16) AS place ORDER BY place)
-FROM idempotency i JOIN unnest($1::text[], $2::text[]) AS c (channel, idempotency_key) USING (channel, idempotency_key)
+FROM idempotency i JOIN unnest($1::text[], $2::bytea[]) AS c (channel, idempotency_key) USING (channel, idempotency_key)
 """
 
-_Key = tuple[str, str]
+_Key = tuple[str, bytes]
 """A channel, and an idempotency key that came with one of its API keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionContext:
-    """What came with a submission: who sent it, any idempotency key, the SHA-256 of its body, and its trace."""
+    """What came with a submission: who sent it, keyed hashes of any idempotency key and of its body, and its trace."""
 
     caller: Caller
-    idempotency_key: str | None
+    idempotency_key: bytes | None
     body_hash: bytes
     traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence."""
+    """A request that is ready to be stored, with its sealed subject and what is sealed of its correspondence.
+
+    ``marks``: by what it is compared with other requests.
+    """
 
     received: Transition
+    marks: Marks
     subject_row: Row
     correspondence: Opened
 
@@ -78,6 +85,11 @@ class _Submission:
     accepted: "asyncio.Future[list[Accepted]]"
 
     @property
+    def requests(self) -> list[Request]:
+        """What it submits."""
+        return [each.request for each in self.prepared]
+
+    @property
     def key(self) -> _Key | None:
         """What no other submission may have."""
         key = self.context.idempotency_key
@@ -87,8 +99,9 @@ class _Submission:
 class GroupCommit:
     """Commits what was submitted since the last commit began, in one transaction."""
 
-    def __init__(self, unit_of_work: UnitOfWorkFactory, erasures_per_hour: int) -> None:
+    def __init__(self, unit_of_work: UnitOfWorkFactory, letters: Letters, erasures_per_hour: int) -> None:
         self._unit_of_work = unit_of_work
+        self._letters = letters
         self._erasures_per_hour = erasures_per_hour
         self._waiting: list[_Submission] = []
         self._task: asyncio.Task[None] | None = None
@@ -125,7 +138,7 @@ class GroupCommit:
         async with self._unit_of_work.begin() as tx:
             replays = await _claim_keys(tx, group)
             fresh = await self._braked(tx, [each for each in group if each.key not in replays])
-            await _insert(tx, fresh)
+            states = await _insert(tx, self._letters, fresh)
         for request in (prepared.request for each in fresh for prepared in each.prepared):
             REQUESTS.labels(request.right, "accepted").inc()
             if request.state is State.AWAITING_IDENTITY:
@@ -134,7 +147,7 @@ class GroupCommit:
         return [
             replays[each.key]
             if each.key in replays
-            else [Accepted(p.request.request_id, p.request.state, p.request.due_on) for p in next(stored).prepared]
+            else [Accepted(r.request_id, states.get(r.request_id, r.state), r.due_on) for r in next(stored).requests]
             for each in group
         ]
 
@@ -193,17 +206,30 @@ async def _claim_keys(tx: UnitOfWork, group: Sequence[_Submission]) -> dict[_Key
     }
 
 
-async def _insert(tx: UnitOfWork, submissions: Sequence[_Submission]) -> None:
-    everything = [(each.context, prepared) for each in submissions for prepared in each.prepared]
-    if not everything:
-        return
-    await tx.vault.insert_subjects(tx.connection, [prepared.subject_row for _, prepared in everything])
-    await correspondence.open_all(tx, [prepared.correspondence for _, prepared in everything])
-    await repository.insert(tx.connection, [prepared.request for _, prepared in everything])
-    for context, prepared in everything:
-        request_id, received = prepared.request.request_id, prepared.received
+async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[_Submission]) -> dict[UUID, State]:
+    """Stores what was submitted; returns where those stand that other requests of the same person have moved."""
+    context_of = {each.request.request_id: s.context for s in submissions for each in s.prepared}
+    if not context_of:
+        return {}
+    prepared = [each for submission in submissions for each in submission.prepared]
+    await tx.vault.insert_subjects(tx.connection, [each.subject_row for each in prepared])
+    await correspondence.open_all(tx, [each.correspondence for each in prepared])
+    seen = await other_requests.look(tx, [(each.request, each.marks) for each in prepared])
+    received = [seen.applied_to(each.received) for each in prepared]
+    new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]
+    await repository.insert(tx.connection, new)
+    for after in received:
+        request_id = after.request.request_id
+        context = context_of[request_id]
         tx.traces[request_id] = context.traceparent
-        for action, detail in received.evidence:
+        for action, detail in after.evidence:
             tx.log_evidence(request_id, action, detail, context.caller.actor)
-        for event in received.published:
+        for event in after.published:
             tx.publish(event)
+    if not seen.first:
+        return {}
+    requests = await Requests.locked(tx, letters, seen.first)
+    for request_id, first in seen.first.items():
+        await requests.apply(requests[request_id].repeat(*first, tx.now))
+    await requests.save()
+    return {request_id: requests[request_id].state for request_id in seen.first}

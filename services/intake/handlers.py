@@ -18,7 +18,7 @@ from shared.domain.events import (
     QuestionUnanswered,
     TargetMissed,
 )
-from shared.domain.time_limit_policy import Question
+from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
 
 Milestone = TargetMissed | DeadlineApproaching | DeadlineOverdue
@@ -29,8 +29,9 @@ ASKING = "question_sent"
 class Handlers:
     """One method per cause that the other services publish."""
 
-    def __init__(self, letters: Letters) -> None:
+    def __init__(self, letters: Letters, policy: TimeLimitPolicy) -> None:
         self._letters = letters
+        self._policy = policy
 
     async def complete(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Close requests whose downstreams have all done their part."""
@@ -60,6 +61,9 @@ class Handlers:
     async def warn(self, events: Sequence[Milestone], tx: UnitOfWork) -> None:
         """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.
 
+        An erasure that waits for other requests of the same person is put before a person when it must be answered or
+        extended.
+
         Without a question nothing would follow. A request that is due before the target of asking would end has no such
         target: the warnings of its own limit take its place.
         """
@@ -69,9 +73,20 @@ class Handlers:
                 if request is None:
                     continue
                 request = await requests.apply(request.warn(_name(event)))
+                short = request.postponed and request.allows("time_is_short")
+                if short and self._must_be_answered_or_extended(event):
+                    request = await requests.apply(request.time_is_short())
                 late = not isinstance(event, TargetMissed) or event.target == ASKING
                 if late and request.question is None and request.state is State.AWAITING_IDENTITY:
                     await self._ask(requests, request, Question.IDENTITY)
+
+    def _must_be_answered_or_extended(self, event: Milestone) -> bool:
+        prompt = self._policy.prompt.days_before_due if self._policy.prompt else None
+        match event:
+            case DeadlineApproaching():
+                return prompt is not None and event.days_left <= prompt
+            case _:
+                return isinstance(event, DeadlineOverdue)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
         words = self._letters.standing(asked)

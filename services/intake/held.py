@@ -16,7 +16,7 @@ _WORKED = {State.IN_PROGRESS, State.AWAITING_CLARIFICATION}
 
 _BEGUN = """
 SELECT r.request_id FROM request r JOIN brake b USING (key_id)
-WHERE b.released_at IS NULL AND r."right" = 'erasure' AND r.held IS NULL
+WHERE b.released_at IS NULL AND r."right" = 'erasure' AND r.held IS NULL AND NOT r.postponed
   AND r.state IN ('in_progress', 'awaiting_clarification')
 LIMIT $1
 """
@@ -60,7 +60,7 @@ async def stop(unit_of_work: UnitOfWorkFactory) -> int:
     async with unit_of_work.begin() as tx:
         requests = await _locked(tx, _BEGUN)
         for request in requests.all:
-            if request.held is None and request.state in _WORKED:
+            if request.held is None and not request.postponed and request.state in _WORKED:
                 await requests.apply(brake.stop(request))
         await requests.save()
     return len(requests.all)

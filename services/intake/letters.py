@@ -20,6 +20,7 @@ LetterKind = Literal[
     "clarification_last_notice",
     "reopened",
     "forwarded",
+    "duplicate",
     "acknowledgement",
     "completion",
     "no_data",

@@ -4,6 +4,8 @@ Each cause is a method of ``services.intake.request.Request`` of that name (``as
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
 work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
+An erasure that waits for other requests of the same person publishes ``RequestPostponed`` in the place of
+``RequestVerified``, which follows when it begins.
 ``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
 What was closed without an answer to its question is *resumable*: a late answer reopens it.
 """
@@ -99,6 +101,10 @@ TRANSITIONS: Mapping[str, Rule] = {
     "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, RequestClosed),
+    "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified),
+    "waive":           rule(IDENTITY,         IDENTITY),
+    "time_is_short":   rule(WORK,             PERSON),
+    "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),
     "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
     "extend":          rule(OPEN,             OPEN,                      RequestExtended),
     "redate":          rule(OPEN,             OPEN,                      RequestRedated),

@@ -3,9 +3,11 @@
 Definitions: ``docs/metrics.md``.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 
-from services.intake import metrics
+from services.intake import expiry, metrics
+from services.intake.retention import Retention, retention
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.runtime.loops import run_periodically
@@ -52,22 +54,23 @@ SELECT what, count(DISTINCT subject_ref) FROM (
 
 async def run(running: Running, settings: IntakeSettings) -> None:
     """Sweeps for as long as the service runs."""
-    kept = timedelta(days=settings.package_days)
+    kept, periods = timedelta(days=settings.package_days), retention()
 
     async def look() -> None:
         async with running.unit_of_work.pool.acquire() as connection:
-            await count(connection, running.unit_of_work.clock.now(), kept)
+            await count(connection, running.unit_of_work.clock.now(), kept, periods)
 
     await run_periodically(look, "orphans", _EVERY_SECONDS, running.stopping, running.heartbeats)
 
 
-async def count(connection: Connection, now: datetime, kept: timedelta) -> None:
+async def count(connection: Connection, now: datetime, kept: timedelta, periods: Retention) -> None:
     """Counts once; where that takes too long, there is no number until the next time. ``kept``: of a package."""
     try:
         rows = await connection.fetch(_ORPHANS, now - GRACE, now - GRACE - kept, timeout=_AT_MOST_SECONDS)
+        past = await expiry.past(connection, periods, now - GRACE - expiry.EVERY)
     except TimeoutError:
         metrics.ORPHANS.clear()
         raise
-    found = {row[0]: row[1] for row in rows}
+    found = Counter({row[0]: row[1] for row in rows}) + Counter({"expired": sum(past.values())})
     for what in KINDS:
         metrics.ORPHANS.labels(what).set(found.get(what, 0))

@@ -3,7 +3,10 @@
 from datetime import timedelta
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from services.intake import releases
+from services.intake.auth import Caller
 from services.intake.errors import Expired
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
@@ -23,7 +26,7 @@ ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 
 
 async def hand_out(
-    tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, actor: str
+    tx: UnitOfWork, request_id: UUID, package_id: UUID, settings: IntakeSettings, caller: Caller
 ) -> bytes | Fault:
     """The package, which this counts as handed out; after the last time it is removed. Or why it is withheld.
 
@@ -41,7 +44,8 @@ async def hand_out(
     if fault := await releases.check(tx, released, settings):
         return fault
     downloads = await tx.connection.fetchval(_TAKEN, request_id)
-    tx.log_evidence(request_id, "package.downloaded", {"bytes": len(content), "downloads": downloads}, actor)
+    detail: dict[str, JsonValue] = {"bytes": len(content), "downloads": downloads, "holder": caller.holder}
+    tx.log_evidence(request_id, "package.downloaded", detail, caller.actor)
     if downloads >= settings.package_downloads:
         await tx.vault.drop_one(tx.connection, package_id)
         tx.log_evidence(request_id, "package.removed", {"reason": "downloads"})

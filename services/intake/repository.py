@@ -1,7 +1,7 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -12,12 +12,13 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import brake, correspondence
-from services.intake.letters import Letters
+from services.intake import brake, correspondence, old_contacts, other_requests
+from services.intake.letters import LetterOf, Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
-from services.intake.stored_request import OpenQuestion
+from services.intake.same_person import Marks
+from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
@@ -36,8 +37,9 @@ _CHANGING = {
 }
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
-_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held")
+_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held", "postponed", "at_once")
 """What a new request has besides; every other column has its default."""
+_MARKS = ("asks", "proved_account", "proved_email")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
 _REQUEST, _TASKS = TypeAdapter(Request), TypeAdapter(tuple[TaskReport, ...])
 _new, _changing, _question = attrgetter(*_FIXED, *_NEW), attrgetter(*_CHANGING), attrgetter(*_QUESTION)
@@ -49,10 +51,13 @@ async def read(connection: Connection, request_id: UUID) -> Request | None:
     return _request(row) if row else None
 
 
-async def insert(connection: Connection, requests: Sequence[Request]) -> None:
-    """Stores new requests."""
-    rows = [(*_new(request), ",".join(request.zones)) for request in requests]
-    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones"))
+async def insert(connection: Connection, requests: Iterable[tuple[Request, Marks]]) -> None:
+    """Stores new requests, with what they are compared with others by."""
+    rows = [
+        (*_new(request), ",".join(request.zones), marks.asks, marks.person.account, marks.person.email)
+        for request, marks in requests
+    ]
+    await connection.copy_records_to_table("request", records=rows, columns=(*_FIXED, *_NEW, "zones", *_MARKS))
 
 
 class Requests:
@@ -65,6 +70,7 @@ class Requests:
         self._actor = actor
         self._changed: set[UUID] = set()
         self._sealings: list[Sealing] = []
+        self._corrected: list[Request] = []
 
     @classmethod
     async def locked(
@@ -91,11 +97,12 @@ class Requests:
         """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
         if brake.begins_an_erasure(transition) and await brake.on(self.tx.connection, [transition.request.key_id]):
             transition = brake.hold(transition)
+        if other_requests.begins_erasure(transition):
+            before = self._held[transition.request.request_id]
+            transition = await other_requests.unless_awaited(self.tx, before, transition)
         request = transition.request
-        for kind, fields in transition.letters:
-            letter = correspondence.write(self._letters, request, kind, fields)
-            self._sealings.append(letter)
-            self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(letter))
+        for letter in transition.letters:
+            self._write(request, letter)
         for action, detail in transition.evidence:
             self.tx.log_evidence(request.request_id, action, detail, self._actor)
         for event in transition.published:
@@ -119,6 +126,9 @@ class Requests:
         Raises:
             Shredded: a letter is to be written, and the key of the correspondence has expired.
         """
+        for request, letter in await old_contacts.notices(self.tx, self._corrected):
+            self._write(request, letter)
+        self._corrected.clear()
         await correspondence.keep(self.tx, self._sealings)
         self._sealings.clear()
         for request_id in self._changed:
@@ -128,9 +138,16 @@ class Requests:
         rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
         await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
 
+    def _write(self, request: StoredRequest, letter: LetterOf) -> None:
+        sealing = correspondence.write(self._letters, request, *letter)
+        self._sealings.append(sealing)
+        self.tx.log_evidence(request.request_id, "letter.written", correspondence.named(sealing))
+
     def _count(self, request: Request, event: Event) -> None:
         match event:
             case RequestClosed():
+                if old_contacts.corrects(request):
+                    self._corrected.append(request)
                 CLOSED.labels(event.right, event.outcome).inc()
                 OPEN_SECONDS.labels(event.right).observe((self.tx.now - request.accepted_at).total_seconds())
                 if event.outcome is Outcome.UNIDENTIFIED:

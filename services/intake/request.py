@@ -2,21 +2,22 @@
 
 A method returns a ``Transition``, or raises ``IllegalTransition`` where the lifecycle has no such step. What arrives
 too late on the bus is no error: it is a transition that changes nothing and is named in the evidence. The methods lie
-in three files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
-report (``by_system``).
+in four files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
+report (``by_system``), what other requests of the same person do (``by_other_requests``).
 """
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from services.intake import transition
+from services.intake.by_other_requests import MovedByOtherRequests
 from services.intake.by_person import MovedByPerson
 from services.intake.by_requester import MovedByRequester
 from services.intake.by_system import MovedBySystem
 
 
 @dataclass(frozen=True, slots=True)
-class Request(MovedByRequester, MovedByPerson, MovedBySystem):
+class Request(MovedByRequester, MovedByPerson, MovedBySystem, MovedByOtherRequests):
     """A data subject request, and what moves it."""
 
 

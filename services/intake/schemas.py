@@ -186,6 +186,9 @@ class Submission(_Strict):
     scope: Literal["direct_marketing", "legitimate_interests"] | None = Field(
         default=None, description="of an objection, and only there: to what (Art. 21)"
     )
+    at_once: bool = Field(
+        default=False, description="of an erasure, and only there: it must not wait for the answer to other requests"
+    )
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
     assurance: Assurance | None = Field(default=None, description="`L0`, if left out")
     role: Role = Field(
@@ -201,6 +204,8 @@ class Submission(_Strict):
             raise ValueError("a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one")
         if (self.right is Right.OBJECTION) != (self.scope is not None):
             raise ValueError("a scope (Art. 21) belongs to an objection, and an objection needs one")
+        if self.at_once and self.right is not Right.ERASURE:
+            raise ValueError("at_once belongs to an erasure: nothing else waits for another request")
         return self
 
 
@@ -290,4 +295,6 @@ class TaskResult(_Strict):
 class Decision(_Strict):
     """What a person decided about a request whose downstream failed."""
 
-    decision: Literal["retry", "close_partially"]
+    decision: Literal["retry", "close_partially", "begin"] = Field(
+        description="`begin`: an erasure that waits for other requests of the same person does so no longer"
+    )

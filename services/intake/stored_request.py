@@ -31,7 +31,9 @@ class StoredRequest:
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
     that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key, before it may ``begin``, or
-    else ``retry``. ``tasks``: what the downstreams reported, in counts. ``version``: one more whenever it was written.
+    else ``retry``. ``postponed``: an erasure that waits for other requests of the same person; ``at_once``: it must
+    not. ``duplicate_of``: the request with which it is answered. ``tasks``: what the downstreams reported, in counts.
+    ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -55,9 +57,13 @@ class StoredRequest:
     resumable: bool = False
     resumed: bool = False
     held: str | None = None
+    postponed: bool = False
+    at_once: bool = False
+    duplicate_of: UUID | None = None
     extended: bool = False
     finished: Outcome | None = None
     package_id: UUID | None = None
+    lifted_at: datetime | None = None
     package_fault: str | None = None
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None

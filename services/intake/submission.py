@@ -6,7 +6,7 @@ from datetime import datetime
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake import correspondence
+from services.intake import correspondence, same_person
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, TooLarge
@@ -48,7 +48,8 @@ class Submissions:
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
-        self._commits = GroupCommit(unit_of_work, settings.erasures_per_hour or identity.brake.erasures_per_hour)
+        most = settings.erasures_per_hour or identity.brake.erasures_per_hour
+        self._commits = GroupCommit(unit_of_work, letters, most)
 
     def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.
@@ -112,15 +113,18 @@ class Submissions:
             calendar=arrival.calendar or "",
             role=submission.role,
             calc_version=self._calc_version,
+            at_once=submission.at_once,
         )
         proof: dict[str, JsonValue] = dict(submission.assurance) if submission.assurance else {}
         if methods := self._identity.numbers_proved_by(submission.subject):
             proof["numbers_proved_by"] = [*methods]
-        subject = SubjectData(tuple(submission.subject.identities()), submission.changes)
-        row = self._vault.new_subject(request.subject_ref, subject, now)
-        opened = correspondence.begin(self._vault, self._letters, request, subject.identities, now)
+        identities, keys = tuple(submission.subject.identities()), self._vault.keyring
+        row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes), now)
+        person = same_person.person(identities, submission.assurance, self._identity.same_person, keys)
+        marks = same_person.Marks(person, same_person.asks(submission, identities, keys))
+        opened = correspondence.begin(self._vault, self._letters, request, identities, now)
         noted = request.noted("letter.written", **correspondence.named(opened.acknowledgement))
-        return PreparedRequest(request.receive(proof).then(noted), row, opened)
+        return PreparedRequest(request.receive(proof).then(noted), marks, row, opened)
 
     @staticmethod
     def _must_be_granted(submission: Submission, grant: Grant) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 
-from services.intake import auth, concluded, correspondence, redating, repository, schemas, versions
+from services.intake import auth, concluded, correspondence, other_requests, redating, repository, schemas, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import BadRequest, ExtensionRefused, Forbidden, NotFound, NotReady
@@ -17,6 +17,7 @@ from services.intake.extension import Extension, flaws
 from services.intake.grant import NUMBER_PROVED, Power
 from services.intake.instants import Instants
 from services.intake.letters import Letters
+from services.intake.lifecycle import State
 from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
@@ -91,6 +92,13 @@ class UseCases:
         async with self.unit_of_work.pool.acquire() as connection:
             return await _visible(connection, await repository.read(connection, request_id), caller)
 
+    async def awaited(self, request: Request) -> list[UUID]:
+        """The open requests of the same person for which a request waits."""
+        if not request.postponed or request.state is State.CLOSED:
+            return []
+        async with self.unit_of_work.pool.acquire() as connection:
+            return (await other_requests.awaited_by(connection, [request.request_id])).get(request.request_id, [])
+
     async def read_letters(self, request_id: UUID, caller: Caller, code: str | None) -> list[dict[str, object]]:
         """The letters of a request: for who has their code, for the privacy team, and for the channel that submitted.
 
@@ -123,6 +131,7 @@ class UseCases:
             needed = self.identity.required_level[request.right]
             raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
+        await other_requests.prove(tx, request, proof, self.identity.same_person)
         return request.verify(proof.model_dump(), tx.now, self.policy)
 
     @_decision
@@ -132,9 +141,17 @@ class UseCases:
         return replace(held.request, tasks=done or held.request.tasks).withdraw(held.tx.now)
 
     @_decision
+    async def waive(self, held: _Held) -> Transition:
+        """The person does not want their erasure to wait until their other requests are answered."""
+        return held.request.waive()
+
+    @_decision
     async def decide(self, held: _Held, decision: schemas.Decision) -> Transition:
         """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
         request, now = held.request, held.tx.now
+        if decision.decision == "begin":
+            return request.begin("decided")
+        request.must_have_begun()
         return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
 
     @_decision

@@ -91,6 +91,16 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     due_on: date
 
 
+class RequestPostponed(Event, topic=Topic.REQUESTS):
+    """An erasure could begin and does not yet: what the same person asked to see is answered first.
+
+    ``dsr.request.verified.v1`` follows when it begins.
+    """
+
+    type: Literal["dsr.request.postponed.v1"] = "dsr.request.postponed.v1"
+    subject: SubjectRef
+
+
 class RequestWithdrawn(Event, topic=Topic.REQUESTS):
     """The subject no longer wants it; what has not begun must not begin."""
 

@@ -111,6 +111,8 @@ def report(path: Path, wiring: Wiring) -> dict[str, Any]:
             systems[name]["operations"] = [each for each in Operation if loaded.get(name).can(each)]
             if by_hand := [each for each in Operation if loaded.get(name).by_hand(each)]:
                 systems[name]["by_hand"] = by_hand
+            if never_shown := getattr(loaded.get(name).adapter, "never_shown", ()):
+                systems[name]["never_shown"] = never_shown
     stages = [[f"{step.operation} {step.system}" for step in stage] for stage in loaded.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages}
 
@@ -122,6 +124,11 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         + (
             f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"
             + (f"; by hand: {', '.join(system['by_hand'])}" if "by_hand" in system else "")
+            + (
+                f"; never shown, for want of a party: {', '.join(system['never_shown'])}"
+                if "never_shown" in system
+                else ""
+            )
             if system["enabled"]
             else "not enabled"
         )

@@ -27,6 +27,10 @@ _OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
 
 
+Head = tuple[int, bytes]
+"""The end of a chain: its last ``seq`` and hash."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One thing that was done about one request; ``detail`` holds codes, counts and references only."""
@@ -44,13 +48,23 @@ def digest(prev_hash: bytes, chain: str, seq: int, at: datetime, entry_fields: t
     return hashlib.sha256(prev_hash + text.encode()).digest()
 
 
-async def append(connection: Connection, chain: str, at: datetime, entries: Sequence[Entry]) -> None:
-    """Adds entries to the end of a chain; call it last in a transaction, since it holds the chain until the end."""
+async def hold(connection: Connection, chain: str) -> Head:
+    """Holds the end of a chain until the transaction ends: whoever else does waits, and then sees what it has done."""
     head = await connection.fetchrow(_HOLD_HEAD, chain)
     if head is None:
         await connection.execute(_FIRST_HEAD, chain, GENESIS)
         head = await connection.fetchrow(_HOLD_HEAD, chain)
-    seq, last = head or (0, GENESIS)
+    return (head[0], head[1]) if head else (0, GENESIS)
+
+
+async def append(
+    connection: Connection, chain: str, at: datetime, entries: Sequence[Entry], head: Head | None = None
+) -> None:
+    """Adds entries to the end of a chain, once in a transaction, and last, since it holds the chain until the end.
+
+    ``head``: the end of the chain, if it is held already.
+    """
+    seq, last = head or await hold(connection, chain)
     rows = []
     for entry in entries:
         seq += 1

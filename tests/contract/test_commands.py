@@ -127,6 +127,18 @@ def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monk
         answering.join()
 
 
+def test_a_check_names_what_is_never_shown_for_want_of_a_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DSR_STORE_DSN", "postgresql://store")
+    columns = 'columns = { id = { class = "T" }, who = { class = "A", identity = "email" }, peer = { class = "B" } }'
+    (tmp_path / "chats.toml").write_text(
+        f'name = "chats"\n[tables.chat]\ncategory = "chat"\nprimary_key = ["id"]\n{columns}\n'
+    )
+    file = tmp_path / "downstreams.toml"
+    file.write_text('[store]\nadapter = "sql"\ndsn_env = "DSR_STORE_DSN"\ndataset = "chats.toml"\nneeds = ["email"]\n')
+    done = CliRunner().invoke(cli.app, ["downstreams", "check", str(file), "--file-only"])
+    assert "never shown, for want of a party: chat.peer" in done.stdout
+
+
 def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     def told(*words: str | Path) -> Any:
         return json.loads(CliRunner().invoke(cli.app, [*map(str, words), "--json"]).stdout)

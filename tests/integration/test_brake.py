@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from services.intake import held, repository
 from shared.domain.events import FulfilmentBlocked
@@ -16,7 +17,7 @@ from tests.fixtures.intake import PROOF, Intake, id_of, running
 from tests.integration.test_api import is_problem
 
 ONE = "/v1/requests"
-ERASURE = {"right": "erasure", "subject": {"email": "ada@example.org", "country": "DE"}, **PROOF}
+ERASURE = {"right": "erasure", **PROOF}
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ async def intake(
 
 
 async def batch(intake: Intake, number: int, **changed: Any) -> list[str]:
-    body = {"requests": [{**ERASURE, **changed}] * number}
+    people = [{"email": f"{uuid7().hex}@example.org", "country": "DE"} for _ in range(number)]
+    body = {"requests": [{**ERASURE, "subject": who, **changed} for who in people]}
     answer = (await intake.channel.post(f"{ONE}/batch", json=body)).raise_for_status()
     return [f"{ONE}/{each['request_id']}" for each in answer.json()["requests"]]
 

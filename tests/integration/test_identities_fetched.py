@@ -61,7 +61,8 @@ async def test_a_team_gets_the_types_that_its_system_needs_and_it_is_on_record(
     assert {(each["type"], each["value"]) for each in answer.json()["identities"]} == told
     [fetched] = [entry for entry in await intake.evidence(path) if entry["action"] == "identities.fetched"]
     types = sorted({type_ for type_, _ in told})
-    assert fetched["detail"] == {"system": "billing", "task_id": str(UUID(int=7)), "types": types}
+    task = {"system": "billing", "task_id": str(UUID(int=7))}
+    assert fetched["detail"] == {**task, "types": types, "holder": "billing"}
     assert fetched["actor"] == f"key:{key.split('_')[1]}"
 
 

@@ -136,6 +136,17 @@ async def test_a_withdrawal_says_what_had_been_done_already(intake: Intake) -> N
     assert "- crm: 2 of 2 records erased." in letters[-1]["body"]
 
 
+async def test_who_had_the_old_address_is_told_that_it_was_corrected(intake: Intake) -> None:
+    change = {"field": "email", "asserted": "ada@example.net"}
+    path = await intake.submit(right="rectification", changes=[change])
+    report = ERASED.model_copy(update={"operation": "rectify", "outcome": "amended"})
+    await intake.complete(path, operation=Operation.RECTIFY, tasks=(report,))
+    closing, notice = await intake.letters(path)
+    assert (closing["kind"], notice["kind"]) == ("completion", "notice_to_old_contact")
+    assert notice["to"] == ["ada@example.org"]
+    assert "ada@example.net" not in notice["body"]
+
+
 async def test_the_letter_of_a_lift_is_written_before_it_is_decided(intake: Intake) -> None:
     path = await intake.submit(right="restriction", ground="unlawful")
     await intake.complete(path, operation=Operation.RESTRICT)

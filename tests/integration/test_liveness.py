@@ -48,7 +48,8 @@ marketing = { class = "T" }
 AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
 EVERYWHERE = {"relay", "machine", "inbox", "frozen"}
 LOOPS: Mapping[ServiceName, set[str]] = {
-    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans", "packages"},
+    ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans", "packages", "releases"}
+    | {"held", "postponed"},
     ServiceName.ERASURE: {
         *(
             "consume:erasure",

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from services.intake import orphans, packages
+from services.intake.retention import retention
 from shared.domain.operations import Operation
 from shared.domain.release import Match
 from shared.runtime.metrics import PEOPLE
@@ -27,7 +28,7 @@ async def answered(intake: Intake) -> str:
 
 async def kept(intake: Intake) -> int:
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now(), KEPT)
+        await orphans.count(connection, intake.clock.now(), KEPT, retention())
         found: int = await connection.fetchval("SELECT count(*) FROM vault.sealed WHERE kind = 'package'")
     return found
 

@@ -85,8 +85,9 @@ async def done(intake: Intake, path: str) -> list[object]:
     """Everything that a decision can bring about."""
     sealed = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM vault.sealed")
     shown = await intake.officer.get(path)
-    letters = await intake.letters(path)
-    return [shown.headers["ETag"], shown.json(), await intake.published(), await intake.evidence(path), letters, sealed]
+    letters = await intake.letters(path)  # which is on record, and none of it
+    evidence = [entry for entry in await intake.evidence(path) if entry["action"] != "letters.read"]
+    return [shown.headers["ETag"], shown.json(), await intake.published(), evidence, letters, sealed]
 
 
 def status_and_problem(answer: httpx.Response) -> tuple[int, str]:

@@ -1,14 +1,20 @@
 """Finding, showing and changing people in SQL stores."""
 
+import io
+import zipfile
+from base64 import b64encode
 from dataclasses import replace
+from urllib.parse import quote
 
 import orjson
 import pytest
 
 from deploy.demo.seed.cdr import CdrStore
+from services.export.package import Piece, build
 from shared.domain.errors import BlastRadius, NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, each, engine, number
 from tests.fixtures.customer_store import CustomerStore
@@ -103,6 +109,45 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
     assert [(data["network_number"], data["number_withheld"], data["device"]) for data in own] == [
         (ANNA, "yes", "Linphone/5.2.6")
     ]
+
+
+def forms_of(number: str) -> list[bytes]:
+    """How a number may stand in a package: raw, escaped, in base64 at each of its places, in hexadecimal."""
+    digits = number.lstrip("+").encode()
+    coded = [b64encode(b"x" * before + digits) for before in range(3)]
+    inner = [text[(0, 2, 3)[before] :].rstrip(b"=")[:-1] for before, text in enumerate(coded)]
+    return [digits, quote(number).encode(), *inner, digits.hex().encode(), digits.hex().upper().encode()]
+
+
+@pytest.mark.parametrize("privacy", ["id", "user", "HEADER", "id;critical", "session, none", "of-tomorrow"])
+async def test_no_form_of_a_number_that_was_withheld_is_anywhere_in_a_package(
+    cdr_store: CdrStore, calls: SqlEngine, privacy: str
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    for form in forms_of(ANNA):
+        said = {"callid": form.decode(), "privacy": privacy}
+        await ask(cdr_store.admin, "UPDATE acc_cdrs SET callid = $1, privacy = $2", *said.values())
+        await ask(cdr_store.admin, "UPDATE acc SET method = left($1, 16), privacy = $2", *said.values())
+        found = await calls.receipt(task(Operation.EXPORT, number(BORIS)))
+        pieces = [Piece("cdr", r.category, r.source, dict(r.data)) for r in found.records]
+        with zipfile.ZipFile(io.BytesIO(build(pieces, Right.ACCESS, at("2026-03-02")))) as package:
+            content = b"".join(package.read(name) for name in package.namelist())
+        assert not [each for each in forms_of(ANNA) if each in content and len(each) <= len(form)]
+        assert b"withheld" in content
+
+
+async def test_a_diverted_call_has_three_people_and_erasing_one_leaves_the_others(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(CHIARA, BORIS), call(CHIARA, ANNA)])
+    await ask(cdr_store.admin, "UPDATE acc SET dst_ouser = $1 WHERE dst_user = $2", ANNA, BORIS)
+    kept = "SELECT src_user, dst_ouser, dst_user FROM acc ORDER BY dst_user"
+    done = await calls.receipt(task(Operation.ERASE, number(ANNA)))
+    assert done.by_category == {"call_record": 1, "call_signalling": 2}
+    assert await ask(cdr_store.admin, kept) == [(CHIARA, "", ""), (CHIARA, "", BORIS)]
+    both = await calls.run(*each(Operation.ERASE, number(BORIS), number(CHIARA)))
+    assert [receipt(one).by_category["call_signalling"] for one in both] == [1, 2]
+    assert await ask(cdr_store.admin, kept) == []
 
 
 async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(

@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake import orphans
 from services.intake.orphans import GRACE, KINDS
+from services.intake.retention import retention
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.runtime.metrics import PEOPLE
 from shared.storage.vault import Sealing, SubjectData
@@ -20,7 +21,7 @@ LATER = GRACE + timedelta(seconds=1)
 async def swept(intake: Intake) -> dict[str, float]:
     """What the sweep finds, by what it is."""
     async with intake.unit_of_work.pool.acquire() as connection:
-        await orphans.count(connection, intake.clock.now(), timedelta(days=14))
+        await orphans.count(connection, intake.clock.now(), timedelta(days=14), retention())
     found = {what: PEOPLE.get_sample_value("dsr_vault_orphans", {"what": what}) for what in KINDS}
     return {what: number for what, number in found.items() if number}
 

@@ -21,7 +21,7 @@ erase = "blank"
 occurred = { column = "began", timezone = "Europe/Madrid" }
 [tables.calls.parties.caller]
 nobody = ["", "anonymous"]
-withheld = { column = "privacy", values = ["id"] }
+withheld = { column = "privacy" }
 [tables.calls.parties.callee]
 [tables.calls.columns]
 id = { class = "T" }
@@ -60,7 +60,7 @@ def test_every_dataset_that_ships_can_be_used() -> None:
         ("Europe/Madrid", "Europe/Atlantis", "invalid timezone: Europe/Atlantis"),
         ('primary_key = ["id"]', "primary_key = []", "at least 1 item"),
         ('primary_key = ["id"]', 'primary_key = ["uuid"]', "primary_key names column uuid"),
-        ('"privacy", values', '"hidden", values', "withheld names column hidden"),
+        ('"privacy" }', '"hidden" }', "withheld names column hidden"),
         ('party = "callee"', 'party = "operator"', "party operator, which is not declared"),
         (', party = "callee"', "", "say which party's it is"),
         ("[tables.calls.parties.callee]", "", "party callee, which is not declared"),
@@ -78,6 +78,27 @@ def test_a_dataset_that_cannot_be_right_is_refused_with_what_to_change(
     assert before in GOOD
     with pytest.raises(Misconfigured, match=says):
         load(tmp_path, GOOD.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    "said", ["id", "ID", "full", "user", "header;session", "none;id", "id;critical", "new-word", 7]
+)
+def test_whatever_a_caller_says_of_privacy_but_none_hides_them(tmp_path: Path, said: object) -> None:
+    withheld = load(tmp_path, GOOD).tables["calls"].parties["caller"].withheld
+    assert withheld is not None
+    assert withheld.hides(said)
+    assert not any(withheld.hides(shown) for shown in (None, "", "none", "None", " none ", "none; none"))
+
+
+def test_a_column_about_another_person_without_a_party_is_never_shown_and_is_named(tmp_path: Path) -> None:
+    lone = GOOD.replace(
+        'id = { class = "T" }',
+        'id = { class = "T" }\npeer = { class = "B" }\ntheirs = { class = "B", party = "callee" }',
+    )
+    dataset = load(tmp_path, lone)
+    columns = dataset.tables["calls"].columns
+    assert (columns["peer"].shown, columns["theirs"].shown) == (False, True)
+    assert dataset.unattributed == ("calls.peer",)
 
 
 def test_a_dataset_that_is_not_there_is_named() -> None:

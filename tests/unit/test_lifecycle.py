@@ -71,6 +71,10 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
+    ("begin", lambda r: replace(r, postponed=True).begin("answered")),
+    ("waive", lambda r: replace(r, right=Right.ERASURE).waive()),
+    ("time_is_short", lambda r: replace(r, postponed=True).time_is_short()),
+    ("repeat", lambda r: r.repeat(QUESTION, AT, date(2026, 4, 1), AT)),
     ("extend", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer")),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),
 ]

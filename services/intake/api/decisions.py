@@ -22,6 +22,12 @@ async def withdraw(basis: MadeFor, services: UseServices) -> Decided:
     return await services.use_cases.withdraw(basis)
 
 
+@router.post("/at-once", response_model=StateView)
+async def waive(basis: MadeFor, services: UseServices) -> Decided:
+    """State that the person does not want their erasure to wait until their other requests are answered."""
+    return await services.use_cases.waive(basis)
+
+
 @router.post("/decision", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def decide(body: Decision, basis: MadeFor, services: UseServices) -> Decided:
     """Decide about a request whose downstream failed for good (privacy team)."""

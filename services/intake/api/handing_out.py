@@ -42,7 +42,7 @@ async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -
     if request.package_id is None:
         raise NotReady("there is no package: the request is still open, or nothing was found")
     async with services.unit_of_work.begin() as tx:
-        content = await packages.hand_out(tx, request_id, request.package_id, services.settings, caller.actor)
+        content = await packages.hand_out(tx, request_id, request.package_id, services.settings, caller)
     if isinstance(content, Fault):
         raise Withheld(f"a person looks at the package before it is handed out: {content.sentence}")
     headers = {"Content-Disposition": f'attachment; filename="{request_id}.zip"', "Cache-Control": "no-store"}
@@ -88,5 +88,6 @@ async def identities(
         told = tuple(each for each in vouched if each.type in shown.needs)
         types: list[JsonValue] = [*sorted({each.type.value for each in told})]
         detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id), "types": types}
+        detail["holder"] = caller.holder
         tx.log_evidence(shown.request_id, "identities.fetched", detail, caller.actor)
     return TaskIdentities.of(shown.task_id, told)

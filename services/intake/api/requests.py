@@ -23,7 +23,8 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
     """Where a request stands, what each system did in counts, and the answer in plain words."""
     request = await services.use_cases.read(request_id, caller)
     response.headers["ETag"] = etag(request.version)
-    return view(request, officer=caller.role == "privacy")
+    awaited = await services.use_cases.awaited(request)
+    return view(request, awaited, officer=caller.role == "privacy")
 
 
 @router.get("/timeline")

@@ -5,7 +5,7 @@ quarter of the rate at which requests are accepted (docs/decisions/0017).
 """
 
 import asyncio
-import hashlib
+import hmac
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 from weakref import WeakValueDictionary
@@ -87,6 +87,7 @@ class SubmissionEndpoint:
         self._route = route
         self._read = read
         self._services = services
+        self._secret = services.unit_of_work.vault.keyring.lookup
         self._aside = asyncio.Lock()
         self._aside_for: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -103,7 +104,8 @@ class SubmissionEndpoint:
                 # a long one after the other, none on the event loop, and of each channel one at a time
                 async with self._aside_for.setdefault(sender.channel, asyncio.Lock()), self._aside:
                     digest, prepared = await asyncio.to_thread(self._prepare, body, sender)
-            context = SubmissionContext(sender, key, digest, trace)
+            keyed = hmac.digest(self._secret, f"idempotency\0{key}".encode(), "sha256") if key else None
+            context = SubmissionContext(sender, keyed, digest, trace)
             accepted = await self._services.submissions.accept(prepared, context)
         keyring = self._services.unit_of_work.vault.keyring
         shown = [
@@ -135,7 +137,7 @@ class SubmissionEndpoint:
             faults = [dict(fault) for fault in error.errors(**_BRIEFLY)]
         if faults:
             raise RequestValidationError(faults)
-        digest = hashlib.sha256(self._route.path.encode() + b"\0" + body).digest()
+        digest = hmac.digest(self._secret, self._route.path.encode() + b"\0" + body, "sha256")
         return digest, self._services.submissions.prepare(submissions, sender)
 
 

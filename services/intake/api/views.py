@@ -1,5 +1,6 @@
 """Answers of the API."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
@@ -70,6 +71,10 @@ class RequestView(BaseModel):
     package: bool = Field(description="there is a package to download")
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
     waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
+    awaits: list[UUID] = Field(
+        description="of an erasure: the same person's open access and portability requests, which are answered first"
+    )
+    duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
 
 
 class TimelineEntry(BaseModel):
@@ -143,9 +148,10 @@ _BRAKED = (
     "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
     " persons have released it (POST /v1/brakes/{0}/release)."
 )
+_POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
 
 
-def view(request: Request, *, officer: bool) -> RequestView:
+def view(request: Request, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person."""
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
@@ -154,6 +160,8 @@ def view(request: Request, *, officer: bool) -> RequestView:
         "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
+        "awaits": awaits,
+        **({"waits_for": _POSTPONED} if awaits else {}),
         **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)

@@ -20,6 +20,7 @@ CREATE TABLE request (
     closed_at      timestamptz,
     package_id     uuid,
     downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
+    lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
     package_checked_at timestamptz,          -- when its rows were last checked, since it was made
     package_fault  text,                     -- why it is withheld since then
     tasks          jsonb,                    -- what the downstreams reported, in counts
@@ -31,13 +32,26 @@ CREATE TABLE request (
     last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
     held           text,                     -- by a brake: before it may begin, or retry
     resumable      boolean     NOT NULL DEFAULT false,  -- closed, and a late answer reopens it
-    resumed        boolean     NOT NULL DEFAULT false   -- a late answer has: its due date follows from that
+    resumed        boolean     NOT NULL DEFAULT false,  -- a late answer has: its due date follows from that
+    asks           bytea,                    -- keyed digest of all that it asks for
+    proved_account bytea,                    -- keyed fingerprints of what is proved of who asks
+    proved_email   bytea,
+    postponed      boolean     NOT NULL DEFAULT false,  -- an erasure that waits for other requests of the same person
+    at_once        boolean     NOT NULL DEFAULT false,  -- it must not: the person, or one of ours, said so
+    duplicate_of   uuid                      -- the request with which it is answered
 ) WITH (fillfactor = 70);
 CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
 CREATE INDEX request_closed ON request (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX request_package ON request (responded_at) WHERE package_id IS NOT NULL;
 CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
+CREATE INDEX request_repeated ON request (asks)
+    WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT NULL);
+CREATE INDEX request_awaited_by_account ON request (proved_account)
+    WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND proved_account IS NOT NULL;
+CREATE INDEX request_awaited_by_email ON request (proved_email)
+    WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND proved_email IS NOT NULL;
+CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
 
 CREATE INDEX request_held ON request (key_id) WHERE held IS NOT NULL;
 
@@ -88,12 +102,13 @@ CREATE INDEX letter_request ON letter (request_id);
 
 CREATE TABLE idempotency (
     channel         text        NOT NULL,    -- of the API key that it came with
-    idempotency_key text        NOT NULL,
+    idempotency_key bytea       NOT NULL,    -- keyed: HMAC-SHA256, as of the body
     body_hash       bytea       NOT NULL,
     request_ids     bytea       NOT NULL,    -- 16 bytes each
     accepted_at     timestamptz NOT NULL,
     PRIMARY KEY (channel, idempotency_key)
 );
+CREATE INDEX idempotency_accepted ON idempotency (accepted_at);
 
 CREATE TABLE api_key (
     key_id     text PRIMARY KEY,

@@ -32,6 +32,11 @@ class SqlAdapter:
         """What concerns nothing that its dataset declares."""
         return self._store.dataset.not_held
 
+    @property
+    def never_shown(self) -> tuple[str, ...]:
+        """Columns about other people of which its dataset does not say about whom."""
+        return self._store.dataset.unattributed
+
     async def close(self) -> None:
         await self._store.close()
 

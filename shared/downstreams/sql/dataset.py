@@ -1,5 +1,6 @@
 """What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +41,8 @@ class Column(_Declared):
     """One column: what it is about whom, how it is searched, shown, blanked and corrected.
 
     ``personal``: A identifies a party, B another person, M tells about a party, C content, T technical (never
-    exported). ``party``: whose it is in a row of several people. ``generated``: the database derives it, so it is
+    exported). ``party``: whose it is in a row of several people; of class B without one nobody can tell, so it is never
+    shown. ``generated``: the database derives it, so it is
     searched but neither shown nor blanked. ``others``: what another party of the row is shown.
 
     ``match``: what is compared with an identity, and has an index: the column as it is (``exact``), ``lower(c)``
@@ -69,14 +71,28 @@ class Column(_Declared):
 
     @property
     def shown(self) -> bool:
-        return self.personal != "T" and not self.generated
+        return self.personal != "T" and not self.generated and not self.unattributed
+
+    @property
+    def unattributed(self) -> bool:
+        """Whether it is about another person, and nothing tells about whom."""
+        return self.personal == "B" and self.party is None
 
 
 class Withheld(_Declared):
-    """How a row tells that a party hid their number: then nothing of theirs is shown to anybody else."""
+    """How a row tells that a party hid their number: then nothing of theirs is shown to anybody else.
+
+    ``shown``: the words that hide nothing. The column holds one word or a list of them, as a ``Privacy`` header does
+    (RFC 3323), in any case; any other word hides, and so does one that nobody has heard of.
+    """
 
     column: Name
-    values: tuple[str, ...]
+    shown: tuple[str, ...] = ("none",)
+
+    def hides(self, said: object) -> bool:
+        """Whether a row that says this there hides the party."""
+        words = re.split(r"[\s;,]+", "" if said is None else str(said).casefold())
+        return not {word for word in words if word} <= {word.casefold() for word in self.shown}
 
 
 class Party(_Declared):
@@ -218,6 +234,16 @@ class Dataset(_Declared):
         """The types of identity by which anybody is found in one of its tables."""
         numbers = {IdentityType.PHONE} if self.restriction else set[IdentityType]()
         return frozenset(numbers.union(*(table.types for table in self.tables.values())))
+
+    @property
+    def unattributed(self) -> tuple[str, ...]:
+        """The columns about other people that have no party: they are never shown, and somebody should know."""
+        return tuple(
+            f"{table}.{name}"
+            for table, declared in self.tables.items()
+            for name, column in declared.columns.items()
+            if column.unattributed
+        )
 
     @classmethod
     def load(cls, where: str) -> Self:

@@ -1,5 +1,6 @@
 """What the subject is shown of their rows (Art. 15, 20), and what of other people's is not (Art. 15(4))."""
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -22,6 +23,8 @@ from shared.downstreams.sql.store import Session
 
 WITHHELD = "withheld"
 _AT_ONCE = timedelta()
+_LEAST = 6
+"""Characters of base64 that are taken for a value, and not for a chance."""
 
 
 async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
@@ -89,11 +92,12 @@ class _Sheet:
         if layout is None:
             layout = self._layouts[met] = self._layout(*met)
         data = {label: WITHHELD if c is None else _readable(row[i], c, table) for i, label, c in layout}
-        # Whether a number is written with + or 00 or neither, these digits stand in it.
-        secrets = {str(value).lstrip("+") for party in hidden for value in _identifying(table, row, party)} - {""}
+        secrets = {form for party in hidden for value in _identifying(table, row, party) for form in _forms(str(value))}
         if secrets:  # nor may it stand in some other field, such as a call id
             data = {
-                label: WITHHELD if isinstance(value, str) and any(secret in value for secret in secrets) else value
+                label: WITHHELD
+                if isinstance(value, str) and any(secret in value or secret in value.lower() for secret in secrets)
+                else value
                 for label, value in data.items()
             }
         return Record(table.category, self._source, data, self._portable, self._matched(row))
@@ -120,8 +124,20 @@ def _hidden(table: Table, row: Row, mine: set[str | None]) -> frozenset[str]:
     return frozenset(
         name
         for name, party in table.parties.items()
-        if name not in mine and party.withheld and str(row[party.withheld.column]) in party.withheld.values
+        if name not in mine and party.withheld and party.withheld.hides(row[party.withheld.column])
     )
+
+
+def _forms(value: str) -> set[str]:
+    """How a value may stand in some other field, such as a call id: as it is, in hexadecimal, in base64.
+
+    Whether a number is written with + or 00, escaped, or neither, the digits stand in it. In base64 it looks otherwise
+    at each of three places; what depends on its neighbours is left out.
+    """
+    plain = value.lstrip("+")
+    coded = (b64encode(b"\0" * before + plain.encode()).decode().rstrip("=") for before in range(3))
+    inner = (text[(0, 2, 3)[before] : -1] for before, text in enumerate(coded))
+    return {plain, plain.encode().hex(), *(text for text in inner if len(text) >= _LEAST)} - {""}
 
 
 def _identifying(table: Table, row: Row, party: str) -> list[Any]:

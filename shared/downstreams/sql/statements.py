@@ -236,13 +236,19 @@ class Statements:
             for party in self.table.parties
         )
         statements: list[Call] = [(f"DELETE FROM {self.source} t WHERE ({everything}) AND {left}", *first.arguments)]
-        for party in self.table.parties:
-            if columns := self._columns_of(party):
-                condition = Condition()
-                rows = self.mine(keys, condition, columns)
-                blank = f"UPDATE {self.source} t SET {self._blanked(party)} WHERE {rows}"
-                statements.append((blank, *condition.arguments))
-        return statements
+        second = Condition()  # one statement for all parties, so that who is two of them in a row is one row
+        whose = {
+            party: self.mine(keys, second, columns)
+            for party in self.table.parties
+            if (columns := self._columns_of(party))
+        }
+        blanked = (
+            f"{quoted(name)} = CASE WHEN {rows} THEN {literal(column.blank)} ELSE t.{quoted(name)} END"
+            for party, rows in whose.items()
+            for name, column in self.table.fields_of(party).items()
+        )
+        update = f"UPDATE {self.source} t SET {', '.join(blanked)} WHERE {' OR '.join(whose.values())}"
+        return [*statements, (update, *second.arguments)]
 
     def count_one(self, keys: Sequence[SearchKey]) -> Call:
         """How many rows are the subject's, from when to when."""

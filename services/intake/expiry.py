@@ -1,0 +1,125 @@
+"""The expiry of what the platform holds about a request, tier by tier, once a day and on record (REQ-E1)."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from services.intake.retention import Retention, retention
+from shared.app.service import Running
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.loops import run_periodically
+from shared.storage.postgres import Connection
+
+EVERY = timedelta(days=1)
+_AT_A_TIME = 500
+_AT_MOST_SECONDS = 5.0
+
+# By whom systems have named, a restriction is lifted, an objection kept up and an erasure finished.
+_IN_FORCE = "r.outcome IN ('fulfilled', 'partially_fulfilled')"
+_NEEDED = f"""(r.resumable
+    OR r."right" = 'restriction' AND {_IN_FORCE} AND (r.lifted_at IS NULL OR r.lifted_at >= $1)
+    OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
+        '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
+            || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))'))"""
+
+# $1: the end of the period, as seen from now.
+DUE = {
+    "collected": """
+        SELECT r.request_id, s.sealed_id FROM vault.sealed s JOIN request r USING (subject_ref)
+        WHERE s.kind = 'records' AND r.state = 'closed' AND r.responded_at < $1""",
+    "letters": f"""
+        SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.request_id
+        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}""",  # noqa: S608  # constants
+    "identities": f"""
+        SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
+        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
+              AND NOT (r."right" = 'objection' AND {_IN_FORCE})""",  # noqa: S608  # constants
+    "register": """
+        SELECT r.request_id, r.subject_ref FROM request r
+        WHERE r.state = 'closed' AND r.closed_at < $1 AND NOT EXISTS (
+            SELECT 1 FROM vault.subject v
+            WHERE v.subject_ref IN (r.request_id, r.subject_ref) AND v.wrapped_key IS NOT NULL)""",
+    "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
+}
+"""What is past its period, by tier: the request, and what is to go of it."""
+
+_BEFORE = """
+SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
+       $1 - make_interval(months => $4), $1 - make_interval(days => $5)
+"""
+
+
+async def run(running: Running) -> None:
+    """Ends what is due for as long as the service runs."""
+    periods = retention()
+
+    async def end() -> None:
+        await end_all(running.unit_of_work, periods, lambda: running.heartbeats.beat("expiry"))
+
+    await run_periodically(end, "expiry", EVERY.total_seconds(), running.stopping, running.heartbeats)
+
+
+async def before(connection: Connection, periods: Retention, now: datetime) -> dict[str, datetime]:
+    """Before when each tier must have begun to be past its period now."""
+    days, months = periods.collected_days, periods.correspondence_months
+    row = await connection.fetchrow(_BEFORE, now, days, months, periods.register_months, periods.idempotency_days)
+    return dict(zip(DUE, row or (), strict=True))
+
+
+async def end_all(unit_of_work: UnitOfWorkFactory, periods: Retention, beat: Callable[[], None]) -> dict[str, int]:
+    """Ends everything that is past its period, not all at once; returns how much, by tier."""
+    ended = dict.fromkeys(DUE, 0)
+    for tier in DUE:
+        while some := await _end_some(unit_of_work, periods, tier):
+            ended[tier] += some
+            beat()
+    return ended
+
+
+async def past(connection: Connection, periods: Retention, now: datetime) -> dict[str, int]:
+    """How much is past its period, by tier."""
+    began = await before(connection, periods, now)
+    counts = {tier: f"SELECT count(*) FROM ({due}) AS due" for tier, due in DUE.items()}  # noqa: S608  # constants
+    return {
+        tier: await connection.fetchval(count, began[tier], timeout=_AT_MOST_SECONDS) for tier, count in counts.items()
+    }
+
+
+async def _end_some(unit_of_work: UnitOfWorkFactory, periods: Retention, tier: str) -> int:
+    async with unit_of_work.begin() as tx:
+        began = (await before(tx.connection, periods, tx.now))[tier]
+        if tier == "idempotency":
+            return await _forget_keys(tx, began)
+        rows = await tx.connection.fetch(f"{DUE[tier]} LIMIT {_AT_A_TIME} FOR UPDATE OF r SKIP LOCKED", began)
+        await _END[tier](tx, [row[0] for row in rows], [row[1] for row in rows])
+        for request_id in {row[0]: None for row in rows}:
+            tx.log_evidence(request_id, "evidence.tier_expired", {"tier": tier})
+    return len(rows)
+
+
+async def _forget_keys(tx: UnitOfWork, began: datetime) -> int:
+    done = await tx.connection.execute("DELETE FROM idempotency WHERE accepted_at < $1", began)
+    return int(done.rpartition(" ")[2])
+
+
+async def _drop(tx: UnitOfWork, _requests: Sequence[UUID], sealed: Sequence[UUID]) -> None:
+    await tx.connection.execute("DELETE FROM vault.sealed WHERE sealed_id = ANY($1)", sealed)
+
+
+async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]) -> None:
+    await tx.vault.shred(tx.connection, refs, tx.now)
+    await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", refs)
+
+
+async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
+    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
+    for table in ("letter", "decision", "extension", "request"):
+        await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # ours
+
+
+_END: dict[str, Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine[None, None, None]]] = {
+    "collected": _drop,
+    "letters": _shred,
+    "identities": _shred,
+    "register": _strike,
+}

@@ -1,0 +1,46 @@
+"""Erasures that wait for other requests of the same person begin once nothing is open that they wait for.
+
+However that ended: answered, withdrawn, refused, given up. What counts is what is open now, and no event.
+"""
+
+from functools import partial
+
+from services.intake.letters import Letters
+from services.intake.repository import Requests
+from shared.app.service import Running
+from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.runtime.loops import run_periodically
+
+_EVERY_SECONDS = 1.0
+_AT_A_TIME = 200
+
+_MAY_BEGIN = """
+SELECT e.request_id FROM request e
+WHERE e.postponed AND e.state <> 'closed' AND NOT EXISTS (
+    SELECT FROM request a
+    WHERE a.state <> 'closed' AND a."right" IN ('access', 'portability') AND a.role = 'controller'
+      AND a.proved_account = e.proved_account)
+  AND NOT EXISTS (
+    SELECT FROM request a
+    WHERE a.state <> 'closed' AND a."right" IN ('access', 'portability') AND a.role = 'controller'
+      AND a.proved_email = e.proved_email AND (a.proved_account IS NULL OR e.proved_account IS NULL))
+ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
+"""
+
+
+async def run(running: Running) -> None:
+    """Looks for as long as the service runs."""
+    look = partial(begin_what_may, running.unit_of_work, Letters())
+    await run_periodically(look, "postponed", _EVERY_SECONDS, running.stopping, running.heartbeats)
+
+
+async def begin_what_may(unit_of_work: UnitOfWorkFactory, letters: Letters) -> None:
+    """Lets every erasure begin that waits for nothing any more."""
+    more = True
+    while more:
+        async with unit_of_work.begin() as tx:
+            free = [row[0] for row in await tx.connection.fetch(_MAY_BEGIN, _AT_A_TIME)]
+            requests = await Requests.locked(tx, letters, free)
+            begun = [await requests.apply(requests[request_id].begin("answered")) for request_id in free]
+            await requests.save()
+        more = len(free) == _AT_A_TIME and not all(request.postponed for request in begun)

@@ -1,0 +1,85 @@
+"""Whether two requests come from the same person: by identities that both have proved, as keyed fingerprints; pure.
+
+A number or a SIP address is a line, which people share, so it never tells. An account, where both have proved one,
+tells alone: the e-mail address beside it may be a family's.
+"""
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+import orjson
+
+from services.intake.schemas import Assurance, Submission
+from shared.domain.identities import Identity, IdentityType
+from shared.storage.keyring import Keyring
+
+LEAST_LEVEL: Final = "L1"
+"""Control of one contact point of record: an identifier alone (`L0`) is anybody's to state."""
+
+_value = attrgetter("value")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks, as far as it is proved: fingerprints."""
+
+    account: bytes | None = None
+    email: bytes | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is proved by which another request could be told to be theirs."""
+        return self.account is not None or self.email is not None
+
+    def is_same(self, other: "Person") -> bool:
+        """Whether both have proved the same account or, where one has proved none, the same e-mail address."""
+        if self.account is not None and other.account is not None:
+            return self.account == other.account
+        return self.email is not None and self.email == other.email
+
+
+NOBODY = Person()
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """By what a request is compared with others: who asks, and a keyed digest of all that they ask for."""
+
+    person: Person
+    asks: bytes
+
+
+def person(
+    identities: Iterable[Identity],
+    assurance: Assurance | None,
+    proves: Mapping[str, frozenset[IdentityType]],
+    keyring: Keyring,
+) -> Person:
+    """Who asks, by those of the identities of a request that its assurance proves.
+
+    ``proves``: by method of assurance, the types of identity that it proves (``shared/policy/identity.toml``).
+    """
+    if assurance is None or assurance.level < LEAST_LEVEL:
+        return NOBODY
+    kinds = proves.get(assurance.method, frozenset())
+    account = email = None
+    for each in identities:
+        if each.type is IdentityType.ACCOUNT_ID and each.type in kinds:
+            account = keyring.fingerprint(each)
+        elif each.type is IdentityType.EMAIL and each.type in kinds:
+            email = keyring.fingerprint(each)
+    return Person(account, email)
+
+
+def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyring) -> bytes:
+    """A keyed digest (HMAC-SHA256) of what is asked for: right, scope, changes, and about whom.
+
+    Whoever states a number more, or another period of one, asks for something else: nothing that they state is lost.
+    """
+    stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
+    changes = [(change.field, change.current, change.asserted) for change in submission.changes]
+    wanted = (submission.right, submission.ground or submission.scope, submission.role, changes)
+    return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")

@@ -1,0 +1,144 @@
+"""What the platform holds of a request ends tier by tier: nothing before its period is over, and nothing after it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.intake import expiry, orphans
+from services.intake.retention import retention
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.runtime.metrics import PEOPLE
+from shared.storage import evidence
+from shared.storage.vault import Sealing
+from tests.fixtures.intake import Intake, id_of
+
+PERIODS = retention()
+YEAR, REGISTER = timedelta(days=367), timedelta(days=3 * 366)
+KEPT = TaskReport.model_validate(
+    {
+        "task_id": "019c0000-0000-7000-8000-000000000001",
+        "system": "billing",
+        "operation": Operation.ERASE,
+        "outcome": TaskOutcome.RETAINED,
+        "ground": "TAX",
+    }
+)
+
+
+async def end(intake: Intake) -> dict[str, int]:
+    """What ended, of the tiers of which something did; nothing past its period is left after it."""
+    ended = await expiry.end_all(intake.unit_of_work, PERIODS, lambda: None)
+    async with intake.unit_of_work.pool.acquire() as connection:
+        assert await expiry.past(connection, PERIODS, intake.clock.now()) == dict.fromkeys(expiry.DUE, 0)
+    return {tier: count for tier, count in ended.items() if count}
+
+
+async def keys(intake: Intake) -> int:
+    found: int = await intake.unit_of_work.pool.fetchval(
+        "SELECT count(*) FROM vault.subject WHERE wrapped_key IS NOT NULL"
+    )
+    return found
+
+
+async def closed(intake: Intake, **said: Any) -> str:
+    path = await intake.submit(**{key: value for key, value in said.items() if key != "tasks"})
+    await intake.complete(path, tasks=said.get("tasks", ()))
+    return path
+
+
+async def test_letters_and_identities_end_a_year_after_the_closure_and_the_register_later(
+    intake: Intake, database: str
+) -> None:
+    path, open_one = await closed(intake), await intake.submit()
+    assert await end(intake) == {}
+    intake.clock.at += YEAR
+    assert await end(intake) == {"letters": 1, "identities": 1}
+    assert await keys(intake) == 2  # of the open one
+    assert (await intake.officer.get(f"{path}/letters")).status_code == 410
+    assert (await intake.officer.get(path)).status_code == 200
+    assert [entry["tier"] for entry in await intake.details(path, "evidence.tier_expired")] == ["letters", "identities"]
+    assert await end(intake) == {}
+
+    intake.clock.at += REGISTER
+    assert await end(intake) == {"register": 1}
+    assert (await intake.officer.get(path)).status_code == 404
+    assert len(await intake.letters(open_one)) == 0
+    assert (await evidence.verify(database))["intake"] is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"right": "restriction", "ground": "unlawful"},
+        {"right": "erasure", "tasks": (KEPT,)},
+    ],
+)
+async def test_what_a_restriction_in_force_or_a_deferred_erasure_needs_is_kept(
+    intake: Intake, said: dict[str, Any]
+) -> None:
+    await closed(intake, **said)
+    intake.clock.at += YEAR
+    assert await end(intake) == {}
+    assert await keys(intake) == 2
+
+
+async def test_whom_an_objection_in_force_is_about_is_kept_and_its_letters_end(intake: Intake) -> None:
+    await closed(intake, right="objection", scope="direct_marketing")
+    intake.clock.at += YEAR
+    assert await end(intake) == {"letters": 1}
+
+
+async def test_a_restriction_ends_a_year_after_it_was_lifted(intake: Intake) -> None:
+    path = await closed(intake, right="restriction", ground="unlawful")
+    intake.clock.at += YEAR
+    (await intake.officer.post(f"{path}/lift")).raise_for_status()
+    await intake.complete(path, operation=Operation.LIFT)
+    assert await end(intake) == {}
+    intake.clock.at += YEAR
+    assert await end(intake) == {"letters": 1, "identities": 1}
+
+
+async def test_who_may_resume_their_request_is_still_known(intake: Intake, unidentified: str) -> None:
+    intake.clock.at += YEAR
+    assert await end(intake) == {}
+    assert len(await intake.letters(unidentified)) == 2
+
+
+async def test_what_systems_gave_ends_a_week_after_the_answer(intake: Intake) -> None:
+    path = await intake.submit()
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        await tx.vault.seal(tx.connection, [Sealing(subject, "records", "crm", b"[]")], tx.now)
+    await intake.complete(path)
+    intake.clock.at += timedelta(days=7)
+    assert await end(intake) == {}
+    intake.clock.at += timedelta(seconds=1)
+    assert await end(intake) == {"collected": 1}
+
+
+async def test_an_idempotency_key_is_stored_keyed_and_ends_after_a_month(intake: Intake) -> None:
+    body = {"right": "access", "subject": {"email": "ada@example.org"}}
+    for key in ("ada@example.org", "another"):
+        answer = await intake.channel.post("/v1/requests", json=body, headers={"Idempotency-Key": key})
+        assert answer.status_code == 201
+    rows = await intake.unit_of_work.pool.fetch("SELECT idempotency_key, body_hash FROM idempotency")
+    assert len({row["body_hash"] for row in rows}) == 1
+    assert not [row for row in rows if b"ada" in row["idempotency_key"]]
+    intake.clock.at += timedelta(days=PERIODS.idempotency_days, seconds=1)
+    assert await end(intake) == {"idempotency": 2}
+
+
+async def test_what_outlives_its_period_by_more_than_a_day_is_counted(intake: Intake) -> None:
+    await closed(intake)
+    intake.clock.at += YEAR
+
+    async def overdue() -> float | None:
+        async with intake.unit_of_work.pool.acquire() as connection:
+            await orphans.count(connection, intake.clock.now(), timedelta(days=14), PERIODS)
+        return PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "expired"})
+
+    intake.clock.at += timedelta(days=2)
+    assert await overdue() == 2
+    await end(intake)
+    assert await overdue() == 0

@@ -1,0 +1,108 @@
+"""Who is the same person, and what follows for requests of theirs that are open at a time; pure."""
+
+from dataclasses import replace
+from itertools import product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.intake.lifecycle import State
+from services.intake.other_requests import Awaited, judge
+from services.intake.request import Request
+from services.intake.same_person import LEAST_LEVEL, NOBODY, Marks, Person, asks, person
+from services.intake.schemas import Assurance, Submission
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.rights import Right
+from shared.storage.keyring import Keyring
+from tests.fixtures.requests import a_request
+
+EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
+LINE = Identity(IdentityType.PHONE, "+493023125001")
+BOTH = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
+PERSONS = [Person(account, email) for account, email in product((None, b"1", b"2"), (None, b"x", b"y"))]
+FIRST = {Right.ACCESS, Right.PORTABILITY}
+submitted = st.lists(
+    st.tuples(
+        st.sampled_from(PERSONS),
+        st.sampled_from([Right.ACCESS, Right.PORTABILITY, Right.ERASURE, Right.OBJECTION]),
+        st.sampled_from([State.IN_PROGRESS, State.AWAITING_IDENTITY]),
+        st.sampled_from([b"this", b"that"]),
+    ),
+    max_size=12,
+)
+
+
+def marked(person: Person, right: Right, state: State, asked: bytes) -> tuple[Request, Marks]:
+    return a_request(state, right=right), Marks(person, right.encode() + asked)
+
+
+@given(submitted)
+def test_an_erasure_waits_exactly_for_what_the_same_person_asks_to_see_and_only_a_repeat_ends(
+    every: list[tuple[Person, Right, State, bytes]],
+) -> None:
+    new = [marked(*each) for each in every]
+    seen = judge(new, [], Awaited())
+    of = {request.request_id: (request, marks) for request, marks in new}
+    for request, marks in new:
+        still_open = [(other, theirs) for other, theirs in new if other.request_id not in seen.first]
+        others = [other for other, theirs in still_open if other.right in FIRST and theirs.person.is_same(marks.person)]
+        waits = request.right is Right.ERASURE and request.state is State.IN_PROGRESS and bool(others)
+        if request.request_id in seen.first:
+            first, theirs = of[seen.first[request.request_id].request_id]
+            assert first.request_id not in seen.first  # never a repeat of a repeat
+            assert (first.right, theirs.asks) == (request.right, marks.asks)
+            assert theirs.person.is_same(marks.person)
+            assert first.state is State.IN_PROGRESS or request.state is State.AWAITING_IDENTITY
+            assert request.request_id not in seen.postponed
+        else:
+            assert (request.request_id in seen.postponed) == waits
+
+
+@given(st.lists(st.sampled_from(PERSONS)), st.sampled_from(PERSONS))
+def test_the_sets_of_those_who_wait_hold_whoever_is_the_same_as_one_of_them(waiting: list[Person], who: Person) -> None:
+    awaited = Awaited()
+    for each in waiting:
+        awaited.add(each)
+    assert awaited.holds(who) == any(each.is_same(who) for each in waiting)
+
+
+def test_who_must_not_wait_does_not() -> None:
+    access, erasure = (
+        marked(PERSONS[4], Right.ACCESS, State.IN_PROGRESS, b""),
+        marked(PERSONS[4], Right.ERASURE, State.IN_PROGRESS, b""),
+    )
+    at_once = (replace(erasure[0], at_once=True), erasure[1])
+    theirs = (replace(access[0], role="processor", state=State.AWAITING_DECISION), access[1])
+    assert judge([access, at_once], [], Awaited()).postponed == set()
+    assert judge([theirs, erasure], [], Awaited()).postponed == set()
+
+
+def test_a_line_an_identifier_alone_and_an_unknown_method_tell_nobody(keys: Keyring) -> None:
+    stated, proves = (EMAIL, ACCOUNT, LINE), {"account": BOTH, "email_link": frozenset({IdentityType.EMAIL})}
+    for level, method in (("L0", "account"), ("L2", "sms_code")):
+        proof = Assurance.model_validate({"level": level, "method": method})
+        assert person(stated, proof, proves, keys) == NOBODY
+    assert person(stated, None, proves, keys) == NOBODY
+    linked = person(stated, Assurance(level=LEAST_LEVEL, method="email_link"), proves, keys)
+    assert (linked.account, linked.email) == (None, keys.fingerprint(EMAIL))
+    assert person(stated, Assurance(level="L2", method="account"), proves, keys).account == keys.fingerprint(ACCOUNT)
+
+
+def test_another_scope_value_number_or_period_asks_for_something_else(keys: Keyring) -> None:
+    def submission(**said: object) -> Submission:
+        return Submission.model_validate({"right": "access", "subject": {"email": "a@b.example"}, **said})
+
+    since = "2026-01-01T00:00:00Z"
+    every = [
+        submission(),
+        submission(right="erasure"),
+        submission(role="processor"),
+        submission(subject={"email": "a@b.example", "phones": [{"number": "+493023125001"}]}),
+        submission(subject={"email": "a@b.example", "phones": [{"number": "+493023125001", "since": since}]}),
+        *(submission(right="objection", scope=scope) for scope in ("direct_marketing", "legitimate_interests")),
+        *(submission(right="rectification", changes=[{"field": "name", "asserted": name}]) for name in ("A", "B")),
+    ]
+    digests = [asks(each, tuple(each.subject.identities()), keys) for each in every]
+    assert len(set(digests)) == len(every)
+    again = submission(assurance={"level": "L2", "method": "account"}, received_at=since)
+    assert asks(again, tuple(again.subject.identities()), keys) == digests[0]
