@@ -20,6 +20,8 @@ LetterKind = Literal[
     "clarification_last_notice",
     "reopened",
     "forwarded",
+    "refusal",
+    "partial",
     "duplicate",
     "acknowledgement",
     "completion",
@@ -66,6 +68,8 @@ class Letters:
         authorities = remedies["authority"]
         remedy = remedies["text"].format(authority=authorities.get(country, authorities["elsewhere"]))
         words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
+        if causes := template.get("causes"):  # one of several sentences says why
+            words["why"] = causes[words["cause"]].format_map(words).strip()
         return Letter(template["subject"], f"{template['body'].format_map(words).strip()}\n\n{remedy.strip()}\n")
 
     def reason(self, code: str) -> str:
