@@ -142,7 +142,7 @@ def spelled(kind: str, value: str) -> Named:
 def read_number(written: str, region: str) -> str:
     """A number as a switch of that country wrote it, in E.164; as it is where it cannot be read, or in two ways."""
     if written.startswith("000"):
-        tries = [("+" + written[3:], None)]
+        tries: list[tuple[str, str | None]] = [("+" + written[3:], None)]
     elif written.startswith(("+", "00")):
         tries = [(written, None)]
     else:
