@@ -20,13 +20,15 @@ _NEEDED = f"""(r.resumable
     OR r."right" = 'restriction' AND {_IN_FORCE} AND (r.lifted_at IS NULL OR r.lifted_at >= $1)
     OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
         '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
-            || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))'))"""
+            || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))')
+    OR r.owed AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
+        '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))'))"""
 
 # $1: the end of the period, as seen from now.
 DUE = {
     "collected": """
         SELECT r.request_id, s.sealed_id FROM vault.sealed s JOIN request r USING (subject_ref)
-        WHERE s.kind = 'records' AND r.state = 'closed' AND r.responded_at < $1""",
+        WHERE s.kind = 'records' AND r.state = 'closed' AND NOT r.owed AND r.responded_at < $1""",
     "letters": f"""
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.request_id
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}""",  # noqa: S608  # constants
@@ -113,7 +115,7 @@ async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]
 
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
-    for table in ("letter", "decision", "extension", "request"):
+    for table in ("letter", "decision", "extension", "proposal", "request"):
         await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # ours
 
 
