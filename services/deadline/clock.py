@@ -73,7 +73,8 @@ class Clock:
     """The dates of one request; ``due_at`` and ``statutory_due_at`` are the exclusive ends of the days, UTC.
 
     ``pausing``: a question is open that stops the statutory clock, so nobody knows yet when that one ends.
-    ``watched``: the staff's targets hold for it; not for a request that was reopened.
+    ``watched``: the staff's targets hold for it; not for a request that was reopened. ``outstanding``: the systems
+    whose part is still owed though it was answered: for them the clock runs on.
     """
 
     request_id: UUID
@@ -101,6 +102,7 @@ class Clock:
     responded_at: datetime | None = None
     outcome: Outcome | None = None
     timeliness: Timeliness | None = None
+    outstanding: tuple[str, ...] = ()
     questions: tuple[AskedQuestion, ...] = ()
 
     @property

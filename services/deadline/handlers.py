@@ -15,6 +15,7 @@ from shared.domain.events import (
     Event,
     FulfilmentBlocked,
     FulfilmentCompleted,
+    PartAnswered,
     QuestionAnswered,
     QuestionSent,
     RequestClosed,
@@ -55,6 +56,7 @@ class Deadlines:
         service.on(RequestRedated, self.redated)
         service.on(RequestClosed, self.closed)
         service.on(RequestReopened, self.reopened)
+        service.on(PartAnswered, self.part_answered)
         service.on(FulfilmentCompleted, self.fulfilled)
         service.on(FulfilmentBlocked, partial(deferrals.track, self._zone), right=Right.ERASURE)
         service.on(RetryDecided, deferrals.let_go, right=Right.ERASURE)
@@ -133,9 +135,20 @@ class Deadlines:
             stopped.append(done)
         if stopped:
             await repository.save(tx.connection, stopped)
-            await notifications.release(self._fulfilments, tx, stopped, event_of)
-        if withdrawn := [event for event in events if event.outcome is Outcome.WITHDRAWN]:
-            await repository.drop_deferrals(tx.connection, _requests(withdrawn))
+            await notifications.release(self._fulfilments, tx, [each for each in stopped if not each.outstanding])
+        if no_longer := [event for event in events if event.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}]:
+            await repository.drop_deferrals(tx.connection, _requests(no_longer))
+
+    async def part_answered(self, events: Sequence[PartAnswered], tx: UnitOfWork) -> None:
+        """Something that was owed of an answered request is done; with the last of it nobody is warned any more."""
+        event_of = {event.request_id: event for event in events}
+        held = await repository.hold(tx.connection, list(event_of), stopped=True)
+        after = [transitions.part(clock, event_of[clock.request_id]) for clock in held if clock.outstanding]
+        await repository.save(tx.connection, after)
+        for clock in after:
+            detail: dict[str, JsonValue] = {"outstanding": [*clock.outstanding], "timeliness": clock.timeliness}
+            tx.log_evidence(clock.request_id, "deadline.part_answered", detail)
+        await notifications.release(self._fulfilments, tx, [clock for clock in after if not clock.outstanding])
 
     async def reopened(self, events: Sequence[RequestReopened], tx: UnitOfWork) -> None:
         """An answer came after the last notice: the clock runs again, until the day that the subject was told."""

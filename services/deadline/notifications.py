@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
 from services.deadline import repository
 from services.deadline.clock import FLAG, STEPS, Clock, Due
-from shared.domain.events import Concerned, RequestClosed
+from shared.domain.events import Concerned
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.domain.time_limit import end_of
@@ -36,16 +36,16 @@ async def tell(fulfilments: Fulfilments, tx: UnitOfWork, dues: Sequence[tuple[Cl
     await _open(fulfilments, tx, Operation.FLAG, flags)
 
 
-async def release(
-    fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Clock], events: Mapping[UUID, RequestClosed]
-) -> None:
+async def release(fulfilments: Fulfilments, tx: UnitOfWork, stopped: Sequence[Clock]) -> None:
     """The requests are answered: resolve the tickets that they have, and take their flags away."""
+    if not stopped:
+        return
     requests = [clock.request_id for clock in stopped]
     await fulfilment.cancel(tx, requests)
     for operation in (Operation.ESCALATE, Operation.FLAG):
         begun = await fulfilment.begun(tx, requests, operation)
         ended = [clock for clock in stopped if clock.request_id in begun]
-        ends = [(clock, clock.due_on, _end(operation, events[clock.request_id])) for clock in ended]
+        ends = [(clock, clock.due_on, _end(operation, clock)) for clock in ended]
         await _open(fulfilments, tx, operation, ends)
 
 
@@ -152,5 +152,5 @@ def _warning(clock: Clock, due: Due) -> Details:
     return details | ({"escalate_to": [*due.escalate_to]} if due.escalate_to else {})
 
 
-def _end(operation: Operation, event: RequestClosed) -> Details:
-    return {"open": False} if operation is Operation.FLAG else {"level": "resolved", "outcome": event.outcome}
+def _end(operation: Operation, clock: Clock) -> Details:
+    return {"open": False} if operation is Operation.FLAG else {"level": "resolved", "outcome": clock.outcome}

@@ -45,18 +45,23 @@ DUE_DEFERRALS = (
 OPEN_BY_RIGHT = """
 SELECT "right", count(*) AS open, count(*) FILTER (WHERE due_at > $1 AND due_at <= $2) AS soon,
        count(*) FILTER (WHERE due_at <= $1) AS overdue
-FROM clock WHERE responded_at IS NULL GROUP BY "right" ORDER BY "right"
+FROM (SELECT "right", due_at FROM clock WHERE responded_at IS NULL
+      UNION ALL SELECT "right", due_at FROM clock WHERE outstanding <> '') AS owed GROUP BY "right" ORDER BY "right"
 """
 # By right, as the index of what is open is ordered; and by instants first, since days are not in it.
 NEAREST = """
 SELECT request_id, due_on, due_at <= $4 AS overdue
-FROM unnest($1::text[]) AS r (name) CROSS JOIN LATERAL (
-    SELECT request_id, due_on, due_at FROM clock
-    WHERE responded_at IS NULL AND "right" = r.name AND due_at <= $2 AND due_on <= $3 ORDER BY due_at LIMIT $5
-) nearest ORDER BY due_at, request_id LIMIT $5
+FROM (
+    SELECT nearest.* FROM unnest($1::text[]) AS r (name) CROSS JOIN LATERAL (
+        SELECT request_id, due_on, due_at FROM clock
+        WHERE responded_at IS NULL AND "right" = r.name AND due_at <= $2 AND due_on <= $3 ORDER BY due_at LIMIT $5
+    ) nearest
+    UNION ALL SELECT request_id, due_on, due_at FROM clock WHERE outstanding <> '' AND due_at <= $2 AND due_on <= $3
+) AS owed ORDER BY due_at, request_id LIMIT $5
 """
 NUMBER_DUE = """
-SELECT count(*) FROM clock WHERE responded_at IS NULL AND "right" = ANY($1) AND due_at <= $2 AND due_on <= $3
+SELECT (SELECT count(*) FROM clock WHERE responded_at IS NULL AND "right" = ANY($1) AND due_at <= $2 AND due_on <= $3)
+     + (SELECT count(*) FROM clock WHERE outstanding <> '' AND due_at <= $2 AND due_on <= $3)
 """
 
 
@@ -186,8 +191,8 @@ async def known_deferrals(connection: Connection, requests: Sequence[UUID]) -> d
 
 
 async def withdrawn(connection: Connection, requests: Sequence[UUID]) -> set[UUID]:
-    """Those of the requests that were withdrawn."""
-    query = "SELECT request_id FROM clock WHERE request_id = ANY($1) AND outcome = 'withdrawn'"
+    """Those of the requests that were withdrawn or refused."""
+    query = "SELECT request_id FROM clock WHERE request_id = ANY($1) AND outcome IN ('withdrawn', 'refused')"
     return {row[0] for row in await connection.fetch(query, requests)}
 
 
@@ -237,12 +242,15 @@ async def due_deferrals(connection: Connection, until: datetime, limit: int) -> 
 
 def _rows(clocks: Iterable[Clock], names: tuple[str, ...]) -> list[list[object]]:
     values = map(attrgetter(*names), clocks)
-    return [[",".join(value) if isinstance(value, tuple) else value for value in row] for row in values]  # the zones
+    return [
+        [",".join(value) if isinstance(value, tuple) else value for value in row] for row in values
+    ]  # zones, systems
 
 
 def _clock_of(row: asyncpg.Record, asked: tuple[AskedQuestion, ...] = ()) -> Clock:
     known = dict(zip(_COLUMNS, row, strict=False))
-    return Clock(**known | {"right": Right(row["right"]), "zones": tuple(row["zones"].split(",")), "questions": asked})
+    lists = {name: tuple(filter(None, row[name].split(","))) for name in ("zones", "outstanding")}
+    return Clock(**known | {"right": Right(row["right"]), "questions": asked} | lists)
 
 
 def _question_of(row: Sequence[Any]) -> AskedQuestion:

@@ -43,6 +43,7 @@ _CLOCKS = ("commitment", "statutory")
 _YES_NO = ("yes", "no")
 _EVERY_SECONDS = 10.0
 
+# What is owed of a request that was answered in part is open, and due when the request was.
 OPEN = """
 SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
        CASE WHEN due_at <= $2 THEN 0 ELSE LEAST(GREATEST(due_on - $1::date, 0) + 1, 32) END AS days_left,
@@ -53,7 +54,11 @@ SELECT "right", width_bucket(received_at, $3::timestamptz[]) AS older_than,
        count(*) FILTER (WHERE due_at > $2) AS on_time,
        count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at > $2) AS late_commitment,
        count(*) FILTER (WHERE due_at <= $2 AND statutory_due_at <= $2) AS breach, calendar
-FROM clock WHERE role = 'controller' AND responded_at IS NULL GROUP BY GROUPING SETS ((1, 2), (3), (calendar))
+FROM (SELECT "right", received_at, due_on, due_at, statutory_due_at, calendar FROM clock
+      WHERE role = 'controller' AND responded_at IS NULL
+      UNION ALL SELECT "right", received_at, due_on, due_at, statutory_due_at, calendar FROM clock
+      WHERE outstanding <> '') AS owed
+GROUP BY GROUPING SETS ((1, 2), (3), (calendar))
 """
 
 ANSWERED = """

@@ -8,7 +8,8 @@ question, answer     ``recount``  stays                      later by the days o
 extended             ``extend``   as the event says          two months further
 redated              ``redate``   as the event says          from the receipt of the event
 reopened             ``resume``   as the event says          never before the due date
-closed               ``stop``     judged                     judged
+closed               ``stop``     judged; what is owed runs  judged
+part answered        ``part``     judged again               judged again
 ===================  ===========  =========================  ==============================================
 """
 
@@ -18,10 +19,18 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from services.deadline.clock import AskedQuestion, Clock, milestones_of, next_at, targets_of
-from shared.domain.events import Event, RequestClosed, RequestExtended, RequestReceived, RequestRedated, RequestReopened
+from shared.domain.events import (
+    Event,
+    PartAnswered,
+    RequestClosed,
+    RequestExtended,
+    RequestReceived,
+    RequestRedated,
+    RequestReopened,
+)
 from shared.domain.rights import Outcome
 from shared.domain.suspension import not_counted, paused_days
-from shared.domain.time_limit import Arrival, due_at, due_on, end_of, limits, timeliness
+from shared.domain.time_limit import Arrival, Timeliness, due_at, due_on, end_of, limits, timeliness
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.domain.working_days import calendar, last_common_working_day
 
@@ -68,7 +77,8 @@ def extend(clock: Clock, event: RequestExtended, policy: TimeLimitPolicy) -> Clo
 
 def resume(clock: Clock, event: RequestReopened, policy: TimeLimitPolicy) -> Clock:
     """An answer came after the closure: it runs again until that day, and what came before the answer is not said."""
-    running = replace(clock, responded_at=None, outcome=None, timeliness=None, notified_until=event.answered_at)
+    stopped: dict[str, Any] = dict.fromkeys(("responded_at", "outcome", "timeliness"))
+    running = replace(clock, **stopped, outstanding=(), notified_until=event.answered_at)
     return recount(replace(running, due_on=event.due_on), event, policy)
 
 
@@ -85,9 +95,9 @@ def redate(clock: Clock, event: RequestRedated, policy: TimeLimitPolicy) -> Cloc
 
 
 def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
-    """The request was answered: whether in time, and nothing more is to be said of it."""
+    """The request was answered: whether in time, and nothing more is to be said of it but for what is still owed."""
     _, ended_at = judged_by(clock, event.outcome, policy)
-    return replace(
+    stopped = replace(
         clock,
         responded_at=event.responded_at,
         outcome=event.outcome,
@@ -97,7 +107,20 @@ def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
         flag_at=None,
         next_milestone_at=None,
         next_target_at=None,
+        outstanding=event.outstanding,
     )
+    if not stopped.outstanding:
+        return stopped
+    return replace(stopped, next_milestone_at=next_at(milestones_of(stopped, policy), clock.notified_until))
+
+
+def part(clock: Clock, event: PartAnswered) -> Clock:
+    """Something that was owed is done: with the last of it the clock stops, and the answer is as late as that was."""
+    if event.outstanding:
+        return replace(clock, outstanding=event.outstanding)
+    how = timeliness(event.occurred_at, clock.due_at, clock.statutory_due_at)
+    worst = max(how, clock.timeliness or how, key=[*Timeliness].index)
+    return replace(clock, outstanding=(), next_milestone_at=None, timeliness=worst)
 
 
 def judged_by(clock: Clock, outcome: Outcome, policy: TimeLimitPolicy) -> tuple[date, datetime]:

@@ -10,6 +10,8 @@ from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
+_NOT_ERASED = frozenset({Outcome.FORWARDED, Outcome.REFUSED})
+
 
 async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded], tx: UnitOfWork) -> None:
     """What these systems had to keep may go: erase it there, by what the vault still knows of the subject."""
@@ -34,10 +36,10 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 async def shred_key(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     """Destroy the subject's key, unless a system had to keep data that can be erased later by that key alone.
 
-    Not while the subject may resume the request: then it must still be known whom it is about. A request that was
-    forwarded is none of ours: nothing was erased, and the letter that says so must still be read.
+    Not while the subject may resume the request: then it must still be known whom it is about. Of what was forwarded or
+    refused nothing was erased, and the letter that says so must still be read.
     """
-    latest = {event.subject: event for event in events if event.outcome is not Outcome.FORWARDED}
+    latest = {event.subject: event for event in events if event.outcome not in _NOT_ERASED}
     await keys.mark_resumable(tx, {subject: event.resumable for subject, event in latest.items()})
     request_of = {subject: event.request_id for subject, event in latest.items() if not event.resumable}
     withdrawn = {subject for subject, event in latest.items() if event.outcome is Outcome.WITHDRAWN}

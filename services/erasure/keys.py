@@ -10,7 +10,7 @@ _LOCK = "SELECT 1 FROM vault.subject WHERE subject_ref = ANY($1) ORDER BY subjec
 
 KEPT = """
 SELECT DISTINCT f.subject_ref, t.system FROM fulfilment f JOIN task t USING (fulfilment_id)
-WHERE f.request_id = ANY($1) AND f.state <> 'cancelled' AND t.operation = 'erase' AND t.state = 'done'
+WHERE f.request_id = ANY($1) AND t.operation = 'erase' AND t.state = 'done'
   AND t.receipt ->> 'outcome' = 'retained' AND NOT EXISTS (
       SELECT 1 FROM fulfilment later JOIN task again USING (fulfilment_id)
       WHERE later.request_id = f.request_id AND again.system = t.system AND again.operation = 'erase'

@@ -41,10 +41,15 @@ def read(pieces: Sequence[tuple[str, bytes]], right: Right) -> list[Piece]:
     ]
 
 
-def build(pieces: Sequence[Piece], right: Right, at: datetime) -> bytes:
-    """A ZIP: ``data.json`` with all, a CSV per category (UTF-8, RFC 4180), ``README.txt`` saying what is what."""
+def build(pieces: Sequence[Piece], right: Right, at: datetime, missing: Sequence[str] = ()) -> bytes:
+    """A ZIP: ``data.json`` with all, a CSV per category (UTF-8, RFC 4180), ``README.txt`` saying what is what.
+
+    ``missing``: the systems whose part is not in it, or not all of it.
+    """
     categories = sorted({piece.category for piece in pieces})
-    everything = {"right": right, "made_at": at.isoformat(), "records": pieces}
+    everything: dict[str, object] = {"right": right, "made_at": at.isoformat(), "records": pieces}
+    if missing:
+        everything["missing"] = missing
     stamp = at.timetuple()[:6]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -55,7 +60,7 @@ def build(pieces: Sequence[Piece], right: Right, at: datetime) -> bytes:
         add("data.json", orjson.dumps(everything, option=orjson.OPT_INDENT_2))
         for category in categories:
             add(f"{category}.csv", _table([piece for piece in pieces if piece.category == category]))
-        add("README.txt", _explain(pieces, categories, right, at).encode())
+        add("README.txt", _explain(pieces, categories, right, at, missing).encode())
     return buffer.getvalue()
 
 
@@ -81,8 +86,12 @@ def _cell(value: JsonValue) -> str:
             return orjson.dumps(value).decode()
 
 
-def _explain(pieces: Sequence[Piece], categories: Sequence[str], right: Right, at: datetime) -> str:
+def _explain(
+    pieces: Sequence[Piece], categories: Sequence[str], right: Right, at: datetime, missing: Sequence[str]
+) -> str:
     lines = [f"This package holds {_WHAT[right]}, as of {at:%d %B %Y, %H:%M} UTC.", ""]
+    if missing:
+        lines += [f"It is not complete: what {', '.join(missing)} may hold is not in it, or not all of it.", ""]
     for category in categories:
         count = sum(piece.category == category for piece in pieces)
         systems = ", ".join(sorted({piece.system for piece in pieces if piece.category == category}))

@@ -6,6 +6,7 @@ from services.intake import expiry, held, orphans, packages, postponed, releases
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
+from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from shared.app.service import Service
 from shared.domain import events
@@ -15,10 +16,11 @@ service = Service("intake")
 
 
 def configure() -> None:
-    """Reads the letters, and says what is heard and done; raises ``Misconfigured``."""
-    handlers, settings = Handlers(Letters(), PolicySettings().read_time_limits()), IntakeSettings()
+    """Reads letters and reasons, and says what is heard and done; raises ``Misconfigured``."""
+    handlers, settings = Handlers(Letters(), PolicySettings().read_time_limits(), read_reasons()), IntakeSettings()
     service.on(events.FulfilmentCompleted, handlers.complete)
     service.on(events.FulfilmentBlocked, handlers.block)
+    service.on(events.FulfilmentReported, handlers.report)
     service.on(events.QuestionUnanswered, handlers.unanswered)
     for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
         service.on(milestone, handlers.warn)

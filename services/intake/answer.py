@@ -1,6 +1,6 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from services.intake import deferrals
 from services.intake.letters import letter_date
@@ -25,13 +25,21 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_TO_BE_WEIGHED = "Your data is restricted, and used for nothing else, until two of us have weighed your objection."
+_UPHELD = (
+    "We follow your objection: your data stays restricted, and is used for nothing else. You can also have it erased"
+    " (Art. 17(1)(c) GDPR): ask us for that."
+)
+_OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. The restriction ends."
+_CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
 _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
     " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us."
 )
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
-    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done.",
+    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done. {done}",
+    Outcome.REFUSED: "We do not do what you asked for. {done} Our letter says why, and where you can complain.",
     Outcome.DUPLICATE: "You have asked us for the same before. Our answer to your first request answers this one too.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
@@ -55,14 +63,32 @@ def answer(request: StoredRequest) -> str:
             done = outcome is Outcome.FULFILLED
             said = _done(request) if done else _nothing(request)
             return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request)))
-        case Outcome.WITHDRAWN | Outcome.DUPLICATE | Outcome.FORWARDED:
-            return _ENDED[request.outcome]
+        case Outcome.DUPLICATE | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
+            overridden = request.is_weighed and request.outcome is Outcome.REFUSED
+            ended = _OVERRIDDEN if overridden else _ENDED[request.outcome]
+            return ended.format(done=_had_been_done(request.tasks, request.right)).strip()
         case Outcome.PARTIALLY_FULFILLED:
             done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
             late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
             return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
             return f"Your request was closed: {request.outcome.replace('_', ' ')}."
+
+
+def _had_been_done(tasks: Sequence[TaskReport] | None, right: Right) -> str:
+    """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
+    if tasks is None:
+        return ""
+    changed = [f"{_counted(task)} in {task.system}" for task in tasks if task.changed or task.uncounted]
+    stopped = sorted({task.system for task in tasks if task.failure and not task.outcome and right in _CHANGING})
+    told = f"Before that, we had changed {', '.join(changed)}." if changed else "Nothing was changed in any system."
+    return f"{told} What was tried in {', '.join(stopped)} was not finished." if stopped else told
+
+
+def _counted(task: TaskReport) -> str:
+    if not task.changed:
+        return "records that nobody can count"
+    return "1 record" if task.changed == 1 else f"{task.changed} records"
 
 
 def _done_without_reply(request: StoredRequest) -> str:
@@ -81,6 +107,9 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     else:
         yield f"{done}{'; not, or not completely, in: ' if other else ''}{', '.join(other)}."
     yield from (text for _, text in sorted(kept.items()))
+    if request.outstanding:
+        owed = ", ".join(request.outstanding)
+        yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
     for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
         yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
 
@@ -99,6 +128,8 @@ def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
 
 
 def _done(request: StoredRequest) -> str:
+    if request.is_weighed:
+        return _UPHELD
     if request.right is Right.ERASURE and any(task.unattributed for task in request.tasks or ()):
         return "Your personal data was erased wherever it can be told that it is yours."
     return _DONE[request.right]
@@ -146,4 +177,6 @@ def _waiting(request: StoredRequest) -> str:
         return f"{_NOT_OURS} We will pass your request on to them by {by}."
     if request.postponed:
         return f"{_POSTPONED} You will hear from us by {by}."
+    if request.is_weighed and request.state is State.AWAITING_DECISION:
+        return f"{_TO_BE_WEIGHED} You will hear from us by {by}."
     return f"{_WAITING[request.state]} You will hear from us by {by}."

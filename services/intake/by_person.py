@@ -11,8 +11,9 @@ from pydantic import JsonValue
 from services.intake import deferrals, limits
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State
+from services.intake.reasons import OUTCOMES, Answering
 from services.intake.stored_request import OpenQuestion
-from services.intake.transition import MovingRequest, R, Transition, answered, closed, retried
+from services.intake.transition import MovingRequest, R, Transition, answered, closed, less_owed, retried
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.operations import Limit, Operation, TaskOutcome, TaskReport
@@ -23,6 +24,8 @@ _ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
     Question.IDENTITY: ("ask_identity", State.AWAITING_IDENTITY, "identity_question"),
     Question.CLARIFICATION: ("ask_meaning", State.AWAITING_CLARIFICATION, "clarification_question"),
 }
+_COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
+"""What changes nothing in any system, so that it may be refused while it is worked on."""
 _BY_HAND: Mapping[str, TaskOutcome] = {
     Operation.EXPORT: TaskOutcome.EXPORTED,
     Operation.ERASE: TaskOutcome.ERASED,
@@ -32,7 +35,7 @@ _IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
 
 
 class MovedByPerson(MovingRequest):
-    """A request about which somebody asks, tries again, confirms, closes, forwards, lifts, extends."""
+    """A request about which somebody asks, tries again, confirms, decides, forwards, lifts, extends."""
 
     __slots__ = ()
 
@@ -52,8 +55,8 @@ class MovedByPerson(MovingRequest):
         return replace(noted, letters=((letter, {"question": words}),))
 
     def retry(self, at: datetime) -> Transition[Self]:
-        """A person wants what is not done tried again; of a closed erasure, what waits for a person."""
-        if self.state is State.CLOSED and deferrals.await_a_person(self.tasks):
+        """A person wants what is not done tried again; once it was answered, what is still to be done."""
+        if self.may_be_done_later:
             return self.noted("decision.made", decision="retry", deferred=True).then(retried(self))
         decided = _decided(self, "retry", at)
         waits = decided.request.question is not None and not self.given_up
@@ -62,8 +65,7 @@ class MovedByPerson(MovingRequest):
 
     def confirm(self, system: str, limit: Limit, holder: str) -> Transition[Self]:
         """Two persons let a task touch what it has found beyond a limit: with the second's word it goes on."""
-        deferred = self.state is State.CLOSED and deferrals.await_a_person(self.tasks)
-        self.must_allow("confirm_deferred" if deferred else "confirm")
+        self.must_allow("confirm_deferred" if self.may_be_done_later else "confirm")
         word = limits.confirm(self.tasks, system, limit, holder)
         state = State.IN_PROGRESS if word.by_two and self.state is State.AWAITING_DECISION else self.state
         request = replace(self, state=state, tasks=word.tasks)
@@ -88,12 +90,53 @@ class MovedByPerson(MovingRequest):
         done = TaskReport.model_validate({**known, **counts, "by_hand": True})
         request = replace(self, tasks=tuple(done if task is todo else task for task in self.tasks or ()))
         event = events.TaskRecorded.about(request, task=done)
-        return request.noted("task.recorded", event, system=system, operation=todo.operation, **counts, **detail)
+        published = (event, *less_owed(self, request))
+        return request.noted("task.recorded", *published, system=system, operation=todo.operation, **counts, **detail)
 
-    def close_partially(self, at: datetime) -> Transition[Self]:
-        """A person closes it with what was done."""
-        decided = _decided(self, "close_partially", at)
-        return decided.then(closed(decided.request, "close_partially", Outcome.PARTIALLY_FULFILLED, at))
+    def must_allow_to(self, decision: Answering) -> None:
+        """Checks that two persons may decide that now.
+
+        Whoever objects to marketing cannot be refused (Art. 21(3)), nor can what is being done or was done in part:
+        that is answered in part, and says what was done.
+
+        Raises:
+            IllegalTransition: it cannot be decided.
+        """
+        self.must_be_ours()
+        self.must_allow("decide")
+        if self.decided is not None:
+            raise IllegalTransition("two persons have decided how it is answered; it is closed in a moment")
+        if self.state is State.AWAITING_CLARIFICATION and not self.unsearched:
+            raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
+        not_begun = self.postponed or self.held == "begin"
+        if decision == "answer_in_part":
+            if not_begun:
+                raise IllegalTransition("nothing of it has begun, so nothing is answered in part: refuse it, or wait")
+            return
+        if self.right is Right.OBJECTION and self.scope == "direct_marketing":
+            raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
+        if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
+            raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
+        if changed := deferrals.changed(self.tasks):
+            raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
+
+    def propose(self, decision: Answering, reason: str, article: str) -> Transition[Self]:
+        """One person proposes how to answer it; nothing changes for the subject yet."""
+        self.must_allow_to(decision)
+        return self.noted("decision.proposed", decision=decision, reason=reason, article=article)
+
+    def decide(
+        self, decision: Answering, reason: str, article: str, proposed_by: str, at: datetime, *, owed: bool
+    ) -> Transition[Self]:
+        """Two persons have decided how to answer it; it is answered as soon as it is known what is done."""
+        self.must_allow_to(decision)
+        said: dict[str, JsonValue] = {"reason": reason, "article": article, "owed": owed}
+        approved = _decided(self, decision, at, **said, proposed_by=f"key:{proposed_by}")
+        outcome = OUTCOMES[decision]
+        request = approved.request.moved(
+            "decide", State.IN_PROGRESS, decided=outcome, owed=owed, held=None, postponed=False
+        )
+        return approved.then(Transition(request, (events.AnswerDecided.about(request, outcome=outcome, owed=owed),)))
 
     def forward(self, answered_by: str, at: datetime, **detail: JsonValue) -> Transition[Self]:
         """The customer who decides about the data has it (Art. 28(3)(e)); what was taken for ours may turn out theirs.
@@ -124,11 +167,11 @@ class MovedByPerson(MovingRequest):
         return replace(noted, letters=(("extension", {**words, "new_due": due_on}),))
 
 
-def _decided(request: R, decision: str, at: datetime) -> Transition[R]:
+def _decided(request: R, decision: str, at: datetime, **said: JsonValue) -> Transition[R]:
     """A person has decided; they need not wait for an answer by what else the requester is known."""
     request.must_be_ours()
     if request.state is not State.AWAITING_CLARIFICATION:
-        return request.noted("decision.made", decision=decision)
+        return request.noted("decision.made", decision=decision, **said)
     if not request.unsearched:
         raise IllegalTransition(f"a request that is {request.state} does not wait for a decision")
-    return answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision))
+    return answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision, **said))

@@ -1,17 +1,21 @@
 """What the other services report about a request, and what the policy says of its dates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, Self
+from uuid import UUID
 
 from pydantic import JsonValue
 
 from services.intake import deferrals
+from services.intake.closing import closing_letter
+from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
 from services.intake.transition import MovingRequest, R, Transition, closed
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
+from shared.domain.rights import Outcome
 from shared.domain.time_limit import Arrival
 
 Redating = Literal["receipt_corrected", "policy_changed"]
@@ -28,11 +32,14 @@ class MovedBySystem(MovingRequest):
             return _lifted(
                 replace(self, lifted_at=at), "restriction.lift_completed", event.tasks, outcome=event.outcome
             )
-        if event.deferred:
-            return _deferred(self, "erasure.deferred_completed", event.tasks)
+        if event.deferred or self.lacked_a_part:
+            action = "erasure.deferred_completed" if event.deferred else "part.completed"
+            return _done_later(self, action, event.tasks, event.package_id)
         if not self.allows("complete"):
             return self.noted("completion.late", state=self.state, outcome=event.outcome)
         done = replace(self, tasks=event.tasks, package_id=event.package_id or self.package_id)
+        if self.decided is not None:
+            return done.noted("completion.waits_for_report", outcome=event.outcome)
         if self.state is State.AWAITING_CLARIFICATION:
             return replace(done, finished=event.outcome).noted("completion.waits_for_reply", outcome=event.outcome)
         return closed(done, "complete", self.amount_to(event.outcome), at)
@@ -41,19 +48,42 @@ class MovedBySystem(MovingRequest):
         """A downstream failed for good: a person must decide; nothing is called done that is not."""
         if event.operation == Operation.LIFT:
             return _lifted(self, "restriction.lift_blocked", event.tasks)
-        if event.deferred:
-            return _deferred(self, "erasure.deferred_blocked", event.tasks)
+        if event.deferred or self.lacked_a_part:
+            return _done_later(self, "erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.allows("block"):
             return self.noted("completion.late", state=self.state, blocked=True)
         waiting = self.moved("block", State.AWAITING_DECISION, tasks=event.tasks)
         return waiting.noted("decision.needed", operation=event.operation)
+
+    def report(self, event: events.FulfilmentReported, words: Mapping[str, str], at: datetime) -> Transition[Self]:
+        """What is done by now is known: it is answered as two persons have decided, and ``words`` say why.
+
+        Where something was changed meanwhile it is no refusal, and where all was done it is fulfilled. Of what was
+        answered without the rest, and of what was withdrawn, it only says what had been done.
+        """
+        systems: JsonValue = {report.system: report.outcome or report.failure for report in event.tasks}
+        if self.state is State.CLOSED and not self.owed and (self.decided or self.outcome is Outcome.WITHDRAWN):
+            return replace(self, tasks=event.tasks).noted("work.reported", systems=systems)
+        if self.decided is None or not self.allows("report"):
+            return self.noted("completion.late", state=self.state, reported=True)
+        refused = self.decided is Outcome.REFUSED
+        package_id = None if refused else event.package_id or self.package_id
+        known = replace(self, tasks=event.tasks, package_id=package_id)
+        if not refused and event.tasks and not deferrals.undone(event.tasks):
+            overtaken = known.noted("decision.overtaken", outcome=event.outcome)
+            return overtaken.then(closed(known, "report", known.amount_to(event.outcome), at))
+        refused = refused and not deferrals.changed(event.tasks)
+        answered = closed(known, "report", Outcome.REFUSED if refused else Outcome.PARTIALLY_FULFILLED, at)
+        cause = {"cause": "decided", **words}
+        told: tuple[LetterOf, ...] = (("refusal", cause),) if refused else closing_letter(answered.request, cause)
+        return replace(answered, letters=told)
 
     def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
         """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.
 
         They are asked once, unless a person asks again.
         """
-        fresh = self.state is State.IN_PROGRESS and self.question is None and not self.unsearched
+        fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided or self.unsearched)
         return fresh and deferrals.unsearched(reports) and not any(map(deferrals.has_failed, reports))
 
     def redate(
@@ -79,7 +109,12 @@ def _lifted(request: R, action: str, tasks: Sequence[TaskReport], **detail: Json
     return shown.noted(action, **detail)
 
 
-def _deferred(request: R, action: str, tasks: Sequence[TaskReport]) -> Transition[R]:
+def _done_later(request: R, action: str, tasks: Sequence[TaskReport], package_id: UUID | None = None) -> Transition[R]:
     """``action`` is on record with what came of each system: its outcome, or why it failed."""
-    updated = replace(request, tasks=deferrals.updated(request.tasks, tasks))
-    return updated.noted(action, systems={report.system: report.outcome or report.failure for report in tasks})
+    reports = deferrals.updated(request.tasks, tasks)
+    updated = replace(request, tasks=reports, package_id=package_id or request.package_id)
+    less_owed = updated.outstanding != request.outstanding
+    published = (events.PartAnswered.about(updated),) if less_owed else ()
+    return updated.noted(
+        action, *published, systems={report.system: report.outcome or report.failure for report in tasks}
+    )

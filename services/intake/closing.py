@@ -12,6 +12,7 @@ _KINDS: Mapping[str, LetterKind] = {
     Outcome.FULFILLED: "completion",
     Outcome.NO_DATA: "no_data",
     Outcome.UNIDENTIFIED: "unidentified",
+    Outcome.PARTIALLY_FULFILLED: "partial",
     Outcome.WITHDRAWN: "withdrawal",
     "assisted": "assisted",
 }
@@ -25,13 +26,19 @@ _DONE: Mapping[str, str] = {
 }
 
 
-def closing_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
+def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = None) -> tuple[LetterOf, ...]:
     """What is to be written to the subject of a request that closes; nothing, if its outcome has no letter here.
 
-    A template gets ``answer``, what the subject reads as the answer, and ``done``, what each system did in counts.
+    A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
+    ``words``; without them, ``cause`` says why a part is missing though no two persons have decided so.
     """
     kind = _KINDS.get(request.outcome or "")
-    return ((kind, {"answer": answer(request), "done": done(request.tasks)}),) if kind else ()
+    known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
+    return ((kind, known),) if kind else ()
+
+
+def _cause(request: StoredRequest) -> str:
+    return "kept" if any(task.outcome == TaskOutcome.RETAINED for task in request.tasks or ()) else "unanswered"
 
 
 def done(tasks: Iterable[TaskReport] | None) -> str:

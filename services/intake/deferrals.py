@@ -16,6 +16,16 @@ def is_undone(task: TaskReport) -> bool:
     return not task.outcome or bool(task.failure or task.not_searched)
 
 
+def undone(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+    """The systems in which something failed, was not searched completely, or was never begun."""
+    return tuple(sorted({task.system for task in tasks or () if is_undone(task)}))
+
+
+def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+    """The systems in which something was changed that cannot be called undone."""
+    return tuple(sorted({task.system for task in tasks or () if task.changed or task.uncounted}))
+
+
 def waits_for_hands(task: TaskReport) -> bool:
     """Whether the system has no way to do it, and a person has not yet done it there."""
     return task.failure == NotSupported.code

@@ -57,6 +57,10 @@ class NotReady(DsrError):
     """It does not exist yet; ask again when the request is closed."""
 
 
+class SamePerson(DsrError):
+    """It takes two persons, and this one has proposed it."""
+
+
 class Withheld(DsrError):
     """The package is withheld: a person must look before it is handed out; nothing else need be done."""
 

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence
+from services.intake import correspondence, proposals
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
+from services.intake.reasons import Reasons
 from services.intake.repository import Requests
 from services.intake.request import Request
 from shared.domain.events import (
@@ -15,6 +16,7 @@ from shared.domain.events import (
     Event,
     FulfilmentBlocked,
     FulfilmentCompleted,
+    FulfilmentReported,
     QuestionUnanswered,
     TargetMissed,
 )
@@ -29,15 +31,18 @@ ASKING = "question_sent"
 class Handlers:
     """One method per cause that the other services publish."""
 
-    def __init__(self, letters: Letters, policy: TimeLimitPolicy) -> None:
+    def __init__(self, letters: Letters, policy: TimeLimitPolicy, reasons: Reasons) -> None:
         self._letters = letters
         self._policy = policy
+        self._reasons = reasons
 
     async def complete(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Close requests whose downstreams have all done their part."""
         async with self._locked(events, tx) as requests:
             for event in events:
-                await requests.apply(requests[event.request_id].complete(event, tx.now))
+                request = requests[event.request_id]
+                weighed = request.waits_for_weighing(event)
+                await requests.apply(request.restricted(event) if weighed else request.complete(event, tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester by what else they are known where a system could not be searched; else ask a person."""
@@ -48,6 +53,14 @@ class Handlers:
                     await requests.apply(request.block(event))
                 else:
                     await self._ask(requests, replace(request, tasks=event.tasks), Question.CLARIFICATION)
+
+    async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
+        """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                request = requests[event.request_id]
+                words = await proposals.words(tx, request, self._reasons) if request.awaits_report else {}
+                await requests.apply(request.report(event, words, tx.now))
 
     async def unanswered(self, events: Sequence[QuestionUnanswered], tx: UnitOfWork) -> None:
         """Write reminders and last notices (Art. 12(4)), and close what cannot go on without an answer (REQ-T9)."""

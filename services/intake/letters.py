@@ -20,7 +20,10 @@ LetterKind = Literal[
     "clarification_last_notice",
     "reopened",
     "forwarded",
+    "refusal",
+    "partial",
     "duplicate",
+    "objection_weighed",
     "acknowledgement",
     "completion",
     "no_data",
@@ -66,11 +69,17 @@ class Letters:
         authorities = remedies["authority"]
         remedy = remedies["text"].format(authority=authorities.get(country, authorities["elsewhere"]))
         words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
+        if causes := template.get("causes"):  # one of several sentences says why
+            words["why"] = causes[words["cause"]].format_map(words).strip()
         return Letter(template["subject"], f"{template['body'].format_map(words).strip()}\n\n{remedy.strip()}\n")
 
     def reason(self, code: str) -> str:
         """The reason of an extension, in words."""
         return str(self._templates["extension"]["reasons"][code])
+
+    def finding(self, code: str) -> str:
+        """What the weighing of an objection has found, in words."""
+        return str(self._templates["objection_weighed"]["findings"][code])
 
     def standing(self, question: Question) -> str:
         """How somebody is asked without a person: who they are, or by what else they are known."""

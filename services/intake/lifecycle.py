@@ -7,7 +7,9 @@ person because a system is quarantined goes on by itself once that is on again, 
 An erasure that waits for other requests of the same person publishes ``RequestPostponed`` in the place of
 ``RequestVerified``, which follows when it begins.
 ``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
-What was closed without an answer to its question is *resumable*: a late answer reopens it.
+What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
+decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
+part that is owed then is done later.
 """
 
 from collections.abc import Mapping
@@ -16,9 +18,11 @@ from enum import StrEnum
 from typing import Literal
 
 from shared.domain.events import (
+    AnswerDecided,
     Event,
     LiftDecided,
     LimitConfirmed,
+    PartAnswered,
     QuestionAnswered,
     QuestionSent,
     RequestClosed,
@@ -96,15 +100,20 @@ TRANSITIONS: Mapping[str, Rule] = {
     "go_on":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
     "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
-    "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded),
+    "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded, PartAnswered),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
-    "close_partially": rule(MEANING | PERSON, CLOSED,                    QuestionAnswered, RequestClosed),
+    "decide":          rule(BEGUN,            WORK,                      QuestionAnswered, AnswerDecided),
+    "report":          rule(BEGUN,            CLOSED,                    RequestClosed),
+    "report_late":     rule(CLOSED,           CLOSED),
+    "done_later":      rule(CLOSED,           CLOSED,                    PartAnswered),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
-    "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, RequestClosed),
+    "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
     "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified),
     "waive":           rule(IDENTITY,         IDENTITY),
     "time_is_short":   rule(WORK,             PERSON),
     "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),
+    "restricted":      rule(BEGUN,            PERSON),
+    "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
     "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
     "extend":          rule(OPEN,             OPEN,                      RequestExtended),
     "redate":          rule(OPEN,             OPEN,                      RequestRedated),

@@ -28,16 +28,17 @@ _ORPHANS = """
 SELECT what, count(DISTINCT subject_ref) FROM (
     SELECT 'collected' AS what, s.subject_ref
     FROM vault.sealed s JOIN vault.subject v USING (subject_ref) JOIN request r USING (subject_ref)
-    WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND (s.kind = 'records'
+    WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND (s.kind = 'records' AND NOT r.owed
           OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
-             OR s.kind = 'identities' AND s.source <> 'requester' AND r."right" <> 'restriction'))
+             OR s.kind = 'identities' AND s.source <> 'requester' AND r."right" NOT IN ('restriction', 'objection')))
     UNION ALL
     SELECT 'expired', s.subject_ref FROM vault.sealed s JOIN request r USING (subject_ref)
-    WHERE s.kind IN ('package', 'release') AND r.package_id IS NOT NULL AND r.responded_at < $2
+    WHERE s.kind IN ('package', 'release') AND r.package_id IS NOT NULL AND r.responded_at < $2 AND s.created_at < $2
     UNION ALL
     SELECT 'key', r.subject_ref FROM request r JOIN vault.subject v USING (subject_ref)
     WHERE v.wrapped_key IS NOT NULL AND r."right" = 'erasure' AND r.state = 'closed' AND r.closed_at < $1
-          AND NOT r.resumable AND r.outcome <> 'forwarded' AND (r.outcome = 'withdrawn' OR NOT jsonb_path_exists(
+          AND NOT r.resumable AND r.outcome NOT IN ('forwarded', 'refused')
+          AND (r.outcome = 'withdrawn' OR NOT jsonb_path_exists(
               coalesce(r.tasks, '[]'), '$[*] ? (@.operation == "erase" && (@.outcome == "retained"
                   || exists(@.failure) || exists(@.not_searched) || !exists(@.outcome)))'))
     UNION ALL

@@ -16,11 +16,14 @@ from shared.runtime.loops import run_periodically
 
 _EVERY_SECONDS = 600.0
 _AT_A_TIME = 200
-_TAKEN = "UPDATE request SET downloads = downloads + 1 WHERE request_id = $1 RETURNING downloads"
-# An answer that is given anew makes the package available anew.
+_TAKEN = """
+UPDATE request SET downloads = CASE downloaded WHEN $2 THEN downloads ELSE 0 END + 1, downloaded = $2
+WHERE request_id = $1 RETURNING downloads
+"""
+# An answer that is given anew makes the package available anew, and so does a part that follows.
 _DUE = """
 SELECT r.request_id, s.sealed_id, s.kind FROM request r JOIN vault.sealed s USING (subject_ref)
-WHERE r.package_id IS NOT NULL AND r.responded_at <= $1 AND s.kind IN ('package', 'release')
+WHERE r.package_id IS NOT NULL AND r.responded_at <= $1 AND s.created_at <= $1 AND s.kind IN ('package', 'release')
 ORDER BY r.responded_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
 """
 
@@ -43,7 +46,7 @@ async def hand_out(
         )
     if fault := await releases.check(tx, released, settings):
         return fault
-    downloads = await tx.connection.fetchval(_TAKEN, request_id)
+    downloads = await tx.connection.fetchval(_TAKEN, request_id, package_id)
     detail: dict[str, JsonValue] = {"bytes": len(content), "downloads": downloads, "holder": caller.holder}
     tx.log_evidence(request_id, "package.downloaded", detail, caller.actor)
     if downloads >= settings.package_downloads:

@@ -35,6 +35,7 @@ STATUS: dict[type[DsrError], int] = {
     errors.NotReady: 409,
     errors.Withheld: 409,
     errors.ExtensionRefused: 409,
+    errors.SamePerson: 409,
     Shredded: 410,
     errors.Expired: 410,
     errors.PreconditionFailed: 412,

@@ -28,6 +28,7 @@ from shared.storage.vault import Sealing
 
 log = logging.getLogger(__name__)
 
+_BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked"})
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at")
 _QUESTION = column_types(OpenQuestion)
 _CONVERTED = {"zones": "text", "tasks": "jsonb", **_QUESTION}
@@ -108,7 +109,9 @@ class Requests:
         for event in transition.published:
             self.tx.publish(event)
             self._count(request, event)
-        blocked_again = any(action == "erasure.deferred_blocked" for action, _ in transition.evidence)
+            if isinstance(event, RequestReopened):  # what was proposed before is about another answer
+                await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
+        blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
         if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
         if request is not self._held[request.request_id]:

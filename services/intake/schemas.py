@@ -26,7 +26,7 @@ from shared.domain.identities import (
     MalformedIdentity,
     normalise,
 )
-from shared.domain.operations import Change, Limit
+from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.text import LINES, ONE_LINE, Text, nfc
 from shared.domain.time_limit_policy import Question
@@ -75,21 +75,23 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 PeriodEnd = Annotated[Moment, AfterValidator(_of_our_times)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A body of which every field is declared."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 Method = Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
 
 
-class NumberProof(_Strict):
+class NumberProof(Strict):
     """How the channel knows that the requester controls this very number."""
 
     method: Method = Field(examples=["sms_code"], description="one of the policy's methods")
     since: PeriodEnd = Field(description="from when on they control it, as far as that is proved")
 
 
-class PhoneNumber(_Strict):
+class PhoneNumber(Strict):
     """A number of the subject's, and in which time it was theirs."""
 
     number: Number = Field(description="E.164, or the national form of `region`")
@@ -112,7 +114,7 @@ class PhoneNumber(_Strict):
         return self
 
 
-class DataSubject(_Strict):
+class DataSubject(Strict):
     """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
 
     name: Name | None = None
@@ -160,7 +162,7 @@ def _normalised(kind: IdentityType, value: str, region: str | None, field: str) 
         raise MalformedIdentity(str(error), f"subject.{field}") from None
 
 
-class Assurance(_Strict):
+class Assurance(Strict):
     """How sure the channel is that the requester is the subject, and how it came to be."""
 
     level: Literal["L0", "L1", "L2", "L3"] = Field(
@@ -172,7 +174,7 @@ class Assurance(_Strict):
     method: Method = Field(examples=["signed_in_mfa"])
 
 
-class Submission(_Strict):
+class Submission(Strict):
     """One data subject request."""
 
     right: Right
@@ -209,19 +211,19 @@ class Submission(_Strict):
         return self
 
 
-class Batch(_Strict):
+class Batch(Strict):
     """Up to 1,000 requests, accepted together or not at all."""
 
     requests: Annotated[tuple[Submission, ...], Field(min_length=1, max_length=1000)]
 
 
-class Verification(_Strict):
+class Verification(Strict):
     """What the requester has proved since."""
 
     assurance: Assurance
 
 
-class QuestionAsked(_Strict):
+class QuestionAsked(Strict):
     """What the requester is asked."""
 
     question: Question
@@ -231,7 +233,7 @@ class QuestionAsked(_Strict):
     )
 
 
-class QuestionReply(_Strict):
+class QuestionReply(Strict):
     """What the requester answered."""
 
     subject: DataSubject | None = Field(
@@ -241,7 +243,7 @@ class QuestionReply(_Strict):
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
 
 
-class ArrivalCorrection(_Strict):
+class ArrivalCorrection(Strict):
     """When a request really reached the company, and how that came to light."""
 
     received_at: Moment
@@ -251,50 +253,16 @@ class ArrivalCorrection(_Strict):
     reason: Text
 
 
-class Forwarded(_Strict):
+class Forwarded(Strict):
     """To whom a request was passed on."""
 
     controller: Name = Field(description="the customer who decides about the data, as their contract names them")
     may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
 
 
-class ExtensionProposal(_Strict):
+class ExtensionProposal(Strict):
     """Why a request needs more time, and until when."""
 
     reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
     explanation: Annotated[str, StringConstraints(max_length=4000, pattern=LINES), _NFC]
     new_due: Annotated[date, BeforeValidator(_written_out)]
-
-
-class Confirmation(_Strict):
-    """That one request may touch as much of a system as its task has found, though that is beyond a limit."""
-
-    system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
-        description="the system whose task waits"
-    )
-    limit: Limit = Field(description="the limit that has stopped it")
-
-
-class TaskResult(_Strict):
-    """What a person did by hand in a system that has no way to do it, and what they found when they looked again."""
-
-    system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
-        description="the system whose task has `failure`: `not_supported`"
-    )
-    found: Count = Field(description="rows or objects of the subject's that were there; 0: nothing was")
-    changed: Count = Field(description="how many of them were erased or changed; 0 for a copy")
-    note: Text | None = Field(default=None, description="what was done, for the privacy team; kept sealed")
-
-    @model_validator(mode="after")
-    def _counts(self) -> Self:
-        if self.changed > self.found:
-            raise ValueError("changed cannot be more than found")
-        return self
-
-
-class Decision(_Strict):
-    """What a person decided about a request whose downstream failed."""
-
-    decision: Literal["retry", "close_partially", "begin"] = Field(
-        description="`begin`: an erasure that waits for other requests of the same person does so no longer"
-    )

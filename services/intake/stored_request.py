@@ -29,10 +29,12 @@ class StoredRequest:
     """One data subject request, by reference; who it is about is in the vault.
 
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
-    work ended meanwhile, with that outcome. ``resumed``: a late answer has reopened it, and its due date follows from
-    that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key, before it may ``begin``, or
-    else ``retry``. ``postponed``: an erasure that waits for other requests of the same person; ``at_once``: it must
-    not. ``duplicate_of``: the request with which it is answered. ``tasks``: what the downstreams reported, in counts.
+    work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
+    known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
+    and its due date follows from that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key,
+    before it may ``begin``, or else ``retry``. ``postponed``: an erasure that waits for other requests of the same
+    person; ``at_once``: it must not. ``duplicate_of``: the request with which it is answered.
+    ``tasks``: what the downstreams reported, in counts.
     ``version``: one more whenever it was written.
     """
 
@@ -62,6 +64,8 @@ class StoredRequest:
     duplicate_of: UUID | None = None
     extended: bool = False
     finished: Outcome | None = None
+    decided: Outcome | None = None
+    owed: bool = False
     package_id: UUID | None = None
     lifted_at: datetime | None = None
     package_fault: str | None = None
@@ -91,10 +95,48 @@ class StoredRequest:
         return deferrals.unsearched(self.tasks)
 
     @property
+    def outstanding(self) -> tuple[str, ...]:
+        """The systems whose part is still owed though the request was answered.
+
+        Not what could only not be searched: that waits for what the subject may tell us.
+        """
+        tasks = self.tasks or () if self.goes_on else ()
+        return deferrals.undone(task for task in tasks if task.failure or not task.outcome)
+
+    @property
+    def awaits_report(self) -> bool:
+        """Whether two persons have decided how it is answered, as soon as it is known what is done."""
+        return self.decided is not None and self.state is not State.CLOSED
+
+    @property
+    def lacked_a_part(self) -> bool:
+        """Whether a part was still owed when the request was answered."""
+        return self.state is State.CLOSED and self.outcome is Outcome.PARTIALLY_FULFILLED and self.owed
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the work goes on though the request was answered, since a part is still to be done."""
+        return self.lacked_a_part and bool(deferrals.undone(self.tasks))
+
+    @property
+    def may_be_done_later(self) -> bool:
+        """Whether something may still be done of a request that was answered: what is owed, or was kept, or failed."""
+        if self.state is not State.CLOSED or self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}:
+            return False
+        if self.decided is not None and not self.owed:
+            return deferrals.await_a_person(task for task in self.tasks or () if deferrals.is_kept(task))
+        return self.goes_on or deferrals.await_a_person(self.tasks)
+
+    @property
     def forgets_its_subject(self) -> bool:
         """Whether it is an erasure that is closed for good, after which nobody is known by it any more."""
-        over = self.state is State.CLOSED and not self.resumable and self.outcome is not Outcome.FORWARDED
-        return over and self.right is Right.ERASURE
+        kept = self.resumable or self.goes_on or self.outcome in {Outcome.FORWARDED, Outcome.REFUSED}
+        return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether it is an objection that restricts, and that two persons weigh (Art. 21(1))."""
+        return self.right is Right.OBJECTION and self.scope == "legitimate_interests"
 
     @property
     def given_up(self) -> bool:

@@ -74,8 +74,8 @@ def reopened(request: R, answered_at: datetime, policy: TimeLimitPolicy) -> Tran
     if question is None:
         raise IllegalTransition(f"a request that is {request.state} without an open question cannot be resumed")
     due_on = resumed_due(question.asked_at, answered_at, request.zones, request.due_on, policy)
-    nothing = dict.fromkeys(("outcome", "responded_at", "closed_at", "question", "finished", "warning"))
-    resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, **nothing)
+    nothing = dict.fromkeys(("outcome", "responded_at", "closed_at", "question", "finished", "decided", "warning"))
+    resumed = request.moved("reopen", State.IN_PROGRESS, due_on=due_on, resumed=True, owed=False, **nothing)
     event = events.RequestReopened.about(resumed, question_id=question.question_id, answered_at=answered_at)
     noted = resumed.noted("request.reopened", event, due_on=due_on.isoformat(), received_at=answered_at.isoformat())
     letter: LetterOf = ("reopened", {"answered_on": answered_at, "new_due": due_on})
@@ -88,6 +88,11 @@ def answered(request: R, received_at: datetime) -> Transition[R]:
         return Transition(request)
     event = events.QuestionAnswered.about(request, question_id=request.question.question_id, answered_at=received_at)
     return request.noted("question.answered", event, received_at=received_at.isoformat())
+
+
+def less_owed(before: StoredRequest, after: StoredRequest) -> tuple[Event, ...]:
+    """That something was done which was owed of an answered request, if it was."""
+    return (events.PartAnswered.about(after),) if after.outstanding != before.outstanding else ()
 
 
 def retried(request: R) -> Transition[R]:

@@ -1,77 +1,34 @@
 """What people do with a request after it was submitted, one unit of work each: the API calls nothing else."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import wraps
-from typing import Concatenate, ParamSpec
 from uuid import UUID
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
-from services.intake import auth, concluded, correspondence, other_requests, redating, repository, schemas, versions
-from services.intake.assurance import IdentityPolicy
+from services.intake import (
+    balancing,
+    concluded,
+    correspondence,
+    decision_schemas,
+    other_requests,
+    proposals,
+    repository,
+    schemas,
+)
 from services.intake.auth import Caller
-from services.intake.errors import BadRequest, ExtensionRefused, Forbidden, NotFound, NotReady
-from services.intake.extension import Extension, flaws
-from services.intake.grant import NUMBER_PROVED, Power
-from services.intake.instants import Instants
-from services.intake.letters import Letters
+from services.intake.by_weighing import proved_as
+from services.intake.deciding import Held, decision, visible
+from services.intake.errors import BadRequest, Forbidden
+from services.intake.grant import NUMBER_PROVED
 from services.intake.lifecycle import State
-from services.intake.metrics import EXTENSIONS_REFUSED, REQUESTS
-from services.intake.repository import Requests
+from services.intake.metrics import REQUESTS
 from services.intake.request import Request, Transition
-from services.intake.versions import Basis, Decided
-from shared.domain.time_limit import Arrival, calc_version, limits
-from shared.domain.time_limit_policy import TimeLimitPolicy
-from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from shared.storage.postgres import Connection
+from services.intake.timing import TimingUseCases
 from shared.storage.vault import encode_identities
 
-_PROPOSE = """
-INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (request_id) DO UPDATE SET reason = excluded.reason, explanation = excluded.explanation,
-                                       new_due = excluded.new_due, proposed_by = excluded.proposed_by
-"""
-
-Bodies = ParamSpec("Bodies")
-
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """The request that is decided about, locked until the unit of work ends, and who decides."""
-
-    tx: UnitOfWork
-    request: Request
-    caller: Caller
-
-
-def _decision(
-    step: Callable[Concatenate["UseCases", _Held, Bodies], Awaitable[Transition]],
-) -> Callable[Concatenate["UseCases", Basis, Bodies], Awaitable[Decided]]:
-    """Makes a step a decision: taken on the version that it was made for, once; a repeat gets the first answer."""
-
-    @wraps(step)
-    async def decide(self: "UseCases", basis: Basis, /, *args: Bodies.args, **kwargs: Bodies.kwargs) -> Decided:
-        bodies = [body for body in args if isinstance(body, BaseModel)]
-        async with self.unit_of_work.begin() as tx:
-            requests = await Requests.locked(tx, self.letters, [basis.request_id], basis.caller.actor)
-            request = await _visible(tx.connection, requests.get(basis.request_id), basis.caller)
-            basis.caller.grant.must(Power.SUBMIT)
-            basis.caller.grant.must_handle(request.right)
-            made = versions.fingerprint(tx, basis, step.__name__, bodies)
-            if request.version != basis.version:
-                return await versions.first_answer(tx, basis, made)
-            await requests.apply(await step(self, _Held(tx, request, basis.caller), *args, **kwargs))
-            requests.touch(basis.request_id)
-            await requests.save()
-            return await versions.remember(tx, basis, made, requests[basis.request_id])
-
-    return decide
-
-
-@dataclass(frozen=True, slots=True)
-class UseCases:
+class UseCases(TimingUseCases):
     """Moves one request on, for a caller who may see it.
 
     Raises:
@@ -81,16 +38,10 @@ class UseCases:
         IllegalTransition: from every decision that moves the request, where the lifecycle has no such step.
     """
 
-    unit_of_work: UnitOfWorkFactory
-    policy: TimeLimitPolicy
-    letters: Letters
-    identity: IdentityPolicy
-    instants: Instants
-
     async def read(self, request_id: UUID, caller: Caller) -> Request:
         """The request, for the channel that submitted it and for the privacy team."""
         async with self.unit_of_work.pool.acquire() as connection:
-            return await _visible(connection, await repository.read(connection, request_id), caller)
+            return await visible(connection, await repository.read(connection, request_id), caller)
 
     async def awaited(self, request: Request) -> list[UUID]:
         """The open requests of the same person for which a request waits."""
@@ -112,13 +63,13 @@ class UseCases:
             request = await repository.read(tx.connection, request_id)
             shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
             if request is None or not shown:
-                request = await _visible(tx.connection, request, caller)
+                request = await visible(tx.connection, request, caller)
             if request.forgets_its_subject and not shown and caller.role != "privacy":
                 raise Forbidden("after an erasure the letters are read with their code, or by the privacy team")
             return await correspondence.read(tx, request, caller, by_code=shown)
 
-    @_decision
-    async def verify(self, held: _Held, proof: schemas.Assurance) -> Transition:
+    @decision
+    async def verify(self, held: Held, proof: schemas.Assurance) -> Transition:
         """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
 
         Raises:
@@ -127,40 +78,80 @@ class UseCases:
         tx, request = held.tx, held.request
         request.must_be_ours()
         held.caller.grant.must_state(proof.level)
-        if not self.identity.suffices(proof, request.right):
-            needed = self.identity.required_level[request.right]
+        like = proved_as(request.right, request.scope)
+        if not self.identity.suffices(proof, like):
+            needed = self.identity.required_level[like]
             raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
         await other_requests.prove(tx, request, proof, self.identity.same_person)
         return request.verify(proof.model_dump(), tx.now, self.policy)
 
-    @_decision
-    async def withdraw(self, held: _Held) -> Transition:
+    @decision
+    async def withdraw(self, held: Held) -> Transition:
         """The subject no longer wants it, and is told what had been done already."""
         done = await concluded.reports(held.tx.connection, held.request)
         return replace(held.request, tasks=done or held.request.tasks).withdraw(held.tx.now)
 
-    @_decision
-    async def waive(self, held: _Held) -> Transition:
+    @decision
+    async def weigh(self, held: Held, said: balancing.Balancing) -> Transition:
+        """One person proposes what the weighing of an objection finds."""
+        return await balancing.propose(held.tx, held.request, held.caller, said)
+
+    @decision
+    async def approve_weighing(self, held: Held) -> Transition:
+        """Another person agrees with what is proposed."""
+        return await balancing.approve(held.tx, held.request, held.caller, self.letters)
+
+    @decision
+    async def waive(self, held: Held) -> Transition:
         """The person does not want their erasure to wait until their other requests are answered."""
         return held.request.waive()
 
-    @_decision
-    async def decide(self, held: _Held, decision: schemas.Decision) -> Transition:
-        """A person decides about a request whose downstream failed or could not be searched: try again, or close it."""
-        request, now = held.request, held.tx.now
-        if decision.decision == "begin":
-            return request.begin("decided")
-        request.must_have_begun()
-        return request.retry(now) if decision.decision == "retry" else request.close_partially(now)
+    @decision
+    async def decide(self, held: Held, decision: decision_schemas.Decision) -> Transition:
+        """A person has what is not done tried again, or proposes how to answer the request, which another approves.
 
-    @_decision
-    async def confirm(self, held: _Held, confirmation: schemas.Confirmation) -> Transition:
+        Raises:
+            BadRequest: that is no reason for it.
+        """
+        request = held.request
+        if isinstance(decision, decision_schemas.Begin):
+            return request.begin("decided")
+        request.must_not_wait_for_weighing()
+        if isinstance(decision, decision_schemas.Retry):
+            request.must_have_begun()
+            return request.retry(held.tx.now)
+        return await proposals.propose(held.tx, request, held.caller, decision, self.reasons)
+
+    @decision
+    async def approve(self, held: Held) -> Transition:
+        """Another person agrees (the holder of another key): it is answered so as soon as it is known what is done.
+
+        Raises:
+            NotReady: nobody has proposed an answer.
+            SamePerson: whoever agrees has proposed it.
+            BadRequest: that is no reason for it any more.
+        """
+        return await proposals.approve(held.tx, held.request, held.caller, self.reasons)
+
+    async def proposed(self, request_id: UUID, caller: Caller) -> proposals.Proposal:
+        """How somebody has proposed to answer the request, for whoever is to approve it; the reading is on record.
+
+        Raises:
+            NotReady: nobody has proposed an answer.
+            Shredded: the subject's key is gone.
+        """
+        request = await self.read(request_id, caller)
+        async with self.unit_of_work.begin() as tx:
+            return await proposals.read(tx, request, caller)
+
+    @decision
+    async def confirm(self, held: Held, confirmation: decision_schemas.Confirmation) -> Transition:
         """One of two persons confirms that a task may touch as much as it has found; with the second it goes on."""
         return held.request.confirm(confirmation.system, confirmation.limit, held.caller.holder)
 
-    @_decision
-    async def record(self, held: _Held, result: schemas.TaskResult) -> Transition:
+    @decision
+    async def record(self, held: Held, result: decision_schemas.TaskResult) -> Transition:
         """A person has done by hand what a system has no way to do."""
         tx, request, detail = held.tx, held.request, dict[str, JsonValue]()
         if result.note:
@@ -168,13 +159,13 @@ class UseCases:
             detail["note"] = str(place)
         return request.record(result.system, result.found, result.changed, **detail)
 
-    @_decision
-    async def lift(self, held: _Held) -> Transition:
+    @decision
+    async def lift(self, held: Held) -> Transition:
         """A restriction is to be lifted; the letter that says so is written before any system is asked (Art. 18(3))."""
         return held.request.lift(held.tx.now)
 
-    @_decision
-    async def forward(self, held: _Held, forwarded: schemas.Forwarded) -> Transition:
+    @decision
+    async def forward(self, held: Held, forwarded: schemas.Forwarded) -> Transition:
         """A customer of ours decides about the data and has the request; the subject is told who will answer."""
         tx, request, name = held.tx, held.request, forwarded.controller
         answered_by = self.letters.controller(name if forwarded.may_be_named else None)
@@ -182,14 +173,14 @@ class UseCases:
         detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
         return request.forward(answered_by, tx.now, **detail)
 
-    @_decision
-    async def ask(self, held: _Held, asked: schemas.QuestionAsked) -> Transition:
+    @decision
+    async def ask(self, held: Held, asked: schemas.QuestionAsked) -> Transition:
         """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
         recorded = asked.condition_recorded
         return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded)
 
-    @_decision
-    async def answer(self, held: _Held, reply: schemas.QuestionReply) -> Transition:
+    @decision
+    async def answer(self, held: Held, reply: schemas.QuestionReply) -> Transition:
         """The requester has answered a clarification; an answer that comes too late reopens the request.
 
         Raises:
@@ -212,85 +203,3 @@ class UseCases:
             known = encode_identities(reply.subject.identities())
             await correspondence.seal(tx, request, "identities", "requester", known)
         return answered
-
-    @_decision
-    async def correct_arrival(self, held: _Held, correction: schemas.ArrivalCorrection) -> Transition:
-        """Every date is counted anew from when and where the request really came.
-
-        Raises:
-            BadRequest: it cannot have come then, or that is what is on file.
-        """
-        tx, request, policy = held.tx, held.request, self.policy
-        request.must_allow("redate")
-        arrival = self._arrival(request, correction, tx.now)
-        place = await correspondence.seal(tx, request, "explanation", "receipt", correction.reason.encode())
-        why: dict[str, JsonValue] = {"reason": str(place)}
-        if request.extended:  # told within the first month, as it is counted now (Art. 12(3))
-            approved = "SELECT approved_at FROM extension WHERE request_id = $1"
-            notified_at = await tx.connection.fetchval(approved, request.request_id)
-            why["extension_told_in_time"] = notified_at < limits(arrival, policy).commit_due_instant
-        due_on = redating.due_after(request, arrival, policy)
-        return request.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
-
-    @_decision
-    async def propose_extension(self, held: _Held, proposal: schemas.ExtensionProposal) -> Transition:
-        """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
-
-        Raises:
-            ExtensionRefused: with everything that is wrong with it.
-        """
-        tx, request, key_id = held.tx, held.request, held.caller.key_id
-        reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, held.caller.holder, approved_by=None))
-        place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())
-        await tx.connection.execute(_PROPOSE, request.request_id, reason, place, new_due, key_id)
-        return request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
-
-    @_decision
-    async def approve_extension(self, held: _Held) -> Transition:
-        """Another person agrees (the holder of another key): the new date holds, and the subject is told why and when.
-
-        Raises:
-            NotReady: nobody has proposed one.
-            ExtensionRefused: with everything that is wrong with it by now.
-        """
-        tx, request, key_id = held.tx, held.request, held.caller.key_id
-        row = await tx.connection.fetchrow(
-            "UPDATE extension SET approved_by = $2, approved_at = $3 WHERE request_id = $1"
-            " RETURNING reason, explanation, new_due, proposed_by",
-            *(request.request_id, key_id, tx.now),
-        )
-        if row is None:
-            raise NotReady("nobody has proposed an extension of this request")
-        reason, place, new_due, proposed_by = row
-        explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
-        proposer = await auth.holder_of(tx.connection, proposed_by) or proposed_by
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder))
-        words = {"reason": self.letters.reason(reason), "explanation": explanation}
-        return request.extend(new_due, reason, words, tx.now, proposed_by)
-
-    def _arrival(self, request: Request, correction: schemas.ArrivalCorrection, now: datetime) -> Arrival:
-        country = correction.country
-        received_at = self.instants.entered(correction.received_at, request.accepted_at, now)
-        zones = self.policy.zones_of(country) if country else request.zones
-        arrival = Arrival(received_at, zones, self.policy.calendar_of(country) if country else request.calendar)
-        if arrival == request.arrival:
-            raise BadRequest("nothing would change: this is the arrival that is on file")
-        return arrival
-
-    def _judge(self, request: Request, extension: Extension) -> None:
-        """Raises ``ExtensionRefused`` with every flaw."""
-        request.must_be_ours()
-        request.must_allow("extend")
-        wrong = flaws(extension, limits(request.arrival, self.policy), self.policy, already_extended=request.extended)
-        for flaw in wrong:
-            EXTENSIONS_REFUSED.labels(flaw).inc()
-        if wrong:
-            raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")
-
-
-async def _visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
-    """The request, for the privacy team and for the channel that submitted it, by whichever key."""
-    if request and (caller.role == "privacy" or await auth.same_channel(connection, caller, request.key_id)):
-        return request
-    raise NotFound("no such request for this key")

@@ -115,6 +115,19 @@ class RetryDecided(Event, topic=Topic.REQUESTS):
     subject: SubjectRef
 
 
+class AnswerDecided(Event, topic=Topic.REQUESTS):
+    """Two persons have decided to refuse a request, or to answer it with what is done by now.
+
+    ``owed``: what is missing is still to be done, and the work on it goes on; else it ends. Whoever works on it says
+    what is done (``dsr.fulfilment.reported.v1``); the answer follows from that.
+    """
+
+    type: Literal["dsr.request.answer_decided.v1"] = "dsr.request.answer_decided.v1"
+    subject: SubjectRef
+    outcome: Outcome
+    owed: bool
+
+
 class RequestHeld(Event, topic=Topic.REQUESTS):
     """The key that has asked for this erasure asks for too many: nothing more is erased until a retry is decided."""
 
@@ -205,7 +218,9 @@ class RequestReopened(Event, topic=Topic.REQUESTS):
 class RequestClosed(Event, topic=Topic.REQUESTS):
     """The subject has their answer; the clock stopped at ``responded_at``.
 
-    ``resumable``: it was closed for want of a reply, and the subject may resume it at any time.
+    ``resumable``: it was closed for want of a reply, and the subject may resume it at any time. ``outstanding``: the
+    systems whose part of the answer is still owed; it stays due when the request was. ``goes_on``: the work on what is
+    missing does not end with the answer.
     """
 
     type: Literal["dsr.request.closed.v1"] = "dsr.request.closed.v1"
@@ -213,6 +228,16 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
     outcome: Outcome
     responded_at: AwareDatetime
     resumable: bool = False
+    outstanding: tuple[str, ...] = ()
+    goes_on: bool = False
+
+
+class PartAnswered(Event, topic=Topic.REQUESTS):
+    """Of a request that was answered in part, something that was owed is done; ``outstanding``: what is owed still."""
+
+    type: Literal["dsr.request.part_answered.v1"] = "dsr.request.part_answered.v1"
+    subject: SubjectRef
+    outstanding: tuple[str, ...]
 
 
 class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
@@ -239,6 +264,20 @@ class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
     operation: str
     tasks: tuple[TaskReport, ...]
     deferred: bool = False
+
+
+class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
+    """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
+
+    Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
+    ``package_id``: a copy of what could be collected.
+    """
+
+    type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
+    operation: str
+    outcome: Outcome
+    tasks: tuple[TaskReport, ...]
+    package_id: UUID | None = None
 
 
 class DeadlineApproaching(Event, topic=Topic.DEADLINES):

@@ -14,7 +14,7 @@ from shared.domain.errors import KeyGone, Overtaken, Refused, Unavailable, Withd
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
-from shared.fulfilment import queue, repairs
+from shared.fulfilment import queue, repairs, reports
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.queue import Claim, Conclusion, TaskState
@@ -53,6 +53,7 @@ class Conclusions:
             ours = await queue.conclude(tx.connection, conclusions, tx.now)
             if withdrawn:
                 await cancel_tasks(tx, withdrawn)  # also what was to be tried again
+                await reports.publish_again(tx, withdrawn)
             kept = [(c, r) for c, r in zip(conclusions, results, strict=True) if c.claim.task_id in ours]
             await self._note(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
             counted = [(c, r) for c, r in kept if not c.claim.observes]

@@ -15,6 +15,7 @@ from shared.domain.events import (
     RetryDecided,
 )
 from shared.domain.operations import Operation
+from shared.fulfilment import reports
 from shared.fulfilment import store as fulfilment
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import NewFulfilment
@@ -81,7 +82,10 @@ async def cancel(events: Sequence[RequestWithdrawn], tx: UnitOfWork) -> None:
     By whom systems have named, a restriction is lifted: while one is in force, it stays.
     """
     requests = [event.request_id for event in events]
+    done = await reports.so_far(tx, requests)
     await fulfilment.cancel(tx, requests)
+    for each in done.values():
+        tx.publish(each.reported())
     in_force = {row[0] for row in await tx.connection.fetch(_IN_FORCE, requests)}
     await tx.vault.drop_collected(
         tx.connection, [event.subject for event in events if event.request_id not in in_force]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.events import FulfilmentCompleted
+from shared.domain.events import FulfilmentCompleted, FulfilmentReported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
@@ -76,6 +76,10 @@ class Completed:
     def event(self, package_id: UUID | None = None) -> FulfilmentCompleted:
         """What to say of it on the bus."""
         return FulfilmentCompleted.about(self, tasks=self.reports, package_id=package_id)
+
+    def reported(self, package_id: UUID | None = None) -> FulfilmentReported:
+        """What to say of it on the bus where its answer is decided before all is done."""
+        return FulfilmentReported.about(self, tasks=self.reports, package_id=package_id)
 
 
 Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]

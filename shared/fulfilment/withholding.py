@@ -19,15 +19,18 @@ _GIVEN = "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'records' A
 
 
 async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
-    """Blocks what was complete: what these systems gave is dropped, and tried again as whatever else has failed.
-
-    What the other systems gave stays.
-    """
-    systems: list[str] = list(failures)
-    codes, whys = [each.code for each in failures.values()], [why_of(each) for each in failures.values()]
-    await tx.connection.execute(_FAILED, done.fulfilment_id, systems, codes, whys, done.operation)
-    await tx.connection.execute(_GIVEN, done.subject_ref, systems)
+    """Blocks what was complete: what these systems gave is dropped, and tried again as whatever else has failed."""
+    await drop(tx, done, failures)
+    systems, codes = list(failures), [each.code for each in failures.values()]
     for blocked in await end(tx, [done.fulfilment_id], FulfilmentState.BLOCKED):
         said: JsonValue = dict(zip(systems, codes, strict=True))
         tx.log_evidence(done.request_id, "fulfilment.blocked", {"operation": done.operation, "failures": said})
         tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))
+
+
+async def drop(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
+    """Drops what these systems gave, whose tasks have failed after all; what the other systems gave stays."""
+    systems = list(failures)
+    codes, whys = [each.code for each in failures.values()], [why_of(each) for each in failures.values()]
+    await tx.connection.execute(_FAILED, done.fulfilment_id, systems, codes, whys, done.operation)
+    await tx.connection.execute(_GIVEN, done.subject_ref, systems)

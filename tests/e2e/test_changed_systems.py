@@ -22,7 +22,7 @@ from shared.domain.topics import ServiceName
 from shared.runtime.loops import wait
 from shared.storage.grants import FULFILLING
 from tests.fixtures import stores
-from tests.fixtures.live import eventually
+from tests.fixtures.live import eventually, in_part
 from tests.fixtures.stack import Stack, once_each, stack
 from tests.fixtures.stores import CALLS_EACH, Subject
 
@@ -128,11 +128,10 @@ async def test_one_column_of_a_dataset_changed_under_load_lets_no_erasure_close_
     assert await closed_without_calls(company) == 0
     assert await company.closed() < len(asked)
 
-    key = await asyncio.to_thread(company.services.key, "privacy")
-    async with DsrClient(company.services.url, key) as officer:
-        answer = await officer.decide(people[0], "decision", {"decision": "close_partially"})
-        assert answer.is_success
-        partly: dict[str, Any] = await officer.read(people[0])
+    keys = [await asyncio.to_thread(company.services.key, "privacy") for _ in range(2)]
+    async with DsrClient(company.services.url, keys[0]) as officer, DsrClient(company.services.url, keys[1]) as other:
+        await in_part(officer, other, people[0])
+        partly: dict[str, Any] = await officer.follow(people[0], "closed")
     failures = {task["system"]: task["failure"] for task in partly["tasks"] if "failure" in task}
     assert (partly["outcome"], failures) == ("partially_fulfilled", {"calls": "system_quarantined"})
     assert "calls" in partly["answer"]

@@ -1,6 +1,8 @@
 """What people do with a request after it was submitted."""
 
-from tests.fixtures.live import Live, move
+import asyncio
+
+from tests.fixtures.live import Live, in_part, move
 
 
 async def test_a_request_waits_until_its_requester_is_identified_and_then_runs(live: Live) -> None:
@@ -49,12 +51,13 @@ async def test_a_store_that_lost_a_table_stops_the_request_until_a_person_decide
     assert await live.stores.count("tickets", "requester = $1", subject.email) == 0
 
 
-async def test_a_person_may_close_what_cannot_be_done_as_partially_fulfilled(live: Live) -> None:
-    async with live.api() as client, live.api(live.privacy) as officer:
+async def test_two_persons_may_answer_in_part_what_cannot_be_done(live: Live) -> None:
+    colleague_key = await asyncio.to_thread(live.services.key, "privacy")
+    async with live.api() as client, live.api(live.privacy) as officer, live.api(colleague_key) as colleague:
         async with live.lost("customers"):
             request_id = await client.submit(live.somebody().submission())
             await client.follow(request_id, "awaiting_decision")
-        await move(officer, request_id, "decision", decision="close_partially")
+        await in_part(officer, colleague, request_id)
         view = await client.follow(request_id, "closed")
 
     assert view["outcome"] == "partially_fulfilled"

@@ -147,7 +147,8 @@ async def test_what_was_done_by_hand_is_entered_with_the_request_and_told_in_its
 async def test_without_it_the_request_is_fulfilled_in_part_at_most_and_names_the_system(intake: Intake) -> None:
     path = await intake.submit()
     await blocked(intake, path, COPIED, waiting())
-    await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"})
+    await intake.decide(path)
+    await intake.report(path, COPIED, waiting())
     shown = await intake.view(path)
     assert shown["outcome"] == "partially_fulfilled"
     assert "in: billing." in shown["answer"]

@@ -11,7 +11,7 @@ from shared.domain.events import FulfilmentBlocked
 from shared.storage.keyring import Keyring
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
-from tests.fixtures.intake import PROOF, PROPOSAL, WORDS, Intake, beyond, id_of, running
+from tests.fixtures.intake import PROOF, PROPOSAL, REASONS, WORDS, Intake, beyond, id_of, running
 
 Prepare = Callable[[Intake], Awaitable[str]]
 QUESTION = {"question": "clarification", "text": WORDS}
@@ -60,11 +60,22 @@ async def proposed(intake: Intake) -> str:
     return path
 
 
+IN_PART = {"decision": "answer_in_part", **REASONS["answer_in_part"]}
+
+
+async def answered(intake: Intake) -> str:
+    """A request of which the colleague has proposed how to answer it."""
+    path = await blocked(intake)
+    (await intake.colleague.post(f"{path}/decision", json=IN_PART)).raise_for_status()
+    return path
+
+
 DECISIONS: list[tuple[Prepare, str, dict[str, Any] | None]] = [
     (unknown, "verify", PROOF),
     (begun, "withdraw", None),
     (blocked, "decision", {"decision": "retry"}),
-    (blocked, "decision", {"decision": "close_partially"}),
+    (blocked, "decision", IN_PART),
+    (answered, "decision/approval", None),
     (stopped, "confirmation", {"system": "billing", "limit": "max_rows"}),
     (restricted, "lift", None),
     (theirs, "forward", {"controller": "Harbour Cranes Ltd"}),
@@ -150,7 +161,7 @@ async def test_another_decision_on_the_same_version_is_refused_whoever_makes_it(
     (await intake.officer.post(f"{path}/decision", json=retry, headers=version)).raise_for_status()
     after = await done(intake, path)
     others = [
-        await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"}, headers=version),
+        await intake.officer.post(f"{path}/decision", json=IN_PART, headers=version),
         await intake.officer.post(f"{path}/withdraw", headers=version),
         await intake.colleague.post(f"{path}/decision", json=retry, headers=version),
     ]

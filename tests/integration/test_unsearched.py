@@ -120,14 +120,17 @@ async def test_where_more_than_an_answer_is_needed_a_person_decides(intake: Inta
 async def test_a_person_need_not_wait_for_the_answer_and_the_subject_reads_what_was_not_searched(
     intake: Intake, asked: str
 ) -> None:
-    decided = await intake.officer.post(f"{asked}/decision", json={"decision": "close_partially"})
+    await intake.decide(asked, reason="NOT_SEARCHABLE", article="11(2)")
+    await intake.report(asked, UNSEARCHED)
     shown = await intake.view(asked)
-    assert (decided.status_code, shown["outcome"]) == (200, "partially_fulfilled")
+    assert (shown["state"], shown["outcome"]) == ("closed", "partially_fulfilled")
     assert shown["answer"] == (
         "Nothing of what you asked for could be done in: cdr."
         " We could not search cdr completely: nothing that we know of you leads there."
     )
-    assert (await intake.actions(asked))[-3:] == ["question.answered", "decision.made", "request.closed"]
+    assert (await intake.actions(asked))[-5:] == [
+        *("decision.proposed", "question.answered", "decision.made", "letter.written", "request.closed")
+    ]
 
 
 async def test_a_person_may_have_it_tried_again_at_once(intake: Intake, asked: str) -> None:
@@ -150,9 +153,13 @@ async def test_an_erasure_that_failed_is_told_as_it_is_and_may_be_tried_again_af
     lost = report("crm", Operation.LOCATE, failure="residue_found")
     waiting = report("crm", Operation.ERASE), report("cdr", Operation.ERASE)
     await blocked(intake, path, lost, *waiting, operation=Operation.ERASE)
-    await intake.officer.post(f"{path}/decision", json={"decision": "close_partially"})
+    await intake.decide(path)
+    await intake.report(path, lost, *waiting)
     answer = (await intake.view(path))["answer"]
     again = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
-    assert answer == "Nothing of what you asked for could be done in: cdr, crm."
+    assert answer == (
+        "Nothing of what you asked for could be done in: cdr, crm."
+        " We still owe you what is missing in: cdr, crm. You will hear from us when it is done."
+    )
     assert (again.status_code, again.json()["state"]) == (200, "closed")
     assert (await intake.types())[-1] == "retry_decided"

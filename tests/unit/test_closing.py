@@ -31,6 +31,7 @@ NOTHING = a_task("billing", TaskOutcome.NO_MATCH)
         (Outcome.NO_DATA, "no_data"),
         (Outcome.UNIDENTIFIED, "unidentified"),
         (Outcome.WITHDRAWN, "withdrawal"),
+        (Outcome.PARTIALLY_FULFILLED, "partial"),
     ],
 )
 def test_a_request_that_closes_has_the_letter_of_its_outcome(outcome: Outcome, kind: str) -> None:

@@ -13,7 +13,13 @@ from services.intake import brake
 from services.intake.lifecycle import TRANSITIONS, Standing, State, first_state
 from services.intake.request import Request, Transition
 from shared.domain.errors import IllegalTransition
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered, RequestClosed
+from shared.domain.events import (
+    FulfilmentBlocked,
+    FulfilmentCompleted,
+    FulfilmentReported,
+    QuestionUnanswered,
+    RequestClosed,
+)
 from shared.domain.operations import Exceeded, Limit, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
@@ -26,6 +32,7 @@ UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_s
 BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
 STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
 STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
+PARTLY = Outcome.PARTIALLY_FULFILLED
 BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
@@ -48,6 +55,22 @@ def silent(request: Request) -> Transition:
     return request.unanswered(event, "Which?", AT)
 
 
+def told(request: Request, decided: Outcome, *tasks: TaskReport) -> Transition:
+    """What is done, of a request whose answer is decided so."""
+    awaited = replace(request, decided=decided)
+    transition = awaited.report(a(FulfilmentReported, tasks=tasks), {}, AT)
+    return transition if transition.request != awaited else replace(transition, request=request)
+
+
+def done_later(request: Request) -> Transition:
+    """What was owed of a request that was answered in part is done, or nothing of the kind was."""
+    owed = replace(request, outcome=request.outcome and PARTLY, owed=True, tasks=(STOPPED,))
+    done = a(FulfilmentCompleted, tasks=(STOPPED.model_copy(update={"failure": None, "outcome": "erased"}),))
+    if not owed.goes_on:
+        raise IllegalTransition
+    return owed.complete(done, AT)
+
+
 CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("receive", lambda r: begin(r, identified=True)),
     ("receive", lambda r: begin(r, identified=False)),
@@ -67,13 +90,20 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("go_on", lambda r: brake.go_on(replace(r, held="begin"), ("officer-1", "officer-2"))),
     ("go_on", lambda r: brake.go_on(replace(r, held="retry"), ("officer-1", "officer-2"))),
     ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
-    ("close_partially", lambda r: r.close_partially(AT)),
+    ("record", lambda r: replace(r, tasks=(BY_HAND,), owed=True, outcome=PARTLY).record("billing", 2, 2)),
+    ("decide", lambda r: r.decide("answer_in_part", "SYSTEM_FAILED", "12(4)", "key", AT, owed=True)),
+    ("report", lambda r: told(r, Outcome.REFUSED)),
+    ("report", lambda r: told(r, PARTLY, STOPPED)),
+    ("done_later", done_later),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
     ("waive", lambda r: replace(r, right=Right.ERASURE).waive()),
     ("time_is_short", lambda r: replace(r, postponed=True).time_is_short()),
+    ("restricted", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
+    ("weigh", lambda r: r.weigh("overridden", "Why.", "key", AT)),
+    ("withdraw", lambda r: replace(r, right=Right.OBJECTION, scope="legitimate_interests").withdraw(AT)),
     ("repeat", lambda r: r.repeat(QUESTION, AT, date(2026, 4, 1), AT)),
     ("extend", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer")),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),
@@ -108,6 +138,8 @@ def cause_of(named: str, request: Request) -> str:
     """A late proof or answer reopens; what goes on of a closed request is an erasure that was not done."""
     if named in {"verify", "answer"} and request.resumable:
         return "reopen"
+    if named == "report" and request.state is State.CLOSED:
+        return "report_late"
     if named == "confirm" and request.state is State.CLOSED:
         return "confirm_deferred"
     if named == "record" and request.state is State.CLOSED:

@@ -24,7 +24,8 @@ CREATE TABLE clock (
     next_target_at    timestamptz,              -- null: not watched, or every target was judged
     responded_at      timestamptz,
     outcome           text,
-    timeliness        text CHECK (timeliness IN ('on_time', 'late_commitment', 'breach'))
+    timeliness        text CHECK (timeliness IN ('on_time', 'late_commitment', 'breach')),
+    outstanding       text        NOT NULL DEFAULT '' -- systems whose part is still owed though it was answered
 ) WITH (fillfactor = 80);
 
 -- A sweep costs what is due, not what is open.
@@ -38,6 +39,9 @@ CREATE INDEX clock_open_by_role ON clock (role, "right", received_at)
 CREATE INDEX clock_answered_by_role ON clock (role, responded_at)
     INCLUDE ("right", outcome, timeliness, extended, received_at, calendar) WHERE responded_at IS NOT NULL;
 CREATE INDEX clock_due_by_role ON clock (role, due_at) INCLUDE ("right") WHERE NOT extended;
+
+CREATE INDEX clock_owed ON clock (due_at) INCLUDE ("right", received_at, due_on, statutory_due_at, calendar, outstanding)
+    WHERE outstanding <> '';
 
 -- Dates change by an event alone. The day that was promised before stays (REQ-T3); all that moved is on record.
 CREATE TABLE clock_before (

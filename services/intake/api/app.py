@@ -16,6 +16,7 @@ from services.intake.assurance import identity_policy
 from services.intake.auth import ApiKeys
 from services.intake.letters import Letters
 from services.intake.problems import EVERYWHERE, HANDLERS, MEDIA_TYPE
+from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.use_cases import UseCases
@@ -73,7 +74,7 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
         running.tracing,
         settings,
         Submissions(unit_of_work, policy, identity, settings, letters),
-        UseCases(unit_of_work, policy, letters, identity, settings.instants),
+        UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons()),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

@@ -1,11 +1,19 @@
 """Deciding about a request: who asks, whether they still want it, and what a person must decide."""
 
+from uuid import UUID
+
 from fastapi import APIRouter
 
-from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, MadeFor, UseServices
-from services.intake.api.views import StateView
-from services.intake.schemas import Confirmation, Decision, Forwarded, TaskResult, Verification
+from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
+from services.intake.api.views import ProposalView, StateView
+from services.intake.balancing import Balancing
+from services.intake.decision_schemas import Confirmation, Decision, TaskResult
+from services.intake.errors import NotReady, SamePerson
+from services.intake.problems import documented
+from services.intake.proposals import Proposal
+from services.intake.schemas import Forwarded, Verification
 from services.intake.versions import Decided
+from shared.domain.errors import IllegalTransition, Shredded
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], responses=DECIDING)
 
@@ -22,6 +30,21 @@ async def withdraw(basis: MadeFor, services: UseServices) -> Decided:
     return await services.use_cases.withdraw(basis)
 
 
+@router.post("/balancing", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def weigh(body: Balancing, basis: MadeFor, services: UseServices) -> Decided:
+    """Propose what the weighing of an objection to legitimate interests finds (privacy team).
+
+    Until then its data are restricted. It takes two persons: two keys of different holders.
+    """
+    return await services.use_cases.weigh(basis, body)
+
+
+@router.post("/balancing/approval", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def approve_weighing(basis: MadeFor, services: UseServices) -> Decided:
+    """Agree with what another person proposes (privacy team): upheld, or told why not, and the restriction lifted."""
+    return await services.use_cases.approve_weighing(basis)
+
+
 @router.post("/at-once", response_model=StateView)
 async def waive(basis: MadeFor, services: UseServices) -> Decided:
     """State that the person does not want their erasure to wait until their other requests are answered."""
@@ -30,8 +53,34 @@ async def waive(basis: MadeFor, services: UseServices) -> Decided:
 
 @router.post("/decision", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def decide(body: Decision, basis: MadeFor, services: UseServices) -> Decided:
-    """Decide about a request whose downstream failed for good (privacy team)."""
+    """Try again what is not done, or propose how to answer the request: to refuse it, or in part (privacy team).
+
+    A proposal says why, by a reason of the policy and an article; it takes the place of an earlier one, and changes
+    nothing for the subject until somebody else approves it. In part is possible while a system is merely away.
+    """
     return await services.use_cases.decide(basis, body)
+
+
+@router.get(
+    "/decision", response_model=ProposalView, dependencies=PRIVACY_TEAM, responses=documented(NotReady, Shredded)
+)
+async def read_proposal(request_id: UUID, caller: AnyCaller, services: UseServices) -> Proposal:
+    """How somebody has proposed to answer the request, in the words that the subject would read (privacy team)."""
+    return await services.use_cases.proposed(request_id, caller)
+
+
+@router.post(
+    "/decision/approval",
+    response_model=StateView,
+    dependencies=PRIVACY_TEAM,
+    responses=documented(IllegalTransition, NotReady, SamePerson),
+)
+async def approve_decision(basis: MadeFor, services: UseServices) -> Decided:
+    """Approve what was proposed, with the key of another holder: the request is answered so, and its letter written.
+
+    It is closed in a moment, when whoever works on it has said what is done.
+    """
+    return await services.use_cases.approve(basis)
 
 
 @router.post("/confirmation", response_model=StateView, dependencies=PRIVACY_TEAM)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchem
 from services.intake.answer import answer
 from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
+from services.intake.reasons import Answering
 from services.intake.request import Request
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
@@ -75,6 +76,17 @@ class RequestView(BaseModel):
         description="of an erasure: the same person's open access and portability requests, which are answered first"
     )
     duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
+
+
+class ProposalView(BaseModel):
+    """How a request is proposed to be answered, by the key of whom, until the holder of another approves it."""
+
+    decision: Answering
+    reason: str
+    article: str
+    explanation: str
+    proposed_by: str
+    proposed_at: Instant
 
 
 class TimelineEntry(BaseModel):

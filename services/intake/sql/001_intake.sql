@@ -20,6 +20,7 @@ CREATE TABLE request (
     closed_at      timestamptz,
     package_id     uuid,
     downloads      integer     NOT NULL DEFAULT 0,      -- how often the package was handed out
+    downloaded     uuid,                     -- which one that was: a later one is counted anew
     lifted_at      timestamptz,              -- of a restriction: when every system had lifted it
     package_checked_at timestamptz,          -- when its rows were last checked, since it was made
     package_fault  text,                     -- why it is withheld since then
@@ -27,6 +28,8 @@ CREATE TABLE request (
     warning        text,                     -- the latest milestone of its deadline, if one has come
     extended       boolean     NOT NULL DEFAULT false,
     finished       text,                     -- outcome of the work that ended while a question was open
+    decided        text,                     -- how two persons have decided to answer it, once it is known what is done
+    owed           boolean     NOT NULL DEFAULT false,  -- what was missing then is still to be done
     question_id    uuid,                     -- the question that is, or stayed, open, and when it was sent
     asked_at       timestamptz,
     last_notice_at timestamptz,              -- when the subject was told that we go on without its answer (REQ-T9)
@@ -65,6 +68,15 @@ CREATE TABLE decision (
     PRIMARY KEY (request_id, version)
 );
 
+-- What one person proposes that the weighing of an objection finds (Art. 21(1)), until another agrees.
+CREATE TABLE balancing (
+    request_id  uuid PRIMARY KEY,
+    finding     text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    proposed_by text        NOT NULL,
+    proposed_at timestamptz NOT NULL
+);
+
 CREATE TABLE extension (
     request_id  uuid PRIMARY KEY,            -- once: a further extension is none (REQ-T5)
     reason      text        NOT NULL,
@@ -75,6 +87,18 @@ CREATE TABLE extension (
     approved_at timestamptz
 );
 CREATE INDEX extension_approved ON extension (approved_at) WHERE approved_at IS NOT NULL;
+
+-- How one person proposes to answer a request, until another approves; kept, since the letter follows later.
+CREATE TABLE proposal (
+    request_id  uuid PRIMARY KEY,
+    decision    text        NOT NULL,
+    reason      text        NOT NULL,
+    article     text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    proposed_by text        NOT NULL,
+    proposed_at timestamptz NOT NULL
+);
+
 
 -- Something was handed out that is, as is known by now, not shown to be the subject's (Art. 33).
 CREATE TABLE breach (

@@ -1,0 +1,81 @@
+"""What is done of a request at the moment at which its answer is decided, or it is withdrawn, and what is not."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from shared.domain.events import AnswerDecided, FulfilmentReported
+from shared.domain.operations import ANSWERING, Operation, TaskReport
+from shared.domain.rights import Right
+from shared.fulfilment import store
+from shared.fulfilment.store import Completed
+from shared.messaging.unit_of_work import UnitOfWork
+
+# Locked, so that nothing is concluded between what is said and what is stopped. The latest counts: a request that was
+# reopened has another one.
+_FULFILMENTS = """
+SELECT fulfilment_id, request_id, subject_ref, "right", operation, details FROM fulfilment
+WHERE request_id = ANY($1) AND operation = ANY($2) AND NOT details ?| '{repair,deferred}'::text[]
+ORDER BY fulfilment_id FOR UPDATE
+"""
+# Of what was called off, only what no other task has taken the place of.
+_TASKS = """
+SELECT fulfilment_id, task_id, system, operation, CASE state WHEN 'done' THEN receipt END,
+       CASE WHEN state IN ('failed', 'cancelled') THEN failure END, why
+FROM task t WHERE fulfilment_id = ANY($1) AND NOT observes AND (state <> 'cancelled' OR NOT EXISTS (
+    SELECT 1 FROM task other WHERE other.fulfilment_id = t.fulfilment_id AND other.system = t.system
+       AND other.operation = t.operation AND (other.state <> 'cancelled' OR other.task_id > t.task_id)))
+ORDER BY stage, system
+"""
+
+
+def undone(done: Completed) -> tuple[str, ...]:
+    """The systems in which something failed, was not searched completely, or was never begun."""
+    return tuple(sorted({r.system for r in done.reports if not r.outcome or r.failure or r.not_searched}))
+
+
+async def decided(events: Sequence[AnswerDecided], tx: UnitOfWork) -> list[tuple[AnswerDecided, Completed | None]]:
+    """What is done of these requests; where nothing is owed, what is not done is called off."""
+    found = await so_far(tx, [event.request_id for event in events])
+    await store.cancel(tx, [event.request_id for event in events if not event.owed])
+    return [(event, found.get(event.request_id)) for event in events]
+
+
+async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
+    """Says what is done, for the answer that two persons have decided."""
+    for event, done in await decided(events, tx):
+        publish(tx, event, done)
+
+
+def publish(tx: UnitOfWork, event: AnswerDecided, done: Completed | None, package_id: UUID | None = None) -> None:
+    """Says what is done of a request; where its work never began, that nothing is."""
+    if done is not None:
+        tx.publish(done.reported(package_id))
+    else:
+        never = {"request_id": event.request_id, "occurred_at": tx.now, "right": event.right, "tasks": ()}
+        tx.publish(FulfilmentReported.model_validate(never | {"operation": "", "outcome": event.outcome}))
+
+
+async def publish_again(tx: UnitOfWork, ids: Collection[UUID]) -> None:
+    """Says what is done of fulfilments that were called off, after something that was in hand has ended."""
+    requests = await tx.connection.fetch(
+        "SELECT DISTINCT request_id FROM fulfilment WHERE fulfilment_id = ANY($1)", [*ids]
+    )
+    for done in (await so_far(tx, [row[0] for row in requests])).values():
+        if done.fulfilment_id in ids:
+            tx.publish(done.reported())
+
+
+async def so_far(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, Completed]:
+    """What is done and what is not, by request; those whose work has not begun are left out."""
+    rows = await tx.connection.fetch(_FULFILMENTS, requests, [*ANSWERING])
+    latest = {row[1]: row for row in rows}
+    reports: dict[UUID, list[TaskReport]] = {row[0]: [] for row in latest.values()}
+    for fulfilment_id, task_id, system, operation, receipt, failure, why in await tx.connection.fetch(
+        _TASKS, [*reports]
+    ):
+        undone = {"task_id": task_id, "system": system, "operation": operation, "outcome": None, "failure": failure}
+        reports[fulfilment_id].append(TaskReport.model_validate(receipt or undone | (why or {})))
+    return {
+        row[1]: Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
+        for row in latest.values()
+    }

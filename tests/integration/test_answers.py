@@ -1,0 +1,177 @@
+"""How two persons refuse a request or answer it in part (Art. 12(4)), as the API shows it and the letter says it."""
+
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome
+from tests.fixtures.events import a
+from tests.fixtures.intake import REASONS, Intake, id_of
+
+EXPLANATION = REASONS["answer_in_part"]["explanation"]
+REFUSAL = {"decision": "refuse", **REASONS["refuse"]}
+IN_PART = {"decision": "answer_in_part", **REASONS["answer_in_part"]}
+PROBLEM = "urn:dsr:problem:"
+
+
+def report(system: str, outcome: TaskOutcome | None = None, **more: Any) -> TaskReport:
+    known = {"operation": Operation.EXPORT, "outcome": outcome, **more}
+    return TaskReport(task_id=uuid7(), system=system, **known)
+
+
+COPIED, AWAY = report("crm", TaskOutcome.EXPORTED, found=2), report("cdr")
+ERASED = report("crm", TaskOutcome.ERASED, operation=Operation.ERASE, found=3, changed=3)
+LOST = report("cdr", operation=Operation.ERASE, failure="table_missing")
+
+
+async def test_it_takes_two_persons_to_refuse_a_request(intake: Intake) -> None:
+    path = await intake.submit()
+    early = await intake.colleague.post(f"{path}/decision/approval")
+    (await intake.officer.post(f"{path}/decision", json=REFUSAL)).raise_for_status()
+    alone = await intake.officer.post(f"{path}/decision/approval")
+    proposed = (await intake.view(path))["state"]
+    approved = await intake.colleague.post(f"{path}/decision/approval")
+    assert [each.json()["type"].removeprefix(PROBLEM) for each in (early, alone)] == ["not_ready", "same_person"]
+    assert (proposed, approved.status_code) == ("in_progress", 200)
+    assert (await intake.types())[-1] == "answer_decided"
+
+
+async def test_a_refused_request_has_a_letter_with_reason_article_authority_and_remedy(intake: Intake) -> None:
+    path = await intake.submit()
+    await intake.decide(path, "refuse")
+    await intake.report(path, COPIED, AWAY, package_id=uuid7())
+    shown, [letter] = await intake.view(path), await intake.letters(path)
+    assert (shown["state"], shown["outcome"], shown["package"]) == ("closed", "refused", False)
+    assert letter["kind"] == "refusal"
+    words = ("your request is excessive", "Article 12(5)(b)", "Ada asked for it every day.", "judicial remedy")
+    assert [each for each in (*words, "Bundesbeauftragte", "Nothing was changed") if each not in letter["body"]] == []
+    assert (await intake.published())[-1]["outcome"] == "refused"
+
+
+async def test_a_partial_answer_has_its_package_and_names_what_is_missing_while_a_system_is_merely_away(
+    intake: Intake,
+) -> None:
+    path = await intake.submit()
+    await intake.decide(path, reason="SYSTEM_UNAVAILABLE")
+    await intake.report(path, COPIED, AWAY, package_id=uuid7())
+    shown, [letter], closed = await intake.view(path), await intake.letters(path), (await intake.published())[-1]
+    assert (shown["outcome"], shown["package"], letter["kind"]) == ("partially_fulfilled", True, "partial")
+    for words in ("not, or not completely, in: cdr.", "could not be reached in time", "Article 12(4)", EXPLANATION):
+        assert words in letter["body"]
+    assert (closed["outstanding"], closed["goes_on"]) == (["cdr"], True)
+    assert "not, or not completely, in: cdr." in shown["answer"]
+
+
+async def test_what_a_person_wrote_lies_sealed_and_is_neither_in_the_evidence_nor_on_the_bus(intake: Intake) -> None:
+    path = await intake.submit()
+    await intake.decide(path)
+    read = await intake.colleague.get(f"{path}/decision")
+    assert (read.json()["explanation"], read.json()["reason"]) == (EXPLANATION, "SYSTEM_FAILED")
+    assert (await intake.actions(path))[-1] == "proposal.read"
+    await intake.report(path, COPIED, AWAY)
+    assert EXPLANATION not in str([await intake.evidence(path), await intake.published()])
+    assert (await intake.channel.get(f"{path}/decision")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"reason": "LEGAL_CLAIMS", "article": "17(3)(e)"}, "reason"),  # of an erasure, and this is none
+        ({"reason": "WE_WOULD_RATHER_NOT"}, "reason"),
+        ({"article": "15(4)"}, "article"),
+    ],
+)
+async def test_a_reason_that_is_none_is_refused(intake: Intake, changed: dict[str, str], field: str) -> None:
+    path = await intake.submit()
+    refused = await intake.officer.post(f"{path}/decision", json={**REFUSAL, **changed})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, field)
+    unexplained = await intake.officer.post(f"{path}/decision", json={**REFUSAL, "explanation": " "})
+    assert unexplained.status_code == 422
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"right": "erasure"}, {"right": "objection", "scope": "direct_marketing"}, {"assurance": None}],
+    ids=["being erased", "objection to marketing", "unidentified"],
+)
+async def test_some_requests_cannot_be_refused(intake: Intake, asked: dict[str, Any]) -> None:
+    path = await intake.submit(**asked)
+    refused = await intake.officer.post(f"{path}/decision", json=REFUSAL)
+    assert refused.json()["type"] == f"{PROBLEM}illegal_transition"
+
+
+async def test_an_erasure_that_was_begun_is_not_refused_and_says_what_was_done(intake: Intake) -> None:
+    path = await intake.submit(right="erasure")
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(ERASED, LOST)))
+    refused = await intake.officer.post(f"{path}/decision", json=REFUSAL)
+    assert "in crm: answer it in part" in refused.json()["detail"]
+
+
+async def test_what_was_erased_while_two_persons_refused_makes_it_a_partial_answer(intake: Intake) -> None:
+    path = await intake.submit(right="erasure")
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.ERASE, tasks=(LOST,)))
+    await intake.decide(path, "refuse")
+    await intake.report(path, ERASED, LOST, operation=Operation.ERASE)
+    assert (await intake.view(path))["outcome"] == "partially_fulfilled"
+    assert [each["detail"]["kind"] for each in await intake.evidence(path) if each["action"] == "letter.written"] == [
+        *("acknowledgement", "partial")
+    ]
+    again = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    assert again.status_code == 409  # what was not erased is refused
+
+
+async def test_all_that_was_done_after_all_is_fulfilled_whatever_was_decided(intake: Intake) -> None:
+    path = await intake.submit()
+    await intake.decide(path)
+    await intake.complete(path, tasks=(COPIED,), package_id=uuid7())
+    assert (await intake.view(path))["state"] == "in_progress"
+    await intake.report(path, COPIED)
+    shown = await intake.view(path)
+    assert (shown["outcome"], shown["package"]) == ("fulfilled", True)
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["completion"]
+    assert "decision.overtaken" in await intake.actions(path)
+
+
+async def test_the_missing_part_is_a_later_package_and_a_failed_one_may_be_tried_again(intake: Intake) -> None:
+    path, first, later = await intake.submit(), uuid7(), uuid7()
+    await intake.decide(path)
+    await intake.report(path, COPIED, AWAY, package_id=first)
+    await intake.consume(
+        a(FulfilmentBlocked, about=id_of(path), tasks=(COPIED, report("cdr", failure="table_missing")))
+    )
+    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    assert (retried.json()["state"], (await intake.types())[-1]) == ("closed", "retry_decided")
+    done = (COPIED, report("cdr", TaskOutcome.EXPORTED, found=7))
+    await intake.consume(a(FulfilmentCompleted, about=id_of(path), tasks=done, package_id=later))
+    shown = await intake.view(path)
+    assert shown["outcome"] == "partially_fulfilled"
+    assert shown["answer"].endswith("A part of it was done after your request had been closed.")
+    package = await intake.unit_of_work.pool.fetchval("SELECT package_id FROM request")
+    assert str(package) == str(later)
+    assert (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).status_code == 409
+
+
+async def test_a_withdrawal_says_what_had_been_done(intake: Intake) -> None:
+    path = await intake.submit(right="erasure")
+    (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
+    before = (await intake.view(path))["answer"]
+    stopped = report("cdr", operation=Operation.ERASE, failure="withdrawn")
+    await intake.report(path, ERASED, stopped, operation=Operation.ERASE)
+    shown = await intake.view(path)
+    assert before == "You withdrew your request; nothing more will be done."
+    assert shown["answer"] == (
+        f"{before} Before that, we had changed 3 records in crm. What was tried in cdr was not finished."
+    )
+    assert shown["outcome"] == Outcome.WITHDRAWN
+
+
+async def test_a_proposal_does_not_outlive_the_answer_that_it_was_about(intake: Intake, partly: str) -> None:
+    await intake.unit_of_work.pool.execute(
+        "INSERT INTO proposal SELECT request_id, 'refuse', 'EXCESSIVE', '12(5)(b)', request_id, 'key', now()"
+        " FROM request"
+    )
+    (await intake.channel.post(f"{partly}/reply", json={"text": "The Quarzfels one."})).raise_for_status()
+    assert (await intake.colleague.post(f"{partly}/decision/approval")).json()["type"] == f"{PROBLEM}not_ready"
