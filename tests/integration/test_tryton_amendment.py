@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from shared.domain.errors import Refused, ResidueFound
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
 from tests.fixtures.downstream import email, receipt, task
@@ -118,8 +119,39 @@ async def test_a_correction_reaches_every_field_and_a_repeat_says_the_same(crm: 
     held = [record.data for record in export.records]
     assert {"customer_number": customer.code, "name": "Ada Feldspat"} in held
     assert {"street": "Am Ufer 5", "postal_code": "50668", "city": "Köln", "country": "DE"} in held
-    assert [data["value"] for data in held if "value" in data] == [new, "+49 1511 2345675"]
+    assert {data["value"]: data["in_use"] for data in held if "value" in data} == {
+        customer.emails[0]: False,
+        new: True,
+        "+49 1511 2345675": True,
+    }
     assert await crm.one(crm.again(rectify)) == done
+
+
+async def test_an_address_that_was_corrected_leads_on_as_a_former_one_and_proves_nothing(crm: Crm) -> None:
+    customer = await crm.add()
+    wrong, right = customer.emails[0].lower(), f"right.{customer.emails[0].lower()}"
+    await crm.receipt(task(Operation.RECTIFY, email(wrong), changes=[("email", wrong, right)]))
+    located = await crm.receipt(task(Operation.LOCATE, email(right)))
+    ends = {each.value: each.valid_to for each in located.identities if each.type is IdentityType.EMAIL}
+    assert ends.keys() == {wrong, right}
+    assert ends[right] is None
+    assert ends[wrong] is not None
+    assert (await crm.receipt(task(Operation.LOCATE, email(wrong)))).outcome is TaskOutcome.NO_MATCH
+    erased = await crm.receipt(task(Operation.ERASE, email(right)))
+    assert erased.by_category["contact"] == 3
+    assert wrong not in crm.dump()
+
+
+async def test_a_sip_address_alone_leads_to_the_customer(crm: Crm) -> None:
+    customer, other = await crm.add_many(2)
+    for one, user in ((customer, "sip:ada@pbx.example"), (other, "bob@pbx.example")):
+        party = await crm.sql("SELECT id FROM party_party WHERE code = $1", one.code)
+        async with crm.tryton.rpc(crm.tryton.agent) as rpc:
+            sip = {"party": party[0]["id"], "type": "sip", "value": user}
+            await rpc.call("model.party.contact_mechanism.create", [sip])
+    for one, user in ((customer, "sip:ada@pbx.example"), (other, "sip:bob@pbx.example")):
+        located = await crm.receipt(task(Operation.LOCATE, Identity(IdentityType.SIP_URI, user)))
+        assert {i.value for i in located.identities if i.type is IdentityType.ACCOUNT_ID} == {one.code}
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[
 
     A value that only one user has is proof, unless that user has another value of a kind that the subject gave as well:
     numbers pass from one person to the next, and mailboxes outlive a household. Then, as with a value that several
-    users have, the name decides; and against a contradiction a shared value proves nothing.
+    users have and with an address that was corrected since, the name decides; and against a contradiction a shared
+    value proves nothing.
 
     Raises:
         ForeignHit: somebody was found, and nobody is proven to be the subject.
@@ -120,6 +121,8 @@ def _proven(
     matched = [key for key in keys if has(person, key)]
     named = _same_name(person, identities)
     values = {IdentityType.EMAIL: bool(person.addresses), IdentityType.PHONE: bool(person.phone)}
+    if all(key.type is IdentityType.EMAIL and key.valid_to is not None for key in matched):
+        return named  # an address that was corrected since may always have been somebody else's
     contradicted = any(values[kind] for kind in {key.type for key in keys} - {key.type for key in matched})
     if any(sharing[key] == 1 for key in matched):
         return named or not contradicted

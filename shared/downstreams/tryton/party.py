@@ -4,7 +4,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
@@ -84,12 +84,29 @@ class Party:
             "identifier": len(self.identifiers),
         }
 
+    def is_former(self, contact: Contact) -> bool:
+        """Whether it is an address that another one has taken the place of, as by a correction."""
+        mails = (each for each in self.contacts if each.type is IdentityType.EMAIL)
+        return contact.type is IdentityType.EMAIL and not contact.active and any(each.active for each in mails)
+
+    def _until(self, contact: Contact) -> datetime | None:
+        """Until when it was the party's: a former address until it was changed last."""
+        if contact.valid_to or not self.is_former(contact):
+            return contact.valid_to
+        try:
+            return datetime.fromtimestamp(float(contact.version), UTC)
+        except (ValueError, OverflowError):  # then it tells nothing of any time
+            return datetime.min.replace(tzinfo=UTC)
+
     def identities(self, system: str) -> tuple[Identity, ...]:
-        """What the CRM knows the person by: the customer number, and every address and number with its period."""
+        """What the CRM knows the person by: the customer number, and every address and number with its period.
+
+        An address that was corrected since is a former one: it leads to what bears it from before then.
+        """
         return (
             *([Identity(IdentityType.ACCOUNT_ID, self.code, source=system)] if self.code else ()),
             *(
-                Identity(contact.type, contact.spelled, contact.valid_from, contact.valid_to, system)
+                Identity(contact.type, contact.spelled, contact.valid_from, self._until(contact), system)
                 for contact in self.contacts
                 if contact.type is not None
             ),

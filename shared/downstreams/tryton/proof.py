@@ -9,13 +9,15 @@ Nothing is ever done to a party that is not. In the order of their weight:
   is, unless its e-mail addresses differ from the subject's: numbers are shared and re-assigned.
 - If several parties hold an address or number, only the one that holds one of every kind that the subject gave.
 
-A number counts while it is assigned: an identity with a period needs a period that overlaps, one without needs a number
-that is still assigned. A former holder is nobody's match. Whatever is left over is a ``ForeignHit``.
+A number, or a SIP address, counts while it is assigned: an identity with a period needs a period that overlaps, one
+without needs a number that is still assigned. A former holder is nobody's match. Nor is an address that was corrected:
+it may always have been somebody else's. Whatever is left over is a ``ForeignHit``.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from shared.domain.assignments import NUMBERS
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.tryton.party import Contact, Party
@@ -64,9 +66,9 @@ class _Compared:
 
 
 def _compare(party: Party, identities: Sequence[Identity]) -> _Compared:
-    kinds = (IdentityType.EMAIL, IdentityType.PHONE)
+    kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI)
     wanted = {kind: [i for i in identities if i.type is kind] for kind in kinds}
-    held = {kind: [c for c in party.contacts if c.type is kind] for kind in kinds}
+    held = {kind: [c for c in party.contacts if c.type is kind and not party.is_former(c)] for kind in kinds}
     same = {kind: any(_holds(c, i) for c in held[kind] for i in wanted[kind]) for kind in kinds}
     differs = {kind: bool(wanted[kind] and held[kind]) and not same[kind] for kind in kinds}
     agrees = any(same.values())
@@ -83,7 +85,7 @@ def _compare(party: Party, identities: Sequence[Identity]) -> _Compared:
 def _holds(contact: Contact, identity: Identity) -> bool:
     if contact.spelled != identity.value:
         return False
-    if identity.type is not IdentityType.PHONE:
+    if identity.type not in NUMBERS:
         return True
     if identity.valid_from is None and identity.valid_to is None:
         return contact.valid_to is None

@@ -26,12 +26,16 @@ FIELDS: Final = ("name", "email", "phone", "address.street", "address.postal_cod
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One call that a change needs, for the version of its row that was read; without an id, a new row of the party."""
+    """One call that a change needs, for the version of its row that was read; without an id, a new row of the party.
+
+    ``with_party``: it is made together with what else changes of the party, or not at all.
+    """
 
     model: str
     row: int | None
     values: Mapping[str, Any]
     version: str = ""
+    with_party: bool = False
 
 
 async def rectify(rpc: TrytonRpc, subjects: Subjects, tasks: Sequence[Task], save_progress: Checkpoint) -> list[Result]:
@@ -85,9 +89,11 @@ def _together(party: Party, found: Sequence[Write]) -> list[Write]:
     for write in found:
         if write.row is None:
             values.setdefault(_ROWS_OF_PARTY[write.model], []).append(["create", [write.values]])
+        elif write.with_party:
+            values.setdefault(_ROWS_OF_PARTY[write.model], []).append(["write", [write.row], write.values])
         elif write.model == PARTY:
             values |= write.values
-    others = [write for write in found if write.row is not None and write.model != PARTY]
+    others = [write for write in found if write.row is not None and write.model != PARTY and not write.with_party]
     return [*([Write(PARTY, party.id, values, party.version)] if values else ()), *others]
 
 
@@ -134,6 +140,9 @@ def _contact(party: Party, change: Change) -> list[Write]:
         raise Refused(f"the customer has several of {change.field}: say which one is wrong")
     _expect(change, *(contact.spelled for contact in in_use))
     wrong = [contact for contact in in_use if _was(change, contact.spelled) or not change.current]
+    if kind is IdentityType.EMAIL:  # what stands elsewhere under the former address is theirs, and must be found
+        ended = [Write(CONTACT, row.id, {"active": False}, row.version, with_party=True) for row in wrong]
+        return [*ended, Write(CONTACT, None, {"type": change.field, "value": change.asserted})]
     if not wrong:
         return [Write(CONTACT, None, {"type": change.field, "value": change.asserted})]
     return [Write(CONTACT, row.id, {"value": change.asserted}, row.version) for row in wrong]

@@ -29,21 +29,22 @@ Held = TypeVar("Held")
 async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
     """The parties that hold any of the identities, deactivated ones too.
 
-    E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers and codes are compared
-    exactly.
+    E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers, SIP addresses
+    and codes are compared exactly.
 
     Raises:
         ForeignHit: the search ignores its filter, since it returned what nobody asked for.
     """
-    kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID)
-    emails, phones, codes = (
+    kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI)
+    emails, phones, codes, users = (
         {form for each in identities if each.type is kind for form in forms(each.value)} for kind in kinds
     )
     shown = ("party", "type", "value", "value_compact")
-    by_code, by_compact, by_value, *by_email = await together(
+    by_code, by_compact, by_value, by_user, *by_email = await together(
         rpc.search_in(PARTY, "code", codes, ("code",)),
         rpc.search_in(CONTACT, "value_compact", phones, shown),
         rpc.search_in(CONTACT, "value", phones, shown),
+        rpc.search_in(CONTACT, "value", {*users, *(user.removeprefix("sip:") for user in users)}, shown),
         *(rpc.search(CONTACT, domain, shown) for domain in _emails(sorted(emails))),
     )
     ids = {row["id"] for row in by_code}
@@ -52,6 +53,10 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
     for row in (*by_compact, *by_value):
         if not phones & {spelled(IdentityType.PHONE, row[field] or "") for field in ("value", "value_compact")}:
             raise ForeignHit("the CRM's search by number returned other numbers")
+        ids.add(row["party"])
+    for row in by_user:
+        if spelled(IdentityType.SIP_URI, row["value"] or "") not in users:
+            raise ForeignHit("the CRM's search by SIP address returned other addresses")
         ids.add(row["party"])
     for row in (row for chunk in by_email for row in chunk):
         if emails & {spelled(IdentityType.EMAIL, row[field] or "") for field in ("value", "value_compact")}:

@@ -67,7 +67,9 @@ class Subjects:
     def among(self, hits: Hits, task: Task) -> tuple[Party, ...] | Refused:
         """The hits that are proven to be the task's subject, within the limits, or why nothing may be done."""
         if not any(identity.type in _SEARCHED for identity in task.identities):
-            return Refused("the CRM can be searched by e-mail, phone or customer number, and the request has none")
+            return Refused(
+                "the CRM can be searched by e-mail, phone, SIP address or customer number, and the request has none"
+            )
         try:
             parties = hits.with_duplicates(proven(self._system, task.identities, hits.of(task.identities).values()))
         except ForeignHit as foreign:
@@ -81,4 +83,4 @@ def party_ids(found: Mapping[UUID, tuple[Party, ...] | Refused]) -> list[int]:
     return sorted({party.id for parties in of_whom_found(found).values() for party in parties})
 
 
-_SEARCHED = {IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID}
+_SEARCHED = frozenset(IdentityType) - {IdentityType.NAME}
