@@ -21,7 +21,7 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
-service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=Right.RESTRICTION)
+    service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=handlers.finish)
 service.also(partial(nightly.run, fulfilments=service.fulfilments))

@@ -26,10 +26,8 @@ DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 
 async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
-    await registers.suppress(tx, [event for event in events if event.right is Right.OBJECTION])
-    new_fulfilments = [
-        NewFulfilment(e.request_id, e.subject, e.right, VERBS[e.right], e.due_on, _details(e)) for e in events
-    ]
+    await registers.suppress(tx, [event for event in events if _verb(event) is Operation.SUPPRESS])
+    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, _verb(e), e.due_on, _details(e)) for e in events]
     await fulfilments.open_all(tx, new_fulfilments)
 
 
@@ -51,4 +49,12 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
 
 
 def _details(event: RequestVerified) -> dict[str, JsonValue]:
+    if _verb(event) is Operation.RESTRICT and event.right is Right.OBJECTION:
+        return {"ground": "objection_pending"}
     return {DETAIL[event.right]: event.scope} if event.scope else {}
+
+
+def _verb(event: RequestVerified) -> Operation:
+    """An objection to what is done for legitimate interests restricts until it is weighed (Art. 18(1)(d))."""
+    weighed = event.right is Right.OBJECTION and event.scope == "legitimate_interests"
+    return Operation.RESTRICT if weighed else VERBS[event.right]

@@ -25,6 +25,12 @@ _WAITING = {
     State.AWAITING_DECISION: "A part of your request needs a closer look by our privacy team.",
 }
 
+_TO_BE_WEIGHED = "Your data is restricted, and used for nothing else, until two of us have weighed your objection."
+_UPHELD = (
+    "We follow your objection: your data stays restricted, and is used for nothing else. You can also have it erased"
+    " (Art. 17(1)(c) GDPR): ask us for that."
+)
+_OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. The restriction ends."
 _CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
 _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
@@ -58,7 +64,9 @@ def answer(request: StoredRequest) -> str:
             said = _done(request) if done else _nothing(request)
             return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request)))
         case Outcome.DUPLICATE | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
-            return _ENDED[request.outcome].format(done=_had_been_done(request.tasks, request.right)).strip()
+            overridden = request.is_weighed and request.outcome is Outcome.REFUSED
+            ended = _OVERRIDDEN if overridden else _ENDED[request.outcome]
+            return ended.format(done=_had_been_done(request.tasks, request.right)).strip()
         case Outcome.PARTIALLY_FULFILLED:
             done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
             late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
@@ -128,6 +136,8 @@ def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
 
 
 def _done(request: StoredRequest) -> str:
+    if request.is_weighed:
+        return _UPHELD
     if request.right is Right.ERASURE and any(task.unattributed for task in request.tasks or ()):
         return "Your personal data was erased wherever it can be told that it is yours."
     return _DONE[request.right]
@@ -175,4 +185,6 @@ def _waiting(request: StoredRequest) -> str:
         return f"{_NOT_OURS} We will pass your request on to them by {by}."
     if request.postponed:
         return f"{_POSTPONED} You will hear from us by {by}."
+    if request.is_weighed and request.state is State.AWAITING_DECISION:
+        return f"{_TO_BE_WEIGHED} You will hear from us by {by}."
     return f"{_WAITING[request.state]} You will hear from us by {by}."

@@ -18,6 +18,7 @@ class ExtensionFlaw(StrEnum):
     DATE_NOT_LATER = "date_not_later"
     ALREADY_EXTENDED = "already_extended"
     SAME_PERSON = "same_person"
+    DIRECT_MARKETING = "direct_marketing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,12 @@ class Extension:
 
 
 def flaws(
-    extension: Extension, limits: Limits, policy: TimeLimitPolicy, *, already_extended: bool
+    extension: Extension, limits: Limits, policy: TimeLimitPolicy, *, already_extended: bool, of_marketing: bool = False
 ) -> tuple[ExtensionFlaw, ...]:
-    """Everything that is wrong with an extension; it is accepted only if nothing is."""
+    """Everything that is wrong with an extension; it is accepted only if nothing is.
+
+    ``of_marketing``: of an objection to direct marketing, which takes effect at once and weighs nothing (Art. 21(3)).
+    """
     found = {
         ExtensionFlaw.NOTICE_TOO_LATE: extension.notice_sent_at >= limits.commit_due_instant,
         ExtensionFlaw.REASON_NOT_ALLOWED: extension.reason not in policy.extension.reasons,
@@ -43,6 +47,7 @@ def flaws(
         ExtensionFlaw.DATE_TOO_LATE: extension.new_due > limits.commit_due_extended,
         ExtensionFlaw.DATE_NOT_LATER: extension.new_due <= limits.commit_due,
         ExtensionFlaw.ALREADY_EXTENDED: already_extended,
+        ExtensionFlaw.DIRECT_MARKETING: of_marketing,
         ExtensionFlaw.SAME_PERSON: extension.approved_by == extension.proposed_by,
     }
     return tuple(flaw for flaw, is_so in found.items() if is_so)

@@ -40,7 +40,9 @@ class Handlers:
         """Close requests whose downstreams have all done their part."""
         async with self._locked(events, tx) as requests:
             for event in events:
-                await requests.apply(requests[event.request_id].complete(event, tx.now))
+                request = requests[event.request_id]
+                weighed = request.waits_for_weighing(event)
+                await requests.apply(request.restricted(event) if weighed else request.complete(event, tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester by what else they are known where a system could not be searched; else ask a person."""

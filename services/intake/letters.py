@@ -23,6 +23,7 @@ LetterKind = Literal[
     "refusal",
     "partial",
     "duplicate",
+    "objection_weighed",
     "acknowledgement",
     "completion",
     "no_data",
@@ -75,6 +76,10 @@ class Letters:
     def reason(self, code: str) -> str:
         """The reason of an extension, in words."""
         return str(self._templates["extension"]["reasons"][code])
+
+    def finding(self, code: str) -> str:
+        """What the weighing of an objection has found, in words."""
+        return str(self._templates["objection_weighed"]["findings"][code])
 
     def standing(self, question: Question) -> str:
         """How somebody is asked without a person: who they are, or by what else they are known."""

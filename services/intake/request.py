@@ -2,8 +2,9 @@
 
 A method returns a ``Transition``, or raises ``IllegalTransition`` where the lifecycle has no such step. What arrives
 too late on the bus is no error: it is a transition that changes nothing and is named in the evidence. The methods lie
-in four files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
-report (``by_system``), what other requests of the same person do (``by_other_requests``).
+in five files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
+report (``by_system``), what other requests of the same person do
+(``by_other_requests``), what the weighing of an objection finds (``by_weighing``).
 """
 
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from services.intake.by_other_requests import MovedByOtherRequests
 from services.intake.by_person import MovedByPerson
 from services.intake.by_requester import MovedByRequester
 from services.intake.by_system import MovedBySystem
+from services.intake.by_weighing import MovedByWeighing
 
 
 @dataclass(frozen=True, slots=True)
-class Request(MovedByRequester, MovedByPerson, MovedBySystem, MovedByOtherRequests):
+class Request(MovedByRequester, MovedByPerson, MovedBySystem, MovedByOtherRequests, MovedByWeighing):
     """A data subject request, and what moves it."""
 
 

@@ -134,6 +134,11 @@ class StoredRequest:
         return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
 
     @property
+    def is_weighed(self) -> bool:
+        """Whether it is an objection that restricts, and that two persons weigh (Art. 21(1))."""
+        return self.right is Right.OBJECTION and self.scope == "legitimate_interests"
+
+    @property
     def given_up(self) -> bool:
         """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
         return self.question is not None and self.question.last_notice_at is not None

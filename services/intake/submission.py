@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from services.intake import correspondence, same_person
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
+from services.intake.by_weighing import proved_as
 from services.intake.errors import BadRequest, TooLarge
 from services.intake.grant import NUMBER_PROVED, Grant, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
@@ -97,7 +98,7 @@ class Submissions:
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
         scope = submission.ground or submission.scope
-        identified = self._identity.suffices(submission.assurance, submission.right)
+        identified = self._identity.suffices(submission.assurance, proved_as(submission.right, scope))
         request = Request(
             request_id=uuid7(),
             subject_ref=uuid7(),

@@ -98,7 +98,8 @@ class TimingUseCases(Deciding):
         """Raises ``ExtensionRefused`` with every flaw."""
         request.must_be_ours()
         request.must_allow("extend")
-        wrong = flaws(extension, limits(request.arrival, self.policy), self.policy, already_extended=request.extended)
+        known = {"already_extended": request.extended, "of_marketing": request.scope == "direct_marketing"}
+        wrong = flaws(extension, limits(request.arrival, self.policy), self.policy, **known)
         for flaw in wrong:
             EXTENSIONS_REFUSED.labels(flaw).inc()
         if wrong:

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import (
+    balancing,
     concluded,
     correspondence,
     decision_schemas,
@@ -15,6 +16,7 @@ from services.intake import (
     schemas,
 )
 from services.intake.auth import Caller
+from services.intake.by_weighing import proved_as
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
 from services.intake.grant import NUMBER_PROVED
@@ -76,8 +78,9 @@ class UseCases(TimingUseCases):
         tx, request = held.tx, held.request
         request.must_be_ours()
         held.caller.grant.must_state(proof.level)
-        if not self.identity.suffices(proof, request.right):
-            needed = self.identity.required_level[request.right]
+        like = proved_as(request.right, request.scope)
+        if not self.identity.suffices(proof, like):
+            needed = self.identity.required_level[like]
             raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
         await other_requests.prove(tx, request, proof, self.identity.same_person)
@@ -88,6 +91,16 @@ class UseCases(TimingUseCases):
         """The subject no longer wants it, and is told what had been done already."""
         done = await concluded.reports(held.tx.connection, held.request)
         return replace(held.request, tasks=done or held.request.tasks).withdraw(held.tx.now)
+
+    @decision
+    async def weigh(self, held: Held, said: balancing.Balancing) -> Transition:
+        """One person proposes what the weighing of an objection finds."""
+        return await balancing.propose(held.tx, held.request, held.caller, said)
+
+    @decision
+    async def approve_weighing(self, held: Held) -> Transition:
+        """Another person agrees with what is proposed."""
+        return await balancing.approve(held.tx, held.request, held.caller, self.letters)
 
     @decision
     async def waive(self, held: Held) -> Transition:
@@ -104,6 +117,7 @@ class UseCases(TimingUseCases):
         request = held.request
         if isinstance(decision, decision_schemas.Begin):
             return request.begin("decided")
+        request.must_not_wait_for_weighing()
         if isinstance(decision, decision_schemas.Retry):
             request.must_have_begun()
             return request.retry(held.tx.now)

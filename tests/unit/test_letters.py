@@ -22,6 +22,7 @@ FIELDS = {
     "article": "12(4)",
     "cause": "decided",
     "first": "019c0001",
+    "finding": "Our grounds override it.",
     "first_received_on": "01 March 2026",
     "first_due": "31 March 2026",
     "standing": "We are working on your request.",

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
 from services.intake.api.views import ProposalView, StateView
+from services.intake.balancing import Balancing
 from services.intake.decision_schemas import Confirmation, Decision, TaskResult
 from services.intake.errors import NotReady, SamePerson
 from services.intake.problems import documented
@@ -27,6 +28,21 @@ async def verify(body: Verification, basis: MadeFor, services: UseServices) -> D
 async def withdraw(basis: MadeFor, services: UseServices) -> Decided:
     """Withdraw a request; what was done already stays done."""
     return await services.use_cases.withdraw(basis)
+
+
+@router.post("/balancing", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def weigh(body: Balancing, basis: MadeFor, services: UseServices) -> Decided:
+    """Propose what the weighing of an objection to legitimate interests finds (privacy team).
+
+    Until then its data are restricted. It takes two persons: two keys of different holders.
+    """
+    return await services.use_cases.weigh(basis, body)
+
+
+@router.post("/balancing/approval", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def approve_weighing(basis: MadeFor, services: UseServices) -> Decided:
+    """Agree with what another person proposes (privacy team): upheld, or told why not, and the restriction lifted."""
+    return await services.use_cases.approve_weighing(basis)
 
 
 @router.post("/at-once", response_model=StateView)

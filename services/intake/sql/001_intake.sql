@@ -68,6 +68,15 @@ CREATE TABLE decision (
     PRIMARY KEY (request_id, version)
 );
 
+-- What one person proposes that the weighing of an objection finds (Art. 21(1)), until another agrees.
+CREATE TABLE balancing (
+    request_id  uuid PRIMARY KEY,
+    finding     text        NOT NULL,
+    explanation uuid        NOT NULL,        -- in the vault: words of a person about a person
+    proposed_by text        NOT NULL,
+    proposed_at timestamptz NOT NULL
+);
+
 CREATE TABLE extension (
     request_id  uuid PRIMARY KEY,            -- once: a further extension is none (REQ-T5)
     reason      text        NOT NULL,

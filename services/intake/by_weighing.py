@@ -1,0 +1,60 @@
+"""An objection to what we do for legitimate interests (Art. 21(1)): the data are restricted until it is weighed.
+
+They are restricted from its opening (Art. 18(1)(d)); two persons weigh it, with the burden of proof on us. Upheld, the
+restriction stays, and erasure is offered (Art. 17(1)(c)); otherwise the person is told why, and it is lifted.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal, Self
+
+from services.intake import deferrals
+from services.intake.letters import LetterOf
+from services.intake.lifecycle import State
+from services.intake.transition import MovingRequest, Transition, closed
+from shared.domain import events
+from shared.domain.errors import IllegalTransition
+from shared.domain.operations import Operation
+from shared.domain.rights import Outcome, Right
+
+Finding = Literal["upheld", "overridden", "contract", "legal_obligation", "consent"]
+"""What the weighing finds: the objection is upheld; compelling grounds of ours override it; or it does not apply, since
+we process the data for a contract, for a legal obligation or by consent (Art. 21(1), 6(1))."""
+
+
+class MovedByWeighing(MovingRequest):
+    """A request that is weighed before it is answered."""
+
+    __slots__ = ()
+
+    def waits_for_weighing(self, event: events.FulfilmentCompleted) -> bool:
+        """Whether what was completed is the restriction that an objection begins with, and there is data to weigh."""
+        restricted = event.operation == Operation.RESTRICT and event.outcome is not Outcome.NO_DATA
+        return self.is_weighed and restricted and self.allows("restricted")
+
+    def must_not_wait_for_weighing(self) -> None:
+        """Raises ``IllegalTransition`` for an objection whose restriction is done: there is nothing to be retried."""
+        undone = self.unsearched or any(map(deferrals.is_undone, self.tasks or ()))
+        if self.is_weighed and self.state is State.AWAITING_DECISION and not undone:
+            raise IllegalTransition("its data are restricted: propose what the weighing of the objection finds")
+
+    def restricted(self, event: events.FulfilmentCompleted) -> Transition[Self]:
+        """Every system has restricted what it holds: now two persons must weigh the objection."""
+        waiting = self.moved("restricted", State.AWAITING_DECISION, tasks=event.tasks)
+        return waiting.noted("decision.needed", operation="weigh")
+
+    def weigh(self, finding: Finding, words: str, proposed_by: str, at: datetime) -> Transition[Self]:
+        """Two persons have weighed it; ``words``: what the person is told of it."""
+        upheld = finding == "upheld"
+        ended = closed(replace(self, question=None), "weigh", Outcome.FULFILLED if upheld else Outcome.REFUSED, at)
+        noted = self.noted("objection.weighed", finding=finding, proposed_by=f"key:{proposed_by}")
+        if upheld:
+            return noted.then(ended)
+        letter: LetterOf = ("objection_weighed", {"finding": words, "lifted_on": at})
+        lifted = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
+        return noted.then(replace(lifted, letters=(letter,))).then(replace(ended, letters=()))
+
+
+def proved_as(right: Right, scope: str | None) -> Right:
+    """The right whose level of assurance is needed: an objection that restricts needs that of a restriction."""
+    return Right.RESTRICTION if right is Right.OBJECTION and scope == "legitimate_interests" else right

@@ -1,0 +1,134 @@
+"""An objection to legitimate interests restricts until two persons have weighed it; one to marketing waits for none."""
+
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.amendment import handlers
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, LiftDecided, RequestVerified
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.topics import ServiceName
+from tests.fixtures.engine import OpenHarness, ScriptedSystem
+from tests.fixtures.events import a
+from tests.fixtures.intake import PROPOSAL, Intake, id_of
+
+LEGITIMATE = {"right": "objection", "scope": "legitimate_interests"}
+WHY = "The number was used to defraud others, as the files of 2026 show."
+RESTRICTED = TaskReport(task_id=uuid7(), system="billing", operation="restrict", outcome=TaskOutcome.AMENDED, found=3)
+
+
+async def restricted(intake: Intake) -> str:
+    """An objection whose data every system has restricted."""
+    path = await intake.submit(**LEGITIMATE)
+    said = {"right": Right.OBJECTION, "operation": Operation.RESTRICT, "tasks": (RESTRICTED,)}
+    await intake.complete(path, **said)
+    return path
+
+
+async def weigh(intake: Intake, path: str, finding: str) -> None:
+    (await intake.officer.post(f"{path}/balancing", json={"finding": finding, "explanation": WHY})).raise_for_status()
+    (await intake.colleague.post(f"{path}/balancing/approval")).raise_for_status()
+
+
+async def test_the_objection_is_not_answered_when_its_data_are_restricted_but_when_two_persons_have_weighed_it(
+    intake: Intake,
+) -> None:
+    path = await restricted(intake)
+    shown = await intake.view(path)
+    assert (shown["state"], shown["outcome"]) == ("awaiting_decision", None)
+    assert "restricted" in shown["answer"]
+    nothing = await intake.officer.post(f"{path}/balancing/approval")
+    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    (await intake.officer.post(f"{path}/balancing", json={"finding": "upheld", "explanation": WHY})).raise_for_status()
+    alone = await intake.officer.post(f"{path}/balancing/approval")
+    channel = await intake.channel.post(f"{path}/balancing/approval")
+    assert [answer.status_code for answer in (nothing, retried, alone, channel)] == [409, 409, 409, 403]
+    assert (await intake.view(path))["outcome"] is None
+
+
+async def test_upheld_it_stays_restricted_and_erasure_is_offered(intake: Intake) -> None:
+    path = await restricted(intake)
+    await weigh(intake, path, "upheld")
+    shown = await intake.view(path)
+    assert shown["outcome"] == "fulfilled"
+    assert "Art. 17(1)(c)" in shown["answer"]
+    assert "marketing" not in shown["answer"]
+    assert "Art. 17(1)(c)" in (await intake.letters(path))[-1]["body"]
+    assert "lift_decided" not in await intake.types()
+
+
+@pytest.mark.parametrize(
+    ("finding", "words"),
+    [
+        ("overridden", "compelling legitimate grounds"),
+        ("contract", "does not apply"),
+        ("legal_obligation", "The law obliges us"),
+        ("consent", "Art. 7(3)"),
+    ],
+)
+async def test_otherwise_the_person_is_told_why_and_where_to_complain_and_then_the_restriction_is_lifted(
+    intake: Intake, finding: str, words: str
+) -> None:
+    path = await restricted(intake)
+    await weigh(intake, path, finding)
+    shown, letter = await intake.view(path), (await intake.letters(path))[-1]
+    assert (shown["outcome"], letter["kind"]) == ("refused", "objection_weighed")
+    for said in (words, WHY, "is lifted", "complaint", "judicial remedy"):
+        assert said in letter["body"]
+    assert (await intake.types())[-2:] == ["lift_decided", "closed"]
+    (weighed,) = await intake.details(path, "objection.weighed")
+    assert weighed["finding"] == finding
+    assert WHY not in str(await intake.evidence(path))
+
+
+async def test_one_that_is_withdrawn_or_finds_nobody_restricts_nobody_any_longer(intake: Intake) -> None:
+    withdrawn, unknown = await restricted(intake), await intake.submit(**LEGITIMATE)
+    (await intake.channel.post(f"{withdrawn}/withdraw")).raise_for_status()
+    assert (await intake.types())[-3:] == ["withdrawn", "lift_decided", "closed"]
+    said = {"right": Right.OBJECTION, "operation": Operation.RESTRICT, "outcome": Outcome.NO_DATA}
+    await intake.consume(a(FulfilmentCompleted, about=id_of(unknown), **said))
+    assert (await intake.view(unknown))["outcome"] == "no_data"
+
+
+async def test_it_needs_the_proof_that_a_restriction_needs_and_one_to_marketing_none(intake: Intake) -> None:
+    for scope, state in (("legitimate_interests", "awaiting_identity"), ("direct_marketing", "in_progress")):
+        path = await intake.submit(right="objection", scope=scope, assurance=None)
+        assert (await intake.view(path))["state"] == state
+
+
+async def test_an_objection_to_marketing_is_never_extended(intake: Intake) -> None:
+    marketing = await intake.submit(right="objection", scope="direct_marketing")
+    refused = await intake.officer.post(f"{marketing}/extension", json=PROPOSAL)
+    assert (refused.status_code, "direct_marketing" in refused.json()["detail"]) == (409, True)
+    other = await intake.submit(**LEGITIMATE)
+    (await intake.officer.post(f"{other}/extension", json=PROPOSAL)).raise_for_status()
+
+
+async def test_while_a_system_has_not_restricted_its_data_it_can_be_tried_again(intake: Intake) -> None:
+    path = await intake.submit(**LEGITIMATE)
+    failed = RESTRICTED.model_copy(update={"outcome": None, "failure": "system_refused"})
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), right=Right.OBJECTION, tasks=(failed,)))
+    (await intake.officer.post(f"{path}/decision", json={"decision": "retry"})).raise_for_status()
+    assert (await intake.view(path))["state"] == "in_progress"
+
+
+async def test_amendment_restricts_for_it_and_lifts_and_fills_no_list_of_marketing(open_harness: OpenHarness) -> None:
+    system = ScriptedSystem("crm")
+    amendment = await open_harness(system, service=ServiceName.AMENDMENT)
+    subject = await amendment.subject()
+    said: dict[str, Any] = {"subject": subject, "right": Right.OBJECTION}
+    event = a(RequestVerified, **said, scope="legitimate_interests")
+    async with amendment.unit_of_work.begin() as tx:
+        await handlers.begin(amendment.fulfilments, [event], tx)
+    assert await amendment.states(event.request_id) == {"crm:restrict": "ready"}
+    assert await amendment.pool.fetchval("SELECT count(*) FROM suppression") == 0
+    async with amendment.unit_of_work.begin() as tx:
+        await handlers.lift(amendment.fulfilments, [a(LiftDecided, about=event.request_id, **said)], tx)
+    assert "crm:lift" in await amendment.states(event.request_id)
+    marketing = a(RequestVerified, **said, scope="direct_marketing")
+    async with amendment.unit_of_work.begin() as tx:
+        await handlers.begin(amendment.fulfilments, [marketing], tx)
+    assert await amendment.states(marketing.request_id) == {"crm:suppress": "ready"}
+    assert await amendment.pool.fetchval("SELECT count(*) FROM suppression") == 1
