@@ -1,6 +1,6 @@
 """What the scenarios may ask for: intake over a database of the test."""
 
-from tests.fixtures.engine import clock
+from tests.fixtures.engine import clock, open_harness
 from tests.fixtures.intake import intake
 
-__all__ = ["clock", "intake"]
+__all__ = ["clock", "intake", "open_harness"]

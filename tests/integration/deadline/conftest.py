@@ -68,7 +68,7 @@ class Harness:
         async with self.unit_of_work.begin() as tx:
             for kind, group in groupby(heard, key=type):
                 batch = list(group)
-                for subscription in self._service.subscriptions[type_of(kind)]:
+                for subscription in self._service.subscriptions.get(type_of(kind), ()):
                     if subscription.right in (None, batch[0].right):
                         await subscription.handler(batch, tx)
 
