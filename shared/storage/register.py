@@ -104,7 +104,7 @@ async def register_for(connection: Connection, keyring: Keyring, identities: Ite
     wanted = {keyring.fingerprint(identity) for identity in identities if identity.type in NUMBERS}
     found: defaultdict[bytes, list[Assignment]] = defaultdict(list)
     for row in await connection.fetch(_ASSIGNMENTS, list(wanted)) if wanted else ():
-        found[row[0]].append(Assignment(*row[:4], Line(row[4])))
+        found[row[0]].append(Assignment(row[0], row[1], row[2], row[3], Line(row[4])))
     return Register(namespace, found, keyring.fingerprint, keyring.holder)
 
 
