@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
-from services.amendment import registers
+from services.amendment import registers, stacked
 from shared.domain.events import LiftDecided, RequestVerified
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment import repairs
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
@@ -26,7 +25,8 @@ DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 
 async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
     """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
-    await registers.suppress(tx, [event for event in events if _verb(event) is Operation.SUPPRESS])
+    stated = {event.request_id: event.subject for event in events if _verb(event) is Operation.SUPPRESS}
+    await registers.suppress(tx, stated, located=False)
     new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, _verb(e), e.due_on, _details(e)) for e in events]
     await fulfilments.open_all(tx, new_fulfilments)
 
@@ -34,13 +34,20 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
 async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
     """The subject was told beforehand (Art. 18(3)); from now on no look of the night puts the restriction back."""
     await repairs.call_off(tx, [event.request_id for event in events], Operation.RESTRICT)
-    await fulfilling.begin(Operation.LIFT, fulfilments, events, tx)
+    new = await stacked.lifts(tx, fulfilments, events)
+    nowhere = [each for each in new if each.systems == frozenset()]
+    await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
+    await finish(fulfilments, [stacked.nothing_to_lift(each) for each in nowhere], tx)
 
 
-async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
-    """Every downstream was changed and looked at again: keep the register of restrictions, and say so."""
+async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: UnitOfWork) -> None:
+    """Every downstream was changed and looked at again: keep the registers, and say so."""
     answers = [done for done in completed if not done.repair]
     await registers.keep_restrictions(tx, answers)
+    await stacked.note(tx, [done for done in answers if done.operation is Operation.RESTRICT])
+    await stacked.put_back(tx, fulfilments, [done.request_id for done in answers if done.operation is Operation.LIFT])
+    located = {done.request_id: done.subject_ref for done in answers if done.operation is Operation.SUPPRESS}
+    await registers.suppress(tx, located, located=True)
     for done in answers:
         tx.publish(done.event())
     for done in completed:

@@ -1,37 +1,43 @@
 """The company's own registers: who is restricted, and which contact points get no marketing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.events import RequestVerified
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
 
+_SUPPRESS = """
+INSERT INTO suppression (fingerprint, channel, request_id, since, looked_at)
+SELECT f, c, r, t, t FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::timestamptz[]) AS n (f, c, r, t)
+ORDER BY f ON CONFLICT DO NOTHING RETURNING request_id
+"""
 CHANNELS = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
 
 
-async def suppress(tx: UnitOfWork, events: Sequence[RequestVerified]) -> None:
-    """Adds every contact point that the subject named, as a keyed fingerprint: later imports of it stay suppressed."""
-    known = await tx.vault.subject_data(tx.connection, [event.subject for event in events]) if events else {}
-    rows = [
-        (tx.vault.keyring.fingerprint(identity), CHANNELS[identity.type], event.request_id, tx.now)
-        for event in events
-        if event.subject in known
-        for identity in known[event.subject].identities
+async def suppress(tx: UnitOfWork, subjects: Mapping[UUID, UUID], *, located: bool) -> None:
+    """Adds every contact point that is known of the subjects of these requests, as a keyed fingerprint.
+
+    What they have stated at once and, once it is ``located``, what systems have named of them: later imports of it stay
+    suppressed (Art. 21(3)).
+    """
+    known = await tx.vault.subject_data(tx.connection, subjects.values()) if subjects else {}
+    rows = {
+        (tx.vault.keyring.fingerprint(identity), CHANNELS[identity.type], request_id, tx.now)
+        for request_id, subject in subjects.items()
+        if subject in known
+        for identity in known[subject].identities
         if identity.type in CHANNELS
-    ]
-    await tx.connection.executemany(
-        "INSERT INTO suppression (fingerprint, channel, request_id, since, looked_at) VALUES ($1, $2, $3, $4, $4)"
-        " ON CONFLICT DO NOTHING",
-        rows,
-    )
-    for event in events:
-        count = sum(row[2] == event.request_id for row in rows)
-        tx.log_evidence(event.request_id, "suppression.added", {"contact_points": count})
+    }
+    added = await tx.connection.fetch(_SUPPRESS, *map(list, zip(*rows, strict=True))) if rows else []
+    for request_id in subjects:
+        count = sum(row[0] == request_id for row in added)
+        if count or not located:
+            tx.log_evidence(request_id, "suppression.added", {"contact_points": count, "located": located})
 
 
 async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> None:

@@ -1,4 +1,4 @@
-"""The expiry of what the platform holds about a request, tier by tier, once a day and on record (REQ-E1)."""
+"""The expiry of what the platform holds about a request, tier by tier, every hour and on record (REQ-E1)."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.storage.postgres import Connection
 
-EVERY = timedelta(days=1)
+EVERY = timedelta(hours=1)
 _AT_A_TIME = 500
 _AT_MOST_SECONDS = 5.0
 
@@ -24,7 +24,13 @@ _NEEDED = f"""(r.resumable
     OR r.owed AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),
         '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))'))"""
 
-# $1: the end of the period, as seen from now.
+_ERASED = """
+WHERE "right" = 'erasure' AND state = 'closed' AND NOT resumable AND closed_at < $1
+      AND outcome IN ('fulfilled', 'partially_fulfilled', 'no_data')
+"""
+
+# $1: the end of the period, as seen from now. An erasure also ends what earlier requests of the same person have left,
+# which are told as in ``same_person``; their letters and a package within its days stay.
 DUE = {
     "collected": """
         SELECT r.request_id, s.sealed_id FROM vault.sealed s JOIN request r USING (subject_ref)
@@ -36,6 +42,18 @@ DUE = {
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}
               AND NOT (r."right" = 'objection' AND {_IN_FORCE})""",  # noqa: S608  # constants
+    "erased": f"""
+        SELECT r.request_id, r.subject_ref
+        FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
+             LEFT JOIN (SELECT proved_account, max(closed_at) AS at FROM request {_ERASED} GROUP BY 1) a
+                  ON a.proved_account = r.proved_account
+             LEFT JOIN (SELECT proved_email, max(closed_at) AS at, max(closed_at) FILTER (WHERE proved_account IS NULL)
+                        AS without_account FROM request {_ERASED} GROUP BY 1) e ON e.proved_email = r.proved_email
+        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND NOT {_NEEDED}
+              AND (r.accepted_at < a.at OR r.accepted_at < CASE WHEN r.proved_account IS NULL THEN e.at
+                                                                ELSE e.without_account END)
+              AND (r.package_id IS NULL OR r.responded_at < $1 - interval '14 days'
+                   AND NOT EXISTS (SELECT 1 FROM vault.sealed s WHERE s.sealed_id = r.package_id))""",  # noqa: S608
     "register": """
         SELECT r.request_id, r.subject_ref FROM request r
         WHERE r.state = 'closed' AND r.closed_at < $1 AND NOT EXISTS (
@@ -47,7 +65,7 @@ DUE = {
 
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
-       $1 - make_interval(months => $4), $1 - make_interval(days => $5)
+       $1, $1 - make_interval(months => $4), $1 - make_interval(days => $5)
 """
 
 
@@ -123,5 +141,6 @@ _END: dict[str, Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine
     "collected": _drop,
     "letters": _shred,
     "identities": _shred,
+    "erased": _shred,
     "register": _strike,
 }

@@ -275,6 +275,11 @@ class Downstream:
         """Whether its adapter has that operation."""
         return isinstance(self.adapter, CAN[operation][0])
 
+    @property
+    def one_flag(self) -> bool:
+        """Whether it restricts a person by one flag, which the last of several restrictions must lift."""
+        return bool(getattr(self.adapter, "one_flag", False))
+
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""
         return operation in BY_HAND - self.not_held and not self.can(operation)

@@ -78,15 +78,15 @@ class Fulfilments:
     ``plans``: by operation, in which stages the downstreams work, if all of them are switched on; where one is not, it
     is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
     they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
-    tasks wait until it is entered what was done.
+    tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
     """
 
     def __init__(
         self, plans: Mapping[Operation, Stages] | None = None, observers: Collection[str] = frozenset()
     ) -> None:
-        self.plans = plans or {}
-        self.observers = observers
+        self.plans, self.observers = plans or {}, observers
         self.by_hand: Mapping[Operation, Collection[str]] = {}
+        self.one_flag: Collection[str] = ()
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
     @property

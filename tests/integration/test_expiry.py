@@ -129,7 +129,7 @@ async def test_an_idempotency_key_is_stored_keyed_and_ends_after_a_month(intake:
     assert await end(intake) == {"idempotency": 2}
 
 
-async def test_what_outlives_its_period_by_more_than_a_day_is_counted(intake: Intake) -> None:
+async def test_what_outlives_its_period_by_two_hours_is_counted(intake: Intake) -> None:
     await closed(intake)
     intake.clock.at += YEAR
 
@@ -138,7 +138,40 @@ async def test_what_outlives_its_period_by_more_than_a_day_is_counted(intake: In
             await orphans.count(connection, intake.clock.now(), timedelta(days=14), PERIODS)
         return PEOPLE.get_sample_value("dsr_vault_orphans", {"what": "expired"})
 
-    intake.clock.at += timedelta(days=2)
+    intake.clock.at += timedelta(hours=3)
     assert await overdue() == 2
     await end(intake)
     assert await overdue() == 0
+
+
+async def subjects(intake: Intake) -> set[str]:
+    """The paths of the requests of which it is still known whom they are about."""
+    known = (
+        "SELECT request_id FROM request JOIN vault.subject v ON v.subject_ref = request.subject_ref"
+        " WHERE wrapped_key IS NOT NULL AND \"right\" <> 'erasure'"
+    )
+    return {f"/v1/requests/{row[0]}" for row in await intake.unit_of_work.pool.fetch(known)}
+
+
+async def test_an_erasure_ends_what_earlier_requests_of_the_same_person_have_left_but_their_letters(
+    intake: Intake,
+) -> None:
+    ada = {"subject": {"email": "ada@example.org"}}
+    earlier, others = await closed(intake, **ada), await closed(intake, subject={"email": "bob@example.org"})
+    in_force = await closed(intake, right="restriction", ground="unlawful", **ada)
+    with_package = await intake.submit(**ada)
+    await intake.complete(with_package, package_id="019c0000-0000-7000-8000-000000000002")
+    intake.clock.pass_by(hours=1)
+    await closed(intake, right="erasure", **ada)
+    intake.clock.pass_by(hours=1)
+    later = await closed(intake, **ada)
+
+    assert await end(intake) == {"erased": 1}
+    assert await subjects(intake) == {others, in_force, with_package, later}
+    assert [letter["kind"] for letter in await intake.letters(earlier)] == ["completion"]
+
+    (await intake.officer.post(f"{in_force}/lift")).raise_for_status()
+    await intake.complete(in_force, operation=Operation.LIFT)
+    intake.clock.pass_by(days=15)
+    assert await end(intake) == {"erased": 2}
+    assert await subjects(intake) == {others, later}

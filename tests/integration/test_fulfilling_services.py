@@ -197,13 +197,13 @@ async def test_a_restriction_stands_in_the_register_until_it_is_lifted(
     event = await verified(harness, Right.RESTRICTION, scope="accuracy_contested")
     async with harness.unit_of_work.begin() as tx:
         await amendment.begin(harness.fulfilments, [event], tx)
-        await amendment.finish([done(event, Operation.RESTRICT)], tx)
+        await amendment.finish(harness.fulfilments, [done(event, Operation.RESTRICT)], tx)
     assert await rows(harness, "SELECT request_id, lifted_at FROM restriction") == [(event.request_id, None)]
     clock.pass_by(days=10)
     decided = a(LiftDecided, about=event, due_on=DUE)
     async with harness.unit_of_work.begin() as tx:
         await fulfilling.begin(Operation.LIFT, harness.fulfilments, [decided], tx)
-        await amendment.finish([done(event, Operation.LIFT)], tx)
+        await amendment.finish(harness.fulfilments, [done(event, Operation.LIFT)], tx)
     assert await rows(harness, "SELECT lifted_at FROM restriction") == [(clock.now(),)]
     actions = await harness.actions(event.request_id)
     assert [action for action in actions if action.startswith("restriction")] == [

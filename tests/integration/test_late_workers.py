@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -30,7 +31,7 @@ async def in_amendment(
 ) -> tuple[Harness, NewFulfilment]:
     """The amendment service, and a restriction that was opened in it."""
     harness = await open_harness(*systems, service=ServiceName.AMENDMENT)
-    harness.concludes = dict.fromkeys(Operation, amendment.finish)
+    harness.concludes = dict.fromkeys(Operation, partial(amendment.finish, harness.fulfilments))
     restriction = NewFulfilment(uuid7(), await harness.subject(*identities), Right.RESTRICTION, Operation.RESTRICT, DUE)
     await harness.open(restriction)
     return harness, restriction

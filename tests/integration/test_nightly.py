@@ -1,6 +1,7 @@
 """The look of each night: what is in force and missing in a system is put back, counted, and told to nobody."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pytest
 from prometheus_client import REGISTRY
@@ -27,7 +28,7 @@ SCOPE = {Right.RESTRICTION: "accuracy_contested", Right.OBJECTION: "direct_marke
 async def in_force(open_harness: OpenHarness, crm: ScriptedSystem, right: Right) -> tuple[Harness, RequestVerified]:
     """A right that was honoured by a first task, as every night finds it."""
     harness = await open_harness(crm, service=ServiceName.AMENDMENT)
-    harness.concludes = dict.fromkeys(Operation, amendment.finish)
+    harness.concludes = dict.fromkeys(Operation, partial(amendment.finish, harness.fulfilments))
     event = a(RequestVerified, right=right, subject=await harness.subject(EMAIL), scope=SCOPE[right], due_on=DUE)
     async with harness.unit_of_work.begin() as tx:
         await amendment.begin(harness.fulfilments, [event], tx)

@@ -8,6 +8,14 @@ CREATE TABLE restriction (
 );
 CREATE INDEX restriction_looked_at ON restriction (looked_at) WHERE lifted_at IS NULL;
 
+-- Whom a restriction covers: a flag that a system has once for a person falls with the last of them.
+CREATE TABLE restriction_identity (
+    fingerprint bytea NOT NULL,         -- keyed HMAC of an identity
+    request_id  uuid  NOT NULL,
+    PRIMARY KEY (fingerprint, request_id)
+);
+CREATE INDEX restriction_identity_request ON restriction_identity (request_id);
+
 CREATE TABLE suppression (
     fingerprint bytea PRIMARY KEY,      -- keyed HMAC of the contact point
     channel     text        NOT NULL,

@@ -51,6 +51,9 @@ class RoundupAdapter:
     same, and the task is told as ``ResidueFound``.
     """
 
+    one_flag = True
+    """A user is restricted or is not, by however many requests."""
+
     def __init__(
         self,
         system: str,

@@ -31,6 +31,9 @@ _FLAGS = {
 class TrytonAdapter:
     """The CRM as a downstream; every hit is proven to be the subject's before anything is done to it (``proof.py``)."""
 
+    one_flag = True
+    """A party is restricted or is not, by however many requests."""
+
     def __init__(
         self,
         system: str,
