@@ -92,9 +92,18 @@ def _counted(task: TaskReport) -> str:
 
 
 def _done_without_reply(request: StoredRequest) -> str:
-    if request.outcome is Outcome.UNIDENTIFIED:
+    if request.outcome is Outcome.UNIDENTIFIED and not request.unsearched:
         return "We could not make sure that your request comes from you, and have done nothing."
+    if request.outcome is Outcome.UNIDENTIFIED:
+        nothing = _nothing(request) if any(t.outcome == TaskOutcome.NO_MATCH for t in request.tasks or ()) else ""
+        return " ".join(filter(None, (nothing, *_not_searched(request))))
     return " ".join(_in_part("We have done what was clear in your request", request))
+
+
+def _not_searched(request: StoredRequest) -> Iterator[str]:
+    for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
+        completely = "" if task.outcome == TaskOutcome.NOT_SEARCHED else " completely"
+        yield f"We could not search {task.system}{completely}: {_UNSEARCHED[Unsearched(str(task.not_searched))]}."
 
 
 def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
@@ -110,8 +119,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     if request.outstanding:
         owed = ", ".join(request.outstanding)
         yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
-    for system, reason in sorted({(task.system, task.not_searched) for task in tasks if task.not_searched}):
-        yield f"We could not search {system} completely: {_UNSEARCHED[Unsearched(reason)]}."
+    yield from _not_searched(request)
 
 
 def _by_hand(request: StoredRequest) -> Iterator[str]:

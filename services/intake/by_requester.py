@@ -7,9 +7,10 @@ from typing import Self
 
 from pydantic import JsonValue
 
+from services.intake import deferrals
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State, first_state
-from services.intake.transition import MovingRequest, Transition, answered, closed, reopened, retried, verified
+from services.intake.transition import MovingRequest, R, Transition, answered, closed, reopened, retried, verified
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
@@ -39,7 +40,7 @@ class MovedByRequester(MovingRequest):
         """The requester has proved who they are; proof that comes after the last notice reopens the request."""
         self.must_be_ours()
         proved = self.noted("identity.verified", **proof)
-        if self.outcome is Outcome.UNIDENTIFIED:
+        if self.outcome is Outcome.UNIDENTIFIED and not self.unsearched:
             return proved.then(reopened(self, at, policy))
         request = self.moved("verify", State.IN_PROGRESS, question=None)
         return proved.then(answered(self, at)).then(verified(request))
@@ -54,7 +55,7 @@ class MovedByRequester(MovingRequest):
         """
         if (
             self.question is None
-            or self.outcome is Outcome.UNIDENTIFIED
+            or (self.outcome is Outcome.UNIDENTIFIED and not self.unsearched)
             or not (self.resumable or self.allows("answer"))
         ):
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
@@ -72,7 +73,11 @@ class MovedByRequester(MovingRequest):
         return said.then(retried(request.moved("answer", State.IN_PROGRESS)))
 
     def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition[Self]:
-        """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on."""
+        """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on.
+
+        Where a system could not be searched, it is answered with what was found elsewhere, as soon as that is known; a
+        person decides where anything has failed, or is to be done by hand.
+        """
         question, asked = self.question, Question(event.question)
         if question is None or not self.awaits_answer_to(event.question_id):
             return self.noted("question.notice_late", notice=event.notice, state=self.state)
@@ -86,10 +91,7 @@ class MovedByRequester(MovingRequest):
             return given_up.then(replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))
         if self.finished is not None:
             return given_up.then(closed(request, "give_up", request.amount_to(self.finished), at))
-        if self.state is State.AWAITING_CLARIFICATION:
-            state = State.AWAITING_DECISION if self.unsearched else first_state(self.role)
-            return given_up.then(Transition(request.moved("give_up", state)))
-        return given_up
+        return given_up.then(_without_answer(request)) if self.state is State.AWAITING_CLARIFICATION else given_up
 
     def withdraw(self, at: datetime) -> Transition[Self]:
         """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
@@ -98,3 +100,14 @@ class MovedByRequester(MovingRequest):
         if (self.is_weighed or self.is_contested) and self.allows("complete"):  # its data may be restricted
             withdrawn = withdrawn.then(self.noted("restriction.lift_decided", events.LiftDecided.about(self)))
         return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))
+
+
+def _without_answer(request: R) -> Transition[R]:
+    """What clarifies nothing any more goes on; what could not be searched is answered with what was found elsewhere."""
+    if not request.unsearched:
+        return Transition(request.moved("give_up", first_state(request.role)))
+    if any(task.failure for task in request.tasks or ()):
+        return Transition(request.moved("give_up", State.AWAITING_DECISION))
+    outcome = Outcome.PARTIALLY_FULFILLED if deferrals.found(request.tasks) else Outcome.UNIDENTIFIED
+    awaiting = request.moved("give_up", State.IN_PROGRESS, decided=outcome)
+    return Transition(awaiting, (events.AnswerDecided.about(awaiting, outcome=outcome, owed=False),))

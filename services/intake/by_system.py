@@ -58,6 +58,8 @@ class MovedBySystem(MovingRequest):
     def report(self, event: events.FulfilmentReported, words: Mapping[str, str], at: datetime) -> Transition[Self]:
         """What is done by now is known: it is answered as two persons have decided, and ``words`` say why.
 
+        Without words it is answered since no answer has come by which the rest could be searched.
+
         Where something was changed meanwhile it is no refusal, and where all was done it is fulfilled. Of what was
         answered without the rest, and of what was withdrawn, it only says what had been done.
         """
@@ -73,7 +75,11 @@ class MovedBySystem(MovingRequest):
             overtaken = known.noted("decision.overtaken", outcome=event.outcome)
             return overtaken.then(closed(known, "report", known.amount_to(event.outcome), at))
         refused = refused and not deferrals.changed(event.tasks)
-        answered = closed(known, "report", Outcome.REFUSED if refused else Outcome.PARTIALLY_FULFILLED, at)
+        nothing = self.decided is Outcome.UNIDENTIFIED and not deferrals.found(event.tasks)
+        in_part = Outcome.UNIDENTIFIED if nothing else Outcome.PARTIALLY_FULFILLED
+        answered = closed(known, "report", Outcome.REFUSED if refused else in_part, at)
+        if not words:  # nobody has decided it: an answer did not come
+            return answered
         cause = {"cause": "decided", **words}
         told: tuple[LetterOf, ...] = (("refusal", cause),) if refused else closing_letter(answered.request, cause)
         return replace(answered, letters=told)

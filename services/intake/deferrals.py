@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from shared.domain.errors import NotSupported
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 
 
 def unsearched(tasks: Iterable[TaskReport] | None) -> bool:
@@ -39,6 +39,12 @@ def concerns_hands(task: TaskReport) -> bool:
 def has_failed(task: TaskReport) -> bool:
     """Whether it failed in a way that only a person can judge; what is done by hand stops nothing else."""
     return bool(task.failure) and not waits_for_hands(task)
+
+
+def found(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether any system has something of the subject, or something of theirs was done."""
+    answering = [task for task in tasks or () if task.operation in ANSWERING]
+    return any(task.found or task.changed or task.uncounted for task in answering)
 
 
 def is_kept(task: TaskReport) -> bool:

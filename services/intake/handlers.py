@@ -75,7 +75,9 @@ class Handlers:
                 request = requests[event.request_id]
                 open_still = request.awaits_answer_to(event.question_id)
                 words = await correspondence.words_of(tx, request) if open_still else ""
-                await requests.apply(request.unanswered(event, words, tx.now))
+                after = await requests.apply(request.unanswered(event, words, tx.now))
+                if after.decided and not request.decided:
+                    await proposals.forget(tx, request)
 
     async def warn(self, events: Sequence[Milestone], tx: UnitOfWork) -> None:
         """Show the milestone with the request, and ask who they are if the staff have asked nobody in time.

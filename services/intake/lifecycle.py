@@ -90,7 +90,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
     "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     QuestionAnswered, RetryDecided, RequestClosed),
-    "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, RequestClosed),
+    "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
     "complete":        rule(BEGUN,            MEANING | CLOSED,          RequestClosed),
     "block":           rule(BEGUN,            PERSON),

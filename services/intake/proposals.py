@@ -77,13 +77,20 @@ async def read(tx: UnitOfWork, request: Request, caller: Caller) -> Proposal:
 
 
 async def words(tx: UnitOfWork, request: Request, reasons: Reasons) -> dict[str, str]:
-    """What the letter says of the decision that was approved."""
-    found = await _row(tx, request)
+    """What the letter says of the decision that was approved; nothing, where no person has decided."""
+    found = await tx.connection.fetchrow(_READ, request.request_id)
+    if found is None:
+        return {}
     reason = reasons.of(found["decision"]).get(found["reason"])
     explanation = await tx.vault.open_one(tx.connection, found["explanation"]) or b""
     # A reason that has left the policy meanwhile is still the one that two persons gave.
     said = reason.words if reason else found["reason"].replace("_", " ").lower()
     return {"reason": said, "article": found["article"], "explanation": explanation.decode()}
+
+
+async def forget(tx: UnitOfWork, request: Request) -> None:
+    """Drops a proposal: the request is answered without the word of a second person."""
+    await tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
 
 
 async def _row(tx: UnitOfWork, request: Request) -> asyncpg.Record:

@@ -99,12 +99,13 @@ class PhoneNumber(Strict):
     since: PeriodEnd | None = Field(
         default=None,
         description="From when the number was the subject's. Numbers change hands: what the company's register of"
-        " numbers says decides, and this can only narrow it. While nobody has filled the register, call records, and"
-        " what else bears a time, are not searched by a number without `since`.",
+        " numbers says decides, and this can only narrow it.",
     )
     until: PeriodEnd | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
     proved: NumberProof | None = Field(
-        default=None, description="of a number that the register does not know: without proof it is not searched"
+        default=None,
+        description="of a number that the register does not know, or while nobody has filled it: without proof it is"
+        " not searched",
     )
 
     @model_validator(mode="after")

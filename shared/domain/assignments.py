@@ -77,7 +77,7 @@ class Register:
     """What the register says of some numbers, and how it names them and their holders.
 
     ``namespace``: the system whose accounts are the holders; empty while nobody has filled the register, and then it
-    says nothing.
+    vouches for nothing: a number is searched where the channel states that it was proved.
     """
 
     namespace: str = ""
@@ -95,8 +95,6 @@ class Register:
         Raises:
             AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
         """
-        if not self.namespace:
-            return tuple(identities)
         accounts = (i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source == self.namespace)
         holders = {self.holder(self.namespace, account.value) for account in accounts}
         others = tuple(identity for identity in identities if identity.type not in NUMBERS)

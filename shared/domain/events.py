@@ -118,6 +118,7 @@ class RetryDecided(Event, topic=Topic.REQUESTS):
 class AnswerDecided(Event, topic=Topic.REQUESTS):
     """Two persons have decided to refuse a request, or to answer it with what is done by now.
 
+    Or no answer has come to the question by what else the requester is known: then it is answered with what was found.
     ``owed``: what is missing is still to be done, and the work on it goes on; else it ends. Whoever works on it says
     what is done (``dsr.fulfilment.reported.v1``); the answer follows from that.
     """

@@ -91,8 +91,8 @@ class Worker:
             )
         return len(claims)
 
-    async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register]:
-        register = Register()
+    async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None]:
+        register = None  # the source of the register is asked with what was said: it must find the account first
         async with self._unit_of_work.pool.acquire() as connection:
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
             claims = await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
@@ -104,7 +104,7 @@ class Worker:
         return claims, known, register
 
     async def _results(
-        self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register
+        self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register | None
     ) -> list[Result]:
         """A result for every claim, in order; only those that can be searched for are put to the downstream."""
         results: dict[UUID, Result] = {}
@@ -132,11 +132,11 @@ class Worker:
             return result
         return replace(result, searched_by=tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY)))
 
-    def _wanted(self, claim: Claim, subject: SubjectData, register: Register) -> Task | Result:
+    def _wanted(self, claim: Claim, subject: SubjectData, register: Register | None) -> Task | Result:
         """The task that the downstream is asked, or why it is not asked at all."""
         needs = self._downstream.needs if claim.searches else frozenset()
         try:
-            identities = register.vouched(subject.identities)
+            identities = register.vouched(subject.identities) if register else subject.identities
         except AssignmentInDoubt as doubt:
             return doubt if NUMBERS & needs else self._task(claim, subject)
         if needs and not any(identity.type in needs for identity in identities):

@@ -74,8 +74,6 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
         raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
     namespace = await connection.fetchval(_NAMESPACE)
     theirs, others = await _registered(connection, vault.keyring, namespace or "", subject.identities)
-    if namespace is None:
-        theirs = _believed(subject.identities, at)
     return Known(
         at=at,
         values=values_of(subject.identities),
@@ -102,15 +100,3 @@ async def _registered(
         whose = theirs if holder in accounts else others
         whose.setdefault(numbers[fingerprint], []).append((since, until or _NEVER))
     return theirs, others
-
-
-def _believed(identities: Iterable[Identity], at: datetime) -> Mapping[Named, Sequence[Span]]:
-    """While nobody has filled the register, the times that are said; of a number without one, the present."""
-    believed: dict[Named, list[Span]] = {}
-    for each in identities:
-        if each.type in _NUMBERS:
-            since = datetime.min.replace(tzinfo=UTC) if each.type is IdentityType.SIP_URI else at
-            believed.setdefault((each.type.value, each.value), []).append(
-                (each.valid_from or since, each.valid_to or _NEVER)
-            )
-    return believed

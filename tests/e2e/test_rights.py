@@ -35,7 +35,7 @@ async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(l
     stranger = {
         "account_id": "C9999999",
         "email": "stranger@example.com",
-        "phones": [{"number": "+493099999999", "since": "2024-01-01T00:00:00Z"}],
+        "phones": [{"number": "+493099999999", "proved": {"method": "sms_code", "since": "2024-01-01T00:00:00Z"}}],
     }
     view = await live.closed(live.somebody().submission(subject=stranger))
 

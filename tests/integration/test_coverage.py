@@ -16,12 +16,12 @@ from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import NotSearched, Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import Sealing, encode_identities
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 
-EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID
+EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)
-ADDRESS, CODE = Identity(EMAIL, "ada@example.org"), Identity(ACCOUNT, "C1")
+ADDRESS, CODE = Identity(EMAIL, "ada@example.org"), Identity(IdentityType.ACCOUNT_ID, "C1")
 OWN, DATED = Identity(PHONE, "+442079460000"), Identity(PHONE, "+442079460000", SINCE, source="crm")
 ELSEWHERE = Identity(PHONE, "+442079460999")
 STRANGER = Identity(EMAIL, "stranger@example.org")
@@ -33,17 +33,19 @@ OPERATIONS = {
     Right.RESTRICTION: Operation.RESTRICT,
     Right.OBJECTION: Operation.SUPPRESS,
 }
-NO_PERIOD, NOTHING = Unsearched.NUMBER_WITHOUT_PERIOD, Unsearched.NOTHING_TO_SEARCH_BY
+NOT_THEIRS, NOTHING = Unsearched.NUMBER_NOT_VOUCHED_FOR, Unsearched.NOTHING_TO_SEARCH_BY
 
 
 def crm() -> ScriptedSystem:
     """Knows one customer by address, number and code, and since when the number is theirs."""
-    system = ScriptedSystem("crm", needs=frozenset({EMAIL, PHONE, ACCOUNT}), yields=frozenset({PHONE, ACCOUNT}))
+    system = ScriptedSystem(
+        "crm", needs=frozenset({EMAIL, PHONE, CODE.type}), yields=frozenset({PHONE, CODE.type}), assigns=True
+    )
 
     def find(task: Task) -> Result:
         if {ADDRESS.value, OWN.value, CODE.value}.isdisjoint(identity.value for identity in task.identities):
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        return Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(DATED,))
+        return Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(DATED, ACCOUNT))
 
     system.answers[Operation.LOCATE] = each(find)
     return system
@@ -56,7 +58,7 @@ def cdr() -> ScriptedSystem:
     def search(task: Task) -> Result:
         numbers = [identity for identity in task.identities if identity.type is PHONE]
         dated = {number.value for number in numbers if number.valid_from}
-        reason = None if all(number.value in dated for number in numbers) else NO_PERIOD
+        reason = None if all(number.value in dated for number in numbers) else Unsearched.NUMBER_WITHOUT_PERIOD
         if not dated and reason:
             return NotSearched(task.task_id, reason)
         records = (
@@ -67,6 +69,10 @@ def cdr() -> ScriptedSystem:
 
     system.answers |= dict.fromkeys(OPERATIONS.values(), each(search))
     return system
+
+
+def has_the_number(task: Task) -> bool:
+    return any((each.value, each.valid_from) == (OWN.value, SINCE) for each in task.identities)
 
 
 async def ask(harness: Harness, right: Right, *identities: Identity) -> NewFulfilment:
@@ -98,9 +104,10 @@ async def test_whatever_right_a_customer_asks_for_their_calls_are_found_by_what_
 ) -> None:
     calls = cdr()
     harness = await open_harness(crm(), calls)
+    await harness.register(DATED)
     asked = [await ask(harness, right, *known) for right in Right]
     await work(harness)
-    assert {task.request_id for task in calls.asked if DATED in task.identities} == {one.request_id for one in asked}
+    assert {task.request_id for task in calls.asked if has_the_number(task)} == {one.request_id for one in asked}
     assert [done.outcome for done in harness.completed] == [Outcome.FULFILLED] * len(Right)
 
 
@@ -108,10 +115,10 @@ async def test_whatever_right_a_customer_asks_for_their_calls_are_found_by_what_
     ("known", "reason", "found"),
     [
         ((STRANGER,), NOTHING, 0),
-        ((ELSEWHERE,), NO_PERIOD, 0),
-        ((STRANGER, ELSEWHERE), NO_PERIOD, 0),
-        ((ADDRESS, ELSEWHERE), NO_PERIOD, 2),
-        ((DATED, ELSEWHERE), NO_PERIOD, 2),
+        ((ELSEWHERE,), NOT_THEIRS, 0),
+        ((STRANGER, ELSEWHERE), NOT_THEIRS, 0),
+        ((ADDRESS, ELSEWHERE), NOT_THEIRS, 2),
+        ((DATED, ELSEWHERE), NOT_THEIRS, 2),
     ],
     ids=["stranger's e-mail", "undated", "stranger's e-mail, undated", "e-mail, undated", "one of two"],
 )
@@ -119,6 +126,7 @@ async def test_whatever_right_is_asked_for_what_could_not_be_searched_is_neither
     open_harness: OpenHarness, known: tuple[Identity, ...], reason: Unsearched, found: int
 ) -> None:
     harness = await open_harness(crm(), cdr())
+    await harness.register(DATED)
     asked = [await ask(harness, right, *known) for right in Right]
     await work(harness)
     said = await blocked(harness)
@@ -134,6 +142,7 @@ async def test_what_must_not_be_lost_is_not_erased_before_everything_could_be_se
 ) -> None:
     party = crm()
     harness = await open_harness(party, cdr())
+    await harness.register(DATED)
     asked = await ask(harness, Right.ERASURE, STRANGER)
     await work(harness)
     assert await harness.states(asked.request_id) == {"crm:locate": "done", "cdr:erase": "done", "crm:erase": "waiting"}
@@ -146,6 +155,7 @@ async def test_once_more_is_known_every_system_is_searched_again_and_what_was_do
 ) -> None:
     calls, tickets = cdr(), ScriptedSystem("tickets")
     harness = await open_harness(crm(), calls, tickets)
+    await harness.register(DATED)
     asked = await ask(harness, Right.ERASURE, STRANGER)
     await work(harness)
     async with harness.unit_of_work.begin() as tx:
@@ -163,7 +173,7 @@ async def test_once_more_is_known_every_system_is_searched_again_and_what_was_do
         ("crm", "erase", None),
     ]
     assert done.outcome is Outcome.FULFILLED
-    assert [DATED in task.identities for task in calls.asked] == [True]
+    assert [has_the_number(task) for task in calls.asked] == [True]
     assert await harness.actions(asked.request_id) == [
         "fulfilment.opened",
         *["task.concluded"] * 3,
@@ -175,10 +185,11 @@ async def test_once_more_is_known_every_system_is_searched_again_and_what_was_do
 
 async def test_a_copy_that_begins_anew_holds_everything_once(open_harness: OpenHarness) -> None:
     harness = await open_harness(crm(), cdr())
+    await harness.register(DATED)
     asked = await ask(harness, Right.ACCESS, DATED, ELSEWHERE)
     await work(harness)
     async with harness.unit_of_work.begin() as tx:
-        dated = encode_identities([Identity(PHONE, ELSEWHERE.value, SINCE)])
+        dated = encode_identities([Identity(PHONE, ELSEWHERE.value, proved_since=SINCE)])
         await tx.vault.seal(tx.connection, [Sealing(asked.subject_ref, "identities", "requester", dated)], tx.now)
         decided = a(RetryDecided, about=asked.request_id, right=asked.right, subject=asked.subject_ref)
         await export.retry(harness.fulfilments, [decided], tx)
@@ -192,6 +203,7 @@ async def test_a_copy_that_begins_anew_holds_everything_once(open_harness: OpenH
 
 async def test_a_system_that_still_cannot_be_searched_blocks_again(open_harness: OpenHarness) -> None:
     harness = await open_harness(crm(), cdr())
+    await harness.register(DATED)
     asked = await ask(harness, Right.OBJECTION, STRANGER)
     for _ in range(2):
         await work(harness)

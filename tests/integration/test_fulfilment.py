@@ -13,7 +13,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.rights import Outcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment.store import NewFulfilment
-from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, SetClock, each
+from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, SetClock, each
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 NUMBER = Identity(PHONE, "+442079460000", source="crm")
@@ -21,7 +21,7 @@ NUMBER = Identity(PHONE, "+442079460000", source="crm")
 
 def crm() -> ScriptedSystem:
     """Knows numbers by the e-mail address."""
-    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(NUMBER,)))
+    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(NUMBER, ACCOUNT)))
     return ScriptedSystem("crm", frozenset({EMAIL}), frozenset({PHONE}), {Operation.LOCATE: found})
 
 
@@ -37,13 +37,14 @@ async def begun(harness: Harness, *new_fulfilment: NewFulfilment) -> UUID:
 async def test_what_yields_identities_is_located_first_and_erased_last(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
+    await harness.register(NUMBER)
     request = await begun(harness)
     assert await harness.states(request) == {"crm:locate": "ready", "cdr:erase": "waiting", "crm:erase": "waiting"}
     await harness.worker("crm", Operation.LOCATE).work()
     assert await harness.states(request) == {"crm:locate": "done", "cdr:erase": "ready", "crm:erase": "waiting"}
     assert await harness.worker("crm").work() == 0
     await harness.worker("cdr").work()
-    assert NUMBER in calls.asked[0].identities
+    assert NUMBER.value in {each.value for each in calls.asked[0].identities}
     assert await harness.worker("crm").work() == 1
     [done] = harness.completed
     assert [f"{report.system}:{report.operation}" for report in done.reports] == [
@@ -136,6 +137,7 @@ async def test_a_failure_in_an_early_stage_keeps_the_later_ones_from_beginning(o
 async def test_a_withdrawn_request_begins_nothing_more(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
+    await harness.register(NUMBER)
     request = await begun(harness)
     await harness.withdraw(request)
     assert set((await harness.states(request)).values()) == {"cancelled"}
@@ -150,6 +152,7 @@ async def test_a_task_in_hand_when_the_request_is_withdrawn_is_not_followed_by_a
 ) -> None:
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
+    await harness.register(NUMBER)
     request = await begun(harness)
 
     async def withdraw_meanwhile(asked: Sequence[Task], _save_progress: Checkpoint) -> Sequence[Result]:
@@ -243,6 +246,7 @@ async def test_withdrawals_and_conclusions_at_once_never_wait_for_one_another_in
 async def test_a_fulfilment_ends_with_the_stages_that_it_was_opened_with(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
     before = await open_harness(party, calls)
+    await before.register(NUMBER)
     request = await begun(before)
     after = await open_harness(party)  # the configuration has lost a system
     await after.worker("crm", Operation.LOCATE).work()

@@ -12,9 +12,10 @@ from shared.storage.vault import Sealing, encode_identities
 from tests.fixtures.intake import Intake
 
 FETCH = "/v1/tasks/identities"
+PROVED = {"method": "sms_code", "since": "2024-01-01T00:00:00Z"}
 SUBJECT = {
     "email": "ada@example.org",
-    "phones": [{"number": "+34688886392", "since": "2024-01-01T00:00:00Z"}],
+    "phones": [{"number": "+34688886392", "since": "2024-01-01T00:00:00Z", "proved": PROVED}],
     "account_id": "C-1",
     "name": "Ada Quarzfels",
 }

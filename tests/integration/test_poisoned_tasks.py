@@ -15,7 +15,7 @@ from shared.domain.rights import Right
 from shared.downstreams.contract import Downstream, Receipt, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import SubjectData
-from tests.fixtures.cdr import SqlEngine, engine
+from tests.fixtures.cdr import LONG_AGO, SqlEngine, engine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
@@ -128,7 +128,9 @@ async def test_a_subject_who_is_too_big_fails_alone(
     await customer_store.run(FOUR_MORE)
     await customer_store.run("UPDATE customer SET phone = '+441632960001' WHERE account_id IN ('C1', 'C2')")
     harness = await open_harness(Store("store", sql=customers))
-    big = SubjectData((Identity(IdentityType.PHONE, "+441632960001"),), of(0, name="Ann").changes)
+    big = SubjectData(
+        (Identity(IdentityType.PHONE, "+441632960001", proved_since=LONG_AGO),), of(0, name="Ann").changes
+    )
     became = await worked(harness, operation, [of(1, name="Ann"), big, of(2, name="Ann"), of(3, name="Ann")])
     assert became.pop(1) == ("failed", "blast_radius")
     assert became == [("done", None)] * 3

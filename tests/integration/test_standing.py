@@ -13,7 +13,7 @@ from shared.downstreams.contract import NotSearched, Receipt, Result
 from shared.fulfilment import repairs
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.systems import findings
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
 NUMBER = Identity(PHONE, "+442079460000", source="crm")
@@ -22,11 +22,12 @@ NUMBER = Identity(PHONE, "+442079460000", source="crm")
 @pytest.fixture
 async def harness(open_harness: OpenHarness) -> Harness:
     """A CRM that yields numbers, a store of calls that is searched by them, and a new system, also by numbers."""
-    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(NUMBER,)))
+    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, found=1, identities=(NUMBER, ACCOUNT)))
     crm = ScriptedSystem("crm", frozenset({EMAIL}), frozenset({PHONE}), {Operation.LOCATE: found}, fingerprint="c1")
     cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}), fingerprint="d1")
     new = ScriptedSystem("new", needs=frozenset({PHONE}), fingerprint="n1")
     harness = await open_harness(crm, cdr, new)
+    await harness.register(NUMBER)
     await harness.stand(crm="on", cdr="on", new="observe")
     return harness
 
@@ -58,7 +59,7 @@ async def test_a_new_system_is_asked_by_what_others_yield_and_nothing_is_changed
     assert await harness.fulfilment_state(request) == "complete"
     await worked(harness, "new")
     assert [task.operation for task in harness.systems["new"].asked] == [Operation.LOCATE]
-    assert NUMBER in harness.systems["new"].asked[0].identities
+    assert NUMBER.value in {each.value for each in harness.systems["new"].asked[0].identities}
     assert await found_by(harness, "new") == [(request, "located", 2)]
     assert len(harness.completed) == 1
     assert await harness.actions(request) == ["fulfilment.opened", *["task.concluded"] * 3]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from shared.domain.events import FulfilmentBlocked
+from shared.domain.events import FulfilmentBlocked, FulfilmentReported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.storage.vault import Sealing, encode_identities
@@ -90,13 +90,76 @@ async def test_an_answer_that_names_nothing_is_read_by_a_person(intake: Intake, 
     assert (await intake.types())[-1] == "question_answered"
 
 
-async def test_without_an_answer_a_person_decides_after_the_last_notice(
-    intake: Intake, asked: str, clock: SetClock
-) -> None:
+async def give_up(intake: Intake, path: str, clock: SetClock) -> None:
     question_id = str((await intake.published())[-1]["question_id"])
     clock.at = LAST
-    await intake.unanswered(asked, question_id, "last_notice", "clarification")
-    assert (await intake.view(asked))["state"] == "awaiting_decision"
+    await intake.unanswered(path, question_id, "last_notice", "clarification")
+
+
+async def test_without_an_answer_it_is_answered_after_the_last_notice_with_what_was_found(
+    intake: Intake, asked: str, clock: SetClock
+) -> None:
+    await give_up(intake, asked, clock)
+    said = (await intake.published())[-1]
+    assert (said["type"], said["outcome"], said["owed"]) == (
+        "dsr.request.answer_decided.v1",
+        "partially_fulfilled",
+        False,
+    )
+    package = str(uuid7())
+    reported = a(FulfilmentReported, about=id_of(asked), tasks=(COPIED, UNSEARCHED), package_id=package)
+    await intake.consume(reported)
+    shown = await intake.view(asked)
+    assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "partially_fulfilled", True)
+    assert shown["package"]
+    assert "We could not search cdr: nothing that we know of you leads there." in shown["answer"]
+    assert [letter["kind"] for letter in await intake.letters(asked)][-2:] == ["clarification_last_notice", "partial"]
+
+
+async def test_a_stranger_of_whom_nothing_was_found_is_unidentified_and_may_say_more_at_any_time(
+    intake: Intake, clock: SetClock
+) -> None:
+    path = await intake.submit()
+    nothing = report("crm", outcome=TaskOutcome.NO_MATCH)
+    await blocked(intake, path, nothing, UNSEARCHED)
+    await give_up(intake, path, clock)
+    await intake.consume(a(FulfilmentReported, about=id_of(path), tasks=(nothing, UNSEARCHED)))
+    shown = await intake.view(path)
+    assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "unidentified", True)
+    assert shown["answer"] == (
+        "We searched crm, and hold no data about you there under the identities that you gave."
+        " We could not search cdr: nothing that we know of you leads there."
+        " Our question to you is still open: answer it at any time, and we go on."
+    )
+    letter = (await intake.letters(path))[-1]
+    assert letter["kind"] == "unidentified"
+    assert shown["answer"] in letter["body"].replace("\n", " ")
+    proof = await intake.channel.post(f"{path}/verify", json={"assurance": {"level": "L2", "method": "account"}})
+    assert proof.status_code == 409  # that was not the question
+    more = await intake.channel.post(f"{path}/reply", json=MORE)
+    assert (more.status_code, more.json()["state"]) == (200, "in_progress")
+    assert (await intake.types())[-2:] == ["reopened", "verified"]
+
+
+@pytest.mark.parametrize("found", [0, 4])
+async def test_what_was_found_until_it_is_said_what_is_done_decides(
+    intake: Intake, clock: SetClock, found: int
+) -> None:
+    path = await intake.submit()
+    await blocked(intake, path, UNSEARCHED)
+    await give_up(intake, path, clock)
+    late = report("ticketing", outcome=TaskOutcome.EXPORTED, found=found)
+    await intake.consume(a(FulfilmentReported, about=id_of(path), tasks=(late, UNSEARCHED)))
+    assert (await intake.view(path))["outcome"] == ("partially_fulfilled" if found else "unidentified")
+
+
+async def test_what_is_to_be_done_by_hand_is_decided_by_a_person_after_the_last_notice_too(
+    intake: Intake, clock: SetClock
+) -> None:
+    path = await intake.submit()
+    await blocked(intake, path, COPIED, UNSEARCHED, report("billing", failure="not_supported"))
+    await give_up(intake, path, clock)
+    assert (await intake.view(path))["state"] == "awaiting_decision"
 
 
 async def test_nobody_is_asked_twice_without_a_person(intake: Intake, asked: str) -> None:
@@ -126,7 +189,7 @@ async def test_a_person_need_not_wait_for_the_answer_and_the_subject_reads_what_
     assert (shown["state"], shown["outcome"]) == ("closed", "partially_fulfilled")
     assert shown["answer"] == (
         "Nothing of what you asked for could be done in: cdr."
-        " We could not search cdr completely: nothing that we know of you leads there."
+        " We could not search cdr: nothing that we know of you leads there."
     )
     assert (await intake.actions(asked))[-5:] == [
         *("decision.proposed", "question.answered", "decision.made", "letter.written", "request.closed")

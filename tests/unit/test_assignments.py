@@ -107,9 +107,9 @@ def test_an_overlap_outside_what_is_asked_is_no_doubt() -> None:
     assert periods(known) == [(day(0), day(10))]
 
 
-def test_a_register_that_nobody_has_filled_says_nothing() -> None:
-    stated = [account(ADA), phone(3)]
-    assert register((BEN, 0, None), namespace="").vouched(stated) == tuple(stated)
+def test_a_register_that_nobody_has_filled_vouches_for_nothing_but_what_was_proved() -> None:
+    assert register(namespace="").vouched([account(ADA), phone(3)]) == (account(ADA),)
+    assert periods(register(namespace="").vouched([account(ADA), phone(3, proved=5)])) == [(day(5), None)]
 
 
 _days = st.integers(0, 40)

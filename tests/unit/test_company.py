@@ -60,6 +60,8 @@ def test_a_number_has_one_holder_at_a_time_and_rests_between_two(company: Compan
     assigned = [sorted(phones, key=lambda phone: phone.valid_from) for phones in _assigned(company).values()]
     reassigned = [phones for phones in assigned if len(phones) > 1]
     assert len(reassigned) >= 20
+    holders = [customer.code for customer in company.customers for phone in {each.number for each in customer.phones}]
+    assert len(holders) >= sum(map(len, assigned)), "a number that is returned goes to somebody else"
     for phones in reassigned:
         for before, after in pairwise(phones):
             assert before.valid_to is not None

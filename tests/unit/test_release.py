@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.release import Fault, Known, Match, Span, first_fault, proved_of, stated_of, values_of
+from shared.domain.release import Fault, Known, Match, Span, first_fault, proved_of, read_number, stated_of, values_of
 
 NUMBER, EMMAS, ADDRESS = "+442079460000", "+442079460999", "ada@example.org"
 PHONE, EMAIL = IdentityType.PHONE, IdentityType.EMAIL
@@ -89,6 +89,16 @@ def test_the_first_row_that_does_not_fit_is_told_however_many_do() -> None:
     assert first_fault(rows, known(HELD)) is Fault.NOT_AT_THAT_TIME
     assert first_fault(rows[:5], known(HELD)) is None
     assert first_fault([], known()) is None
+
+
+@pytest.mark.parametrize("written", ["+34688886392", "0034688886392", "00034688886392", "34688886392", "688886392"])
+def test_a_number_is_read_as_a_switch_of_its_country_wrote_it(written: str) -> None:
+    assert read_number(written, "ES") == "+34688886392"
+
+
+def test_what_cannot_be_read_stays_as_it_is_and_is_nobodys() -> None:
+    assert read_number("1001", "ES") == "1001"
+    assert known(HELD).fault(Match(PHONE, "1001")) is Fault.NOT_THEIRS
 
 
 def test_every_fault_has_a_sentence() -> None:

@@ -11,8 +11,9 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.errors import Refused
+from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
-from shared.domain.release import Match
+from shared.domain.release import Match, read_number
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.results import per_task
 from shared.downstreams.sql import examination
@@ -107,7 +108,12 @@ class _Sheet:
         at = row[len(self._columns) + len(self._searched)]
         moment = None if at is None else examination.as_utc(at, self._table.timezone)
         held = zip(self._searched, row[len(self._columns) :], strict=False)
-        return tuple(Match(kind, value, moment) for kind, value in held if value is not None)
+        return tuple(Match(kind, self._read(kind, value), moment) for kind, value in held if value is not None)
+
+    def _read(self, kind: IdentityType, value: str) -> str:
+        """A value in the spelling of identities, as far as the table says how it is dialled."""
+        region = self._table.region
+        return read_number(value, region) if region and kind is IdentityType.PHONE else value
 
     def _layout(self, mine: frozenset[str | None], hidden: frozenset[str]) -> list[tuple[int, str, Column | None]]:
         """Position, label and column of what is shown; no column where the other party's number is withheld."""

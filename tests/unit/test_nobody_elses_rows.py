@@ -1,0 +1,133 @@
+"""Whatever is stated, whichever system lies, in any order: rows are touched or shown only as the register vouches.
+
+The search (``shared.domain.assignments``) and the release check (``shared.domain.release``) are held to the same rule,
+each by itself: a row is somebody's while the register shows its number as theirs and as nobody else's.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.assignments import Assignment, AssignmentInDoubt, Register
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.release import Known, Match, Named, Span, first_fault, proved_of, stated_of, values_of
+
+NUMBERS, PEOPLE, DAYS = ("+493023125077", "+493023125078"), ("C1", "C2"), range(12)
+
+
+class Held(NamedTuple):
+    """A number was somebody's, from one day to another or until now."""
+
+    number: str
+    account: str
+    since: int
+    until: int | None
+
+
+class Said(NamedTuple):
+    """What somebody says of a number: the requester, or a system that may lie."""
+
+    number: str
+    since: int | None
+    until: int | None
+    source: str
+
+
+def day(number: int | None) -> datetime | None:
+    return None if number is None else datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+def at(number: int) -> datetime:
+    return datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+def fingerprint(identity: Identity) -> bytes:
+    return hashlib.sha256(f"{identity.type} {identity.value}".encode()).digest()
+
+
+def holder(namespace: str, account: str) -> bytes:
+    return hashlib.sha256(f"{namespace} {account}".encode()).digest()
+
+
+def is_held(world: Sequence[Held], number: str, account: str, moment: int) -> bool:
+    """Whether it was theirs then, and nobody else's."""
+    holders = {
+        h.account
+        for h in world
+        if h.number == number and h.since <= moment < (DAYS.stop if h.until is None else h.until)
+    }
+    return holders == {account}
+
+
+def register_of(world: Sequence[Held], *, filled: bool) -> Register:
+    rows: dict[bytes, list[Assignment]] = {}
+    for held in world if filled else ():
+        of = fingerprint(Identity(IdentityType.PHONE, held.number))
+        rows.setdefault(of, []).append(Assignment(of, holder("crm", held.account), at(held.since), day(held.until)))
+    return Register("crm" if filled else "", rows, fingerprint, holder)
+
+
+def known_of(world: Sequence[Held], identities: Sequence[Identity], account: str, *, filled: bool) -> Known:
+    theirs: dict[Named, list[Span]] = {}
+    others: dict[Named, list[Span]] = {}
+    for held in world if filled else ():
+        whose = theirs if held.account == account else others
+        until = day(held.until) or datetime.max.replace(tzinfo=UTC)
+        whose.setdefault(("phone", held.number), []).append((at(held.since), until))
+    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, proved_of(identities))
+
+
+_day = st.sampled_from(DAYS)
+_held = st.builds(Held, st.sampled_from(NUMBERS), st.sampled_from(PEOPLE), _day, st.none() | _day)
+_world = st.lists(_held.filter(lambda h: h.until is None or h.since < h.until), max_size=5)
+_said = st.builds(
+    Said, st.sampled_from(NUMBERS), st.none() | _day, st.none() | _day, st.sampled_from(["requester", "cdr", "crm"])
+).filter(lambda s: s.since is None or s.until is None or s.since < s.until)
+_claims = st.lists(
+    st.sampled_from(["requester", "cdr", "billing"]).flatmap(
+        lambda source: st.builds(lambda code: (code, source), st.sampled_from(PEOPLE))
+    ),
+    max_size=2,
+)
+_request = st.tuples(st.sampled_from(PEOPLE), st.lists(_said, min_size=1, max_size=4), _claims)
+
+
+def identities_of(account: str, said: Sequence[Said], claims: Sequence[tuple[str, str]]) -> list[Identity]:
+    """What is known of a requester whose account the CRM has found; other systems may claim other accounts."""
+    numbers = [Identity(IdentityType.PHONE, s.number, day(s.since), day(s.until), s.source) for s in said]
+    accounts = [Identity(IdentityType.ACCOUNT_ID, code, source=source) for code, source in claims]
+    return [Identity(IdentityType.ACCOUNT_ID, account, source="crm"), *accounts, *numbers]
+
+
+def searched(identities: Sequence[Identity], number: str, moment: int) -> bool:
+    periods = [(i.valid_from, i.valid_to) for i in identities if i.type is IdentityType.PHONE and i.value == number]
+    return any((s is None or s <= at(moment)) and (u is None or at(moment) < u) for s, u in periods)
+
+
+@given(
+    world=_world,
+    requests=st.lists(_request, min_size=1, max_size=3).flatmap(st.permutations),
+    filled=st.booleans(),
+)
+def test_only_rows_of_assignments_that_the_register_vouches_for_are_touched_or_shown(
+    *, world: list[Held], requests: list[tuple[str, list[Said], list[tuple[str, str]]]], filled: bool
+) -> None:
+    done: Mapping[str, set[tuple[str, int]]] = {person: set() for person in PEOPLE}
+    for account, said, claims in requests:
+        identities = identities_of(account, said, claims)
+        known = known_of(world, identities, account, filled=filled)
+        for number in NUMBERS:  # a system that lies gives every row there is, one by one
+            for moment in DAYS:
+                if first_fault([[Match("phone", number, at(moment))]], known) is None:
+                    done[account].add((number, moment))
+        try:
+            vouched = register_of(world, filled=filled).vouched(identities)
+        except AssignmentInDoubt:
+            continue
+        done[account].update((n, moment) for n in NUMBERS for moment in DAYS if searched(vouched, n, moment))
+    for account, rows in done.items():
+        assert all(filled and is_held(world, number, account, moment) for number, moment in rows)
