@@ -151,7 +151,8 @@ class MovedByPerson(MovingRequest):
 
     def lift(self, at: datetime) -> Transition[Self]:
         """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
-        if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
+        in_force = self.right is Right.RESTRICTION and self.outcome in _IN_FORCE
+        if not (in_force or (self.is_contested and self.state is State.CLOSED)):
             raise IllegalTransition("only a restriction that is in force can be lifted")
         decided = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
         return replace(decided, letters=(("lifting", {"lifted_on": at}),))
