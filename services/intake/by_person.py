@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import deferrals, limits
+from services.intake.closing import later_letter
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State
 from services.intake.reasons import OUTCOMES, Answering
@@ -91,7 +92,8 @@ class MovedByPerson(MovingRequest):
         request = replace(self, tasks=tuple(done if task is todo else task for task in self.tasks or ()))
         event = events.TaskRecorded.about(request, task=done)
         published = (event, *less_owed(self, request))
-        return request.noted("task.recorded", *published, system=system, operation=todo.operation, **counts, **detail)
+        noted = request.noted("task.recorded", *published, system=system, operation=todo.operation, **counts, **detail)
+        return replace(noted, letters=later_letter(request)) if self.goes_on and not request.goes_on else noted
 
     def must_allow_to(self, decision: Answering) -> None:
         """Checks that two persons may decide that now.
