@@ -11,6 +11,7 @@ from shared.domain.errors import Refused, ResidueFound
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
+from shared.downstreams.tryton import TrytonAdapter
 from tests.fixtures.downstream import email, receipt, task
 from tests.fixtures.tryton import Crm, OnTheWay, account
 
@@ -181,3 +182,15 @@ async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm: Crm) -> 
     nobodys = task(Operation.RECTIFY, email("nobody@post.example"), changes=[("name", None, "Ada")])
     result = await crm.receipt(nobodys)
     assert result.outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_corrected_number_takes_over_no_period_so_the_register_vouches_for_it_to_nobody(crm: Crm) -> None:
+    customer = await crm.add()
+    before, anothers = customer.phones[0].number, "+4915112345999"
+    correction = task(Operation.RECTIFY, email(customer.emails[0]), changes=[("phone", before, anothers)])
+    assert (await crm.receipt(correction)).outcome is TaskOutcome.AMENDED
+    assert isinstance(crm.adapter, TrytonAdapter)
+    listed = [each.number for each in await crm.adapter.assignments() if each.account_id == customer.code]
+    assert [(number.value, number.valid_from) for number in listed] == [(anothers, None)]
+    located = await crm.receipt(task(Operation.LOCATE, email(customer.emails[0])))
+    assert [each.valid_from for each in located.identities if each.value == anothers] == [None]

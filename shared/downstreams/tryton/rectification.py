@@ -145,7 +145,9 @@ def _contact(party: Party, change: Change) -> list[Write]:
         return [*ended, Write(CONTACT, None, {"type": change.field, "value": change.asserted})]
     if not wrong:
         return [Write(CONTACT, None, {"type": change.field, "value": change.asserted})]
-    return [Write(CONTACT, row.id, {"value": change.asserted}, row.version) for row in wrong]
+    # A contact is no assignment: the number takes over no period, so the register learns nothing of it from here.
+    corrected = {"value": change.asserted, "valid_from": None}
+    return [Write(CONTACT, row.id, corrected, row.version) for row in wrong]
 
 
 def _address(party: Party, changes: Sequence[Change]) -> list[Write]:
