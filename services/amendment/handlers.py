@@ -19,6 +19,7 @@ VERBS = {
     Right.OBJECTION: Operation.SUPPRESS,
 }
 
+_DUE = "SELECT request_id, max(due_on) FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
 DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 """What the scope of a request is called in the tasks that it becomes."""
 
@@ -48,20 +49,36 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     await stacked.put_back(tx, fulfilments, [done.request_id for done in answers if done.operation is Operation.LIFT])
     located = {done.request_id: done.subject_ref for done in answers if done.operation is Operation.SUPPRESS}
     await registers.suppress(tx, located, located=True)
+    interim = [done for done in answers if done.operation is Operation.RESTRICT and done.details.get("interim")]
+    await _correct(fulfilments, interim, tx)
     for done in answers:
-        tx.publish(done.event())
+        if done not in interim:
+            tx.publish(done.event())
     for done in completed:
         if done.repair:
             registers.note_repair(tx, done)
 
 
+async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx: UnitOfWork) -> None:
+    """What was contested is restricted: correct it. A system lets the later of two operations of a request stand."""
+    if restricted:
+        rows = await tx.connection.fetch(_DUE, [done.request_id for done in restricted])
+        due = {row[0]: row[1] for row in rows}
+        known = [(done.request_id, done.subject_ref, done.right) for done in restricted]
+        new = [NewFulfilment(*each, Operation.RECTIFY, due[each[0]]) for each in known]
+        await fulfilments.open_all(tx, new)
+
+
 def _details(event: RequestVerified) -> dict[str, JsonValue]:
+    if event.right is Right.RECTIFICATION:
+        return {"ground": event.scope, "interim": True} if event.scope else {}
     if _verb(event) is Operation.RESTRICT and event.right is Right.OBJECTION:
         return {"ground": "objection_pending"}
     return {DETAIL[event.right]: event.scope} if event.scope else {}
 
 
 def _verb(event: RequestVerified) -> Operation:
-    """An objection to what is done for legitimate interests restricts until it is weighed (Art. 18(1)(d))."""
+    """What is contested restricts until it is corrected (18(1)(a)), an objection until it is weighed (18(1)(d))."""
     weighed = event.right is Right.OBJECTION and event.scope == "legitimate_interests"
-    return Operation.RESTRICT if weighed else VERBS[event.right]
+    contested = event.right is Right.RECTIFICATION and event.scope == "accuracy_contested"
+    return Operation.RESTRICT if weighed or contested else VERBS[event.right]

@@ -1,5 +1,7 @@
 """Whether we are sure enough of who is asking; the levels required and the methods known are policy, not code."""
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -34,6 +36,7 @@ class IdentityPolicy(BaseModel):
     brake: BrakePolicy
     required_level: Mapping[Right, Literal["L0", "L1", "L2", "L3"]]
     methods: Annotated[frozenset[Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]], Field(min_length=1)]
+    never_asked_for: Annotated[frozenset[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
     same_person: Mapping[str, frozenset[Literal[IdentityType.ACCOUNT_ID, IdentityType.EMAIL]]]
 
     @model_validator(mode="after")
@@ -47,6 +50,17 @@ class IdentityPolicy(BaseModel):
         if missing := set(Right) - self.required_level.keys():
             raise ValueError(f"required_level must give a level for {', '.join(sorted(missing))}")
         return self
+
+    def must_not_ask_for_a_document(self, question: str) -> None:
+        """Raises ``BadRequest`` for a question in which a document stands that the policy lets nobody ask for."""
+        said = unicodedata.normalize("NFC", question).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").casefold()
+        found = sorted(w for w in self.never_asked_for if re.search(rf"\b{re.escape(w.casefold())}\b", said))
+        if found:
+            raise BadRequest(
+                f"ask for no identity document and no copy of one ({found[0]}): ask for something that only the subject"
+                " can know or reach, as a code that is sent to their address of record",
+                "text",
+            )
 
     def must_know(self, method: str, field: str) -> None:
         """Raises ``BadRequest`` for a method that nobody has named: what stays in the evidence is no free text."""

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import deferrals, limits
+from services.intake.closing import later_letter
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State
 from services.intake.reasons import OUTCOMES, Answering
@@ -91,7 +92,8 @@ class MovedByPerson(MovingRequest):
         request = replace(self, tasks=tuple(done if task is todo else task for task in self.tasks or ()))
         event = events.TaskRecorded.about(request, task=done)
         published = (event, *less_owed(self, request))
-        return request.noted("task.recorded", *published, system=system, operation=todo.operation, **counts, **detail)
+        noted = request.noted("task.recorded", *published, system=system, operation=todo.operation, **counts, **detail)
+        return replace(noted, letters=later_letter(request)) if self.goes_on and not request.goes_on else noted
 
     def must_allow_to(self, decision: Answering) -> None:
         """Checks that two persons may decide that now.
@@ -151,7 +153,8 @@ class MovedByPerson(MovingRequest):
 
     def lift(self, at: datetime) -> Transition[Self]:
         """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
-        if self.right is not Right.RESTRICTION or self.outcome not in _IN_FORCE:
+        in_force = self.right is Right.RESTRICTION and self.outcome in _IN_FORCE
+        if not (in_force or (self.is_contested and self.state is State.CLOSED)):
             raise IllegalTransition("only a restriction that is in force can be lifted")
         decided = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
         return replace(decided, letters=(("lifting", {"lifted_on": at}),))

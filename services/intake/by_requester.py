@@ -97,7 +97,7 @@ class MovedByRequester(MovingRequest):
         """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
         # Before the closure: an erasure must stop working before the key that it works with is shredded.
         withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
-        if self.is_weighed and self.allows("complete"):  # its data may be restricted
+        if (self.is_weighed or self.is_contested) and self.allows("complete"):  # its data may be restricted
             withdrawn = withdrawn.then(self.noted("restriction.lift_decided", events.LiftDecided.about(self)))
         return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))
 

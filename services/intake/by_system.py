@@ -9,10 +9,10 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from services.intake import deferrals
-from services.intake.closing import closing_letter
+from services.intake.closing import closing_letter, later_letter
 from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, R, Transition, closed
+from services.intake.transition import MovingRequest, R, Transition, closed, less_owed
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome
@@ -116,11 +116,12 @@ def _lifted(request: R, action: str, tasks: Sequence[TaskReport], **detail: Json
 
 
 def _done_later(request: R, action: str, tasks: Sequence[TaskReport], package_id: UUID | None = None) -> Transition[R]:
-    """``action`` is on record with what came of each system: its outcome, or why it failed."""
+    """``action`` is on record with what came of each system; with the last that was owed the subject is told.
+
+    Of each system, its outcome or why it failed.
+    """
     reports = deferrals.updated(request.tasks, tasks)
     updated = replace(request, tasks=reports, package_id=package_id or request.package_id)
-    less_owed = updated.outstanding != request.outstanding
-    published = (events.PartAnswered.about(updated),) if less_owed else ()
-    return updated.noted(
-        action, *published, systems={report.system: report.outcome or report.failure for report in tasks}
-    )
+    systems: JsonValue = {report.system: report.outcome or report.failure for report in tasks}
+    noted = updated.noted(action, *less_owed(request, updated), systems=systems)
+    return replace(noted, letters=later_letter(updated)) if request.goes_on and not updated.goes_on else noted

@@ -37,6 +37,11 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     return ((kind, known),) if kind else ()
 
 
+def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
+    """What is to be written once all is done that was owed of an answered request."""
+    return (("completion", {"answer": answer(request), "done": done(request.tasks)}),)
+
+
 def _cause(request: StoredRequest) -> str:
     return "kept" if any(task.outcome == TaskOutcome.RETAINED for task in request.tasks or ()) else "unanswered"
 

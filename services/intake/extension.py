@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from shared.domain.time_limit import Limits
-from shared.domain.time_limit_policy import TimeLimitPolicy
+from shared.domain.time_limit_policy import SurgeRule, TimeLimitPolicy
 
 
 class ExtensionFlaw(StrEnum):
@@ -18,6 +18,7 @@ class ExtensionFlaw(StrEnum):
     DATE_NOT_LATER = "date_not_later"
     ALREADY_EXTENDED = "already_extended"
     SAME_PERSON = "same_person"
+    NO_SURGE = "no_surge"
     DIRECT_MARKETING = "direct_marketing"
 
 
@@ -33,13 +34,33 @@ class Extension:
     approved_by: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """How many requests came in the last days, and how many usually come in so many days."""
+
+    lately: int
+    usually: float
+
+    def is_surge(self, rule: SurgeRule) -> bool:
+        """Whether so many more came than usual; where nothing is known of what is usual, nobody can tell."""
+        return 0 < self.usually * rule.times <= self.lately
+
+
 def flaws(
-    extension: Extension, limits: Limits, policy: TimeLimitPolicy, *, already_extended: bool, of_marketing: bool = False
+    extension: Extension,
+    limits: Limits,
+    policy: TimeLimitPolicy,
+    *,
+    already_extended: bool,
+    of_marketing: bool = False,
+    received: Received | None = None,
 ) -> tuple[ExtensionFlaw, ...]:
     """Everything that is wrong with an extension; it is accepted only if nothing is.
 
-    ``of_marketing``: of an objection to direct marketing, which takes effect at once and weighs nothing (Art. 21(3)).
+    ``received``: the record of a surge, for the reason that needs one. ``of_marketing``: of an objection to direct
+    marketing, which takes effect at once and weighs nothing (Art. 21(3)).
     """
+    rule = policy.extension.surge
     found = {
         ExtensionFlaw.NOTICE_TOO_LATE: extension.notice_sent_at >= limits.commit_due_instant,
         ExtensionFlaw.REASON_NOT_ALLOWED: extension.reason not in policy.extension.reasons,
@@ -49,5 +70,6 @@ def flaws(
         ExtensionFlaw.ALREADY_EXTENDED: already_extended,
         ExtensionFlaw.DIRECT_MARKETING: of_marketing,
         ExtensionFlaw.SAME_PERSON: extension.approved_by == extension.proposed_by,
+        ExtensionFlaw.NO_SURGE: extension.reason == rule.reason and not (received and received.is_surge(rule)),
     }
     return tuple(flaw for flaw, is_so in found.items() if is_so)

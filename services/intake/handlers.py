@@ -20,6 +20,7 @@ from shared.domain.events import (
     QuestionUnanswered,
     TargetMissed,
 )
+from shared.domain.operations import Operation
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -42,7 +43,12 @@ class Handlers:
             for event in events:
                 request = requests[event.request_id]
                 weighed = request.waits_for_weighing(event)
-                await requests.apply(request.restricted(event) if weighed else request.complete(event, tx.now))
+                request = await requests.apply(
+                    request.restricted(event) if weighed else request.complete(event, tx.now)
+                )
+                corrected = request.is_contested and event.operation == Operation.RECTIFY
+                if corrected and request.state is State.CLOSED:
+                    await requests.apply(request.lift(tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester by what else they are known where a system could not be searched; else ask a person."""

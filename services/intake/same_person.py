@@ -12,7 +12,7 @@ from typing import Final
 
 import orjson
 
-from services.intake.schemas import Assurance, Submission
+from services.intake.schemas import Assurance, Submission, scope_of
 from shared.domain.identities import Identity, IdentityType
 from shared.storage.keyring import Keyring
 
@@ -81,5 +81,5 @@ def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyrin
     """
     stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
     changes = [(change.field, change.current, change.asserted) for change in submission.changes]
-    wanted = (submission.right, submission.ground or submission.scope, submission.role, changes)
+    wanted = (submission.right, scope_of(submission), submission.role, changes)
     return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")

@@ -183,6 +183,9 @@ class Submission(Strict):
     changes: Annotated[tuple[Change, ...], Field(max_length=50)] = Field(
         default=(), description="of a rectification, and only there: what is to be corrected"
     )
+    contested: bool = Field(
+        default=False, description="of a rectification, and only there: restrict the data until it is corrected"
+    )
     ground: Literal["accuracy_contested", "unlawful", "needed_for_claims", "objection_pending"] | None = Field(
         default=None, description="of a restriction, and only there: its ground (Art. 18(1))"
     )
@@ -203,6 +206,8 @@ class Submission(Strict):
     def _fits_the_right(self) -> Self:
         if (self.right is Right.RECTIFICATION) != bool(self.changes):
             raise ValueError("changes belong to a rectification, and a rectification needs at least one")
+        if self.contested and self.right is not Right.RECTIFICATION:
+            raise ValueError("contested belongs to a rectification: whoever contests accuracy says what is right")
         if (self.right is Right.RESTRICTION) != (self.ground is not None):
             raise ValueError("a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one")
         if (self.right is Right.OBJECTION) != (self.scope is not None):
@@ -210,6 +215,11 @@ class Submission(Strict):
         if self.at_once and self.right is not Right.ERASURE:
             raise ValueError("at_once belongs to an erasure: nothing else waits for another request")
         return self
+
+
+def scope_of(submission: Submission) -> str | None:
+    """What narrows the right: the ground of a restriction, also of the interim one, or to what somebody objects."""
+    return "accuracy_contested" if submission.contested else submission.ground or submission.scope
 
 
 class Batch(Strict):

@@ -8,9 +8,11 @@ from itertools import product
 from uuid import UUID
 
 from services.intake import metrics
+from services.intake.extension import Received
 from services.intake.lifecycle import State
 from shared.app.service import Running
 from shared.domain.rights import Right
+from shared.domain.time_limit_policy import SurgeRule
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import FIGURES_AT, Ranks
 from shared.storage.postgres import Connection
@@ -44,6 +46,10 @@ FROM request WHERE request_id >= $1 GROUP BY 1
 """
 
 
+_RECEIVED = """
+SELECT count(*) FILTER (WHERE request_id >= $1), count(*) FILTER (WHERE request_id < $1)
+FROM request WHERE request_id >= $2
+"""
 _EXTENSIONS = "SELECT reason, count(*) FROM extension WHERE approved_at > $1 GROUP BY 1"
 
 
@@ -81,6 +87,15 @@ async def count(connection: Connection, now: datetime) -> None:
         {right: Ranks(row["timed"], *row["percentiles"]) for right, row in closed.items() if row["timed"]}
     )
     metrics.DETECTION_LAG.put({channel: Ranks(number, *percentiles) for channel, number, percentiles in detected})
+
+
+async def received(connection: Connection, now: datetime, rule: SurgeRule) -> Received:
+    """How many requests came lately, and how many came on average in as many days before."""
+    since = now - timedelta(days=rule.days)
+    before = since - timedelta(days=rule.usual_days)
+    row = await connection.fetchrow(_RECEIVED, _first_id_at(since), _first_id_at(before))
+    lately, earlier = row or (0, 0)
+    return Received(lately, earlier * rule.days / rule.usual_days)
 
 
 def _first_id_at(instant: datetime) -> UUID:

@@ -134,6 +134,11 @@ class StoredRequest:
         return self.state is State.CLOSED and not kept and self.right is Right.ERASURE
 
     @property
+    def is_contested(self) -> bool:
+        """Whether it is a rectification that restricts until the accuracy is verified (Art. 18(1)(a))."""
+        return self.right is Right.RECTIFICATION and self.scope == "accuracy_contested"
+
+    @property
     def is_weighed(self) -> bool:
         """Whether it is an objection that restricts, and that two persons weigh (Art. 21(1))."""
         return self.right is Right.OBJECTION and self.scope == "legitimate_interests"

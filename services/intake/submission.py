@@ -17,7 +17,7 @@ from services.intake.letters import Letters
 from services.intake.lifecycle import first_state
 from services.intake.quota import Quota, Rate
 from services.intake.request import Request
-from services.intake.schemas import Submission
+from services.intake.schemas import Submission, scope_of
 from services.intake.settings import IntakeSettings
 from shared.domain.identities import MalformedIdentity
 from shared.domain.time_limit import Arrival, calc_version, due_on
@@ -97,7 +97,7 @@ class Submissions:
         self._instants.proved(submission.subject, now)
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
-        scope = submission.ground or submission.scope
+        scope = scope_of(submission)
         identified = self._identity.suffices(submission.assurance, proved_as(submission.right, scope))
         request = Request(
             request_id=uuid7(),

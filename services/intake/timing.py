@@ -5,18 +5,14 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from services.intake import (
-    auth,
-    correspondence,
-    redating,
-    schemas,
-)
+from services.intake import auth, correspondence, redating, schemas, statistics
 from services.intake.deciding import Deciding, Held, decision
 from services.intake.errors import BadRequest, ExtensionRefused, NotReady
 from services.intake.extension import Extension, flaws
 from services.intake.metrics import EXTENSIONS_REFUSED
 from services.intake.request import Request, Transition
 from shared.domain.time_limit import Arrival, calc_version, limits
+from shared.messaging.unit_of_work import UnitOfWork
 
 _PROPOSE = """
 INSERT INTO extension (request_id, reason, explanation, new_due, proposed_by) VALUES ($1, $2, $3, $4, $5)
@@ -57,10 +53,11 @@ class TimingUseCases(Deciding):
         """
         tx, request, key_id = held.tx, held.request, held.caller.key_id
         reason, explanation, new_due = proposal.reason, proposal.explanation, proposal.new_due
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, held.caller.holder, approved_by=None))
+        by = held.caller.holder
+        surge = await self._judge(tx, request, Extension(tx.now, reason, explanation, new_due, by, approved_by=None))
         place = await correspondence.seal(tx, request, "explanation", "extension", explanation.strip().encode())
         await tx.connection.execute(_PROPOSE, request.request_id, reason, place, new_due, key_id)
-        return request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat())
+        return request.noted("extension.proposed", reason=reason, new_due=new_due.isoformat(), **surge)
 
     @decision
     async def approve_extension(self, held: Held) -> Transition:
@@ -81,7 +78,8 @@ class TimingUseCases(Deciding):
         reason, place, new_due, proposed_by = row
         explanation = (await tx.vault.open_one(tx.connection, place) or b"").decode()
         proposer = await auth.holder_of(tx.connection, proposed_by) or proposed_by
-        self._judge(request, Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder))
+        extension = Extension(tx.now, reason, explanation, new_due, proposer, held.caller.holder)
+        await self._judge(tx, request, extension)
         words = {"reason": self.letters.reason(reason), "explanation": explanation}
         return request.extend(new_due, reason, words, tx.now, proposed_by)
 
@@ -94,13 +92,21 @@ class TimingUseCases(Deciding):
             raise BadRequest("nothing would change: this is the arrival that is on file")
         return arrival
 
-    def _judge(self, request: Request, extension: Extension) -> None:
-        """Raises ``ExtensionRefused`` with every flaw."""
+    async def _judge(self, tx: UnitOfWork, request: Request, extension: Extension) -> dict[str, JsonValue]:
+        """The record of a surge, for the reason that needs one; raises ``ExtensionRefused`` with every flaw."""
         request.must_be_ours()
         request.must_allow("extend")
-        known = {"already_extended": request.extended, "of_marketing": request.scope == "direct_marketing"}
-        wrong = flaws(extension, limits(request.arrival, self.policy), self.policy, **known)
+        rule, received = self.policy.extension.surge, None
+        if extension.reason == rule.reason:
+            received = await statistics.received(tx.connection, tx.now, rule)
+        wrong = flaws(
+            *(extension, limits(request.arrival, self.policy), self.policy),
+            already_extended=request.extended,
+            of_marketing=request.scope == "direct_marketing",
+            received=received,
+        )
         for flaw in wrong:
             EXTENSIONS_REFUSED.labels(flaw).inc()
         if wrong:
             raise ExtensionRefused(f"the dates stay as they were: {', '.join(wrong)}")
+        return {"received": received.lately, "usually": round(received.usually, 1)} if received else {}

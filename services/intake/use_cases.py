@@ -175,7 +175,12 @@ class UseCases(TimingUseCases):
 
     @decision
     async def ask(self, held: Held, asked: schemas.QuestionAsked) -> Transition:
-        """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63)."""
+        """A question is sent to the requester: who they are, or what they mean (Art. 12(6), Recital 63).
+
+        Raises:
+            BadRequest: it asks for an identity document.
+        """
+        self.identity.must_not_ask_for_a_document(asked.text)
         recorded = asked.condition_recorded
         return await correspondence.ask(held.tx, held.request, asked.question, asked.text, recorded=recorded)
 

@@ -50,12 +50,14 @@ class Assignment:
     """A number was somebody's for a time; ``identity`` and ``holder`` are keyed hashes (REQ-K2).
 
     ``holder``: of the account and of the system that gave it. ``valid_to``: exclusive; None where it still is theirs.
+    ``line``: of one that several people use nobody can tell which calls are whose, so it vouches to nobody for any.
     """
 
     identity: bytes
     holder: bytes
     valid_from: datetime
     valid_to: datetime | None = None
+    line: Line = Line.PERSONAL
 
     @property
     def period(self) -> Period:
@@ -107,8 +109,9 @@ class Register:
         registered = (self.assignments or {}).get(self.fingerprint(stated[0]), ())
         asked = [_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to)]
         asked = asked or [Period(_EVER, _NEVER)]
-        mine = [each.period for each in registered if each.holder in holders]
-        foreign = [each.period for each in registered if each.holder not in holders]
+        own = [each for each in registered if each.holder in holders and each.line is Line.PERSONAL]
+        mine = [each.period for each in own]
+        foreign = [each.period for each in registered if each not in own]
         proved = [Period(i.proved_since, _NEVER) for i in stated if i.proved_since]
         vouched = list(_cut(asked, (*mine, *proved)))
         if not holders and not proved and any(_cut(asked, foreign)):

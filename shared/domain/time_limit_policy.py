@@ -98,10 +98,20 @@ class Span(_Data):
         return self
 
 
+class SurgeRule(_Data):
+    """The reason that needs a surge on record: in the last ``days``, ``times`` as many requests as before."""
+
+    reason: str
+    days: Annotated[int, Field(ge=1, le=90)]
+    usual_days: Annotated[int, Field(ge=30, le=1_000)]
+    times: Annotated[float, Field(gt=1, le=100)]
+
+
 class ExtensionRules(_Data):
     """Why a request may be extended (Art. 12(3)); anything else is no reason."""
 
     reasons: frozenset[str]
+    surge: SurgeRule
 
 
 class SuspensionRules(_Data):

@@ -258,7 +258,8 @@ class Downstream:
     ``enabled``: false where it is declared and not worked with yet; then it has no adapter. ``fingerprint``: the hash
     of its table and of the dataset that this names. It is told identities of types that it needs, or has told itself.
     ``assigns``: it says whose a number is and when, so the register of assignments is filled from it. ``not_held``:
-    operations that concern nothing that it holds, so that it is not asked for them, nor a person for it.
+    operations that concern nothing that it holds: it is not asked for them, nor a person for it. ``accounts``: the
+    namespace of its account ids; ``accounts_from``: who speaks of ids of that namespace (None: anybody).
     """
 
     name: str
@@ -270,6 +271,8 @@ class Downstream:
     fingerprint: str = ""
     assigns: bool = False
     not_held: frozenset[Operation] = frozenset()
+    accounts: str = ""
+    accounts_from: frozenset[str] | None = None
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""
@@ -285,12 +288,11 @@ class Downstream:
         return operation in BY_HAND - self.not_held and not self.can(operation)
 
     def may_hear(self, identities: Iterable[Identity]) -> tuple[Identity, ...]:
-        """What its adapter may search it by; a name is never searched by, and stays to check a hit with."""
-        return tuple(
-            each
-            for each in identities
-            if each.type in self.needs or each.type is IdentityType.NAME or each.source == self.name
-        )
+        """What its adapter may search it by, no account id of another namespace; a name stays to check a hit with."""
+        known = (i for i in identities if i.type in self.needs or i.type is IdentityType.NAME or i.source == self.name)
+        if (speaking := self.accounts_from) is None:
+            return tuple(known)
+        return tuple(i for i in known if i.type is not IdentityType.ACCOUNT_ID or i.source in {self.name, *speaking})
 
     def operate(self, operation: Operation) -> Operate:
         """The adapter's method for that operation."""

@@ -21,6 +21,7 @@ from shared.domain.errors import Misconfigured, all_of
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
 from shared.domain.toml_file import read_toml
+from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
 from shared.downstreams.contract import Adapter, Assigning, Downstream, Locatable
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
@@ -46,6 +47,11 @@ class _Table(BaseModel):
     )
     not_held: frozenset[Literal[Operation.RECTIFY, Operation.SUPPRESS]] = Field(
         default=frozenset(), description="rectify, suppress: it holds nothing that could be corrected, or no marketing"
+    )
+    accounts: str = Field(
+        default="",
+        pattern=f"^({_NAME})?$",
+        description="namespace of its account ids, its own name if left out; customers: those that a customer states",
     )
     enabled: bool = Field(default=True, description="false: read and checked, and not worked with yet")
     settings: Annotated[AdapterSettings, Field(discriminator="adapter")]
@@ -80,6 +86,7 @@ class Downstreams:
         declared = [each for each in read(path, wiring.environment) if each.enabled]
         if len(assigning := [each.name for each in declared if each.assigns]) > 1:
             raise Misconfigured(f"{path}: {' and '.join(assigning)} have assigns = true; one says whose a number is")
+        declared = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
         connected = all_of(partial(_connected, f"{path}: [{each.name}]", each, wiring) for each in declared)
         return cls({each.name: each for each in connected})
 
@@ -175,6 +182,7 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
     return Downstream(
         *(name, said.needs, said.yields, settings, None, said.enabled, written, said.assigns),
         not_held=frozenset(map(Operation, said.not_held)),
+        accounts=said.accounts or name,
     )
 
 

@@ -139,7 +139,7 @@ class Worker:
             identities = register.vouched(subject.identities) if register else subject.identities
         except AssignmentInDoubt as doubt:
             return doubt if NUMBERS & needs else self._task(claim, subject)
-        if needs and not any(identity.type in needs for identity in identities):
+        if needs and not any(each.type in needs for each in self._downstream.may_hear(identities)):
             lacks = _lacks_a_number(identities, subject.identities, needs)
             reason = Unsearched.NUMBER_NOT_VOUCHED_FOR if lacks else Unsearched.NOTHING_TO_SEARCH_BY
             return NotSearched(claim.task_id, reason)

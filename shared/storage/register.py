@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Register
+from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Line, Register
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity
 from shared.storage.keyring import Keyring
@@ -20,7 +20,7 @@ INSERT INTO register.source AS s VALUES ($1, $2, $3)
 ON CONFLICT (source) DO UPDATE SET namespace = $2, filled_at = $3 WHERE s.filled_at < $3 RETURNING s.source
 """
 _ASSIGNMENTS = """
-SELECT identity, holder, valid_from, valid_to FROM register.assignment WHERE identity = ANY($1)
+SELECT identity, holder, valid_from, valid_to, line FROM register.assignment WHERE identity = ANY($1)
 """
 _READING = """
 CREATE TEMPORARY TABLE reading (LIKE register.assignment INCLUDING CONSTRAINTS INCLUDING INDEXES) ON COMMIT DROP
@@ -104,7 +104,7 @@ async def register_for(connection: Connection, keyring: Keyring, identities: Ite
     wanted = {keyring.fingerprint(identity) for identity in identities if identity.type in NUMBERS}
     found: defaultdict[bytes, list[Assignment]] = defaultdict(list)
     for row in await connection.fetch(_ASSIGNMENTS, list(wanted)) if wanted else ():
-        found[row[0]].append(Assignment(*row))
+        found[row[0]].append(Assignment(row[0], row[1], row[2], row[3], Line(row[4])))
     return Register(namespace, found, keyring.fingerprint, keyring.holder)
 
 

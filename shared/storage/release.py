@@ -19,7 +19,8 @@ from shared.storage.vault import Vault
 KIND = "release"
 """Of the pieces in the vault that say by what the rows of a package were found; they outlive it, not its days."""
 _NAMESPACE = "SELECT namespace FROM register.source LIMIT 1"
-_ROWS = "SELECT identity, holder, valid_from, valid_to FROM register.assignment WHERE identity = ANY($1)"
+_ROWS = "SELECT identity, holder, valid_from, valid_to, line FROM register.assignment WHERE identity = ANY($1)"
+_PERSONAL = "personal"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 
@@ -96,7 +97,7 @@ async def _registered(
     }
     theirs: dict[Named, list[Span]] = {}
     others: dict[Named, list[Span]] = {}
-    for fingerprint, holder, since, until in await connection.fetch(_ROWS, list(numbers)) if numbers else ():
-        whose = theirs if holder in accounts else others
+    for fingerprint, holder, since, until, line in await connection.fetch(_ROWS, list(numbers)) if numbers else ():
+        whose = theirs if holder in accounts and line == _PERSONAL else others  # of a shared line, nobody can tell
         whose.setdefault(numbers[fingerprint], []).append((since, until or _NEVER))
     return theirs, others

@@ -140,4 +140,5 @@ async def test_a_system_that_is_away_is_prompted_for_in_time_and_answered_withou
     whole = await company.package(path)
     assert ({piece["system"] for piece in whole["records"]}, "missing" in whole) == ({"crm", "cdr"}, False)
     assert await company.open_in_the_figures() == 0
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["partial", "completion"]
     assert (await intake.view(path))["answer"].endswith("A part of it was done after your request had been closed.")

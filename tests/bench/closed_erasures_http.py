@@ -46,7 +46,7 @@ def _declared(copied: Stores, urls: dict[str, str]) -> Stores:
     """Call records stay in PostgreSQL, customers and tickets are where the fakes are."""
     calls = next(table for table in copied.downstreams.read_text().split("\n\n") if table.startswith("[calls]"))
     common = f'url = "{{}}/"\npassword_env = "{_PASSWORD}"\n'
-    crm = f'[crm]\nadapter = "tryton"\nneeds = ["account_id"]\nconcurrency = {AT_A_TIME}\n'
+    crm = f'[crm]\nadapter = "tryton"\nneeds = ["account_id"]\naccounts = "customers"\nconcurrency = {AT_A_TIME}\n'
     ticketing = f'[ticketing]\nadapter = "roundup"\nneeds = ["email"]\nparallel = {AT_A_TIME}\n'
     declared = [f"{calls}\n", crm, common.format(urls["crm"]), ticketing, common.format(urls["ticketing"])]
     downstreams = copied.downstreams.with_name("http.toml")

@@ -124,8 +124,14 @@ async def test_a_restriction_is_set_and_lifted_again(live: Live) -> None:
         view = await client.follow(request_id, "closed")
         restricted = await live.stores.count("customers", "account_id = $1 AND restricted", subject.account_id)
         await move(officer, request_id, "lift")
-        await recorded(client, request_id, "restriction.lift_completed")
+        done = await recorded(client, request_id, "restriction.lift_completed")
 
+    told = [entry["at"] for entry in done if entry["detail"].get("kind") == "lifting"]
+    lifted = [
+        entry["at"] for entry in done if entry["detail"].get("operation") == "lift" and "found" in entry["detail"]
+    ]
+    assert len(told) == 1
+    assert told[0] < min(lifted)
     assert (view["outcome"], restricted) == ("fulfilled", 1)
     assert await live.stores.count("customers", "account_id = $1 AND restricted", subject.account_id) == 0
 

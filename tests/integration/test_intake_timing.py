@@ -1,6 +1,7 @@
 """What moves the time limit of a request: questions, their answers, extensions; and the letters that say so."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -200,3 +201,28 @@ async def test_two_keys_of_one_holder_are_one_person(intake: Intake, database: s
     intake.officer.headers["Authorization"] = f"Bearer {second}"
     same = await intake.officer.post(f"{path}/extension/approval")
     assert (same.status_code, "same_person" in same.json()["detail"]) == (409, True)
+
+
+async def test_a_surge_needs_one_on_record_and_what_was_counted_is_in_the_evidence(intake: Intake) -> None:
+    path = await intake.submit()
+    proposal = {**PROPOSAL, "reason": "EXCEPTIONAL_SURGE"}
+    refused = await intake.officer.post(f"{path}/extension", json=proposal)
+    assert (refused.status_code, "no_surge" in refused.json()["detail"]) == (409, True)
+    long_ago = int((intake.clock.at - timedelta(days=60)).timestamp() * 1000)
+    await intake.unit_of_work.pool.execute(
+        "INSERT INTO request SELECT (jsonb_populate_record(r, jsonb_build_object('request_id', $1::uuid))).*"
+        " FROM request r",
+        UUID(int=long_ago << 80),
+    )
+    taken = await intake.officer.post(f"{path}/extension", json=proposal)
+    assert taken.status_code == 200, taken.text
+    [detail] = await intake.details(path, "extension.proposed")
+    assert (detail["received"], detail["usually"]) == (1, 0.2)
+
+
+async def test_nobody_is_asked_for_an_identity_document(intake: Intake) -> None:
+    path = await intake.submit(assurance=None)
+    asked = {"question": "identity", "text": "Please send a copy of your passport."}
+    refused = await intake.officer.post(f"{path}/question", json=asked)
+    assert (refused.status_code, "no identity document" in refused.json()["detail"]) == (400, True)
+    assert await intake.letters(path) == []

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from services.export import handlers as export
 from services.intake import breaches, releases
 from services.intake.settings import IntakeSettings
-from shared.domain.assignments import AssignedNumber
+from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.domain.release import Fault, Match
@@ -32,8 +32,12 @@ ADA, BEN = Identity(ACCOUNT, "C1", source="crm"), Identity(ACCOUNT, "C2", source
 MARCH, MAY = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 5, 1, tzinfo=UTC)
 
 
-async def register(unit_of_work: UnitOfWorkFactory, *held: tuple[Identity, datetime, datetime | None]) -> None:
-    rows = [AssignedNumber(Identity(PHONE, NUMBER, since, until), who.value) for who, since, until in held]
+async def register(
+    unit_of_work: UnitOfWorkFactory,
+    *held: tuple[Identity, datetime, datetime | None],
+    line: Line = Line.PERSONAL,
+) -> None:
+    rows = [AssignedNumber(Identity(PHONE, NUMBER, since, until), who.value, line) for who, since, until in held]
     assert isinstance(unit_of_work.clock, SetClock)
     unit_of_work.clock.pass_by(seconds=1)
     async with unit_of_work.pool.acquire() as connection:
@@ -155,6 +159,14 @@ async def test_a_package_is_checked_at_each_download_and_withheld_while_it_does_
     assert fetched(await intake.channel.get(f"{path}/package")) == (200, "")
     assert (await intake.view(path))["package_withheld"] is None
     assert (await intake.actions(path)).count("package.released") == 1
+
+
+async def test_nothing_of_a_line_that_several_people_use_is_handed_out_to_whoever_holds_it(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, None), line=Line.SHARED)
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    assert (await intake.channel.get(f"{path}/package")).status_code == 200
 
 
 async def test_one_without_the_values_by_which_its_rows_were_found_is_not_handed_out(intake: Intake) -> None:

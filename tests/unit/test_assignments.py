@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.assignments import Assignment, AssignmentInDoubt, Register
+from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register
 from shared.domain.identities import Identity, IdentityType
 
 NUMBER = "+493023125077"
@@ -100,6 +100,14 @@ def test_where_the_register_leaves_a_doubt_nothing_is_touched(
 ) -> None:
     with pytest.raises(AssignmentInDoubt, match=doubt):
         register(*rows).vouched(known)
+
+
+def test_a_line_that_several_people_use_vouches_to_none_of_them_and_its_proof_is_a_doubt() -> None:
+    shared = Assignment(fingerprint(phone()), holder("crm", ADA), at(0), None, Line.SHARED)
+    known = Register("crm", {fingerprint(phone()): [shared]}, fingerprint, holder)
+    assert known.vouched([account(ADA), phone(3)]) == (account(ADA),)
+    with pytest.raises(AssignmentInDoubt, match="somebody else too"):
+        known.vouched([account(ADA), phone(proved=3)])
 
 
 def test_an_overlap_outside_what_is_asked_is_no_doubt() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from services.intake.extension import Extension, ExtensionFlaw, flaws
+from services.intake.extension import Extension, ExtensionFlaw, Received, flaws
 from shared.domain.time_limit import Arrival, limits
 from shared.domain.time_limit_policy import read_policy
 
@@ -43,6 +43,22 @@ def test_an_extension_told_on_the_last_day_with_a_reason_and_two_persons_is_vali
 )
 def test_one_flaw_is_named_and_the_original_dates_stay(extension: Extension, flaw: ExtensionFlaw) -> None:
     assert flaws(extension, LIMITS, POLICY, already_extended=False) == (flaw,)
+
+
+@pytest.mark.parametrize(
+    ("received", "flaw"),
+    [
+        (None, (ExtensionFlaw.NO_SURGE,)),
+        (Received(199, 100), (ExtensionFlaw.NO_SURGE,)),
+        (Received(500, 0), (ExtensionFlaw.NO_SURGE,)),  # nothing is known of what is usual
+        (Received(200, 100), ()),
+    ],
+)
+def test_a_surge_is_a_reason_only_where_the_record_shows_one(
+    received: Received | None, flaw: tuple[ExtensionFlaw, ...]
+) -> None:
+    surge = replace(VALID, reason="EXCEPTIONAL_SURGE")
+    assert flaws(surge, LIMITS, POLICY, already_extended=False, received=received) == flaw
 
 
 def test_every_flaw_is_told_at_once() -> None:

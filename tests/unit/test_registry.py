@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import Misconfigured
-from shared.domain.identities import IdentityType
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.downstreams.bus.adapter import BusSettings
@@ -126,7 +126,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         (f"{BILLING}max_row = 3", "[billing]: max_row is not a key here; write max_rows"),
         (
             f"{BILLING}colour = 3",
-            "[billing]: colour is not a key here; the keys are needs, yields, assigns, not_held, enabled, adapter",
+            "[billing]: colour is not a key here; the keys are needs, yields, assigns, not_held, accounts, enabled",
         ),
         (
             f'{BILLING}max_rows = "3 rows"',
@@ -200,3 +200,17 @@ def test_the_hash_of_a_system_changes_with_its_table_and_its_dataset_and_with_no
     assert hashed(table) == before
     dataset.write_text(dataset.read_text().replace('class = "M"', 'class = "T"', 1))
     assert hashed(table) != before
+
+
+def test_an_account_id_is_told_to_systems_of_its_namespace_alone(tmp_path: Path) -> None:
+    table = '[{0}]\nadapter = "bus"\nneeds = ["account_id", "email"]\n{1}\n'
+    systems = {"crm": 'accounts = "customers"', "shop": 'accounts = "customers"', "orders": "", "billing": ""}
+    loaded = load(tmp_path, "".join(table.format(name, more) for name, more in systems.items()))
+    stated, found, theirs = (
+        Identity(IdentityType.ACCOUNT_ID, "1001", source=each) for each in ("requester", "crm", "orders")
+    )
+    address, nickname = Identity(IdentityType.EMAIL, "ada@example.org"), Identity(IdentityType.NAME, "Ada")
+    heard = {name: loaded.get(name).may_hear([stated, found, theirs, address, nickname]) for name in systems}
+    assert heard["crm"] == heard["shop"] == (stated, found, address, nickname)
+    assert heard["orders"] == (theirs, address, nickname)
+    assert heard["billing"] == (address, nickname)

@@ -99,6 +99,7 @@ def test_another_scope_value_number_or_period_asks_for_something_else(keys: Keyr
         submission(role="processor"),
         submission(subject={"email": "a@b.example", "phones": [{"number": "+493023125001"}]}),
         submission(subject={"email": "a@b.example", "phones": [{"number": "+493023125001", "since": since}]}),
+        submission(right="rectification", changes=[{"field": "name", "asserted": "A"}], contested=True),
         *(submission(right="objection", scope=scope) for scope in ("direct_marketing", "legitimate_interests")),
         *(submission(right="rectification", changes=[{"field": "name", "asserted": name}]) for name in ("A", "B")),
     ]
