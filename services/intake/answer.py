@@ -126,7 +126,8 @@ def _by_hand(request: StoredRequest) -> Iterator[str]:
     """What a person copied: it is in no package."""
     copied = {task.system for task in request.tasks or () if task.by_hand and task.outcome == TaskOutcome.EXPORTED}
     if copied:
-        yield f"What {_listed(copied)} hold was copied by hand, and you get it separately."
+        held = "holds" if len(copied) == 1 else "hold"
+        yield f"What {_listed(copied)} {held} was copied by hand, and you get it separately."
 
 
 def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:

@@ -64,6 +64,8 @@ def _line(task: TaskReport) -> str:
         return "searched, nothing of yours found."
     if task.outcome == TaskOutcome.NOT_HELD:
         return "has nothing of the kind."
+    if task.outcome == TaskOutcome.NOT_SEARCHED:
+        return "could not be searched by what we know of you."
     if not task.outcome or task.outcome not in _DONE:
         return "not done."
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(task.by_category.items()))

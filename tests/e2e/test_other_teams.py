@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -39,12 +39,13 @@ ask_again_s = 1
 
 @dataclass
 class Company:
-    """Intake, erasure and deadline, a mailing system and a billing team, each a process of its own."""
+    """Intake, erasure, export and deadline, a mailing system and a billing team, each a process of its own."""
 
     intake: DsrClient
     billing: Child
     store: Path
     dsn: str
+    officer: DsrClient
     public_key: bytes
 
     def bill(self, email: str, invoices: int, keep_until: date | None = None) -> None:
@@ -116,7 +117,10 @@ def processes(run_folder: Path, postgres_dsn: str, template: str) -> Iterator[tu
             cwd=ROOT,
         )
         children = services.children
-        with children[ServiceName.INTAKE], children[ServiceName.ERASURE], children[ServiceName.DEADLINE], billing:
+        started = (ServiceName.INTAKE, ServiceName.ERASURE, ServiceName.EXPORT, ServiceName.DEADLINE)
+        with ExitStack() as stack:
+            for child in (*(children[name] for name in started), billing):
+                stack.enter_context(child)
             yield services, services.key("channel"), billing, store
     databases.wait_for(databases.drop(postgres_dsn, name))
 
@@ -124,8 +128,8 @@ def processes(run_folder: Path, postgres_dsn: str, template: str) -> Iterator[tu
 @pytest.fixture
 async def company(processes: tuple[Services, str, Child, Path]) -> AsyncIterator[Company]:
     services, key, billing, store = processes
-    async with DsrClient(services.url, key) as intake:
-        yield Company(intake, billing, store, services.env["DSR_POSTGRES_DSN"], services.public_key)
+    async with DsrClient(services.url, key) as intake, DsrClient(services.url, services.key("privacy")) as officer:
+        yield Company(intake, billing, store, services.env["DSR_POSTGRES_DSN"], officer, services.public_key)
 
 
 def counts(view: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
@@ -189,3 +193,29 @@ async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_t
     signed = await company.intake.read(request_id, "/certificate")
     assert (certificate.verify(signed, company.public_key), signed["request"]["answer"]) == ([], view["answer"])
     assert "erasure.deferred_completed" in {entry["action"] for entry in signed["entries"]}
+
+
+async def test_a_copy_that_a_team_cannot_give_over_the_bus_is_made_by_hand_and_ends_the_request(
+    company: Company,
+) -> None:
+    subject = {"email": "fay@example.com"}
+    assurance = {"level": "L2", "method": "portal"}
+    request_id = await company.intake.submit({"right": "access", "subject": subject, "assurance": assurance})
+    waiting = await company.officer.follow(request_id, "awaiting_decision")
+    assert [(task["system"], task.get("failure")) for task in waiting["tasks"]] == [
+        ("billing", "not_supported"),
+        ("mailing", None),
+    ]
+    entered = await company.officer.decide(
+        request_id, "task-result", {"system": "billing", "found": 4, "changed": 0, "note": "Read from the ledger"}
+    )
+    assert entered.status_code == 200
+    view = await company.intake.follow(request_id, "closed")
+    assert view["outcome"] == "fulfilled"
+    assert "What billing holds was copied by hand, and you get it separately." in view["answer"]
+    assert {each["system"]: each["result"] for each in view["coverage"]} == {
+        "billing": "exported",
+        "mailing": "no_match",
+    }
+    signed = await company.intake.read(request_id, "/certificate")
+    assert certificate.verify(signed, company.public_key) == []

@@ -141,7 +141,7 @@ async def test_what_was_done_by_hand_is_entered_with_the_request_and_told_in_its
     await intake.consume(a(FulfilmentCompleted, about=id_of(path), tasks=(COPIED, done)))
     shown = await intake.view(path)
     assert shown["outcome"] == "fulfilled"
-    assert shown["answer"].endswith("What billing hold was copied by hand, and you get it separately.")
+    assert shown["answer"].endswith("What billing holds was copied by hand, and you get it separately.")
 
 
 async def test_without_it_the_request_is_fulfilled_in_part_at_most_and_names_the_system(intake: Intake) -> None:

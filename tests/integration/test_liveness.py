@@ -49,7 +49,7 @@ AMENDMENTS = ("rectify", "restrict", "lift", "suppress")
 EVERYWHERE = {"relay", "machine", "inbox", "frozen"}
 LOOPS: Mapping[ServiceName, set[str]] = {
     ServiceName.INTAKE: {"consume:intake", "lag:intake", "statistics", "orphans", "packages", "releases"}
-    | {"held", "postponed"},
+    | {"expiry", "held", "postponed"},
     ServiceName.ERASURE: {
         *(
             "consume:erasure",

@@ -56,7 +56,10 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
         (a_task("cdr", None), "- cdr: not done."),
         (a_task("cdr", TaskOutcome.NOT_HELD), "- cdr: has nothing of the kind."),
         (a_task("cdr", TaskOutcome.ERASED, found=2, changed=2, by_hand=True), "- cdr: 2 of 2 records erased by hand."),
-        (a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="nothing_to_search_by"), "- cdr: not done."),
+        (
+            a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="nothing_to_search_by"),
+            "- cdr: could not be searched by what we know of you.",
+        ),
         (
             a_task("cdr", TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED),
             "- cdr: done; how many records it was cannot be counted.",
