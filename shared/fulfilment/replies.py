@@ -32,9 +32,9 @@ class Replies(BatchDispatcher):
     def kind_of(self, record: Message) -> str:  # noqa: ARG002  # nothing a stranger writes names a series
         return _KIND
 
-    def describe(self, error: Exception) -> str:
+    def detail(self, error: Exception) -> str:
         """For a malformed reply, which of its fields is wrong: its team must know."""
-        return str(error) if isinstance(error, MalformedReply) else super().describe(error)
+        return str(error) if isinstance(error, MalformedReply) else super().detail(error)
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
         """Stores each reply; one to a task of another service, or that is done, has no effect."""

@@ -36,8 +36,9 @@ def dead_letter(record: Message, reason: str, detail: str, tx: UnitOfWork) -> Me
 
     It is as it came, but for headers of a size that is not passed on.
     """
-    why = {"dsr_reason": reason, "dsr_detail": detail, "dsr_topic": record.topic}
-    why["dsr_set_aside_at"] = tx.now.isoformat()
+    why = {"dsr_reason": reason, "dsr_topic": record.topic, "dsr_set_aside_at": tx.now.isoformat()}
+    if detail:
+        why["dsr_detail"] = detail
     if record.offset is not None:
         why |= {"dsr_partition": str(record.partition), "dsr_offset": str(record.offset)}
     return Message(topics.dead_letters(tx.service), record.key, record.value, {**passed_on(record.headers), **why})

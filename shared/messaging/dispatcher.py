@@ -86,15 +86,15 @@ class BatchDispatcher(ABC):
     def kind_of(self, record: Message) -> str:
         """What type of record it is counted as."""
 
-    def describe(self, error: Exception) -> str:
-        """What to say of an error, without what could quote a person's data."""
+    def detail(self, error: Exception) -> str:
+        """What is wrong with a record, in words of ours that quote no person's data; nothing, where nobody can say."""
         match error:
             case Unreadable():
                 return str(error)
             case ValidationError():
                 return _faults(error)
             case _:
-                return telemetry.where(error)
+                return ""
 
     async def paused_topics(self) -> AbstractSet[str]:
         """The topics that are paused now, by whichever process of this service."""
@@ -130,8 +130,8 @@ class BatchDispatcher(ABC):
 
     async def _set_aside(self, record: Message, error: Exception) -> bool:
         """Makes a dead letter of the record, unless it is one; returns whether its topic is to be paused."""
-        place, detail = f"{record.topic} {record.partition}:{record.offset}", self.describe(error)
-        log.error("record %s set aside: %s", place, detail)
+        place, detail = f"{record.topic} {record.partition}:{record.offset}", self.detail(error)
+        log.error("record %s set aside: %s", place, detail or telemetry.where(error))
         if dead_letters.REPLAYED_FOR in record.headers:
             self._count([self.kind_of(record)], "dead_letter")
             return False

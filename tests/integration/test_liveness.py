@@ -40,7 +40,7 @@ restriction = { column = "restricted", value = true }
 marketing = { column = "marketing", value = false }
 [tables.customer.columns]
 id = { class = "T" }
-email = { class = "A", identity = "email" }
+email = { class = "A", identity = "email", rectifies = "email" }
 restricted = { class = "T" }
 marketing = { class = "T" }
 """
