@@ -30,7 +30,7 @@ May = Annotated[list[Power] | None, typer.Option(help="what it does; a key that 
 
 
 @api_key.command()
-def new(  # noqa: PLR0913  # an option each
+def new(
     role: Annotated[str, typer.Option(help="channel, privacy or downstream:<system>")],
     holder: Annotated[str, typer.Option(help="who has it: the id of their account, as officer-7; no name")],
     *,
@@ -39,7 +39,6 @@ def new(  # noqa: PLR0913  # an option each
         list[Right] | None, typer.Option(help="of a channel: what it may ask for; all, if left out")
     ] = None,
     may: May = None,
-    tenant: Annotated[str | None, typer.Option(help="of a customer's channel: for whom alone it speaks")] = None,
     per_minute: Annotated[int | None, typer.Option(min=1, help="of a channel: requests that it may submit")] = None,
     days: Days = 365,
     as_json: AsJson = False,
@@ -54,11 +53,9 @@ def new(  # noqa: PLR0913  # an option each
         raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
     if not auth.HOLDER.fullmatch(holder):
         raise typer.BadParameter("--holder must be the id of an account, as officer-7: small letters, digits, . _ -")
-    if tenant is not None and not auth.TENANT.fullmatch(tenant):
-        raise typer.BadParameter("--tenant must be how the downstreams file names a customer, as acme.example")
-    bounds = Grant(level, frozenset(right or Right), frozenset(may or [Power.SUBMIT]), tenant, per_minute)
+    bounds = Grant(level, frozenset(right or Right), frozenset(may or [Power.SUBMIT]), per_minute)
     if role != "channel" and bounds != Grant():
-        raise typer.BadParameter("--level, --right, --may, --tenant and --per-minute bound the keys of channels alone")
+        raise typer.BadParameter("--level, --right, --may and --per-minute bound the keys of channels alone")
     now, grant = SystemClock().now(), bounds if role == "channel" else None
     expires_at = now + timedelta(days=days)
     made = asyncio.run(auth.create(PostgresSettings().dsn, role, holder, now, grant, expires_at))

@@ -26,14 +26,13 @@ _WORDS = {Power.SUBMIT: "submit requests and move them on", Power.FETCH: "fetch 
 class Grant:
     """The bounds of one key.
 
-    ``level``: the highest that it may state. ``tenant``: the customer of ours for whom alone it speaks, if it is a
-    customer's. ``per_minute``: requests that it may submit in a minute, in each process of intake.
+    ``level``: the highest that it may state. ``per_minute``: requests that it may submit in a minute, in each process
+    of intake.
     """
 
     level: Level = "L0"
     rights: frozenset[Right] = field(default_factory=lambda: frozenset(Right))
     powers: frozenset[Power] = frozenset({Power.SUBMIT})
-    tenant: str | None = None
     per_minute: int | None = None
 
     @classmethod

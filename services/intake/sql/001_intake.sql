@@ -143,7 +143,6 @@ CREATE TABLE api_key (
     max_level  text        NOT NULL DEFAULT 'L0',     -- the highest level of assurance that it may state
     rights     text[]      NOT NULL,         -- that it may ask for
     powers     text[]      NOT NULL,         -- submit, fetch
-    tenant     text,                         -- the customer of ours for whom alone it speaks
     per_minute integer,                      -- requests that it may submit
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
