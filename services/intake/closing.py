@@ -14,7 +14,6 @@ _KINDS: Mapping[str, LetterKind] = {
     Outcome.UNIDENTIFIED: "unidentified",
     Outcome.PARTIALLY_FULFILLED: "partial",
     Outcome.WITHDRAWN: "withdrawal",
-    "assisted": "assisted",
 }
 """By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
 

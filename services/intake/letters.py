@@ -28,7 +28,6 @@ LetterKind = Literal[
     "completion",
     "no_data",
     "unidentified",
-    "assisted",
     "withdrawal",
     "lifting",
     "notice_to_old_contact",

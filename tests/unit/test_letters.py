@@ -69,7 +69,6 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("completion", ("Your personal data was erased.", "- crm: 1 of 1 records erased.")),
         ("no_data", ("Where we searched: - crm",)),
         ("unidentified", ("- crm: 1 of 1", "If you tell us more", "name the reference")),
-        ("assisted", ("On their instruction", "- crm: 1 of 1")),
         ("withdrawal", ("What had been done before that", "- crm: 1 of 1")),
         ("lifting", ("On 07 March 2026 we decided", "before we do")),
         ("notice_to_old_contact", ("no longer have this address or number", "tell us at once")),
