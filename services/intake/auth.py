@@ -114,13 +114,13 @@ class ApiKeys:
             asked, self._asked = self._asked, {}
             try:
                 rows = await self._pool.fetch(_KEYS, [*asked], self._clock.now())
+                until = asyncio.get_running_loop().time() + _CACHE_SECONDS
+                found = {row[0]: _Known(until, row[1], _caller(row)) for row in rows}
             except Exception as error:  # noqa: BLE001  # everybody who waits must hear of it
                 for answer in asked.values():
                     answer.set_exception(error)
                     answer.exception()  # nobody may be waiting any more
                 continue
-            until = asyncio.get_running_loop().time() + _CACHE_SECONDS
-            found = {row[0]: _Known(until, row[1], _caller(row)) for row in rows}
             for key_id, answer in asked.items():
                 self._cache.pop(key_id, None)
                 self._cache[key_id] = known = found.get(key_id) or _Known(until)

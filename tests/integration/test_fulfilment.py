@@ -213,7 +213,7 @@ async def test_a_task_that_was_done_although_the_request_was_withdrawn_completes
     system.answers[Operation.ERASE] = withdraw_meanwhile
     await harness.worker("crm").work()
     assert await harness.fulfilment_state(request) == "cancelled"
-    assert (harness.completed, await harness.outbox()) == ([], [])
+    assert (harness.completed, await harness.outbox()) == ([], ["dsr.fulfilment.reported.v1"]), "what was done is told"
     assert await harness.actions(request) == ["fulfilment.opened", "fulfilment.cancelled", "task.concluded"]
 
 

@@ -10,7 +10,7 @@ from shared.downstreams.contract import Checkpoint, Result, Task
 from shared.fulfilment import handlers
 from tests.fixtures.engine import Harness, OpenHarness
 from tests.fixtures.events import a
-from tests.integration.test_fulfilment import begun, cdr, crm
+from tests.integration.test_fulfilment import NUMBER, begun, cdr, crm
 
 
 async def hold(harness: Harness, request: UUID) -> None:
@@ -21,6 +21,7 @@ async def hold(harness: Harness, request: UUID) -> None:
 async def test_what_is_held_stops_before_its_next_stage_and_a_retry_goes_on_with_it(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
+    await harness.register(NUMBER)
     request = await begun(harness)
     await hold(harness, request)
     assert await harness.states(request) == {"crm:locate": "failed", "cdr:erase": "waiting", "crm:erase": "waiting"}
@@ -35,6 +36,7 @@ async def test_what_is_held_stops_before_its_next_stage_and_a_retry_goes_on_with
 async def test_what_a_worker_has_in_hand_ends_and_nothing_follows_it_until_a_retry(open_harness: OpenHarness) -> None:
     party, calls = crm(), cdr()
     harness = await open_harness(party, calls)
+    await harness.register(NUMBER)
     request = await begun(harness)
     found = party.answers[Operation.LOCATE]
 

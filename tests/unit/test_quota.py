@@ -57,7 +57,7 @@ class Table:
         self.asked.append(len(key_ids))
         self.is_asked.set()
         await self.may_answer.wait()
-        granted = ("L1", ["access"], ["submit"], None, None)
+        granted = ("L1", ["access"], ["submit"], None)
         return [
             (key_id, _hash(secret), "channel", key_id, "portal", *granted)
             for key_id, secret in self._keys
@@ -85,6 +85,16 @@ async def test_a_thousand_unknown_keys_cost_two_queries_and_are_then_remembered(
     *refused, mine = await try_all()
     assert (mine.channel, {type(each) for each in refused}) == (known[0], {Unauthorised})
     assert len(table.asked) == before
+
+
+async def test_a_row_that_nobody_can_read_is_told_to_whoever_waits_and_keeps_nobody_waiting() -> None:
+    class Strange:
+        async def fetch(self, *_: object) -> list[tuple[object, ...]]:
+            return [("a" * 12, b"", "channel")]
+
+    keys = ApiKeys(Strange(), SystemClock())  # type: ignore[arg-type]  # all that is asked of a pool
+    with pytest.raises(ValueError, match="unpack"):
+        await asyncio.wait_for(keys.caller(f"dsr_{'a' * 12}_{'s' * 43}"), 10)
 
 
 async def test_a_database_that_is_away_is_no_unknown_key() -> None:
