@@ -1,7 +1,8 @@
 """Every loop of a service sends heartbeats, and one that stands still fails the liveness probe of a real process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Set
+from collections.abc import AsyncIterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -102,7 +103,7 @@ async def process(
 
 
 async def standing_still(
-    client: httpx.AsyncClient, *, until: Set[str] | None = None, at_least: Set[str] = frozenset()
+    client: httpx.AsyncClient, *, until: AbstractSet[str] | None = None, at_least: AbstractSet[str] = frozenset()
 ) -> tuple[int, set[str]]:
     """What the liveness probe says once it names these, and no other where ``until`` is given, or after a minute."""
     told: tuple[int, set[str]] = (0, set())

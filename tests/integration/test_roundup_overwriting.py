@@ -71,7 +71,7 @@ async def test_a_tracker_without_the_route_is_overwritten_record_by_record(ticke
     line = Line(lacks=NEWER)
     results = await ticketing.over(line).run(*(one.erasure() for one in customers))
     assert [receipt(result).outcome for result in results] == [TaskOutcome.ERASED] * 2
-    assert line.calls["PATCH"] == sum(3 + 1 for _ in customers)
+    assert line.calls["PATCH"] == sum(4 + 1 for _ in customers)
     assert ticketing.holds(*(value for one in customers for value in one.values)) == []
 
 

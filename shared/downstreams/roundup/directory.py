@@ -38,9 +38,9 @@ async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[P
 
 
 async def records(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Records]:
-    """For each of the people: their tickets, what they wrote or sent on any, and files on theirs that no message has.
+    """For each of the people: their tickets with all that hangs on them, and what they wrote or sent elsewhere.
 
-    What others wrote on their tickets is the others' (REQ-A15.4). Plain REST finds nothing that is retired.
+    Plain REST finds nothing that is retired.
     """
     ids = sorted(set(owners), key=int)
     if not ids:
@@ -62,15 +62,14 @@ def by_owner(pairs: Mapping[str, Iterable[tuple[str, str]]], owners: Iterable[st
 async def _by_rest(tracker: Tracker, ids: Sequence[str]) -> dict[str, set[tuple[str, str]]]:
     tickets = await tracker.search_links("issue", "requester,messages,files", "requester", ids)
     messages = await tracker.search_links("msg", "author,files", "author", ids)
-    carrying = await tracker.search_links("msg", "files", "id", {str(m) for t in tickets for m in t["messages"]})
-    carried = {str(file) for message in carrying for file in message["files"]}
     files = await tracker.search_links("file", "creator", "creator", ids)
     queries = await tracker.search_links("query", "private_for", "private_for", ids)
     return {
         "issue": {(ticket["id"], ticket["requester"]) for ticket in tickets},
-        "msg": {(message["id"], message["author"]) for message in messages},
+        "msg": {(message["id"], message["author"]) for message in messages}
+        | {(message, ticket["requester"]) for ticket in tickets for message in ticket["messages"]},
         "file": {(file["id"], file["creator"]) for file in files}
-        | {(file, ticket["requester"]) for ticket in tickets for file in ticket["files"] if str(file) not in carried}
+        | {(file, ticket["requester"]) for ticket in tickets for file in ticket["files"]}
         | {(file, message["author"]) for message in messages for file in message["files"]},
         "query": {(query["id"], query["private_for"]) for query in queries},
     }

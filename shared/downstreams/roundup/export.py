@@ -39,17 +39,17 @@ _TELLING = {"issue": ("requester", "creator"), "msg": ("files",), "file": ("crea
 async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], people: Matches) -> Holdings:
     """Everything of several people in as few calls as REST allows; ``people`` are they themselves."""
     found: dict[tuple[str, str], Record] = {}
-    hanging: dict[str, str | None] = {}
+    hanging: dict[tuple[str, str], str | None] = {}
     wanted = all_of(plans)
     for classname in (each for each in CATEGORIES if each in wanted):
         ids = wanted[classname]
         items = await tracker.read(classname, ids, ",".join((_FIELDS[classname], *_TELLING.get(classname, ()))))
         contents = await together(*(tracker.content(item["id"]) for item in items)) if classname == "file" else []
         for at, item in enumerate(items):
-            whose = hanging.get(str(item["id"])) if classname == "file" else None
-            owner = whose if whose in people else _owner(classname, item)
-            hanging |= dict.fromkeys((_id(each) for each in item.get("files") or () if classname != "file"), owner)
-            record = replace(_record(system, classname, item), matched=people.get(str(owner), ()))
+            own, whose = _owner(classname, item), hanging.get((classname, str(item["id"])))
+            owner = own if own in people else whose
+            hanging |= dict.fromkeys(_hanging_on(item), owner)
+            record = replace(_record(system, classname, item, own in people), matched=people.get(str(owner), ()))
             if contents:
                 record = replace(record, data={**record.data, "content_base64": b64encode(contents[at]).decode()})
             found[classname, str(item["id"])] = record
@@ -75,12 +75,19 @@ def of(records: Records, holdings: Holdings) -> Sequence[Record]:
     return [holdings[key, one] for key in CATEGORIES for one in records.get(key, ()) if (key, one) in holdings]
 
 
-def _record(system: str, classname: str, item: Item) -> Record:
+def _record(system: str, classname: str, item: Item, own: bool) -> Record:  # noqa: FBT001  # of the subject's own
     data: dict[str, JsonValue] = {"id": str(item["id"])}
     data |= {key: _plain(item.get(key)) for key in _FIELDS[classname].split(",")}
-    if classname == "msg":
-        data["author"] = "you"  # nobody else's words are handed out
-    return Record(CATEGORIES[classname], system, data)
+    if classname != "msg":
+        return Record(CATEGORIES[classname], system, data)
+    data["author"] = "you" if own else "service desk"  # who of the staff wrote it is their own personal data
+    return Record(CATEGORIES[classname], system, data, portable=own)
+
+
+def _hanging_on(item: Item) -> Sequence[tuple[str, str]]:
+    """The messages and files of a ticket, and the files of a message."""
+    links = (("msg", "messages"), ("file", "files"))
+    return [(classname, _id(each)) for classname, field in links for each in item.get(field) or ()]
 
 
 def _owner(classname: str, item: Item) -> str | None:

@@ -28,14 +28,17 @@ from roundup.password import Password as Secret
 from roundup.rest import Routing, UsageError, _data_decorator
 
 CLASSES = ("user", "issue", "msg", "file", "query")
-# Whose a record is: rows of (id of the record, id of the person). What others wrote on a ticket is theirs.
+# Whose a record is: rows of (id of the record, id of the person).
 BELONGS = {
     "issue": """
         select id, coalesce(_requester, _creator) from _issue where coalesce(_requester, _creator) in ({people})""",
-    "msg": "select id, _author from _msg where _author in ({people})",
+    "msg": """
+        select m.linkid, i._requester from issue_messages m join _issue i on i.id = m.nodeid
+        where i._requester in ({people})
+        union select id, _author from _msg where _author in ({people})""",
     "file": """
         select f.linkid, i._requester from issue_files f join _issue i on i.id = f.nodeid
-        where i._requester in ({people}) and f.linkid not in (select linkid from msg_files)
+        where i._requester in ({people})
         union select f.linkid, m._author from msg_files f join _msg m on m.id = f.nodeid where m._author in ({people})
         union select id, _creator from _file where _creator in ({people})""",
     "query": """
