@@ -1,71 +1,15 @@
-"""What is said on the bus: facts in the past tense, by reference only, never personal data.
+"""What has become of a request: what intake says, on ``Topic.REQUESTS``."""
 
-A compatible change keeps the type; an incompatible one adds a class with the next version. The class docstring is the
-event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.
-"""
-
-from datetime import UTC, date, datetime
-from functools import cache
-from typing import ClassVar, Literal, Protocol, Self, Unpack
+from datetime import date
+from typing import Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from uuid_utils.compat import uuid7
+from pydantic import AwareDatetime
 
+from shared.domain.events.event import Event, SubjectRef
 from shared.domain.operations import Limit, TaskReport
-from shared.domain.rights import Outcome, Right, Role
+from shared.domain.rights import Outcome, Role
 from shared.domain.topics import Topic
-
-SubjectRef = UUID
-"""Points at a subject in the vault; says nothing about who it is."""
-
-
-UNPUBLISHED = datetime.min.replace(tzinfo=UTC)
-"""When an event occurs that is not published yet."""
-
-
-class Concerned(Protocol):
-    """What an event can be about."""
-
-    @property
-    def request_id(self) -> UUID: ...
-    @property
-    def subject_ref(self) -> SubjectRef: ...
-    @property
-    def right(self) -> Right: ...
-
-
-class Event(BaseModel):
-    """A fact about one request."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    topic: ClassVar[Topic]
-
-    event_id: UUID = Field(default_factory=uuid7)
-    request_id: UUID
-    occurred_at: AwareDatetime
-    right: Right
-
-    def __init_subclass__(cls, *, topic: Topic, **_config: Unpack[ConfigDict]) -> None:
-        cls.topic = topic
-
-    @classmethod
-    def about(cls, request: Concerned, **fields: object) -> Self:
-        """This event about a request: what it does not say otherwise is as the request has it, field by field.
-
-        It occurs when it is published: ``UnitOfWork.publish`` sets the instant.
-        """
-        known: dict[str, object] = {"occurred_at": UNPUBLISHED, "subject": request.subject_ref}
-        for name in _in_common(cls, type(request)):
-            known[name] = getattr(request, name)
-        return cls.model_validate(known | fields)
-
-
-@cache
-def _in_common(event: type[Event], concerned: type[Concerned]) -> tuple[str, ...]:
-    """The fields of the event that whatever it is about has too, as an attribute or as a field of a data class."""
-    has = {*dir(concerned), *getattr(concerned, "__dataclass_fields__", ())}
-    return tuple(name for name in event.model_fields if name in has)
 
 
 class RequestReceived(Event, topic=Topic.REQUESTS):
@@ -239,97 +183,3 @@ class PartAnswered(Event, topic=Topic.REQUESTS):
     type: Literal["dsr.request.part_answered.v1"] = "dsr.request.part_answered.v1"
     subject: SubjectRef
     outstanding: tuple[str, ...]
-
-
-class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
-    """Every downstream has done its part and was looked at again.
-
-    ``deferred``: it is the erasure of what had to be kept at first, and the request was answered long before.
-    """
-
-    type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
-    operation: str
-    outcome: Outcome
-    tasks: tuple[TaskReport, ...]
-    package_id: UUID | None = None
-    deferred: bool = False
-
-
-class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
-    """At least one downstream failed for good or could not be searched; somebody must say what happens next.
-
-    ``deferred``: it is the erasure of what had to be kept at first.
-    """
-
-    type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
-    operation: str
-    tasks: tuple[TaskReport, ...]
-    deferred: bool = False
-
-
-class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
-    """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
-
-    Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
-    ``package_id``: a copy of what could be collected.
-    """
-
-    type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
-    operation: str
-    outcome: Outcome
-    tasks: tuple[TaskReport, ...]
-    package_id: UUID | None = None
-
-
-class DeadlineApproaching(Event, topic=Topic.DEADLINES):
-    """The request is still open and due in ``days_left`` days."""
-
-    type: Literal["dsr.deadline.approaching.v1"] = "dsr.deadline.approaching.v1"
-    due_on: date
-    days_left: int
-
-
-class DeadlineOverdue(Event, topic=Topic.DEADLINES):
-    """The request is still open and the day by which it was due is over."""
-
-    type: Literal["dsr.deadline.overdue.v1"] = "dsr.deadline.overdue.v1"
-    due_on: date
-    clock: Literal["commitment", "statutory"]
-
-
-class TargetMissed(Event, topic=Topic.DEADLINES):
-    """A target of the staff has passed, and the step that it is for was not taken."""
-
-    type: Literal["dsr.deadline.target_missed.v1"] = "dsr.deadline.target_missed.v1"
-    target: str
-    target_on: date
-    escalate_to: str
-
-
-class QuestionUnanswered(Event, topic=Topic.DEADLINES):
-    """Nobody has answered a question: time for a reminder, or for the last notice (Art. 12(4))."""
-
-    type: Literal["dsr.deadline.question_unanswered.v1"] = "dsr.deadline.question_unanswered.v1"
-    question_id: UUID
-    question: Literal["identity", "clarification"]
-    notice: Literal["reminder", "last_notice"]
-    days_open: int
-
-
-class RetentionEnded(Event, topic=Topic.DEADLINES):
-    """What these systems had to keep of the subject may be kept no longer: the deferred erasure is due."""
-
-    type: Literal["dsr.deadline.retention_ended.v1"] = "dsr.deadline.retention_ended.v1"
-    subject: SubjectRef
-    systems: tuple[str, ...]
-    due_on: date
-
-
-@cache
-def type_of(event: type[Event]) -> str:
-    """The ``ce_type`` of an event class."""
-    return str(event.model_fields["type"].default)
-
-
-EVENT_TYPES = {type_of(event): event for event in Event.__subclasses__()}
-"""Event class by its ``ce_type``: everything that can be heard on the bus."""

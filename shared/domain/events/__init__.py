@@ -1,0 +1,82 @@
+"""What is said on the bus: facts in the past tense, by reference only, never personal data.
+
+A compatible change keeps the type; an incompatible one adds a class with the next version. The class docstring is the
+event's public documentation. The Kafka key is the request id; headers follow the CloudEvents 1.0 Kafka binding.
+"""
+
+from shared.domain.events.completions import (
+    FulfilmentBlocked,
+    FulfilmentCompleted,
+    FulfilmentReported,
+)
+from shared.domain.events.deadlines import (
+    DeadlineApproaching,
+    DeadlineOverdue,
+    QuestionUnanswered,
+    RetentionEnded,
+    TargetMissed,
+)
+from shared.domain.events.event import (
+    UNPUBLISHED,
+    Concerned,
+    Event,
+    SubjectRef,
+    type_of,
+)
+from shared.domain.events.requests import (
+    AnswerDecided,
+    LiftDecided,
+    LimitConfirmed,
+    PartAnswered,
+    QuestionAnswered,
+    QuestionSent,
+    RequestClosed,
+    RequestExtended,
+    RequestHeld,
+    RequestPostponed,
+    RequestReceived,
+    RequestRedated,
+    RequestReopened,
+    RequestVerified,
+    RequestWithdrawn,
+    RetryDecided,
+    TaskRecorded,
+)
+from shared.domain.topics import Topic
+
+__all__ = [
+    "EVENT_TYPES",
+    "UNPUBLISHED",
+    "AnswerDecided",
+    "Concerned",
+    "DeadlineApproaching",
+    "DeadlineOverdue",
+    "Event",
+    "FulfilmentBlocked",
+    "FulfilmentCompleted",
+    "FulfilmentReported",
+    "LiftDecided",
+    "LimitConfirmed",
+    "PartAnswered",
+    "QuestionAnswered",
+    "QuestionSent",
+    "QuestionUnanswered",
+    "RequestClosed",
+    "RequestExtended",
+    "RequestHeld",
+    "RequestPostponed",
+    "RequestReceived",
+    "RequestRedated",
+    "RequestReopened",
+    "RequestVerified",
+    "RequestWithdrawn",
+    "RetentionEnded",
+    "RetryDecided",
+    "SubjectRef",
+    "TargetMissed",
+    "TaskRecorded",
+    "type_of",
+]
+
+EVENT_TYPES = {type_of(event): event for topic in Topic for event in Event.__subclasses__() if event.topic is topic}
+"""Event class by its ``ce_type``, topic by topic: everything that can be heard on the bus."""

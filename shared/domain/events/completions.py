@@ -1,0 +1,49 @@
+"""What is done of a request: what the services that fulfil say, on ``Topic.COMPLETIONS``."""
+
+from typing import Literal
+from uuid import UUID
+
+from shared.domain.events.event import Event
+from shared.domain.operations import TaskReport
+from shared.domain.rights import Outcome
+from shared.domain.topics import Topic
+
+
+class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
+    """Every downstream has done its part and was looked at again.
+
+    ``deferred``: it is the erasure of what had to be kept at first, and the request was answered long before.
+    """
+
+    type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
+    operation: str
+    outcome: Outcome
+    tasks: tuple[TaskReport, ...]
+    package_id: UUID | None = None
+    deferred: bool = False
+
+
+class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
+    """At least one downstream failed for good or could not be searched; somebody must say what happens next.
+
+    ``deferred``: it is the erasure of what had to be kept at first.
+    """
+
+    type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
+    operation: str
+    tasks: tuple[TaskReport, ...]
+    deferred: bool = False
+
+
+class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
+    """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
+
+    Where the work ends with that, and something was in hand at that moment, it comes again with what became of it.
+    ``package_id``: a copy of what could be collected.
+    """
+
+    type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
+    operation: str
+    outcome: Outcome
+    tasks: tuple[TaskReport, ...]
+    package_id: UUID | None = None
