@@ -78,6 +78,7 @@ def rows_of(model: str, change: Callable[[dict[str, Any]], list[Any]]) -> Alter:
 
 
 CONTACT = "party.contact_mechanism"
+ASSIGNMENT = "number.assignment"
 CRM: list[tuple[str, Alter, type[Exception]]] = [
     ("a contact twice", rows_of(CONTACT, lambda row: [row, row]), AnswerMalformed),
     ("an id that is text", rows_of(CONTACT, lambda row: [{**row, "id": str(row["id"])}]), AnswerMalformed),
@@ -91,10 +92,21 @@ CRM: list[tuple[str, Alter, type[Exception]]] = [
     ("a row that is none", rows_of(CONTACT, lambda _: ["row"]), AnswerMalformed),
     (
         "a month that is none",
-        rows_of(CONTACT, lambda row: [{**row, "valid_to": {"year": 1, "month": 13}}]),
+        rows_of(ASSIGNMENT, lambda row: [{**row, "valid_to": {"year": 1, "month": 13}}]),
         AnswerMalformed,
     ),
-    ("a year that is none", rows_of(CONTACT, lambda row: [{**row, "valid_from": {"year": 99_999}}]), AnswerMalformed),
+    (
+        "a year that is none",
+        rows_of(ASSIGNMENT, lambda row: [{**row, "valid_from": {"year": 99_999}}]),
+        AnswerMalformed,
+    ),
+    ("a number since no time", rows_of(ASSIGNMENT, lambda row: [{**row, "valid_from": None}]), AnswerMalformed),
+    ("a line that is none", rows_of(ASSIGNMENT, lambda row: [{**row, "line": "party"}]), AnswerMalformed),
+    (
+        "a number that nobody asked for",
+        rows_of(ASSIGNMENT, lambda row: [{**row, "number": "+442079460999", "party": 999}]),
+        ForeignHit,
+    ),
     ("a number of 5,000 characters", rows_of(CONTACT, lambda row: [row, other(row, "5" * 5_000)]), AnswerMalformed),
     ("a NUL in an address", rows_of(CONTACT, lambda row: [row, other(row, "a\0@example.com")]), AnswerMalformed),
     (
@@ -119,7 +131,8 @@ async def test_a_crm_that_answers_nonsense_of_one_customer_is_refused_for_that_o
     others = [result for number, result in enumerate(results) if number != VICTIM]
     for result in others:
         assert isinstance(result, Receipt), what
-        assert (result.outcome, result.by_category) == (TaskOutcome.LOCATED, {"account": 1, "contact": 2, "address": 1})
+        held = {"account": 1, "contact": 2, "assignment": 1, "address": 1}
+        assert (result.outcome, result.by_category) == (TaskOutcome.LOCATED, held), what
 
 
 @pytest.mark.parametrize(
@@ -139,7 +152,7 @@ async def test_a_sign_in_without_a_session_is_a_failure_of_each_task() -> None:
 
 async def test_a_period_of_another_age_reaches_no_other_system() -> None:
     beyond = {"valid_from": {"year": 1, "month": 1, "day": 1}, "valid_to": {"year": 9999, "month": 12, "day": 31}}
-    results = await worked(crm(rows_of(CONTACT, lambda row: [{**row, **beyond}])), Operation.LOCATE)
+    results = await worked(crm(rows_of(ASSIGNMENT, lambda row: [{**row, **beyond}])), Operation.LOCATE)
     located = results[VICTIM]
     assert isinstance(located, Receipt)
     periods = {(known.valid_from.year, known.valid_to) for known in located.identities if known.valid_from is not None}

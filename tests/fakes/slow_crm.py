@@ -14,9 +14,11 @@ from tests.fakes.slow_answers import SlowApplication, serve
 from tests.fixtures.stores import Subject
 
 Row = dict[str, Any]
+SINCE = {"__class__": "datetime", "year": 2020, "month": 1, "day": 1}
 _INDEXED = {
     "party.party": ("id", "code", "replaced_by"),
     "party.contact_mechanism": ("party", "value", "value_compact"),
+    "number.assignment": ("party", "number"),
     "party.address": ("party",),
     "party.identifier": ("party",),
 }
@@ -56,7 +58,7 @@ class Model:
 
 
 class Crm:
-    """Customers with an e-mail address, a number and a postal address each."""
+    """Customers with an e-mail address, a number that is assigned to them, and a postal address each."""
 
     def __init__(self, subjects: int) -> None:
         people = [(number + 1, Subject(number)) for number in range(subjects)]
@@ -70,6 +72,10 @@ class Crm:
                 for i, one in people
                 for n, (kind, value) in enumerate((("email", one.email), ("phone", one.phone)))
             ],
+            "number.assignment": [
+                {"id": i, "party": i, "number": one.phone, "valid_from": SINCE, "valid_to": None, "line": "personal"}
+                for i, one in people
+            ],
             "party.address": [
                 {"id": i, "party": i, "active": True, "street": "", "city": "Berlin", "party_name": one.email}
                 for i, one in people
@@ -79,9 +85,9 @@ class Crm:
         self.models = {name: Model(indexed, rows[name]) for name, indexed in _INDEXED.items()}
 
     def left(self) -> int:
-        """Parties that still have a name, and contacts."""
+        """Parties that still have a name, contacts and assigned numbers."""
         names = sum(bool(party["name"]) for party in self.models["party.party"].rows.values())
-        return names + len(self.models["party.contact_mechanism"].rows)
+        return names + sum(len(self.models[name].rows) for name in ("party.contact_mechanism", "number.assignment"))
 
     async def answer(self, request: Request) -> tuple[int, Any]:
         """The answer to a call; the last parameter is the context, which says nothing new."""
@@ -127,7 +133,7 @@ class Crm:
 
 def _contact(row_id: int, party: int, kind: str, value: str) -> Row:
     said = {"type": kind, "value": value, "value_compact": value}
-    return {"id": row_id, "party": party, **said, "active": True, "valid_from": None, "valid_to": None}
+    return {"id": row_id, "party": party, **said, "active": True}
 
 
 def application(subjects: int) -> SlowApplication:

@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.domain.errors import Refused, ResidueFound
+from shared.domain.errors import Refused, ResidueFound, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt
 from shared.downstreams.tryton import TrytonAdapter
 from tests.fixtures.downstream import email, receipt, task
-from tests.fixtures.tryton import Crm, OnTheWay, account
+from tests.fixtures.tryton import SINCE, Crm, OnTheWay, account
 
 
 async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restriction_is_lifted(crm: Crm) -> None:
@@ -30,6 +30,26 @@ async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restricti
     assert (await crm.receipt(task(Operation.RESTRICT, email(customer.emails[0]), repair=True))).changed == 1
     assert (await crm.receipt(task(Operation.LIFT, repair=True, marked=True))).outcome is TaskOutcome.NO_MATCH
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
+
+
+async def test_only_whoever_provisions_numbers_assigns_them_and_the_rest_see_those_of_customers_they_see(
+    crm: Crm,
+) -> None:
+    customer = await crm.add()
+    party, number = await crm.party(customer), customer.phones[0].number
+    async with crm.tryton.rpc(crm.tryton.agent) as agent:
+
+        async def seen() -> int:
+            return len(await agent.search("number.assignment", [["number", "=", number]], ["number"]))
+
+        for call in (("create", [{"party": party, "number": "+4915119999998"}]), ("write", [1], {"party": party})):
+            with pytest.raises((Refused, Unavailable)):
+                await agent.call(f"model.number.assignment.{call[0]}", *call[1:])
+        assert await seen() == 1
+        await crm.one(task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy"))
+        assert await seen() == 0
+    owners = await crm.sql("SELECT party FROM number_assignment WHERE number IN ('+4915119999998', $1)", number)
+    assert [row["party"] for row in owners] == [party]
 
 
 async def test_a_former_customer_can_be_restricted_too(crm: Crm) -> None:
@@ -184,13 +204,13 @@ async def test_a_customer_whom_nobody_knows_has_nothing_to_correct(crm: Crm) -> 
     assert result.outcome is TaskOutcome.NO_MATCH
 
 
-async def test_a_corrected_number_takes_over_no_period_so_the_register_vouches_for_it_to_nobody(crm: Crm) -> None:
+async def test_a_corrected_contact_neither_creates_nor_moves_an_assignment(crm: Crm) -> None:
     customer = await crm.add()
     before, anothers = customer.phones[0].number, "+4915112345999"
     correction = task(Operation.RECTIFY, email(customer.emails[0]), changes=[("phone", before, anothers)])
     assert (await crm.receipt(correction)).outcome is TaskOutcome.AMENDED
     assert isinstance(crm.adapter, TrytonAdapter)
     listed = [each.number for each in await crm.adapter.assignments() if each.account_id == customer.code]
-    assert [(number.value, number.valid_from) for number in listed] == [(anothers, None)]
+    assert [(number.value, number.valid_from) for number in listed] == [(before, SINCE)]
     located = await crm.receipt(task(Operation.LOCATE, email(customer.emails[0])))
     assert [each.valid_from for each in located.identities if each.value == anothers] == [None]

@@ -13,7 +13,7 @@ from shared.downstreams.tryton.rpc import CrmRefused
 from tests.fixtures.downstream import email, phone, receipt, task
 from tests.fixtures.tryton import SYSTEM, Crm, OnTheWay, account, traces
 
-FOUND = {"account": 1, "contact": 2, "address": 1}
+FOUND = {"account": 1, "contact": 2, "assignment": 1, "address": 1}
 
 
 async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm) -> None:
@@ -24,7 +24,7 @@ async def test_an_erased_customer_is_nowhere_in_a_dump_of_the_crm(crm: Crm) -> N
 
     erase = task(Operation.ERASE, email(customer.emails[0]), phone(customer.phones[0].number))
     done = await crm.one(erase)
-    assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category=FOUND)
+    assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=5, changed=5, by_category=FOUND)
     assert [trace for trace in traces(customer) if trace in crm.dump()] == []
 
 
@@ -42,7 +42,7 @@ async def test_an_erasure_that_died_after_the_wizard_ends_with_the_receipt_it_wo
     assert customer.emails[0].lower() in half_done
 
     done = await crm.one(crm.again(erase))
-    assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=4, changed=4, by_category=FOUND)
+    assert done == Receipt(erase.task_id, TaskOutcome.ERASED, found=5, changed=5, by_category=FOUND)
     assert [trace for trace in traces(customer) if trace in crm.dump()] == []
 
 
@@ -70,7 +70,7 @@ async def test_what_was_left_of_a_merged_duplicate_is_erased_with_the_customer(c
     await crm.sql(query, await crm.party(kept), merged.code)
     number = account({"kept": kept, "merged": merged}[given].code)
     done = await crm.receipt(task(Operation.ERASE, number))
-    assert done.by_category == {"account": 2, "contact": 4, "address": 2}
+    assert done.by_category == {"account": 2, "contact": 4, "assignment": 2, "address": 2}
     dump = crm.dump()
     assert [trace for customer in (kept, merged) for trace in traces(customer) if trace in dump] == []
 

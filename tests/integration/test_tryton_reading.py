@@ -26,7 +26,7 @@ async def test_locate_tells_customer_number_addresses_and_numbers_with_their_per
     )
     found = await crm.receipt(task(Operation.LOCATE, email("lea.locate@post.example")))
     assert found.outcome is TaskOutcome.LOCATED
-    assert found.by_category == {"account": 1, "contact": 4, "address": 1}
+    assert found.by_category == {"account": 1, "contact": 3, "assignment": 2, "address": 1}
     assert set(found.identities) == {
         Identity(IdentityType.ACCOUNT_ID, customer.code, source=SYSTEM),
         Identity(IdentityType.EMAIL, "lea.locate@post.example", source=SYSTEM),
@@ -76,7 +76,7 @@ async def test_an_export_hands_out_everything_in_words_that_can_be_read(crm: Crm
         Record("account", SYSTEM, {"customer_number": customer.code, "name": customer.name}),
         Record("account", SYSTEM, flags, portable=False),
         Record("contact", SYSTEM, {"kind": "email", "value": customer.emails[0], "in_use": True}),
-        Record("contact", SYSTEM, {"kind": "phone", "value": "+49 1511 2345674", "in_use": True, **period}),
+        Record("assignment", SYSTEM, {"number": "+4915112345674", "line": "personal", **period}, portable=False),
         Record("address", SYSTEM, address),
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.tryton.party import Contact, Party
+from shared.downstreams.tryton.party import Contact, NumberAssignment, Party
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import reason_of
 
@@ -15,17 +15,22 @@ ADA, BOB, NUMBER = "ada@post.example", "bob@post.example", "+4915112345671"
 Y20, Y22, Y24, Y26 = (datetime(year, 1, 1, tzinfo=UTC) for year in (2020, 2022, 2024, 2026))
 
 
-def party(number: int, *contacts: Contact) -> Party:
+def party(number: int, *rows: Contact | NumberAssignment) -> Party:
     anybody = Party(number, f"K{number}", "Somebody", active=True, restricted=False, marketing_opt_out=False)
-    return replace(anybody, contacts=contacts)
+    contacts = tuple(row for row in rows if isinstance(row, Contact))
+    return replace(anybody, contacts=contacts, assignments=tuple(r for r in rows if isinstance(r, NumberAssignment)))
 
 
-def has_phone(since: datetime | None = None, until: datetime | None = None, number: str = NUMBER) -> Contact:
-    return Contact(2, "mobile", number, number, active=True, valid_from=since, valid_to=until)
+def has_phone(number: str = NUMBER) -> Contact:
+    return Contact(2, "mobile", number, number, active=True)
+
+
+def held(since: datetime, until: datetime | None = None) -> NumberAssignment:
+    return NumberAssignment(3, NUMBER, since, until)
 
 
 def has_email(value: str) -> Contact:
-    return Contact(1, "email", value, value, active=True, valid_from=None, valid_to=None)
+    return Contact(1, "email", value, value, active=True)
 
 
 def phone(since: datetime | None = None, until: datetime | None = None) -> Identity:
@@ -42,7 +47,7 @@ BOTH = [MAIL, phone()]
 HAS_ADA, HAS_BOB, HAS_NUMBER = has_email(ADA), has_email(BOB), has_phone()
 HAS_OTHER = has_phone(number="+4915112345699")
 TWO_WITH_ADA = [party(1, HAS_ADA), party(2, HAS_ADA)]
-ONE_THEN_OTHER = [party(1, has_phone(Y20, Y22)), party(2, has_phone(Y24))]
+ONE_THEN_OTHER = [party(1, held(Y20, Y22)), party(2, held(Y24))]
 CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
     "nobody was found": ([MAIL], [], []),
     "one party holds the address, in whatever case": ([MAIL], [party(1, has_email("ADA@Post.Example"))], [1]),
@@ -52,13 +57,24 @@ CASES: dict[str, tuple[list[Identity], list[Party], list[int] | str]] = {
     "one holds the address and another the number": (BOTH, [party(1, HAS_ADA), party(2, HAS_NUMBER)], FOREIGN),
     "only the number agrees and the address differs": (BOTH, [party(1, HAS_BOB, HAS_NUMBER)], FOREIGN),
     "only the number agrees and no address is known": (BOTH, [party(1, HAS_NUMBER)], [1]),
-    "the number is no longer assigned to the party": ([phone()], [party(1, has_phone(Y20, Y22))], []),
+    "the number is no longer assigned to the party": ([phone()], [party(1, held(Y20, Y22))], []),
     "the number was assigned to the party at the time": (
         [phone(Y20, Y24)],
-        [party(1, has_phone(Y22, Y24)), party(2, has_phone(Y24))],
+        [party(1, held(Y22, Y24)), party(2, held(Y24))],
         [1],
     ),
-    "periods that only touch do not overlap": ([phone(Y24, Y26)], [party(1, has_phone(Y22, Y24))], []),
+    "a number that was given up is no longer theirs by being written down as a contact": (
+        [phone()],
+        [party(1, HAS_NUMBER, held(Y20, Y22))],
+        [],
+    ),
+    "a number of another carrier is a contact alone": ([phone(Y20, Y22)], [party(1, HAS_NUMBER)], [1]),
+    "a contact that was corrected to another's number agrees with nobody's address": (
+        [MAIL, phone(Y24)],
+        [party(1, HAS_ADA, held(Y24)), party(2, HAS_BOB, HAS_NUMBER)],
+        [1],
+    ),
+    "periods that only touch do not overlap": ([phone(Y24, Y26)], [party(1, held(Y22, Y24))], []),
     "the former holder of a number is left out": ([phone(Y24)], ONE_THEN_OTHER, [2]),
     "the customer number decides between two": ([code("K2"), MAIL], TWO_WITH_ADA, [2]),
     "two customer numbers are two accounts of one person": ([code("K1"), code("K2")], [party(1), party(2)], [1, 2]),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from deploy.demo.company import Company, Customer
+from deploy.demo.company import Company, Customer, Phone
 from deploy.local.progress import Progress, Step
 from deploy.local.tryton import Tryton
 from shared.downstreams.http_client import together
@@ -20,12 +20,16 @@ async def fill(crm: Tryton, company: Company, progress: Progress) -> None:
 
 
 async def seed(tryton: Tryton, customers: Sequence[Customer], step: Step | None = None) -> None:
-    """Create a party for each customer, with contact mechanisms, assignment periods and address."""
-    async with tryton.rpc() as rpc:
+    """Create a party for each customer, with contact mechanisms and address, and assign them their numbers."""
+    async with tryton.rpc() as rpc, tryton.rpc("admin") as provisioning:
         countries = await _countries(tryton, rpc, {customer.country for customer in customers})
 
         async def create(batch: Sequence[Customer]) -> None:
-            await rpc.call("model.party.party.create", [_party(customer, countries) for customer in batch])
+            parties = await rpc.call("model.party.party.create", [_party(customer, countries) for customer in batch])
+            held = zip(parties, batch, strict=True)
+            numbers = [_assignment(party, phone) for party, customer in held for phone in customer.phones]
+            if numbers:
+                await provisioning.call("model.number.assignment.create", numbers)
             if step is not None:
                 step.advance(len(batch))
 
@@ -44,10 +48,7 @@ async def _countries(tryton: Tryton, rpc: TrytonRpc, codes: set[str]) -> dict[st
 
 def _party(customer: Customer, countries: dict[str, int]) -> dict[str, Any]:
     emails = [{"type": "email", "value": email} for email in customer.emails]
-    phones = [
-        {"type": "phone", "value": p.number, "valid_from": moment(p.valid_from), "valid_to": moment(p.valid_to)}
-        for p in customer.phones
-    ]
+    phones = [{"type": "phone", "value": phone.number} for phone in customer.phones if phone.valid_to is None]
     address = {
         "street_unstructured": customer.street,
         "postal_code": customer.postal_code,
@@ -61,6 +62,11 @@ def _party(customer: Customer, countries: dict[str, int]) -> dict[str, Any]:
         "addresses": [["create", [address]]],
         "contact_mechanisms": [["create", emails + phones]],
     }
+
+
+def _assignment(party: int, phone: Phone) -> dict[str, Any]:
+    period = {"valid_from": moment(phone.valid_from), "valid_to": moment(phone.valid_to)}
+    return {"party": party, "number": phone.number, **period}
 
 
 def moment(value: datetime | None) -> dict[str, Any] | None:

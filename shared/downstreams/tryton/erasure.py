@@ -1,7 +1,8 @@
 """Erasure in Tryton (Art. 17), to the end.
 
 Tryton's wizard blanks names, addresses and the visible values. It forgets ``value_compact``, a copy of every e-mail
-address and number in clear, and the customer number. Both are removed afterwards. Every step may be repeated, and what
+address and number in clear, and the customer number; and it knows nothing of the numbers that were assigned to the
+party. All of it is removed afterwards. Every step may be repeated, and what
 was found is noted before the first, so an interrupted task ends with the receipt that it would have given at first.
 """
 
@@ -19,7 +20,7 @@ from shared.downstreams.results import of_whom_found, per_task
 from shared.downstreams.standing import Standing
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.rpc import CHUNK, CrmRefused, TrytonRpc
-from shared.downstreams.tryton.search import CONTACT, IDENTIFIER, PARTY, load
+from shared.downstreams.tryton.search import ASSIGNMENT, CONTACT, IDENTIFIER, PARTY, load
 from shared.downstreams.tryton.subjects import Hits, Subjects
 
 
@@ -105,7 +106,7 @@ async def _remove(rpc: TrytonRpc, plans: Mapping[UUID, Plan], standing: Standing
         await rpc.write(PARTY, parties, {"active": False})
 
     async def forget(parties: Sequence[int]) -> None:
-        for model in (CONTACT, IDENTIFIER):
+        for model in (CONTACT, ASSIGNMENT, IDENTIFIER):
             rows = await rpc.search_in(model, "party", parties, ("id",))
             await rpc.delete(model, [row["id"] for row in rows])
         await rpc.write_each(PARTY, {party: {"code": _no_code(party)} for party in parties})

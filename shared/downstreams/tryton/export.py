@@ -10,8 +10,14 @@ from shared.downstreams.tryton.party import STREET_PARTS, Party
 
 
 def records(party: Party, source: str) -> Iterator[Record]:
-    """Account, contacts, addresses and identifiers; flags of our own are not portable: nobody gave them (Art. 20)."""
-    held = [(contact.type, contact.compact or contact.value) for contact in party.contacts if contact.valid_to is None]
+    """Account, contacts, assigned numbers, addresses and identifiers.
+
+    What nobody gave us is not portable (Art. 20): flags of our own, and the numbers that we assigned.
+    """
+    held = [
+        *((contact.type, contact.compact or contact.value) for contact in party.contacts),
+        *((each.type, each.spelled) for each in party.assignments if each.valid_to is None),
+    ]
     matched = tuple(Match(kind, value) for kind, value in [(IdentityType.ACCOUNT_ID, party.code), *held] if kind)
     for record in _records(party, source):
         yield replace(record, matched=matched)
@@ -26,11 +32,11 @@ def _records(party: Party, source: str) -> Iterator[Record]:
         portable=False,
     )
     for contact in party.contacts:
-        period = {"assigned_from": contact.valid_from, "assigned_until": contact.valid_to}
+        yield Record("contact", source, {"kind": contact.kind, "value": contact.value, "in_use": contact.active})
+    for each in party.assignments:
+        period = {"assigned_from": each.valid_from, "assigned_until": each.valid_to}
         known = {name: moment.isoformat() for name, moment in period.items() if moment is not None}
-        yield Record(
-            "contact", source, {"kind": contact.kind, "value": contact.value, "in_use": contact.active, **known}
-        )
+        yield Record("assignment", source, {"number": each.number, "line": each.line.value, **known}, portable=False)
     for address in party.addresses:
         if address.lines:
             lines = {"street": address.street, **address.lines}

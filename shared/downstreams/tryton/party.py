@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from shared.domain.assignments import Line
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
 from shared.domain.text import nfc
 
@@ -30,8 +31,6 @@ class Contact:
     value: str
     compact: str
     active: bool
-    valid_from: datetime | None
-    valid_to: datetime | None
     version: str = ""
 
     @property
@@ -43,6 +42,27 @@ class Contact:
     def spelled(self) -> str:
         """The value as identities are spelled."""
         return spelled(self.type, self.compact or self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberAssignment:
+    """A number, or a SIP address, that is or was the party's: half-open, UTC; ``valid_to`` is None while it is."""
+
+    id: int
+    number: str
+    valid_from: datetime
+    valid_to: datetime | None = None
+    line: Line = Line.PERSONAL
+
+    @property
+    def type(self) -> IdentityType:
+        """What kind of identity it is."""
+        return IdentityType.SIP_URI if self.number.startswith("sip:") else IdentityType.PHONE
+
+    @property
+    def spelled(self) -> str:
+        """The number as identities are spelled."""
+        return spelled(self.type, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,7 @@ class Address:
 class Party:
     """A customer with everything that belongs to them; ``code`` is the customer number.
 
+    ``contacts``: what they are reached by. ``assignments``: whose a number was, which no contact says.
     ``replaced_by``: the party with which this one was merged, as the CRM's staff do with duplicates.
     """
 
@@ -71,6 +92,7 @@ class Party:
     marketing_opt_out: bool
     replaced_by: int | None = None
     contacts: tuple[Contact, ...] = ()
+    assignments: tuple[NumberAssignment, ...] = ()
     addresses: tuple[Address, ...] = ()
     identifiers: tuple[tuple[str, str], ...] = ()
     version: str = ""
@@ -80,6 +102,7 @@ class Party:
         return {
             "account": 1,
             "contact": len(self.contacts),
+            "assignment": len(self.assignments),
             "address": sum(bool(address.lines) for address in self.addresses),
             "identifier": len(self.identifiers),
         }
@@ -89,27 +112,33 @@ class Party:
         mails = (each for each in self.contacts if each.type is IdentityType.EMAIL)
         return contact.type is IdentityType.EMAIL and not contact.active and any(each.active for each in mails)
 
+    def assigned(self, kind: IdentityType, value: str) -> tuple[NumberAssignment, ...]:
+        """In which periods a number, or a SIP address, was assigned to them."""
+        return tuple(each for each in self.assignments if (each.type, each.spelled) == (kind, value))
+
     def _until(self, contact: Contact) -> datetime | None:
         """Until when it was the party's: a former address until it was changed last."""
-        if contact.valid_to or not self.is_former(contact):
-            return contact.valid_to
+        if not self.is_former(contact):
+            return None
         try:
             return datetime.fromtimestamp(float(contact.version), UTC)
         except (ValueError, OverflowError):  # then it tells nothing of any time
             return datetime.min.replace(tzinfo=UTC)
 
     def identities(self, system: str) -> tuple[Identity, ...]:
-        """What the CRM knows the person by: the customer number, and every address and number with its period.
+        """What the CRM knows the person by: the customer number, every address, and every number with its periods.
 
-        An address that was corrected since is a former one: it leads to what bears it from before then.
+        An address that was corrected since is a former one: it leads to what bears it from before then. A number that
+        is a contact alone has no period: nothing was assigned by writing it down.
         """
         return (
             *([Identity(IdentityType.ACCOUNT_ID, self.code, source=system)] if self.code else ()),
             *(
-                Identity(contact.type, contact.spelled, contact.valid_from, self._until(contact), system)
+                Identity(contact.type, contact.spelled, None, self._until(contact), system)
                 for contact in self.contacts
-                if contact.type is not None
+                if contact.type is not None and not self.assigned(contact.type, contact.spelled)
             ),
+            *(Identity(each.type, each.spelled, each.valid_from, each.valid_to, system) for each in self.assignments),
         )
 
 

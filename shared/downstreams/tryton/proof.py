@@ -10,17 +10,17 @@ Nothing is ever done to a party that is not. In the order of their weight:
 - If several parties hold an address or number, only the one that holds one of every kind that the subject gave.
 
 A number, or a SIP address, counts while it is assigned: an identity with a period needs a period that overlaps, one
-without needs a number that is still assigned. A former holder is nobody's match. Nor is an address that was corrected:
-it may always have been somebody else's. Whatever is left over is a ``ForeignHit``.
+without needs a number that is still assigned. A former holder is nobody's match. One that was not assigned to a party,
+such as a customer's number with another carrier, counts where it is written down as their contact. An address that was
+corrected is no match: it may always have been somebody else's. Whatever is left over is a ``ForeignHit``.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.domain.assignments import NUMBERS
 from shared.domain.errors import ForeignHit
 from shared.domain.identities import Identity, IdentityType
-from shared.downstreams.tryton.party import Contact, Party
+from shared.downstreams.tryton.party import Contact, NumberAssignment, Party
 
 
 def proven(system: str, identities: Sequence[Identity], hits: Iterable[Party]) -> tuple[Party, ...]:
@@ -68,8 +68,12 @@ class _Compared:
 def _compare(party: Party, identities: Sequence[Identity]) -> _Compared:
     kinds = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI)
     wanted = {kind: [i for i in identities if i.type is kind] for kind in kinds}
-    held = {kind: [c for c in party.contacts if c.type is kind and not party.is_former(c)] for kind in kinds}
-    same = {kind: any(_holds(c, i) for c in held[kind] for i in wanted[kind]) for kind in kinds}
+    held = {
+        kind: [c for c in party.contacts if c.type is kind and not party.is_former(c)]
+        + [a for a in party.assignments if a.type is kind]
+        for kind in kinds
+    }
+    same = {kind: any(_holds(party, held[kind], i) for i in wanted[kind]) for kind in kinds}
     differs = {kind: bool(wanted[kind] and held[kind]) and not same[kind] for kind in kinds}
     agrees = any(same.values())
     return _Compared(
@@ -82,13 +86,15 @@ def _compare(party: Party, identities: Sequence[Identity]) -> _Compared:
     )
 
 
-def _holds(contact: Contact, identity: Identity) -> bool:
-    if contact.spelled != identity.value:
-        return False
-    if identity.type not in NUMBERS:
-        return True
+def _holds(party: Party, held: Sequence[Contact | NumberAssignment], identity: Identity) -> bool:
+    if assigned := party.assigned(identity.type, identity.value):
+        return any(_at_that_time(each, identity) for each in assigned)
+    return any(each.spelled == identity.value for each in held)
+
+
+def _at_that_time(assigned: NumberAssignment, identity: Identity) -> bool:
     if identity.valid_from is None and identity.valid_to is None:
-        return contact.valid_to is None
-    begins_in_time = contact.valid_from is None or identity.valid_to is None or contact.valid_from < identity.valid_to
-    ends_in_time = contact.valid_to is None or identity.valid_from is None or identity.valid_from < contact.valid_to
+        return assigned.valid_to is None
+    begins_in_time = identity.valid_to is None or assigned.valid_from < identity.valid_to
+    ends_in_time = assigned.valid_to is None or identity.valid_from is None or identity.valid_from < assigned.valid_to
     return begins_in_time and ends_in_time

@@ -1,4 +1,7 @@
-"""Corrections in Tryton (Art. 16): name, e-mail, phone and the lines of an address."""
+"""Corrections in Tryton (Art. 16): name, e-mail, phone and the lines of an address.
+
+A contact is no assignment: whose a number is stands in a model of its own, which no correction touches.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -133,7 +136,7 @@ def writes(party: Party, changes: Sequence[Change]) -> list[Write]:
 
 def _contact(party: Party, change: Change) -> list[Write]:
     kind = _CONTACTS[change.field]
-    in_use = [c for c in party.contacts if c.type is kind and c.active and c.valid_to is None]
+    in_use = [c for c in party.contacts if c.type is kind and c.active]
     if any(_is_now(change, contact.spelled) for contact in in_use):
         return []
     if not change.current and len(in_use) > 1:
@@ -145,9 +148,7 @@ def _contact(party: Party, change: Change) -> list[Write]:
         return [*ended, Write(CONTACT, None, {"type": change.field, "value": change.asserted})]
     if not wrong:
         return [Write(CONTACT, None, {"type": change.field, "value": change.asserted})]
-    # A contact is no assignment: the number takes over no period, so the register learns nothing of it from here.
-    corrected = {"value": change.asserted, "valid_from": None}
-    return [Write(CONTACT, row.id, corrected, row.version) for row in wrong]
+    return [Write(CONTACT, row.id, {"value": change.asserted}, row.version) for row in wrong]
 
 
 def _address(party: Party, changes: Sequence[Change]) -> list[Write]:

@@ -5,23 +5,24 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from shared.domain.assignments import AssignedNumber
+from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.errors import AnswerMalformed, ForeignHit
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.text import forms, nfc
 from shared.downstreams.http_client import together
-from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, Party, spelled
+from shared.downstreams.tryton.party import STREET_PARTS, Address, Contact, NumberAssignment, Party, spelled
 from shared.downstreams.tryton.rpc import CHUNK, VERSION, Row, TrytonRpc
 
 PARTY: Final = "party.party"
 CONTACT: Final = "party.contact_mechanism"
+ASSIGNMENT: Final = "number.assignment"
 ADDRESS: Final = "party.address"
 IDENTIFIER: Final = "party.identifier"
 ADDRESS_FIELDS: Final = (
     *("party_name", "attn", "street_unstructured", *STREET_PARTS),
     *("post_box", "private_bag", "post_office", "postal_code", "city"),
 )
-_ASSIGNED: Final = {"phone", "mobile", "fax", "sip"}
+_ASSIGNED: Final = ("number", "valid_from", "valid_to", "line")
 _PAGE: Final = 5_000
 Held = TypeVar("Held")
 
@@ -40,11 +41,12 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
         {form for each in identities if each.type is kind for form in forms(each.value)} for kind in kinds
     )
     shown = ("party", "type", "value", "value_compact")
-    by_code, by_compact, by_value, by_user, *by_email = await together(
+    by_code, by_compact, by_value, by_user, by_number, *by_email = await together(
         rpc.search_in(PARTY, "code", codes, ("code",)),
         rpc.search_in(CONTACT, "value_compact", phones, shown),
         rpc.search_in(CONTACT, "value", phones, shown),
         rpc.search_in(CONTACT, "value", {*users, *(user.removeprefix("sip:") for user in users)}, shown),
+        rpc.search_in(ASSIGNMENT, "number", phones | users, ("party", "number")),
         *(rpc.search(CONTACT, domain, shown) for domain in _emails(sorted(emails))),
     )
     ids = {row["id"] for row in by_code}
@@ -58,6 +60,10 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
         if spelled(IdentityType.SIP_URI, row["value"] or "") not in users:
             raise ForeignHit("the CRM's search by SIP address returned other addresses")
         ids.add(row["party"])
+    for row in by_number:
+        if row["number"] not in phones | users:
+            raise ForeignHit("the CRM's search of assigned numbers returned other numbers")
+        ids.add(row["party"])
     for row in (row for chunk in by_email for row in chunk):
         if emails & {spelled(IdentityType.EMAIL, row[field] or "") for field in ("value", "value_compact")}:
             ids.add(row["party"])
@@ -68,15 +74,17 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
     """The parties of these ids with all that belongs to them; one that was deleted is not among them."""
     wanted = set(ids)
     lines = (*ADDRESS_FIELDS, "party", "active", "street", "country.name", VERSION)
-    contact = ("party", "type", "value", "value_compact", "active", "valid_from", "valid_to", VERSION)
+    contact = ("party", "type", "value", "value_compact", "active", VERSION)
     shown = ("code", "name", "active", "restricted", "marketing_opt_out", "replaced_by", VERSION)
-    parties, contacts, addresses, identifiers = await together(
+    parties, contacts, assignments, addresses, identifiers = await together(
         rpc.search_in(PARTY, "id", wanted, shown),
         rpc.search_in(CONTACT, "party", wanted, contact),
+        rpc.search_in(ASSIGNMENT, "party", wanted, ("party", *_ASSIGNED)),
         rpc.search_in(ADDRESS, "party", wanted, lines),
         rpc.search_in(IDENTIFIER, "party", wanted, ("party", "type", "code")),
     )
     contacts_of, addresses_of = _by_party(contacts, _contact), _by_party(addresses, _address)
+    assignments_of = _by_party(assignments, _assignment)
     identifiers_of = _by_party(identifiers, lambda row: (row["type"] or "", row["code"] or ""))
     return {
         row["id"]: Party(
@@ -88,6 +96,7 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
             marketing_opt_out=bool(row["marketing_opt_out"]),
             replaced_by=row["replaced_by"],
             contacts=tuple(contacts_of[row["id"]]),
+            assignments=tuple(assignments_of[row["id"]]),
             addresses=tuple(addresses_of[row["id"]]),
             identifiers=tuple(identifiers_of[row["id"]]),
             version=row[VERSION] or "",
@@ -97,18 +106,17 @@ async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:
 
 
 async def assigned(rpc: TrytonRpc, system: str) -> list[AssignedNumber]:
-    """Every number and SIP address of every party, deactivated ones too, with its period and the customer number."""
-    shown = ("type", "value", "value_compact", "active", "valid_from", "valid_to", "party.code", VERSION)
+    """Every number and SIP address that is or was assigned, with its period and the customer number of its party."""
+    shown = (*_ASSIGNED, "party.code")
     read: list[AssignedNumber] = []
     last = 0
-    while rows := await rpc.search(CONTACT, [["type", "in", sorted(_ASSIGNED)], ["id", ">", last]], shown, _PAGE):
+    while rows := await rpc.search(ASSIGNMENT, [["id", ">", last]], shown, _PAGE):
         last = rows[-1]["id"]
         for row in rows:
-            contact = _contact(row)
-            kind = contact.type
-            if kind is not None and (code := row["party."]["code"]):
-                number = Identity(kind, contact.spelled, contact.valid_from, contact.valid_to, system)
-                read.append(AssignedNumber(number, code))
+            each = _assignment(row)
+            if code := row["party."]["code"]:
+                number = Identity(each.type, each.spelled, each.valid_from, each.valid_to, system)
+                read.append(AssignedNumber(number, code, each.line))
     return read
 
 
@@ -145,10 +153,19 @@ def _contact(row: Row) -> Contact:
         value=row["value"] or "",
         compact=row["value_compact"] or "",
         active=row["active"],
-        valid_from=_moment(row["valid_from"]),
-        valid_to=_moment(row["valid_to"]),
         version=row[VERSION] or "",
     )
+
+
+def _assignment(row: Row) -> NumberAssignment:
+    since = _moment(row["valid_from"])
+    try:
+        line = Line(row["line"])
+    except ValueError:
+        raise AnswerMalformed("the CRM gives a kind of line that is none") from None
+    if since is None:
+        raise AnswerMalformed("the CRM gives an assigned number that begins at no time")
+    return NumberAssignment(row["id"], nfc(row["number"] or ""), since, _moment(row["valid_to"]), line)
 
 
 def _address(row: Row) -> Address:
