@@ -2,6 +2,7 @@
 
 DsrError
 ├── Unavailable               try again later: the system is away, slow or busy
+│   ├── Later                 the system says for how long it is to be left alone
 │   └── Overtaken             a later attempt or operation of the request has been at the store
 ├── Refused                   final: a person must look
 │   ├── SystemRefused         whatever the task: the system as a whole, or how it is declared, is at fault
@@ -14,6 +15,7 @@ DsrError
 │   ├── AssignmentInDoubt     whose a number was at a time cannot be told
 │   ├── ReleaseBlocked        a row of what was collected is not shown to be the subject's
 │   ├── ForeignHit            the search returned people who are not the subject
+│   ├── ErasureRefused        a record is in a state in which nothing of the subject may be erased
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
 │   ├── NotSupported          the system holds the data, and has no way to do this: a person does it by hand

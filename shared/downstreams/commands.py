@@ -15,6 +15,7 @@ from shared.domain.errors import Misconfigured, all_of
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.downstreams.contract import Downstream
+from shared.downstreams.http import HttpAdapter
 from shared.downstreams.registry import Downstreams, Wiring, read
 from shared.downstreams.sql import SqlAdapter, SqlSettings, schema_for
 
@@ -28,12 +29,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def check(
     file: Path,
     *,
-    file_only: Annotated[bool, typer.Option("--file-only", help="Do not look into the SQL stores.")] = False,
+    file_only: Annotated[bool, typer.Option("--file-only", help="Look into no store and ask no system.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what each system of a downstreams file will be asked to do.
 
-    Status 1 if the file cannot be used, or if a SQL store in it does not answer, is not as declared or not prepared.
+    Status 1 if the file cannot be used, if a SQL store in it does not answer, is not as declared or not prepared, or if
+    a declared HTTP system does not let us in.
     """
     wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
     found = report(file, wiring)
@@ -78,7 +80,7 @@ def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -
 
 
 async def look(path: Path, wiring: Wiring, name: str | None = None) -> None:
-    """Look into every SQL store that is enabled, or into this one.
+    """Look into every SQL store, and ask every declared HTTP system, that is enabled, or this one.
 
     Raises:
         Misconfigured: says of each that cannot be worked with what is wrong with it.
@@ -86,7 +88,7 @@ async def look(path: Path, wiring: Wiring, name: str | None = None) -> None:
     loaded = Downstreams.load(path, wiring)
     try:
         chosen = [each for each in loaded.all if name in {None, each.name}]
-        looks = [each.adapter.look() for each in chosen if isinstance(each.adapter, SqlAdapter)]
+        looks = [each.adapter.look() for each in chosen if isinstance(each.adapter, SqlAdapter | HttpAdapter)]
         faults = [str(each) for each in await asyncio.gather(*looks, return_exceptions=True) if each is not None]
     finally:
         await loaded.close()

@@ -24,13 +24,15 @@ from shared.domain.toml_file import read_toml
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
 from shared.downstreams.contract import Adapter, Assigning, Downstream, Locatable
+from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
+from shared.downstreams.http import path_of as declaration_path
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.plan import stages
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.sql import SqlAdapter, SqlSettings, path_of
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings
 
-AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | BusSettings
+AdapterSettings = SqlSettings | TrytonSettings | RoundupSettings | OpenDsrSettings | DeclaredHttpSettings | BusSettings
 _KINDS: Mapping[str, type[BaseModel]] = {cls.model_fields["adapter"].default: cls for cls in get_args(AdapterSettings)}
 _NAME = r"[a-z][a-z0-9-]*"
 
@@ -221,8 +223,8 @@ def _what_to_write(item: ErrorDetails, table: Mapping[str, Any]) -> str:
 
 def _anchored(settings: AdapterSettings, folder: Path) -> AdapterSettings:
     paths: dict[str, Path | str] = {name: folder / value for name, value in settings if isinstance(value, Path)}
-    if isinstance(settings, SqlSettings) and settings.dataset.endswith(".toml"):
-        paths["dataset"] = str(folder / settings.dataset)
+    described = ((name, value) for name, value in settings if name in {"dataset", "declaration"})
+    paths.update((name, str(folder / value)) for name, value in described if value.endswith(".toml"))
     return settings.model_copy(update=paths)
 
 
@@ -245,7 +247,7 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
         raise Misconfigured(
             f"{where}: assigns needs a system that can list its numbers, and this kind cannot; leave it out"
         )
-    if unheard := sorted(_searched_by(declared.settings, adapter) - declared.needs - declared.yields):
+    if unheard := sorted(getattr(adapter, "searched_by", frozenset()) - declared.needs - declared.yields):
         raise Misconfigured(
             f"{where}: needs lacks {' and '.join(unheard)}, by which it would be searched, and a system is told only"
             " what it needs; add to needs, or take from the rest of what is declared of it"
@@ -255,21 +257,19 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
 
 
 def _fingerprint(declared: Downstream) -> str:
-    """The hash of the table as it is written, without what the environment holds, and of the dataset's content."""
-    if isinstance(declared.settings, SqlSettings):
-        return _hash([declared.fingerprint, read_toml(path_of(declared.settings.dataset), dict[str, Any])])
-    return declared.fingerprint
+    """The hash of the table as it is written, without what the environment holds, and of the file that it names."""
+    match declared.settings:
+        case SqlSettings() as settings:
+            file = path_of(settings.dataset)
+        case DeclaredHttpSettings() as settings:
+            file = declaration_path(settings.declaration)
+        case _:
+            return declared.fingerprint
+    return _hash([declared.fingerprint, read_toml(file, dict[str, Any])])
 
 
 def _hash(content: object) -> str:
     return hashlib.sha256(orjson.dumps(content, default=str)).hexdigest()
-
-
-def _searched_by(settings: BaseModel | None, adapter: Adapter) -> frozenset[IdentityType]:
-    """What the rest of its table, or its dataset, would tell it."""
-    if isinstance(settings, OpenDsrSettings):
-        return frozenset({*settings.identities, *settings.extensions})
-    return adapter.searched_by if isinstance(adapter, SqlAdapter) else frozenset()
 
 
 def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
@@ -283,6 +283,8 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
             return RoundupAdapter(name, settings, environment=environment)
         case OpenDsrSettings() as settings:
             return OpenDsrAdapter(name, settings, clock=wiring.clock, environment=environment)
+        case DeclaredHttpSettings() as settings:
+            return HttpAdapter(name, settings, clock=wiring.clock, environment=environment)
         case BusSettings() as settings:
             return BusAdapter(
                 name,

@@ -17,7 +17,9 @@ from shared.downstreams.bus.adapter import BusAdapter, BusSettings
 from shared.downstreams.bus.identity_token import verify
 from shared.downstreams.bus.messages import TaskIdentities, parse_reply, progress_from_reply
 from shared.downstreams.contract import Checkpoint, Erasable, Pending, Result, Task
+from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
+from tests.fakes import zendesk_responder
 from tests.fakes.bus_responder import Billing, answer
 from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fixtures.engine import SetClock
@@ -93,6 +95,47 @@ async def opendsr() -> AsyncIterator[OpenDsrStand]:
 
 
 @dataclass
+class HttpStand:
+    """A help desk that is declared, over HTTP without a socket: a user with so many rows, less one, of tickets."""
+
+    adapter: HttpAdapter
+    desk: zendesk_responder.HelpDesk
+
+    def put(self, email: str, rows: int) -> int:
+        user = self.desk.add_user(email)
+        for _ in range(rows - 1):
+            self.desk.add_ticket(user)
+        return self.holds(email)
+
+    def address(self, email: str) -> str:
+        return email
+
+    def holds(self, email: str) -> int:
+        users = {**self.desk.users, **self.desk.soft_users}
+        theirs = {number for number, user in users.items() if user["email"] == email}
+        tickets = [*self.desk.tickets.values(), *self.desk.soft_tickets.values()]
+        return len(theirs) + sum(ticket["requester_id"] in theirs for ticket in tickets)
+
+    def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
+        pass
+
+
+@asynccontextmanager
+async def http() -> AsyncIterator[HttpStand]:
+    """A help desk that is connected by a declaration."""
+    desk = zendesk_responder.HelpDesk(SetClock())
+    adapter = HttpAdapter(
+        "helpdesk",
+        DeclaredHttpSettings(url="http://localhost/api/v2", declaration="zendesk"),
+        clock=desk.clock,
+        environment={"ZENDESK_USER": "admin@example.com", "ZENDESK_TOKEN": "secret"},
+        transport=httpx.ASGITransport(zendesk_responder.application(desk)),
+    )
+    yield HttpStand(adapter, desk)
+    await adapter.close()
+
+
+@dataclass
 class BusStand:
     """A team's own service behind a bus that is a list."""
 
@@ -153,7 +196,7 @@ async def bus() -> AsyncIterator[BusStand]:
     store.close()
 
 
-STANDS: Mapping[str, Callable[[], AbstractAsyncContextManager[Stand]]] = {"opendsr": opendsr, "bus": bus}
+STANDS: Mapping[str, Callable[[], AbstractAsyncContextManager[Stand]]] = {"opendsr": opendsr, "bus": bus, "http": http}
 """The adapters under test by name; add one here, and the whole suite runs on it.
 
 Those of systems that must run are in ``tests/integration/test_adapters_of_real_systems.py``.

@@ -23,16 +23,18 @@ def blocks(language: str) -> list[str]:
     return [block.replace('"…"', f'"{ID}"') for block in found]
 
 
-def test_the_three_tables_of_the_page_work_together(tmp_path: Path) -> None:
-    orders, dataset, mailing, billing = blocks("toml")
+def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
+    orders, dataset, mailing, billing, helpdesk = blocks("toml")
     (tmp_path / "orders.toml").write_text(dataset)
-    (tmp_path / "downstreams.toml").write_text(orders + mailing + billing)
-    wiring = Wiring({"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders"}, SystemClock(), publish, b"")
+    (tmp_path / "downstreams.toml").write_text(orders + mailing + billing + helpdesk)
+    secrets = {"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders", "ZENDESK_USER": "us", "ZENDESK_TOKEN": "secret"}
+    wiring = Wiring(secrets, SystemClock(), publish, b"")
     lines = lines_of(report(tmp_path / "downstreams.toml", wiring))
     assert [line.split(":")[0] for line in lines] == [
         "orders  (sql)  searched by email",
         "mailing  (opendsr)  searched by email",
         "billing  (bus)  searched by email",
+        "helpdesk  (http)  searched by email",
         "an erasure",
     ]
     assert lines[1].endswith(": export, erase; by hand: rectify, restrict, lift, suppress")

@@ -118,7 +118,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         ("[crm", "not TOML"),
         ("crm = 1", "[crm] is not a table"),
         ("[CRM_1]", "use small letters, digits and hyphens"),
-        ("[crm]", '[crm]: adapter is missing; write one of "sql", "tryton", "roundup", "opendsr", "bus"'),
+        ("[crm]", '[crm]: adapter is missing; write one of "sql", "tryton", "roundup", "opendsr", "http", "bus"'),
         ('[crm]\nadapter = "sap"', "[crm]: adapter 'sap' is not known; write one of"),
         ('[b]\nadapter = "bus"', "[b]: needs is missing; write needs = … (identity types, any of which"),
         ('[b]\nadapter = "bus"\nneeds = []', "[b]: needs holds []: write a value (identity types, any of which"),

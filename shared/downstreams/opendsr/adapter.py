@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
+from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
 from shared.domain.release import Match
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
@@ -56,6 +57,11 @@ class OpenDsrAdapter:
         self._processor = Processor(system, settings, clock=clock, token=token, transport=transport)
         self._turn = asyncio.Semaphore(settings.parallel)
         self._discovered = False
+
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity that the rest of its table maps."""
+        return frozenset({*self._settings.identities, *self._settings.extensions})
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,123 @@
+"""A system with an HTTP interface as a downstream: asked as its declaration says."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import httpx
+
+from shared.domain.clock import Clock
+from shared.domain.errors import Refused, Unavailable
+from shared.domain.identities import IdentityType
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
+from shared.downstreams.http.amendment import Amendment
+from shared.downstreams.http.budget import Later
+from shared.downstreams.http.declaration import path_of, read_declaration
+from shared.downstreams.http.erasure import Erasure
+from shared.downstreams.http.search import Search, shown, yielded
+from shared.downstreams.http.session import Session
+from shared.downstreams.http.settings import DeclaredHttpSettings
+
+
+class HttpAdapter:
+    """Locatable, Exportable, Erasable and Amendable for any system with a declaration."""
+
+    one_flag = True
+    """A record bears one flag, whoever has asked for it."""
+
+    def __init__(
+        self,
+        system: str,
+        settings: DeclaredHttpSettings,
+        *,
+        clock: Clock,
+        environment: Mapping[str, str],
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._system = system
+        self._settings = settings
+        self._clock = clock
+        self._declaration = read_declaration(path_of(settings.declaration))
+        self._session = Session(
+            system, settings, self._declaration, clock=clock, environment=environment, transport=transport
+        )
+        self._search = Search(system, self._declaration, self._session)
+
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """The types of identity by which its declaration searches."""
+        return self._declaration.searched_by
+
+    @property
+    def calls(self) -> int:
+        """How many requests were sent."""
+        return self._session.asked
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._session.close()
+
+    async def look(self) -> None:
+        """Makes the harmless request of the declaration; raises what a task would be answered."""
+        await self._session.ask(self._declaration.check, {})
+
+    async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """What else the subject is known by there."""
+        del save_progress  # reading leaves nothing to remember
+        return await self._each(tasks, self._locate)
+
+    async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Every record of the subject."""
+        del save_progress
+        return await self._each(tasks, self._export)
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Erases every record of the subject, and looks again."""
+        shared = (self._system, self._settings, self._declaration, self._session, self._search)
+        return await Erasure(*shared, self._clock, save_progress).run(tasks)
+
+    async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        """Changes records in place, and reads them again."""
+        shared = (self._system, self._settings, self._declaration, self._session, self._search)
+        return await Amendment(*shared, save_progress).run(tasks)
+
+    async def _each(self, tasks: Sequence[Task], do: Callable[[Task], Awaitable[Receipt]]) -> list[Result]:
+        async def one(task: Task) -> Result:
+            try:
+                return await do(task)
+            except Later as busy:
+                return Pending(task.task_id, busy.after)
+            except (Unavailable, Refused) as failure:
+                return failure
+
+        return await asyncio.gather(*map(one, tasks))
+
+    async def _locate(self, task: Task) -> Receipt:
+        hits = (await self._search.find(task)).hits.values()
+        if not hits:
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        known = {
+            identity: None
+            for hit in hits
+            for identity in yielded(self._system, self._declaration.resource[hit.resource], hit.record)
+        }
+        return Receipt(task.task_id, TaskOutcome.LOCATED, found=len(hits), remaining=len(hits), identities=tuple(known))
+
+    async def _export(self, task: Task) -> Receipt:
+        hits = (await self._search.find(task)).hits.values()
+        roots = sum(hit.above is None for hit in hits)
+        if excess := self._settings.excess(task, rows=len(hits), people=roots):
+            raise excess
+        if not hits:
+            return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+        records = []
+        for hit in hits:
+            resource = self._declaration.resource[hit.resource]
+            data = shown(self._system, resource, hit.record)
+            source = f"{self._system}.{hit.resource}"
+            records.append(Record(resource.category, source, data, resource.portable, hit.matched))
+        counts, n = Counter(record.category for record in records), len(records)
+        return Receipt(
+            task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(records)
+        )

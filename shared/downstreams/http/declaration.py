@@ -1,0 +1,196 @@
+"""What a system with an HTTP interface is asked, declared in one TOML file: data, not code.
+
+A *resource* is a kind of record: how it is found, whose it is, what of it is shown, how it is erased and looked at
+again. Every request says what counts as ``done``, ``not_found`` and ``refused``; any other answer fails by name.
+"""
+
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path as File
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from shared.domain.identities import IdentityType
+from shared.domain.toml_file import read_toml
+from shared.downstreams.http.paths import Condition, Path
+from shared.downstreams.http.requests import (
+    ApiKey,
+    Basic,
+    Bearer,
+    Conditions,
+    Declared,
+    Find,
+    Job,
+    Look,
+    OAuth2Client,
+    Rate,
+    Request,
+    Step,
+)
+
+SHIPPED = File(__file__).parents[2] / "policy" / "http"
+_NAME = r"^[a-z][a-z0-9_]{0,40}$"
+OF_THE_TASK = frozenset({"task_id", "id", "ids", "job", "asserted", "current"})
+CHANGES = ("restrict", "lift", "suppress")
+"""The lists of steps of a resource that change a record in place and keep it."""
+
+
+def path_of(declaration: str) -> File:
+    """The file of a declaration: of one that ships with the product by its name, else a path."""
+    return File(declaration) if declaration.endswith(".toml") else SHIPPED / f"{declaration}.toml"
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+class Correction(Declared):
+    """How one field of a record is corrected, and the path where the corrected value must be read afterwards."""
+
+    path: Path
+    steps: tuple[Step, ...] = Field(min_length=1)
+
+
+class Change(Declared):
+    """How a record is restricted, lifted or kept out of marketing, and by which condition that is seen in it."""
+
+    steps: tuple[Step, ...] = Field(min_length=1)
+    seen: Conditions = Field(min_length=1)
+
+
+class Refusal(Condition):
+    """In which state of a record nothing of the subject may be erased, and why, in a word of ours."""
+
+    reason: Literal["open_ticket", "open_order", "open_invoice", "active_contract", "dispute", "legal_hold"]
+
+
+class Resource(Declared):
+    """One kind of record; ``find``: one search, or several where one of them alone brings not all.
+
+    ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of the
+    parent (``user.id``) that must be equal; all must agree. ``yields``: further identities of the subject.
+    ``fields``: class of each field, as in a dataset (A, B, C, M, T). ``read``: one record by its id, which stands at
+    ``read_record`` of the answer.
+    """
+
+    category: str = Field(pattern=_NAME)
+    of: str | None = None
+    find: Annotated[tuple[Find, ...], BeforeValidator(_listed), Field(min_length=1)]
+    owner: Mapping[Path, str] = Field(min_length=1)
+    yields: Mapping[Path, IdentityType] = {}
+    fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
+    portable: bool = True
+    read: Request | None = None
+    read_record: Path | None = None
+    refuse_when: tuple[Refusal, ...] = ()
+    erase: tuple[Step, ...] = ()
+    verify: Look | Literal[False] | None = None
+    rectify: Mapping[str, Correction] = {}
+    restrict: Change | None = None
+    lift: Change | None = None
+    suppress: Change | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if any((self.of is None) != bool(each.by) for each in self.find):
+            raise ValueError("find a resource by identities (find.by), or below another one (of), and not both")
+        if len({each.id for each in self.find}) > 1:
+            raise ValueError("every search of a resource must bring the same id")
+        if bool(self.erase) != (self.verify is not None):
+            raise ValueError("erase needs verify: what was sent is not yet erased; verify = false if nobody can look")
+        if self.read is None and (self.rectify or any(getattr(self, each) for each in CHANGES)):
+            raise ValueError("rectify, restrict, lift and suppress need read: what was changed is looked at again")
+        for path, whose in self.owner.items():
+            if whose not in set(IdentityType) and not whose.startswith(f"{self.of}."):
+                kinds = ", ".join(IdentityType)
+                raise ValueError(f"owner.{path}: {whose!r} is no identity type ({kinds}) and no field of the parent")
+        return self
+
+    @property
+    def id(self) -> Path:
+        """Where the id of a record stands."""
+        return self.find[0].id
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        """Every step of it."""
+        yield from self.erase
+        for correction in self.rectify.values():
+            yield from correction.steps
+        for change in (self.restrict, self.lift, self.suppress):
+            if change is not None:
+                yield from change.steps
+
+
+class Declaration(Declared):
+    """One system: how it lets us in, how fast it may be asked, and its resources.
+
+    ``busy``: answers after which it is asked again later, besides 429 and 503. ``check``: a harmless request.
+    """
+
+    headers: Mapping[str, str] = {}
+    auth: Annotated[Bearer | Basic | ApiKey | OAuth2Client, Field(discriminator="kind")]
+    rate: tuple[Rate, ...] = ()
+    busy: Conditions = ()
+    check: Request
+    resource: Mapping[Annotated[str, Field(pattern=_NAME)], Resource] = Field(min_length=1)
+    job: Mapping[str, Job] = {}
+
+    @model_validator(mode="after")
+    def _refers_to_what_is_there(self) -> Self:
+        for name, resource in self.resource.items():
+            if resource.of is not None and resource.of not in self.resource:
+                raise ValueError(f"resource.{name}: of names no resource: {resource.of}")
+            for step in resource.steps:
+                if step.job is not None and step.job not in self.job:
+                    raise ValueError(f"resource.{name}: no job is called {step.job}")
+                if step.batch > 1 and "ids" not in step.names:
+                    raise ValueError(f"resource.{name}: a step for {step.batch} records at a time must name {{ids}}")
+            for find in resource.find:
+                self._knows(name, find, {*find.by}, whole=True)
+            for request in (*resource.steps, *_looked(resource), *filter(None, [resource.read])):
+                self._knows(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
+        try:
+            _ = self.order
+        except CycleError:
+            raise ValueError("resources lie below one another in a circle") from None
+        return self
+
+    def _knows(self, name: str, request: Request, known: set[str], *, whole: bool) -> None:
+        """Raises unless every name is known there; of what lies above, a search knows all, and a step the id alone."""
+        above = {each: self.resource[each].id for each in self.above(name)}
+        for used in sorted(request.names - known):
+            parent, _, path = used.partition(".")
+            if parent not in above or not (whole or path == above[parent]):
+                raise ValueError(f"resource.{name}: {{{used}}} is known to nobody where {request.path} is asked")
+
+    def above(self, name: str) -> tuple[str, ...]:
+        """A resource's ancestors, the nearest first."""
+        parent = self.resource[name].of
+        return () if parent is None else (parent, *self.above(parent))
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The resources, each after the one that it lies below."""
+        below = {name: {each.of} if each.of else set[str]() for name, each in self.resource.items()}
+        return tuple(TopologicalSorter(below).static_order())
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that it names."""
+        return tuple(value for key, value in self.auth if key.endswith("_env"))
+
+    @property
+    def searched_by(self) -> frozenset[IdentityType]:
+        """Whatever any of its resources is searched by."""
+        return frozenset(kind for each in self.resource.values() for find in each.find for kind in find.by)
+
+
+def _looked(resource: Resource) -> tuple[Request, ...]:
+    return resource.verify.ask if isinstance(resource.verify, Look) else ()
+
+
+def read_declaration(path: File) -> Declaration:
+    """The declaration in that file; raises ``Misconfigured`` naming every wrong key."""
+    return read_toml(path, Declaration)

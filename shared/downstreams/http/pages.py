@@ -1,0 +1,55 @@
+"""From one page of records to the next; where pages end is judged by the page as it came."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.domain.errors import AnswerMalformed
+from shared.downstreams.http.paths import ABSENT, at
+from shared.downstreams.http.requests import Pages
+
+Following = tuple[dict[str, Any], str | None]
+"""The query fields of the next page, and the link to it where the system gives one."""
+
+
+def first_page(pages: Pages | None) -> dict[str, Any]:
+    """The query fields by which the first page is asked for."""
+    if pages is None:
+        return {}
+    sized = {pages.size_parameter: pages.size} if pages.size_parameter else {}
+    if pages.kind == "page":
+        return {**sized, str(pages.parameter): pages.first}
+    return {**sized, str(pages.parameter): 0} if pages.kind == "offset" else dict(sized)
+
+
+def next_page(
+    system: str, pages: Pages, said: object, records: Sequence[object], asked: Mapping[str, Any]
+) -> Following | None:
+    """How the page after this one is asked for, which had the records of these ids; None where this is the last.
+
+    Raises:
+        AnswerMalformed: whether there is another page cannot be told.
+    """
+    goes_on = None if pages.more is None else at(said, pages.more)
+    if goes_on is False:
+        return None
+    if pages.next is None:
+        return _counted(pages, records, asked) if records and (len(records) >= pages.size or goes_on is True) else None
+    where = at(said, pages.next)
+    if where is ABSENT and len(records) >= pages.size and goes_on is None:
+        raise AnswerMalformed(f"{system} gives a full page without {pages.next}: is it the last?")
+    if where is ABSENT or where is None or where == "":
+        return None
+    if isinstance(where, bool) or not isinstance(where, str | int):
+        raise AnswerMalformed(f"{system} says at {pages.next} how to go on, in no way that can be read")
+    return (dict(asked), str(where)) if pages.kind == "link" else ({**asked, str(pages.parameter): where}, None)
+
+
+def _counted(pages: Pages, records: Sequence[object], asked: Mapping[str, Any]) -> Following:
+    name = str(pages.parameter)
+    match pages.kind:
+        case "last_id":
+            return {**asked, name: records[-1]}, None
+        case "page":
+            return {**asked, name: asked[name] + 1}, None
+        case _:
+            return {**asked, name: asked[name] + len(records)}, None

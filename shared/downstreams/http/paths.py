@@ -1,0 +1,91 @@
+"""Paths into JSON answers, and the conditions that an answer is tested by; pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+ABSENT: Final = object()
+"""What a path leads to that is not there; null is there."""
+Path = Annotated[str, StringConstraints(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=200)]
+"""Names and positions of a list, joined by dots: ``users.0.email``."""
+
+
+def at(said: object, path: str) -> object:
+    """What stands there in an answer, or ``ABSENT``."""
+    for name in path.split("."):
+        if isinstance(said, Mapping) and name in said:
+            said = said[name]
+        elif isinstance(said, list) and name.isdecimal() and int(name) < len(said):
+            said = said[int(name)]
+        else:
+            return ABSENT
+    return said
+
+
+class Answer(BaseModel):
+    """What of an answer conditions look at: its status, its headers in small letters, and its JSON, if it is any."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    status: int
+    headers: Mapping[str, str] = {}
+    said: object = ABSENT
+
+
+class Condition(BaseModel):
+    """All of what is named here holds: the status, and what a path of the answer or of a record leads to.
+
+    ``equals``, ``is_in``, ``contains`` and ``absent`` say what of it; a path alone must lead to something.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    status: int | None = None
+    header: Annotated[str, StringConstraints(to_lower=True)] | None = None
+    path: Path | None = None
+    equals: JsonValue = None
+    is_in: tuple[JsonValue, ...] | None = Field(default=None, alias="in")
+    contains: str | None = None
+    absent: bool | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.status is None and self.header is None and self.path is None:
+            raise ValueError("give a status, a header or a path")
+        compared = self.model_fields_set & {"equals", "is_in", "contains", "absent"}
+        if compared and self.header is None and self.path is None:
+            raise ValueError(f"{', '.join(sorted(compared))} needs the path or the header whose value is meant")
+        if self.header is not None and self.path is not None:
+            raise ValueError("header and path are two conditions: write them as two, or leave one out")
+        return self
+
+    def holds(self, answer: Answer) -> bool:
+        """Whether the answer is so."""
+        if self.status is not None and answer.status != self.status:
+            return False
+        if self.header is not None:
+            return self._compares(answer.headers.get(self.header, ABSENT))
+        return self.path is None or self._compares(at(answer.said, self.path))
+
+    def holds_of(self, record: object) -> bool:
+        """Whether a record is so."""
+        return self.path is not None and self._compares(at(record, self.path))
+
+    def _compares(self, value: object) -> bool:
+        if self.absent is not None:
+            return (value is ABSENT or value is None) is self.absent
+        if value is ABSENT:
+            return False
+        if "equals" in self.model_fields_set:
+            return value == self.equals
+        if self.is_in is not None:
+            return value in self.is_in
+        if self.contains is not None:
+            return isinstance(value, str | Sequence) and self.contains in value
+        return True
+
+
+def any_holds(conditions: Iterable[Condition], answer: Answer) -> bool:
+    """Whether one of the conditions holds; of none, none does."""
+    return any(each.holds(answer) for each in conditions)

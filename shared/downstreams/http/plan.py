@@ -1,0 +1,112 @@
+"""What one erasure will touch and how far it is, as it is noted before the first change and survives a crash.
+
+Ids alone are noted: what a record says stays with its system.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, JsonValue
+
+from shared.domain.operations import TaskOutcome
+from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.http.search import Hit
+
+NOTED = "http"
+"""Under which key the plan stands in the progress of its task."""
+
+
+class Target(BaseModel):
+    """One record that is to go, and the ids of what it lies below, by resource."""
+
+    id: str | int
+    above: Mapping[str, str | int] = {}
+
+
+class FollowedJob(BaseModel):
+    """Work of the system that was begun for some ids, and since when; ``ran``: it was told to go on."""
+
+    ids: tuple[str | int, ...]
+    since: datetime
+    ran: bool = False
+
+
+class _Noted(BaseModel):
+    targets: dict[str, list[Target]] = {}
+    counts: dict[str, int] = {}
+    done: list[str] = []
+    handled: dict[str, list[str | int]] = {}
+    jobs: dict[str, dict[str, FollowedJob]] = {}
+    looked_since: dict[str, datetime] = {}
+    rounds: int = 0
+    finished: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """The plan of one task; ``noted`` is what of it is durable once ``progress`` has been saved."""
+
+    task: Task
+    noted: _Noted = field(default_factory=_Noted)
+
+    @classmethod
+    def of(cls, task: Task) -> Self | None:
+        """The plan that an earlier attempt has noted."""
+        said = task.progress.get(NOTED)
+        return cls(task, _Noted.model_validate(said)) if isinstance(said, dict) else None
+
+    @property
+    def progress(self) -> Mapping[UUID, Mapping[str, JsonValue]]:
+        """As it is noted."""
+        return {self.task.task_id: {NOTED: self.noted.model_dump(mode="json")}}
+
+    def add(self, hits: Iterable[Hit], categories: Mapping[str, str]) -> None:
+        """More records to erase; what was done for a resource is to be done again."""
+        for hit in hits:
+            above: dict[str, str | int] = {}
+            parent = hit.above
+            while parent is not None:
+                above[parent.resource], parent = parent.id, parent.above
+            self.noted.targets.setdefault(hit.resource, []).append(Target(id=hit.id, above=above))
+        counts: Counter[str] = Counter()
+        for name, targets in self.noted.targets.items():
+            counts[categories[name]] += len(targets)
+        self.noted.counts = dict(counts)
+
+    def left(self, name: str, key: str) -> list[Target]:
+        """The records of one resource of which a step, or a look, has not been answered yet."""
+        jobs = self.noted.jobs.get(key, {}).values()
+        handled = {*self.noted.handled.get(key, ()), *(each for job in jobs for each in job.ids)}
+        return [target for target in self.noted.targets.get(name, ()) if target.id not in handled]
+
+    def handle(self, key: str, targets: Iterable[Target]) -> None:
+        """It was answered of these."""
+        self.noted.handled.setdefault(key, []).extend(target.id for target in targets)
+
+    def end(self, key: str) -> None:
+        """It was answered of all."""
+        self.noted.handled.pop(key, None)
+        self.noted.done.append(key)
+
+    def again(self, name: str) -> None:
+        """Every step and look of one resource is to be taken once more."""
+        self.noted.done = [key for key in self.noted.done if key.partition(".")[0] != name]
+        self.noted.handled = {key: ids for key, ids in self.noted.handled.items() if key.partition(".")[0] != name}
+
+    def receipt(self) -> Receipt:
+        """Everything that was found is gone, and was looked for again."""
+        return Receipt.counted(self.task, TaskOutcome.ERASED, self.noted.counts)
+
+    def finish(self) -> None:
+        """Nothing is left to do: the ids are forgotten, and the counts stay for a repeat."""
+        self.noted = _Noted(counts=self.noted.counts, finished=True)
+
+    def values(self, target: Target, ids: Mapping[str, str]) -> dict[str, Any]:
+        """What templates may name of a target; ``ids``: the path of the id of each resource."""
+        identities = {each.type.value: each.value for each in self.task.identities}
+        above = {f"{name}.{ids[name]}": value for name, value in target.above.items()}
+        return {**identities, "id": target.id, **above}

@@ -1,0 +1,231 @@
+"""The requests that a declaration is made of: one method and path, and what its answers mean; pure data."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from shared.domain.identities import IdentityType
+from shared.downstreams.http.paths import Condition, Path
+from shared.downstreams.http.templates import names_in
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+
+
+def _span(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError("write a number and s, m, h or d, as 30s")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _template(value: JsonValue) -> JsonValue:
+    names_in(value)
+    return value
+
+
+def _address(value: str) -> str:
+    if not value.startswith("/") or "?" in value or "#" in value:
+        raise ValueError("begin with /, and write what comes after ? under query")
+    names_in(value)
+    return value
+
+
+Span = Annotated[timedelta, BeforeValidator(_span)]
+"""A time, as ``30s``, ``5m``, ``1h``, ``30d``."""
+Address = Annotated[str, AfterValidator(_address)]
+Text = Annotated[str, AfterValidator(_template)]
+Body = Annotated[JsonValue, AfterValidator(_template)]
+Conditions = tuple[Condition, ...]
+
+
+class Declared(BaseModel):
+    """A table of which every key is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Request(Declared):
+    """One request: a method with its path, and what its answers mean.
+
+    A 2xx answer is a success, and so is whatever fulfils a condition of ``done`` (404 for what is gone already).
+    ``refused``: it will never do it. ``permission``: what the vendor calls the right that a 403 says is missing.
+    """
+
+    get: Address | None = None
+    post: Address | None = None
+    put: Address | None = None
+    patch: Address | None = None
+    delete: Address | None = None
+    query: Mapping[str, Text] = {}
+    body: Body = None
+    form: Mapping[str, Text] = {}
+    headers: Mapping[str, str] = {}
+    done: Conditions = ()
+    not_found: Conditions = ()
+    refused: Conditions = ()
+    permission: str | None = None
+
+    @model_validator(mode="after")
+    def _one_method(self) -> Self:
+        if sum(getattr(self, each) is not None for each in ("get", "post", "put", "patch", "delete")) != 1:
+            raise ValueError('give the method and path of the request once, as get = "/users/{id}"')
+        if self.body is not None and self.form:
+            raise ValueError("body is sent as JSON and form as a form: leave one out")
+        return self
+
+    @property
+    def method(self) -> str:
+        """In capital letters."""
+        return next(each for each in ("get", "post", "put", "patch", "delete") if getattr(self, each)).upper()
+
+    @property
+    def path(self) -> str:
+        """Its template."""
+        return str(getattr(self, self.method.lower()))
+
+    @property
+    def names(self) -> set[str]:
+        """The names that its templates use."""
+        return names_in([self.path, dict(self.query), self.body, dict(self.form)])
+
+
+class Pages(Declared):
+    """How the next page is asked for. Where pages end is judged by the page as it came, before anything is left out.
+
+    ``page``, ``offset``: ``parameter`` counts, and a page with fewer than ``size`` records is the last, or one where
+    ``more`` is false. ``last_id``: the id of the last record of a page goes into ``parameter``. ``cursor``: what
+    ``next`` leads to goes there. ``link``: ``next`` leads to the address of the next page, of which path and query are
+    used. Nothing, or null, or ``more`` false, ends both. ``of_body``: parameters are fields of the body.
+    """
+
+    kind: Literal["page", "offset", "last_id", "cursor", "link"]
+    of_body: bool = False
+    size: int = Field(ge=1, le=10_000)
+    size_parameter: str | None = None
+    parameter: str | None = None
+    first: int = Field(default=1, ge=0, le=1)
+    next: Path | None = None
+    more: Path | None = None
+    max: int = Field(default=100, ge=1, le=100_000)
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> Self:
+        if self.kind != "link" and self.parameter is None:
+            raise ValueError(f"{self.kind} needs parameter: the name under which the next page is asked for")
+        if self.of_body and self.kind == "link":
+            raise ValueError("a link is no field of a body: leave of_body out")
+        if self.kind in {"cursor", "link"} and self.next is None:
+            raise ValueError(f"{self.kind} needs next: where the answer says how to go on")
+        return self
+
+
+class Find(Request):
+    """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
+
+    ``records``: where they stand in the answer, itself a list if left out; a single object is one record.
+    ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, or ``skip`` those.
+    """
+
+    by: frozenset[IdentityType] = frozenset()
+    records: Path | None = None
+    id: Path = "id"
+    foreign: Literal["refuse", "skip"] = "refuse"
+    pages: Pages | None = None
+
+
+class Step(Request):
+    """One request of a change; with ``batch`` one for so many records at a time, with ``job`` followed to its end."""
+
+    batch: int = Field(default=1, ge=1, le=1000)
+    job: str | None = None
+    idempotency: str | None = Field(default=None, description="header that carries a key, the same at each repeat")
+
+
+class LookAt(Request):
+    """One request by which a record is looked at again, and what its answer must be where the record is gone."""
+
+    gone: Conditions = Field(min_length=1)
+    batch: int = Field(default=1, ge=1, le=1000)
+
+
+class Look(Declared):
+    """How it is looked at again: every request of ``ask`` for each record, ``search`` anew by the identities, or both.
+
+    ``settle``: how long between two looks, ``within``: after which time what is still there was not erased.
+    """
+
+    ask: tuple[LookAt, ...] = ()
+    search: bool = False
+    settle: Span = timedelta(seconds=5)
+    within: Span = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _looks(self) -> Self:
+        if not self.ask and not self.search:
+            raise ValueError("give a request to ask, or search = true, or verify = false: then a person must look")
+        return self
+
+
+class Job(Declared):
+    """Work that a system does in its own time: how it is followed, by the states that it names.
+
+    ``run``: the request that it waits for when it is ``ready``. A state that is not listed is waited for as pending.
+    """
+
+    id: Path
+    status: Request
+    state: Path
+    ready: tuple[str, ...] = ()
+    run: Request | None = None
+    done: tuple[str, ...] = Field(min_length=1)
+    failed: tuple[str, ...] = ()
+    every: Span = timedelta(seconds=5)
+    within: Span = timedelta(hours=1)
+
+
+class Rate(Declared):
+    """How many calls a system allows; ``match``: to paths that begin so, with that method before them, or to all."""
+
+    match: str = ""
+    calls: int = Field(ge=1, le=1_000_000)
+    per: Span = timedelta(minutes=1)
+
+
+class Bearer(Declared):
+    """``Authorization: Bearer``."""
+
+    kind: Literal["bearer"]
+    token_env: str
+
+
+class Basic(Declared):
+    """``Authorization: Basic``; ``suffix`` is put after the user, as ``/token``."""
+
+    kind: Literal["basic"]
+    user_env: str
+    password_env: str
+    suffix: str = ""
+
+
+class ApiKey(Declared):
+    """A key in a header of its own."""
+
+    kind: Literal["api_key"]
+    header: str
+    key_env: str
+
+
+class OAuth2Client(Declared):
+    """A token for client id and secret (RFC 6749, 4.4), had anew before it expires and when it is refused."""
+
+    kind: Literal["oauth2_client"]
+    token_path: Address
+    client_id_env: str
+    client_secret_env: str
+    scope: str | None = None

@@ -1,0 +1,203 @@
+"""Who is found: the records of a subject, resource by resource, each checked to be theirs before it is believed."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.domain.errors import AnswerMalformed, ColumnUnmapped, ForeignHit
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.release import Match
+from shared.downstreams.contract import Task
+from shared.downstreams.http.declaration import Declaration, Resource
+from shared.downstreams.http.pages import first_page, next_page
+from shared.downstreams.http.paths import at
+from shared.downstreams.http.requests import Find
+from shared.downstreams.http.session import NOT_FOUND, Further, Session
+from shared.downstreams.http.templates import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One record that is the subject's: of which resource, under which id, what it says, and what it lies below."""
+
+    resource: str
+    id: str | int
+    record: Mapping[str, Any]
+    matched: tuple[Match, ...]
+    above: "Hit | None" = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from every other record of the system."""
+        return self.resource, str(self.id)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What templates may name of it: its id, and every field of what it lies below."""
+        said: dict[str, Any] = {"id": self.id}
+        above = self.above
+        while above is not None:
+            said |= {f"{above.resource}.{path}": value for path, value in _leaves(above.record)}
+            above = above.above
+        return said
+
+
+@dataclass(slots=True)
+class Found:
+    """The records of one subject, each once, in the order of the resources; ``known``: those that had been found."""
+
+    hits: dict[tuple[str, str], Hit] = field(default_factory=dict)
+    known: set[tuple[str, str]] = field(default_factory=set)
+
+    def again(self, resource: str) -> bool:
+        """Whether a record of that resource was found that had been found before."""
+        return any(name == resource for name, _ in self.known)
+
+    def of(self, resource: str) -> list[Hit]:
+        """Those of one resource."""
+        return [hit for hit in self.hits.values() if hit.resource == resource]
+
+
+class Search:
+    """Searches one system by what a task knows of its subject."""
+
+    def __init__(self, system: str, declaration: Declaration, session: Session) -> None:
+        self._system = system
+        self._declaration = declaration
+        self._session = session
+        self._order = tuple(declaration.order)
+
+    async def find(self, task: Task, known: Collection[tuple[str, str]] = ()) -> Found:
+        """Every record of the subject, of every resource; what is ``known`` is only noted, with nothing below it.
+
+        Raises:
+            ForeignHit: the search brings somebody else's too, and the declaration does not say to skip them.
+            AnswerMalformed: pages come again, have no end, or records are none.
+        """
+        found = Found()
+        for name in self._order:
+            resource = self._declaration.resource[name]
+            for find in resource.find:
+                if resource.of is None:
+                    for identity in task.identities:
+                        if identity.type in find.by:
+                            await self._into(
+                                found, name, find, {identity.type.value: identity.value}, None, task, known
+                            )
+                else:
+                    for above in found.of(resource.of):
+                        under = {f"{resource.of}.{path}": value for path, value in _leaves(above.record)}
+                        await self._into(found, name, find, {**above.values, **under}, above, task, known)
+        return found
+
+    async def _into(
+        self,
+        found: Found,
+        name: str,
+        find: Find,
+        values: Values,
+        above: Hit | None,
+        task: Task,
+        known: Collection[tuple[str, str]],
+    ) -> None:
+        async for record in self._records(find, values):
+            number = at(record, find.id)
+            if isinstance(number, bool) or not isinstance(number, str | int):
+                raise AnswerMalformed(f"{self._system} has a {name} without {find.id}")
+            matched = self._theirs(self._declaration.resource[name], record, above, task.identities)
+            if matched is None and find.foreign == "refuse":
+                raise ForeignHit(f"{self._system} found a {name} of somebody else too; nothing was done")
+            if matched is None:
+                continue
+            hit = Hit(name, number, record, matched, above)
+            if hit.key in known:
+                found.known.add(hit.key)
+            else:
+                found.hits.setdefault(hit.key, hit)
+
+    def _theirs(
+        self, resource: Resource, record: Mapping[str, Any], above: Hit | None, identities: Sequence[Identity]
+    ) -> tuple[Match, ...] | None:
+        """By what the record is shown to be the subject's: every owner that is declared agrees; else None."""
+        matched: list[Match] = []
+        for path, whose in resource.owner.items():
+            value = at(record, path)
+            if whose not in set(IdentityType):
+                if above is None or str(value) != str(at(above.record, whose.partition(".")[2])):
+                    return None
+                continue
+            spelled = _spelled(IdentityType(whose), value)
+            if not any(each.type == whose and each.value == spelled for each in identities):
+                return None
+            matched.append(Match(whose, str(value)))
+        return (*matched, *(above.matched if above else ()))
+
+    async def _records(self, find: Find, values: Values) -> AsyncIterator[Mapping[str, Any]]:
+        """The records of every page, as they come."""
+        pages = find.pages
+        asked, link = first_page(pages), None
+        before: set[str] = set()
+        while True:
+            further = Further(body=asked) if pages and pages.of_body else Further(asked, link=link)
+            said = await self._session.ask(find, values, further)
+            if said is NOT_FOUND:
+                return
+            records = self._page(find, said)
+            for record in records:
+                yield record
+            following = pages and next_page(self._system, pages, said, [at(each, find.id) for each in records], asked)
+            if not following or not pages:
+                return
+            asked, link = following
+            if (token := link or str(sorted(asked.items()))) in before:
+                raise AnswerMalformed(f"{self._system} leads to a page again that it has led to before")
+            before.add(token)
+            if len(before) >= pages.max:
+                raise AnswerMalformed(f"{self._system} has more than {pages.max} pages of one person's records")
+
+    def _page(self, find: Find, said: object) -> list[Mapping[str, Any]]:
+        listed = said if find.records is None else at(said, find.records)
+        if isinstance(listed, Mapping):
+            listed = [listed]
+        if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+            where = find.records or "its answer"
+            raise AnswerMalformed(f"{self._system} has no records at {where} of {find.method} {find.path}")
+        return listed
+
+
+def shown(system: str, resource: Resource, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a record its subject is shown.
+
+    Raises:
+        ColumnUnmapped: it has a field that nobody has classified.
+    """
+    if unknown := sorted(record.keys() - resource.fields.keys()):
+        raise ColumnUnmapped(f"{system} has fields that its declaration does not classify: {', '.join(unknown)}")
+    return {name: value for name, value in record.items() if resource.fields[name] in {"A", "M", "C"}}
+
+
+def yielded(system: str, resource: Resource, record: Mapping[str, Any]) -> list[Identity]:
+    """What else the subject is known by, as a record says it; what cannot be spelled is nobody's."""
+    spelled = ((kind, _spelled(kind, at(record, path))) for path, kind in resource.yields.items())
+    return [Identity(kind, value, source=system) for kind, value in spelled if value]
+
+
+def _spelled(kind: IdentityType, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    try:
+        return normalise(kind, str(value))
+    except MalformedIdentity:
+        return ""
+
+
+def _leaves(record: Mapping[str, Any], below: str = "") -> list[tuple[str, Any]]:
+    """Every value of a record that is neither object nor list, by its path."""
+    leaves: list[tuple[str, Any]] = []
+    for name, value in record.items():
+        path = f"{below}{name}"
+        if isinstance(value, Mapping):
+            leaves += _leaves(value, f"{path}.")
+        elif not isinstance(value, list):
+            leaves.append((path, value))
+    return leaves

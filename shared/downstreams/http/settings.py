@@ -1,0 +1,18 @@
+"""How a system is reached that is declared in a file of its own."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from shared.downstreams.settings import HttpSettings, Url
+
+
+class DeclaredHttpSettings(HttpSettings):
+    """The table of a downstream with ``adapter = "http"``."""
+
+    adapter: Literal["http"] = "http"
+    url: Url = Field(description="where its API begins; the paths of the declaration are put after it")
+    declaration: str = Field(description="name of a declaration that ships with the product, or path of a TOML file")
+    max_people: int = Field(default=1, ge=1, le=1_000, description="records without parent that one request may touch")
+    parallel: int = Field(default=8, ge=1, le=64, description="calls under way at a time")
+    timeout_s: float = Field(default=10, gt=0, le=3_600, description="how long it may be silent while it answers")

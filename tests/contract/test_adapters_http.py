@@ -1,0 +1,272 @@
+"""The three declarations that ship, each against a system that behaves as the vendor's documentation says."""
+
+from datetime import timedelta
+
+from fastapi import Response
+
+from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFound, SignInRefused
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.downstreams.contract import Pending, Receipt
+from shared.downstreams.http.erasure import ErasureRefused
+from tests.contract.http_stands import ADA, hubspot, stripe, task, zendesk
+from tests.fakes.stripe_responder import REDACTED
+
+BEN = "ben@example.com"
+
+
+def receipt(result: object) -> Receipt:
+    assert isinstance(result, Receipt), result
+    return result
+
+
+async def test_a_user_and_their_tickets_are_erased_for_good_and_not_only_softly() -> None:
+    async with zendesk() as (engine, desk):
+        user, other = desk.add_user(ADA), desk.add_user(BEN)
+        tickets = [desk.add_ticket(user) for _ in range(250)]
+        kept = desk.add_ticket(other)
+        [result] = await engine.erase(task())
+        assert receipt(result).by_category == {"contact": 1, "ticket": len(tickets)}
+        assert (list(desk.users), desk.soft_users, desk.soft_tickets) == ([other], {}, {})
+        assert desk.tickets.keys() == {kept}
+
+
+async def test_a_person_takes_the_fewest_calls_and_tickets_of_several_share_theirs() -> None:
+    async with zendesk() as (engine, desk):
+        for number in range(5):
+            user = desk.add_user(f"u{number}@example.com")
+            for _ in range(20):
+                desk.add_ticket(user)
+        tasks = [task(email=f"u{number}@example.com") for number in range(5)]
+        assert {receipt(each).outcome for each in await engine.erase(*tasks)} == {TaskOutcome.ERASED}
+        bulk = [call for call in desk.calls if "many" in call]
+        assert len(bulk) == 3, "100 tickets of five people are deleted twice and looked at once"
+
+
+async def test_a_search_that_lags_behind_neither_hides_residue_nor_brings_the_dead_back() -> None:
+    async with zendesk() as (engine, desk):
+        desk.lag = timedelta(minutes=3)
+        desk.add_user(ADA)
+        engine.clock.pass_by(minutes=3)
+        [result] = await engine.erase(task())
+        assert receipt(result).found == 1
+        assert not desk.users
+        assert not desk.soft_users
+
+
+async def test_a_system_that_says_yes_and_does_nothing_is_not_believed() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_user(ADA)
+        desk.lies = True
+        [result] = await engine.erase(task(), patience=100)
+        assert isinstance(result, ResidueFound)
+
+
+async def test_who_was_restored_between_two_looks_is_not_called_erased() -> None:
+    async with zendesk() as (engine, desk):
+        user, erasing = desk.add_user(ADA), task()
+
+        async def restored(noted: object) -> None:
+            if user in desk.soft_users:
+                desk.restore(user)
+            await engine.save_progress(noted)  # type: ignore[arg-type]
+
+        [first] = await engine.adapter.erase([erasing], restored)
+        assert isinstance(first, Pending)
+        assert receipt((await engine.erase(erasing))[0]).found == 1
+        assert (desk.users, desk.soft_users) == ({}, {})
+
+
+async def test_a_merged_users_address_is_followed_to_whoever_has_it_now() -> None:
+    async with zendesk() as (engine, desk):
+        loser, winner, erasing = desk.add_user(ADA), desk.add_user("old@example.com"), task()
+        first = True
+
+        async def merged(noted: object) -> None:
+            nonlocal first
+            if first:
+                desk.merge(loser, winner)
+                first = False
+            await engine.save_progress(noted)  # type: ignore[arg-type]
+
+        await engine.adapter.erase([erasing], merged)
+        [result] = await engine.erase(erasing)
+        assert receipt(result).found == 2
+        assert not desk.users
+
+
+async def test_an_open_ticket_stops_the_erasure_before_anything_is_touched() -> None:
+    async with zendesk() as (engine, desk):
+        user = desk.add_user(ADA)
+        desk.add_ticket(user, "open")
+        desk.add_ticket(user)
+        [result] = await engine.erase(task())
+        assert isinstance(result, ErasureRefused)
+        assert "open_ticket" in str(result)
+        assert (len(desk.users), len(desk.tickets)) == (1, 2)
+
+
+async def test_busy_is_waited_for_as_long_as_it_says_and_the_task_is_given_back() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_user(ADA)
+        desk.busy = [Response(status_code=429, headers={"Retry-After": "93"})]
+        [result] = await engine.once([task()])
+        assert isinstance(result, Pending)
+        assert result.retry_in == timedelta(seconds=93)
+
+
+async def test_busy_without_a_time_is_left_alone_for_a_while() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_user(ADA)
+        desk.busy = [Response(status_code=429, content="Too many", media_type="text/plain")]
+        [result] = await engine.once([task()])
+        assert isinstance(result, Pending)
+        assert timedelta(seconds=10) <= result.retry_in <= timedelta(minutes=5)
+
+
+async def test_a_state_of_a_job_that_nobody_has_heard_of_is_waited_for_until_its_time_is_over() -> None:
+    async with zendesk() as (engine, desk):
+        desk.job_states = ["reticulating"]
+        desk.add_ticket(desk.add_user(ADA))
+        [result] = await engine.erase(task())
+        assert isinstance(result, Refused)
+        assert "has not ended" in str(result)
+
+
+async def test_a_job_that_failed_is_a_persons() -> None:
+    async with zendesk() as (engine, desk):
+        desk.job_states = ["working", "killed"]
+        desk.add_ticket(desk.add_user(ADA))
+        [result] = await engine.erase(task())
+        assert isinstance(result, Refused)
+        assert "failed" in str(result)
+
+
+async def test_a_missing_right_is_named() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_user(ADA)
+        desk.busy = []
+
+        async def forbidden(noted: object) -> None:
+            desk.busy = [Response(status_code=403)]
+            await engine.save_progress(noted)  # type: ignore[arg-type]
+
+        [result] = await engine.adapter.erase([task()], forbidden)
+        assert isinstance(result, SignInRefused)
+        assert "it needs admin" in str(result)
+
+
+async def test_more_people_than_one_request_may_touch_are_left_to_two_persons() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_user(ADA)
+        desk.add_user(ADA)
+        [result] = await engine.erase(task())
+        assert isinstance(result, BlastRadius)
+        assert len(desk.users) == 2
+
+
+async def test_a_copy_holds_what_is_classified_and_says_by_what_each_record_was_found() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_ticket(desk.add_user(ADA, name="Ada", phone="+33612345678"))
+        [copied] = await engine.adapter.export([task(Operation.EXPORT)], engine.save_progress)
+        user, ticket = receipt(copied).records
+        assert (user.data["name"], ticket.data["subject"]) == ("Ada", "No sound")
+        assert "id" not in user.data
+        assert {match.value for each in (user, ticket) for match in each.matched} == {ADA}
+
+
+async def test_a_locate_yields_what_else_somebody_is_known_by() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_user(ADA, phone="+33 6 12 34 56 78")
+        [located] = await engine.adapter.locate([task(Operation.LOCATE)], engine.save_progress)
+        assert receipt(located).identities == (Identity(IdentityType.PHONE, "+33612345678", source="saas"),)
+
+
+async def test_a_correction_is_read_again_and_a_lie_is_found_out() -> None:
+    async with zendesk() as (engine, desk):
+        user = desk.add_user(ADA, name="Eda")
+        change = Change(field="name", current="Eda", asserted="Ada")
+        [done] = await engine.adapter.amend([task(Operation.RECTIFY, ADA, change)], engine.save_progress)
+        assert (receipt(done).changed, desk.users[user]["name"]) == (1, "Ada")
+        desk.lies = True
+        [lied] = await engine.adapter.amend(
+            [task(Operation.RECTIFY, ADA, Change(field="name", asserted="Eve"))], engine.save_progress
+        )
+        assert isinstance(lied, ResidueFound)
+
+
+async def test_what_no_declaration_says_is_for_a_person() -> None:
+    async with zendesk() as (engine, desk):
+        desk.add_user(ADA)
+        [result] = await engine.adapter.amend([task(Operation.RESTRICT)], engine.save_progress)
+        assert isinstance(result, NotSupported)
+
+
+async def test_a_contact_goes_by_id_alone_so_that_nobody_is_put_on_a_blocklist() -> None:
+    async with hubspot() as (engine, crm):
+        contact = crm.add_contact(ADA)
+        for _ in range(230):
+            crm.add_activity(contact)
+        [result] = await engine.erase(task())
+        assert receipt(result).by_category == {"contact": 1, "activity": 230}
+        assert (crm.contacts, crm.activities, crm.blocklist) == ({}, {}, [])
+        [nobody] = await engine.erase(task(email=BEN))
+        assert receipt(nobody).outcome is TaskOutcome.NO_MATCH
+        assert crm.blocklist == []
+
+
+async def test_a_contact_that_wants_no_marketing_shows_it() -> None:
+    async with hubspot() as (engine, crm):
+        contact = crm.add_contact(ADA)
+        [done] = await engine.adapter.amend([task(Operation.SUPPRESS)], engine.save_progress)
+        assert receipt(done).changed == 1
+        assert crm.contacts[contact]["properties"]["hs_email_optout"] == "true"
+
+
+async def test_a_redaction_is_begun_told_to_run_and_followed_to_its_end() -> None:
+    async with stripe() as (engine, payments):
+        customer = payments.add_customer(ADA)
+        charges = [payments.add_charge(customer) for _ in range(25)]
+        [result] = await engine.erase(task())
+        assert receipt(result).by_category == {"customer": 1, "payment": len(charges)}
+        assert payments.customers[customer]["email"] == REDACTED
+        assert {each["billing_details"]["email"] for each in payments.charges.values()} == {REDACTED}
+        assert max(len(job["objects"]) for job in payments.jobs.values()) <= 10
+
+
+async def test_a_customer_in_capitals_is_found_by_the_search() -> None:
+    async with stripe() as (engine, payments):
+        customer = payments.add_customer("Ada@Example.com")
+        engine.clock.pass_by(minutes=1)
+        assert receipt((await engine.erase(task()))[0]).found == 1
+        assert payments.customers[customer]["email"] == REDACTED
+
+
+async def test_new_states_of_a_job_and_another_job_in_the_way_are_waited_for() -> None:
+    async with stripe() as (engine, payments):
+        payments.states, payments.locked = ("created", "validated"), 1
+        payments.add_customer(ADA)
+        assert receipt((await engine.erase(task()))[0]).found == 1
+
+
+async def test_a_disputed_charge_stops_all_of_it() -> None:
+    async with stripe() as (engine, payments):
+        customer = payments.add_customer(ADA)
+        payments.add_charge(customer, disputed=True)
+        [result] = await engine.erase(task())
+        assert isinstance(result, ErasureRefused)
+        assert not payments.jobs
+        assert payments.customers[customer]["email"] == ADA
+
+
+async def test_a_job_that_was_canceled_is_a_persons_and_a_retry_begins_another() -> None:
+    async with stripe() as (engine, payments):
+        payments.add_customer(ADA)
+        payments.end = "canceled"
+        erasing = task()
+        [result] = await engine.erase(erasing)
+        assert isinstance(result, Refused)
+        payments.end = "succeeded"
+        payments.keys.clear()
+        [again] = await engine.erase(erasing)
+        assert receipt(again).found == 1

@@ -1,0 +1,198 @@
+"""What a declared system says is believed as far as it was declared, and leads nowhere else."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.domain.errors import AnswerMalformed, ColumnUnmapped, ForeignHit, Refused, SignInRefused, Unavailable
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Pending, Receipt, Result
+from tests.contract.http_stands import ADA, Declared, declared, task
+from tests.fixtures.engine import SetClock
+
+DECLARATION = """
+auth = {auth}
+check = {{ get = "/me" }}
+{more}
+[resource.person]
+category = "contact"
+find = {{ get = "/people", query = {{ email = "{{email}}" }}, by = ["email"], records = "people"{find} }}
+owner = {{ email = "email" }}
+fields = {{ id = "T", email = "A" }}
+erase = [{{ delete = "/people/{{id}}", done = [{{ status = 404 }}] }}]
+verify = {{ ask = [{{ get = "/people/{{id}}", gone = [{{ status = 404 }}] }}] }}
+"""
+BEARER = '{ kind = "bearer", token_env = "HUBSPOT_TOKEN" }'
+OAUTH = (
+    '{ kind = "oauth2_client", token_path = "/token", client_id_env = "CLIENT", client_secret_env = "CLIENT_SECRET" }'
+)
+Handle = Callable[[httpx.Request], httpx.Response]
+
+
+def people(*found: Mapping[str, Any], **more: Any) -> httpx.Response:
+    return httpx.Response(200, json={"people": list(found), **more})
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Callable[..., Awaitable[Result]]:
+    """The result of one export, or of another operation, of a system that answers so."""
+
+    async def asked(
+        handle: Handle, *, auth: str = BEARER, find: str = "", more: str = "", erase: bool = False, **settings: object
+    ) -> Result:
+        (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=auth, find=find, more=more))
+        async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock(), **settings) as engine:
+            return await once(engine, erase=erase)
+
+    return asked
+
+
+async def once(engine: Declared, *, erase: bool) -> Result:
+    if erase:
+        return (await engine.once([task()]))[0]
+    return (await engine.adapter.export([task(Operation.EXPORT)], engine.save_progress))[0]
+
+
+Ask = Callable[..., Awaitable[Result]]
+ME = {"id": 7, "email": ADA}
+
+
+@pytest.mark.parametrize(
+    ("said", "failure"),
+    [
+        (httpx.Response(302, headers={"location": "https://elsewhere.example"}), Refused),
+        (httpx.Response(200, json=[1, 2]), AnswerMalformed),
+        (httpx.Response(200, json={"people": [1, 2]}), AnswerMalformed),
+        (httpx.Response(200, json={"people": [{"email": ADA}]}), AnswerMalformed),
+        (people({"id": True, "email": ADA}), AnswerMalformed),
+        (people(ME, {"id": 8, "email": "eve@example.com"}), ForeignHit),
+        (people({"id": 8}), ForeignHit),
+        (people({**ME, "religion": "none of your business"}), ColumnUnmapped),
+        (httpx.Response(200, content=b"<html>", headers={"content-type": "text/html"}), AnswerMalformed),
+        (httpx.Response(200, content=b"{", headers={"content-type": "application/json"}), Unavailable),
+        (httpx.Response(404), Refused),
+        (httpx.Response(418), Refused),
+        (httpx.Response(401), SignInRefused),
+        (httpx.Response(403), SignInRefused),
+        (httpx.Response(500), Unavailable),
+        (httpx.Response(200, json={"people": [ME], "more": [[[[[[[[]]]]]]]]}), AnswerMalformed),
+        (httpx.Response(200, json={"people": [{**ME, "email": ADA + " " * 5_000}]}), AnswerMalformed),
+    ],
+)
+async def test_an_answer_that_was_not_declared_fails_by_name(
+    ask: Ask, said: httpx.Response, failure: type[Exception]
+) -> None:
+    result = await ask(lambda _: said, answer_depth=6, answer_bytes=4_096)
+    assert isinstance(result, failure), result
+    assert ADA not in str(result)
+    assert "eve@" not in str(result)
+
+
+async def test_nobody_found_is_no_match_where_the_declaration_says_how_that_looks(ask: Ask) -> None:
+    result = await ask(lambda _: httpx.Response(404), find=", not_found = [{ status = 404 }]")
+    assert isinstance(result, Receipt)
+    assert result.outcome is TaskOutcome.NO_MATCH
+
+
+async def test_a_link_to_another_host_is_followed_at_home_so_that_credentials_stay(ask: Ask) -> None:
+    hosts: list[tuple[str, str]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        hosts.append((request.url.host, request.url.path))
+        more = "https://evil.example/api/people?page=2" if "page" not in request.url.params else None
+        return people({**ME, "id": len(hosts)}, next=more)
+
+    result = await ask(handle, find=', pages = { kind = "link", size = 1, next = "next" }', max_people=5)
+    assert isinstance(result, Receipt)
+    assert result.found == 2
+    assert hosts == [("localhost", "/api/people")] * 2
+
+
+@pytest.mark.parametrize("following", [{"next": "c1"}, {}], ids=["again", "unsaid"])
+async def test_pages_that_lead_round_or_do_not_say_whether_they_end_are_an_error(
+    ask: Ask, following: Mapping[str, str]
+) -> None:
+    pages = ', pages = { kind = "cursor", size = 1, next = "next", parameter = "cursor" }'
+    assert isinstance(await ask(lambda _: people(ME, **following), find=pages), AnswerMalformed)
+
+
+async def test_pages_without_end_are_an_error(ask: Ask) -> None:
+    numbers = iter(range(1_000))
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        return people({**ME, "id": (number := next(numbers))}, next=f"c{number}")
+
+    pages = ', pages = { kind = "cursor", size = 1, next = "next", parameter = "cursor", max = 20 }'
+    assert isinstance(await ask(handle, find=pages), AnswerMalformed)
+    assert next(numbers) == 20
+
+
+@pytest.mark.parametrize("number", ["../users", "..", "", "a/b?c=d"])
+async def test_an_id_leads_to_no_other_path(ask: Ask, number: str) -> None:
+    paths: list[bytes] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.raw_path)
+        return people({"id": number, "email": ADA}) if request.url.path == "/api/people" else httpx.Response(404)
+
+    await ask(handle, erase=True)
+    changed = [path for path in paths if not path.startswith(b"/api/people?")]
+    assert all(path.startswith(b"/api/people/") and path.count(b"/") == 3 for path in changed), changed
+
+
+async def test_a_token_is_had_once_and_anew_when_it_is_refused(ask: Ask) -> None:
+    given: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/token":
+            assert request.content == b"grant_type=client_credentials&client_id=us&client_secret=secret"
+            given.append(f"t{len(given)}")
+            return httpx.Response(200, json={"access_token": given[-1], "expires_in": 3600})
+        fresh = request.headers["authorization"] == "Bearer t1"
+        return people(ME) if fresh else httpx.Response(401)
+
+    assert isinstance(await ask(handle, auth=OAUTH), Receipt)
+    assert given == ["t0", "t1"]
+
+
+async def test_a_token_that_is_never_taken_ends_with_what_to_check(ask: Ask) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        token = httpx.Response(200, json={"access_token": "t", "expires_in": 3600})
+        return token if request.url.path == "/api/token" else httpx.Response(401)
+
+    result = await ask(handle, auth=OAUTH)
+    assert isinstance(result, SignInRefused)
+    assert "CLIENT and CLIENT_SECRET" in str(result)
+    assert "secret" not in str(result).replace("CLIENT_SECRET", "")
+
+
+@pytest.mark.parametrize(
+    ("header", "after"),
+    [
+        ("7", timedelta(seconds=7)),
+        ("Mon, 02 Mar 2026 09:02:00 GMT", timedelta(minutes=2)),
+        ("99999999999999", timedelta(hours=24)),
+        ("soon", timedelta(minutes=1)),
+        ("-5", timedelta(minutes=1)),
+    ],
+)
+async def test_a_pause_is_kept_and_a_senseless_one_is_bounded(ask: Ask, header: str, after: timedelta) -> None:
+    result = await ask(lambda _: httpx.Response(429, headers={"retry-after": header}))
+    assert isinstance(result, Pending)
+    assert result.retry_in == after
+
+
+async def test_no_more_calls_are_made_than_the_system_allows_and_the_task_comes_again(ask: Ask) -> None:
+    calls = iter(range(100))
+
+    pages = ', pages = { kind = "page", size = 1, parameter = "page", more = "goes_on" }'
+    result = await ask(
+        lambda _: people({**ME, "id": next(calls)}, goes_on=True), find=pages, more='rate = [{ calls = 3, per = "1m" }]'
+    )
+    assert isinstance(result, Pending)
+    assert result.retry_in == timedelta(minutes=1)
+    assert next(calls) == 3

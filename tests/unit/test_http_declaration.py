@@ -1,0 +1,92 @@
+"""A declaration of an HTTP interface that cannot be kept is refused before anybody is searched for."""
+
+import tomllib
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from shared.downstreams.http.declaration import SHIPPED, Declaration, read_declaration
+from shared.downstreams.http.templates import in_body, in_path, names_in
+
+SOUND = """
+auth = { kind = "bearer", token_env = "TOKEN" }
+check = { get = "/me" }
+[resource.user]
+category = "contact"
+find = { get = "/users", query = { email = "{email}" }, by = ["email"], records = "users" }
+owner = { email = "email" }
+read = { get = "/users/{id}" }
+erase = [{ delete = "/users/{id}" }]
+verify = { ask = [{ get = "/users/{id}", gone = [{ status = 404 }] }] }
+[resource.ticket]
+category = "ticket"
+of = "user"
+find = { get = "/users/{user.id}/tickets" }
+owner = { requester = "user.id" }
+"""
+
+
+def test_the_declarations_that_ship_can_be_read() -> None:
+    names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    assert names == ["hubspot", "stripe", "zendesk"]
+    for name in names:
+        assert read_declaration(SHIPPED / f"{name}.toml").searched_by
+
+
+def test_what_lies_below_comes_after_what_it_lies_below() -> None:
+    assert Declaration.model_validate(tomllib.loads(SOUND)).order == ("user", "ticket")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('verify = { ask = [{ get = "/users/{id}", gone = [{ status = 404 }] }] }', "", "erase needs verify"),
+        ("gone = [{ status = 404 }]", "gone = []", "gone"),
+        ('{ ask = [{ get = "/users/{id}", gone = [{ status = 404 }] }] }', "{ settle = '5s' }", "search = true"),
+        ('delete = "/users/{id}"', 'delete = "/users/{phon}"', "{phon} is known to nobody"),
+        ('delete = "/users/{id}"', 'delete = "/users/{user.email}"', "{user.email} is known to nobody"),
+        ("/users/{user.id}/tickets", "/users/{account.id}/tickets", "{account.id} is known to nobody"),
+        ("{email}", "{email|rot13}", "is no filter"),
+        ("{email}", "{email", "brace"),
+        ('get = "/me"', 'get = "me"', "begin with /"),
+        ('get = "/me"', 'get = "/me?x=1"', "under query"),
+        ('get = "/me"', 'get = "/me", post = "/me"', "once"),
+        ('of = "user"', 'of = "person"', "is no identity type"),
+        ('of = "user"\n', "", "by identities (find.by)"),
+        ('owner = { email = "email" }', "", "owner"),
+        ('owner = { email = "email" }', 'owner = { email = "mail" }', "is no identity type"),
+        ("check", "chek", "chek"),
+        ('delete = "/users/{id}"', 'delete = "/users/{id}", batch = 5', "must name {ids}"),
+        ('delete = "/users/{id}"', 'delete = "/users/{id}", job = "bulk"', "no job is called bulk"),
+        ('read = { get = "/users/{id}" }', "lift = { steps = [{ put = '/x' }], seen = [{ path = 'y' }] }", "need read"),
+        ("status = 404", "contains = 'x'", "give a status"),
+        ("verify = { ask", "verify = { settle = '5 s', ask", "as 30s"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named(old: str, new: str, said: str) -> None:
+    assert old in SOUND
+    with pytest.raises(ValidationError) as refused:
+        Declaration.model_validate(tomllib.loads(SOUND.replace(old, new, 1)))
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "written"),
+    [
+        ("{id}", {"id": "007"}, "007"),
+        ("{id}", {"id": 7}, 7),
+        ("n {id}", {"id": 7}, "n 7"),
+        ({"ids": "{ids}", "why": ["gdpr"]}, {"ids": ["a", 2]}, {"ids": ["a", 2], "why": ["gdpr"]}),
+        ("{email|md5}", {"email": "ada@example.com"}, "3e3417d7ef77d5932a6734b916515ed5"),
+        ("{phone|digits}", {"phone": "+33 6 12"}, "33612"),
+    ],
+)
+def test_a_value_alone_keeps_its_type_and_a_filter_is_applied(template: Any, values: Any, written: Any) -> None:
+    assert in_body(template, values) == written
+
+
+def test_a_value_in_a_path_is_one_part_of_it() -> None:
+    assert in_path("/a/{id}/b", {"id": "x/../y?z=1#"}) == "/a/x%2F..%2Fy%3Fz%3D1%23/b"
+    assert in_path("/many/{ids}", {"ids": [1, "a/b"]}) == "/many/1,a%2Fb"
+    assert names_in({"a": ["{id} {user.id}"], "b": {"c": "{email|lower}"}}) == {"id", "user.id", "email"}
