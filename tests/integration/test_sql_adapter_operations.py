@@ -165,40 +165,6 @@ async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
     assert (incoming["started"], incoming["seconds"]) == ("2026-03-02T10:00:00+00:00", 120.0)
 
 
-async def test_a_restricted_subject_is_invisible_to_readers_until_it_is_lifted(
-    cdr_store: CdrStore, calls: SqlEngine
-) -> None:
-    days = ("2025-12-24", "2026-04-01")
-    await cdr_store.seed(
-        [call(ANNA, CHIARA, day) for day in days] + [call(BORIS, ANNA, "2026-04-02", pai=BORIS), call(BORIS, CHIARA)]
-    )
-    restriction = task(Operation.RESTRICT, number(ANNA, since=at("2026-03-01")))
-
-    async def seen(dsn: str) -> tuple[int, ...]:
-        tables = ", ".join(f"(SELECT count(*) FROM {table})" for table in ("acc_cdrs", "acc", "missed_calls"))
-        return (await ask(dsn, f"SELECT {tables}"))[0]
-
-    first = await calls.receipt(restriction)
-    assert await calls.one(restriction) == first
-    assert (first.outcome, first.found) == (TaskOutcome.AMENDED, 4)
-    assert await seen(cdr_store.reader) == (2, 2, 0)
-    assert await seen(cdr_store.privacy) == (4, 4, 0)
-    exported = await calls.receipt(replace(restriction, operation=Operation.EXPORT))
-    assert exported.by_category == {"call_record": 2, "call_signalling": 2, "restriction": 1}
-    lifted = await calls.receipt(replace(restriction, operation=Operation.LIFT))
-    assert lifted.outcome is TaskOutcome.AMENDED
-    assert await seen(cdr_store.reader) == (4, 4, 0)
-
-
-async def test_readers_may_neither_see_who_is_restricted_nor_read_around_the_policy(cdr_store: CdrStore) -> None:
-    readable = await ask(
-        cdr_store.admin,
-        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace "
-        "AND has_table_privilege('cdr_reader', oid, 'SELECT') ORDER BY 1",
-    )
-    assert readable == [("acc",), ("acc_cdrs",), ("missed_calls",)]
-
-
 async def test_a_correction_changes_what_is_wrong_once_and_nothing_else(
     customer_store: CustomerStore, customers: SqlEngine
 ) -> None:

@@ -29,6 +29,7 @@ began = { class = "M", label = "started", explain = "when it began" }
 src = { class = "A", identity = "phone", party = "caller" }
 dst = { class = "A", identity = "phone", party = "callee" }
 privacy = { class = "M", party = "caller" }
+secret = { class = "T" }
 """
 
 
@@ -68,6 +69,7 @@ def test_every_dataset_that_ships_can_be_used() -> None:
         ('erase = "blank"', 'erase = "forget"', "'delete' or 'blank'"),
         ('class = "T"', 'class = "T", colour = "red"', "colour"),
         ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
+        ('erase = "blank"', 'restriction = { column = "secret", value = true }', "beside the data"),
         ("id = {", '"" = {', "no name"),
         ('name = "calls"', "name = ", "not TOML"),
     ],

@@ -75,7 +75,8 @@ async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
                 await connection.execute(f"ALTER ROLE {role} PASSWORD {secret}")
         if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
             async with connection.transaction():
-                await connection.execute((_SQL / "schema.sql").read_text(encoding="utf-8"))
+                for file in ("schema.sql", "readers.sql"):
+                    await connection.execute((_SQL / file).read_text(encoding="utf-8"))
         switch, reader, privacy = (databases.as_role(admin, role, password) for role in ROLES)
         await connection.execute(schema_for(privacy))
     return CdrStore(admin, switch, reader, privacy)

@@ -216,6 +216,10 @@ class Table(_Declared):
                 raise ValueError(f"column {name} holds an identity; say which party's it is")
         if self.erase == "blank" and len(self.parties) < 2:  # noqa: PLR2004 - one party alone has nobody to keep a row for
             raise ValueError("erase = blank needs two parties or more")
+        if self.restriction and len(self.parties) > 1:
+            raise ValueError(
+                "restriction of a row hides all its parties: declare a [restriction] table beside the data"
+            )
         for party in self.parties:
             if not any(column.personal == "A" for column in self.fields_of(party).values()):
                 raise ValueError(f"party {party} has no column of class A, so nothing would tell whether it is left")

@@ -287,7 +287,8 @@ class Statements:
             same = (self._value(column, form, condition) for form in forms(current))
             held = f" AND ({' OR '.join(f't.{quoted(column)} IS NOT DISTINCT FROM {each}' for each in same)})"
         keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
-        rows = self.mine(keys, condition)
+        party = self.table.columns[column].party
+        rows = self.mine(keys, condition, self._columns_of(party) if party else None)
         return f"UPDATE {self.source} t SET {change} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
 
     def _value(self, column: str, value: Any, condition: Condition) -> str:

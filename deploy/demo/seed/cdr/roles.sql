@@ -10,5 +10,7 @@ BEGIN
             NULL; -- another database of this server has it already
         END;
     END LOOP;
+    -- Their queries find the views of readers.sql under the names of the tables; a copy of the database does not keep this.
+    EXECUTE format('ALTER ROLE cdr_reader IN DATABASE %I SET search_path = readable', current_database());
 END
 $$;

@@ -66,7 +66,8 @@ CREATE TABLE acc (
 
 CREATE TABLE missed_calls (LIKE acc INCLUDING ALL);
 
--- Numbers whose calls nobody may use (Art. 18), by the request that asked for it. What reads calls obeys it below.
+-- Numbers whose calls nobody may use (Art. 18), by the request that asked for it. Who is restricted is itself nobody's business:
+-- readers see neither this table nor those of the calls, only what readers.sql makes of them.
 CREATE TABLE restricted_number (
     request_id uuid NOT NULL,
     e164       text NOT NULL,
@@ -75,41 +76,9 @@ CREATE TABLE restricted_number (
     PRIMARY KEY (request_id, e164, valid_from)
 );
 
--- Who is restricted is itself nobody's business: readers ask these functions and cannot see the table.
-CREATE FUNCTION restricted_numbers() RETURNS text[]
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
-    BEGIN ATOMIC
-        SELECT coalesce(array_agg(DISTINCT e164), '{}') FROM restricted_number;
-    END;
-
-CREATE FUNCTION is_restricted(number text, at timestamp) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public
-    BEGIN ATOMIC
-        SELECT EXISTS (
-            SELECT FROM restricted_number
-            WHERE e164 = number
-              AND valid_from <= at AT TIME ZONE 'UTC'
-              AND (valid_to IS NULL OR at AT TIME ZONE 'UTC' < valid_to));
-    END;
-
 ALTER TABLE acc_cdrs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE acc ENABLE ROW LEVEL SECURITY;
 ALTER TABLE missed_calls ENABLE ROW LEVEL SECURITY;
-
-CREATE POLICY unrestricted ON acc_cdrs FOR SELECT TO cdr_reader USING (NOT (
-    coalesce(caller_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(caller_e164, start_time), false)
-    OR coalesce(callee_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(callee_e164, start_time), false)
-    OR coalesce(pai = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(pai, start_time), false)));
-CREATE POLICY unrestricted ON acc FOR SELECT TO cdr_reader USING (NOT (
-    coalesce(src_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(src_e164, time), false)
-    OR coalesce(dst_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(dst_e164, time), false)
-    OR coalesce(dst_ouser_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(dst_ouser_e164, time), false)
-    OR coalesce(src_pai = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(src_pai, time), false)));
-CREATE POLICY unrestricted ON missed_calls FOR SELECT TO cdr_reader USING (NOT (
-    coalesce(src_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(src_e164, time), false)
-    OR coalesce(dst_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(dst_e164, time), false)
-    OR coalesce(dst_ouser_e164 = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(dst_ouser_e164, time), false)
-    OR coalesce(src_pai = ANY ((SELECT restricted_numbers())::text[]) AND is_restricted(src_pai, time), false)));
 
 CREATE POLICY writes ON acc_cdrs FOR INSERT TO cdr_switch WITH CHECK (true);
 CREATE POLICY writes ON acc FOR INSERT TO cdr_switch WITH CHECK (true);
@@ -120,5 +89,4 @@ CREATE POLICY everything ON missed_calls TO cdr_privacy USING (true) WITH CHECK 
 
 -- On the tables themselves and never on a partition: its own row would not ask the policy.
 GRANT INSERT ON acc_cdrs, acc, missed_calls TO cdr_switch;
-GRANT SELECT ON acc_cdrs, acc, missed_calls TO cdr_reader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON acc_cdrs, acc, missed_calls, restricted_number TO cdr_privacy;
