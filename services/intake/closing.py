@@ -60,14 +60,16 @@ def _line(task: TaskReport) -> str:
     if task.uncounted:
         return "done; how many records it was cannot be counted."
     if task.outcome == TaskOutcome.NO_MATCH:
-        return "searched, nothing of yours found."
+        where = ", ".join(category.replace("_", " ") for category in task.categories or ())
+        return f"searched{f' ({where})' if where else ''}, nothing of yours found."
     if task.outcome == TaskOutcome.NOT_HELD:
         return "has nothing of the kind."
     if task.outcome == TaskOutcome.NOT_SEARCHED:
         return "could not be searched by what we know of you."
     if not task.outcome or task.outcome not in _DONE:
         return "not done."
-    kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(task.by_category.items()))
+    counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
+    kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(counts.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
     how = f"{_DONE[task.outcome]}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
     return f"{number} of {task.found} records {how}."

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from pydantic import BaseModel, Field
 
 from services.intake import deferrals
-from shared.domain.operations import Operation, TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 
 
 class Covered(BaseModel):
-    """One system, or what one category of it held."""
+    """One category of a system that was searched, also where nothing was found; else the system, or the rest of it."""
 
     system: str
     category: str | None = Field(description="what kind of data; null: the rest of the system, or all of it")
@@ -30,9 +30,12 @@ def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
 
 def _covered(task: TaskReport) -> Iterator[Covered]:
     by = tuple(task.searched_by or ())
-    for category, found in sorted(task.by_category.items()):
-        yield Covered(system=task.system, category=category, searched_by=by, result=str(task.outcome), found=found)
-    if not task.by_category:
+    searched = () if task.uncounted else task.categories or ()
+    kinds = dict.fromkeys(searched, 0) | dict(task.by_category)
+    for category, found in sorted(kinds.items()):
+        result = str(task.outcome if found else TaskOutcome.NO_MATCH)
+        yield Covered(system=task.system, category=category, searched_by=by, result=result, found=found)
+    if not kinds:
         why = task.not_searched or task.failure
         yield Covered(
             system=task.system, category=None, searched_by=by, result=_result(task), found=task.found, why=why

@@ -124,7 +124,8 @@ class Change(BaseModel):
 class TaskReport(BaseModel):
     """What one downstream did, in counts: never what it held.
 
-    ``searched_by``: by which types of identity it was searched; ``not_searched``: why not, or why not all of it.
+    ``searched_by``: by which types of identity it was searched; ``categories``: every kind of data that was searched,
+    those in which nothing was found too; ``not_searched``: why not, or why not all of it.
     ``sentence``: what a failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was
     stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
     a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
@@ -151,6 +152,7 @@ class TaskReport(BaseModel):
     unattributed: int | None = None
     by_hand: bool | None = None
     searched_by: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
     by_category: Mapping[str, int] = {}
     reference: str | None = None
 

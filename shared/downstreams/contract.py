@@ -100,9 +100,8 @@ class Receipt:
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``not_searched``: why a part could not be searched, where the rest was; ``uncounted``: why the counts cannot be
-    known; ``unattributed``: how many rows have numbers that may be anybody's; ``searched_by``: by which types of
-    identity, as the engine notes. ``identities`` and ``records`` are personal data: the engine puts them in the vault,
-    never on the bus.
+    known; ``unattributed``: how many rows have numbers that may be anybody's; ``categories``: all that were searched,
+    ``searched_by``: by which types, as the engine notes. The engine puts ``identities`` and ``records`` in the vault.
     """
 
     task_id: UUID
@@ -118,6 +117,7 @@ class Receipt:
     uncounted: Uncounted | None = None
     unattributed: int | None = None
     searched_by: tuple[IdentityType, ...] | None = None
+    categories: tuple[str, ...] | None = None
     identities: tuple[Identity, ...] = ()
     records: tuple[Record, ...] = ()
 

@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 
 _UNSEARCHED_BY = frozenset({IdentityType.NAME})
+_OF_EVERYTHING = frozenset({Operation.EXPORT, Operation.ERASE})
 _BEAT_SECONDS = 5.0
 _SHREDDED = "the subject's key was shredded before this task was worked"
 _PATIENCE = 2
@@ -127,10 +128,16 @@ class Worker:
         return [_less(results[claim.task_id], cut) for claim in claims]
 
     def _covered(self, task: Task, result: Result) -> Result:
-        """A receipt with the types of identity by which the subject was searched said of it."""
+        """A receipt with what was searched, and by which types of identity, said of it.
+
+        A change in place concerns a part of what was found: of the rest it says nothing.
+        """
         if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
             return result
-        return replace(result, searched_by=tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY)))
+        whole = self._operation in _OF_EVERYTHING or result.outcome is TaskOutcome.NO_MATCH
+        known = result.categories or getattr(self._downstream.adapter, "categories", None)
+        by = tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY))
+        return replace(result, searched_by=by, categories=known if whole else None)
 
     def _wanted(self, claim: Claim, subject: SubjectData, register: Register | None) -> Task | Result:
         """The task that the downstream is asked, or why it is not asked at all."""

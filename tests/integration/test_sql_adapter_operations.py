@@ -265,3 +265,13 @@ async def test_a_store_is_searched_if_every_table_is_or_another_of_its_tables_le
 ) -> None:
     result = await customers.one(task(Operation.EXPORT, *known))
     assert (result.reason if isinstance(result, NotSearched) else receipt(result).not_searched) is reason
+
+
+@pytest.mark.parametrize("operation", [Operation.EXPORT, Operation.ERASE])
+async def test_every_category_that_was_searched_is_named_also_where_nothing_was_found(
+    cdr_store: CdrStore, calls: SqlEngine, operation: Operation
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    found, nothing = await calls.run(*each(operation, number(ANNA), number(CHIARA)))
+    every = ("call_record", "call_signalling", "missed_call", "restriction")
+    assert receipt(found).categories == receipt(nothing).categories == every

@@ -28,6 +28,15 @@ PARTLY = report("cdr", outcome="exported", found=4, by_category={"call": 4}, not
         (COPIED, [("account", "exported", 1, None), ("contact", "exported", 2, None)]),
         (PARTLY, [("call", "exported", 4, None), (None, "not_searched", 0, "number_without_period")]),
         (report("t", outcome="no_match", searched_by=["email"]), [(None, "no_match", 0, None)]),
+        (
+            COPIED.model_copy(update={"categories": ("account", "address", "contact")}),
+            [("account", "exported", 1, None), ("address", "no_match", 0, None), ("contact", "exported", 2, None)],
+        ),
+        (
+            report("t", outcome="no_match", categories=["ticket", "message"]),
+            [("message", "no_match", 0, None), ("ticket", "no_match", 0, None)],
+        ),
+        (report("t", outcome="erased", categories=["x"], uncounted="store_replaced"), [(None, "erased", 0, None)]),
         (report("t", outcome="not_held"), [(None, "not_held", 0, None)]),
         (
             report("t", outcome="not_searched", not_searched="nothing_to_search_by"),

@@ -21,7 +21,7 @@ from shared.downstreams.results import of_whom_found, per_task, where_held
 from shared.downstreams.roundup import amendment, directory, erasure, escalation, export, overwriting
 from shared.downstreams.roundup.answers import ROWS
 from shared.downstreams.roundup.directory import Records
-from shared.downstreams.roundup.erasure import Plan
+from shared.downstreams.roundup.erasure import CATEGORIES, Plan
 from shared.downstreams.roundup.settings import RoundupSettings
 from shared.downstreams.roundup.subjects import Candidates, Person, has, identities_of, searched, subjects
 from shared.downstreams.roundup.tracker import Failure, Tracker
@@ -51,6 +51,8 @@ class RoundupAdapter:
     same, and the task is told as ``ResidueFound``.
     """
 
+    categories = tuple(sorted(CATEGORIES.values()))
+    """What a subject may have in it."""
     one_flag = True
     """A user is restricted or is not, by however many requests."""
 

@@ -17,15 +17,16 @@ from shared.downstreams.sql.store import Session
 
 
 def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
-    """The results with what could not be searched said of each: that is never the same as nothing found."""
+    """The results with the categories that were searched, and what could not be: never the same as nothing found."""
 
     def said(task: Task, result: Result) -> Result:
-        reason = unsearched(task, tables)
-        if reason is None or not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
+        if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
             return result
-        if any(table.keys(task) for table in tables):
-            return replace(result, not_searched=reason)
-        return NotSearched(task.task_id, reason)
+        categories = tuple(sorted({table.table.category for table in tables if table.keys(task)}))
+        reason = unsearched(task, tables)
+        if reason is not None and not categories:
+            return NotSearched(task.task_id, reason)
+        return replace(result, not_searched=reason, categories=categories)
 
     return [said(task, result) for task, result in zip(tasks, results, strict=True)]
 

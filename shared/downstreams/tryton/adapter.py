@@ -14,7 +14,7 @@ from shared.downstreams.results import of_whom_found, per_task, where_held
 from shared.downstreams.tryton.erasure import erase
 from shared.downstreams.tryton.export import records
 from shared.downstreams.tryton.open_requests import mark
-from shared.downstreams.tryton.party import Party, counts
+from shared.downstreams.tryton.party import CATEGORIES, Party, counts
 from shared.downstreams.tryton.rectification import FIELDS, rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
 from shared.downstreams.tryton.search import PARTY, assigned, load
@@ -31,6 +31,7 @@ _FLAGS = {
 class TrytonAdapter:
     """The CRM as a downstream; every hit is proven to be the subject's before anything is done to it (``proof.py``)."""
 
+    categories = CATEGORIES
     one_flag = True
     """A party is restricted or is not, by however many requests."""
 

@@ -142,6 +142,10 @@ class Party:
         )
 
 
+CATEGORIES = ("account", "address", "contact", "identifier")
+"""What a party may hold."""
+
+
 def counts(parties: Iterable[Party]) -> dict[str, int]:
     """Rows of several parties that hold something about the person, by category."""
     return dict(+sum((Counter(party.counts()) for party in parties), Counter[str]()))
