@@ -26,7 +26,9 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
         reason = unsearched(task, tables)
         if reason is not None and not categories:
             return NotSearched(task.task_id, reason)
-        return replace(result, not_searched=reason, categories=categories)
+        # Of a store that was replaced nobody knows in which of them anything was found.
+        said = None if result.uncounted else categories
+        return replace(result, not_searched=reason, categories=said)
 
     return [said(task, result) for task, result in zip(tasks, results, strict=True)]
 
