@@ -28,7 +28,10 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     """Open one task per downstream; an objection takes effect in our own suppression list at once (Art. 21(3))."""
     stated = {event.request_id: event.subject for event in events if _verb(event) is Operation.SUPPRESS}
     await registers.suppress(tx, stated, located=False)
-    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, _verb(e), e.due_on, _details(e)) for e in events]
+    new_fulfilments = [
+        NewFulfilment(e.request_id, e.subject, e.right, _verb(e), e.due_on, _details(e), tenant=e.tenant)
+        for e in events
+    ]
     await fulfilments.open_all(tx, new_fulfilments)
 
 

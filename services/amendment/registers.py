@@ -23,13 +23,13 @@ async def suppress(tx: UnitOfWork, subjects: Mapping[UUID, UUID], *, located: bo
     """Adds every contact point that is known of the subjects of these requests, as a keyed fingerprint.
 
     What they have stated at once and, once it is ``located``, what systems have named of them: later imports of it stay
-    suppressed (Art. 21(3)).
+    suppressed (Art. 21(3)). A customer's instruction is about that customer's marketing, and not about ours.
     """
     known = await tx.vault.subject_data(tx.connection, subjects.values()) if subjects else {}
     rows = {
         (tx.vault.keyring.fingerprint(identity), CHANNELS[identity.type], request_id, tx.now)
         for request_id, subject in subjects.items()
-        if subject in known
+        if subject in known and known[subject].tenant is None
         for identity in known[subject].identities
         if identity.type in CHANNELS
     }

@@ -48,12 +48,12 @@ class _Other:
 
 
 async def note(tx: UnitOfWork, restricted: Sequence[Completed]) -> None:
-    """Notes whom these restrictions cover, by what is known of the subject now."""
+    """Notes whom these restrictions cover, by what is known of the subject now; of a tenant's, no flag is set."""
     known = await tx.vault.subject_data(tx.connection, [done.subject_ref for done in restricted]) if restricted else {}
     rows = {
         (done.request_id, tx.vault.keyring.fingerprint(identity))
         for done in restricted
-        if done.subject_ref in known
+        if done.subject_ref in known and known[done.subject_ref].tenant is None
         for identity in known[done.subject_ref].identities
         if identity.type is not IdentityType.NAME
     }

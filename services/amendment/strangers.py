@@ -18,12 +18,14 @@ from services.amendment.nightly import night_of
 from shared.app.service import Running
 from shared.domain.errors import Unavailable
 from shared.domain.operations import Operation
-from shared.downstreams.contract import Comparable, Downstream, Forgetful, Task
+from shared.downstreams.contract import Comparable, Forgetful, Task
+from shared.downstreams.downstream import Downstream
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
 from shared.storage.postgres import AGAIN, AWAY
+from shared.storage.vault import SubjectData
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +93,9 @@ class Strangers:
             known = await self._unit_of_work.vault.subject_data(connection, subjects.values()) if subjects else {}
         of_request = partial(Task, system=system, operation=operation)
         return [
-            of_request(uuid7(), request_id, ref, identities=known[ref].identities if ref in known else ())
+            of_request(uuid7(), request_id, ref, identities=theirs.identities, tenant=theirs.tenant)
             for request_id, ref in subjects.items()
+            for theirs in [known.get(ref, SubjectData())]
         ]
 
     def _batches(self, tasks: Sequence[Task]) -> Iterator[Sequence[Task]]:

@@ -71,10 +71,14 @@ class Deadlines:
             tx.log_evidence(clock.request_id, "deadline.computed", computed)
 
     async def verified(self, events: Sequence[RequestVerified], tx: UnitOfWork) -> None:
-        """The request is triaged, and whoever talks to the subject may know of it, if it stays open for a while."""
+        """The request is triaged, and whoever talks to the subject may know of it, if it stays open for a while.
+
+        Of a customer's instruction nobody who talks to our own customers is told.
+        """
         await repository.take(tx.connection, Step.TRIAGED, _requests(events))
-        if self._fulfilments.plans[Operation.FLAG]:
-            held = await repository.hold(tx.connection, _requests(events))
+        ours = [event for event in events if event.tenant is None]
+        if ours and self._fulfilments.plans[Operation.FLAG]:
+            held = await repository.hold(tx.connection, _requests(ours))
             await repository.save(tx.connection, [transitions.verify(clock, tx.now, self._policy) for clock in held])
 
     async def postponed(self, events: Sequence[RequestPostponed], tx: UnitOfWork) -> None:

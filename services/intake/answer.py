@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from services.intake import deferrals
+from services.intake import deferrals, instructed
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
@@ -54,6 +54,10 @@ _UNSEARCHED = {
 
 def answer(request: StoredRequest) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything."""
+    return (request.tenant and instructed.told(request)) or _to_subject(request)
+
+
+def _to_subject(request: StoredRequest) -> str:
     if request.resumable:
         return f"{_done_without_reply(request)} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:

@@ -29,7 +29,7 @@ _TOKEN = re.compile(r"dsr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS = 10.0
 _CACHED = 10_000
 """Key ids that are remembered, most of which somebody has made up."""
-_GRANT = ("max_level", "rights", "powers", "per_minute")
+_GRANT = ("max_level", "rights", "powers", "per_minute", "tenant")
 _KEYS = f"""
 SELECT key_id, hash, role, channel, holder, {", ".join(_GRANT)} FROM api_key
 WHERE key_id = ANY($1) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
@@ -154,9 +154,9 @@ async def create(
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     insert = (
         "INSERT INTO intake.api_key (key_id, hash, role, channel, holder, created_at, expires_at,"
-        " max_level, rights, powers, per_minute) VALUES ($1, $2, $3, $1, $4, $5, $6, $7, $8, $9, $10)"
+        " max_level, rights, powers, per_minute, tenant) VALUES ($1, $2, $3, $1, $4, $5, $6, $7, $8, $9, $10, $11)"
     )
-    granted = (bounds.level, sorted(bounds.rights), sorted(bounds.powers), bounds.per_minute)
+    granted = (bounds.level, sorted(bounds.rights), sorted(bounds.powers), bounds.per_minute, bounds.tenant)
     await _execute(dsn, insert, key_id, _hash(secret), role, holder, now, expires_at, *granted)
     return f"dsr_{key_id}_{secret}"
 

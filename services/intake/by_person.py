@@ -32,7 +32,7 @@ _BY_HAND: Mapping[str, TaskOutcome] = {
     Operation.ERASE: TaskOutcome.ERASED,
 }
 """What comes of it where something is found; of any other operation, that it was amended."""
-_IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED})
+_IN_FORCE = frozenset({Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED})
 
 
 class MovedByPerson(MovingRequest):
@@ -88,7 +88,7 @@ class MovedByPerson(MovingRequest):
         outcome = _BY_HAND.get(todo.operation, TaskOutcome.AMENDED) if found else TaskOutcome.NO_MATCH
         known = {"task_id": todo.task_id, "system": system, "operation": todo.operation}
         counts: dict[str, JsonValue] = {"outcome": outcome, "found": found, "changed": changed}
-        done = TaskReport.model_validate({**known, **counts, "by_hand": True})
+        done = TaskReport.model_validate({**known, **counts, "by_hand": True, "not_asked": todo.not_asked})
         request = replace(self, tasks=tuple(done if task is todo else task for task in self.tasks or ()))
         event = events.TaskRecorded.about(request, task=done)
         published = (event, *less_owed(self, request))

@@ -31,10 +31,11 @@ class MovedByRequester(MovingRequest):
     def receive(self, proof: Mapping[str, JsonValue]) -> Transition[Self]:
         """Somebody has asked; ``proof``: level and method of assurance that the channel states, and of what numbers."""
         detail = {"right": self.right, "role": self.role, "state": self.state, "due_on": self.due_on.isoformat()}
+        instructed = {"tenant": self.tenant, "instruction_id": self.instruction_id} if self.tenant else {}
         published: tuple[Event, ...] = (events.RequestReceived.about(self),)
         if self.state is State.IN_PROGRESS:
             published += (events.RequestVerified.about(self),)
-        return Transition(self, published, (("request.received", {**detail, **proof}),))
+        return Transition(self, published, (("request.received", {**detail, **instructed, **proof}),))
 
     def verify(self, proof: Mapping[str, str], at: datetime, policy: TimeLimitPolicy) -> Transition[Self]:
         """The requester has proved who they are; proof that comes after the last notice reopens the request."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from services.intake import instructed
 from services.intake.answer import answer
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
@@ -25,6 +26,12 @@ _DONE: Mapping[str, str] = {
 }
 
 
+_NOTHING: Mapping[str, str] = {
+    TaskOutcome.NOT_HELD: "has nothing of the kind.",
+    TaskOutcome.NOT_SEARCHED: "could not be searched by what we know of you.",
+}
+
+
 def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = None) -> tuple[LetterOf, ...]:
     """What is to be written to the subject of a request that closes; nothing, if its outcome has no letter here.
 
@@ -33,12 +40,22 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     """
     kind = _KINDS.get(request.outcome or "")
     known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
+    if request.tenant and request.outcome is not Outcome.WITHDRAWN:
+        return _to_the_customer(request, known)
     return ((kind, known),) if kind else ()
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
     """What is to be written once all is done that was owed of an answered request."""
-    return (("completion", {"answer": answer(request), "done": done(request.tasks)}),)
+    known = {"answer": answer(request), "done": done(request.tasks)}
+    return _to_the_customer(request, known) if request.tenant else (("completion", known),)
+
+
+def _to_the_customer(request: StoredRequest, known: Mapping[str, str]) -> tuple[LetterOf, ...]:
+    """Whoever decides about the data has the answer, and passes it on (Art. 28(3)(e))."""
+    whole = {} if request.outcome is Outcome.PARTIALLY_FULFILLED and known.get("cause") else {"cause": "whole"}
+    letter: LetterOf = ("assisted", {**known, "instruction": request.instruction_id or "", **whole})
+    return (letter,) if instructed.told(request) else ()
 
 
 def _cause(request: StoredRequest) -> str:
@@ -62,12 +79,10 @@ def _line(task: TaskReport) -> str:
     if task.outcome == TaskOutcome.NO_MATCH:
         where = ", ".join(category.replace("_", " ") for category in task.categories or ())
         return f"searched{f' ({where})' if where else ''}, nothing of yours found."
-    if task.outcome == TaskOutcome.NOT_HELD:
-        return "has nothing of the kind."
-    if task.outcome == TaskOutcome.NOT_SEARCHED:
-        return "could not be searched by what we know of you."
+    if task.outcome and task.outcome in _NOTHING:
+        return _NOTHING[task.outcome]
     if not task.outcome or task.outcome not in _DONE:
-        return "not done."
+        return "not asked, since nothing there tells our customers apart." if task.not_asked else "not done."
     counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(counts.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed

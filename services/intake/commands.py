@@ -1,6 +1,7 @@
 """Commands about API keys, and about requests that are open while the policy changes."""
 
 import asyncio
+import re
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from services.intake.grant import Grant, Power
 from services.intake.redating import redate as redate_open
 from shared.domain.clock import SystemClock
 from shared.domain.proofs import Level
-from shared.domain.rights import Right
+from shared.domain.rights import TENANT, Right
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.settings import Groups, PolicySettings, VaultSettings
@@ -30,7 +31,7 @@ May = Annotated[list[Power] | None, typer.Option(help="what it does; a key that 
 
 
 @api_key.command()
-def new(
+def new(  # noqa: PLR0913  # each is an option of the command
     role: Annotated[str, typer.Option(help="channel, privacy or downstream:<system>")],
     holder: Annotated[str, typer.Option(help="who has it: the id of their account, as officer-7; no name")],
     *,
@@ -40,6 +41,9 @@ def new(
     ] = None,
     may: May = None,
     per_minute: Annotated[int | None, typer.Option(min=1, help="of a channel: requests that it may submit")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="of a customer's channel: the customer, for whose data alone it speaks")
+    ] = None,
     days: Days = 365,
     as_json: AsJson = False,
 ) -> None:
@@ -53,9 +57,11 @@ def new(
         raise typer.BadParameter("--role must be channel, privacy or downstream:<system>")
     if not auth.HOLDER.fullmatch(holder):
         raise typer.BadParameter("--holder must be the id of an account, as officer-7: small letters, digits, . _ -")
-    bounds = Grant(level, frozenset(right or Right), frozenset(may or [Power.SUBMIT]), per_minute)
+    if tenant is not None and not re.fullmatch(TENANT, tenant):
+        raise typer.BadParameter("--tenant must be the name of a customer, as acme: small letters, digits, -")
+    bounds = Grant(level, frozenset(right or Right), frozenset(may or [Power.SUBMIT]), per_minute, tenant)
     if role != "channel" and bounds != Grant():
-        raise typer.BadParameter("--level, --right, --may and --per-minute bound the keys of channels alone")
+        raise typer.BadParameter("--level, --right, --may, --per-minute and --tenant bound the keys of channels alone")
     now, grant = SystemClock().now(), bounds if role == "channel" else None
     expires_at = now + timedelta(days=days)
     made = asyncio.run(auth.create(PostgresSettings().dsn, role, holder, now, grant, expires_at))

@@ -53,9 +53,9 @@ def opens(keyring: Keyring, request_id: UUID, shown: str) -> bool:
 def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence[Identity], now: datetime) -> Opened:
     """A key for the letters of a new request, and the acknowledgement under it.
 
-    ``said``: by what the requester says that they are known.
+    ``said``: by what the requester says that they are known; the letters of an instruction go to the customer.
     """
-    statement = orjson.dumps({"to": _address(said)})
+    statement = orjson.dumps({"to": [request.tenant] if request.tenant else _address(said)})
     fields = {"standing": answer(request), "code": code(vault.keyring, request.request_id)}
     acknowledgement = write(letters, request, "acknowledgement", fields)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)

@@ -15,7 +15,8 @@ class Covered(BaseModel):
     category: str | None = Field(description="what kind of data; null: the rest of the system, or all of it")
     searched_by: tuple[str, ...] = Field(description="the identity types by which it was searched")
     result: str = Field(
-        description="what came of it, as `exported` or `no_match`; `not_searched`, `not_held`, `not_supported`,"
+        description="what came of it, as `exported` or `no_match`; `not_searched`, `not_held`, `not_supported`, of an"
+        " instruction `not_asked` where nothing tells our customers apart,"
         " `failed`, or `not_begun`"
     )
     found: int
@@ -47,7 +48,7 @@ def _covered(task: TaskReport) -> Iterator[Covered]:
 
 def _result(task: TaskReport) -> str:
     if deferrals.waits_for_hands(task):
-        return "not_supported"
+        return "not_asked" if task.not_asked else "not_supported"
     if task.failure:
         return "failed"
     return task.outcome or "not_begun"

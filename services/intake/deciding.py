@@ -81,8 +81,13 @@ class Deciding:
     reasons: Reasons
 
 
+async def _theirs(connection: Connection, request: Request, caller: Caller) -> bool:
+    same_tenant = request.tenant == caller.grant.tenant
+    return same_tenant and await auth.same_channel(connection, caller, request.key_id)
+
+
 async def visible(connection: Connection, request: Request | None, caller: Caller) -> Request:
-    """The request, for the privacy team and for the channel that submitted it, by whichever key."""
-    if request and (caller.role == "privacy" or await auth.same_channel(connection, caller, request.key_id)):
+    """The request, for the privacy team and for the channel that submitted it, by whichever key of the same tenant."""
+    if request and (caller.role == "privacy" or await _theirs(connection, request, caller)):
         return request
     raise NotFound("no such request for this key")

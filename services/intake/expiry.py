@@ -15,7 +15,7 @@ _AT_A_TIME = 500
 _AT_MOST_SECONDS = 5.0
 
 # By whom systems have named, a restriction is lifted, an objection kept up and an erasure finished.
-_IN_FORCE = "r.outcome IN ('fulfilled', 'partially_fulfilled')"
+_IN_FORCE = "r.outcome IN ('fulfilled', 'partially_fulfilled', 'assisted')"
 _NEEDED = f"""(r.resumable
     OR r."right" = 'restriction' AND {_IN_FORCE} AND (r.lifted_at IS NULL OR r.lifted_at >= $1)
     OR r."right" = 'erasure' AND r.outcome IS DISTINCT FROM 'withdrawn' AND jsonb_path_exists(coalesce(r.tasks, '[]'),

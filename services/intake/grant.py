@@ -8,6 +8,8 @@ from services.intake.errors import Forbidden
 from shared.domain.proofs import Level
 from shared.domain.rights import Right
 
+INSTRUCTED: Level = "L3"
+"""Of what a customer says of the person whom an instruction is about: who they are is the customer's to know."""
 NUMBER_PROVED: Level = "L1"
 """The level that is stated by saying that a number was proved: control of one contact point."""
 
@@ -26,14 +28,15 @@ _WORDS = {Power.SUBMIT: "submit requests and move them on", Power.FETCH: "fetch 
 class Grant:
     """The bounds of one key.
 
-    ``level``: the highest that it may state. ``per_minute``: requests that it may submit in a minute, in each process
-    of intake.
+    ``tenant``: the customer of ours who has it, and for whose data alone it speaks; None: for ours. ``level``: the
+    highest that it may state. ``per_minute``: requests that it may submit in a minute, in each process of intake.
     """
 
     level: Level = "L0"
     rights: frozenset[Right] = field(default_factory=lambda: frozenset(Right))
     powers: frozenset[Power] = frozenset({Power.SUBMIT})
     per_minute: int | None = None
+    tenant: str | None = None
 
     @classmethod
     def of(cls, level: Level, *powers: Power) -> "Grant":
@@ -50,6 +53,15 @@ class Grant:
         """Raises ``Forbidden`` for a right that the key may not ask for."""
         if right not in self.rights:
             raise Forbidden(f"this key may not ask for {right}: it may ask for {_listed(sorted(self.rights))}")
+
+    def must_instruct(self, instruction_id: str | None) -> None:
+        """Raises ``Forbidden`` for an instruction of nobody's, and for a customer's request that names none."""
+        if self.tenant and not instruction_id:
+            raise Forbidden(
+                f"this key is {self.tenant}'s: name the instruction by an instruction_id of yours (Art. 28(3)(a))"
+            )
+        if instruction_id and not self.tenant:
+            raise Forbidden("this key is no customer's, so it instructs nothing: leave instruction_id out")
 
     def must_state(self, level: Level) -> None:
         """Raises ``Forbidden`` for a level above the highest that the key may state."""

@@ -29,6 +29,7 @@ LetterKind = Literal[
     "no_data",
     "unidentified",
     "withdrawal",
+    "assisted",
     "lifting",
     "notice_to_old_contact",
 ]

@@ -16,9 +16,9 @@ _POINTS: Mapping[str, IdentityType] = {"email": IdentityType.EMAIL, "phone": Ide
 
 
 def corrects(request: StoredRequest) -> bool:
-    """Whether something of the subject was corrected somewhere."""
+    """Whether something of the subject was corrected somewhere, and it is for us to tell them (not for a tenant)."""
     corrected = any(task.operation == Operation.RECTIFY and task.changed for task in request.tasks or ())
-    return request.right is Right.RECTIFICATION and corrected
+    return request.right is Right.RECTIFICATION and request.tenant is None and corrected
 
 
 async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tuple[StoredRequest, LetterOf]]:

@@ -81,5 +81,5 @@ def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyrin
     """
     stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
     changes = [(change.field, change.current, change.asserted) for change in submission.changes]
-    wanted = (submission.right, scope_of(submission), submission.role, changes)
+    wanted = (submission.right, scope_of(submission), submission.role, submission.instruction_id, changes)
     return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")

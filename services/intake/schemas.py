@@ -53,6 +53,7 @@ SipUri = Annotated[
     _NFC,
 ]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NUMBER, pattern=ONE_LINE)]
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")]
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
@@ -201,6 +202,11 @@ class Submission(Strict):
         default="controller",
         description="what we are for the data; processor: a customer of ours decides, and we only forward",
     )
+    instruction_id: Reference | None = Field(
+        default=None,
+        description="of an instruction that comes with a customer's key, and only there: the customer's own reference,"
+        " which says nothing of the person. We carry it out in that customer's data alone (Art. 28(3)(a)).",
+    )
 
     @model_validator(mode="after")
     def _fits_the_right(self) -> Self:
@@ -212,6 +218,10 @@ class Submission(Strict):
             raise ValueError("a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one")
         if (self.right is Right.OBJECTION) != (self.scope is not None):
             raise ValueError("a scope (Art. 21) belongs to an objection, and an objection needs one")
+        if self.instruction_id and self.role == "processor":
+            raise ValueError("an instruction is carried out, and not forwarded to the customer who gives it: no role")
+        if self.instruction_id and self.scope == "legitimate_interests":
+            raise ValueError("you weigh such an objection: instruct what follows from it, a restriction or an erasure")
         if self.at_once and self.right is not Right.ERASURE:
             raise ValueError("at_once belongs to an erasure: nothing else waits for another request")
         return self

@@ -34,7 +34,8 @@ class StoredRequest:
     and its due date follows from that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key,
     before it may ``begin``, or else ``retry``. ``postponed``: an erasure that waits for other requests of the same
     person; ``at_once``: it must not. ``duplicate_of``: the request with which it is answered.
-    ``tasks``: what the downstreams reported, in counts.
+    ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose instruction it is, by
+    that customer's ``instruction_id``.
     ``version``: one more whenever it was written.
     """
 
@@ -72,6 +73,8 @@ class StoredRequest:
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
+    tenant: str | None = None
+    instruction_id: str | None = None
 
     @property
     def arrival(self) -> Arrival:

@@ -1,6 +1,7 @@
 """Accepting submissions: each becomes a request with its due date, its events and its subject sealed in the vault."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -11,7 +12,7 @@ from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.by_weighing import proved_as
 from services.intake.errors import BadRequest, TooLarge
-from services.intake.grant import NUMBER_PROVED, Grant, Power
+from services.intake.grant import INSTRUCTED, NUMBER_PROVED, Grant, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
 from services.intake.letters import Letters
 from services.intake.lifecycle import first_state
@@ -98,7 +99,8 @@ class Submissions:
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
         scope = scope_of(submission)
-        identified = self._identity.suffices(submission.assurance, proved_as(submission.right, scope))
+        tenant = caller.grant.tenant  # who asks the customer for it, the customer has to know
+        identified = bool(tenant) or self._identity.suffices(submission.assurance, proved_as(submission.right, scope))
         request = Request(
             request_id=uuid7(),
             subject_ref=uuid7(),
@@ -115,13 +117,18 @@ class Submissions:
             role=submission.role,
             calc_version=self._calc_version,
             at_once=submission.at_once,
+            tenant=tenant,
+            instruction_id=submission.instruction_id,
         )
         proof: dict[str, JsonValue] = dict(submission.assurance) if submission.assurance else {}
         if methods := self._identity.numbers_proved_by(submission.subject):
             proof["numbers_proved_by"] = [*methods]
         identities, keys = tuple(submission.subject.identities()), self._vault.keyring
-        row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes), now)
-        person = same_person.person(identities, submission.assurance, self._identity.same_person, keys)
+        if tenant:
+            identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
+        row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
+        proved = None if tenant else submission.assurance  # of a customer's users we know nobody
+        person = same_person.person(identities, proved, self._identity.same_person, keys)
         marks = same_person.Marks(person, same_person.asks(submission, identities, keys))
         opened = correspondence.begin(self._vault, self._letters, request, identities, now)
         noted = request.noted("letter.written", **correspondence.named(opened.acknowledgement))
@@ -132,6 +139,7 @@ class Submissions:
         """Raises ``Forbidden`` for what is more than the key may state or ask for."""
         grant.must(Power.SUBMIT)
         grant.must_handle(submission.right)
+        grant.must_instruct(submission.instruction_id)
         if submission.assurance:
             grant.must_state(submission.assurance.level)
         if any(phone.proved for phone in submission.subject.phones):

@@ -56,8 +56,10 @@ def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition
     """The subject has their answer, which is written as the letter of that outcome, and the clock stops.
 
     Whoever was told that they may resume it at any time may do so, however it ended; not if they withdrew it, nor if a
-    customer of ours is to answer.
+    customer of ours is to answer. Where it is such a customer's instruction, we have assisted, and fulfilled nothing.
     """
+    if request.tenant and outcome in {Outcome.FULFILLED, Outcome.NO_DATA}:
+        outcome = Outcome.ASSISTED
     resumable = request.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
     closed = replace(
         request.moved(cause, State.CLOSED), outcome=outcome, responded_at=at, closed_at=at, resumable=resumable

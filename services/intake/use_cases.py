@@ -62,6 +62,7 @@ class UseCases(TimingUseCases):
         async with self.unit_of_work.begin() as tx:
             request = await repository.read(tx.connection, request_id)
             shown = caller.role == "channel" and correspondence.opens(tx.vault.keyring, request_id, code or "")
+            shown = shown and request is not None and request.tenant == caller.grant.tenant
             if request is None or not shown:
                 request = await visible(tx.connection, request, caller)
             if request.forgets_its_subject and not shown and caller.role != "privacy":

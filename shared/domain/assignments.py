@@ -87,24 +87,30 @@ class Register:
     fingerprint: Callable[[Identity], bytes] = lambda _: b""
     holder: Callable[[str, str], bytes] = lambda *_: b""
 
-    def vouched(self, identities: Sequence[Identity]) -> tuple[Identity, ...]:
+    def vouched(self, identities: Sequence[Identity], tenant: str | None = None) -> tuple[Identity, ...]:
         """The identities with each number in the periods alone in which the register says that it was this person's.
 
         A number that was never theirs is left out, unless the channel vouches that they control it, and then it is
         theirs from that time on. Who they are is told by the account that the register's own source has found; an
         account that somebody only states tells nothing.
 
+        On the instruction of a ``tenant`` the customer's word is the ground (Art. 28(3)(a)): an account that it states
+        is one of its own (``users_account``), and a number that the register does not know is theirs in the period that
+        it states. A number that the register knows is theirs as the register says, and nobody else's.
+
         Raises:
             AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
         """
-        accounts = (i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.source == self.namespace)
-        holders = {self.holder(self.namespace, account.value) for account in accounts}
+        accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID]
+        known = [a.value for a in accounts if a.source == self.namespace] if tenant is None else []
+        users = [users_account(tenant, a.value) for a in accounts if a.source == "requester"] if tenant else []
+        holders = {self.holder(self.namespace, account) for account in (*known, *users)}
         others = tuple(identity for identity in identities if identity.type not in NUMBERS)
         numbers = sorted((i for i in identities if i.type in NUMBERS), key=_number)
-        theirs = (self._theirs(list(same), holders) for _, same in groupby(numbers, _number))
+        theirs = (self._theirs(list(same), holders, tenant) for _, same in groupby(numbers, _number))
         return (*others, *(identity for periods in theirs for identity in periods))
 
-    def _theirs(self, stated: Sequence[Identity], holders: set[bytes]) -> list[Identity]:
+    def _theirs(self, stated: Sequence[Identity], holders: set[bytes], tenant: str | None) -> list[Identity]:
         """One number in each period in which it was theirs, as far as it is asked for."""
         registered = (self.assignments or {}).get(self.fingerprint(stated[0]), ())
         asked = [_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to)]
@@ -113,6 +119,8 @@ class Register:
         mine = [each.period for each in own]
         foreign = [each.period for each in registered if each not in own]
         proved = [Period(i.proved_since, _NEVER) for i in stated if i.proved_since]
+        if tenant and not registered:
+            proved += [_period(i) for i in stated if i.source == "requester" and i.valid_from]
         vouched = list(_cut(asked, (*mine, *proved)))
         if not holders and not proved and any(_cut(asked, foreign)):
             raise AssignmentInDoubt("the register does not tell which holder of a number is asking: find their account")
@@ -127,6 +135,11 @@ class Register:
             )
             for period in _joined(vouched)
         ]
+
+
+def users_account(tenant: str, account_id: str) -> str:
+    """How the register's source names the account of a tenant's user, beside the accounts of our own customers."""
+    return f"{tenant}/{account_id}"
 
 
 def _number(identity: Identity) -> tuple[str, str]:

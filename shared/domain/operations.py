@@ -130,7 +130,8 @@ class TaskReport(BaseModel):
     stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
     a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
     with numbers that may be anybody's, so that nobody knows whether they are the subject's. ``by_hand``: a person did
-    it there and entered what was done. Without outcome and failure it was not begun.
+    it there and entered what was done; ``not_asked``: since the system does not tell the data of our customers apart,
+    and a customer has asked. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -151,6 +152,7 @@ class TaskReport(BaseModel):
     uncounted: str | None = None
     unattributed: int | None = None
     by_hand: bool | None = None
+    not_asked: bool | None = None
     searched_by: tuple[str, ...] | None = None
     categories: tuple[str, ...] | None = None
     by_category: Mapping[str, int] = {}

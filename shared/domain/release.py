@@ -25,17 +25,23 @@ Named = tuple[str, str]
 
 
 class Match(NamedTuple):
-    """A value of a row by which somebody can be found in it, and when the row happened; None: it shows the present."""
+    """A value of a row by which somebody can be found in it, and when the row happened; None: it shows the present.
+
+    ``tenant``: for whom the row is processed, as the row itself says it; empty: for ourselves. None: its system does
+    not tell tenants apart, so that it can only be ours.
+    """
 
     type: str
     value: str
     at: datetime | None = None
+    tenant: str | None = None
 
 
 class Fault(StrEnum):
     """Why a row is not the subject's, as far as can be told."""
 
     UNTRACED = "untraced"
+    ANOTHER_TENANT = "another_tenant"
     NOT_THEIRS = "not_theirs"
     NOT_AT_THAT_TIME = "not_at_that_time"
     ANOTHER_HOLDER = "another_holder"
@@ -48,6 +54,7 @@ class Fault(StrEnum):
 
 _SENTENCES: Mapping[Fault, str] = {
     Fault.UNTRACED: "a row does not say by what it was found",
+    Fault.ANOTHER_TENANT: "a row is processed for another customer than the one who has asked",
     Fault.NOT_THEIRS: "a row has nothing by which the subject is known",
     Fault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
     Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as somebody else's",
@@ -64,7 +71,7 @@ class Known:
 
     ``values``: what they are known by; ``stated``: in which times they say that a number was theirs; ``theirs`` and
     ``others``: in which times the register shows it as theirs, or as somebody else's; ``proved``: since when a channel
-    vouches that they control it. ``at``: when the rows were collected.
+    vouches that they control it. ``at``: when the rows were collected. ``tenant``: in whose data alone they are found.
     """
 
     at: datetime
@@ -73,9 +80,13 @@ class Known:
     theirs: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
     others: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
     proved: Mapping[Named, datetime] = field(default_factory=dict)
+    tenant: str | None = None
 
     def fault(self, match: Match) -> Fault | None:
         """Why it cannot be told from this value that the row is theirs."""
+        return self._fault(match) if (match.tenant or None) == self.tenant else Fault.ANOTHER_TENANT
+
+    def _fault(self, match: Match) -> Fault | None:
         named = spelled(match.type, match.value)
         if named not in self.values:
             return Fault.NOT_THEIRS
@@ -120,7 +131,7 @@ def stated_of(identities: Iterable[Identity]) -> Mapping[Named, Sequence[Span]]:
     return stated
 
 
-def proved_of(identities: Iterable[Identity]) -> Mapping[Named, datetime]:
+def proved_of(identities: Iterable[Identity]) -> dict[Named, datetime]:
     """Since when a channel vouches that they control a number."""
     proved: dict[Named, datetime] = {}
     for each in identities:
@@ -128,6 +139,16 @@ def proved_of(identities: Iterable[Identity]) -> Mapping[Named, datetime]:
             named = (each.type.value, each.value)
             proved[named] = min(each.proved_since, proved.get(named, each.proved_since))
     return proved
+
+
+def instructed_of(identities: Iterable[Identity]) -> dict[Named, datetime]:
+    """Since when a number is theirs by the word of the customer who decides about the rows (Art. 28(3)(a))."""
+    stated = [(each.type.value, each.value, each.valid_from) for each in identities if each.source == "requester"]
+    since: dict[Named, datetime] = {}
+    for kind, value, start in stated:
+        if kind in _DATED and start:
+            since[kind, value] = min(start, since.get((kind, value), start))
+    return since
 
 
 def spelled(kind: str, value: str) -> Named:

@@ -7,6 +7,10 @@ Role = Literal["controller", "processor"]
 """What we are for the data that a request is about: we decide about them, or a customer of ours does."""
 
 
+TENANT = r"[a-z][a-z0-9-]{0,62}"
+"""The name of a tenant, a customer of ours who decides about data that we only process: no person's."""
+
+
 class Right(StrEnum):
     """What a data subject may ask for; the comment names the article."""
 
@@ -29,3 +33,4 @@ class Outcome(StrEnum):
     WITHDRAWN = "withdrawn"
     DUPLICATE = "duplicate"
     FORWARDED = "forwarded"
+    ASSISTED = "assisted"  # Art. 28(3)(e): the instruction of a customer who decides about the data was carried out

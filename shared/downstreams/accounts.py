@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.downstreams.contract import Downstream
+from shared.downstreams.downstream import Downstream
 
 CUSTOMERS = "customers"
 """The namespace of the account ids that a customer knows, and so may state."""

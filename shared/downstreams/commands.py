@@ -14,7 +14,7 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured, all_of
 from shared.domain.operations import Operation
 from shared.domain.records import Message
-from shared.downstreams.contract import Downstream
+from shared.downstreams.downstream import Downstream
 from shared.downstreams.http import HttpAdapter
 from shared.downstreams.registry import Downstreams, Wiring, read
 from shared.downstreams.sql import SqlAdapter, SqlSettings, schema_for
@@ -111,6 +111,8 @@ def report(path: Path, wiring: Wiring) -> dict[str, Any]:
         if declared.enabled:
             systems[name]["needs"] = sorted(declared.needs)
             systems[name]["operations"] = [each for each in Operation if loaded.get(name).can(each)]
+            if (tenants := loaded.get(name).tenants) is None or tenants:
+                systems[name]["tenants"] = ["any"] if tenants is None else sorted(tenants)
             if by_hand := [each for each in Operation if loaded.get(name).by_hand(each)]:
                 systems[name]["by_hand"] = by_hand
             if never_shown := getattr(loaded.get(name).adapter, "never_shown", ()):
@@ -126,6 +128,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         + (
             f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"
             + (f"; by hand: {', '.join(system['by_hand'])}" if "by_hand" in system else "")
+            + (f"; tells apart: {', '.join(system['tenants'])}" if "tenants" in system else "")
             + (
                 f"; never shown, for want of a party: {', '.join(system['never_shown'])}"
                 if "never_shown" in system

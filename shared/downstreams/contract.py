@@ -14,18 +14,18 @@ after an outage that comes again and again as well. So a repeat of a task id mus
 same counts as the first, and what was committed for one task is never undone or denied because of another.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Protocol, Self, runtime_checkable
 from uuid import UUID
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
 from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import BY_HAND, Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
+from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.release import Match
 
 
@@ -40,6 +40,7 @@ class Task:
     what earlier attempts noted about this task. ``subject_ref`` points at the subject in the vault; ``due_on`` is the
     day by which the request must be answered. ``turn``: when its operation was opened (µs), and its stage therein.
     ``confirmed``: how much two persons have confirmed for this request and system, by limit, beyond what is allowed.
+    ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone.
     """
 
     task_id: UUID
@@ -55,6 +56,7 @@ class Task:
     changes: tuple[Change, ...] = ()
     turn: tuple[int, int] = (0, 0)
     confirmed: Mapping[str, int] = field(default_factory=dict)
+    tenant: str | None = None
 
     @property
     def token(self) -> tuple[int, int, int]:
@@ -249,52 +251,3 @@ CAN: Mapping[Operation, tuple[type, str]] = {
     Operation.FLAG: (Flaggable, "flag"),
 }
 """The protocol that an adapter must follow to be asked for an operation, and the method that is called."""
-
-
-@dataclass(frozen=True, slots=True)
-class Downstream:
-    """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
-
-    ``enabled``: false where it is declared and not worked with yet; then it has no adapter. ``fingerprint``: the hash
-    of its table and of the dataset that this names. It is told identities of types that it needs, or has told itself.
-    ``assigns``: it says whose a number is and when, so the register of assignments is filled from it. ``not_held``:
-    operations that concern nothing that it holds: it is not asked for them, nor a person for it. ``accounts``: the
-    namespace of its account ids; ``accounts_from``: who speaks of ids of that namespace (None: anybody).
-    """
-
-    name: str
-    needs: frozenset[IdentityType]
-    yields: frozenset[IdentityType] = frozenset()
-    settings: BaseModel | None = None
-    adapter: Adapter | None = None
-    enabled: bool = True
-    fingerprint: str = ""
-    assigns: bool = False
-    not_held: frozenset[Operation] = frozenset()
-    accounts: str = ""
-    accounts_from: frozenset[str] | None = None
-
-    def can(self, operation: Operation) -> bool:
-        """Whether its adapter has that operation."""
-        return isinstance(self.adapter, CAN[operation][0])
-
-    @property
-    def one_flag(self) -> bool:
-        """Whether it restricts a person by one flag, which the last of several restrictions must lift."""
-        return bool(getattr(self.adapter, "one_flag", False))
-
-    def by_hand(self, operation: Operation) -> bool:
-        """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""
-        return operation in BY_HAND - self.not_held and not self.can(operation)
-
-    def may_hear(self, identities: Iterable[Identity]) -> tuple[Identity, ...]:
-        """What its adapter may search it by, no account id of another namespace; a name stays to check a hit with."""
-        known = (i for i in identities if i.type in self.needs or i.type is IdentityType.NAME or i.source == self.name)
-        if (speaking := self.accounts_from) is None:
-            return tuple(known)
-        return tuple(i for i in known if i.type is not IdentityType.ACCOUNT_ID or i.source in {self.name, *speaking})
-
-    def operate(self, operation: Operation) -> Operate:
-        """The adapter's method for that operation."""
-        method: Operate = getattr(self.adapter, CAN[operation][1])
-        return method

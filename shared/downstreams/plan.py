@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from shared.domain.errors import Misconfigured
 from shared.domain.operations import Operation, Stages, Step
-from shared.downstreams.contract import Downstream
+from shared.downstreams.downstream import Downstream
 
 
 def stages(systems: Sequence[Downstream], operation: Operation) -> Stages:

@@ -17,13 +17,14 @@ from pydantic_core import ErrorDetails
 
 from shared.domain.clock import Clock
 from shared.domain.configuration import allowed, shown
-from shared.domain.errors import Misconfigured, all_of
+from shared.domain.errors import Misconfigured, all_of, of_variable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
 from shared.domain.toml_file import read_toml
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
-from shared.downstreams.contract import Adapter, Assigning, Downstream, Locatable
+from shared.downstreams.contract import Adapter, Assigning, Locatable
+from shared.downstreams.downstream import Downstream
 from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
 from shared.downstreams.http import path_of as declaration_path
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
@@ -240,7 +241,7 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
             raise Misconfigured(
                 f"{where}: dsn_env names {name}, which holds no postgresql:// URL; set it to the store's"
             )
-    adapter = _adapter(declared, wiring)
+    adapter = of_variable(where, partial(_adapter, declared, wiring))
     if declared.yields and not isinstance(adapter, Locatable):
         raise Misconfigured(f"{where}: yields needs a system that can be searched, and this kind cannot; leave it out")
     if declared.assigns and not isinstance(adapter, Assigning):
@@ -253,7 +254,8 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
             " what it needs; add to needs, or take from the rest of what is declared of it"
         )
     not_held = declared.not_held | (adapter.not_held if isinstance(adapter, SqlAdapter) else frozenset())
-    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared), not_held=not_held)
+    tenants = adapter.tenants if isinstance(adapter, SqlAdapter | BusAdapter) else frozenset[str]()
+    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared), not_held=not_held, tenants=tenants)
 
 
 def _fingerprint(declared: Downstream) -> str:

@@ -1,6 +1,6 @@
 """Fan-out and fan-in: one request becomes tasks for every downstream, and whatever becomes ready wakes its worker."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -8,12 +8,13 @@ from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Misconfigured
-from shared.domain.events import FulfilmentBlocked, LimitConfirmed
+from shared.domain.events import LimitConfirmed
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.plan import only
+from shared.fulfilment import planning
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, row_by_hand, stands, task_row
 from shared.fulfilment.queue import TaskState
-from shared.fulfilment.store import Conclude, FulfilmentState, NewFulfilment, end
+from shared.fulfilment.store import FULFILMENT, Conclude, FulfilmentState, NewFulfilment, block, complete_all
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
 from shared.storage.systems import COUNTING, Standing, SystemState, standings
@@ -24,7 +25,8 @@ WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
     SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
 RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
           (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
-          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes)
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes),
+          f.tenant
 """
 # What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
 _SUPERSEDED = """
@@ -49,9 +51,10 @@ FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = 
 WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
 RETURNING t.system, t.operation, t.state = 'failed'
 """
-# What was confirmed holds for the request, whatever is done about it later.
+# What was confirmed, and whose instruction it is, holds for the request, whatever is done about it later.
 _EARLIER = """
-SELECT request_id, max(opened_at) + interval '1 microsecond', (array_agg(confirmed ORDER BY opened_at DESC))[1]
+SELECT request_id, max(opened_at) + interval '1 microsecond', (array_agg(confirmed ORDER BY opened_at DESC))[1],
+       max(tenant)
 FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1
 """
 _CONFIRMED = """
@@ -66,10 +69,6 @@ WHERE f.request_id = $1 AND f.state IN ('open', 'blocked') AND t.fulfilment_id =
   AND t.system = $2 AND t.state = 'failed' AND t.failure <> 'not_supported'
 RETURNING f.fulfilment_id, t.system, t.operation
 """
-_FULFILMENT = (
-    *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
-    *("due_on", "searches", "state", "traceparent", "opened_at", "confirmed"),
-)
 
 
 class Fulfilments:
@@ -79,6 +78,7 @@ class Fulfilments:
     is left out. A step, (system, operation), is what a worker works. ``observers``: systems that can be asked while
     they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
     tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
+    ``tenants``: by system, the tenants that it tells apart (None: any); for any other tenant, a person looks there.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class Fulfilments:
         self.plans, self.observers = plans or {}, observers
         self.by_hand: Mapping[Operation, Collection[str]] = {}
         self.one_flag: Collection[str] = ()
+        self.tenants: Mapping[str, Collection[str] | None] = {}
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
     @property
@@ -98,12 +99,12 @@ class Fulfilments:
     def _all_steps(self) -> set[Step]:
         return {step for stages in self.plans.values() for stage in stages for step in stage}
 
-    @property
-    def _done_by_hand(self) -> bool:
-        return any(self.by_hand.values())
+    def _is_by_hand(self, step: Step, tenant: str | None = None) -> bool:
+        return step.system in self.by_hand.get(step.operation, ()) or not self._asks(step.system, tenant)
 
-    def _is_by_hand(self, step: Step) -> bool:
-        return step.system in self.by_hand.get(step.operation, ())
+    def _asks(self, system: str, tenant: str | None) -> bool:
+        known = self.tenants.get(system, ())
+        return tenant is None or known is None or tenant in known
 
     def wakeup(self, step: tuple[str, str]) -> Wakeup:
         """What the worker of that step waits for."""
@@ -123,31 +124,32 @@ class Fulfilments:
         earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER, requests)}
         known = await standings(tx.connection)
         for new in new_fulfilments:
-            stages, repair = self._planned(new.operation, known, new.systems), bool(new.details.get("repair"))
+            after, confirmed, tenant = earlier.get(new.request_id, (tx.now, {}, None))
+            tenant = new.tenant or tenant
+            stages, repair = self._planned(new.operation, known, new.systems, tenant), bool(new.details.get("repair"))
             if repair:
-                stages = self._workable(stages)
+                stages = self._workable(stages, tenant)
             if not stages and (repair or new.operation in NOTIFICATIONS):
                 continue
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
             fulfilment_id = uuid7()
-            after, confirmed = earlier.get(new.request_id, (tx.now, {}))
             fulfilments.append(
                 (
                     *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
                     *(new.due_on, new.searches, FulfilmentState.OPEN, tx.traces.get(new.request_id)),
-                    *(max(tx.now, after), confirmed),
+                    *(max(tx.now, after), confirmed, tenant),
                 )
             )
-            tasks += self._tasks(tx, fulfilment_id, stages, new.due_on)
-            if not self._workable(stages[:1]):
+            tasks += self._tasks(tx, fulfilment_id, stages, new.due_on, tenant=tenant)
+            if not self._workable(stages[:1], tenant):
                 idle.append(fulfilment_id)
-            if new.systems is None and new.searches and not repair:
+            if new.systems is None and new.searches and not repair and tenant is None:
                 tasks += self._observing(tx, fulfilment_id, new, stages, known)
             if not repair:
                 opened = {"operation": new.operation, "stages": named(stages)}
                 tx.log_evidence(new.request_id, "fulfilment.opened", opened)
-        await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=_FULFILMENT)
+        await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=FULFILMENT)
         await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
         if idle:
             await self._block_if_stuck(tx, idle)
@@ -164,13 +166,11 @@ class Fulfilments:
             if not still_open:
                 (blocked if stuck else onward if waiting else complete).append(fulfilment_id)
         if blocked:
-            await _block(tx, blocked)
-        if onward:
-            await self._make_ready(tx, onward, TaskState.WAITING)
-            if self._done_by_hand:
-                await self._block_if_stuck(tx, onward)
+            await block(tx, blocked)
+        if onward and await self._make_ready(tx, onward, TaskState.WAITING):
+            await self._block_if_stuck(tx, onward)
         if complete:
-            await _complete(tx, complete, conclude)
+            await complete_all(tx, complete, conclude)
 
     async def retry(self, tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
         """Goes on with what is blocked; returns the requests that begin anew.
@@ -184,14 +184,14 @@ class Fulfilments:
         """
         unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
         known = await standings(tx.connection) if unsearched else {}
-        for fulfilment_id, request_id, operation, due_on, first, systems in unsearched:
+        for fulfilment_id, request_id, operation, due_on, first, systems, tenant in unsearched:
             gone = {name for name in systems if stands(known, name) not in COUNTING}
-            planned = self._planned(Operation(operation), known)
+            planned = self._planned(Operation(operation), known, tenant=tenant)
             stages = chosen(planned, {*systems} - gone) + missing(Operation(operation), gone)
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
-            tasks = self._tasks(tx, fulfilment_id, stages, due_on, first)
+            tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
             await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
             tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
         failed = await tx.connection.fetch(
@@ -224,46 +224,65 @@ class Fulfilments:
         }
         tx.log_evidence(confirmed.request_id, "limit.raised", detail)
 
-    async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> None:
-        """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage."""
-        for system, operation, by_hand in set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state))):
+    async def _make_ready(self, tx: UnitOfWork, ids: Sequence[UUID], state: TaskState) -> bool:
+        """Makes the tasks of these fulfilments ready that are in that state, those of the first such stage.
+
+        Returns whether a person must do any of them.
+        """
+        ready = set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state)))
+        for system, operation, by_hand in ready:
             if not by_hand:
                 self.wake(tx, (system, operation))
+        return any(by_hand for *_, by_hand in ready)
 
     async def _block_if_stuck(self, tx: UnitOfWork, ids: Collection[UUID]) -> None:
         """Blocks those of which nobody works anything: all that is left of their stage is done by hand."""
         standing = await tx.connection.fetch(_STANDING, list(ids))
         if stuck := [row[0] for row in standing if not row[1] and row[2]]:
-            await _block(tx, stuck)
+            await block(tx, stuck)
 
     def _planned(
-        self, operation: Operation, known: Mapping[str, Standing], systems: Collection[str] | None = None
+        self,
+        operation: Operation,
+        known: Mapping[str, Standing],
+        systems: Collection[str] | None = None,
+        tenant: str | None = None,
     ) -> Stages:
         """The stages over all systems that count, or over these alone; what a retired one should do, nobody does."""
         if systems is None:
             counting = {step.system for step in self._all_steps if stands(known, step.system) in COUNTING}
-            return chosen(self.plans[operation], counting)
+            planned = chosen(self.plans[operation], counting)
+            return planning.asked_first(planned, {s for s in counting if self._asks(s, tenant)}) if tenant else planned
         gone = {name for name in systems if stands(known, name) not in COUNTING}
         return only(self.plans[operation], frozenset(systems) - gone, operation) + missing(operation, gone)
 
-    def _workable(self, stages: Stages) -> Stages:
+    def _workable(self, stages: Stages, tenant: str | None = None) -> Stages:
         """What of these stages is not done by hand."""
-        left = (tuple(step for step in stage if not self._is_by_hand(step)) for stage in stages)
+        left = (tuple(step for step in stage if not self._is_by_hand(step, tenant)) for stage in stages)
         return tuple(stage for stage in left if stage)
 
     def _tasks(
-        self, tx: UnitOfWork, fulfilment_id: UUID, stages: Stages, due_on: date, first: int = 0
+        self,
+        tx: UnitOfWork,
+        fulfilment_id: UUID,
+        stages: Stages,
+        due_on: date,
+        first: int = 0,
+        tenant: str | None = None,
     ) -> list[TaskRow]:
         """One row per task, numbered from stage ``first`` on; those of the first stage are ready at once."""
         for step in stages[0]:
             self.wake(tx, step)
         return [
-            (row_by_hand if self._is_by_hand(step) else task_row)(
-                fulfilment_id, step, first + number, due_on, tx.now, ready=number == 0
-            )
+            self._row_of(step, tenant)(fulfilment_id, step, first + number, due_on, tx.now, ready=number == 0)
             for number, stage in enumerate(stages)
             for step in stage
         ]
+
+    def _row_of(self, step: Step, tenant: str | None) -> Callable[..., TaskRow]:
+        if not self._asks(step.system, tenant):
+            return planning.row_not_asked
+        return row_by_hand if self._is_by_hand(step) else task_row
 
     def _observing(
         self, tx: UnitOfWork, fulfilment_id: UUID, new: NewFulfilment, stages: Stages, known: Mapping[str, Standing]
@@ -278,23 +297,3 @@ class Fulfilments:
             self.wake(tx, step)
         ready = number == 0
         return [task_row(fulfilment_id, step, number, new.due_on, tx.now, ready=ready, observes=True) for step in steps]
-
-
-async def _complete(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Operation, Conclude]) -> None:
-    done = await end(tx, ids, FulfilmentState.COMPLETE)
-    for operation in {completed.operation for completed in done}:
-        await conclude[operation]([completed for completed in done if completed.operation is operation], tx)
-
-
-async def _block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
-    for blocked in await end(tx, ids, FulfilmentState.BLOCKED):
-        if blocked.repair:
-            continue  # the task that failed says so, and the next night tries again
-        reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}
-        failures: JsonValue = {system: reason for system, reason in reasons.items() if reason}
-        tx.log_evidence(
-            blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures}
-        )
-        if blocked.operation in NOTIFICATIONS:
-            continue  # what only goes along with a request does not stop it
-        tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))

@@ -53,7 +53,13 @@ async def begin(
     operation: Operation, fulfilments: Fulfilments, events: Sequence[RequestVerified | LiftDecided], tx: UnitOfWork
 ) -> None:
     """Open one task per downstream; what yields identities is asked first, and erased last."""
-    new_fulfilments = [NewFulfilment(e.request_id, e.subject, e.right, operation, e.due_on) for e in events]
+    new_fulfilments = [
+        NewFulfilment(
+            *(e.request_id, e.subject, e.right, operation, e.due_on),
+            tenant=e.tenant if isinstance(e, RequestVerified) else None,
+        )
+        for e in events
+    ]
     await fulfilments.open_all(tx, new_fulfilments)
 
 

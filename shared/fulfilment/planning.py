@@ -39,6 +39,17 @@ def row_by_hand(
     return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, observes, *failed)
 
 
+def row_not_asked(fulfilment_id: UUID, step: Step, stage: int, due_on: date, now: datetime, *, ready: bool) -> TaskRow:
+    """A task that waits for a person: the system cannot be asked for one customer's data and no other's."""
+    state = TaskState.FAILED if ready else TaskState.WAITING
+    todo = NotSupported(
+        f"{step.system} does not tell the data of our customers apart: {step.operation} there by hand what is that"
+        " customer's, and enter what was done"
+    )
+    why = {**why_of(todo), "not_asked": True}
+    return (uuid7(), fulfilment_id, *step, stage, due_on, state, 0, now, {}, False, todo.code, why)
+
+
 def stands(known: Mapping[str, Standing], system: str) -> SystemState:
     """Where a system stands; one that comes from no file is on."""
     return known[system].state if system in known else SystemState.ON
@@ -48,6 +59,13 @@ def chosen(stages: Stages, systems: Collection[str]) -> Stages:
     """What of these stages is a matter of these systems."""
     of_these = (tuple(step for step in stage if step.system in systems) for stage in stages)
     return tuple(stage for stage in of_these if stage)
+
+
+def asked_first(stages: Stages, asked: Collection[str]) -> Stages:
+    """These stages in the systems that are asked; last, what a person does in the others, where nobody is located."""
+    others = (step for stage in stages for step in stage if step.system not in asked)
+    by_hand = tuple(step for step in others if step.operation is not Operation.LOCATE)
+    return chosen(stages, asked) + ((by_hand,) if by_hand else ())
 
 
 def missing(operation: Operation, systems: Collection[str]) -> Stages:

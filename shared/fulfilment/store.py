@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.events import FulfilmentCompleted, FulfilmentReported
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, FulfilmentReported
+from shared.domain.operations import NOTIFICATIONS, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -17,6 +17,13 @@ _OF_TASKS = (
     "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
     " WHERE f.request_id = ANY($1) AND f.operation = $2 AND"
 )
+
+
+FULFILMENT = (
+    *("fulfilment_id", "request_id", "subject_ref", "right", "operation", "details"),
+    *("due_on", "searches", "state", "traceparent", "opened_at", "confirmed", "tenant"),
+)
+"""The columns of a fulfilment that is opened."""
 
 
 class FulfilmentState(StrEnum):
@@ -33,7 +40,8 @@ class NewFulfilment:
     """A request for which work may begin, on all systems or on some.
 
     ``details`` never holds personal data. ``searches``: false for what tells of the request alone, so that nobody is to
-    be searched for, and the subject's key may be gone.
+    be searched for, and the subject's key may be gone. ``tenant``: whose instruction it is; what follows an earlier
+    one of the same request is of the same tenant.
     """
 
     request_id: UUID
@@ -44,6 +52,7 @@ class NewFulfilment:
     details: Mapping[str, JsonValue] = field(default_factory=dict)
     systems: frozenset[str] | None = None
     searches: bool = True
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +174,25 @@ async def end(tx: UnitOfWork, ids: Sequence[UUID], state: FulfilmentState) -> li
         Completed(row[0], row[1], row[2], Right(row[3]), Operation(row[4]), row[5], tuple(reports[row[0]]))
         for row in rows
     ]
+
+
+async def complete_all(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Operation, Conclude]) -> None:
+    """Ends fulfilments of which every task is done, and does what follows."""
+    done = await end(tx, ids, FulfilmentState.COMPLETE)
+    for operation in {completed.operation for completed in done}:
+        await conclude[operation]([completed for completed in done if completed.operation is operation], tx)
+
+
+async def block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
+    """Lets fulfilments wait until somebody says how they go on."""
+    for blocked in await end(tx, ids, FulfilmentState.BLOCKED):
+        if blocked.repair:
+            continue  # the task that failed says so, and the next night tries again
+        reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}
+        failures: JsonValue = {system: reason for system, reason in reasons.items() if reason}
+        tx.log_evidence(
+            blocked.request_id, "fulfilment.blocked", {"operation": blocked.operation, "failures": failures}
+        )
+        if blocked.operation in NOTIFICATIONS:
+            continue  # what only goes along with a request does not stop it
+        tx.publish(FulfilmentBlocked.about(blocked, tasks=blocked.reports))

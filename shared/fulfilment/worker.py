@@ -13,10 +13,11 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
-from shared.domain.errors import KeyGone, Unavailable
+from shared.domain.errors import KeyGone, NotSupported, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
-from shared.downstreams.contract import Downstream, NotSearched, Receipt, Result, Task
+from shared.downstreams.contract import NotSearched, Receipt, Result, Task
+from shared.downstreams.downstream import Downstream
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.calls import Calls
 from shared.fulfilment.conclusion import Conclusions
@@ -142,8 +143,10 @@ class Worker:
     def _wanted(self, claim: Claim, subject: SubjectData, register: Register | None) -> Task | Result:
         """The task that the downstream is asked, or why it is not asked at all."""
         needs = self._downstream.needs if claim.searches else frozenset()
+        if claim.searches and not self._downstream.tells_apart(subject.tenant):
+            return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
         try:
-            identities = register.vouched(subject.identities) if register else subject.identities
+            identities = register.vouched(subject.identities, subject.tenant) if register else subject.identities
         except AssignmentInDoubt as doubt:
             return doubt if NUMBERS & needs else self._task(claim, subject)
         if needs and not any(each.type in needs for each in self._downstream.may_hear(identities)):
@@ -167,6 +170,7 @@ class Worker:
             due_on=claim.due_on,
             turn=(claim.opened, claim.stage),
             confirmed=claim.confirmed.get(self._downstream.name, {}),
+            tenant=subject.tenant,
         )
 
     async def _ask(self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim]) -> Mapping[UUID, Result]:

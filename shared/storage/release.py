@@ -11,7 +11,18 @@ import orjson
 
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.release import Fault, Known, Match, Named, Span, first_fault, proved_of, stated_of, values_of
+from shared.domain.release import (
+    Fault,
+    Known,
+    Match,
+    Named,
+    Span,
+    first_fault,
+    instructed_of,
+    proved_of,
+    stated_of,
+    values_of,
+)
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 from shared.storage.vault import Vault
@@ -48,7 +59,7 @@ class Manifest:
 def rows_of(matched: Iterable[Iterable[Sequence[str | None]]]) -> Rows:
     """By what rows were found, as records say it in JSON."""
     return [
-        [Match(str(kind), str(value), datetime.fromisoformat(at) if at else None) for kind, value, at in row]
+        [Match(str(kind), str(value), datetime.fromisoformat(at) if at else None, *of) for kind, value, at, *of in row]
         for row in matched
     ]
 
@@ -73,27 +84,32 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
     subject = (await vault.subject_data(connection, [subject_ref])).get(subject_ref)
     if subject is None:
         raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
-    namespace = await connection.fetchval(_NAMESPACE)
-    theirs, others = await _registered(connection, vault.keyring, namespace or "", subject.identities)
+    namespace, tenant = await connection.fetchval(_NAMESPACE) or "", subject.tenant
+    theirs, others = await _registered(connection, vault.keyring, namespace, subject.identities, tenant)
     return Known(
         at=at,
         values=values_of(subject.identities),
         stated=stated_of(subject.identities),
         theirs=theirs,
         others=others,
-        proved=proved_of(subject.identities),
+        proved=proved_of(subject.identities) | (instructed_of(subject.identities) if tenant else {}),
+        tenant=tenant,
     )
 
 
 async def _registered(
-    connection: Connection, keyring: Keyring, namespace: str, identities: Sequence[Identity]
+    connection: Connection, keyring: Keyring, namespace: str, identities: Sequence[Identity], tenant: str | None
 ) -> tuple[Mapping[Named, Sequence[Span]], Mapping[Named, Sequence[Span]]]:
-    """In which times the register shows the numbers as theirs, and as others'."""
+    """In which times the register shows the numbers as theirs, and as others'.
+
+    A customer's user is known there by the customer's name before the account that the customer states.
+    """
     numbers = {keyring.fingerprint(i): (i.type.value, i.value) for i in identities if i.type in _NUMBERS}
+    source, before = ("requester", f"{tenant}/") if tenant else (namespace, "")
     accounts = {
-        keyring.holder(namespace, i.value)
+        keyring.holder(namespace, before + i.value)
         for i in identities
-        if i.type is IdentityType.ACCOUNT_ID and i.source == namespace
+        if i.type is IdentityType.ACCOUNT_ID and i.source == source
     }
     theirs: dict[Named, list[Span]] = {}
     others: dict[Named, list[Span]] = {}

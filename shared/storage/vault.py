@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -23,10 +23,14 @@ _NONCE = 12
 
 @dataclass(frozen=True, slots=True)
 class SubjectData:
-    """What is known of a subject: their identities, and for a rectification the changes that they ask for."""
+    """What is known of a subject: their identities, and for a rectification the changes that they ask for.
+
+    ``tenant``: the customer of ours who has asked, and in whose data alone they are searched for; None: we decide.
+    """
 
     identities: tuple[Identity, ...] = ()
     changes: tuple[Change, ...] = ()
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class Vault:
             if ref in known:
                 more = _decode(_open(subjects_there[ref][0], content, ref.bytes))
                 fresh = tuple(identity for identity in more.identities if identity not in known[ref].identities)
-                known[ref] = SubjectData(known[ref].identities + fresh, known[ref].changes)
+                known[ref] = replace(known[ref], identities=known[ref].identities + fresh)
         return known
 
     async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
@@ -232,17 +236,18 @@ def _encode(data: SubjectData) -> bytes:
     identities = [
         (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level) for i in data.identities
     ]
-    return orjson.dumps([identities, [change.model_dump() for change in data.changes]])
+    return orjson.dumps([identities, [change.model_dump() for change in data.changes], data.tenant])
 
 
 def _decode(content: bytes) -> SubjectData:
-    identities, changes = orjson.loads(content)
+    identities, changes, *tenant = orjson.loads(content)
     return SubjectData(
         tuple(
             Identity(IdentityType(kind), value, _instant(start), _instant(end), source, _instant(proved), level)
             for kind, value, start, end, source, proved, level in identities
         ),
         tuple(map(Change.model_validate, changes)),
+        *tenant,
     )
 
 

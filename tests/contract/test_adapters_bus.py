@@ -83,6 +83,20 @@ async def asked(silent: Silent) -> Asked:
     return asked
 
 
+@pytest.mark.parametrize("tenants", [True, False])
+async def test_a_team_is_told_whose_data_a_task_is_about_if_it_tells_our_customers_apart(
+    store: Billing, *, tenants: bool
+) -> None:
+    stand = Silent(store, SetClock(), BusSettings(tenants=tenants))
+    tasks = [replace(erasure_of(stand, ADA), tenant=tenant) for tenant in ("acme", None)]
+    await Engine(stand).once(tasks)
+    said = [orjson.loads(message.value) for message in stand.published]
+    assert [each.get("tenant", "unsaid") for each in said] == (["acme", None] if tenants else ["unsaid"] * 2)
+    assert [TaskRequested.model_validate_json(message.value).tenant for message in stand.published] == (
+        ["acme", None] if tenants else [None, None]
+    )
+
+
 async def test_nothing_on_the_bus_says_who_the_subject_is(stand: BusStand) -> None:
     stand.put(ADA, 1)
     await Engine(stand).erase([erasure_of(stand, ADA)])

@@ -7,7 +7,7 @@ import pytest
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRecorded
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
-from shared.downstreams.contract import Downstream
+from shared.downstreams.downstream import Downstream
 from shared.fulfilment import by_hand
 from shared.fulfilment.store import NewFulfilment
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem

@@ -19,7 +19,8 @@ from shared.domain.operations import Operation, Step, TaskOutcome
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
-from shared.downstreams.contract import Checkpoint, Downstream, Receipt, Result, Task
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
+from shared.downstreams.downstream import Downstream
 from shared.fulfilment import handlers as fulfilling
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease

@@ -12,7 +12,8 @@ from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.domain.rights import Right
-from shared.downstreams.contract import Downstream, Receipt, Task
+from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.downstream import Downstream
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.vault import SubjectData
 from tests.fixtures.cdr import LONG_AGO, SqlEngine, engine

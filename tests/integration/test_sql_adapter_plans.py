@@ -10,7 +10,7 @@ from deploy.demo.seed.cdr import CdrStore
 from shared.downstreams.sql import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import SqlStore
-from tests.fixtures.cdr import call
+from tests.fixtures.cdr import OURS, call
 
 EMPTY = "acc_cdrs_default"
 """The partition for calls of a month that has none yet: how nothing is read does not matter."""
@@ -37,7 +37,7 @@ async def test_no_statement_reads_a_table_from_end_to_end(cdr_store: CdrStore, s
     some = [f"+3469{i:07d}" for i in range(2_000)]
     pairs = list(zip(some, reversed(some), strict=True))
     await cdr_store.seed([call(a, b) for a, b in pairs] + [call(a, b, missed=True) for a, b in pairs])
-    settings = SqlSettings(dsn_env="DSR_STORE_DSN", dataset="kamailio")
+    settings = SqlSettings(dsn_env="DSR_STORE_DSN", dataset="kamailio", ours=(OURS,))
     store = SqlStore("cdr", settings, {"DSR_STORE_DSN": cdr_store.privacy})
     try:
         async with store.session() as session:

@@ -11,7 +11,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings
-from shared.downstreams.contract import Adapter, Downstream
+from shared.downstreams.contract import Adapter
+from shared.downstreams.downstream import Downstream
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from shared.downstreams.roundup import RoundupAdapter, RoundupSettings
 from shared.downstreams.tryton import TrytonAdapter, TrytonSettings

@@ -9,8 +9,8 @@ import pytest
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.downstreams.sql.dataset import SHIPPED, Dataset
+from shared.downstreams.sql.quoting import literal, quoted
 from shared.downstreams.sql.search_keys import Coverage, SearchKey, wall_clock
-from shared.downstreams.sql.statements import literal, quoted
 
 GOOD = """
 name = "calls"

@@ -12,9 +12,19 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.assignments import Assignment, AssignmentInDoubt, Register
+from shared.domain.assignments import Assignment, AssignmentInDoubt, Register, users_account
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.release import Known, Match, Named, Span, first_fault, proved_of, stated_of, values_of
+from shared.domain.release import (
+    Known,
+    Match,
+    Named,
+    Span,
+    first_fault,
+    instructed_of,
+    proved_of,
+    stated_of,
+    values_of,
+)
 
 NUMBERS, PEOPLE, DAYS = ("+493023125077", "+493023125078"), ("C1", "C2"), range(12)
 
@@ -131,3 +141,67 @@ def test_only_rows_of_assignments_that_the_register_vouches_for_are_touched_or_s
         done[account].update((n, moment) for n in NUMBERS for moment in DAYS if searched(vouched, n, moment))
     for account, rows in done.items():
         assert all(filled and is_held(world, number, account, moment) for number, moment in rows)
+
+
+_tenant = st.sampled_from(["acme", "beta", None])
+_row = st.tuples(st.sampled_from(NUMBERS), _day, _tenant)
+
+
+@given(
+    world=_world,
+    tenant=st.sampled_from(["acme", "beta"]),
+    said=st.lists(_said, min_size=1, max_size=4),
+    claims=_claims,
+    rows=st.lists(_row, min_size=1, max_size=8),
+    filled=st.booleans(),
+)
+def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the_register_shows_as_somebody_elses(
+    *,
+    world: list[Held],
+    tenant: str,
+    said: list[Said],
+    claims: list[tuple[str, str]],
+    rows: list[tuple[str, int, str | None]],
+    filled: bool,
+) -> None:
+    """Of whom a customer speaks the register knows by that customer's name: ours are ``C1``, theirs ``acme/C1``."""
+    for named in (False, True):
+        users = [held._replace(account=users_account(tenant, held.account)) for held in world] if named else world
+        identities = identities_of("C1", said, claims)
+        stated = [account for account, source in claims if source == "requester"]
+        mine = {users_account(tenant, account) for account in stated}
+        known = known_of_tenant(users, identities, mine, tenant, filled=filled)
+        for number, moment, owner in rows:
+            if first_fault([[Match("phone", number, at(moment), owner or "")]], known) is None:
+                assert owner == tenant
+                assert not is_anothers(users, number, mine, moment) or not filled
+        try:
+            vouched = register_of(users, filled=filled).vouched(identities, tenant)
+        except AssignmentInDoubt:
+            continue
+        for number in NUMBERS:
+            for moment in DAYS:
+                if searched(vouched, number, moment):
+                    assert not is_anothers(users, number, mine, moment) or not filled
+
+
+def is_anothers(world: Sequence[Held], number: str, mine: set[str], moment: int) -> bool:
+    """Whether it was somebody's then who is not the one that the customer speaks of."""
+    until = DAYS.stop
+    return any(
+        h.number == number and h.account not in mine and h.since <= moment < (until if h.until is None else h.until)
+        for h in world
+    )
+
+
+def known_of_tenant(
+    world: Sequence[Held], identities: Sequence[Identity], mine: set[str], tenant: str, *, filled: bool
+) -> Known:
+    theirs: dict[Named, list[Span]] = {}
+    others: dict[Named, list[Span]] = {}
+    for held in world if filled else ():
+        whose = theirs if held.account in mine else others
+        until = day(held.until) or datetime.max.replace(tzinfo=UTC)
+        whose.setdefault(("phone", held.number), []).append((at(held.since), until))
+    proved = proved_of(identities) | instructed_of(identities)
+    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, proved, tenant)

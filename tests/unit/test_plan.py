@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Step
-from shared.downstreams.contract import Downstream
+from shared.downstreams.downstream import Downstream
 from shared.downstreams.plan import only, stages
 
 EMAIL, PHONE, ACCOUNT = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID

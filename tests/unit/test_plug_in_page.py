@@ -10,10 +10,11 @@ from shared.domain.clock import SystemClock
 from shared.domain.operations import Operation
 from shared.downstreams.bus.messages import TaskRequested, parse_reply
 from shared.downstreams.commands import lines_of, report
-from shared.downstreams.registry import Wiring
+from shared.downstreams.registry import Downstreams, Wiring
 from tests.unit.test_registry import publish
 
 PAGE = Path("docs/plug-in.md").read_text()
+TENANTS = (None, "acme", "harbour-cranes", "nobody-has-heard-of")
 ID = "0190b7a0-0000-7000-8000-000000000001"
 
 
@@ -24,7 +25,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
-    orders, dataset, mailing, billing, helpdesk = blocks("toml")
+    orders, dataset, _, mailing, billing, helpdesk = blocks("toml")
     (tmp_path / "orders.toml").write_text(dataset)
     (tmp_path / "downstreams.toml").write_text(orders + mailing + billing + helpdesk)
     secrets = {"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders", "ZENDESK_USER": "us", "ZENDESK_TOKEN": "secret"}
@@ -39,6 +40,20 @@ def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
     ]
     assert lines[1].endswith(": export, erase; by hand: rectify, restrict, lift, suppress")
     assert lines[2].endswith(": erase; by hand: export, rectify, restrict, lift, suppress")
+
+
+def test_the_customers_of_the_page_are_told_apart_where_a_table_says_how(tmp_path: Path) -> None:
+    orders, dataset, customers, _, billing, *_ = blocks("toml")
+    (tmp_path / "orders.toml").write_text(
+        dataset.replace("columns = {", 'tenant = "served_domain"\ncolumns = { served_domain = { class = "T" },')
+    )
+    (tmp_path / "downstreams.toml").write_text(f"{orders}{customers}{billing}tenants = true\n")
+    wiring = Wiring({"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders"}, SystemClock(), publish, b"")
+    loaded = Downstreams.load(tmp_path / "downstreams.toml", wiring)
+    told = {name: [loaded.get(name).tells_apart(tenant) for tenant in TENANTS] for name in ("orders", "billing")}
+    assert told == {"orders": [True, True, True, False], "billing": [True] * 4}
+    lines = lines_of(report(tmp_path / "downstreams.toml", wiring))
+    assert [line.partition("tells apart: ")[2] for line in lines[:2]] == ["acme, harbour-cranes", "any"]
 
 
 def test_the_messages_of_the_page_are_taken_as_they_stand() -> None:

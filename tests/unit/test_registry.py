@@ -192,7 +192,9 @@ def test_the_hash_of_a_system_changes_with_its_table_and_its_dataset_and_with_no
 
     dataset = tmp_path / "calls.toml"
     dataset.write_text((DEMO.parent / "datasets" / "kamailio.toml").read_text())
-    table = '[calls]\nadapter = "sql"\ndsn_env = "DSR_CDR_DSN"\ndataset = "calls.toml"\nneeds = ["phone"]\n'
+    table = (
+        '[calls]\nadapter = "sql"\ndsn_env = "DSR_CDR_DSN"\ndataset = "calls.toml"\nours = ["sip"]\nneeds = ["phone"]\n'
+    )
     before = hashed(table)
     assert hashed(f"# a word\n{table}enabled = true\n", {**ENVIRONMENT, "DSR_CDR_DSN": "postgresql://else"}) == before
     assert hashed(f"{table}max_rows = 5\n") != before

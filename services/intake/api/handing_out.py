@@ -80,9 +80,9 @@ async def identities(
         known = await tx.vault.subject_data(tx.connection, [shown.subject_ref])
         if shown.subject_ref not in known:
             raise Shredded("the subject's key was shredded: there is nobody left to search for")
-        theirs = known[shown.subject_ref].identities
+        theirs, tenant = known[shown.subject_ref].identities, known[shown.subject_ref].tenant
         try:
-            vouched = (await register_for(tx.connection, tx.vault.keyring, theirs)).vouched(theirs)
+            vouched = (await register_for(tx.connection, tx.vault.keyring, theirs)).vouched(theirs, tenant)
         except AssignmentInDoubt as doubt:
             raise NotReady(f"{doubt}; until then do nothing about this task") from None
         told = tuple(each for each in vouched if each.type in shown.needs)

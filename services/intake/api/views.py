@@ -62,6 +62,8 @@ class RequestView(BaseModel):
     resumable: bool = Field(description="closed for want of an answer, which may still come at any time")
     scope: str | None
     role: Role
+    tenant: str | None = Field(description="the customer whose instruction it is")
+    instruction_id: str | None = Field(description="the customer's own reference of it")
     received_at: Instant
     due_on: date
     warning: str | None

@@ -13,7 +13,10 @@ from shared.domain.topics import Topic
 
 
 class RequestReceived(Event, topic=Topic.REQUESTS):
-    """Somebody has asked; the clock runs from ``received_at``, whoever they turn out to be."""
+    """Somebody has asked; the clock runs from ``received_at``, whoever they turn out to be.
+
+    ``tenant``: the customer of ours whose instruction it is.
+    """
 
     type: Literal["dsr.request.received.v1"] = "dsr.request.received.v1"
     subject: SubjectRef
@@ -23,15 +26,20 @@ class RequestReceived(Event, topic=Topic.REQUESTS):
     calendar: str
     scope: str | None = None
     role: Role = "controller"
+    tenant: str | None = None
     due_on: date
 
 
 class RequestVerified(Event, topic=Topic.REQUESTS):
-    """The requester is the data subject; fulfilment may begin."""
+    """The requester is the data subject; fulfilment may begin.
+
+    ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
+    """
 
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
     subject: SubjectRef
     scope: str | None = None
+    tenant: str | None = None
     due_on: date
 
 

@@ -39,6 +39,10 @@ class BusSettings(BaseModel):
     max_rows: int = Field(
         default=100_000, ge=1, le=1_000_000_000, description="a team that finds more rows than this erases nothing"
     )
+    tenants: bool = Field(
+        default=False,
+        description="true: the team tells the data of our customers apart, and touches those alone that a task names",
+    )
     claim_hours: int = Field(default=72, ge=1, le=720, description="how long a token opens the identities")
     ask_again_s: float = Field(
         default=5, gt=0, le=86_400, description="first pause before a task is sent again; doubles"
@@ -162,6 +166,11 @@ class BusAdapter:
         self._token_key = token_key
         self._clock = clock
 
+    @property
+    def tenants(self) -> frozenset[str] | None:
+        """The customers of ours whose data the team tells apart: any, or none."""
+        return None if self._settings.tenants else frozenset()
+
     async def close(self) -> None:
         """Nothing to close: the producer belongs to the service."""
 
@@ -208,6 +217,7 @@ class BusAdapter:
             operation=ask.operation,
             due_on=task.due_on,
             max_rows=self._max_rows(task),
+            tenant=task.tenant,
             claim=issue(token, self._token_key, now),
         )
         headers = {
@@ -220,4 +230,5 @@ class BusAdapter:
         }
         inject(headers)
         key = str(task.request_id).encode()
-        return Message(tasks_topic(self._system), key, said.model_dump_json().encode(), headers)
+        unsaid = None if self._settings.tenants else {"tenant"}  # a team that knows of none must not be surprised by it
+        return Message(tasks_topic(self._system), key, said.model_dump_json(exclude=unsaid).encode(), headers)

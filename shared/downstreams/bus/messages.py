@@ -37,7 +37,8 @@ class TaskRequested(_Message):
     ``command_id`` is the idempotency key: a repeat of it is answered with the same reply and has no second effect.
     ``claim`` is exchanged at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team
     that finds more than ``max_rows`` rows erases nothing and answers ``refused`` with the reason ``blast_radius`` and
-    how many it ``found``: two persons may then confirm as many.
+    how many it ``found``: two persons may then confirm as many. ``tenant``: the customer of ours in whose data alone
+    the team looks, null: in what is our own; it is there where the team has declared that it tells them apart.
     """
 
     type: Literal["dsr.task.requested.v1"] = "dsr.task.requested.v1"
@@ -47,6 +48,7 @@ class TaskRequested(_Message):
     operation: BusOperation
     due_on: date | None
     max_rows: Annotated[int, Field(gt=0)]
+    tenant: str | None = None
     claim: str
 
 

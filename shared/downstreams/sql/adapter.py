@@ -1,7 +1,9 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from uuid import UUID
 
+from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
@@ -13,7 +15,9 @@ from shared.downstreams.sql.export import export
 from shared.downstreams.sql.incarnation import Begun
 from shared.downstreams.sql.location import locate
 from shared.downstreams.sql.settings import SqlSettings
-from shared.downstreams.sql.store import SqlStore
+from shared.downstreams.sql.store import Session, SqlStore
+
+Work = Callable[[Session, Sequence[Task]], Awaitable[Sequence[Result]]]
 
 
 class SqlAdapter:
@@ -31,6 +35,11 @@ class SqlAdapter:
     def not_held(self) -> frozenset[Operation]:
         """What concerns nothing that its dataset declares."""
         return self._store.dataset.not_held
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """The customers of ours whose rows it tells apart."""
+        return frozenset(tenant for tenant in self._store.tenancy.values if tenant)
 
     @property
     def never_shown(self) -> tuple[str, ...]:
@@ -57,32 +66,59 @@ class SqlAdapter:
 
     async def shown_of(self, tasks: Sequence[Task]) -> Collection[str]:
         """Those of the subjects of these tasks."""
-        async with self._store.session() as session:
-            return await comparison.shown_of(session, tasks)
+        shown: set[str] = set()
+        for tenant, theirs in _by_tenant(tasks).items():
+            if self._store.tenancy.knows(tenant):
+                async with self._store.session(tenant) as session:
+                    shown.update(await comparison.shown_of(session, theirs))
+        return shown
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress  # reading leaves nothing to remember
-        async with self._store.session(reading=True) as session:
-            return await locate(session, tasks)
+        return await self._work(tasks, locate, reading=True)
 
     async def export(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         del save_progress
-        async with self._store.session(reading=True) as session:
-            results = covered(session.tables, tasks, await export(session, tasks))
-            return with_unattributed(session.tables, tasks, results, await self._store.unattributed(session))
+
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            results = covered(session.tables, theirs, await export(session, theirs))
+            return with_unattributed(session.tables, theirs, results, await self._store.unattributed(session))
+
+        return await self._work(tasks, work, reading=True)
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        async with self._store.session() as session:
-            begun = Begun.of(session.system, str(session.incarnation), tasks)
-            results = await Erasure(session, save_progress, begun).run(tasks)
-            told = covered(session.tables, tasks, begun.told(tasks, results))
-            return with_unattributed(session.tables, tasks, told, await self._store.unattributed(session))
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            begun = Begun.of(session.system, str(session.incarnation), theirs)
+            results = await Erasure(session, save_progress, begun).run(theirs)
+            told = covered(session.tables, theirs, begun.told(theirs, results))
+            return with_unattributed(session.tables, theirs, told, await self._store.unattributed(session))
+
+        return await self._work(tasks, work)
 
     async def amend(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
-        async with self._store.session() as session:
-            begun = Begun.of(session.system, str(session.incarnation), tasks)
+        async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
+            begun = Begun.of(session.system, str(session.incarnation), theirs)
             if begun.noted:
                 await save_progress(begun.noted)
-            results = begun.told(tasks, await Amendment(session, save_progress).run(tasks))
+            results = begun.told(theirs, await Amendment(session, save_progress).run(theirs))
             # Lifting takes away what this request put there: nobody is searched for.
-            return results if tasks[0].operation is Operation.LIFT else covered(session.tables, tasks, results)
+            return results if theirs[0].operation is Operation.LIFT else covered(session.tables, theirs, results)
+
+        return await self._work(tasks, work)
+
+    async def _work(self, tasks: Sequence[Task], work: Work, *, reading: bool = False) -> list[Result]:
+        """The results of all tasks, each worked in the rows of its own tenant."""
+        results: dict[UUID, Result] = {}
+        for tenant, theirs in _by_tenant(tasks).items():
+            if not self._store.tenancy.knows(tenant):
+                unknown = NotSupported(f"{self._store.system} does not tell the data of that customer apart")
+                results |= {task.task_id: unknown for task in theirs}
+                continue
+            async with self._store.session(tenant, reading=reading) as session:
+                worked = await work(session, theirs)
+            results |= {task.task_id: result for task, result in zip(theirs, worked, strict=True)}
+        return [results[task.task_id] for task in tasks]
+
+
+def _by_tenant(tasks: Sequence[Task]) -> Mapping[str | None, Sequence[Task]]:
+    return {tenant: [t for t in tasks if t.tenant == tenant] for tenant in dict.fromkeys(t.tenant for t in tasks)}

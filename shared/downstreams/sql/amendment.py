@@ -13,8 +13,9 @@ from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import examination, progress
 from shared.downstreams.sql.dataset import SideTable
 from shared.downstreams.sql.failures import translated
+from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.search_keys import SearchKey
-from shared.downstreams.sql.statements import Statements, quoted
+from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.dataset import SideTable, Switch
-from shared.downstreams.sql.statements import Statements, quoted
+from shared.downstreams.sql.quoting import quoted
+from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
 

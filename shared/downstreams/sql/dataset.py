@@ -137,7 +137,8 @@ class SideTable(_Declared):
 class Table(_Declared):
     """One table; ``erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5).
 
-    ``person``: the column that tells people apart, for the blast-radius limit.
+    ``person``: the column that tells people apart, for the blast-radius limit. ``tenant``: the column that says for
+    which customer of ours we process the row, if for one; ``ours``: nothing in it is processed for a customer.
     """
 
     category: str
@@ -150,6 +151,8 @@ class Table(_Declared):
     person: Name | None = None
     restriction: Switch | None = None
     marketing: Switch | None = None
+    tenant: Name | None = None
+    ours: bool = False
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -182,6 +185,7 @@ class Table(_Declared):
             "occurred": (self.occurred.column,) if self.occurred else (),
             "period": (self.period.valid_from, self.period.valid_to) if self.period else (),
             "person": (self.person,) if self.person else (),
+            "tenant": (self.tenant,) if self.tenant else (),
             "restriction": (self.restriction.column,) if self.restriction else (),
             "marketing": (self.marketing.column,) if self.marketing else (),
             "domain": tuple(column.domain for column in self.columns.values() if column.domain),
@@ -232,6 +236,20 @@ class Dataset(_Declared):
     name: str
     tables: Mapping[Name, Table] = Field(min_length=1)
     restriction: SideTable | None = None
+
+    @model_validator(mode="after")
+    def _tells_tenants_apart_everywhere(self) -> Self:
+        silent = [name for name, table in self.tables.items() if table.tenant is None and not table.ours]
+        if self.tells_apart and silent:
+            raise ValueError(f"{silent[0]} does not say whose its rows are: write tenant = a column or ours = true")
+        if both := [name for name, table in self.tables.items() if table.tenant and table.ours]:
+            raise ValueError(f"table {both[0]} has a tenant column, so its rows are not all ours")
+        return self
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether its rows say for which customer of ours they are processed, if for one."""
+        return any(table.tenant for table in self.tables.values())
 
     @property
     def searched_by(self) -> frozenset[IdentityType]:

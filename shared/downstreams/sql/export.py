@@ -79,7 +79,7 @@ class _Sheet:
 
     def __init__(self, system: str, statements: Statements) -> None:
         self._source = f"{system}.{statements.name}"
-        self._table = statements.table
+        self._table, self._tenancy = statements.table, statements.tenancy
         self._columns = tuple(statements.table.columns.items())
         self._searched = tuple(column.identity for column in statements.table.searched.values() if column.identity)
         self._layouts: dict[tuple[frozenset[str | None], frozenset[str]], list[tuple[int, str, Column | None]]] = {}
@@ -104,11 +104,12 @@ class _Sheet:
         return Record(table.category, self._source, data, self._portable, self._matched(row))
 
     def _matched(self, row: Row) -> tuple[Match, ...]:
-        """Whatever of the row could have found it, the subject's or not, and when it happened."""
+        """Whatever of the row could have found it, the subject's or not, when it happened, and whose row it is."""
         at = row[len(self._columns) + len(self._searched)]
         moment = None if at is None else examination.as_utc(at, self._table.timezone)
         held = zip(self._searched, row[len(self._columns) :], strict=False)
-        return tuple(Match(kind, self._read(kind, value), moment) for kind, value in held if value is not None)
+        owner = self._tenancy.owner(row[self._table.tenant]) if self._table.tenant else None
+        return tuple(Match(kind, self._read(kind, value), moment, owner) for kind, value in held if value is not None)
 
     def _read(self, kind: IdentityType, value: str) -> str:
         """A value in the spelling of identities, as far as the table says how it is dialled."""

@@ -17,34 +17,12 @@ from shared.domain.text import forms
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
 from shared.downstreams.sql.dataset import Column, Table
+from shared.downstreams.sql.quoting import Condition, literal, quoted
 from shared.downstreams.sql.search_keys import SearchKey, Wanted, keys_of, wanted
+from shared.downstreams.sql.tenancy import Tenancy
 
 Call = tuple[Any, ...]
 """A statement and its arguments, as the driver's methods take them."""
-
-
-def quoted(name: str) -> str:
-    """A name as PostgreSQL reads it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str | None) -> str:
-    """A declared constant (never data of a request) as PostgreSQL reads it."""
-    if value is None:
-        return "NULL"
-    prefix = "E" if "\\" in value else ""
-    return prefix + "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-@dataclass(slots=True)
-class Condition:
-    """A condition with bounds and its parameters, for the few tasks that need a statement of their own."""
-
-    arguments: list[Any] = field(default_factory=list)
-
-    def place(self, value: Any, type_: str) -> str:
-        self.arguments.append(value)
-        return f"${len(self.arguments)}::{type_}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +33,9 @@ class Statements:
     name: str
     table: Table
     relation: Relation
+    tenancy: Tenancy = field(default_factory=Tenancy)
+    tenant: str | None = None
+    """The customer of ours whose rows alone they are about; None: our own alone."""
 
     def keys(self, task: Task) -> tuple[SearchKey, ...]:
         """What finds the rows of one task here."""
@@ -105,7 +86,19 @@ class Statements:
     def any_of(self, columns: Iterable[str] | None = None) -> str:
         """One array of values per identity type of the table finds the rows of many subjects."""
         searched = self.search if columns is None else columns
-        return " OR ".join(f"{self.expression(c)} = ANY({self._values(c)}{self._cast(c, '[]')})" for c in searched)
+        found = " OR ".join(f"{self.expression(c)} = ANY({self._values(c)}{self._cast(c, '[]')})" for c in searched)
+        return f"(({found}){self._theirs})"
+
+    @cached_property
+    def _theirs(self) -> str:
+        """That a row is the tenant's, or ours: part of every condition by which anybody is found."""
+        if self.table.tenant is None:
+            return ""
+        return f" AND {self._owner} IN ({', '.join(map(literal, self.tenancy.values[self.tenant]))})"
+
+    @property
+    def _owner(self) -> str:
+        return f"lower(t.{quoted(self.table.tenant or '')}::text)"
 
     @cached_property
     def _bound(self) -> str:
@@ -162,7 +155,16 @@ class Statements:
         """How many rows have a number that may be anybody's, up to a limit; ``None``: no column is so derived."""
         derived = {name: column for name, column in self.table.columns.items() if column.of}
         lost = " OR ".join(self._lost(name, column) for name, column in derived.items())
+        lost = f"(({lost}){self._theirs})" if lost else ""
+        if self.table.tenant and self.tenant is None:
+            lost = " OR ".join(filter(None, (lost, self._nobodys)))
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.source} t WHERE {lost} LIMIT $1) x" if lost else None
+
+    @property
+    def _nobodys(self) -> str:
+        """That it is declared of nobody, neither of us nor of a tenant."""
+        known = ", ".join(literal(value) for values in self.tenancy.values.values() for value in values)
+        return f"({self._owner} IS NULL OR {self._owner} NOT IN ({known}))"
 
     def _lost(self, name: str, column: Column) -> str:
         nobody = self.table.parties[column.party].nobody if column.party else ("",)
@@ -215,7 +217,7 @@ class Statements:
                 for column in (self.search if columns is None else columns)
                 if self.table.columns[column].identity is type_
             ]
-        return " OR ".join(parts) or "false"
+        return f"(({' OR '.join(parts)}){self._theirs})" if parts else "false"
 
     def _bounds(self, since: datetime | None, until: datetime | None, condition: Condition) -> str:
         if self.table.occurred is None:

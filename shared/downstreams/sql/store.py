@@ -16,6 +16,7 @@ from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.preparation import Incarnation, incarnation_of, refuse_unprepared
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.tenancy import Tenancy
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Session:
     restriction: SideTable | None
     incarnation: Incarnation | None
     """Where it may be changed."""
+    tenant: str | None = None
+    """In whose rows alone anybody is looked for; None: in ours."""
 
 
 class SqlStore:
@@ -65,9 +68,10 @@ class SqlStore:
         self.dataset = Dataset.load(settings.dataset)
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
-        self._statements: dict[str, Statements] = {}
+        self.tenancy = Tenancy.of(settings, self.dataset)
+        self._statements: dict[tuple[str, str | None], Statements] = {}
         self._known: Incarnation | None = None
-        self._unattributed, self._recount = 0, 0.0
+        self._unattributed: dict[str | None, tuple[int, float]] = {}
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -75,8 +79,11 @@ class SqlStore:
             self._pool = None
 
     @asynccontextmanager
-    async def session(self, *, reading: bool = False) -> AsyncIterator[Session]:
+    async def session(self, tenant: str | None = None, *, reading: bool = False) -> AsyncIterator[Session]:
         """A connection whose tables were looked at just now; ``reading`` is stricter about unclassified columns.
+
+        Nothing is found with it but rows of that tenant; without one, our own. Numbers that readers see no row of are
+        hidden whoever has the row, so for a tenant that is no way to restrict anybody.
 
         Raises:
             Refused: the tables are not as declared, or the store is not prepared for being changed.
@@ -86,18 +93,22 @@ class SqlStore:
             pool = await self._connections()
             async with pool.acquire() as connection:
                 relations = await describe(connection, self.settings.namespace, self.dataset)
-                tables = tuple(self._stated(name, relations[name]) for name in self.dataset.tables)
-                for table in tables:
-                    refuse_unmapped(table.table, table.name, table.relation, reading=reading)
+                for name, table in self.dataset.tables.items():
+                    refuse_unmapped(table, name, relations[name], reading=reading)
+                theirs = [name for name, table in self.dataset.tables.items() if tenant is None or table.tenant]
+                tables = tuple(self._stated(name, relations[name], tenant) for name in theirs)
                 incarnation = None if reading else await self._incarnation(connection)
-                yield Session(self.system, self.settings, connection, tables, self.dataset.restriction, incarnation)
+                side = self.dataset.restriction if tenant is None else None
+                yield Session(self.system, self.settings, connection, tables, side, incarnation, tenant)
 
     async def unattributed(self, session: Session) -> int:
         """How many rows hold numbers of which nobody can tell whose they are; counted now and then, up to a limit."""
-        if (statements := [s for table in session.tables if (s := table.unattributed)]) and self._recount < monotonic():
+        rows, recount = self._unattributed.get(session.tenant, (0, 0.0))
+        if (statements := [s for table in session.tables if (s := table.unattributed)]) and recount < monotonic():
             counts = [await session.connection.fetchval(statement, _UNATTRIBUTED_AT_MOST) for statement in statements]
-            self._unattributed, self._recount = sum(counts), monotonic() + _RECOUNT_SECONDS
-        return self._unattributed
+            rows = sum(counts)
+            self._unattributed[session.tenant] = rows, monotonic() + _RECOUNT_SECONDS
+        return rows
 
     async def _incarnation(self, connection: PoolConnectionProxy) -> Incarnation:
         """Which store it is today, prepared for being changed."""
@@ -126,11 +137,11 @@ class SqlStore:
                 )
             return self._pool
 
-    def _stated(self, name: str, relation: Relation) -> Statements:
-        known = self._statements.get(name)
+    def _stated(self, name: str, relation: Relation, tenant: str | None) -> Statements:
+        known = self._statements.get((name, tenant))
         if known is None or known.relation != relation:
-            known = Statements(self.settings.namespace, name, self.dataset.tables[name], relation)
-            self._statements[name] = known
+            declared = (self.settings.namespace, name, self.dataset.tables[name], relation)
+            known = self._statements[name, tenant] = Statements(*declared, self.tenancy, tenant)
         return known
 
 

@@ -68,6 +68,14 @@ async def test_a_flag_is_set_once_it_is_known_who_asks_and_taken_away_with_the_a
     assert claimed.request_id in {request.request_id for request in requests}
 
 
+async def test_nobody_who_talks_to_our_own_customers_is_told_of_a_customers_instruction(deadline: Harness) -> None:
+    instructed, ours = await deadline.receives(tenant="acme"), await deadline.receives()
+    await deadline.verifies(instructed, ours)
+    await deadline.sweeps(minutes=15)
+    assert (await claim(deadline, "crm", Operation.FLAG)).request_id == ours.request_id
+    assert await deadline.details(Operation.FLAG) == []
+
+
 async def test_a_flag_is_for_what_is_still_open_after_a_quarter_of_an_hour(deadline: Harness) -> None:
     quick, slow, not_proven = await deadline.receives_many(3)
     await deadline.verifies(quick, slow)

@@ -19,6 +19,7 @@ CREATE TABLE acc_cdrs (
     user_agent  varchar(255) NOT NULL DEFAULT '',
     pai         varchar(64),
     privacy     varchar(16) NOT NULL DEFAULT '',
+    served_domain varchar(128) NOT NULL DEFAULT 'voice.example.com', -- for which customer of ours, or our own
     caller_e164 text GENERATED ALWAYS AS (e164(caller)) STORED,
     callee_e164 text GENERATED ALWAYS AS (e164(callee)) STORED,
     PRIMARY KEY (id, start_time)
@@ -59,6 +60,7 @@ CREATE TABLE acc (
     dst_domain     varchar(128) NOT NULL DEFAULT '',
     src_pai        varchar(64),
     privacy        varchar(16) NOT NULL DEFAULT '',
+    served_domain  varchar(128) NOT NULL DEFAULT 'voice.example.com',
     src_e164       text GENERATED ALWAYS AS (e164(src_user)) STORED,
     dst_ouser_e164 text GENERATED ALWAYS AS (e164(dst_ouser)) STORED,
     dst_e164       text GENERATED ALWAYS AS (e164(dst_user)) STORED

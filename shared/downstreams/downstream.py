@@ -1,0 +1,65 @@
+"""One system of the downstreams file: what is declared of it, and the adapter that works it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import BY_HAND, Operation
+from shared.downstreams.contract import CAN, Adapter, Operate
+
+
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """One system: it ``needs`` any one of these identity types to be searched, and ``yields`` those.
+
+    ``enabled``: false where it is declared and not worked with yet; then it has no adapter. ``fingerprint``: the hash
+    of its table and of the dataset that this names. It is told identities of types that it needs, or has told itself.
+    ``assigns``: it says whose a number is and when, so the register of assignments is filled from it. ``not_held``:
+    operations that concern nothing that it holds: it is not asked for them, nor a person for it. ``accounts``: the
+    namespace of its account ids; ``accounts_from``: who speaks of ids of that namespace (None: anybody).
+    ``tenants``: the customers of ours whose data it tells apart from each other's and from ours (None: any).
+    """
+
+    name: str
+    needs: frozenset[IdentityType]
+    yields: frozenset[IdentityType] = frozenset()
+    settings: BaseModel | None = None
+    adapter: Adapter | None = None
+    enabled: bool = True
+    fingerprint: str = ""
+    assigns: bool = False
+    not_held: frozenset[Operation] = frozenset()
+    accounts: str = ""
+    accounts_from: frozenset[str] | None = None
+    tenants: frozenset[str] | None = frozenset()
+
+    def can(self, operation: Operation) -> bool:
+        """Whether its adapter has that operation."""
+        return isinstance(self.adapter, CAN[operation][0])
+
+    @property
+    def one_flag(self) -> bool:
+        """Whether it restricts a person by one flag, which the last of several restrictions must lift."""
+        return bool(getattr(self.adapter, "one_flag", False))
+
+    def by_hand(self, operation: Operation) -> bool:
+        """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""
+        return operation in BY_HAND - self.not_held and not self.can(operation)
+
+    def tells_apart(self, tenant: str | None) -> bool:
+        """Whether it can be asked for that tenant's data and no other's; None: for ours."""
+        return tenant is None or self.tenants is None or tenant in self.tenants
+
+    def may_hear(self, identities: Iterable[Identity]) -> tuple[Identity, ...]:
+        """What its adapter may search it by, no account id of another namespace; a name stays to check a hit with."""
+        known = (i for i in identities if i.type in self.needs or i.type is IdentityType.NAME or i.source == self.name)
+        if (speaking := self.accounts_from) is None:
+            return tuple(known)
+        return tuple(i for i in known if i.type is not IdentityType.ACCOUNT_ID or i.source in {self.name, *speaking})
+
+    def operate(self, operation: Operation) -> Operate:
+        """The adapter's method for that operation."""
+        method: Operate = getattr(self.adapter, CAN[operation][1])
+        return method

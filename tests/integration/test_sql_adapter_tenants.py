@@ -1,0 +1,175 @@
+"""A customer's instruction finds, shows and changes rows of that customer alone; ours finds none of a customer's."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.demo.company.model import Call
+from deploy.demo.seed.cdr import CdrStore
+from shared.domain.errors import NotSupported
+from shared.domain.identities import Identity
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.release import Fault, Known, first_fault, instructed_of, values_of
+from shared.downstreams.contract import Task
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, LONG_AGO, OURS, SqlEngine, ask, at, call, engine, number
+from tests.fixtures.customer_store import DATASET, CustomerStore
+from tests.fixtures.downstream import email, receipt, task
+
+TENANTS = {"acme": ["sip.acme.example", "pbx.acme.example"], "beta": ["sip.beta.example"]}
+WHOSE = {"acme": "SIP.acme.example", "beta": "sip.beta.example", None: OURS, "nobody": "sip.unheard.example"}
+ROWS = {"acme": 2, "beta": 3, None: 4, "nobody": 1}
+"""Calls of Anna's in the rows of each."""
+TABLES = ("acc_cdrs", "acc", "missed_calls")
+ANYBODY = pytest.mark.parametrize("tenant", ["acme", "beta", None])
+
+
+@pytest.fixture
+def settings() -> Mapping[str, Any]:
+    return {"tenants": TENANTS}
+
+
+@pytest.fixture
+async def shared_calls(cdr_store: CdrStore) -> CdrStore:
+    """One switch for all: the same two people call one another for two customers of ours, and for ourselves."""
+    made: dict[str | None, list[Call]] = {
+        tenant: [call(ANNA, BORIS, missed=n == 1) if n % 2 else call(BORIS, ANNA) for n in range(rows)]
+        for tenant, rows in ROWS.items()
+    }
+    await cdr_store.seed([each for calls in made.values() for each in calls])
+    for tenant, calls in made.items():
+        for table in TABLES:
+            serve = f"UPDATE {table} SET served_domain = $1 WHERE callid = ANY($2)"  # ours
+            await ask(cdr_store.admin, serve, WHOSE[tenant], [each.callid for each in calls])
+    return cdr_store
+
+
+def of(tenant: str | None, operation: Operation, *changed: Any) -> Task:
+    return replace(task(operation, number(ANNA), *changed), tenant=tenant)
+
+
+async def rows_of(store: CdrStore) -> dict[str | None, list[str]]:
+    """Every row of every table, by whose it is."""
+    found: dict[str | None, list[str]] = {}
+    for tenant, domain in WHOSE.items():
+        for table in TABLES:
+            query = f"SELECT t::text FROM {table} t WHERE served_domain = $1 ORDER BY 1"  # ours
+            found.setdefault(tenant, []).extend(row[0] for row in await ask(store.admin, query, domain))
+    return found
+
+
+def entries(tenant: str | None) -> int:
+    """How many rows a tenant's calls have: a call that was answered stands in two tables."""
+    return 2 * ROWS[tenant] - 1
+
+
+@ANYBODY
+async def test_a_task_finds_the_rows_of_its_tenant_alone(
+    shared_calls: CdrStore, calls: SqlEngine, tenant: str | None
+) -> None:
+    located = await calls.receipt(of(tenant, Operation.LOCATE))
+    shown = await calls.receipt(of(tenant, Operation.EXPORT))
+    assert (located.found, shown.found, len(shown.records)) == (entries(tenant),) * 3
+    assert shown.unattributed == (2 if tenant is None else None), "a value that nobody has declared is nobody's"
+    before = await rows_of(shared_calls)
+    erased = await calls.receipt(of(tenant, Operation.ERASE))
+    assert (erased.outcome, erased.changed, erased.remaining) == (TaskOutcome.ERASED, entries(tenant), 0)
+    after = await rows_of(shared_calls)
+    assert {whose for whose in WHOSE if after[whose] != before[whose]} == {tenant}
+    assert ANNA not in str(after[tenant])
+
+
+async def test_tasks_of_several_tenants_in_one_call_each_find_their_own(
+    shared_calls: CdrStore, calls: SqlEngine
+) -> None:
+    tasks = [of(tenant, Operation.ERASE) for tenant in ("beta", None, "acme", "beta")]
+    done = [receipt(result) for result in await calls.run(*tasks)]
+    assert [each.task_id for each in done] == [each.task_id for each in tasks]
+    assert [each.changed for each in done[:3]] == [entries(tenant) for tenant in ("beta", None, "acme")]
+    assert [whose for whose, rows in (await rows_of(shared_calls)).items() if ANNA in str(rows)] == ["nobody"]
+
+
+@ANYBODY
+async def test_the_rows_that_are_shown_pass_the_release_check_and_would_pass_for_no_other_tenant(
+    shared_calls: CdrStore, calls: SqlEngine, tenant: str | None
+) -> None:
+    del shared_calls
+    shown = await calls.receipt(of(tenant, Operation.EXPORT))
+    stated = [number(ANNA)]
+    values, since = values_of(stated), instructed_of(stated)
+    known = Known(LONG_AGO, values=values, proved=since, tenant=tenant)
+    matched = [record.matched for record in shown.records]
+    assert first_fault(matched, known) is None
+    others = {"acme", "beta", None} - {tenant}
+    assert {first_fault(matched, replace(known, tenant=other)) for other in others} == {Fault.ANOTHER_TENANT}
+
+
+async def test_whatever_a_customer_states_no_row_but_its_own_is_shown_or_touched(
+    shared_calls: CdrStore, calls: SqlEngine
+) -> None:
+    drawn = random.Random(12)  # noqa: S311  # draws nothing secret
+    numbers = [ANNA, BORIS, CHIARA]
+
+    def stated() -> list[Identity]:
+        return [
+            number(drawn.choice(numbers), at("2025-01-01") - timedelta(days=drawn.randint(0, 999)))
+            for _ in range(drawn.randint(1, 3))
+        ]
+
+    before = await rows_of(shared_calls)
+    for operation in (Operation.EXPORT, Operation.LOCATE, Operation.ERASE):
+        for _ in range(8):
+            asked = [replace(task(operation, *stated()), tenant=drawn.choice(["acme", "beta"])) for _ in range(4)]
+            for asks, result in zip(asked, await calls.run(*asked), strict=True):
+                owners = {match.tenant for record in receipt(result).records for match in record.matched}
+                assert owners <= {asks.tenant}
+    after = await rows_of(shared_calls)
+    assert {whose for whose in WHOSE if after[whose] == before[whose]} == {None, "nobody"}
+
+
+async def test_a_number_is_hidden_from_everybody_or_not_at_all_so_a_customers_restriction_is_a_persons(
+    shared_calls: CdrStore, calls: SqlEngine
+) -> None:
+    for operation in (Operation.RESTRICT, Operation.LIFT):
+        assert isinstance(await calls.one(of("acme", operation)), NotSupported)
+    assert await ask(shared_calls.admin, "SELECT * FROM restricted_number") == []
+
+
+async def test_a_customer_of_whom_nothing_is_declared_is_not_looked_for(
+    shared_calls: CdrStore, calls: SqlEngine
+) -> None:
+    before = await rows_of(shared_calls)
+    for operation in (Operation.LOCATE, Operation.EXPORT, Operation.ERASE):
+        assert isinstance(await calls.one(of("gamma", operation)), NotSupported)
+    assert await rows_of(shared_calls) == before
+
+
+@pytest.mark.parametrize("tenant", ["acme", None])
+async def test_a_correction_and_a_switch_are_made_in_the_rows_of_the_tenant_alone(
+    customer_store: CustomerStore, tmp_path: Path, tenant: str | None
+) -> None:
+    anna = "('A1', 'Anna Meier', 'anna.meier@example.org', 'A')"
+    await customer_store.run(
+        "ALTER TABLE customer ADD COLUMN served text NOT NULL DEFAULT 'us'",
+        f"INSERT INTO customer (account_id, name, email, served) VALUES {anna}",
+    )
+    text = DATASET.replace('person = "account_id"\n', 'tenant = "served"\n', 1)
+    text = text.replace("restricted = { class", 'served = { class = "T" }\nrestricted = { class', 1)
+    for table in ("number_assignment", "contact"):
+        text = text.replace(f"[tables.{table}]\n", f"[tables.{table}]\nours = true\n", 1)
+    (tmp_path / "told.toml").write_text(text)
+    query = "SELECT account_id, email, marketing, restricted FROM customer WHERE email ILIKE 'anna%' ORDER BY 1"
+    async with engine(customer_store.dsn, tmp_path / "told.toml", {"ours": ["us"], "tenants": {"acme": ["a"]}}) as told:
+        theirs = email("anna.meier@example.org")
+        wrong = ("email", "anna.meier@example.org" if tenant else "Anna.MEIER@Example.org", "anna@example.com")
+        for operation in (Operation.RESTRICT, Operation.SUPPRESS, Operation.RECTIFY):
+            asked = task(operation, theirs, changes=[wrong] if operation is Operation.RECTIFY else ())
+            assert (await told.receipt(replace(asked, tenant=tenant))).changed == 1
+    changed, kept = ("A1", "C1") if tenant else ("C1", "A1")
+    rows = {row[0]: row[1:] for row in await customer_store.ask(query)}
+    assert rows[changed] == ("anna@example.com", False, True)
+    assert rows[kept][1:] == (True, False)

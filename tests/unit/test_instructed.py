@@ -1,0 +1,86 @@
+"""What a customer is told of an instruction: what was done in its data, and every system that could not be asked."""
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.intake.answer import answer
+from services.intake.closing import closing_letter, later_letter
+from services.intake.letters import Letters
+from services.intake.lifecycle import State
+from services.intake.request import Request
+from shared.domain.events import FulfilmentCompleted
+from shared.domain.operations import TaskReport
+from shared.domain.rights import Outcome, Right
+from tests.fixtures.events import a
+from tests.fixtures.requests import AT, a_request
+
+
+def report(system: str, **said: Any) -> TaskReport:
+    known = {"task_id": UUID(int=1), "system": system, "operation": "erase", "outcome": "erased", "found": 2}
+    return TaskReport.model_validate({**known, "changed": 2, **said})
+
+
+ERASED, NOTHING = report("cdr"), report("cdr", outcome="no_match", found=0, changed=0)
+UNSEEN = report("crm", outcome=None, found=0, changed=0, failure="not_supported", not_asked=True)
+SEEN = report("crm", found=1, changed=1, by_hand=True, not_asked=True)
+FAILED = report("tickets", outcome=None, found=0, changed=0, failure="residue_found")
+
+
+def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
+    ids = {"tenant": "acme", "instruction_id": "INS-7"}
+    return a_request(State.CLOSED, outcome=outcome, tasks=tasks, **ids, **said)
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in nobody else's."),
+        (instruction(Outcome.ASSISTED, NOTHING), "We found nothing of the person."),
+        (instruction(Outcome.ASSISTED, ERASED, SEEN), "but looked through by hand: crm."),
+        (
+            instruction(Outcome.PARTIALLY_FULFILLED, ERASED, UNSEEN),
+            "Not asked, since nothing tells our customers apart",
+        ),
+        (instruction(Outcome.PARTIALLY_FULFILLED, ERASED, FAILED), "Not, or not completely, done: tickets."),
+        (instruction(Outcome.PARTIALLY_FULFILLED, ERASED, FAILED, owed=True), "We still owe you what is missing in:"),
+        (instruction(Outcome.UNIDENTIFIED, NOTHING, resumable=True), "Our question to you is still open"),
+        (
+            instruction(Outcome.ASSISTED, ERASED, right=Right.ACCESS, package_id=UUID(int=2)),
+            "The copy is ready for you to download.",
+        ),
+    ],
+)
+def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(request_: Request, told: str) -> None:
+    ((kind, fields),) = closing_letter(request_)
+    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", **fields})
+    assert told in answer(request_)
+    assert answer(request_) in letter.body
+    assert (kind, "your instruction INS-7" in letter.body) == ("assisted", True)
+    assert ("The reason for what is missing" in letter.body) == (request_.outcome is Outcome.PARTIALLY_FULFILLED)
+
+
+def test_what_was_owed_and_is_done_later_is_told_the_customer_too() -> None:
+    ((kind, fields),) = later_letter(instruction(Outcome.PARTIALLY_FULFILLED, ERASED, SEEN))
+    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", **fields})
+    assert (kind, "The reason" in letter.body) == ("assisted", False)
+
+
+@pytest.mark.parametrize("found", [Outcome.FULFILLED, Outcome.NO_DATA])
+def test_an_instruction_is_assisted_and_fulfils_nothing_of_ours(found: Outcome) -> None:
+    at_work = a_request(State.IN_PROGRESS, tenant="acme", instruction_id="INS-7")
+    done = at_work.complete(a(FulfilmentCompleted, operation="erase", outcome=found, tasks=(ERASED,)), AT)
+    assert (done.request.outcome, [kind for kind, _ in done.letters]) == (Outcome.ASSISTED, ["assisted"])
+    withdrawn = at_work.withdraw(AT)
+    assert (withdrawn.request.outcome, [kind for kind, _ in withdrawn.letters]) == (Outcome.WITHDRAWN, ["withdrawal"])
+
+
+def test_a_restriction_that_a_customer_instructed_is_in_force_and_can_be_lifted() -> None:
+    restricted = instruction(Outcome.ASSISTED, report("cdr", operation="restrict"), right=Right.RESTRICTION)
+    assert restricted.lift(AT).letters == (("lifting", {"lifted_on": AT}),)
+
+
+def test_while_it_is_worked_on_a_customer_is_told_when_to_expect_an_answer() -> None:
+    assert answer(a_request(State.IN_PROGRESS, tenant="acme", due_on=date(2026, 4, 4))).endswith("by 04 April 2026.")
