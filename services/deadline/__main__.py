@@ -7,6 +7,7 @@ from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Service
 from shared.domain.operations import Operation
+from shared.domain.working_days import calendar
 from shared.runtime.settings import PolicySettings
 
 service = Service("deadline")
@@ -15,6 +16,7 @@ service = Service("deadline")
 def configure() -> None:
     """Reads what the company has decided, and says what is heard and done; raises ``Misconfigured``."""
     policy = PolicySettings().read_time_limits()
+    calendar(policy.commitment.staff_calendar)  # the first reads all of them, which must not be while a request waits
     Deadlines(policy, service.fulfilments).subscribe(service)
     for operation in (Operation.ESCALATE, Operation.FLAG):
         service.works(operation, concludes=partial(notifications.told, service.fulfilments))

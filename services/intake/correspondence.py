@@ -63,8 +63,7 @@ def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence
 
 
 async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
-    """Stores the correspondence of new requests."""
-    await tx.vault.insert_subjects(tx.connection, [each.record for each in opened])
+    """Stores the first letters of new requests; their keys are stored with those of the subjects."""
     await tx.vault.insert_sealed(tx.connection, [row for each in opened for row in each.sealed])
     await _list(tx, [each.acknowledgement for each in opened])
 

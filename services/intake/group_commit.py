@@ -212,7 +212,8 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[_Submi
     if not context_of:
         return {}
     prepared = [each for submission in submissions for each in submission.prepared]
-    await tx.vault.insert_subjects(tx.connection, [each.subject_row for each in prepared])
+    records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
+    await tx.vault.insert_subjects(tx.connection, records)
     await correspondence.open_all(tx, [each.correspondence for each in prepared])
     seen = await other_requests.look(tx, [(each.request, each.marks) for each in prepared])
     received = [seen.applied_to(each.received) for each in prepared]

@@ -28,7 +28,7 @@ from shared.fulfilment.store import Conclude
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import retry_while_unavailable
+from shared.runtime.loops import gather, retry_while_unavailable
 from shared.runtime.settings import WorkSettings
 from shared.storage.register import register_for
 from shared.storage.vault import SubjectData
@@ -74,9 +74,14 @@ class Worker:
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Works until told to stop; what is in hand then is finished first."""
         self._heartbeats = heartbeats
+        now = asyncio.get_running_loop().time
         while not stopping.is_set():
-            if not await self.work():
+            began = now()
+            worked = await self.work()
+            if not worked:
                 await self._wakeup.wait(self._settings.poll_seconds)
+            elif worked < self._settings.batch:
+                await gather(now() - began, stopping)
 
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""

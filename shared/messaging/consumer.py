@@ -15,7 +15,7 @@ from shared.domain.records import Message
 from shared.messaging.decoding import UNREADABLE, decode_record_by_record
 from shared.messaging.progress import Progress, Stalled, keep_polling, lag_loop_of, loop_of
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import sleep_until_stopped, wait
+from shared.runtime.loops import gather, sleep_until_stopped, wait
 from shared.runtime.metrics import TOPIC_PAUSED
 from shared.runtime.settings import KafkaSettings
 
@@ -97,7 +97,7 @@ class Consumer:
         async with self._connected(stopping) as consumer:
             polling = asyncio.create_task(keep_polling(consumer, progress, self.group, self.topics, heartbeats))
             try:
-                at_work = _AtWork(self, consumer, listener, progress)
+                at_work = _AtWork(self, consumer, listener, progress, stopping)
                 while not stopping.is_set():
                     if polling.done():
                         await polling
@@ -144,6 +144,7 @@ class _AtWork:
     consumer: AIOKafkaConsumer
     listener: Listener
     progress: Progress
+    stopping: asyncio.Event
     done: dict[TopicPartition, int] = field(default_factory=dict)
     """The offset behind what is done, where that is not committed yet."""
     committed_at: float = 0.0
@@ -151,22 +152,25 @@ class _AtWork:
 
     async def go_round(self) -> bool:
         """Fetches and handles what is next, if there is something; returns whether there was."""
-        now = asyncio.get_running_loop().time()
-        if now - self.looked_at >= _LOOK_EVERY_SECONDS:
-            self.looked_at = now
+        now = asyncio.get_running_loop().time
+        if now() - self.looked_at >= _LOOK_EVERY_SECONDS:
+            self.looked_at = now()
             await self._resume()
-        if self.done and now - self.committed_at >= _COMMIT_EVERY_SECONDS:
-            self.committed_at = now
+        if self.done and now() - self.committed_at >= _COMMIT_EVERY_SECONDS:
+            self.committed_at = now()
             await self.commit()
         async with asyncio.timeout(_ANSWER_SECONDS):  # while the group is without its leader, this knows no time limit
             fetched = await self.consumer.getmany(timeout_ms=200, max_records=self.of.settings.batch_records)
         if fetched:
+            began = now()
             self.progress.in_hand = {place: records[0].offset for place, records in fetched.items()}
             messages = [self._message(r) for records in fetched.values() for r in records if self._is_wanted(r)]
             left = await self.listener.handle(messages) if messages else ()
             self.progress.in_hand = {}
             self.done.update({place: records[-1].offset + 1 for place, records in fetched.items()})
             self._hold(left)
+            if messages and sum(map(len, fetched.values())) < self.of.settings.batch_records:
+                await gather(now() - began, self.stopping)
         return bool(fetched)
 
     async def commit(self) -> None:

@@ -17,7 +17,7 @@ from shared.domain.topics import ServiceName
 from shared.messaging.producer import BusAway, MessageRefused, Send
 from shared.runtime import metrics
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import Wakeup, wait
+from shared.runtime.loops import Wakeup, gather, wait
 from shared.storage.lease import HELD, Turn, TurnLost, take
 from shared.storage.postgres import AWAY, Connection
 
@@ -146,6 +146,8 @@ class Relay:
             if end is not None and (not rows or rows[-1]["position"] >= end):
                 return
             if len(rows) < limit:
+                if rows and end is None:
+                    await gather(now() - began, stopping)
                 await self.wakeup.wait(_POLL_SECONDS)
 
     async def _send(self, connection: Connection, turn: Turn, rows: Sequence[asyncpg.Record]) -> bool:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 _SHARE = 20
 """A periodic action takes at most one part in so many of the time."""
 _BEAT_SECONDS = 0.5
+_GATHER_SECONDS = 0.1
 
 T = TypeVar("T")
 
@@ -48,6 +49,15 @@ async def wait(event: asyncio.Event, seconds: float) -> bool:
     finally:
         waiting.cancel()
     return event.is_set()
+
+
+async def gather(took: float, stopping: asyncio.Event) -> None:
+    """Lets work gather after a batch that was not full and took so many seconds: twice as long, and at most a moment.
+
+    Every batch has a price of its own, which its work shares. On a machine at rest a batch is soon done, and nothing
+    waits; on a busy one each loop would otherwise go round for a few at a time, and keep the others from the processor.
+    """
+    await wait(stopping, min(2 * took, _GATHER_SECONDS))
 
 
 async def run_periodically(

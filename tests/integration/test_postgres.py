@@ -4,8 +4,10 @@ import socket
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from shared.domain.topics import ServiceName
-from shared.storage.postgres import PostgresSettings, connect_pool, connected, update_rows
+from shared.storage.postgres import PostgresSettings, connect_pool, connected, may_stand_still, update_rows
 
 
 async def test_many_rows_are_updated_by_their_key_and_no_other_row_is_touched(empty_database: str) -> None:
@@ -31,4 +33,22 @@ async def test_the_kernel_asks_whether_the_database_s_machine_is_still_there(dat
         reached = own._transport.get_extra_info("socket")  # noqa: SLF001  # nobody else can tell
         told = [reached.getsockopt(socket.IPPROTO_TCP, n) for n in (socket.TCP_KEEPIDLE, socket.TCP_USER_TIMEOUT)]
         assert (bool(reached.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)), told) == (True, [2, 5_000])
+    await pool.close()
+
+
+async def test_a_connection_goes_back_to_the_pool_without_what_its_last_user_set_or_left_open(database: str) -> None:
+    pool = await connect_pool(PostgresSettings(dsn=database, pool_size=2), ServiceName.ERASURE, reserved=1)
+    usual = await pool.fetchval("SHOW idle_in_transaction_session_timeout")
+    with pytest.raises(ValueError, match="given up"):
+        async with pool.acquire() as connection, connection.transaction(), may_stand_still(connection):
+            raise ValueError("given up")
+    async with pool.acquire() as connection:
+        own: Any = connection
+        left = own.transaction()
+        await left.start()
+        left_by = await own.fetchval("SELECT pg_backend_pid()")
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SELECT pg_backend_pid()") == left_by
+        assert not connection.is_in_transaction()
+        assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == usual
     await pool.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shared.runtime.liveness import Heartbeats
-from shared.runtime.loops import backoff, run_periodically
+from shared.runtime.loops import backoff, gather, run_periodically
 from shared.runtime.settings import WorkSettings
 from tests.fixtures.virtual_time import SkippingLoop
 
@@ -39,6 +39,21 @@ def test_after_a_run_that_took_long_the_pause_is_twenty_times_as_long_and_no_sta
     runner.run(run_periodically(do, "test", 1.0, stopping, heartbeats, **share))
     pauses = {round(after - before - takes, 3) for before, after in pairwise(begun)}
     assert pauses == {max(1.0, share.get("share", 20) * takes)}
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.0, 0.0), (0.002, 0.004), (0.04, 0.08), (7.0, 0.1)])
+def test_work_gathers_for_twice_as_long_as_a_small_batch_took_and_at_most_a_moment(
+    runner: asyncio.Runner, took: float, pause: float
+) -> None:
+    runner.run(gather(took, asyncio.Event()))
+    assert round(runner.get_loop().time(), 6) == pause
+
+
+def test_nothing_gathers_for_whoever_is_told_to_stop(runner: asyncio.Runner) -> None:
+    stopping = asyncio.Event()
+    stopping.set()
+    runner.run(gather(7.0, stopping))
+    assert runner.get_loop().time() == 0
 
 
 def test_an_outage_is_waited_out_and_what_is_periodic_comes_again(runner: asyncio.Runner) -> None:
