@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,7 +41,12 @@ LetterOf = tuple[LetterKind, Mapping[str, str | date]]
 
 def letter_date(day: date) -> str:
     """A day as the subject reads it; of an instant, the day in UTC."""
-    return f"{day:%d %B %Y}"
+    return _in_words(day.year, day.month, day.day)
+
+
+@cache
+def _in_words(year: int, month: int, day: int) -> str:
+    return f"{date(year, month, day):%d %B %Y}"
 
 
 @dataclass(frozen=True, slots=True)

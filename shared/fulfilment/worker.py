@@ -78,10 +78,10 @@ class Worker:
         while not stopping.is_set():
             began = now()
             worked = await self.work()
-            if not worked:
+            if worked < self._settings.batch:  # whatever became ready meanwhile has woken us
+                if worked:
+                    await gather(now() - began, stopping)
                 await self._wakeup.wait(self._settings.poll_seconds)
-            elif worked < self._settings.batch:
-                await gather(now() - began, stopping)
 
     async def work(self) -> int:
         """Claims, calls and concludes one batch, waiting out a database that is away; returns how many tasks it had."""
