@@ -18,6 +18,8 @@ _SHARE = 20
 """A periodic action takes at most one part in so many of the time."""
 _BEAT_SECONDS = 0.5
 _GATHER_SECONDS = 0.1
+_QUICK_SECONDS = 0.01
+"""A batch takes about as long where nobody else is at work."""
 
 T = TypeVar("T")
 
@@ -52,12 +54,13 @@ async def wait(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def gather(took: float, stopping: asyncio.Event) -> None:
-    """Lets work gather after a batch that was not full and took so many seconds: twice as long, and at most a moment.
+    """Lets work gather after a batch that was not full and took so many seconds: the longer, the busier the machine is.
 
     Every batch has a price of its own, which its work shares. On a machine at rest a batch is soon done, and nothing
     waits; on a busy one each loop would otherwise go round for a few at a time, and keep the others from the processor.
     """
-    await wait(stopping, min(2 * took, _GATHER_SECONDS))
+    if took > _QUICK_SECONDS:
+        await wait(stopping, min(2 * (took - _QUICK_SECONDS), _GATHER_SECONDS))
 
 
 async def run_periodically(
