@@ -1,6 +1,7 @@
 """What the subject is told, in plain words; pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 
 from services.intake import deferrals, instructed
 from services.intake.letters import letter_date
@@ -45,6 +46,11 @@ _ENDED = {
 }
 
 
+_LATE = ", and we are late: we do it now, without further delay"
+_WITHHELD = (
+    "A copy of your data was made. We withhold it, since one of us must look at it again; you will hear from us."
+)
+
 _UNSEARCHED = {
     Unsearched.NOTHING_TO_SEARCH_BY: "nothing that we know of you leads there",
     Unsearched.NUMBER_WITHOUT_PERIOD: "we do not know from when to when a number was yours",
@@ -52,8 +58,15 @@ _UNSEARCHED = {
 }
 
 
+def standing(request: StoredRequest, today: date) -> str:
+    """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
+    if request.tenant and (told := instructed.told(request)):
+        return told
+    return _to_subject(request) if request.outcome else _waiting(request, today)
+
+
 def answer(request: StoredRequest) -> str:
-    """Where the request stands or how it ended, with what could not be done if there is anything."""
+    """How the request ended, with what could not be done if there is anything."""
     return (request.tenant and instructed.told(request)) or _to_subject(request)
 
 
@@ -61,8 +74,6 @@ def _to_subject(request: StoredRequest) -> str:
     if request.resumable:
         return f"{_done_without_reply(request)} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:
-        case None:
-            return _waiting(request)
         case Outcome.FULFILLED | Outcome.NO_DATA as outcome:
             done = outcome is Outcome.FULFILLED
             said = _done(request) if done else _nothing(request)
@@ -76,7 +87,7 @@ def _to_subject(request: StoredRequest) -> str:
             late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
             return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
-            return f"Your request was closed: {request.outcome.replace('_', ' ')}."
+            return f"Your request was closed: {str(request.outcome).replace('_', ' ')}."
 
 
 def _had_been_done(tasks: Sequence[TaskReport] | None, right: Right) -> str:
@@ -143,6 +154,8 @@ def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
 def _done(request: StoredRequest) -> str:
     if request.is_weighed:
         return _UPHELD
+    if request.package_fault:
+        return _WITHHELD
     if request.right is Right.ERASURE and any(task.unattributed for task in request.tasks or ()):
         return "Your personal data was erased wherever it can be told that it is yours."
     return _DONE[request.right]
@@ -184,12 +197,14 @@ def _of_kept(task: TaskReport) -> str | None:
             return None
 
 
-def _waiting(request: StoredRequest) -> str:
-    by = letter_date(request.due_on)
+def _waiting(request: StoredRequest, today: date) -> str:
+    late = request.due_on < today
+    by = f"by {letter_date(request.due_on)}"
     if request.role == "processor":
-        return f"{_NOT_OURS} We will pass your request on to them by {by}."
+        return f"{_NOT_OURS} We {'were to' if late else 'will'} pass your request on to them {by}{_LATE * late}."
+    told = f"You {'were to' if late else 'will'} hear from us {by}{_LATE * late}."
     if request.postponed:
-        return f"{_POSTPONED} You will hear from us by {by}."
+        return f"{_POSTPONED} {told}"
     if request.is_weighed and request.state is State.AWAITING_DECISION:
-        return f"{_TO_BE_WEIGHED} You will hear from us by {by}."
-    return f"{_WAITING[request.state]} You will hear from us by {by}."
+        return f"{_TO_BE_WEIGHED} {told}"
+    return f"{_WAITING[request.state]} {told}"

@@ -1,7 +1,6 @@
 """Whether we are sure enough of who is asking; the levels required and the methods known are policy, not code."""
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,6 +11,7 @@ from services.intake.errors import BadRequest
 from services.intake.schemas import Assurance, DataSubject
 from shared.domain.identities import IdentityType
 from shared.domain.rights import Right
+from shared.domain.text import folded, mixed_scripts
 from shared.domain.toml_file import read_toml
 
 POLICY = Path(__file__).parents[2] / "shared" / "policy" / "identity.toml"
@@ -25,6 +25,22 @@ class BrakePolicy(BaseModel):
     erasures_per_hour: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
+Words = Annotated[tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(min_length=1)]
+
+
+class NeverAskedFor(BaseModel):
+    """The documents that nobody is asked for: by their names, or where one of ``copies`` stands beside one of ``ids``.
+
+    Source: EDPB Guidelines 01/2022 §§73-79.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    documents: Words
+    copies: Words
+    ids: Words
+
+
 class IdentityPolicy(BaseModel):
     """The level that each right needs, and the methods by which anybody may come to one.
 
@@ -36,7 +52,7 @@ class IdentityPolicy(BaseModel):
     brake: BrakePolicy
     required_level: Mapping[Right, Literal["L0", "L1", "L2", "L3"]]
     methods: Annotated[frozenset[Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]], Field(min_length=1)]
-    never_asked_for: Annotated[frozenset[Annotated[str, StringConstraints(min_length=1)]], Field(min_length=1)]
+    never_asked_for: NeverAskedFor
     same_person: Mapping[str, frozenset[Literal[IdentityType.ACCOUNT_ID, IdentityType.EMAIL]]]
 
     @model_validator(mode="after")
@@ -51,16 +67,25 @@ class IdentityPolicy(BaseModel):
             raise ValueError(f"required_level must give a level for {', '.join(sorted(missing))}")
         return self
 
-    def must_not_ask_for_a_document(self, question: str) -> None:
-        """Raises ``BadRequest`` for a question in which a document stands that the policy lets nobody ask for."""
-        said = unicodedata.normalize("NFC", question).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'").casefold()
-        found = sorted(w for w in self.never_asked_for if re.search(rf"\b{re.escape(w.casefold())}\b", said))
-        if found:
+    def must_not_ask_for_a_document(self, said: str, field: str = "text") -> None:
+        """Raises ``BadRequest`` for words to a requester that ask for a document which the policy lets nobody ask for.
+
+        They are compared as one reads them, whatever characters they are written in.
+        """
+        if mixed_scripts(said):
+            raise BadRequest("a word has letters of two scripts, which look alike: write it in one", field)
+        if (found := self.document_asked_for(said)) is not None:
             raise BadRequest(
-                f"ask for no identity document and no copy of one ({found[0]}): ask for something that only the subject"
+                f"ask for no identity document and no copy of one ({found}): ask for something that only the subject"
                 " can know or reach, as a code that is sent to their address of record",
-                "text",
+                field,
             )
+
+    def document_asked_for(self, said: str) -> str | None:
+        """The word of the policy by which these words ask for a document; None if they do not."""
+        words, never = folded(said), self.never_asked_for
+        found = _first_of(never.documents, words)
+        return found or (_first_of(never.ids, words) if _first_of(never.copies, words) else None)
 
     def must_know(self, method: str, field: str) -> None:
         """Raises ``BadRequest`` for a method that nobody has named: what stays in the evidence is no free text."""
@@ -84,6 +109,11 @@ class IdentityPolicy(BaseModel):
             return self.required_level[right] == "L0"
         self.must_know(assurance.method, "assurance.method")
         return assurance.level >= self.required_level[right]
+
+
+def _first_of(wanted: Words, words: str) -> str | None:
+    """The first of them that stands in a folded text as whole words."""
+    return next((each for each in wanted if re.search(rf"\b{re.escape(folded(each))}\b", words)), None)
 
 
 def identity_policy(path: Path = POLICY) -> IdentityPolicy:

@@ -85,6 +85,9 @@ class MovedByPerson(MovingRequest):
         todo = next((t for t in self.tasks or () if t.system == system and deferrals.waits_for_hands(t)), None)
         if todo is None:
             raise IllegalTransition(f"nothing in {system} waits to be done by hand")
+        if todo.operation != Operation.EXPORT and changed < found:
+            left = f"{found - changed} of {found} are left in {system}"
+            raise IllegalTransition(f"{left}: enter it when all is done; where that cannot be, answer in part")
         outcome = _BY_HAND.get(todo.operation, TaskOutcome.AMENDED) if found else TaskOutcome.NO_MATCH
         known = {"task_id": todo.task_id, "system": system, "operation": todo.operation}
         counts: dict[str, JsonValue] = {"outcome": outcome, "found": found, "changed": changed}

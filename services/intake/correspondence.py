@@ -14,7 +14,7 @@ import orjson
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
-from services.intake.answer import answer
+from services.intake.answer import standing
 from services.intake.auth import Caller
 from services.intake.letters import LetterKind, Letters, letter_date
 from services.intake.request import Request, Transition
@@ -56,7 +56,7 @@ def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence
     ``said``: by what the requester says that they are known; the letters of an instruction go to the customer.
     """
     statement = orjson.dumps({"to": [request.tenant] if request.tenant else _address(said)})
-    fields = {"standing": answer(request), "code": code(vault.keyring, request.request_id)}
+    fields = {"standing": standing(request, now.date()), "code": code(vault.keyring, request.request_id)}
     acknowledgement = write(letters, request, "acknowledgement", fields)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
     return Opened(record, acknowledgement, sealed)

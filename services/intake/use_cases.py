@@ -95,7 +95,12 @@ class UseCases(TimingUseCases):
 
     @decision
     async def weigh(self, held: Held, said: balancing.Balancing) -> Transition:
-        """One person proposes what the weighing of an objection finds."""
+        """One person proposes what the weighing of an objection finds.
+
+        Raises:
+            BadRequest: it asks for an identity document.
+        """
+        self.identity.must_not_ask_for_a_document(said.explanation, "explanation")
         return await balancing.propose(held.tx, held.request, held.caller, said)
 
     @decision
@@ -113,7 +118,7 @@ class UseCases(TimingUseCases):
         """A person has what is not done tried again, or proposes how to answer the request, which another approves.
 
         Raises:
-            BadRequest: that is no reason for it.
+            BadRequest: that is no reason for it, or its words ask for an identity document.
         """
         request = held.request
         if isinstance(decision, decision_schemas.Begin):
@@ -122,6 +127,7 @@ class UseCases(TimingUseCases):
         if isinstance(decision, decision_schemas.Retry):
             request.must_have_begun()
             return request.retry(held.tx.now)
+        self.identity.must_not_ask_for_a_document(decision.explanation, "explanation")
         return await proposals.propose(held.tx, request, held.caller, decision, self.reasons)
 
     @decision

@@ -1,5 +1,6 @@
 """Text that people send: in one composed form, of characters that can be seen."""
 
+import re
 import unicodedata
 from typing import Annotated
 
@@ -25,6 +26,26 @@ def forms(value: str) -> tuple[str, ...]:
     if value.isascii():
         return (value,)
     return tuple(dict.fromkeys(unicodedata.normalize(form, value) for form in ("NFC", "NFD")))
+
+
+_ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
+
+
+def folded(value: str) -> str:
+    """A text as one reads it, to look for words in: without case, accents, hyphens and invisible characters.
+
+    White space of any length is one blank, and dots between single letters are left out (``D.N.I.``).
+    """
+    seen = unicodedata.normalize("NFKD", value.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")).casefold()
+    kept = "".join(c for c in seen if unicodedata.category(c) not in {"Mn", "Me", "Cf", "Pd"})
+    return re.sub(r"\b(?:\w\.){2,}", lambda found: found[0].replace(".", ""), " ".join(kept.split()))
+
+
+def mixed_scripts(value: str) -> bool:
+    """Whether one of its words has letters of several scripts whose letters look alike (UTS 39)."""
+    words = re.findall(r"\w+", unicodedata.normalize("NFKC", value))
+    scripts = ({unicodedata.name(c, "").partition(" ")[0] for c in word if c.isalpha()} for word in words)
+    return any(len(met.intersection(_ALIKE)) > 1 for met in scripts)
 
 
 Text = Annotated[

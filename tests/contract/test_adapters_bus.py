@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, Refused, ResidueFound, Unavailable
+from shared.domain.errors import AnswerMalformed, BlastRadius, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.downstreams.bus.adapter import BusSettings
@@ -169,6 +169,22 @@ async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day_and_mor
     assert result == kept if left == 2 else isinstance(result, ResidueFound)
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"outcome": "erased", "found": 200_000, "changed": 200_000}, "max_rows = 100,000"),
+        (
+            {"outcome": "retained", "found": 1, "remaining": 1, "ground": "tax_law", "until": "2020-01-01"},
+            "a day that is over",
+        ),
+    ],
+)
+async def test_a_reply_that_cannot_be_true_is_for_a_person(asked: Asked, said: dict[str, Any], why: str) -> None:
+    result = await asked.told(**said)
+    assert isinstance(result, AnswerMalformed)
+    assert why in str(result)
+
+
 async def test_a_team_that_cannot_search_by_what_it_is_given_has_found_nothing_out(asked: Asked) -> None:
     result = await asked.told(outcome="not_searched", reason="number_without_period")
     assert result == NotSearched(asked.task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
@@ -254,6 +270,8 @@ def test_a_good_reply_becomes_progress_of_its_task() -> None:
         ({"remaining": 1}, "erased needs found above 0 and remaining 0"),
         ({"outcome": "no_match"}, "no_match says that nothing was found"),
         ({"outcome": "retained"}, "retained needs a ground"),
+        ({"found": 3, "changed": 1}, "must add up"),
+        ({"found": 3, "changed": 9}, "must add up"),
         ({"outcome": "refused"}, "refused needs a reason"),
         ({"outcome": "not_searched", "found": 0, "changed": 0, "reason": "no_time"}, "not_searched needs counts"),
         ({"outcome": "located"}, "located does not answer erase"),

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from services.intake.answer import answer
+from services.intake.answer import answer, standing
 from services.intake.lifecycle import State
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
 from shared.domain.rights import Outcome
@@ -49,4 +49,12 @@ def test_what_was_done_and_cannot_be_counted_is_not_told_as_nothing_done() -> No
 
 def test_a_request_that_was_resumed_is_in_progress_and_due_on_its_new_day() -> None:
     resumed = replace(RUNNING, due_on=date(2026, 5, 19))
-    assert answer(resumed) == "We are working on your request. You will hear from us by 19 May 2026."
+    assert (
+        standing(resumed, date(2026, 5, 19)) == "We are working on your request. You will hear from us by 19 May 2026."
+    )
+
+
+def test_no_day_is_promised_that_is_over() -> None:
+    told = standing(replace(RESUMABLE, outcome=None, resumable=False, state=State.IN_PROGRESS), date(2027, 1, 1))
+    assert "will hear" not in told
+    assert told.endswith("and we are late: we do it now, without further delay.")

@@ -98,4 +98,4 @@ def test_a_reply_with_a_count_or_a_day_beyond_all_is_no_reply(beyond: bytes, fie
 
 
 def test_a_reply_up_to_the_bounds_is_one() -> None:
-    assert parse_reply(reply(10**9, 10**9, 10**9, "2100-12-31")).until == date(2100, 12, 31)
+    assert parse_reply(reply(10**9, 10**9 - 1, 1, "2100-12-31")).until == date(2100, 12, 31)

@@ -5,23 +5,52 @@ import pytest
 from services.intake.assurance import identity_policy
 from services.intake.errors import BadRequest
 
+ASKING = [
+    "Please send a copy of your PASSPORT.",
+    "Please send a scan of your ID.",
+    "We need a photo of your ID",
+    "Bitte Perso scannen",
+    "Bitte schicken Sie uns Ihren Personalausweis.",
+    "Kopie Ihres Personal-Ausweises",
+    "Kopie Ihres Personal\u00adausweises",
+    "Envoyez une copie de votre carte d\u2019identit\u00e9.",
+    "Une copie de la CNI suffit",
+    "skan dowodu osobistego",
+    "foto de su DNI",
+    "una copia de su D.N.I.",
+    "Carta di identit\u00e0",
+    "A scan of your driver\u2019s license will do.",
+    "your driving license",
+    "identity  card",
+    "identity\ncard",
+    "pass\u200bport",
+    "\uff30\uff21\uff33\uff33\uff30\uff2f\uff32\uff34",
+    "p\u0430ssport",
+    "k\u00f6rkort",
+    "foto van uw ID-bewijs",
+    "selfie holding your national ID",
+    "proof of identity issued by a government, with photograph",
+    "Ihre Ausweiskopie fehlt noch",
+]
+HARMLESS = [
+    "Which number is yours?",
+    "Which passports office do you mean?",
+    "What is your customer ID?",
+    "Which of your accounts do you mean, and since when was the number yours?",
+    "Quel \u00e9tait votre num\u00e9ro en mars ? Et la copie, par courrier ou ici ?",
+    "\u041a\u0430\u043a\u043e\u0439 \u0443 \u0432\u0430\u0441 \u043d\u043e\u043c\u0435\u0440?",
+    "Please type the code that we have sent to your address of record.",
+]
 
-@pytest.mark.parametrize(
-    "question",
-    [
-        "Please send a copy of your PASSPORT.",
-        "Bitte schicken Sie uns Ihren Personalausweis.",
-        "Envoyez une copie de votre carte d\u2019identit\u00e9.",
-        "A scan of your driver\u2019s license will do.",
-        "Ihre Ausweiskopie fehlt noch",
-    ],
-)
-def test_a_question_that_asks_for_an_identity_document_is_refused_with_a_sentence(question: str) -> None:
-    with pytest.raises(BadRequest, match="ask for no identity document") as refused:
-        identity_policy().must_not_ask_for_a_document(question)
-    assert refused.value.field == "text"
+
+@pytest.mark.parametrize("words", ASKING)
+def test_words_that_ask_for_an_identity_document_are_refused_however_they_are_written(words: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        identity_policy().must_not_ask_for_a_document(words, "explanation")
+    assert refused.value.field == "explanation"
 
 
-@pytest.mark.parametrize("question", ["Which number is yours?", "Which passports office do you mean?"])
-def test_any_other_question_is_not(question: str) -> None:
-    identity_policy().must_not_ask_for_a_document(question)
+@pytest.mark.parametrize("words", HARMLESS)
+def test_any_other_words_are_not(words: str) -> None:
+    assert identity_policy().document_asked_for(words) is None
+    identity_policy().must_not_ask_for_a_document(words)

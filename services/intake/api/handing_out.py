@@ -58,8 +58,9 @@ async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) ->
     request = await services.use_cases.read(request_id, caller)
     if request.closed_at is None:
         raise NotReady("a request gets its certificate when it is closed")
-    shown = view(request, officer=False).model_dump(mode="json", exclude_unset=True)
     unit_of_work = services.unit_of_work
+    today = unit_of_work.clock.now().date()
+    shown = view(request, today, officer=False).model_dump(mode="json", exclude_unset=True)
     return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchema
 
-from services.intake.answer import answer
+from services.intake.answer import standing
 from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.reasons import Answering
@@ -165,11 +165,11 @@ _BRAKED = (
 _POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
 
 
-def view(request: Request, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
+def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person."""
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
-        "answer": answer(request),
+        "answer": standing(request, today),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
         "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Literal, Self, cast
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from opentelemetry.propagate import inject
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from shared.domain.clock import Clock
-from shared.domain.errors import BlastRadius, DsrError, Refused, ResidueFound, Unavailable
+from shared.domain.errors import AnswerMalformed, BlastRadius, DsrError, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
@@ -78,10 +78,10 @@ class Failed:
     noted: dict[str, JsonValue]
 
 
-def next_step(task: Task, max_rows: int) -> Ask | Receipt | NotSearched | Failed:
+def next_step(task: Task, max_rows: int, today: date) -> Ask | Receipt | NotSearched | Failed:
     """What an erasure needs next, judged by the replies that its progress holds: erase, then look, then conclude.
 
-    ``max_rows``: how many rows it may touch.
+    ``max_rows``: how many rows it may touch. ``today``: in UTC.
     """
     before = cast("int", task.progress.get("found", 0))
     erased = _reply(task, Operation.ERASE)
@@ -94,8 +94,19 @@ def next_step(task: Task, max_rows: int) -> Ask | Receipt | NotSearched | Failed
         return NotSearched(task.task_id, Unsearched(str(erased.reason)))
     if erased.outcome is ReplyOutcome.NO_MATCH and not before:
         return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+    if wrong := _untenable(task.system, erased, max_rows, today):
+        return _failed(task, wrong, before)
     looked = _reply(task, Operation.LOCATE)
     return _judge(task, erased, looked, found, max_rows) if isinstance(looked, TaskReply) else looked
+
+
+def _untenable(system: str, erased: TaskReply, max_rows: int, today: date) -> AnswerMalformed | None:
+    """Why a reply cannot be believed though it adds up."""
+    if erased.changed > max_rows:
+        return AnswerMalformed(f"{system} says that it erased {erased.changed:,} rows, and max_rows = {max_rows:,}")
+    if erased.until and erased.until < today:
+        return AnswerMalformed(f"{system} says that it keeps data until a day that is over")
+    return None
 
 
 def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int, max_rows: int) -> Receipt | Failed:
@@ -176,7 +187,8 @@ class BusAdapter:
 
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Take each task one step further by the replies that have come."""
-        steps = [(task, next_step(task, self._max_rows(task))) for task in tasks]
+        today = self._clock.now().date()
+        steps = [(task, next_step(task, self._max_rows(task), today)) for task in tasks]
         if notes := {task.task_id: step.noted for task, step in steps if isinstance(step, Ask | Failed)}:
             await save_progress(notes)
         away: Unavailable | None = None

@@ -99,6 +99,8 @@ class TaskReply(_Message):
                 raise ValueError("no_match says that nothing was found, changed or left")
             case ReplyOutcome.ERASED if not self.found or self.remaining:
                 raise ValueError("erased needs found above 0 and remaining 0")
+            case ReplyOutcome.ERASED | ReplyOutcome.RETAINED if self.changed + self.remaining != self.found:
+                raise ValueError("what was changed and what remains must add up to what was found")
             case ReplyOutcome.LOCATED if not self.found or self.changed:
                 raise ValueError("located needs found above 0 and changed 0")
             case ReplyOutcome.RETAINED if self.ground is None or not self.remaining:

@@ -14,7 +14,6 @@ from shared.domain.clock import Clock
 from shared.domain.errors import BlastRadius, ForeignHit, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import TaskOutcome
-from shared.domain.release import Match
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.downstreams.opendsr.processor import Processor
 from shared.downstreams.opendsr.settings import OpenDsrSettings
@@ -23,6 +22,7 @@ from shared.downstreams.opendsr.wire import (
     RequestType,
     Status,
     is_foreign,
+    named_in,
     request_body,
     subject_request_id,
 )
@@ -147,8 +147,10 @@ class OpenDsrAdapter:
             raise Refused(f"{self._system} found results and gives no results_url to fetch them from")
         results = await self._results(task, status.results_url, found)
         portable = self._settings.portable
-        asked = tuple(Match(each.type, each.value) for each in task.identities)  # they say nothing else of whose it is
-        records = tuple(Record(category, self._system, data, portable, asked) for category, data in results)
+        records = tuple(
+            Record(category, self._system, data, portable, named_in(data, task.identities, self._settings))
+            for category, data in results
+        )
         categories = Counter(record.category for record in records)
         return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), by_category=categories, records=records)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from shared.domain.errors import AnswerMalformed, Refused
 from shared.domain.identities import Identity
+from shared.domain.release import Match
 from shared.domain.text import forms, nfc
 from shared.downstreams.bounds import MOST
 from shared.downstreams.opendsr.settings import OpenDsrSettings
@@ -119,13 +120,29 @@ def is_foreign(data: JsonValue, identities: Sequence[Identity], settings: OpenDs
 
     Names are compared without case and punctuation, at any depth, and all that stands below one is looked at.
     """
+    own = _own(identities, settings)
+    return any(_plain(value) not in own[name] for name, value in _named(data, own, None) if value.strip())
+
+
+def named_in(data: JsonValue, identities: Sequence[Identity], settings: OpenDsrSettings) -> tuple[Match, ...]:
+    """Those of the subject's identities that a result names: without any, nobody can tell whose it is."""
+    said = [(name, _plain(value)) for name, value in _named(data, _own(identities, settings), None)]
+    return tuple(
+        Match(each.type, each.value)
+        for each in identities
+        if any(value in known for name, value in said for known in [_own([each], settings).get(name, ())])
+    )
+
+
+def _own(identities: Sequence[Identity], settings: OpenDsrSettings) -> dict[str, set[str]]:
+    """In which forms each name may hold an identity of the subject's."""
     own: dict[str, set[str]] = {}
     for type_, name in {**settings.identities, **settings.extensions}.items():
         values = [identity.value for identity in identities if identity.type is type_]
         if values:
             hashed = {_hashed(form) for value in values for form in forms(value)}
             own.setdefault(_spelled(name), set()).update(hashed, map(_plain, values))
-    return any(_plain(value) not in own[name] for name, value in _named(data, own, None) if value.strip())
+    return own
 
 
 def _named(data: JsonValue, names: Mapping[str, object], below: str | None) -> Iterator[tuple[str, str]]:
