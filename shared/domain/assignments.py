@@ -50,7 +50,8 @@ class Assignment:
     """A number was somebody's for a time; ``identity`` and ``holder`` are keyed hashes (REQ-K2).
 
     ``holder``: of the account and of the system that gave it. ``valid_to``: exclusive; None where it still is theirs.
-    ``line``: of one that several people use nobody can tell which calls are whose, so it vouches to nobody for any.
+    ``line``: of one that several people use nobody can tell which calls are whose, so it vouches to nobody for any; its
+    holder is its subscriber, who may see of the calls made from it what an itemised bill shows.
     """
 
     identity: bytes
@@ -101,24 +102,42 @@ class Register:
         Raises:
             AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
         """
+        others = tuple(identity for identity in identities if identity.type not in NUMBERS)
+        holders = self._holders(identities, tenant)
+        theirs = (self._theirs(stated, holders, tenant) for stated in _by_number(identities))
+        return (*others, *(identity for periods in theirs for identity in periods))
+
+    def subscribed(self, identities: Sequence[Identity], tenant: str | None = None) -> tuple[Identity, ...]:
+        """Each line that this person holds and others use as well, in the periods in which the register says so.
+
+        Where it names somebody else too for a time, nobody is told of the calls of that time.
+        """
+        holders = self._holders(identities, tenant)
+        lines: list[Identity] = []
+        for stated in _by_number(identities):
+            registered = self._registered(stated)
+            held = [each.period for each in registered if each.holder in holders and each.line is Line.SHARED]
+            others = [each.period for each in registered if each.holder not in holders]
+            lines += _within(stated, _without(_cut(_asked(stated), held), others))
+        return tuple(lines)
+
+    def _holders(self, identities: Sequence[Identity], tenant: str | None) -> set[bytes]:
         accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID]
         known = [a.value for a in accounts if a.source == self.namespace] if tenant is None else []
         users = [users_account(tenant, a.value) for a in accounts if a.source == "requester"] if tenant else []
-        holders = {self.holder(self.namespace, account) for account in (*known, *users)}
-        others = tuple(identity for identity in identities if identity.type not in NUMBERS)
-        numbers = sorted((i for i in identities if i.type in NUMBERS), key=_number)
-        theirs = (self._theirs(list(same), holders, tenant) for _, same in groupby(numbers, _number))
-        return (*others, *(identity for periods in theirs for identity in periods))
+        return {self.holder(self.namespace, account) for account in (*known, *users)}
+
+    def _registered(self, stated: Sequence[Identity]) -> Sequence[Assignment]:
+        return (self.assignments or {}).get(self.fingerprint(stated[0]), ())
 
     def _theirs(self, stated: Sequence[Identity], holders: set[bytes], tenant: str | None) -> list[Identity]:
         """One number in each period in which it was theirs, as far as it is asked for."""
-        registered = (self.assignments or {}).get(self.fingerprint(stated[0]), ())
-        asked = [_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to)]
-        asked = asked or [Period(_EVER, _NEVER)]
-        own = [each for each in registered if each.holder in holders and each.line is Line.PERSONAL]
-        mine = [each.period for each in own]
+        registered, asked = self._registered(stated), _asked(stated)
+        own = [each for each in registered if each.holder in holders]
+        mine = [each.period for each in own if each.line is Line.PERSONAL]
+        shared = [each.period for each in own if each.line is Line.SHARED]
         foreign = [each.period for each in registered if each not in own]
-        proved = [Period(i.proved_since, _NEVER) for i in stated if i.proved_since]
+        proved = _without((Period(i.proved_since, _NEVER) for i in stated if i.proved_since), shared)
         if tenant and not registered:
             proved += [_period(i) for i in stated if i.source == "requester" and i.valid_from]
         vouched = list(_cut(asked, (*mine, *proved)))
@@ -128,13 +147,28 @@ class Register:
             raise AssignmentInDoubt(
                 "the register names somebody else too as holder of a number for the time: correct it"
             )
-        return [
-            Identity(
-                *(stated[0].type, stated[0].value, period.since),
-                *(None if period.until == _NEVER else period.until, SOURCE),
-            )
-            for period in _joined(vouched)
-        ]
+        return _within(stated, vouched)
+
+
+def _by_number(identities: Iterable[Identity]) -> Iterable[list[Identity]]:
+    """What is said of each number."""
+    numbers = sorted((i for i in identities if i.type in NUMBERS), key=_number)
+    return (list(same) for _, same in groupby(numbers, _number))
+
+
+def _asked(stated: Sequence[Identity]) -> list[Period]:
+    """The times for which the requester asks; all, where they say none."""
+    said = (_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to))
+    return list(said) or [Period(_EVER, _NEVER)]
+
+
+def _within(stated: Sequence[Identity], periods: Iterable[Period]) -> list[Identity]:
+    """That number in these periods, as the register vouches for it."""
+    number = stated[0]
+    return [
+        Identity(number.type, number.value, since, None if until == _NEVER else until, SOURCE)
+        for since, until in _joined(periods)
+    ]
 
 
 def users_account(tenant: str, account_id: str) -> str:
@@ -154,6 +188,15 @@ def _cut(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period
     """What each of these has in common with each of those."""
     those = list(others)
     return (common for one in periods for other in those if (common := one.cut(other)) is not None)
+
+
+def _without(periods: Iterable[Period], others: Iterable[Period]) -> list[Period]:
+    """What is left of these without those."""
+    left = list(periods)
+    for hole in others:
+        around = (Period(_EVER, hole.since), Period(hole.until, _NEVER))
+        left = [part for one in left for side in around if side.since < side.until and (part := one.cut(side))]
+    return left
 
 
 def _joined(periods: Iterable[Period]) -> list[Period]:

@@ -24,6 +24,10 @@ Named = tuple[str, str]
 """The type of an identity and its value, in its one spelling."""
 
 
+ITEMISED = "itemised"
+"""The type of what tells from which line a call was made that is shown as an itemised bill shows it."""
+
+
 class Match(NamedTuple):
     """A value of a row by which somebody can be found in it, and when the row happened; None: it shows the present.
 
@@ -70,8 +74,9 @@ class Known:
     """What is known of whoever something is for.
 
     ``values``: what they are known by; ``stated``: in which times they say that a number was theirs; ``theirs`` and
-    ``others``: in which times the register shows it as theirs, or as somebody else's; ``proved``: since when a channel
-    vouches that they control it. ``at``: when the rows were collected. ``tenant``: in whose data alone they are found.
+    ``others``: in which times the register shows it as theirs, or as somebody else's; ``lines``: in which they hold it
+    as a line that others use too; ``proved``: since when a channel vouches that they control it. ``at``: when the rows
+    were collected. ``tenant``: in whose data alone they are found.
     """
 
     at: datetime
@@ -79,40 +84,54 @@ class Known:
     stated: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
     theirs: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
     others: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
+    lines: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
     proved: Mapping[Named, datetime] = field(default_factory=dict)
     tenant: str | None = None
 
     def fault(self, match: Match) -> Fault | None:
-        """Why it cannot be told from this value that the row is theirs."""
+        """Why it cannot be told from this value that the row is theirs, or of their line."""
         return self._fault(match) if (match.tenant or None) == self.tenant else Fault.ANOTHER_TENANT
 
     def _fault(self, match: Match) -> Fault | None:
+        if match.type == ITEMISED:
+            return self._itemised(match)
         named = spelled(match.type, match.value)
         if named not in self.values:
             return Fault.NOT_THEIRS
         if match.type not in _DATED:
             return None
         at = match.at or self.at
+        since = self.proved.get(named)
+        # Whoever proved a line that others use too has proved no call of it.
+        proved = since is not None and since <= at and not _within(at, self.lines.get(named, ()))
+        return self._at(named, at, shown=proved or _within(at, self.theirs.get(named, ())))
+
+    def _itemised(self, match: Match) -> Fault | None:
+        """Why a call may not be shown to them as their itemised bill shows it: of such a row no proof says anything."""
+        named = spelled(IdentityType.SIP_URI if match.value.startswith("sip:") else IdentityType.PHONE, match.value)
+        if named not in self.values:
+            return Fault.NOT_THEIRS
+        at = match.at or self.at
+        return self._at(named, at, shown=match.at is not None and _within(at, self.lines.get(named, ())))
+
+    def _at(self, named: Named, at: datetime, *, shown: bool) -> Fault | None:
         if _within(at, self.others.get(named, ())):
             return Fault.ANOTHER_HOLDER
-        if not _within(at, self.stated.get(named) or (_ALWAYS,)):
-            return Fault.NOT_AT_THAT_TIME
-        since = self.proved.get(named)
-        if _within(at, self.theirs.get(named, ())) or (since is not None and since <= at):
-            return None
-        return Fault.NOT_AT_THAT_TIME
+        return None if shown and _within(at, self.stated.get(named) or (_ALWAYS,)) else Fault.NOT_AT_THAT_TIME
 
 
 def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
     """Why the first row that is not shown to be the subject's is not; None where all are."""
     cleared: set[Match] = set()
     for matches in rows:
-        if not cleared.isdisjoint(matches):
+        itemised = any(match.type == ITEMISED for match in matches)  # and then nothing else may stand in it
+        if not itemised and not cleared.isdisjoint(matches):
             continue
         faults = [known.fault(match) for match in matches]
-        if None not in faults:
+        if None not in faults or (itemised and any(faults)):
             return max((fault for fault in faults if fault), key=list(Fault).index, default=Fault.UNTRACED)
-        cleared.add(matches[faults.index(None)])
+        if not itemised:
+            cleared.add(matches[faults.index(None)])
     return None
 
 

@@ -36,10 +36,9 @@ class Task:
     ``identities`` are the subject's own, and ``changes`` what they want corrected, opened from the vault; ``details``
     is what the operation needs besides (for ``restrict``: ``{"ground"}``; for ``escalate``: ``{"level", "due_on",
     "right"}``, with ``escalate_to`` the roles to be told, ``target_on`` if a target was missed, ``lines`` if it is
-    about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress`` is
-    what earlier attempts noted about this task. ``subject_ref`` points at the subject in the vault; ``due_on`` is the
-    day by which the request must be answered. ``turn``: when its operation was opened (µs), and its stage therein.
-    ``confirmed``: how much two persons have confirmed for this request and system, by limit, beyond what is allowed.
+    about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress``: what
+    earlier attempts noted. ``subject_ref`` points into the vault. ``turn``: when its operation was opened (µs), and its
+    stage. ``confirmed``: how much two persons have, by limit. ``lines``: shared lines of the subject (itemised bill).
     ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone.
     """
 
@@ -57,6 +56,7 @@ class Task:
     turn: tuple[int, int] = (0, 0)
     confirmed: Mapping[str, int] = field(default_factory=dict)
     tenant: str | None = None
+    lines: tuple[Identity, ...] = ()
 
     @property
     def token(self) -> tuple[int, int, int]:

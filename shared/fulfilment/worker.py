@@ -124,7 +124,8 @@ class Worker:
                 results[claim.task_id] = wanted
                 continue
             asked.append(wanted)
-            if subject and _lacks_a_number(wanted.identities, subject.identities, self._downstream.needs):
+            told = (*wanted.identities, *wanted.lines)
+            if subject and _lacks_a_number(told, subject.identities, self._downstream.needs):
                 cut.add(claim.task_id)
         if asked:
             async with self._alive():
@@ -142,7 +143,7 @@ class Worker:
             return result
         whole = self._operation in _OF_EVERYTHING or result.outcome is TaskOutcome.NO_MATCH
         known = result.categories or getattr(self._downstream.adapter, "categories", None)
-        by = tuple(sorted({each.type for each in task.identities} - _UNSEARCHED_BY))
+        by = tuple(sorted({each.type for each in (*task.identities, *task.lines)} - _UNSEARCHED_BY))
         return replace(result, searched_by=by, categories=known if whole else None)
 
     def _wanted(self, claim: Claim, subject: SubjectData, register: Register | None) -> Task | Result:
@@ -154,13 +155,15 @@ class Worker:
             identities = register.vouched(subject.identities, subject.tenant) if register else subject.identities
         except AssignmentInDoubt as doubt:
             return doubt if NUMBERS & needs else self._task(claim, subject)
-        if needs and not any(each.type in needs for each in self._downstream.may_hear(identities)):
+        bills = self._operation is Operation.EXPORT and getattr(self._downstream.adapter, "itemises", False)
+        lines = register.subscribed(subject.identities, subject.tenant) if register and bills else ()
+        if needs and not lines and not any(each.type in needs for each in self._downstream.may_hear(identities)):
             lacks = _lacks_a_number(identities, subject.identities, needs)
             reason = Unsearched.NUMBER_NOT_VOUCHED_FOR if lacks else Unsearched.NOTHING_TO_SEARCH_BY
             return NotSearched(claim.task_id, reason)
-        return self._task(claim, replace(subject, identities=identities))
+        return self._task(claim, replace(subject, identities=identities), lines)
 
-    def _task(self, claim: Claim, subject: SubjectData) -> Task:
+    def _task(self, claim: Claim, subject: SubjectData, lines: tuple[Identity, ...] = ()) -> Task:
         return Task(
             task_id=claim.task_id,
             request_id=claim.request_id,
@@ -176,6 +179,7 @@ class Worker:
             turn=(claim.opened, claim.stage),
             confirmed=claim.confirmed.get(self._downstream.name, {}),
             tenant=subject.tenant,
+            lines=lines,
         )
 
     async def _ask(self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim]) -> Mapping[UUID, Result]:

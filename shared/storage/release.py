@@ -36,6 +36,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 
 Rows = Sequence[Sequence[Match]]
+_Spans = Mapping[Named, Sequence[Span]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,14 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
     if subject is None:
         raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
     namespace, tenant = await connection.fetchval(_NAMESPACE) or "", subject.tenant
-    theirs, others = await _registered(connection, vault.keyring, namespace, subject.identities, tenant)
+    theirs, others, lines = await _registered(connection, vault.keyring, namespace, subject.identities, tenant)
     return Known(
         at=at,
         values=values_of(subject.identities),
         stated=stated_of(subject.identities),
         theirs=theirs,
         others=others,
+        lines=lines,
         proved=proved_of(subject.identities) | (instructed_of(subject.identities) if tenant else {}),
         tenant=tenant,
     )
@@ -99,8 +101,8 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
 
 async def _registered(
     connection: Connection, keyring: Keyring, namespace: str, identities: Sequence[Identity], tenant: str | None
-) -> tuple[Mapping[Named, Sequence[Span]], Mapping[Named, Sequence[Span]]]:
-    """In which times the register shows the numbers as theirs, and as others'.
+) -> tuple[_Spans, _Spans, _Spans]:
+    """In which times the register shows the numbers as theirs, as others', and as lines that they hold for several.
 
     A customer's user is known there by the customer's name before the account that the customer states.
     """
@@ -113,7 +115,9 @@ async def _registered(
     }
     theirs: dict[Named, list[Span]] = {}
     others: dict[Named, list[Span]] = {}
+    lines: dict[Named, list[Span]] = {}
     for fingerprint, holder, since, until, line in await connection.fetch(_ROWS, list(numbers)) if numbers else ():
-        whose = theirs if holder in accounts and line == _PERSONAL else others  # of a shared line, nobody can tell
+        own = theirs if line == _PERSONAL else lines  # of a shared line nobody can tell whose a call is
+        whose = own if holder in accounts else others
         whose.setdefault(numbers[fingerprint], []).append((since, until or _NEVER))
-    return theirs, others
+    return theirs, others, lines

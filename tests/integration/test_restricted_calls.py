@@ -8,50 +8,36 @@ import asyncpg
 import pytest
 
 from deploy.demo.seed.cdr import CdrStore
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.storage.postgres import connected
 from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, number
 from tests.fixtures.downstream import task
+from tests.fixtures.written_calls import Written, write
 
 TABLES = ("acc_cdrs", "acc", "missed_calls")
-RESTRICT = task(Operation.RESTRICT, number(ANNA, since=at("2026-01-10")))
+USER = Identity(IdentityType.SIP_URI, "sip:1001@pbx.example", at("2026-01-10"))
+RESTRICT = task(Operation.RESTRICT, number(ANNA, since=at("2026-01-10")), USER)
 BEFORE, SINCE = "2026-01-09", "2026-01-10"
-
-_ACC = """
-INSERT INTO {0} (method, from_tag, to_tag, callid, sip_code, sip_reason, time, src_user, src_domain, src_ip, dst_ouser,
-    dst_user, dst_domain, src_pai, privacy)
-SELECT 'INVITE', 'f' || n, 't' || n, n || '@198.18.0.7', '200', 'OK', $5::text::timestamp, $1, 'a.example', '198.18.0.7'
-    , $2, $3, 'b.example', $4::text, CASE WHEN $4::text IS NULL THEN '' ELSE 'id' END
-FROM (SELECT count(*) AS n FROM {0}) x
-"""
-_CDR = """
-INSERT INTO acc_cdrs (start_time, end_time, duration, caller, callee, callid, src_ip, user_agent, pai, privacy)
-SELECT $4::text::timestamp, $4::text::timestamp, 60, $1, $2, n || '@198.18.0.7', '198.18.0.7', 'Linphone', $3::text,
-    CASE WHEN $3::text IS NULL THEN '' ELSE 'id' END
-FROM (SELECT count(*) AS n FROM acc_cdrs) x
-"""
 
 
 async def rows(dsn: str, table: str) -> list[tuple[object, ...]]:
     return await ask(dsn, f"SELECT * FROM {table} ORDER BY id")
 
 
-async def every_call(store: CdrStore) -> None:
+def every_call() -> Iterator[Written]:
     """Each way in which people can be in a row, before she is restricted and since; diverted ones too."""
     callers = [(ANNA, None), ("00" + ANNA[1:], None), (BORIS, None), ("anonymous", ANNA), ("anonymous", BORIS)]
-    callers += [("anonymous", None), ("1001", None), ("", None)]
-    called = (ANNA, BORIS, CHIARA, "112", "")
-    async with connected(store.admin) as admin:
-        for (caller, pai), reached, day in product(callers, called, (BEFORE, SINCE)):
-            await admin.execute(_CDR, caller, reached, pai, f"{day} 10:00")
-            for dialled, table in product(called, ("acc", "missed_calls")):
-                await admin.execute(_ACC.format(table), caller, dialled, reached, pai, f"{day} 10:00")
+    callers += [("anonymous", None), ("1001", None), ("1002", None), ("", None), (ANNA[3:], None), (ANNA, BORIS)]
+    called = (ANNA, BORIS, "1001", "112", "")
+    for (caller, pai), dialled, reached, day in product(callers, called, called, (BEFORE, SINCE)):
+        yield Written(caller, pai, dialled, reached, day)
 
 
 async def test_readers_see_of_whoever_is_restricted_what_an_erasure_would_leave_and_all_of_everybody_else(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
-    await every_call(cdr_store)
+    await write(cdr_store, every_call())
     whole = [await rows(cdr_store.admin, table) for table in TABLES]
     assert [await rows(cdr_store.reader, table) for table in TABLES] == whole
     assert (await calls.receipt(RESTRICT)).outcome is TaskOutcome.AMENDED

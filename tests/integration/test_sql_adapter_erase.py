@@ -162,7 +162,7 @@ async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrSt
     done = await calls.receipt(task(Operation.ERASE, number(ANNA)))
     assert done.by_category == {"call_record": 1, "call_signalling": 1, "restriction": 1}
     assert ANNA[1:] not in await everything(cdr_store)
-    assert await ask(cdr_store.admin, "SELECT e164 FROM restricted_number") == [(BORIS,)]
+    assert await ask(cdr_store.admin, "SELECT number FROM restricted_number") == [(BORIS,)]
 
 
 @pytest.mark.parametrize("settings", [{"lock_seconds": 0.003}])

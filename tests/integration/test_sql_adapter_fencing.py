@@ -90,7 +90,7 @@ async def test_a_worker_that_slept_puts_no_number_back_that_was_lifted_meanwhile
     assert await outcome(calls, lift_of(sleeper)) is TaskOutcome.AMENDED
     (late,) = await calls.run(sleeper)
     assert isinstance(late, Overtaken)
-    assert await ask(cdr_store.admin, "SELECT e164 FROM restricted_number") == []
+    assert await ask(cdr_store.admin, "SELECT number FROM restricted_number") == []
 
 
 async def test_a_worker_that_slept_corrects_nothing_that_its_heir_has_corrected_and_others_since(

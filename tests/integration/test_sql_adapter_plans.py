@@ -43,10 +43,10 @@ async def test_no_statement_reads_a_table_from_end_to_end(cdr_store: CdrStore, s
         async with store.session() as session:
             for table in (table for table in session.tables if table.name != "restricted_number"):
                 for name, statement in statements(table).items():
-                    await session.connection.execute(f"PREPARE examined(text[]) AS {statement}")
+                    await session.connection.execute(f"PREPARE examined(text[], text[]) AS {statement}")
                     arguments = ", ".join(f"'{n}'" for n in numbers)
                     explained = await session.connection.fetchval(
-                        f"EXPLAIN (FORMAT JSON) EXECUTE examined(ARRAY[{arguments}])"
+                        f"EXPLAIN (FORMAT JSON) EXECUTE examined(ARRAY[{arguments}], ARRAY['sip:1@pbx.example'])"
                     )
                     every = nodes(json.loads(explained)[0]["Plan"])
                     plan = [node for node in every if node.get("Relation Name") != EMPTY]

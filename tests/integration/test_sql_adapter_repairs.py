@@ -10,7 +10,7 @@ from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, task
 
 EMAIL = email("anna.meier@example.org")
-HELD = "SELECT e164 FROM restricted_number ORDER BY 1"
+HELD = "SELECT number FROM restricted_number ORDER BY 1"
 
 
 def repairing(first: Task, opened: int = 5_000) -> Task:

@@ -106,8 +106,18 @@ def test_a_line_that_several_people_use_vouches_to_none_of_them_and_its_proof_is
     shared = Assignment(fingerprint(phone()), holder("crm", ADA), at(0), None, Line.SHARED)
     known = Register("crm", {fingerprint(phone()): [shared]}, fingerprint, holder)
     assert known.vouched([account(ADA), phone(3)]) == (account(ADA),)
+    assert known.vouched([account(ADA), phone(proved=3)]) == (account(ADA),)
     with pytest.raises(AssignmentInDoubt, match="somebody else too"):
-        known.vouched([account(ADA), phone(proved=3)])
+        known.vouched([account(BEN), phone(proved=3)])
+
+
+def test_a_line_that_several_people_use_is_its_subscribers_to_be_billed_for_as_long_as_nobody_else_held_it() -> None:
+    of = fingerprint(phone())
+    lines = [Assignment(of, holder("crm", ADA), at(0), at(9), Line.SHARED), Assignment(of, holder("crm", BEN), at(6))]
+    known = Register("crm", {of: lines}, fingerprint, holder)
+    assert [(i.valid_from, i.valid_to) for i in known.subscribed([account(ADA), phone(3)])] == [(at(3), at(6))]
+    assert known.subscribed([account(BEN), phone()]) == known.subscribed([phone(proved=0)]) == ()
+    assert Register().subscribed([account(ADA), phone()]) == ()
 
 
 def test_an_overlap_outside_what_is_asked_is_no_doubt() -> None:

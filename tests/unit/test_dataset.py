@@ -32,6 +32,8 @@ privacy = { class = "M", party = "caller" }
 secret = { class = "T" }
 """
 
+BILL = 'itemised = {{ by = ["src", "{0}"], dialled = "dst", columns = ["{1}"] }}'
+
 
 def load(tmp_path: Path, text: str) -> Dataset:
     path = tmp_path / "calls.toml"
@@ -70,6 +72,10 @@ def test_every_dataset_that_ships_can_be_used() -> None:
         ('class = "T"', 'class = "T", colour = "red"', "colour"),
         ('src = { class = "A"', 'src = { class = "M"', "would tell whether it is left"),
         ('erase = "blank"', 'restriction = { column = "secret", value = true }', "beside the data"),
+        ('id = { class = "T" }', 'id = { class = "T", former = "src" }', "former, which is for identity = email"),
+        ('erase = "blank"', BILL.format("dst", "began"), "of several parties"),
+        ('erase = "blank"', BILL.format("began", "began"), "hold an identity"),
+        ('erase = "blank"', BILL.format("src", "dst"), "may be of no party"),
         ("id = {", '"" = {', "no name"),
         ('name = "calls"', "name = ", "not TOML"),
     ],

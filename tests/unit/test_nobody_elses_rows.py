@@ -12,9 +12,10 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.assignments import Assignment, AssignmentInDoubt, Register, users_account
+from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register, users_account
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.release import (
+    ITEMISED,
     Known,
     Match,
     Named,
@@ -30,12 +31,13 @@ NUMBERS, PEOPLE, DAYS = ("+493023125077", "+493023125078"), ("C1", "C2"), range(
 
 
 class Held(NamedTuple):
-    """A number was somebody's, from one day to another or until now."""
+    """A number was somebody's, alone or for several people, from one day to another or until now."""
 
     number: str
     account: str
     since: int
     until: int | None
+    line: Line = Line.PERSONAL
 
 
 class Said(NamedTuple):
@@ -63,36 +65,37 @@ def holder(namespace: str, account: str) -> bytes:
     return hashlib.sha256(f"{namespace} {account}".encode()).digest()
 
 
-def is_held(world: Sequence[Held], number: str, account: str, moment: int) -> bool:
-    """Whether it was theirs then, and nobody else's."""
-    holders = {
-        h.account
-        for h in world
-        if h.number == number and h.since <= moment < (DAYS.stop if h.until is None else h.until)
-    }
-    return holders == {account}
+def is_held(world: Sequence[Held], number: str, account: str, moment: int, line: Line = Line.PERSONAL) -> bool:
+    """Whether it was theirs then, as such a line, and nobody else's."""
+    held = [h for h in world if h.number == number and h.since <= moment < (DAYS.stop if h.until is None else h.until)]
+    return {h.account for h in held} == {account} and line in {h.line for h in held}
 
 
 def register_of(world: Sequence[Held], *, filled: bool) -> Register:
     rows: dict[bytes, list[Assignment]] = {}
     for held in world if filled else ():
         of = fingerprint(Identity(IdentityType.PHONE, held.number))
-        rows.setdefault(of, []).append(Assignment(of, holder("crm", held.account), at(held.since), day(held.until)))
+        assignment = Assignment(of, holder("crm", held.account), at(held.since), day(held.until), held.line)
+        rows.setdefault(of, []).append(assignment)
     return Register("crm" if filled else "", rows, fingerprint, holder)
 
 
 def known_of(world: Sequence[Held], identities: Sequence[Identity], account: str, *, filled: bool) -> Known:
     theirs: dict[Named, list[Span]] = {}
     others: dict[Named, list[Span]] = {}
+    lines: dict[Named, list[Span]] = {}
     for held in world if filled else ():
-        whose = theirs if held.account == account else others
+        own = theirs if held.line is Line.PERSONAL else lines
+        whose = own if held.account == account else others
         until = day(held.until) or datetime.max.replace(tzinfo=UTC)
         whose.setdefault(("phone", held.number), []).append((at(held.since), until))
-    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, proved_of(identities))
+    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, lines, proved_of(identities))
 
 
 _day = st.sampled_from(DAYS)
-_held = st.builds(Held, st.sampled_from(NUMBERS), st.sampled_from(PEOPLE), _day, st.none() | _day)
+_held = st.builds(
+    Held, st.sampled_from(NUMBERS), st.sampled_from(PEOPLE), _day, st.none() | _day, st.sampled_from(Line)
+)
 _world = st.lists(_held.filter(lambda h: h.until is None or h.since < h.until), max_size=5)
 _said = st.builds(
     Said, st.sampled_from(NUMBERS), st.none() | _day, st.none() | _day, st.sampled_from(["requester", "cdr", "crm"])
@@ -204,4 +207,19 @@ def known_of_tenant(
         until = day(held.until) or datetime.max.replace(tzinfo=UTC)
         whose.setdefault(("phone", held.number), []).append((at(held.since), until))
     proved = proved_of(identities) | instructed_of(identities)
-    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, proved, tenant)
+    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, {}, proved, tenant)
+
+
+@given(world=_world, request=_request, filled=st.booleans())
+def test_a_bill_is_shown_of_calls_alone_that_the_register_shows_as_made_from_a_line_of_this_subscriber(
+    *, world: list[Held], request: tuple[str, list[Said], list[tuple[str, str]]], filled: bool
+) -> None:
+    account, said, claims = request
+    identities = identities_of(account, said, claims)
+    known = known_of(world, identities, account, filled=filled)
+    billed = register_of(world, filled=filled).subscribed(identities)
+    for number in NUMBERS:
+        for moment in DAYS:
+            released = first_fault([[Match(ITEMISED, number, at(moment))]], known) is None
+            assert released is searched(billed, number, moment)
+            assert not released or (filled and is_held(world, number, account, moment, Line.SHARED))

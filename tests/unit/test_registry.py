@@ -51,7 +51,7 @@ def test_the_demonstrations_systems_are_read_by_their_kinds() -> None:
     kinds = {name: getattr(each.settings, "adapter", None) for name, each in declared.items()}
     assert kinds == {"crm": "tryton", "cdr": "sql", "ticketing": "roundup", "mailing": "opendsr", "billing": "bus"}
     assert [name for name, each in declared.items() if not each.enabled] == ["mailing", "billing"]
-    assert declared["cdr"].needs == {IdentityType.PHONE}
+    assert declared["cdr"].needs == {IdentityType.PHONE, IdentityType.SIP_URI}
 
 
 async def test_systems_are_found_by_what_they_can_do_and_the_crm_is_located_first_and_erased_last() -> None:
@@ -154,7 +154,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
             "[crm]: url holds 'http://[::1': write the URL of an HTTP server, as http://host:port",
         ),
         (
-            '[calls]\nadapter = "sql"\ndsn_env = "SECRET"\ndataset = "kamailio"\nneeds = ["phone"]\n',
+            '[calls]\nadapter = "sql"\ndsn_env = "SECRET"\ndataset = "kamailio"\nneeds = ["phone", "sip_uri"]\n',
             "[calls]: dsn_env names SECRET, which holds no postgresql:// URL; set it to the store's",
         ),
     ],
@@ -193,14 +193,15 @@ def test_the_hash_of_a_system_changes_with_its_table_and_its_dataset_and_with_no
     dataset = tmp_path / "calls.toml"
     dataset.write_text((DEMO.parent / "datasets" / "kamailio.toml").read_text())
     table = (
-        '[calls]\nadapter = "sql"\ndsn_env = "DSR_CDR_DSN"\ndataset = "calls.toml"\nours = ["sip"]\nneeds = ["phone"]\n'
+        '[calls]\nadapter = "sql"\ndsn_env = "DSR_CDR_DSN"\ndataset = "calls.toml"\nours = ["sip"]\n'
+        'needs = ["phone", "sip_uri"]\n'
     )
     before = hashed(table)
     assert hashed(f"# a word\n{table}enabled = true\n", {**ENVIRONMENT, "DSR_CDR_DSN": "postgresql://else"}) == before
     assert hashed(f"{table}max_rows = 5\n") != before
     dataset.write_text(dataset.read_text() + "\n# a word\n")
     assert hashed(table) == before
-    dataset.write_text(dataset.read_text().replace('class = "M"', 'class = "T"', 1))
+    dataset.write_text(dataset.read_text().replace('end_time = { class = "M"', 'end_time = { class = "T"'))
     assert hashed(table) != before
 
 

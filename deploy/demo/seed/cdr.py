@@ -25,10 +25,13 @@ WHERE indrelid IN ('acc_cdrs'::regclass, 'acc'::regclass, 'missed_calls'::regcla
 """
 """Loading is faster without them; they are made again at its end."""
 _DOMAIN = "voice.example.com"
-_CDR = ("start_time", "end_time", "duration", "caller", "callee", "callid", "src_ip", "user_agent", "pai", "privacy")
+_CDR = (
+    *("start_time", "end_time", "duration", "caller", "callee", "callid", "src_ip", "user_agent", "pai", "privacy"),
+    *("caller_domain", "callee_domain"),
+)
 _TRANSACTION = (
     *("method", "from_tag", "to_tag", "callid", "sip_code", "sip_reason", "time", "src_user", "src_domain", "src_ip"),
-    *("dst_ouser", "dst_user", "dst_domain", "src_pai", "privacy"),
+    *("dst_ouser", "dst_odomain", "dst_user", "dst_domain", "src_pai", "privacy"),
 )
 
 Timed = tuple[Call, datetime, datetime]
@@ -112,7 +115,7 @@ def _cdrs(calls: Sequence[Timed]) -> Iterator[tuple[Any, ...]]:
         if call.answered_at is not None:
             yield (
                 *(start, end, (call.end - call.answered_at).total_seconds(), call.caller, call.callee, call.callid),
-                *(call.src_ip, call.user_agent, call.pai, "id" if call.withheld else ""),
+                *(call.src_ip, call.user_agent, call.pai, "id" if call.withheld else "", _DOMAIN, _DOMAIN),
             )
 
 
@@ -120,5 +123,5 @@ def _transaction(call: Call, start: datetime, code: str, reason: str) -> tuple[A
     tag = call.callid[:8]
     return (
         *("INVITE", f"f{tag}", f"t{tag}", call.callid, code, reason, start, call.caller, _DOMAIN, call.src_ip),
-        *(call.callee, call.callee, _DOMAIN, call.pai, "id" if call.withheld else ""),
+        *(call.callee, _DOMAIN, call.callee, _DOMAIN, call.pai, "id" if call.withheld else ""),
     )

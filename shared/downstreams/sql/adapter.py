@@ -32,6 +32,11 @@ class SqlAdapter:
         return self._store.dataset.searched_by
 
     @property
+    def itemises(self) -> bool:
+        """Whether it can show the calls of a line as an itemised bill does."""
+        return any(table.itemised for table in self._store.dataset.tables.values())
+
+    @property
     def not_held(self) -> frozenset[Operation]:
         """What concerns nothing that its dataset declares."""
         return self._store.dataset.not_held

@@ -3,15 +3,16 @@
 # ruff: noqa: S608 - every name is quoted, and every value a parameter
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
+from shared.domain.assignments import NUMBERS
 from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.sql import examination, progress
-from shared.downstreams.sql.dataset import SideTable
+from shared.downstreams.sql import changes, examination, progress
+from shared.downstreams.sql.declared import SideTable
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.search_keys import SearchKey
@@ -31,6 +32,7 @@ class Amendment:
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
         lifts = tasks[0].operation is Operation.LIFT
         refused = {} if lifts else await examination.refusals(self._session, tasks)
+        refused |= {} if lifts else await examination.doubts(self._session, tasks)
         return [refused.get(task.task_id) or await self._one(task) for task in tasks]
 
     async def _one(self, task: Task) -> Result:
@@ -84,7 +86,7 @@ class Amendment:
             for change in task.changes:
                 for table, keys in self._keys(task):
                     for column in (n for n, c in table.table.columns.items() if c.rectifies == change.field):
-                        update = table.update_one(keys, column, change.asserted, change.current)
+                        update = changes.update_one(table, keys, column, change.asserted, change.current)
                         rows = [tuple(row) for row in await self._connection.fetch(*update)]
                         changed.append((table, column, change.asserted, rows))
             touched = {(table.name, key) for table, _, _, rows in changed for key in rows}
@@ -107,7 +109,8 @@ class Amendment:
         """Put the subject's numbers where the read path obeys them, or set the flag that it obeys."""
         if self._session.restriction is None:
             return await self._switch(task, "restriction", wanted=True)
-        side, numbers = self._session.restriction, _numbers(task)
+        kinds = {kind for table in self._session.tables for kind in table.table.types if kind in NUMBERS}
+        side, numbers = self._session.restriction, _numbers(task, kinds)
         # Nobody's numbers are restricted by a guess, nor those of somebody who was erased since.
         sure = _vouched_for(task) and not task.repair
         if not numbers or not (sure or (await self._side_amended(task, side)).found):
@@ -165,14 +168,16 @@ class Amendment:
         async with self._connection.transaction():
             for table, keys, switch in switches:
                 value = switch.value is wanted
-                wrong = await self._connection.fetchval(*table.count_unlike(keys, switch.column, value))
-                rows = len(await self._connection.fetch(*table.update_one(keys, switch.column, value)))
+                wrong = await self._connection.fetchval(*changes.count_unlike(table, keys, switch.column, value))
+                rows = len(await self._connection.fetch(*changes.update_one(table, keys, switch.column, value)))
                 counts[table.table.category] += wrong if task.repair else rows
             if excess := self._settings.excess(task, rows=counts.total()):
                 raise excess
             counts = await self._keep(task, counts)
         for table, keys, switch in switches:
-            if await self._connection.fetchval(*table.count_unlike(keys, switch.column, switch.value is wanted)):
+            if await self._connection.fetchval(
+                *changes.count_unlike(table, keys, switch.column, switch.value is wanted)
+            ):
                 return ResidueFound(f"{self._session.system} took the change and does not show it")
         idle = name == "restriction" and not task.repair and not counts.total()
         if idle and (tables := await self._without_switch(task)):
@@ -182,9 +187,9 @@ class Amendment:
 
 def _vouched_for(task: Task) -> bool:
     """Whether somebody besides the requester says that a number is theirs."""
-    return any(i.type is IdentityType.PHONE and (i.source != "requester" or i.proved_since) for i in task.identities)
+    return any(i.type in NUMBERS and (i.source != "requester" or i.proved_since) for i in task.identities)
 
 
-def _numbers(task: Task) -> list[tuple[str, Any, Any]]:
-    dated = (i for i in task.identities if i.type is IdentityType.PHONE and i.valid_from is not None)
+def _numbers(task: Task, kinds: Collection[IdentityType]) -> list[tuple[str, Any, Any]]:
+    dated = (i for i in task.identities if i.type in kinds and i.valid_from is not None)
     return list(dict.fromkeys((i.value, i.valid_from, i.valid_to) for i in dated))

@@ -7,7 +7,8 @@ from typing import Any
 
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Task
-from shared.downstreams.sql.dataset import SideTable, Switch
+from shared.downstreams.sql import changes
+from shared.downstreams.sql.declared import SideTable, Switch
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -17,7 +18,7 @@ async def shown(session: Session, operation: Operation) -> int:
     """How many rows show it; of a table beside the data, how many requests stand in it."""
     if operation is Operation.RESTRICT and (side := session.restriction):
         return await _number(session, f"SELECT count(DISTINCT {quoted(side.request)}) FROM {_place(session, side)}")
-    calls = (table.count_like(switch.column, switch.value) for table, switch in _switches(session, operation))
+    calls = (changes.count_like(table, switch.column, switch.value) for table, switch in _switches(session, operation))
     return sum([await _number(session, *call) for call in calls])
 
 
@@ -32,7 +33,7 @@ async def shown_of(session: Session, tasks: Sequence[Task]) -> Collection[str]:
     found: set[str] = set()
     for table, switch in _switches(session, operation):
         for keys in filter(None, map(table.keys, tasks)):
-            rows = await session.connection.fetch(*table.select_like(keys, switch.column, switch.value))
+            rows = await session.connection.fetch(*changes.select_like(table, keys, switch.column, switch.value))
             found |= {f"{table.name} {tuple(row)}" for row in rows}
     return found
 

@@ -1,6 +1,5 @@
 """What a SQL store holds about people, declared table by table (REQ-C1): data, not code."""
 
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -8,14 +7,15 @@ from types import MappingProxyType
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
+from shared.downstreams.sql.bill import Itemised
+from shared.downstreams.sql.declared import UTC_ZONE, Declared, Name, Occurred, Party, Period, SideTable, Switch
 
 SHIPPED = Path(__file__).parents[2] / "policy" / "datasets"
-_LONGEST_NAME = 63
 
 
 def path_of(dataset: str) -> Path:
@@ -23,21 +23,7 @@ def path_of(dataset: str) -> Path:
     return Path(dataset) if dataset.endswith(".toml") else SHIPPED / f"{dataset}.toml"
 
 
-def _name(value: str) -> str:
-    if not value or "\x00" in value or len(value.encode()) > _LONGEST_NAME:
-        raise ValueError("is no name that PostgreSQL can hold")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-_UTC = ZoneInfo("UTC")
-
-
-class _Declared(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Column(_Declared):
+class Column(Declared):
     """One column: what it is about whom, how it is searched, shown, blanked and corrected.
 
     ``personal``: A identifies a party, B another person, M tells about a party, C content, T technical (never
@@ -49,7 +35,8 @@ class Column(_Declared):
     (``lower``), ``lower(btrim(c))`` (``trimmed``), ``regexp_replace(c, '[^0-9+]', '', 'g')`` (``digits``). ``region``:
     in which country its numbers were dialled, where they stand there as dialled. ``domain``: the column with the domain
     of a SIP user, compared as ``('sip:' || c || '@' || lower(domain))``. ``of``: the column from which it is derived:
-    in a row where only that has a value nobody can tell whose it is.
+    in a row where only that has a value, and nothing that is derived from it, nobody can tell whose it is. ``former``:
+    where rows may still hold an address that was corrected since: the column with the name that tells whose they are.
     """
 
     personal: Literal["A", "B", "M", "C", "T"] = Field(alias="class")
@@ -59,6 +46,7 @@ class Column(_Declared):
     region: Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")] | None = None
     domain: Name | None = None
     of: Name | None = None
+    former: Name | None = None
     generated: bool = False
     label: str | None = None
     explain: str = ""
@@ -79,62 +67,7 @@ class Column(_Declared):
         return self.personal == "B" and self.party is None
 
 
-class Withheld(_Declared):
-    """How a row tells that a party hid their number: then nothing of theirs is shown to anybody else.
-
-    ``shown``: the words that hide nothing. The column holds one word or a list of them, as a ``Privacy`` header does
-    (RFC 3323), in any case; any other word hides, and so does one that nobody has heard of.
-    """
-
-    column: Name
-    shown: tuple[str, ...] = ("none",)
-
-    def hides(self, said: object) -> bool:
-        """Whether a row that says this there hides the party."""
-        words = re.split(r"[\s;,]+", "" if said is None else str(said).casefold())
-        return not {word for word in words if word} <= {word.casefold() for word in self.shown}
-
-
-class Party(_Declared):
-    """A person in a row of several; ``nobody`` are values that identify no one, besides NULL."""
-
-    nobody: tuple[str, ...] = ("",)
-    withheld: Withheld | None = None
-
-
-class Occurred(_Declared):
-    """When a row happened, which binds a number to its period; ``timezone`` is that of times that have none."""
-
-    column: Name
-    timezone: ZoneInfo = _UTC
-
-
-class Period(_Declared):
-    """The columns that say from when to when a row holds; without ``timezone`` they are in that of ``occurred``."""
-
-    valid_from: Name
-    valid_to: Name
-    timezone: ZoneInfo | None = None
-
-
-class Switch(_Declared):
-    """A boolean column and what it must be for the right to be honoured."""
-
-    column: Name
-    value: bool
-
-
-class SideTable(_Declared):
-    """A table beside the data that the read path obeys: numbers of people whose data nobody may use (Art. 18)."""
-
-    table: Name
-    number: Name
-    valid_from: Name
-    valid_to: Name
-    request: Name
-
-
-class Table(_Declared):
+class Table(Declared):
     """One table; ``erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5).
 
     ``person``: the column that tells people apart, for the blast-radius limit. ``tenant``: the column that says for
@@ -153,6 +86,7 @@ class Table(_Declared):
     marketing: Switch | None = None
     tenant: Name | None = None
     ours: bool = False
+    itemised: Itemised | None = None
 
     @cached_property
     def searched(self) -> Mapping[str, Column]:
@@ -169,9 +103,14 @@ class Table(_Declared):
         """In which country its numbers were dialled, if they are written so."""
         return next((column.region for column in self.searched.values() if column.region), None)
 
+    @cached_property
+    def keeps_former(self) -> bool:
+        """Whether its rows may still hold an address that was corrected since."""
+        return any(column.former for column in self.searched.values())
+
     @property
     def timezone(self) -> ZoneInfo:
-        return self.occurred.timezone if self.occurred else _UTC
+        return self.occurred.timezone if self.occurred else UTC_ZONE
 
     def fields_of(self, party: str) -> Mapping[str, Column]:
         """What the store itself wrote down about a party."""
@@ -190,6 +129,8 @@ class Table(_Declared):
             "marketing": (self.marketing.column,) if self.marketing else (),
             "domain": tuple(column.domain for column in self.columns.values() if column.domain),
             "of": tuple(column.of for column in self.columns.values() if column.of),
+            "former": tuple(column.former for column in self.columns.values() if column.former),
+            "itemised": (*self.itemised.by, self.itemised.dialled, *self.itemised.columns) if self.itemised else (),
             "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
         }
         for place, columns in named.items():
@@ -205,10 +146,18 @@ class Table(_Declared):
         for name, column in self.columns.items():
             if (column.region or column.match == "digits") and column.identity is not IdentityType.PHONE:
                 raise ValueError(f"column {name} has region or match = digits, which is for identity = phone")
+            if column.former and (column.identity is not IdentityType.EMAIL or self.occurred):
+                raise ValueError(f"column {name} has former, which is for identity = email in a table without times")
             if column.domain and column.identity is not IdentityType.SIP_URI:
                 raise ValueError(f"column {name} has a domain, which is for identity = sip_uri")
         if len({column.region for column in self.columns.values() if column.region}) > 1:
             raise ValueError("numbers of one table are dialled in one region")
+        return self
+
+    @model_validator(mode="after")
+    def _bills_what_is_the_subscribers(self) -> Self:
+        if self.itemised:
+            self.itemised.check(self.columns, self.searched, timed=self.occurred is not None)
         return self
 
     @model_validator(mode="after")
@@ -230,7 +179,7 @@ class Table(_Declared):
         return self
 
 
-class Dataset(_Declared):
+class Dataset(Declared):
     """Every table of a store that holds personal data."""
 
     name: str

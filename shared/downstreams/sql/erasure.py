@@ -58,6 +58,7 @@ class Erasure:
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
         self._results |= await examination.refusals(self._session, searchable)
+        self._results |= await examination.doubts(self._session, self._open(searchable))
         left = self._open(searchable)
         for _ in range(self._settings.rounds):
             if not left:
@@ -80,7 +81,9 @@ class Erasure:
         blanks = any(table.table.erase == "blank" for table in self._session.tables)
         # What is counted first and blanked then must be the same rows; a single DELETE counts by itself.
         isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if blanks else "read_committed"
-        queue: list[Sequence[Task]] = [tasks]
+        single = [task for task in tasks if examination.by_former(self._session.tables, task)]
+        queue: list[Sequence[Task]] = [[task for task in tasks if task not in single], *([task] for task in single)]
+        queue = [batch for batch in queue if batch]
         limit, collisions = self._settings.lock_seconds, 0
         while queue:
             batch = queue.pop()

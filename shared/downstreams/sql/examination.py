@@ -7,10 +7,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from shared.domain.assignments import NUMBERS
-from shared.domain.errors import ForeignHit, Refused
+from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.sql.attribution import attribute, owners_of
+from shared.downstreams.sql.bill import ITEMISED_BILL
 from shared.downstreams.sql.search_keys import Wanted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -22,12 +23,14 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
     def said(task: Task, result: Result) -> Result:
         if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
             return result
-        categories = tuple(sorted({table.table.category for table in tables if table.keys(task)}))
+        categories = {table.table.category for table in tables if table.keys(task)}
+        if task.lines and any(table.table.itemised for table in tables):
+            categories.add(ITEMISED_BILL)
         reason = unsearched(task, tables)
         if reason is not None and not categories:
             return NotSearched(task.task_id, reason)
         # Of a store that was replaced nobody knows in which of them anything was found.
-        said = None if result.uncounted else categories
+        said = None if result.uncounted else tuple(sorted(categories))
         return replace(result, not_searched=reason, categories=said)
 
     return [said(task, result) for task, result in zip(tasks, results, strict=True)]
@@ -52,7 +55,7 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     A number without its period finds nobody where rows have times (REQ-N1, REQ-N2). What a searched table yields
     reaches the other tables of the same store.
     """
-    known = {identity.type for identity in task.identities}
+    known = {identity.type for identity in (*task.identities, *task.lines)}
     numbers = [identity for identity in task.identities if identity.type in NUMBERS]
     dated = {(number.type, number.value) for number in numbers if number.valid_from is not None}
     lacking = {number.type for number in numbers if (number.type, number.value) not in dated}
@@ -63,6 +66,28 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
     if any(table.table.types and not known.intersection(table.table.types) for table in tables):
         return Unsearched.NOTHING_TO_SEARCH_BY
     return None
+
+
+def by_former(tables: Sequence[Statements], task: Task) -> bool:
+    """Whether a table is to be searched for the task by an address that is no longer the subject's."""
+    keeping = (table for table in tables if table.table.keeps_former)
+    return any(key.names is not None for table in keeping for key in table.keys(task))
+
+
+async def doubts(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
+    """Tasks that a person must do: a row holds a former address of the subject, and nothing tells that it is theirs."""
+    doubtful: dict[UUID, Refused] = {}
+    for task in (task for task in tasks if by_former(session.tables, task)):
+        for table in session.tables:
+            keys = table.keys(task)
+            if any(key.names is not None for key in keys) and (
+                rows := await session.connection.fetchval(*table.count_doubtful(keys))
+            ):
+                doubtful[task.task_id] = NotSupported(
+                    f"{rows} rows of {table.name} hold an address that was corrected since, and not the subject's name:"
+                    " look whose they are, do it by hand for all of the store, and enter what was done"
+                )
+    return doubtful
 
 
 async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]:
@@ -98,15 +123,13 @@ async def count(session: Session, tasks: Sequence[Task], but: Collection[str] = 
     rows = {task.task_id: 0 for task in tasks}
     for table in (table for table in session.tables if table.name not in but):
         asked = table.wanted(tasks)
-        if not asked:
-            continue
-        alone = {0} if len(tasks) == 1 else set[int]()
-        if not alone:
+        alone = {n for n, task in enumerate(tasks) if len(tasks) == 1 or by_former([table], task)}
+        if asked and len(alone) < len(tasks):
             whose = attribute(await session.connection.fetch(table.count, *asked.arrays), table, asked)
-            alone = whose.mixed
+            alone |= whose.mixed
             for position in whose.rows.keys() - alone:
                 rows[tasks[position].task_id] += whose.rows[position]
-        for position in alone:
+        for position in (position for position in alone if table.keys(tasks[position])):
             count_one = table.count_one(table.keys(tasks[position]))
             rows[tasks[position].task_id] += await session.connection.fetchval(*count_one)
     return rows

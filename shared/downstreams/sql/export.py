@@ -3,12 +3,9 @@
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
-
-from pydantic import JsonValue
 
 from shared.domain.errors import Refused
 from shared.domain.identities import IdentityType
@@ -16,9 +13,10 @@ from shared.domain.operations import TaskOutcome
 from shared.domain.release import Match, read_number
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.results import per_task
-from shared.downstreams.sql import examination
+from shared.downstreams.sql import examination, itemised
 from shared.downstreams.sql.attribution import Row, owners_of
 from shared.downstreams.sql.dataset import Column, Table
+from shared.downstreams.sql.readable import readable
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -33,7 +31,9 @@ async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
 
     Who has more than one request may touch waits for two persons; who no longer fits beside the others comes again.
     """
-    rows = await examination.count(session, tasks)
+    rows = dict(await examination.count(session, tasks))
+    for task in (task for task in tasks if task.lines):
+        rows[task.task_id] += await itemised.count(session, task)
     excess = ((task, session.settings.excess(task, rows=rows[task.task_id])) for task in tasks)
     results: dict[UUID, Result] = {task.task_id: failure for task, failure in excess if failure is not None}
     fitting: list[Task] = []
@@ -52,16 +52,23 @@ async def export(session: Session, tasks: Sequence[Task]) -> list[Result]:
 async def _read(session: Session, tasks: Sequence[Task]) -> list[Result]:
     """One query per table for all of them, split by subject."""
     records: list[list[Record]] = [[] for _ in tasks]
-    refused = await examination.refusals(session, tasks)
+    refused = await examination.refusals(session, tasks) | await examination.doubts(session, tasks)
     for table in session.tables:
         asked = table.wanted(tasks)
-        if not asked:
-            continue
         columns = tuple(table.table.columns)
         sheet = _Sheet(session.system, table)
-        for row in await session.connection.fetch(table.select(columns), *asked.arrays):
+        for row in await session.connection.fetch(table.select(columns), *asked.arrays) if asked else ():
             for position, parties in owners_of(row, len(columns), table, asked).items():
                 records[position].append(sheet.record(row, parties))
+        for position, task in enumerate(tasks):
+            if examination.by_former([table], task):
+                parties = {column.party for column in table.table.searched.values() if column.former}
+                for row in await session.connection.fetch(*table.select_former(table.keys(task), columns)):
+                    records[position].append(sheet.record(row, parties))
+
+    bills = await itemised.read(session, tasks, session.bill) if any(task.lines for task in tasks) else {}
+    for task, rows in zip(tasks, records, strict=True):
+        rows.extend(bills.get(task.task_id, ()))
 
     def decide(task: Task, found: Sequence[Record]) -> Result:
         n, counts = len(found), Counter(record.category for record in found)
@@ -92,7 +99,7 @@ class _Sheet:
         layout = self._layouts.get(met)
         if layout is None:
             layout = self._layouts[met] = self._layout(*met)
-        data = {label: WITHHELD if c is None else _readable(row[i], c, table) for i, label, c in layout}
+        data = {label: WITHHELD if c is None else readable(row[i], c, table) for i, label, c in layout}
         secrets = {form for party in hidden for value in _identifying(table, row, party) for form in _forms(str(value))}
         if secrets:  # nor may it stand in some other field, such as a call id
             data = {
@@ -151,27 +158,3 @@ def _identifying(table: Table, row: Row, party: str) -> list[Any]:
     nobody = {None, *table.parties[party].nobody}
     held = (row[name] for name, column in table.columns.items() if column.party == party and column.personal == "A")
     return [value for value in held if value not in nobody]
-
-
-def _readable(value: Any, column: Column, table: Table) -> JsonValue:
-    readable: JsonValue
-    if value is None or (type(value) is str and not column.codes):  # most values are, and need no look at the rest
-        return value
-    match value:
-        case datetime():
-            readable = (value if value.tzinfo else value.replace(tzinfo=table.timezone)).isoformat()
-        case date() | time():
-            readable = value.isoformat()
-        case timedelta():
-            readable = value.total_seconds()
-        case Decimal():
-            readable = float(value)
-        case str() | int():
-            readable = column.codes.get(str(value), value)
-        case float():
-            readable = value
-        case list():
-            readable = [_readable(item, column, table) for item in value]
-        case _:
-            readable = str(value)
-    return readable

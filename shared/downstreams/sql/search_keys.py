@@ -32,12 +32,17 @@ class Coverage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SearchKey:
-    """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound."""
+    """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound.
+
+    ``names``: of an address that is no longer theirs: what a row must hold besides, so that it is still theirs; it may
+    always have been somebody else's, which is why it was corrected. Such a row is looked for task by task.
+    """
 
     type: IdentityType
     value: str
     since: datetime | None = None
     until: datetime | None = None
+    names: tuple[str, ...] | None = None
 
     def covers(self, first: datetime | None, last: datetime | None) -> Coverage:
         """How much of the rows from ``first`` to ``last`` lies in the period; a row without a time lies in none."""
@@ -66,17 +71,20 @@ def keys_of(task: Task, table: Table, relation: Relation) -> tuple[SearchKey, ..
             continue
         if table.occurred is None:
             if identity.valid_to is None:
-                keys += [SearchKey(identity.type, form) for form in _spelled(identity, table)]
+                keys += [SearchKey(identity.type, form) for form in spelled(identity, table)]
+            elif table.keeps_former and identity.type is IdentityType.EMAIL:
+                names = tuple(i.value.lower() for i in task.identities if i.type is IdentityType.NAME)
+                keys += [SearchKey(identity.type, form, names=names) for form in forms(identity.value)]
         elif identity.valid_from is not None or identity.type not in NUMBERS:
             since, until = identity.valid_from, identity.valid_to
             if zone is not None:
                 since = since and wall_clock(since, zone, earliest=False)
                 until = until and wall_clock(until, zone, earliest=True)
-            keys += [SearchKey(identity.type, form, since, until) for form in _spelled(identity, table)]
+            keys += [SearchKey(identity.type, form, since, until) for form in spelled(identity, table)]
     return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
 
 
-def _spelled(identity: Identity, table: Table) -> Sequence[str]:
+def spelled(identity: Identity, table: Table) -> Sequence[str]:
     """How it may stand in the table."""
     if identity.type is IdentityType.PHONE and table.region:
         return spellings(identity.value, table.region)
@@ -121,6 +129,6 @@ def wanted(keys: Iterable[Sequence[SearchKey]], table: Table) -> Wanted:
     """Bring together what tasks search for, given the keys of each in the order of their positions."""
     owners: dict[IdentityType, dict[str, list[tuple[int, SearchKey]]]] = {type_: {} for type_ in table.types}
     for position, own in enumerate(keys):
-        for key in own:
+        for key in (key for key in own if key.names is None):
             owners[key.type].setdefault(key.value, []).append((position, key))
     return Wanted(owners, tuple(list(owners[type_]) for type_ in table.types))

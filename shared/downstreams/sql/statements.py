@@ -13,10 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from shared.domain.identities import IdentityType
-from shared.domain.text import forms
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.dataset import Column, Table
+from shared.downstreams.sql.dataset import Table
 from shared.downstreams.sql.quoting import Condition, literal, quoted
 from shared.downstreams.sql.search_keys import SearchKey, Wanted, keys_of, wanted
 from shared.downstreams.sql.tenancy import Tenancy
@@ -145,16 +144,16 @@ class Statements:
             f'WHERE {self.any_of([column])} AND {self._bound} AND {self._seen(column)} COLLATE "C" <> k.v'
         )
 
-    def select(self, columns: Sequence[str]) -> str:
-        """The rows of many subjects: the columns asked for, then what they were found by, then their time."""
+    def select(self, columns: Sequence[str], by: Sequence[str] | None = None) -> str:
+        """The rows of many subjects, found ``by`` all columns or these: what is asked for, what finds, and when."""
         shown = "".join(f"t.{quoted(c)}, " for c in columns)
-        return f"SELECT {shown}{self._found} FROM {self.source} t WHERE {self.any_of()}"
+        found = self.any_of() if by is None else f"({self.any_of(by)}) AND {self._bound}"
+        return f"SELECT {shown}{self._found} FROM {self.source} t WHERE {found}"
 
     @cached_property
     def unattributed(self) -> str | None:
         """How many rows have a number that may be anybody's, up to a limit; ``None``: no column is so derived."""
-        derived = {name: column for name, column in self.table.columns.items() if column.of}
-        lost = " OR ".join(self._lost(name, column) for name, column in derived.items())
+        lost = " OR ".join(self._lost(raw) for raw in dict.fromkeys(c.of for c in self.table.columns.values() if c.of))
         lost = f"(({lost}){self._theirs})" if lost else ""
         if self.table.tenant and self.tenant is None:
             lost = " OR ".join(filter(None, (lost, self._nobodys)))
@@ -166,10 +165,13 @@ class Statements:
         known = ", ".join(literal(value) for values in self.tenancy.values.values() for value in values)
         return f"({self._owner} IS NULL OR {self._owner} NOT IN ({known}))"
 
-    def _lost(self, name: str, column: Column) -> str:
-        nobody = self.table.parties[column.party].nobody if column.party else ("",)
-        raw, values = f"t.{quoted(column.of or name)}", ", ".join(map(literal, nobody))
-        return f"(t.{quoted(name)} IS NULL AND {raw} IS NOT NULL AND {raw}::text NOT IN ({values or 'NULL'}))"
+    def _lost(self, raw: str) -> str:
+        """That a column has a value, and nothing that is derived from it has."""
+        derived = {name: column for name, column in self.table.columns.items() if column.of == raw}
+        party = next(iter(derived.values())).party
+        values = ", ".join(map(literal, self.table.parties[party].nobody if party else ("",)))
+        none, held = " AND ".join(f"t.{quoted(name)} IS NULL" for name in derived), f"t.{quoted(raw)}"
+        return f"({none} AND {held} IS NOT NULL AND {held}::text NOT IN ({values or 'NULL'}))"
 
     # What follows blanks one party of a row and leaves the other's record (REQ-R5).
 
@@ -181,7 +183,8 @@ class Statements:
     def _alone(self, party: str) -> str:
         return " AND ".join(self._nobody(other) for other in self.table.parties if other != party)
 
-    def _columns_of(self, party: str) -> tuple[str, ...]:
+    def columns_of(self, party: str) -> tuple[str, ...]:
+        """By which columns a party is found."""
         return tuple(c for c in self.search if self.table.columns[c].party == party)
 
     def _blanked(self, party: str) -> str:
@@ -193,7 +196,7 @@ class Statements:
         """Party by party: delete where nobody else is left, blank where somebody is."""
         statements = []
         for party in self.table.parties:
-            if columns := self._columns_of(party):
+            if columns := self.columns_of(party):
                 found, alone = f"({self.any_of(columns)}) AND {self._bound}", self._alone(party)
                 statements += [
                     f"DELETE FROM {self.source} t WHERE ({found}) AND ({alone})",
@@ -205,17 +208,18 @@ class Statements:
 
     def mine(self, keys: Sequence[SearchKey], condition: Condition, columns: Iterable[str] | None = None) -> str:
         """The rows of one subject, each number in its own period."""
-        arms: dict[tuple[IdentityType, datetime | None, datetime | None], list[str]] = {}
+        arms: dict[tuple[IdentityType, datetime | None, datetime | None, tuple[str, ...] | None], list[str]] = {}
         for key in keys:
-            arms.setdefault((key.type, key.since, key.until), []).append(key.value)
+            arms.setdefault((key.type, key.since, key.until, key.names), []).append(key.value)
         parts = []
-        for (type_, since, until), values in arms.items():
+        for (type_, since, until, names), values in arms.items():
             array = condition.place(values, "text[]")
             bounds = self._bounds(since, until, condition)
             parts += [
-                f"({self.expression(column)} = ANY({array}{self._cast(column, '[]')}){bounds})"
+                f"({self.expression(column)} = ANY({array}{self._cast(column, '[]')}){bounds}"
+                f"{self._named(column, names, condition)})"
                 for column in (self.search if columns is None else columns)
-                if self.table.columns[column].identity is type_
+                if self.table.columns[column].identity is type_ and (names is None or self.table.columns[column].former)
             ]
         return f"(({' OR '.join(parts)}){self._theirs})" if parts else "false"
 
@@ -227,6 +231,38 @@ class Statements:
         upper = f" AND {self._moment} < {condition.place(until, type_)}" if until is not None else ""
         return lower + upper
 
+    def _holds(self, column: str, type_: IdentityType, names: Sequence[str] | None) -> bool:
+        declared = self.table.columns[column]
+        return declared.identity is type_ and (names is None or declared.former is not None)
+
+    def _named(self, column: str, names: Sequence[str] | None, condition: Condition) -> str:
+        if names is None:
+            return ""
+        held = f"lower(btrim(t.{quoted(self.table.columns[column].former or column)}::text))"
+        return f" AND coalesce({held} = ANY({condition.place(list(names), 'text[]')}), false)"
+
+    def select_former(self, keys: Sequence[SearchKey], columns: Sequence[str]) -> Call:
+        """The rows that only a former address of one subject and their name find, as ``select`` gives them."""
+        condition = Condition()
+        own = self.mine([key for key in keys if key.names is None], condition)
+        former = self.mine([key for key in keys if key.names is not None], condition)
+        shown = "".join(f"t.{quoted(c)}, " for c in columns)
+        found = f"({former}) AND ({own}) IS NOT TRUE"
+        return f"SELECT {shown}{self._found} FROM {self.source} t WHERE {found}", *condition.arguments
+
+    def count_doubtful(self, keys: Sequence[SearchKey]) -> Call:
+        """How many rows hold a former address of one subject, and nothing else of theirs."""
+        condition = Condition()
+        theirs = self.mine(keys, condition)
+        formers = {key.value for key in keys if key.names is not None}
+        array = condition.place(sorted(formers), "text[]")
+        columns = (c for c in self.search if self.table.columns[c].former)
+        held = " OR ".join(f"{self.expression(c)} = ANY({array}{self._cast(c, '[]')})" for c in columns)
+        return (
+            f"SELECT count(*) FROM {self.source} t WHERE ({held}){self._theirs} AND ({theirs}) IS NOT TRUE",
+            *condition.arguments,
+        )
+
     def erase_one(self, keys: Sequence[SearchKey]) -> list[Call]:
         """Delete (or blank) one subject; the number of rows touched is the number of rows found."""
         first = Condition()
@@ -234,7 +270,7 @@ class Statements:
         if self.table.erase == "delete":
             return [(f"DELETE FROM {self.source} t WHERE {everything}", *first.arguments)]
         left = " AND ".join(
-            f"({self._nobody(party)} OR {self.mine(keys, first, self._columns_of(party))})"
+            f"({self._nobody(party)} OR {self.mine(keys, first, self.columns_of(party))})"
             for party in self.table.parties
         )
         statements: list[Call] = [(f"DELETE FROM {self.source} t WHERE ({everything}) AND {left}", *first.arguments)]
@@ -242,7 +278,7 @@ class Statements:
         whose = {
             party: self.mine(keys, second, columns)
             for party in self.table.parties
-            if (columns := self._columns_of(party))
+            if (columns := self.columns_of(party))
         }
         blanked = (
             f"{quoted(name)} = CASE WHEN {rows} THEN {literal(column.blank)} ELSE t.{quoted(name)} END"
@@ -252,48 +288,9 @@ class Statements:
         update = f"UPDATE {self.source} t SET {', '.join(blanked)} WHERE {' OR '.join(whose.values())}"
         return [*statements, (update, *second.arguments)]
 
-    def count_one(self, keys: Sequence[SearchKey]) -> Call:
-        """How many rows are the subject's, from when to when."""
+    def count_one(self, keys: Sequence[SearchKey], by: Iterable[str] | None = None) -> Call:
+        """How many rows are the subject's, found ``by`` some columns or all, from when to when."""
         condition = Condition()
-        rows = self.mine(keys, condition)
+        rows = self.mine(keys, condition, by)
         times = f"min({self._moment}), max({self._moment})"
         return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", *condition.arguments
-
-    def count_unlike(self, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
-        """How many of one subject's rows do not hold that value."""
-        condition = Condition()
-        rows = self.mine(keys, condition)
-        unlike = f"t.{quoted(column)} IS DISTINCT FROM {self._value(column, value, condition)}"
-        return f"SELECT count(*) FROM {self.source} t WHERE ({rows}) AND {unlike}", *condition.arguments
-
-    def select_like(self, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
-        """The primary keys of one subject's rows that hold that value."""
-        condition = Condition()
-        rows = self.mine(keys, condition)
-        like = f"t.{quoted(column)} IS NOT DISTINCT FROM {self._value(column, value, condition)}"
-        keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
-        return f"SELECT {keys_} FROM {self.source} t WHERE ({rows}) AND {like}", *condition.arguments
-
-    def count_like(self, column: str, value: Any) -> Call:
-        """How many rows hold that value, whose ever they are."""
-        condition = Condition()
-        like = f"t.{quoted(column)} IS NOT DISTINCT FROM {self._value(column, value, condition)}"
-        return f"SELECT count(*) FROM {self.source} t WHERE {like}", *condition.arguments
-
-    def update_one(self, keys: Sequence[SearchKey], column: str, value: Any, current: str | None = None) -> Call:
-        """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys."""
-        condition = Condition()
-        change = f"{quoted(column)} = {self._value(column, value, condition)}"
-        held = ""
-        if current is not None:
-            same = (self._value(column, form, condition) for form in forms(current))
-            held = f" AND ({' OR '.join(f't.{quoted(column)} IS NOT DISTINCT FROM {each}' for each in same)})"
-        keys_ = ", ".join(f"t.{quoted(c)}" for c in self.table.primary_key)
-        party = self.table.columns[column].party
-        rows = self.mine(keys, condition, self._columns_of(party) if party else None)
-        return f"UPDATE {self.source} t SET {change} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
-
-    def _value(self, column: str, value: Any, condition: Condition) -> str:
-        if isinstance(value, str):  # as text, so that PostgreSQL parses dates and numbers, and refuses what is neither
-            return f"{condition.place(value, 'text')}::{self.relation.types[column]}"
-        return condition.place(value, self.relation.types[column])

@@ -10,8 +10,10 @@ from time import monotonic
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from shared.downstreams.sql.bill import ShortenedNumbers
 from shared.downstreams.sql.catalog import Relation, describe, refuse_unmapped
-from shared.downstreams.sql.dataset import Dataset, SideTable
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declared import SideTable
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.preparation import Incarnation, incarnation_of, refuse_unprepared
 from shared.downstreams.sql.settings import SqlSettings
@@ -54,6 +56,7 @@ class Session:
     restriction: SideTable | None
     incarnation: Incarnation | None
     """Where it may be changed."""
+    bill: ShortenedNumbers
     tenant: str | None = None
     """In whose rows alone anybody is looked for; None: in ours."""
 
@@ -66,6 +69,7 @@ class SqlStore:
         self.system = system
         self.settings = settings
         self.dataset = Dataset.load(settings.dataset)
+        self._bill = ShortenedNumbers.load()
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self.tenancy = Tenancy.of(settings, self.dataset)
@@ -99,7 +103,8 @@ class SqlStore:
                 tables = tuple(self._stated(name, relations[name], tenant) for name in theirs)
                 incarnation = None if reading else await self._incarnation(connection)
                 side = self.dataset.restriction if tenant is None else None
-                yield Session(self.system, self.settings, connection, tables, side, incarnation, tenant)
+                bill = self._bill
+                yield Session(self.system, self.settings, connection, tables, side, incarnation, bill, tenant)
 
     async def unattributed(self, session: Session) -> int:
         """How many rows hold numbers of which nobody can tell whose they are; counted now and then, up to a limit."""

@@ -5,22 +5,24 @@
 -- No function is called here: whoever may read a view could call it too, and ask for one number after the other.
 CREATE SCHEMA readable;
 
-CREATE VIEW restricted AS SELECT coalesce(array_agg(DISTINCT e164), '{}') AS numbers FROM restricted_number;
+CREATE VIEW restricted AS SELECT coalesce(array_agg(DISTINCT number), '{}') AS numbers FROM restricted_number;
 
 -- Each call with who is restricted in it at its time; that their number is listed at all is asked first, from memory.
 CREATE VIEW acc_cdrs_parties AS SELECT c.*,
-    coalesce(c.caller_e164 IN (SELECT e164 FROM restricted_number) OR c.pai IN (SELECT e164 FROM restricted_number), false)
+    (coalesce(c.caller_e164 IN (SELECT number FROM restricted_number), false) OR coalesce(c.pai IN (SELECT number FROM restricted_number), false)
+            OR coalesce(c.caller_sip IN (SELECT number FROM restricted_number), false))
         AND EXISTS (SELECT FROM restricted_number r
-                    WHERE r.e164 IN (c.caller_e164, c.pai) AND r.valid_from <= c.start_time AT TIME ZONE 'UTC'
+                    WHERE r.number IN (c.caller_e164, c.pai, c.caller_sip) AND r.valid_from <= c.start_time AT TIME ZONE 'UTC'
                       AND (r.valid_to IS NULL OR c.start_time AT TIME ZONE 'UTC' < r.valid_to)) AS hides_caller,
-    coalesce(c.callee_e164 IN (SELECT e164 FROM restricted_number), false)
+    coalesce(coalesce(c.callee_e164, c.callee_sip) IN (SELECT number FROM restricted_number), false)
         AND EXISTS (SELECT FROM restricted_number r
-                    WHERE r.e164 = c.callee_e164 AND r.valid_from <= c.start_time AT TIME ZONE 'UTC'
+                    WHERE r.number = coalesce(c.callee_e164, c.callee_sip) AND r.valid_from <= c.start_time AT TIME ZONE 'UTC'
                       AND (r.valid_to IS NULL OR c.start_time AT TIME ZONE 'UTC' < r.valid_to)) AS hides_callee
 FROM acc_cdrs c;
 
 CREATE VIEW acc_cdrs_unrestricted WITH (security_barrier) AS
-SELECT id, start_time, end_time, duration, caller, callee, callid, src_ip, user_agent, pai, privacy, caller_e164, callee_e164
+SELECT id, start_time, end_time, duration, caller, callee, callid, src_ip, user_agent, pai, privacy,
+    served_domain, region, caller_domain, callee_domain, caller_e164, callee_e164, caller_sip, callee_sip
 FROM acc_cdrs_parties WHERE NOT (hides_caller OR hides_callee);
 
 CREATE VIEW acc_cdrs_masked WITH (security_barrier) AS
@@ -32,11 +34,17 @@ SELECT id, start_time, end_time, duration,
     CASE WHEN hides_caller THEN '' ELSE user_agent END AS user_agent,
     CASE WHEN NOT hides_caller THEN pai END AS pai,
     CASE WHEN hides_caller THEN '' ELSE privacy END AS privacy,
+    served_domain, region,
+    CASE WHEN hides_caller THEN '' ELSE caller_domain END AS caller_domain,
+    CASE WHEN hides_callee THEN '' ELSE callee_domain END AS callee_domain,
     CASE WHEN NOT hides_caller THEN caller_e164 END AS caller_e164,
-    CASE WHEN NOT hides_callee THEN callee_e164 END AS callee_e164
+    CASE WHEN NOT hides_callee THEN callee_e164 END AS callee_e164,
+    CASE WHEN NOT hides_caller THEN caller_sip END AS caller_sip,
+    CASE WHEN NOT hides_callee THEN callee_sip END AS callee_sip
 FROM acc_cdrs_parties
 WHERE (caller_e164 = ANY ((SELECT numbers FROM restricted)::text[]) OR callee_e164 = ANY ((SELECT numbers FROM restricted)::text[])
-       OR pai = ANY ((SELECT numbers FROM restricted)::text[]))
+       OR pai = ANY ((SELECT numbers FROM restricted)::text[])
+       OR caller_sip = ANY ((SELECT numbers FROM restricted)::text[]) OR callee_sip = ANY ((SELECT numbers FROM restricted)::text[]))
   AND (hides_caller OR hides_callee)
   AND ((NOT hides_caller AND (caller NOT IN ('', 'anonymous') OR pai IS NOT NULL)) OR (NOT hides_callee AND callee <> ''));
 
@@ -46,22 +54,24 @@ DO $$
 DECLARE
     of_calls CONSTANT text[] := ARRAY[$view$
 CREATE VIEW TABLE_parties AS SELECT c.*,
-    coalesce(c.src_e164 IN (SELECT e164 FROM restricted_number) OR c.src_pai IN (SELECT e164 FROM restricted_number), false)
+    (coalesce(c.src_e164 IN (SELECT number FROM restricted_number), false) OR coalesce(c.src_pai IN (SELECT number FROM restricted_number), false)
+            OR coalesce(c.src_sip IN (SELECT number FROM restricted_number), false))
         AND EXISTS (SELECT FROM restricted_number r
-                    WHERE r.e164 IN (c.src_e164, c.src_pai) AND r.valid_from <= c.time AT TIME ZONE 'UTC'
+                    WHERE r.number IN (c.src_e164, c.src_pai, c.src_sip) AND r.valid_from <= c.time AT TIME ZONE 'UTC'
                       AND (r.valid_to IS NULL OR c.time AT TIME ZONE 'UTC' < r.valid_to)) AS hides_caller,
-    coalesce(c.dst_ouser_e164 IN (SELECT e164 FROM restricted_number), false)
+    coalesce(coalesce(c.dst_ouser_e164, c.dst_ouser_sip) IN (SELECT number FROM restricted_number), false)
         AND EXISTS (SELECT FROM restricted_number r
-                    WHERE r.e164 = c.dst_ouser_e164 AND r.valid_from <= c.time AT TIME ZONE 'UTC'
+                    WHERE r.number = coalesce(c.dst_ouser_e164, c.dst_ouser_sip) AND r.valid_from <= c.time AT TIME ZONE 'UTC'
                       AND (r.valid_to IS NULL OR c.time AT TIME ZONE 'UTC' < r.valid_to)) AS hides_dialled,
-    coalesce(c.dst_e164 IN (SELECT e164 FROM restricted_number), false)
+    coalesce(coalesce(c.dst_e164, c.dst_sip) IN (SELECT number FROM restricted_number), false)
         AND EXISTS (SELECT FROM restricted_number r
-                    WHERE r.e164 = c.dst_e164 AND r.valid_from <= c.time AT TIME ZONE 'UTC'
+                    WHERE r.number = coalesce(c.dst_e164, c.dst_sip) AND r.valid_from <= c.time AT TIME ZONE 'UTC'
                       AND (r.valid_to IS NULL OR c.time AT TIME ZONE 'UTC' < r.valid_to)) AS hides_callee
 FROM TABLE c $view$, $view$
 CREATE VIEW TABLE_unrestricted WITH (security_barrier) AS
 SELECT id, method, from_tag, to_tag, callid, sip_code, sip_reason, time, src_user, src_domain, src_ip,
-    dst_ouser, dst_user, dst_domain, src_pai, privacy, src_e164, dst_ouser_e164, dst_e164
+    dst_ouser, dst_user, dst_domain, src_pai, privacy, served_domain, region, dst_odomain, src_e164, dst_ouser_e164, dst_e164,
+    src_sip, dst_ouser_sip, dst_sip
 FROM TABLE_parties WHERE NOT (hides_caller OR hides_dialled OR hides_callee) $view$, $view$
 CREATE VIEW TABLE_masked WITH (security_barrier) AS
 SELECT id, method,
@@ -77,12 +87,19 @@ SELECT id, method,
     CASE WHEN hides_callee THEN '' ELSE dst_domain END AS dst_domain,
     CASE WHEN NOT hides_caller THEN src_pai END AS src_pai,
     CASE WHEN hides_caller THEN '' ELSE privacy END AS privacy,
+    served_domain, region,
+    CASE WHEN hides_dialled THEN '' ELSE dst_odomain END AS dst_odomain,
     CASE WHEN NOT hides_caller THEN src_e164 END AS src_e164,
     CASE WHEN NOT hides_dialled THEN dst_ouser_e164 END AS dst_ouser_e164,
-    CASE WHEN NOT hides_callee THEN dst_e164 END AS dst_e164
+    CASE WHEN NOT hides_callee THEN dst_e164 END AS dst_e164,
+    CASE WHEN NOT hides_caller THEN src_sip END AS src_sip,
+    CASE WHEN NOT hides_dialled THEN dst_ouser_sip END AS dst_ouser_sip,
+    CASE WHEN NOT hides_callee THEN dst_sip END AS dst_sip
 FROM TABLE_parties
 WHERE (src_e164 = ANY ((SELECT numbers FROM restricted)::text[]) OR dst_e164 = ANY ((SELECT numbers FROM restricted)::text[])
-       OR dst_ouser_e164 = ANY ((SELECT numbers FROM restricted)::text[]) OR src_pai = ANY ((SELECT numbers FROM restricted)::text[]))
+       OR dst_ouser_e164 = ANY ((SELECT numbers FROM restricted)::text[]) OR src_pai = ANY ((SELECT numbers FROM restricted)::text[])
+       OR src_sip = ANY ((SELECT numbers FROM restricted)::text[]) OR dst_sip = ANY ((SELECT numbers FROM restricted)::text[])
+       OR dst_ouser_sip = ANY ((SELECT numbers FROM restricted)::text[]))
   AND (hides_caller OR hides_dialled OR hides_callee)
   AND ((NOT hides_caller AND (src_user NOT IN ('', 'anonymous') OR src_pai IS NOT NULL))
        OR (NOT hides_dialled AND dst_ouser <> '') OR (NOT hides_callee AND dst_user <> '')) $view$, $view$

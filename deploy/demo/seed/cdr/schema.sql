@@ -1,11 +1,32 @@
 -- Kamailio's accounting tables as this company configures them. Times are UTC without zone, as the switch writes them.
 
--- One spelling of a number as switches write it (+34, 0034, 34, and 00034 from a trunk that prefixes twice). The trunks
--- here deliver the country code always; anything else, such as an extension or a short code, is no number of a person.
-CREATE FUNCTION e164(spelled text) RETURNS text
+-- One spelling of a number as switches write it: +34, 0034, 34, and 00034 from a trunk that prefixes twice. A trunk that dials as
+-- one dials in its own country says which that is (ISO 3166), and what looks national there is; the others deliver the country code
+-- always. Anything else, such as an extension or a short code, is no number of a person.
+CREATE FUNCTION e164(spelled text, region text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN spelled ~ '^(?:\+|00|000)?[1-9][0-9]+$' AND length(ltrim(spelled, '+0')) BETWEEN 7 AND 15
-                THEN '+' || ltrim(spelled, '+0') END;
+    RETURN CASE
+        WHEN region IN ('ES', 'PL', 'PT') AND spelled ~ '^[1-9][0-9]{8}$'
+            THEN CASE region WHEN 'ES' THEN '+34' WHEN 'PL' THEN '+48' ELSE '+351' END || spelled
+        WHEN region = 'IT' AND spelled ~ '^(?:0[1-9]|3)[0-9]{5,9}$' THEN '+39' || spelled
+        WHEN region = 'US' AND spelled ~ '^1?[2-9][0-9]{9}$' THEN '+1' || right(spelled, 10)
+        WHEN region IN ('DE', 'FR', 'NL', 'SE', 'IE', 'AT', 'BE') AND spelled ~ '^0[1-9][0-9]{5,11}$'
+            THEN CASE region WHEN 'DE' THEN '+49' WHEN 'FR' THEN '+33' WHEN 'NL' THEN '+31' WHEN 'SE' THEN '+46'
+                 WHEN 'IE' THEN '+353' WHEN 'AT' THEN '+43' ELSE '+32' END || substr(spelled, 2)
+        WHEN spelled ~ '^(?:\+|00|000)?[1-9][0-9]+$' AND length(ltrim(spelled, '+0')) BETWEEN 7 AND 15
+            THEN '+' || ltrim(spelled, '+0') END;
+
+-- Who is no number is a user or an extension of its domain, if the switch wrote that down and the network knows no number of theirs.
+CREATE FUNCTION sip_user(spelled text, region text, domain text, known text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN domain <> '' AND spelled NOT IN ('', 'anonymous') AND e164(spelled, region) IS NULL AND coalesce(known, '') = ''
+                THEN 'sip:' || spelled || '@' || lower(domain) END;
+
+-- The number that a caller showed. Where the network knows another one, that is who called, and what was shown anybody may have
+-- claimed (REQ-N5): it is nobody's.
+CREATE FUNCTION shown(spelled text, region text, known text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN coalesce(known, '') IN ('', e164(spelled, region)) THEN e164(spelled, region) END;
 
 CREATE TABLE acc_cdrs (
     id          bigint GENERATED ALWAYS AS IDENTITY,
@@ -20,8 +41,13 @@ CREATE TABLE acc_cdrs (
     pai         varchar(64),
     privacy     varchar(16) NOT NULL DEFAULT '',
     served_domain varchar(128) NOT NULL DEFAULT 'voice.example.com', -- for which customer of ours, or our own
-    caller_e164 text GENERATED ALWAYS AS (e164(caller)) STORED,
-    callee_e164 text GENERATED ALWAYS AS (e164(callee)) STORED,
+    region      varchar(2) NOT NULL DEFAULT '',
+    caller_domain varchar(128) NOT NULL DEFAULT '',
+    callee_domain varchar(128) NOT NULL DEFAULT '',
+    caller_e164 text GENERATED ALWAYS AS (shown(caller, region, pai)) STORED,
+    callee_e164 text GENERATED ALWAYS AS (e164(callee, region)) STORED,
+    caller_sip  text GENERATED ALWAYS AS (sip_user(caller, region, caller_domain, pai)) STORED,
+    callee_sip  text GENERATED ALWAYS AS (sip_user(callee, region, callee_domain, NULL)) STORED,
     PRIMARY KEY (id, start_time)
 ) PARTITION BY RANGE (start_time);
 
@@ -61,21 +87,27 @@ CREATE TABLE acc (
     src_pai        varchar(64),
     privacy        varchar(16) NOT NULL DEFAULT '',
     served_domain  varchar(128) NOT NULL DEFAULT 'voice.example.com',
-    src_e164       text GENERATED ALWAYS AS (e164(src_user)) STORED,
-    dst_ouser_e164 text GENERATED ALWAYS AS (e164(dst_ouser)) STORED,
-    dst_e164       text GENERATED ALWAYS AS (e164(dst_user)) STORED
+    region         varchar(2) NOT NULL DEFAULT '',
+    dst_odomain    varchar(128) NOT NULL DEFAULT '',
+    src_e164       text GENERATED ALWAYS AS (shown(src_user, region, src_pai)) STORED,
+    dst_ouser_e164 text GENERATED ALWAYS AS (e164(dst_ouser, region)) STORED,
+    dst_e164       text GENERATED ALWAYS AS (e164(dst_user, region)) STORED,
+    src_sip        text GENERATED ALWAYS AS (sip_user(src_user, region, src_domain, src_pai)) STORED,
+    dst_ouser_sip  text GENERATED ALWAYS AS (sip_user(dst_ouser, region, dst_odomain, NULL)) STORED,
+    dst_sip        text GENERATED ALWAYS AS (sip_user(dst_user, region, dst_domain, NULL)) STORED
 );
 
 CREATE TABLE missed_calls (LIKE acc INCLUDING ALL);
 
--- Numbers whose calls nobody may use (Art. 18), by the request that asked for it. Who is restricted is itself nobody's business:
+-- Numbers and SIP users whose calls nobody may use (Art. 18), by the request that asked for it. Who is restricted is itself nobody's business:
 -- readers see neither this table nor those of the calls, only what readers.sql makes of them.
 CREATE TABLE restricted_number (
     request_id uuid NOT NULL,
-    e164       text NOT NULL,
+    number     text NOT NULL,
     valid_from timestamptz NOT NULL,
     valid_to   timestamptz,
-    PRIMARY KEY (request_id, e164, valid_from)
+    sip_uri    text GENERATED ALWAYS AS (CASE WHEN starts_with(number, 'sip:') THEN number END) STORED,
+    PRIMARY KEY (request_id, number, valid_from)
 );
 
 ALTER TABLE acc_cdrs ENABLE ROW LEVEL SECURITY;

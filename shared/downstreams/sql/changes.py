@@ -1,0 +1,57 @@
+"""The statements that change and compare single columns of one subject's rows, or of all."""
+
+# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.domain.text import forms
+from shared.downstreams.sql.quoting import Condition, quoted
+from shared.downstreams.sql.search_keys import SearchKey
+from shared.downstreams.sql.statements import Call, Statements
+
+
+def count_unlike(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
+    """How many of one subject's rows do not hold that value."""
+    condition = Condition()
+    rows = table.mine(keys, condition)
+    unlike = f"t.{quoted(column)} IS DISTINCT FROM {_value(table, column, value, condition)}"
+    return f"SELECT count(*) FROM {table.source} t WHERE ({rows}) AND {unlike}", *condition.arguments
+
+
+def select_like(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
+    """The primary keys of one subject's rows that hold that value."""
+    condition = Condition()
+    rows = table.mine(keys, condition)
+    like = f"t.{quoted(column)} IS NOT DISTINCT FROM {_value(table, column, value, condition)}"
+    keys_ = ", ".join(f"t.{quoted(c)}" for c in table.table.primary_key)
+    return f"SELECT {keys_} FROM {table.source} t WHERE ({rows}) AND {like}", *condition.arguments
+
+
+def count_like(table: Statements, column: str, value: Any) -> Call:
+    """How many rows hold that value, whose ever they are."""
+    condition = Condition()
+    like = f"t.{quoted(column)} IS NOT DISTINCT FROM {_value(table, column, value, condition)}"
+    return f"SELECT count(*) FROM {table.source} t WHERE {like}", *condition.arguments
+
+
+def update_one(
+    table: Statements, keys: Sequence[SearchKey], column: str, value: Any, current: str | None = None
+) -> Call:
+    """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys."""
+    condition = Condition()
+    change = f"{quoted(column)} = {_value(table, column, value, condition)}"
+    held = ""
+    if current is not None:
+        same = (_value(table, column, form, condition) for form in forms(current))
+        held = f" AND ({' OR '.join(f't.{quoted(column)} IS NOT DISTINCT FROM {each}' for each in same)})"
+    keys_ = ", ".join(f"t.{quoted(c)}" for c in table.table.primary_key)
+    party = table.table.columns[column].party
+    rows = table.mine(keys, condition, table.columns_of(party) if party else None)
+    return f"UPDATE {table.source} t SET {change} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
+
+
+def _value(table: Statements, column: str, value: Any, condition: Condition) -> str:
+    if isinstance(value, str):  # as text, so that PostgreSQL parses dates and numbers, and refuses what is neither
+        return f"{condition.place(value, 'text')}::{table.relation.types[column]}"
+    return condition.place(value, table.relation.types[column])
