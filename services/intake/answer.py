@@ -45,6 +45,9 @@ _ENDED = {
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
 
+_LIFTED = (
+    "Where your data were restricted for it, we lift that restriction now: they are used again as they were before."
+)
 
 _LATE = ", and we are late: we do it now, without further delay"
 _WITHHELD = (
@@ -81,7 +84,9 @@ def _to_subject(request: StoredRequest) -> str:
         case Outcome.DUPLICATE | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
             overridden = request.is_weighed and request.outcome is Outcome.REFUSED
             ended = _OVERRIDDEN if overridden else _ENDED[request.outcome]
-            return ended.format(done=_had_been_done(request.tasks, request.right)).strip()
+            said = ended.format(done=_had_been_done(request.tasks, request.right)).strip()
+            lifted = request.outcome is Outcome.WITHDRAWN and (request.is_weighed or request.is_contested)
+            return f"{said} {_LIFTED}" if lifted else said
         case Outcome.PARTIALLY_FULFILLED:
             done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
             late = f"{_DONE[request.right]} A part of it was done after your request had been closed."

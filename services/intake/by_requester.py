@@ -99,7 +99,8 @@ class MovedByRequester(MovingRequest):
         # Before the closure: an erasure must stop working before the key that it works with is shredded.
         withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
         if (self.is_weighed or self.is_contested) and self.allows("complete"):  # its data may be restricted
-            withdrawn = withdrawn.then(self.noted("restriction.lift_decided", events.LiftDecided.about(self)))
+            lift = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
+            withdrawn = withdrawn.then(lift)
         return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from shared.domain.text import LINES, nfc
+from shared.domain.text import LINES, Word, nfc
 
 
 class Operation(StrEnum):
@@ -91,7 +91,11 @@ class Exceeded(BaseModel):
     limit: Limit
     found: int
     allowed: int
-    confirmed_by: str | None = None
+    confirmed_by: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]{0,62}$")] | None = None
+
+
+REFERENCE = "[a-z]{0,20}[0-9]{1,12}"
+"""What a system calls a ticket of ours: its number, perhaps with the kind of thing before it."""
 
 
 class Uncounted(StrEnum):
@@ -137,26 +141,26 @@ class TaskReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     task_id: UUID
-    system: str
-    operation: str
-    outcome: str | None
+    system: Word
+    operation: Word
+    outcome: Word | None
     found: int = 0
     changed: int = 0
     remaining: int = 0
-    ground: str | None = None
+    ground: Word | None = None
     until: date | None = None
-    failure: str | None = None
+    failure: Word | None = None
     sentence: str | None = None
     exceeded: Exceeded | None = None
-    not_searched: str | None = None
-    uncounted: str | None = None
+    not_searched: Word | None = None
+    uncounted: Word | None = None
     unattributed: int | None = None
     by_hand: bool | None = None
     not_asked: bool | None = None
-    searched_by: tuple[str, ...] | None = None
-    categories: tuple[str, ...] | None = None
-    by_category: Mapping[str, int] = {}
-    reference: str | None = None
+    searched_by: tuple[Word, ...] | None = None
+    categories: tuple[Word, ...] | None = None
+    by_category: Mapping[Word, int] = {}
+    reference: Annotated[str, StringConstraints(pattern=f"^{REFERENCE}$")] | None = None
 
     @property
     def reason(self) -> str | None:

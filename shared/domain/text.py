@@ -13,6 +13,10 @@ ONE_LINE = rf"^[^\x00-\x1f\u2028\u2029{_UNSEEN}]*$"
 LINES = rf"^[^\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]*$"
 
 
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+"""A word of ours: of an enumeration, a policy, the downstreams file or a dataset; never what anybody has typed."""
+
+
 def nfc(value: str) -> str:
     """The composed form (NFC): what looks the same is the same."""
     return value if value.isascii() else unicodedata.normalize("NFC", value)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from shared.domain.rights import Right, Role
+from shared.domain.text import Word
 from shared.domain.toml_file import read_toml
 
 TIME_LIMITS = Path(__file__).parents[1] / "policy" / "time_limits.toml"
@@ -79,7 +80,7 @@ class Span(_Data):
     working_days: Length | None = None
     days: Length | None = None
     days_before_due: Length | None = None
-    escalate_to: str
+    escalate_to: Word
     right: Right | None = None
     scope: str | None = None
     role: Role | None = None

@@ -6,15 +6,16 @@ from datetime import UTC, date, datetime
 
 from shared.domain.errors import AnswerMalformed
 from shared.domain.identities import LONGEST, Identity
+from shared.domain.operations import REFERENCE
 from shared.downstreams.contract import Receipt, Result
 
 MOST = 1_000_000_000
 """Rows or objects that one count may come to: no subject has more, and what says so is broken."""
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2100, 12, 31)
 """Nobody had a number before, and nothing is kept until after."""
-_CATEGORY = re.compile(r"\w[\w .-]{0,63}")
+_CATEGORY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _WORD = re.compile(r"[a-z][a-z_]{1,47}")
-_REFERENCE = re.compile(r"[!-~]{1,200}")
+_REFERENCE = re.compile(REFERENCE)
 
 
 def believable(result: Result, system: str) -> Result:

@@ -4,6 +4,7 @@ The hash of an entry is SHA-256 over the previous hash and the entry's fields, j
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,9 @@ _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM evidence.entry WHERE"  # noqa: S60
 _OF_CHAIN = f"{_SELECT} chain = $1 AND seq > $2 AND seq <= $3 ORDER BY seq"
 _OF_REQUEST = f"{_SELECT} request_id = $1 ORDER BY at, chain, seq"
 _FIRST_HEAD = "INSERT INTO evidence.head (chain, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING"
+
+_TYPED = re.compile(r'[\s@\\]|[^\x21-\x7e]|"\+\d{6,}"')
+"""What a text has that somebody typed, an address or a telephone number, and no code, count or reference of ours."""
 
 
 Head = tuple[int, bytes]
@@ -63,17 +67,28 @@ async def append(
     """Adds entries to the end of a chain, once in a transaction, and last, since it holds the chain until the end.
 
     ``head``: the end of the chain, if it is held already.
+
+    Raises:
+        ValueError: an entry holds free text, which could never be taken away again: seal it, and refer to it.
     """
+    details = [_coded(entry) for entry in entries]
     seq, last = head or await hold(connection, chain)
     rows = []
-    for entry in entries:
+    for entry, detail in zip(entries, details, strict=True):
         seq += 1
-        detail = orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode()
         hashed = digest(last, chain, seq, at, (entry.request_id, entry.actor, entry.action, detail))
         rows.append((chain, seq, at, entry.request_id, entry.actor, entry.action, detail, last, hashed))
         last = hashed
     await connection.copy_records_to_table("entry", schema_name="evidence", columns=_COLUMNS, records=rows)
     await connection.execute("UPDATE evidence.head SET seq = $2, hash = $3 WHERE chain = $1", chain, seq, last)
+
+
+def _coded(entry: Entry) -> str:
+    """The detail as canonical JSON, which puts no blank between its parts."""
+    detail = orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode()
+    if _TYPED.search(detail):
+        raise ValueError(f"the evidence of {entry.action} would hold free text: seal it, and refer to it")
+    return detail
 
 
 async def entries(pool: asyncpg.Pool, request_id: UUID) -> list[asyncpg.Record]:

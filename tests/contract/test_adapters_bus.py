@@ -25,6 +25,10 @@ from tests.fakes.bus_responder import Billing
 from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
+KEPT: dict[str, Any] = {"found": 5, "changed": 3, "remaining": 2}
+AGREED = BusSettings.model_validate(
+    {"ask_again_s": 5, "ask_again_max_s": 15, "grounds": ["tax_law"], "reasons": ["unpaid_invoice"]}
+)
 
 
 class Silent(BusStand):
@@ -73,7 +77,7 @@ def stand(store: Billing) -> BusStand:
 
 @pytest.fixture
 def silent(store: Billing) -> Silent:
-    return Silent(store, SetClock(), BusSettings(ask_again_s=5, ask_again_max_s=15))
+    return Silent(store, SetClock(), AGREED)
 
 
 @pytest.fixture
@@ -162,7 +166,7 @@ async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(as
 async def test_what_a_team_must_keep_is_told_with_its_ground_and_its_day_and_more_than_that_is_residue(
     asked: Asked, left: int
 ) -> None:
-    counts: dict[str, Any] = {"found": 5, "changed": 3, "remaining": 2, "ground": "tax_law"}
+    counts: dict[str, Any] = {**KEPT, "ground": "tax_law"}
     await asked.told(outcome="retained", until="2033-01-01", **counts)
     result = await asked.told(outcome="located", found=left, remaining=left)
     kept = Receipt(asked.task.task_id, TaskOutcome.RETAINED, until=date(2033, 1, 1), **counts)
@@ -185,6 +189,13 @@ async def test_a_reply_that_cannot_be_true_is_for_a_person(asked: Asked, said: d
     assert why in str(result)
 
 
+async def test_a_ground_that_nobody_has_agreed_with_the_team_is_neither_believed_nor_repeated(asked: Asked) -> None:
+    await asked.told(outcome="retained", ground="ada_lovelace", **KEPT)
+    result = await asked.told(outcome="located", found=2, remaining=2)
+    assert isinstance(result, AnswerMalformed)
+    assert "ada" not in str(result)
+
+
 async def test_a_team_that_cannot_search_by_what_it_is_given_has_found_nothing_out(asked: Asked) -> None:
     result = await asked.told(outcome="not_searched", reason="number_without_period")
     assert result == NotSearched(asked.task.task_id, Unsearched.NUMBER_WITHOUT_PERIOD)
@@ -196,6 +207,11 @@ async def test_a_team_that_refuses_is_asked_anew_when_a_person_says_so(asked: As
     assert str(result) == "billing refuses to erase: unpaid_invoice"
     assert isinstance(await asked.again(), Pending)
     assert asked.team.published[0].headers["ce_id"] != asked.team.published[-1].headers["ce_id"]
+
+
+async def test_a_reason_that_nobody_has_agreed_with_the_team_is_not_repeated(asked: Asked) -> None:
+    result = await asked.told(outcome="refused", reason="ada_lovelace")
+    assert str(result) == "billing refuses to erase: ask the team why; its reasons do not list this one"
 
 
 async def test_a_task_that_would_touch_too_many_rows_is_erased_by_nobody(store: Billing) -> None:

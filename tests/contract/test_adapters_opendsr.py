@@ -138,12 +138,12 @@ async def test_a_search_that_finds_somebody_else_too_is_stopped_before_anything_
     assert {taken.request.subject_request_type for taken in stand.system.taken.values()} == {"access"}
 
 
-async def test_access_gives_what_the_processor_holds_by_category() -> None:
+async def test_access_gives_what_the_processor_holds_and_its_own_words_only_to_the_subject() -> None:
     stand = stand_of(MailingSystem([], SetClock()), 1, portable=True)
     result = await copied(stand)
     assert isinstance(result, Receipt)
     record = Record("subscription", "mailing", {"email": ADA, "list": "0"}, matched=(Match("email", ADA),))
-    expected = Receipt(result.task_id, TaskOutcome.EXPORTED, 1, by_category={"subscription": 1}, records=(record,))
+    expected = Receipt(result.task_id, TaskOutcome.EXPORTED, 1, by_category={"record": 1}, records=(record,))
     assert result == expected
     assert stand.holds(ADA) == 1
 

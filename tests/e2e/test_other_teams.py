@@ -34,6 +34,7 @@ needs = ["email"]
 adapter = "bus"
 needs = ["email"]
 ask_again_s = 1
+grounds = ["tax_law"]
 """
 
 

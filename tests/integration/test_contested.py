@@ -49,10 +49,15 @@ async def test_when_it_is_corrected_the_person_is_told_and_the_restriction_is_li
     assert [f"/v1/requests/{event['request_id']}" for event in lifted] == [path]
 
 
-async def test_what_is_withdrawn_is_lifted_as_well(intake: Intake) -> None:
+async def test_what_is_withdrawn_is_lifted_as_well_and_who_withdraws_it_is_told_so_before(intake: Intake) -> None:
     path = await intake.submit(**CITY, contested=True)
     (await intake.channel.post(f"{path}/withdraw")).raise_for_status()
     assert (await intake.types())[-3:] == ["withdrawn", "lift_decided", "closed"]
+    entries, letter = await intake.evidence(path), (await intake.letters(path))[-1]
+    written, decided, _ = entries[-3:]
+    assert (letter["kind"], written["detail"]["kind"]) == ("withdrawal", "withdrawal")
+    assert "we lift that restriction now" in letter["body"]
+    assert decided["detail"] == {"informed_at": written["at"]}
 
 
 @pytest.mark.parametrize("right", ["access", "erasure"])

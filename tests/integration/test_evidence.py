@@ -9,6 +9,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from deploy.local.paths import ROOT
@@ -217,3 +218,25 @@ async def test_a_chain_that_was_restored_holds_after_a_whole_round(open_harness:
     steps = await stepped(harness, verifier, 12)
     assert steps[0][1]
     assert not steps[-1][1]
+
+
+TYPED: list[JsonValue] = [
+    "Ada Lovelace",
+    "ada@example.com",
+    "+4930123456",
+    "Straße",
+    "sip:ada@x",
+    {"Ada L": 1},
+    ["a b"],
+]
+
+
+@pytest.mark.parametrize("typed", TYPED, ids=str)
+async def test_what_somebody_has_typed_is_never_put_on_record_as_it_is(
+    open_harness: OpenHarness, typed: JsonValue
+) -> None:
+    harness = await open_harness()
+    with pytest.raises(ValueError, match="would hold free text"):
+        async with harness.unit_of_work.begin() as tx:
+            tx.log_evidence(uuid7(), "decision.made", {"note": typed})
+    assert not await chain(harness)

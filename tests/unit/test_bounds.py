@@ -14,7 +14,7 @@ from shared.downstreams.bounds import believable
 from shared.downstreams.bus.messages import MalformedReply, parse_reply
 from shared.downstreams.contract import Receipt
 
-ERASED = Receipt(UUID(int=1), TaskOutcome.ERASED, found=2, changed=2, by_category={"call record": 2})
+ERASED = Receipt(UUID(int=1), TaskOutcome.ERASED, found=2, changed=2, by_category={"call_record": 2})
 REPLY = (
     '{"type": "dsr.task.replied.v1", "command_id": "%s", "task_id": "%s", "operation": "erase", "outcome": "retained",'
     ' "ground": "tax_law", "found": %s, "changed": %s, "remaining": %s, "until": "%s"}'
@@ -32,8 +32,10 @@ BEYOND = [
     {"by_category": {"a\0": 2}},
     {"by_category": {"c" * 65: 2}},
     {"by_category": {"": 2}},
+    {"by_category": {"Ada Lovelace": 2}},
     {"ground": "because Ada said so"},
     {"reference": "7\0"},
+    {"reference": "ada@example.com"},
     {"reference": "9" * 201},
     {"until": date(1899, 12, 31)},
     {"until": date.max},

@@ -6,6 +6,7 @@ from uuid import UUID
 from shared.domain.events.event import Event
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome
+from shared.domain.text import Word
 from shared.domain.topics import Topic
 
 
@@ -16,7 +17,7 @@ class FulfilmentCompleted(Event, topic=Topic.COMPLETIONS):
     """
 
     type: Literal["dsr.fulfilment.completed.v1"] = "dsr.fulfilment.completed.v1"
-    operation: str
+    operation: Word
     outcome: Outcome
     tasks: tuple[TaskReport, ...]
     package_id: UUID | None = None
@@ -30,7 +31,7 @@ class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
     """
 
     type: Literal["dsr.fulfilment.blocked.v1"] = "dsr.fulfilment.blocked.v1"
-    operation: str
+    operation: Word
     tasks: tuple[TaskReport, ...]
     deferred: bool = False
 
@@ -43,7 +44,7 @@ class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
     """
 
     type: Literal["dsr.fulfilment.reported.v1"] = "dsr.fulfilment.reported.v1"
-    operation: str
+    operation: Word | Literal[""]
     outcome: Outcome
     tasks: tuple[TaskReport, ...]
     package_id: UUID | None = None

@@ -5,6 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from shared.domain.events.event import Event, SubjectRef
+from shared.domain.text import Word
 from shared.domain.topics import Topic
 
 
@@ -28,9 +29,9 @@ class TargetMissed(Event, topic=Topic.DEADLINES):
     """A target of the staff has passed, and the step that it is for was not taken."""
 
     type: Literal["dsr.deadline.target_missed.v1"] = "dsr.deadline.target_missed.v1"
-    target: str
+    target: Word
     target_on: date
-    escalate_to: str
+    escalate_to: Word
 
 
 class QuestionUnanswered(Event, topic=Topic.DEADLINES):
@@ -48,5 +49,5 @@ class RetentionEnded(Event, topic=Topic.DEADLINES):
 
     type: Literal["dsr.deadline.retention_ended.v1"] = "dsr.deadline.retention_ended.v1"
     subject: SubjectRef
-    systems: tuple[str, ...]
+    systems: tuple[Word, ...]
     due_on: date

@@ -1,15 +1,20 @@
 """What has become of a request: what intake says, on ``Topic.REQUESTS``."""
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, StringConstraints
 
 from shared.domain.events.event import Event, SubjectRef
 from shared.domain.operations import Limit, TaskReport
 from shared.domain.rights import Outcome, Role
+from shared.domain.text import Word
 from shared.domain.topics import Topic
+
+Zone = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$", max_length=64)]
+Calendar = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,4})?)?$")]
+Reason = Annotated[str, StringConstraints(pattern=r"^[A-Z_]{1,64}$")]
 
 
 class RequestReceived(Event, topic=Topic.REQUESTS):
@@ -20,13 +25,13 @@ class RequestReceived(Event, topic=Topic.REQUESTS):
 
     type: Literal["dsr.request.received.v1"] = "dsr.request.received.v1"
     subject: SubjectRef
-    channel: str
+    channel: Word
     received_at: AwareDatetime
-    zones: tuple[str, ...]
-    calendar: str
-    scope: str | None = None
+    zones: tuple[Zone, ...]
+    calendar: Calendar
+    scope: Word | None = None
     role: Role = "controller"
-    tenant: str | None = None
+    tenant: Word | None = None
     due_on: date
 
 
@@ -38,8 +43,8 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
 
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
     subject: SubjectRef
-    scope: str | None = None
-    tenant: str | None = None
+    scope: Word | None = None
+    tenant: Word | None = None
     due_on: date
 
 
@@ -96,7 +101,7 @@ class LimitConfirmed(Event, topic=Topic.REQUESTS):
 
     type: Literal["dsr.request.limit_confirmed.v1"] = "dsr.request.limit_confirmed.v1"
     subject: SubjectRef
-    system: str
+    system: Word
     limit: Limit
     at_most: int
 
@@ -142,7 +147,7 @@ class RequestExtended(Event, topic=Topic.REQUESTS):
     """Two persons have extended the time limit, and the subject was told why and until when (Art. 12(3))."""
 
     type: Literal["dsr.request.extended.v1"] = "dsr.request.extended.v1"
-    reason: str
+    reason: Reason
     due_on: date
     told_at: AwareDatetime
 
@@ -153,8 +158,8 @@ class RequestRedated(Event, topic=Topic.REQUESTS):
     type: Literal["dsr.request.redated.v1"] = "dsr.request.redated.v1"
     cause: Literal["receipt_corrected", "policy_changed"]
     received_at: AwareDatetime
-    zones: tuple[str, ...]
-    calendar: str
+    zones: tuple[Zone, ...]
+    calendar: Calendar
     due_on: date
 
 
@@ -181,7 +186,7 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
     outcome: Outcome
     responded_at: AwareDatetime
     resumable: bool = False
-    outstanding: tuple[str, ...] = ()
+    outstanding: tuple[Word, ...] = ()
     goes_on: bool = False
 
 
@@ -190,4 +195,4 @@ class PartAnswered(Event, topic=Topic.REQUESTS):
 
     type: Literal["dsr.request.part_answered.v1"] = "dsr.request.part_answered.v1"
     subject: SubjectRef
-    outstanding: tuple[str, ...]
+    outstanding: tuple[Word, ...]

@@ -21,6 +21,7 @@ from shared.downstreams.bus.messages import (
     ReplyOutcome,
     TaskReply,
     TaskRequested,
+    Word,
     command_id,
     progress_key,
 )
@@ -43,6 +44,12 @@ class BusSettings(BaseModel):
         default=False,
         description="true: the team tells the data of our customers apart, and touches those alone that a task names",
     )
+    grounds: frozenset[Word] = Field(
+        default=frozenset(), description="grounds on which the team may keep data, as the privacy team has agreed"
+    )
+    reasons: frozenset[Word] = Field(
+        default=frozenset(), description="reasons for a refusal that are shown; of any other it is said that it is one"
+    )
     claim_hours: int = Field(default=72, ge=1, le=720, description="how long a token opens the identities")
     ask_again_s: float = Field(
         default=5, gt=0, le=86_400, description="first pause before a task is sent again; doubles"
@@ -54,6 +61,10 @@ class BusSettings(BaseModel):
         if self.claim_hours * 3600 <= self.ask_again_max_s:
             raise ValueError("claim_hours must be longer than ask_again_max_s, or a team waits with an expired claim")
         return self
+
+    def most_rows(self, task: Task) -> int:
+        """How many rows a task may touch."""
+        return max(self.max_rows, task.confirmed.get(Limit.MAX_ROWS, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +89,10 @@ class Failed:
     noted: dict[str, JsonValue]
 
 
-def next_step(task: Task, max_rows: int, today: date) -> Ask | Receipt | NotSearched | Failed:
+def next_step(task: Task, settings: BusSettings, today: date) -> Ask | Receipt | NotSearched | Failed:
     """What an erasure needs next, judged by the replies that its progress holds: erase, then look, then conclude.
 
-    ``max_rows``: how many rows it may touch. ``today``: in UTC.
+    ``today``: in UTC.
     """
     before = cast("int", task.progress.get("found", 0))
     erased = _reply(task, Operation.ERASE)
@@ -89,15 +100,15 @@ def next_step(task: Task, max_rows: int, today: date) -> Ask | Receipt | NotSear
         return erased
     found = max(before, erased.found)
     if erased.outcome is ReplyOutcome.REFUSED:
-        return _failed(task, _refusal(task, erased, max_rows), before)
+        return _failed(task, _refusal(task, erased, settings), before)
     if erased.outcome is ReplyOutcome.NOT_SEARCHED:
         return NotSearched(task.task_id, Unsearched(str(erased.reason)))
     if erased.outcome is ReplyOutcome.NO_MATCH and not before:
         return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-    if wrong := _untenable(task.system, erased, max_rows, today):
+    if wrong := _untenable(task.system, erased, settings.most_rows(task), today):
         return _failed(task, wrong, before)
     looked = _reply(task, Operation.LOCATE)
-    return _judge(task, erased, looked, found, max_rows) if isinstance(looked, TaskReply) else looked
+    return _judge(task, erased, looked, found, settings) if isinstance(looked, TaskReply) else looked
 
 
 def _untenable(system: str, erased: TaskReply, max_rows: int, today: date) -> AnswerMalformed | None:
@@ -109,13 +120,16 @@ def _untenable(system: str, erased: TaskReply, max_rows: int, today: date) -> An
     return None
 
 
-def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int, max_rows: int) -> Receipt | Failed:
+def _judge(task: Task, erased: TaskReply, looked: TaskReply, found: int, settings: BusSettings) -> Receipt | Failed:
     if looked.outcome is ReplyOutcome.REFUSED:
-        return _failed(task, _refusal(task, looked, max_rows), found)
+        return _failed(task, _refusal(task, looked, settings), found)
     if looked.found > erased.remaining:
         left = f"{task.system} replied {erased.outcome}, and its own second look found {looked.found} rows"
         return _failed(task, ResidueFound(f"{left} where {erased.remaining} may remain"), found)
     retained = erased.outcome is ReplyOutcome.RETAINED
+    if retained and erased.ground not in settings.grounds:
+        unknown = f"{task.system} keeps data on a ground that its grounds do not list: agree with the team, and list it"
+        return _failed(task, AnswerMalformed(unknown), found)
     return Receipt(
         task.task_id,
         TaskOutcome.RETAINED if retained else TaskOutcome.ERASED,
@@ -145,13 +159,15 @@ def _failed(task: Task, failure: Refused, found: int) -> Failed:
     return Failed(failure, {"round": task.round + 1, "found": found})
 
 
-def _refusal(task: Task, reply: TaskReply, max_rows: int) -> Refused:
+def _refusal(task: Task, reply: TaskReply, settings: BusSettings) -> Refused:
+    max_rows = settings.most_rows(task)
     if reply.reason == BlastRadius.code and reply.found > max_rows:
         exceeded = Exceeded(limit=Limit.MAX_ROWS, found=reply.found, allowed=max_rows)
         return BlastRadius(f"{task.system} found {reply.found:,} rows, and max_rows = {max_rows:,}", exceeded)
     if reply.reason == BlastRadius.code:
         return BlastRadius(f"{task.system} found more rows than max_rows = {max_rows:,}, and does not say how many")
-    return Refused(f"{task.system} refuses to {reply.operation}: {reply.reason}")
+    reason = reply.reason if reply.reason in settings.reasons else "ask the team why; its reasons do not list this one"
+    return Refused(f"{task.system} refuses to {reply.operation}: {reason}")
 
 
 class BusAdapter:
@@ -188,7 +204,7 @@ class BusAdapter:
     async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Take each task one step further by the replies that have come."""
         today = self._clock.now().date()
-        steps = [(task, next_step(task, self._max_rows(task), today)) for task in tasks]
+        steps = [(task, next_step(task, self._settings, today)) for task in tasks]
         if notes := {task.task_id: step.noted for task, step in steps if isinstance(step, Ask | Failed)}:
             await save_progress(notes)
         away: Unavailable | None = None
@@ -209,9 +225,6 @@ class BusAdapter:
                     results.append(away or Pending(task.task_id, timedelta(seconds=pause)))
         return results
 
-    def _max_rows(self, task: Task) -> int:
-        return max(self._settings.max_rows, task.confirmed.get(Limit.MAX_ROWS, 0))
-
     def _message(self, task: Task, ask: Ask) -> Message:
         now = self._clock.now()
         token = IdentityToken(
@@ -228,7 +241,7 @@ class BusAdapter:
             request_id=task.request_id,
             operation=ask.operation,
             due_on=task.due_on,
-            max_rows=self._max_rows(task),
+            max_rows=self._settings.most_rows(task),
             tenant=task.tenant,
             claim=issue(token, self._token_key, now),
         )

@@ -1,7 +1,7 @@
 """What is said between the platform and a team that erases its own store: tasks out, replies back, never personal data.
 
-Nothing here is free text. A reason or a ground is a word from the team's own list (``legal_hold``, ``tax_law``), so a
-reply cannot carry a name, a number or an address by accident.
+Nothing here is free text. A reason or a ground is a word from the list that the downstreams file has of the team's
+(``legal_hold``, ``tax_law``): another goes no further, so no name, number or address does.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,6 @@
 """Erasure and access at an OpenDSR processor: look, erase, look again; each step a request of its own."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -151,8 +150,9 @@ class OpenDsrAdapter:
             Record(category, self._system, data, portable, named_in(data, task.identities, self._settings))
             for category, data in results
         )
-        categories = Counter(record.category for record in records)
-        return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), by_category=categories, records=records)
+        # Its words for its categories stay with the records, which are sealed; the count goes into the evidence.
+        counts = {"record": len(records)} if records else {}
+        return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(records), by_category=counts, records=records)
 
     async def _results(self, task: Task, address: str, count: int) -> list[tuple[str, dict[str, JsonValue]]]:
         results = await self._processor.results(address, count)

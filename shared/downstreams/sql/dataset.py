@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
+from shared.domain.text import Word
 from shared.domain.toml_file import read_toml
 from shared.downstreams.sql.bill import Itemised
 from shared.downstreams.sql.declared import UTC_ZONE, Declared, Name, Occurred, Party, Period, SideTable, Switch
@@ -74,7 +75,7 @@ class Table(Declared):
     which customer of ours we process the row, if for one; ``ours``: nothing in it is processed for a customer.
     """
 
-    category: str
+    category: Word
     primary_key: tuple[Name, ...] = Field(min_length=1)
     erase: Literal["delete", "blank"] = "delete"
     columns: Mapping[Name, Column] = Field(min_length=1)

@@ -1,0 +1,104 @@
+"""The sentence of a failure goes on the bus: what stands in it is ours, and nothing that a system answered."""
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import services
+import shared
+from shared.domain.errors import Refused
+
+OURS = {
+    "names from the downstreams file, its settings and the datasets": (
+        "self._system self.system self._name self._session.system system task.system tracker.system step.system name"
+        " dataset.name table.name tables self._domain self._settings.format self._sign_in type_"
+    ),
+    "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
+        "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED classname"
+        " field flag kind method model to type(error).__name__ type(key).__name__ type(other).__name__"
+    ),
+    "counts and limits": (
+        "allowed count erased.remaining found kept left len(answers) len(each) len(hits) len(tasks) limit"
+        " limits.answer_depth limits.answer_items lines looked.found max_rows records remaining reply.found status"
+        " still_found"
+    ),
+    "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
+    "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
+    "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
+    "a word that the downstreams file lists for the team": "reason",
+    "a field that the adapter knows": "change.field",
+    "a name in the store's catalogue, and a class of its errors": "column min(absent) other.sqlstate",
+}
+"""What may be put into the sentence of a failure, by what it is."""
+
+
+def test_a_failure_repeats_nothing_that_a_system_or_a_person_has_said() -> None:
+    known = {ast.unparse(ast.parse(each)) for text in OURS.values() for each in _expressions(text)}
+    said = set(_said())
+    assert said - known == set(), "look at what that is; if it is ours, say in OURS what it is"
+    assert known - said == set(), "no sentence has that any more"
+
+
+def _expressions(text: str) -> Iterator[str]:
+    """The expressions of a text; a blank separates them where both sides are whole."""
+    held = ""
+    for part in text.split(" "):
+        held = f"{held} {part}" if held else part
+        try:
+            ast.parse(held)
+        except SyntaxError:
+            continue
+        yield held
+        held = ""
+
+
+def _said() -> Iterator[str]:
+    """What is put into the text of any failure that waits for a person, in the function that makes it."""
+    for package in (shared, services):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    names = {each.__name__ for each in _kinds(Refused)}
+    for file in (file for root in ("shared", "services") for file in sorted(Path(root).rglob("*.py"))):
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                for call in ast.walk(function):
+                    if isinstance(call, ast.Call) and _name(call.func) in names:
+                        yield from _parts(call.args, _assigned(function))
+
+
+def _kinds(kind: type[Refused]) -> Iterator[type[Refused]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _kinds(each)
+
+
+def _name(called: ast.expr) -> str:
+    return called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
+
+
+def _assigned(function: ast.AST) -> dict[str, list[ast.expr]]:
+    """What each local name stands for."""
+    found: dict[str, list[ast.expr]] = {}
+    for each in ast.walk(function):
+        if isinstance(each, ast.Assign) and isinstance(each.targets[0], ast.Name):
+            found.setdefault(each.targets[0].id, []).append(each.value)
+    return found
+
+
+def _parts(arguments: list[ast.expr], assigned: dict[str, list[ast.expr]]) -> Iterator[str]:
+    """What is put into these texts, and into those that they are put together from."""
+    todo, seen = [*arguments], set[str]()
+    while todo:
+        for each in ast.walk(todo.pop()):
+            text = isinstance(each, ast.FormattedValue)
+            inner = each.value if isinstance(each, ast.FormattedValue) else each
+            values = assigned.get(inner.id, []) if isinstance(inner, ast.Name) else []
+            composed = any(isinstance(part, ast.JoinedStr) for value in values for part in ast.walk(value))
+            if isinstance(inner, ast.Name) and values and (composed or not text):
+                todo += [] if inner.id in seen else values
+                seen.add(inner.id)
+            elif text:
+                yield ast.unparse(inner)
