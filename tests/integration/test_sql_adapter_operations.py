@@ -2,9 +2,7 @@
 
 import io
 import zipfile
-from base64 import b64encode
 from dataclasses import replace
-from urllib.parse import quote
 
 import orjson
 import pytest
@@ -16,7 +14,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, each, engine, number
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, each, engine, forms_of, number
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, phone, receipt, task
 
@@ -109,14 +107,6 @@ async def test_a_withheld_number_appears_nowhere_in_what_the_called_person_is_gi
     assert [(data["network_number"], data["number_withheld"], data["device"]) for data in own] == [
         (ANNA, "yes", "Linphone/5.2.6")
     ]
-
-
-def forms_of(number: str) -> list[bytes]:
-    """How a number may stand in a package: raw, escaped, in base64 at each of its places, in hexadecimal."""
-    digits = number.lstrip("+").encode()
-    coded = [b64encode(b"x" * before + digits) for before in range(3)]
-    inner = [text[(0, 2, 3)[before] :].rstrip(b"=")[:-1] for before, text in enumerate(coded)]
-    return [digits, quote(number).encode(), *inner, digits.hex().encode(), digits.hex().upper().encode()]
 
 
 @pytest.mark.parametrize("privacy", ["id", "user", "HEADER", "id;critical", "session, none", "of-tomorrow"])

@@ -1,0 +1,36 @@
+"""Scenario 6: a caller withheld their number, and it was stored; nowhere in what the called person gets is it."""
+
+from datetime import UTC, datetime
+
+from deploy.demo.seed.cdr import CdrStore
+from shared.storage.keyring import Keyring
+from tests.acceptance.telephony import Holder, telephony
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, LONG_AGO, SqlEngine, ask, call, forms_of
+from tests.fixtures.engine import OpenHarness
+from tests.fixtures.intake import Intake
+
+
+async def test_the_called_person_reads_withheld_and_no_file_of_theirs_has_the_number_in_any_form(
+    *,
+    intake: Intake,
+    open_harness: OpenHarness,
+    database: str,
+    keys: Keyring,
+    cdr_store: CdrStore,
+    calls: SqlEngine,
+) -> None:
+    intake.clock.at = datetime(2026, 5, 4, 9, tzinfo=UTC)
+    await cdr_store.seed([call(ANNA, BORIS, pai=ANNA), call(CHIARA, BORIS)])
+    stored = "SELECT count(*) FROM acc_cdrs WHERE pai LIKE '%' || $1 || '%'"
+    assert await ask(cdr_store.admin, stored, ANNA) == [(1,)]
+    called = Holder("boris@example.org", "C3", BORIS, LONG_AGO)
+    async with telephony(intake, open_harness, database, keys, calls, called) as company:
+        path = await intake.submit(subject={"email": called.email, "country": "DE"})
+        await company.work()
+        files = await company.files(path)
+        records = (await company.package(path))["records"]
+    shown = [each["data"]["from"] for each in records if each["category"] == "call_record"]
+    assert sorted(shown) == [CHIARA, "withheld"]
+    content = b"".join([*files.values(), *(name.encode() for name in files)])
+    assert not [form for form in forms_of(ANNA) if form in content]
+    assert [form for form in forms_of(CHIARA) if form in content], "the search finds what is there"
