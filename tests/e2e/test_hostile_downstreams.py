@@ -23,6 +23,7 @@ from deploy.local.ports import HOST, free_port
 from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
 from tests.fixtures.hostile_server import Answer, bomb, dripping, endless, said, silent
+from tests.fixtures.listening import listening
 
 VICTIM = "ada@example.com"
 DOWNSTREAMS = """
@@ -117,17 +118,9 @@ class Shop:
 @asynccontextmanager
 async def open_shop(port: int) -> AsyncIterator[Shop]:
     """The shop on that port, until the block ends."""
-    shop, serving = Shop(), set[asyncio.Task[None]]()
-    server = await asyncio.start_server(
-        lambda reader, writer: serving.add(asyncio.create_task(shop.serve(reader, writer))), HOST, port
-    )
-    try:
+    shop = Shop()
+    async with listening(shop.serve, port):
         yield shop
-    finally:
-        server.close()
-        for each in serving:
-            each.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 
-import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -13,66 +12,23 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event, RequestVerified, RequestWithdrawn, type_of
 from shared.domain.records import Message
 from shared.domain.rights import Right
-from shared.domain.topics import ServiceName
-from shared.messaging import outbox
-from shared.messaging.dead_letters import REPLAYED_FOR, dead_letter, paused_since, resume
-from shared.messaging.dispatcher import Dispatcher, Handler, Subscription
+from shared.messaging.dead_letters import dead_letter
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.runtime.liveness import Heartbeats
-from shared.storage.postgres import connected
-from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, SetClock
+from tests.fixtures.dispatching import (
+    PERSONAL,
+    Diary,
+    as_sent,
+    dead_letters,
+    dispatcher,
+    heard,
+    noted,
+    spoiled,
+    unreadable,
+    verified,
+)
+from tests.fixtures.engine import OpenHarness
 from tests.fixtures.events import a
 from tests.fixtures.told import Count
-
-PERSONAL = "ada.lovelace@example.org"
-
-
-def verified(right: Right = Right.ERASURE) -> RequestVerified:
-    return a(RequestVerified, right=right, due_on=DUE)
-
-
-def as_sent(record: Message) -> list[tuple[str, bytes | None]]:
-    return [(name, value.encode()) for name, value in record.headers.items()]
-
-
-def heard(event: Event) -> Message:
-    message = outbox.message(event, ServiceName.INTAKE, None)
-    return Message(message.topic, message.key, message.value, message.headers)
-
-
-def spoiled(event: Event) -> Message:
-    """The record of an event whose content is no longer one, and quotes a person."""
-    record = heard(event)
-    return Message(record.topic, record.key, f'{{"request_id": "{PERSONAL}"}}'.encode(), record.headers)
-
-
-class Diary:
-    """A handler's effect that can be counted: a row of evidence for each event."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[Event]] = []
-        self.breaks_on: Callable[[Event], Exception | None] = lambda _: None
-
-    async def begin(self, events: Sequence[Event], tx: UnitOfWork) -> None:
-        """Notes what it was handed."""
-        self.batches.append(list(events))
-        for event in events:
-            tx.log_evidence(event.request_id, "noted", {})
-            if error := self.breaks_on(event):
-                raise error
-
-
-def dispatcher(harness: Harness, *handlers: tuple[type[Event], Handler], limit: int = 100) -> Dispatcher:
-    subscriptions = {type_of(event): [Subscription(event, handler, Right.ERASURE)] for event, handler in handlers}
-    return Dispatcher(subscriptions, harness.unit_of_work, TRACING, limit, Heartbeats())
-
-
-async def noted(harness: Harness) -> int:
-    return int(await harness.pool.fetchval("SELECT count(*) FROM evidence.entry"))
-
-
-async def dead_letters(harness: Harness) -> list[asyncpg.Record]:
-    return await harness.pool.fetch("SELECT topic, value, headers FROM outbox WHERE topic LIKE 'dsr.dead-letters.%'")
 
 
 async def test_a_batch_is_handed_over_in_one_transaction(open_harness: OpenHarness) -> None:
@@ -216,10 +172,6 @@ async def test_events_of_one_request_are_never_put_out_of_order(open_harness: Op
 TYPE = "dsr.request.verified.v1"
 
 
-def unreadable(topic: str = "dsr.requests", offset: int = 7) -> Message:
-    return Message(topic, b"", b"", partition=2, offset=offset, unreadable="a batch in the codec snappy")
-
-
 async def test_a_record_that_cannot_be_read_is_told_with_its_place_and_reason_and_costs_no_other(
     open_harness: OpenHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -269,50 +221,3 @@ async def test_what_is_wrong_with_a_record_is_on_record_by_field_and_without_its
     assert json.loads(letter["headers"])["dsr_detail"] == detail
     assert f"record dsr.requests 2:7 set aside: {detail}" in caplog.text
     assert await noted(harness) == 1
-
-
-async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
-    open_harness: OpenHarness, database: str
-) -> None:
-    harness, diary = await open_harness(), Diary()
-    listener = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
-    elsewhere = Message("dsr.deadlines", b"", heard(verified()).value, heard(verified()).headers)
-    bad = [unreadable(offset=offset) for offset in range(5)]
-    good = heard(verified())
-    assert await listener.handle([*bad, good, elsewhere]) == [*bad[3:], good]
-    assert (len(await dead_letters(harness)), await noted(harness)) == (3, 1)
-
-    after_a_restart = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
-    assert await after_a_restart.paused_topics() == {"dsr.requests"}
-    assert await after_a_restart.handle([good]) == [good]
-    async with connected(database) as operator:
-        assert [(each[0], each[1]) for each in await paused_since(operator)] == [("erasure", "dsr.requests")]
-        assert [await resume(operator, ServiceName.ERASURE, "dsr.requests") for _ in range(2)] == [True, False]
-    assert await after_a_restart.paused_topics() == set()
-    assert await after_a_restart.handle([good]) == []
-    assert await noted(harness) == 2
-
-
-async def test_dead_letters_of_another_day_do_not_count(open_harness: OpenHarness, clock: SetClock) -> None:
-    harness = await open_harness()
-    listener = dispatcher(harness, limit=2)
-    for _ in range(3):
-        assert await listener.handle([unreadable(), unreadable()]) == []
-        clock.pass_by(days=1)
-    assert await listener.paused_topics() == set()
-
-
-async def test_what_is_sent_again_is_heard_by_whom_it_is_for_alone_and_set_aside_no_second_time(
-    open_harness: OpenHarness,
-) -> None:
-    harness = await open_harness()
-    listener = dispatcher(harness, (RequestVerified, Diary().begin), limit=1)
-    good, bad = heard(verified()), spoiled(verified())
-    for service, wanted in ((ServiceName.ERASURE, True), (ServiceName.DEADLINE, False)):
-        again = Message(good.topic, good.key, good.value, {**good.headers, REPLAYED_FOR: service})
-        assert listener.wants(as_sent(again)) is wanted
-    broken = [Message(bad.topic, bad.key, bad.value, {**bad.headers, REPLAYED_FOR: ServiceName.ERASURE})] * 5
-    assert await listener.handle([*broken, good]) == []
-    assert await noted(harness) == 1
-    assert await dead_letters(harness) == []
-    assert await listener.paused_topics() == frozenset()

@@ -21,7 +21,7 @@ KEPT = TaskReport.model_validate(
         "system": "billing",
         "operation": Operation.ERASE,
         "outcome": TaskOutcome.RETAINED,
-        "ground": "TAX",
+        "ground": "tax_law",
     }
 )
 

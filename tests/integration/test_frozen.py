@@ -18,7 +18,8 @@ from shared.domain.topics import ServiceName
 from shared.messaging import outbox
 from shared.storage import evidence
 from shared.storage.postgres import AWAY, HALF_OPEN, connected, end_frozen, may_stand_still
-from tests.fixtures.engine import OpenHarness, read_topic
+from tests.fixtures.brokers import read_topic
+from tests.fixtures.engine import OpenHarness
 from tests.fixtures.events import a
 from tests.fixtures.process import running
 

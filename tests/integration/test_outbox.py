@@ -13,7 +13,8 @@ from shared.messaging import outbox
 from shared.messaging.admin import create_topics
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
-from tests.fixtures.engine import OpenHarness, read_topic
+from tests.fixtures.brokers import read_topic
+from tests.fixtures.engine import OpenHarness
 from tests.fixtures.events import a
 from tests.fixtures.relaying import Ledger, ids_of, relaying, said
 from tests.fixtures.told import Count

@@ -17,7 +17,8 @@ from shared.messaging.admin import config, create_topics, declared
 from shared.messaging.parked import replay
 from shared.messaging.producer import KafkaProducer, MessageRefused
 from shared.runtime.settings import KafkaSettings
-from tests.fixtures.engine import Harness, OpenHarness, read_topic
+from tests.fixtures.brokers import read_topic
+from tests.fixtures.engine import Harness, OpenHarness
 from tests.fixtures.relaying import Ledger, ids_of, relaying
 
 LARGE = 1_000

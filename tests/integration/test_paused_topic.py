@@ -24,7 +24,8 @@ from shared.messaging.producer import KafkaProducer
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
-from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness, read_topic
+from tests.fixtures.brokers import read_topic
+from tests.fixtures.engine import DUE, TRACING, Harness, OpenHarness
 from tests.fixtures.events import a
 from tests.fixtures.told import comes_to
 

@@ -37,7 +37,8 @@ from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
 from shared.storage.postgres import connected
 from shared.storage.vault import SubjectData, Vault
-from tests.fixtures.engine import DUE, SetClock, read_topic
+from tests.fixtures.brokers import read_topic
+from tests.fixtures.engine import DUE, SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import FREELY
 from tests.fixtures.process import running

@@ -84,7 +84,7 @@ async def test_what_an_open_request_has_collected_and_what_was_shredded_is_none(
     [
         (ERASED, False),
         ({"outcome": TaskOutcome.NO_MATCH}, False),
-        ({"outcome": TaskOutcome.RETAINED, "ground": "TAX", "until": "2030-12-31"}, True),
+        ({"outcome": TaskOutcome.RETAINED, "ground": "tax_law", "until": "2030-12-31"}, True),
         ({"outcome": None, "failure": "residue_found"}, True),
         ({"outcome": None}, True),
         ({**ERASED, "not_searched": "nothing_to_search_by"}, True),

@@ -1,6 +1,7 @@
 """What a key of a channel may state and do, and what it is told of what it may not."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -32,18 +33,27 @@ FETCHING = Grant.of("L0", Power.FETCH)
     ],
 )
 def test_what_is_beyond_a_key_is_refused_and_told_what_the_key_may(must: Callable[[], None], said: str) -> None:
-    with pytest.raises(Forbidden) as refusal:
-        must()
-    assert str(refusal.value) == said
+    assert refusal(must) == said
 
 
 def test_what_a_key_may_it_may() -> None:
-    NARROW.must_state("L1")
-    NARROW.must_handle(Right.ACCESS)
-    NARROW.must(Power.SUBMIT)
-    FETCHING.must(Power.FETCH)
-    for right in Right:
-        ANYTHING.must_handle(right)
+    may: list[Callable[[], None]] = [
+        lambda: NARROW.must_state("L1"),
+        lambda: NARROW.must_handle(Right.ACCESS),
+        lambda: NARROW.must(Power.SUBMIT),
+        lambda: FETCHING.must(Power.FETCH),
+        *(partial(ANYTHING.must_handle, right) for right in Right),
+    ]
+    assert [refusal(must) for must in may] == [None] * len(may)
+
+
+def refusal(must: Callable[[], None]) -> str | None:
+    """What is said of it, if it is refused."""
+    try:
+        must()
+    except Forbidden as refused:
+        return str(refused)
+    return None
 
 
 def test_a_key_that_nobody_has_granted_anything_states_nothing_and_fetches_nothing() -> None:

@@ -24,6 +24,7 @@ def report(outcome: TaskOutcome, operation: Operation = Operation.ERASE) -> Task
         ([NO_MATCH, RETAINED], Outcome.PARTIALLY_FULFILLED),
         ([TaskOutcome.EXPORTED, NO_MATCH], Outcome.FULFILLED),
         ([TaskOutcome.AMENDED], Outcome.FULFILLED),
+        ([TaskOutcome.AMENDED, TaskOutcome.NOT_HELD], Outcome.FULFILLED),
     ],
 )
 def test_something_kept_makes_it_partial_and_nothing_anywhere_makes_it_no_data(

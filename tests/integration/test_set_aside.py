@@ -1,0 +1,66 @@
+"""Above its limit of records that were set aside a topic is left alone, until somebody says so."""
+
+from shared.domain.events import RequestVerified
+from shared.domain.records import Message
+from shared.domain.topics import ServiceName
+from shared.messaging.dead_letters import REPLAYED_FOR, paused_since, resume
+from shared.storage.postgres import connected
+from tests.fixtures.dispatching import (
+    Diary,
+    as_sent,
+    dead_letters,
+    dispatcher,
+    heard,
+    noted,
+    spoiled,
+    unreadable,
+    verified,
+)
+from tests.fixtures.engine import OpenHarness, SetClock
+
+
+async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_are_not(
+    open_harness: OpenHarness, database: str
+) -> None:
+    harness, diary = await open_harness(), Diary()
+    listener = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
+    elsewhere = Message("dsr.deadlines", b"", heard(verified()).value, heard(verified()).headers)
+    bad = [unreadable(offset=offset) for offset in range(5)]
+    good = heard(verified())
+    assert await listener.handle([*bad, good, elsewhere]) == [*bad[3:], good]
+    assert (len(await dead_letters(harness)), await noted(harness)) == (3, 1)
+
+    after_a_restart = dispatcher(harness, (RequestVerified, diary.begin), limit=2)
+    assert await after_a_restart.paused_topics() == {"dsr.requests"}
+    assert await after_a_restart.handle([good]) == [good]
+    async with connected(database) as operator:
+        assert [(each[0], each[1]) for each in await paused_since(operator)] == [("erasure", "dsr.requests")]
+        assert [await resume(operator, ServiceName.ERASURE, "dsr.requests") for _ in range(2)] == [True, False]
+    assert await after_a_restart.paused_topics() == set()
+    assert await after_a_restart.handle([good]) == []
+    assert await noted(harness) == 2
+
+
+async def test_dead_letters_of_another_day_do_not_count(open_harness: OpenHarness, clock: SetClock) -> None:
+    harness = await open_harness()
+    listener = dispatcher(harness, limit=2)
+    for _ in range(3):
+        assert await listener.handle([unreadable(), unreadable()]) == []
+        clock.pass_by(days=1)
+    assert await listener.paused_topics() == set()
+
+
+async def test_what_is_sent_again_is_heard_by_whom_it_is_for_alone_and_set_aside_no_second_time(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await open_harness()
+    listener = dispatcher(harness, (RequestVerified, Diary().begin), limit=1)
+    good, bad = heard(verified()), spoiled(verified())
+    for service, wanted in ((ServiceName.ERASURE, True), (ServiceName.DEADLINE, False)):
+        again = Message(good.topic, good.key, good.value, {**good.headers, REPLAYED_FOR: service})
+        assert listener.wants(as_sent(again)) is wanted
+    broken = [Message(bad.topic, bad.key, bad.value, {**bad.headers, REPLAYED_FOR: ServiceName.ERASURE})] * 5
+    assert await listener.handle([*broken, good]) == []
+    assert await noted(harness) == 1
+    assert await dead_letters(harness) == []
+    assert await listener.paused_topics() == frozenset()
