@@ -39,7 +39,9 @@ def _faults(receipt: Receipt) -> list[str]:
     known = receipt.identities
     holds = {
         f"a count below 0 or above {MOST}": all(type(count) is int and 0 <= count <= MOST for count in counts),
-        "a category that is no word": all(map(_CATEGORY.fullmatch, receipt.by_category)),
+        "a category that is no word": all(
+            map(_CATEGORY.fullmatch, (*receipt.by_category, *(receipt.categories or ())))
+        ),
         "a ground that is no word": receipt.ground is None or _WORD.fullmatch(receipt.ground),
         "a reference that is none": receipt.reference is None or _REFERENCE.fullmatch(receipt.reference),
         f"a day that is not from {FIRST_DAY} to {LAST_DAY}": FIRST_DAY <= (receipt.until or FIRST_DAY) <= LAST_DAY,

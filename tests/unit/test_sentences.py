@@ -6,22 +6,27 @@ import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import services
 import shared
-from shared.domain.errors import Refused
+from shared.domain.errors import ColumnUnmapped, Refused
+from shared.downstreams.http.declaration import Resource
+from shared.downstreams.http.search import shown
 
 OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._session.system system task.system tracker.system step.system name"
-        " dataset.name table.name tables self._domain self._settings.format self._sign_in type_"
+        " dataset.name table.name tables self._domain self._settings.format self._sign_in self._names type_"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
         "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED classname"
-        " field flag kind method model to type(error).__name__ type(key).__name__ type(other).__name__"
+        " field flag kind task.operation method model to type(error).__name__ type(key).__name__ type(other).__name__"
     ),
     "counts and limits": (
         "allowed count erased.remaining found kept left len(answers) len(each) len(hits) len(tasks) limit"
-        " limits.answer_depth limits.answer_items lines looked.found max_rows records remaining reply.found status"
+        " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
+        " max_rows records remaining reply.found status"
         " still_found"
     ),
     "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
@@ -29,7 +34,13 @@ OURS = {
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
     "a word that the downstreams file lists for the team": "reason",
     "a field that the adapter knows": "change.field",
-    "a name in the store's catalogue, and a class of its errors": "column min(absent) other.sqlstate",
+    "a name in the store's catalogue, a field's name, and a class of its errors": (
+        "column min(absent) other.sqlstate ', '.join(names)"
+    ),
+    "what the declaration of an HTTP interface says of it": (
+        "hit.resource find.id find.method find.path where key slot[1] job.within verify.within pages.max pages.next"
+        " refusal.reason request.method request.path request.permission ', '.join(left) ', '.join(unseen)"
+    ),
 }
 """What may be put into the sentence of a failure, by what it is."""
 
@@ -39,6 +50,12 @@ def test_a_failure_repeats_nothing_that_a_system_or_a_person_has_said() -> None:
     said = set(_said())
     assert said - known == set(), "look at what that is; if it is ours, say in OURS what it is"
     assert known - said == set(), "no sentence has that any more"
+
+
+def test_a_field_without_a_name_could_be_somebody_and_is_not_repeated() -> None:
+    with pytest.raises(ColumnUnmapped) as refused:
+        shown("shop", Resource.model_construct(fields={}), {"Ada Lovelace": 1, "+4930123456": 2, "shoeSize": 41})
+    assert str(refused.value).endswith("does not classify: one whose name is none, shoeSize")
 
 
 def _expressions(text: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Who is found: the records of a subject, resource by resource, each checked to be theirs before it is believed."""
 
+import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from shared.downstreams.http.paths import at
 from shared.downstreams.http.requests import Find
 from shared.downstreams.http.session import NOT_FOUND, Further, Session
 from shared.downstreams.http.templates import Values
+
+_FIELD = re.compile(r"[a-z][A-Za-z0-9_]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +174,10 @@ def shown(system: str, resource: Resource, record: Mapping[str, Any]) -> dict[st
     Raises:
         ColumnUnmapped: it has a field that nobody has classified.
     """
-    if unknown := sorted(record.keys() - resource.fields.keys()):
-        raise ColumnUnmapped(f"{system} has fields that its declaration does not classify: {', '.join(unknown)}")
+    if unknown := record.keys() - resource.fields.keys():
+        # Whatever else stands where a field's name should could be somebody's name or number.
+        names = sorted({each if _FIELD.fullmatch(each) else "one whose name is none" for each in unknown})
+        raise ColumnUnmapped(f"{system} has fields that its declaration does not classify: {', '.join(names)}")
     return {name: value for name, value in record.items() if resource.fields[name] in {"A", "M", "C"}}
 
 
