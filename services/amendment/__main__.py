@@ -24,8 +24,7 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))
-service.also(partial(nightly.run, fulfilments=service.fulfilments))
-service.also(strangers.run)
+service.also(partial(nightly.run, fulfilments=service.fulfilments), strangers.run)
 
 if __name__ == "__main__":
     service.run()

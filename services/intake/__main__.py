@@ -9,7 +9,6 @@ from services.intake.letters import Letters
 from services.intake.reasons import read_reasons
 from services.intake.settings import IntakeSettings
 from shared.app.service import Service
-from shared.domain import events
 from shared.runtime.settings import PolicySettings
 
 service = Service("intake")
@@ -17,13 +16,8 @@ service = Service("intake")
 
 def configure() -> None:
     """Reads letters and reasons, and says what is heard and done; raises ``Misconfigured``."""
-    handlers, settings = Handlers(Letters(), PolicySettings().read_time_limits(), read_reasons()), IntakeSettings()
-    service.on(events.FulfilmentCompleted, handlers.complete)
-    service.on(events.FulfilmentBlocked, handlers.block)
-    service.on(events.FulfilmentReported, handlers.report)
-    service.on(events.QuestionUnanswered, handlers.unanswered)
-    for milestone in (events.DeadlineApproaching, events.DeadlineOverdue, events.TargetMissed):
-        service.on(milestone, handlers.warn)
+    Handlers(Letters(), PolicySettings().read_time_limits(), read_reasons()).subscribe(service)
+    settings = IntakeSettings()
     service.serves(partial(app.build, settings=settings))
     for loop in (statistics.run, held.run, postponed.run, expiry.run):
         service.also(loop)

@@ -10,6 +10,7 @@ from services.intake.lifecycle import State
 from services.intake.reasons import Reasons
 from services.intake.repository import Requests
 from services.intake.request import Request
+from shared.app.service import Service
 from shared.domain.events import (
     DeadlineApproaching,
     DeadlineOverdue,
@@ -36,6 +37,15 @@ class Handlers:
         self._letters = letters
         self._policy = policy
         self._reasons = reasons
+
+    def subscribe(self, service: Service) -> None:
+        """Says what is heard."""
+        service.on(FulfilmentCompleted, self.complete)
+        service.on(FulfilmentBlocked, self.block)
+        service.on(FulfilmentReported, self.report)
+        service.on(QuestionUnanswered, self.unanswered)
+        for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
+            service.on(milestone, self.warn)
 
     async def complete(self, events: Sequence[FulfilmentCompleted], tx: UnitOfWork) -> None:
         """Close requests whose downstreams have all done their part."""

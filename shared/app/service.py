@@ -100,9 +100,9 @@ class Service:
         """Works the tasks of that operation; ``concludes`` is called with fulfilments whose every task is done."""
         self.conclusions[operation] = concludes
 
-    def also(self, loop: Loop) -> None:
-        """Runs a loop of the service's own."""
-        self._loops.append(loop)
+    def also(self, *loops: Loop) -> None:
+        """Runs loops of the service's own."""
+        self._loops += loops
 
     def serves(self, api: Api) -> None:
         """Serves an API beside health and metrics."""

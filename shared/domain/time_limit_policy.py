@@ -128,7 +128,7 @@ class SuspensionRules(_Data):
 class TimeLimitPolicy(_Data):
     """Everything about time that is policy rather than law; ``version`` is stored beside every computed date."""
 
-    version: str = Field(min_length=1)
+    version: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     commitment: Commitment
     milestones: Milestones
     overrides: dict[str, Span]
