@@ -18,7 +18,8 @@ from shared.downstreams.http.search import shown
 
 OURS = {
     "names from the downstreams file, its settings and the datasets": (
-        "self._system self.system self._name self._session.system system task.system tracker.system step.system name"
+        "self._system self.system self._name self._session.system self._store.system self._downstream.name"
+        " system task.system tracker.system step.system name"
         " dataset.name table.name tables self._domain self._settings.format self._sign_in self._names type_"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
