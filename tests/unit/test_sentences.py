@@ -27,9 +27,9 @@ OURS = {
         " field flag kind task.operation method model to type(error).__name__ type(key).__name__ type(other).__name__"
     ),
     "counts and limits": (
-        "allowed count erased.remaining found kept left len(answers) len(each) len(hits) len(tasks) limit"
+        "count erased.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
-        " max_rows records remaining reply.found status"
+        " records remaining status"
         " still_found"
     ),
     "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
@@ -115,7 +115,7 @@ def _parts(arguments: list[ast.expr], assigned: dict[str, list[ast.expr]]) -> It
     todo, seen = [*arguments], set[str]()
     while todo:
         for each in ast.walk(todo.pop()):
-            text = isinstance(each, ast.FormattedValue)
+            text = isinstance(each, ast.FormattedValue) and each.format_spec is None  # else it is a number
             inner = each.value if isinstance(each, ast.FormattedValue) else each
             values = assigned.get(inner.id, []) if isinstance(inner, ast.Name) else []
             composed = any(isinstance(part, ast.JoinedStr) for value in values for part in ast.walk(value))
