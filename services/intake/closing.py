@@ -53,7 +53,7 @@ def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
 
 def _to_the_customer(request: StoredRequest, known: Mapping[str, str]) -> tuple[LetterOf, ...]:
     """Whoever decides about the data has the answer, and passes it on (Art. 28(3)(e))."""
-    whole = {} if request.outcome is Outcome.PARTIALLY_FULFILLED and known.get("cause") else {"cause": "whole"}
+    whole = {"cause": "whole"} if request.outcome is Outcome.ASSISTED or "cause" not in known else {}
     letter: LetterOf = ("assisted", {**known, "instruction": request.instruction_id or "", **whole})
     return (letter,) if instructed.told(request) else ()
 

@@ -40,6 +40,8 @@ def _more(request: StoredRequest, tasks: Sequence[TaskReport]) -> Iterator[str]:
     undone = {task.system for task in tasks if deferrals.is_undone(task) and not task.not_asked}
     if undone:
         yield f"Not, or not completely, done: {_listed(undone)}."
+    for system, rows in sorted({(task.system, task.unattributed) for task in tasks if task.unattributed}):
+        yield f"In {system} are {rows:,} records of yours with numbers of which nobody can tell whose they are."
     if request.outstanding:
         yield f"We still owe you what is missing in: {_listed(request.outstanding)}."
     if request.resumable:

@@ -160,12 +160,15 @@ def proved_of(identities: Iterable[Identity]) -> dict[Named, datetime]:
     return proved
 
 
-def instructed_of(identities: Iterable[Identity]) -> dict[Named, datetime]:
-    """Since when a number is theirs by the word of the customer who decides about the rows (Art. 28(3)(a))."""
+def instructed_of(identities: Iterable[Identity], registered: Collection[Named]) -> dict[Named, datetime]:
+    """Since when a number is theirs by the word of the customer who decides about the rows (Art. 28(3)(a)).
+
+    ``registered``: the numbers that the register knows; of these it says itself whose they were.
+    """
     stated = [(each.type.value, each.value, each.valid_from) for each in identities if each.source == "requester"]
     since: dict[Named, datetime] = {}
     for kind, value, start in stated:
-        if kind in _DATED and start:
+        if kind in _DATED and start and (kind, value) not in registered:
             since[kind, value] = min(start, since.get((kind, value), start))
     return since
 

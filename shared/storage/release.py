@@ -94,7 +94,8 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
         theirs=theirs,
         others=others,
         lines=lines,
-        proved=proved_of(subject.identities) | (instructed_of(subject.identities) if tenant else {}),
+        proved=proved_of(subject.identities)
+        | (instructed_of(subject.identities, theirs.keys() | others.keys()) if tenant else {}),
         tenant=tenant,
     )
 

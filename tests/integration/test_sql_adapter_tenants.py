@@ -100,7 +100,7 @@ async def test_the_rows_that_are_shown_pass_the_release_check_and_would_pass_for
     del shared_calls
     shown = await calls.receipt(of(tenant, Operation.EXPORT))
     stated = [number(ANNA)]
-    values, since = values_of(stated), instructed_of(stated)
+    values, since = values_of(stated), instructed_of(stated, ())
     known = Known(LONG_AGO, values=values, proved=since, tenant=tenant)
     matched = [record.matched for record in shown.records]
     assert first_fault(matched, known) is None

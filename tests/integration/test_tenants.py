@@ -5,14 +5,17 @@ from uuid_utils.compat import uuid7
 
 from services.amendment import registers, stacked
 from services.amendment.handlers import begin as amend
+from services.export import handlers as export
 from shared.domain.events import FulfilmentBlocked, RequestVerified, TaskRecorded
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.release import Fault, Match
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.fulfilment import by_hand
 from shared.fulfilment.store import Completed, NewFulfilment
-from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
+from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 
 EMAIL, PHONE = IdentityType.EMAIL, IdentityType.PHONE
@@ -150,3 +153,26 @@ async def test_a_number_of_a_customers_user_is_theirs_as_the_register_says_and_a
         await harness.worker("cdr").work()
         asked[tenant] = [identity.value for task in cdr.asked if task.tenant == tenant for identity in task.identities]
     assert asked == {"acme": [known, unknown], "beta": [unknown]}
+
+
+@pytest.mark.parametrize("owner", ["acme", "beta", "", None])
+@pytest.mark.parametrize("tenant", ["acme", None])
+async def test_what_a_system_gave_of_another_customer_makes_no_package(
+    open_harness: OpenHarness, owner: str | None, tenant: str | None
+) -> None:
+    def collect(task: Task) -> Result:
+        record = Record("call", "cdr", {"seconds": 61}, matched=(Match(EMAIL, "ada@example.org", None, owner),))
+        return Receipt(task.task_id, TaskOutcome.EXPORTED, found=1, remaining=1, records=(record,))
+
+    cdr = ScriptedSystem("cdr", tenants=ACME, answers={Operation.EXPORT: each(collect)})
+    harness = await open_harness(cdr, service=ServiceName.EXPORT)
+    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    subject = await harness.subject(tenant=tenant)
+    await harness.open(NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE, tenant=tenant))
+    await harness.worker("cdr", Operation.EXPORT).work()
+    fits = (owner or None) == tenant
+    assert await harness.outbox() == [f"dsr.fulfilment.{'completed' if fits else 'blocked'}.v1"]
+    sentences = await harness.pool.fetch("SELECT why ->> 'sentence' FROM task WHERE failure = 'release_blocked'")
+    assert [row[0] for row in sentences] == (
+        [] if fits else [f"nothing was handed out: {Fault.ANOTHER_TENANT.sentence}"]
+    )

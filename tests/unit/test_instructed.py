@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.intake.answer import answer
+from services.intake.answer import answer, standing
 from services.intake.closing import closing_letter, later_letter
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
@@ -39,6 +39,10 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
     [
         (instruction(Outcome.ASSISTED, ERASED), "your instruction INS-7, in your data and in nobody else's."),
         (instruction(Outcome.ASSISTED, NOTHING), "We found nothing of the person."),
+        (
+            instruction(Outcome.ASSISTED, report("cdr", unattributed=1200)),
+            "In cdr are 1,200 records of yours with numbers of which nobody can tell whose they are.",
+        ),
         (instruction(Outcome.ASSISTED, ERASED, SEEN), "but looked through by hand: crm."),
         (
             instruction(Outcome.PARTIALLY_FULFILLED, ERASED, UNSEEN),
@@ -59,7 +63,8 @@ def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(
     assert told in answer(request_)
     assert answer(request_) in letter.body
     assert (kind, "your instruction INS-7" in letter.body) == ("assisted", True)
-    assert ("The reason for what is missing" in letter.body) == (request_.outcome is Outcome.PARTIALLY_FULFILLED)
+    assert ("The reason for what is missing" in letter.body) == (request_.outcome is not Outcome.ASSISTED)
+    assert ("As far as can be told, that is all" in letter.body) == (request_.outcome is Outcome.ASSISTED)
 
 
 def test_what_was_owed_and_is_done_later_is_told_the_customer_too() -> None:
@@ -83,4 +88,5 @@ def test_a_restriction_that_a_customer_instructed_is_in_force_and_can_be_lifted(
 
 
 def test_while_it_is_worked_on_a_customer_is_told_when_to_expect_an_answer() -> None:
-    assert answer(a_request(State.IN_PROGRESS, tenant="acme", due_on=date(2026, 4, 4))).endswith("by 04 April 2026.")
+    open_still = a_request(State.IN_PROGRESS, tenant="acme", due_on=date(2026, 4, 4))
+    assert standing(open_still, date(2026, 3, 5)).endswith("by 04 April 2026.")

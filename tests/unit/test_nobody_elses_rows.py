@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register, users_account
@@ -158,6 +158,14 @@ _row = st.tuples(st.sampled_from(NUMBERS), _day, _tenant)
     rows=st.lists(_row, min_size=1, max_size=8),
     filled=st.booleans(),
 )
+@example(  # a time in which the register shows the number as nobody's
+    world=[Held(NUMBERS[0], "C1", 0, 3)],
+    tenant="acme",
+    said=[Said(NUMBERS[0], 5, None, "requester")],
+    claims=[("C1", "requester")],
+    rows=[(NUMBERS[0], 6, "acme")],
+    filled=True,
+)
 def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the_register_shows_as_somebody_elses(
     *,
     world: list[Held],
@@ -177,7 +185,7 @@ def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the
         for number, moment, owner in rows:
             if first_fault([[Match("phone", number, at(moment), owner or "")]], known) is None:
                 assert owner == tenant
-                assert not is_anothers(users, number, mine, moment) or not filled
+                assert may_be_theirs(users if filled else (), number, mine, moment)
         try:
             vouched = register_of(users, filled=filled).vouched(identities, tenant)
         except AssignmentInDoubt:
@@ -185,16 +193,14 @@ def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the
         for number in NUMBERS:
             for moment in DAYS:
                 if searched(vouched, number, moment):
-                    assert not is_anothers(users, number, mine, moment) or not filled
+                    assert may_be_theirs(users if filled else (), number, mine, moment)
 
 
-def is_anothers(world: Sequence[Held], number: str, mine: set[str], moment: int) -> bool:
-    """Whether it was somebody's then who is not the one that the customer speaks of."""
-    until = DAYS.stop
-    return any(
-        h.number == number and h.account not in mine and h.since <= moment < (until if h.until is None else h.until)
-        for h in world
-    )
+def may_be_theirs(world: Sequence[Held], number: str, mine: set[str], moment: int) -> bool:
+    """Whether it was the one's then of whom the customer speaks, and nobody else's; or the register never knew it."""
+    known = [h for h in world if h.number == number]
+    holders = {h.account for h in known if h.since <= moment < (DAYS.stop if h.until is None else h.until)}
+    return not known or (bool(holders) and holders <= mine)
 
 
 def known_of_tenant(
@@ -206,7 +212,7 @@ def known_of_tenant(
         whose = theirs if held.account in mine else others
         until = day(held.until) or datetime.max.replace(tzinfo=UTC)
         whose.setdefault(("phone", held.number), []).append((at(held.since), until))
-    proved = proved_of(identities) | instructed_of(identities)
+    proved = proved_of(identities) | instructed_of(identities, theirs.keys() | others.keys())
     return Known(at(0), values_of(identities), stated_of(identities), theirs, others, {}, proved, tenant)
 
 
