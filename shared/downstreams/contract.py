@@ -15,7 +15,7 @@ same counts as the first, and what was committed for one task is never undone or
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from typing import Protocol, Self, runtime_checkable
 from uuid import UUID
@@ -125,7 +125,7 @@ class Receipt:
 
     def report(self, system: str, operation: Operation) -> TaskReport:
         """What may be told of it: the counts, and nothing of whom or what it found."""
-        counts = {name: getattr(self, name) for name in TaskReport.model_fields if hasattr(self, name)}
+        counts = {name: getattr(self, name) for name in _REPORTED}
         return TaskReport(system=system, operation=operation, **counts)
 
     @classmethod
@@ -134,6 +134,9 @@ class Receipt:
         found = {category: rows for category, rows in counts.items() if rows}
         n = sum(found.values())
         return cls(task.task_id, outcome if n else TaskOutcome.NO_MATCH, found=n, changed=n, by_category=found)
+
+
+_REPORTED = tuple(each.name for each in fields(Receipt) if each.name in TaskReport.model_fields)
 
 
 @dataclass(frozen=True, slots=True)

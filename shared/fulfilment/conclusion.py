@@ -2,6 +2,7 @@
 
 import base64
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -156,19 +157,24 @@ class Conclusions:
     def _count(self, conclusions: Iterable[Conclusion], now: datetime) -> None:
         """Counts attempts, retries, how long tasks took and how many rows they reported."""
         labels = (self.unit_of_work.service, self.system, self.operation.value)
+        ended, rows, seconds = Counter[str](), Counter[str](), TASK_SECONDS.labels(*labels)
         for conclusion in conclusions:
-            TASKS.labels(*labels, conclusion.failure or conclusion.state).inc()
+            ended[conclusion.failure or conclusion.state] += 1
             if conclusion.state is TaskState.READY:
                 if conclusion.failure:
                     RETRIES.labels(*labels).inc()
                 continue
             open_for = now - queue.opened_at(conclusion.claim.task_id)
-            TASK_SECONDS.labels(*labels).observe(max(0.0, open_for.total_seconds()))
+            seconds.observe(max(0.0, open_for.total_seconds()))
             if conclusion.claim.repair:
-                ROWS.labels(*labels, "repaired").inc(getattr(conclusion.report, "changed", 0))
+                rows["repaired"] += getattr(conclusion.report, "changed", 0)
                 continue
             for kind in ("found", "changed", "remaining"):
-                ROWS.labels(*labels, kind).inc(getattr(conclusion.report, kind, 0))
+                rows[kind] += getattr(conclusion.report, kind, 0)
+        for how, tasks in ended.items():
+            TASKS.labels(*labels, how).inc(tasks)
+        for kind, number in rows.items():
+            ROWS.labels(*labels, kind).inc(number)
 
 
 def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
