@@ -140,6 +140,35 @@ async def test_a_diverted_call_has_three_people_and_erasing_one_leaves_the_other
     assert await ask(cdr_store.admin, kept) == []
 
 
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [
+        (CHIARA, {"from": CHIARA, "dialled": ANNA, "to": "withheld"}),  # they never heard of Boris
+        (ANNA, {"from": CHIARA, "dialled": ANNA, "to": BORIS}),  # it was she who had it diverted
+        (BORIS, {"from": CHIARA, "dialled": "withheld", "to": BORIS}),  # nor did he dial or divert anything
+    ],
+)
+async def test_of_a_diverted_call_each_of_three_is_shown_whom_they_had_to_do_with(
+    cdr_store: CdrStore, calls: SqlEngine, subject: str, shown: dict[str, str]
+) -> None:
+    await cdr_store.seed([call(CHIARA, BORIS)])
+    await ask(cdr_store.admin, "UPDATE acc SET dst_ouser = $1", ANNA)
+    records = (await calls.receipt(task(Operation.EXPORT, number(subject)))).records
+    [data] = [r.data for r in records if r.category == "call_signalling"]
+    assert {label: data[label] for label in shown} == shown
+    hidden = [value for value in (ANNA, BORIS, CHIARA) if value not in shown.values()]
+    assert not [value for value in hidden if value in str(data)]
+
+
+async def test_a_call_that_reached_whom_it_was_made_to_hides_nobody(cdr_store: CdrStore, calls: SqlEngine) -> None:
+    await cdr_store.seed([call(CHIARA, BORIS)])
+    for dialled in (BORIS, BORIS.replace("+", "00"), ""):
+        await ask(cdr_store.admin, "UPDATE acc SET dst_ouser = $1", dialled)
+        for subject in (CHIARA, BORIS):
+            records = (await calls.receipt(task(Operation.EXPORT, number(subject)))).records
+            assert "withheld" not in [r.data.get("to") for r in records]
+
+
 async def test_what_a_person_dialled_is_shown_and_the_other_device_is_not(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:

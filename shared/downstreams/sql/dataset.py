@@ -174,7 +174,9 @@ class Table(Declared):
             raise ValueError(
                 "restriction of a row hides all its parties: declare a [restriction] table beside the data"
             )
-        for party in self.parties:
+        for party, said in self.parties.items():
+            if unknown := sorted({*(said.seen_by or ()), *filter(None, [said.same_as])} - self.parties.keys()):
+                raise ValueError(f"party {party} names {', '.join(unknown)}, which is not declared")
             if not any(column.personal == "A" for column in self.fields_of(party).values()):
                 raise ValueError(f"party {party} has no column of class A, so nothing would tell whether it is left")
         return self

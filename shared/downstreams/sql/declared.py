@@ -42,10 +42,16 @@ class Withheld(Declared):
 
 
 class Party(Declared):
-    """A person in a row of several; ``nobody`` are values that identify no one, besides NULL."""
+    """A person in a row of several; ``nobody`` are values that identify no one, besides NULL.
+
+    ``seen_by``: to which other parties what tells about it is shown; to all, if left out. ``same_as``: the party that
+    it is where both have a value in common, or that one has none: who was dialled mostly is who was reached.
+    """
 
     nobody: tuple[str, ...] = ("",)
     withheld: Withheld | None = None
+    seen_by: tuple[str, ...] | None = None
+    same_as: str | None = None
 
 
 class Occurred(Declared):

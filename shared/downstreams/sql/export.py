@@ -134,12 +134,27 @@ class _Sheet:
 
 
 def _hidden(table: Table, row: Row, mine: set[str | None]) -> frozenset[str]:
-    """Other parties of the row who withheld their number; a requester always sees what they dialled themselves."""
+    """Other parties of the row who withheld their number, or with whom the subject had nothing to do (Art. 15(4)).
+
+    A requester always sees what they dialled themselves.
+    """
     return frozenset(
         name
         for name, party in table.parties.items()
-        if name not in mine and party.withheld and party.withheld.hides(row[party.withheld.column])
+        if name not in mine
+        and (
+            (party.withheld and party.withheld.hides(row[party.withheld.column]))
+            or (party.seen_by is not None and mine.isdisjoint(party.seen_by) and not _is_same(table, row, name))
+        )
     )
+
+
+def _is_same(table: Table, row: Row, party: str) -> bool:
+    """Whether the row shows a party to be the other one that it mostly is."""
+    if (other := table.parties[party].same_as) is None:
+        return False
+    theirs = _identifying(table, row, other)
+    return not theirs or not set(theirs).isdisjoint(_identifying(table, row, party))
 
 
 def _forms(value: str) -> set[str]:
