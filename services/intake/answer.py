@@ -58,6 +58,7 @@ _UNSEARCHED = {
     Unsearched.NOTHING_TO_SEARCH_BY: "nothing that we know of you leads there",
     Unsearched.NUMBER_WITHOUT_PERIOD: "we do not know from when to when a number was yours",
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "a number that you gave was not yours at that time, as far as we know",
+    Unsearched.NUMBER_IN_CONFLICT: "our records do not agree from when to when a number was yours",
 }
 
 

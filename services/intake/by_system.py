@@ -87,9 +87,10 @@ class MovedBySystem(MovingRequest):
     def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
         """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.
 
-        They are asked once, unless a person asks again.
+        They are asked once, unless a person asks again; and not where systems contradict one another.
         """
         fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided or self.unsearched)
+        fresh = fresh and not deferrals.in_conflict(reports)
         return fresh and deferrals.unsearched(reports) and not any(map(deferrals.has_failed, reports))
 
     def redate(

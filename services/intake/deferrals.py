@@ -3,12 +3,17 @@
 from collections.abc import Iterable
 
 from shared.domain.errors import NotSupported
-from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport, Unsearched
 
 
 def unsearched(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether a system, or a part of it, could not be searched for the subject."""
     return any(task.not_searched for task in tasks or ())
+
+
+def in_conflict(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether systems contradict one another about whose a number was, which only a person can judge."""
+    return any(task.not_searched == Unsearched.NUMBER_IN_CONFLICT for task in tasks or ())
 
 
 def is_undone(task: TaskReport) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import product
 from uuid import UUID
 
-from services.intake import metrics
+from services.intake import assignment_conflicts, metrics
 from services.intake.extension import Received
 from services.intake.lifecycle import State
 from shared.app.service import Running
@@ -80,6 +80,7 @@ async def count(connection: Connection, now: datetime) -> None:
     for right in Right:
         metrics.WORKED.labels(right).set(closed[right]["worked"] if right in closed else 0)
         metrics.COVERED.labels(right).set(closed[right]["covered"] if right in closed else 0)
+    await assignment_conflicts.count(connection)
     metrics.EXTENSIONS.clear()
     for reason, number in extensions:
         metrics.EXTENSIONS.labels(reason).set(number)

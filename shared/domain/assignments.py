@@ -4,9 +4,9 @@ Pure. A number is a telephone number, or a SIP user or extension with its domain
 next. What a requester says of its period can only narrow what the register says (REQ-N1, REQ-N2).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from typing import NamedTuple
@@ -19,7 +19,11 @@ NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 SOURCE = "register"
 """What a number says of itself whose period the register vouches for."""
 
-_EVER, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+EVER, NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+Claim = tuple[bytes, str, datetime, datetime | None]
+"""What a system says of a number, by the keyed hash of it: which system, and from when to when it was the subject's."""
 
 
 class Line(StrEnum):
@@ -44,6 +48,10 @@ class Period(NamedTuple):
         common = Period(max(self.since, other.since), min(self.until, other.until))
         return common if common.since < common.until else None
 
+    def lasts_beyond(self, length: timedelta) -> bool:
+        """Whether it is longer than that."""
+        return self.until - self.since > length
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -63,7 +71,7 @@ class Assignment:
     @property
     def period(self) -> Period:
         """In which it was theirs."""
-        return Period(self.valid_from, self.valid_to or _NEVER)
+        return Period(self.valid_from, self.valid_to or NEVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +88,21 @@ class Register:
     """What the register says of some numbers, and how it names them and their holders.
 
     ``namespace``: the system whose accounts are the holders; empty while nobody has filled the register, and then it
-    vouches for nothing: a number is searched where the channel states that it was proved.
+    vouches for nothing: a number is searched where the channel states that it was proved. ``filled_at``: when its
+    source was read last; it knows nothing of what was assigned since. ``settled``: what systems say of these numbers
+    and a person has decided against.
     """
 
     namespace: str = ""
     assignments: Mapping[bytes, Sequence[Assignment]] | None = None
     fingerprint: Callable[[Identity], bytes] = lambda _: b""
     holder: Callable[[str, str], bytes] = lambda *_: b""
+    filled_at: datetime | None = None
+    settled: Collection[Claim] = frozenset()
+
+    def of(self, number: Identity) -> Sequence[Assignment]:
+        """Everybody's assignments of a number."""
+        return (self.assignments or {}).get(self.fingerprint(number), ())
 
     def vouched(self, identities: Sequence[Identity], tenant: str | None = None) -> tuple[Identity, ...]:
         """The identities with each number in the periods alone in which the register says that it was this person's.
@@ -103,7 +119,7 @@ class Register:
             AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
         """
         others = tuple(identity for identity in identities if identity.type not in NUMBERS)
-        holders = self._holders(identities, tenant)
+        holders = self.holders(identities, tenant)
         theirs = (self._theirs(stated, holders, tenant) for stated in _by_number(identities))
         return (*others, *(identity for periods in theirs for identity in periods))
 
@@ -112,38 +128,39 @@ class Register:
 
         Where it names somebody else too for a time, nobody is told of the calls of that time.
         """
-        holders = self._holders(identities, tenant)
+        holders = self.holders(identities, tenant)
         lines: list[Identity] = []
         for stated in _by_number(identities):
-            registered = self._registered(stated)
+            registered = self.of(stated[0])
             held = [each.period for each in registered if each.holder in holders and each.line is Line.SHARED]
             others = [each.period for each in registered if each.holder not in holders]
-            lines += _within(stated, _without(_cut(_asked(stated), held), others))
+            lines += _within(stated, without(common_to(asked(stated), held), others))
         return tuple(lines)
 
-    def _holders(self, identities: Sequence[Identity], tenant: str | None) -> set[bytes]:
+    def holders(self, identities: Sequence[Identity], tenant: str | None = None) -> set[bytes]:
+        """Under which names the register has whoever is known by these: the accounts that its own source has found.
+
+        On the instruction of a ``tenant``: those of its own users that it states.
+        """
         accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID]
         known = [a.value for a in accounts if a.source == self.namespace] if tenant is None else []
         users = [users_account(tenant, a.value) for a in accounts if a.source == "requester"] if tenant else []
         return {self.holder(self.namespace, account) for account in (*known, *users)}
 
-    def _registered(self, stated: Sequence[Identity]) -> Sequence[Assignment]:
-        return (self.assignments or {}).get(self.fingerprint(stated[0]), ())
-
     def _theirs(self, stated: Sequence[Identity], holders: set[bytes], tenant: str | None) -> list[Identity]:
         """One number in each period in which it was theirs, as far as it is asked for."""
-        registered, asked = self._registered(stated), _asked(stated)
+        registered, wanted = self.of(stated[0]), asked(stated)
         own = [each for each in registered if each.holder in holders]
         mine = [each.period for each in own if each.line is Line.PERSONAL]
         shared = [each.period for each in own if each.line is Line.SHARED]
         foreign = [each.period for each in registered if each not in own]
-        proved = _without((Period(i.proved_since, _NEVER) for i in stated if i.proved_since), shared)
+        proved = without((Period(i.proved_since, NEVER) for i in stated if i.proved_since), shared)
         if tenant and not registered:
             proved += [_period(i) for i in stated if i.source == "requester" and i.valid_from]
-        vouched = list(_cut(asked, (*mine, *proved)))
-        if not holders and not proved and any(_cut(asked, foreign)):
+        vouched = list(common_to(wanted, (*mine, *proved)))
+        if not holders and not proved and any(common_to(wanted, foreign)):
             raise AssignmentInDoubt("the register does not tell which holder of a number is asking: find their account")
-        if any(_cut(vouched, foreign)):
+        if any(common_to(vouched, foreign)):
             raise AssignmentInDoubt(
                 "the register names somebody else too as holder of a number for the time: correct it"
             )
@@ -152,21 +169,21 @@ class Register:
 
 def _by_number(identities: Iterable[Identity]) -> Iterable[list[Identity]]:
     """What is said of each number."""
-    numbers = sorted((i for i in identities if i.type in NUMBERS), key=_number)
-    return (list(same) for _, same in groupby(numbers, _number))
+    numbers = sorted((i for i in identities if i.type in NUMBERS), key=number_of)
+    return (list(same) for _, same in groupby(numbers, number_of))
 
 
-def _asked(stated: Sequence[Identity]) -> list[Period]:
+def asked(stated: Sequence[Identity]) -> list[Period]:
     """The times for which the requester asks; all, where they say none."""
     said = (_period(i) for i in stated if i.source == "requester" and (i.valid_from or i.valid_to))
-    return list(said) or [Period(_EVER, _NEVER)]
+    return list(said) or [Period(EVER, NEVER)]
 
 
 def _within(stated: Sequence[Identity], periods: Iterable[Period]) -> list[Identity]:
     """That number in these periods, as the register vouches for it."""
     number = stated[0]
     return [
-        Identity(number.type, number.value, since, None if until == _NEVER else until, SOURCE)
+        Identity(number.type, number.value, since, None if until == NEVER else until, SOURCE)
         for since, until in _joined(periods)
     ]
 
@@ -176,25 +193,26 @@ def users_account(tenant: str, account_id: str) -> str:
     return f"{tenant}/{account_id}"
 
 
-def _number(identity: Identity) -> tuple[str, str]:
+def number_of(identity: Identity) -> tuple[str, str]:
+    """Which number it is, whoever says it and of whatever time."""
     return identity.type, identity.value
 
 
 def _period(identity: Identity) -> Period:
-    return Period(identity.valid_from or _EVER, identity.valid_to or _NEVER)
+    return Period(identity.valid_from or EVER, identity.valid_to or NEVER)
 
 
-def _cut(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period]:
+def common_to(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period]:
     """What each of these has in common with each of those."""
     those = list(others)
     return (common for one in periods for other in those if (common := one.cut(other)) is not None)
 
 
-def _without(periods: Iterable[Period], others: Iterable[Period]) -> list[Period]:
+def without(periods: Iterable[Period], others: Iterable[Period]) -> list[Period]:
     """What is left of these without those."""
     left = list(periods)
     for hole in others:
-        around = (Period(_EVER, hole.since), Period(hole.until, _NEVER))
+        around = (Period(EVER, hole.since), Period(hole.until, NEVER))
         left = [part for one in left for side in around if side.since < side.until and (part := one.cut(side))]
     return left
 

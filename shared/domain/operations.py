@@ -59,6 +59,7 @@ class Unsearched(StrEnum):
     NOTHING_TO_SEARCH_BY = "nothing_to_search_by"
     NUMBER_WITHOUT_PERIOD = "number_without_period"
     NUMBER_NOT_VOUCHED_FOR = "number_not_vouched_for"
+    NUMBER_IN_CONFLICT = "number_in_conflict"
 
     @property
     def sentence(self) -> str:
@@ -70,6 +71,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NOTHING_TO_SEARCH_BY: "nothing that is known of the subject can be searched by there",
     Unsearched.NUMBER_WITHOUT_PERIOD: "it is not known from when to when a number was the subject's",
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "the register of numbers does not show a number as the subject's at that time",
+    Unsearched.NUMBER_IN_CONFLICT: "a system contradicts the register of numbers about whose a number was",
 }
 
 

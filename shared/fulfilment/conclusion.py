@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
+from uuid import UUID
 
 import orjson
 from pydantic import JsonValue
 
+from shared.domain.conflicts import Conflict
 from shared.domain.errors import KeyGone, Overtaken, Refused, Unavailable, Withdrawn
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
@@ -25,6 +27,7 @@ from shared.runtime.loops import backoff
 from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage import systems
+from shared.storage.register import note_conflicts
 from shared.storage.systems import Finding
 from shared.storage.vault import Sealing, encode_identities
 
@@ -42,8 +45,13 @@ class Conclusions:
     conclude: Mapping[Operation, Conclude]
     settings: WorkSettings
 
-    async def write(self, claims: Sequence[Claim], results: Sequence[Result]) -> None:
-        """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it."""
+    async def write(
+        self, claims: Sequence[Claim], results: Sequence[Result], disputed: Mapping[UUID, Sequence[Conflict]]
+    ) -> None:
+        """Concludes what is still ours, and moves on the fulfilments whose stage has ended with it.
+
+        ``disputed``: by task, which numbers it was not searched by in times for which the register is contradicted.
+        """
         async with self.unit_of_work.begin() as tx:
             results = await _unless_shredded(tx, claims, results)
             conclusions = [
@@ -61,6 +69,8 @@ class Conclusions:
             await self._seal(tx, [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn])
             for conclusion, _ in counted:
                 self._log_evidence(tx, conclusion)
+            if disputed:
+                await _note_conflicts(tx, [c.claim for c, _ in counted if c.state is not TaskState.READY], disputed)
             ended = {c.claim.fulfilment_id for c, _ in counted if c.state is not TaskState.READY}
             if ended := ended - withdrawn:
                 await self.fulfilments.fan_in(tx, ended, self.conclude)
@@ -175,6 +185,21 @@ class Conclusions:
             TASKS.labels(*labels, how).inc(tasks)
         for kind, number in rows.items():
             ROWS.labels(*labels, kind).inc(number)
+
+
+async def _note_conflicts(tx: UnitOfWork, claims: Sequence[Claim], disputed: Mapping[UUID, Sequence[Conflict]]) -> None:
+    """Keeps contradictions for a person, and puts each on record with the request that met it."""
+    found = [(claim.request_id, conflict) for claim in claims for conflict in disputed.get(claim.task_id, ())]
+    for noted in await note_conflicts(tx.connection, found, tx.now):
+        detail: dict[str, JsonValue] = {
+            "system": noted.system,
+            "kind": noted.kind,
+            "conflict_id": str(noted.conflict_id),
+        }
+        tx.log_evidence(noted.request_id, "assignment.conflict", detail)
+        log.warning(
+            "request %s: %s contradicts the register of numbers: %s", noted.request_id, noted.system, noted.kind
+        )
 
 
 def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:

@@ -13,6 +13,8 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
+from shared.domain.assignments_policy import assignments_policy
+from shared.domain.conflicts import Conflict, conflicts_of
 from shared.domain.errors import KeyGone, NotSupported, Unavailable
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
@@ -70,6 +72,7 @@ class Worker:
         self._wakeup = fulfilments.wakeup(self._step)
         self._name = ":".join(self._step)
         self._heartbeats = Heartbeats()
+        self._edge = assignments_policy().differences.edge
 
     async def run(self, stopping: asyncio.Event, heartbeats: Heartbeats) -> None:
         """Works until told to stop; what is in hand then is finished first."""
@@ -93,8 +96,11 @@ class Worker:
             traces = [claim.traceparent for claim in claims]
             with self._tracing.together(f"{self._step[1]} {self._step[0]}", traces):
                 results = await self._results(holder, claims, known, register)
+            disputed = self._disputed(claims, known, register)
+            pairs = zip(claims, results, strict=True)
+            results = [_in_conflict(result) if c.task_id in disputed else result for c, result in pairs]
             await retry_while_unavailable(
-                lambda: self._conclusions.write(claims, results), self._name, self._heartbeats
+                lambda: self._conclusions.write(claims, results, disputed), self._name, self._heartbeats
             )
         return len(claims)
 
@@ -133,6 +139,19 @@ class Worker:
         if self._operation in ANSWERING:
             results |= {task.task_id: self._covered(task, results[task.task_id]) for task in asked}
         return [_less(results[claim.task_id], cut) for claim in claims]
+
+    def _disputed(
+        self, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register | None
+    ) -> Mapping[UUID, Sequence[Conflict]]:
+        """By task where the register contradicts what systems say of a number that this one is searched by."""
+        if register is None or self._operation not in ANSWERING or not NUMBERS & self._downstream.needs:
+            return {}
+        found = {
+            c.task_id: conflicts_of(register, known[c.subject_ref].identities, self._edge)
+            for c in claims
+            if c.subject_ref in known
+        }
+        return {task_id: conflicts for task_id, conflicts in found.items() if conflicts}
 
     def _covered(self, task: Task, result: Result) -> Result:
         """A receipt with what was searched, and by which types of identity, said of it.
@@ -221,6 +240,15 @@ def _lacks_a_number(vouched: Iterable[Identity], known: Iterable[Identity], need
     numbers = NUMBERS.intersection(needs)
     left = {(identity.type, identity.value) for identity in vouched}
     return any(each.type in numbers and (each.type, each.value) not in left for each in known)
+
+
+def _in_conflict(result: Result) -> Result:
+    """A result of which it is said that a part was not searched, since nobody knows whose it is."""
+    if isinstance(result, NotSearched):
+        return replace(result, reason=Unsearched.NUMBER_IN_CONFLICT)
+    if isinstance(result, Receipt) and result.outcome is not TaskOutcome.NOT_HELD:
+        return replace(result, not_searched=Unsearched.NUMBER_IN_CONFLICT)
+    return result
 
 
 def _less(result: Result, cut: Collection[UUID]) -> Result:

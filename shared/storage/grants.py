@@ -1,6 +1,7 @@
 """What each service's own database role may do; a role that does not exist (on one machine none does) is passed by.
 
-Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register.
+Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register;
+whoever works tasks notes there where a system contradicts it.
 """
 
 from collections.abc import Iterator
@@ -38,7 +39,9 @@ def _privileges() -> Iterator[tuple[str, str]]:
         yield name, "USAGE ON SCHEMA register"
         yield name, "SELECT ON ALL TABLES IN SCHEMA register"
         yield name, "SELECT ON public.migration"
+    yield role(ServiceName.INTAKE), "UPDATE (settled_at, settled_by) ON register.conflict"
     for service in FULFILLING:
+        yield role(service), "INSERT, UPDATE (kind, request_id) ON register.conflict"
         yield role(service), "USAGE ON SCHEMA downstreams"
         yield role(service), "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA downstreams"
         yield AUTOSCALER, f"USAGE ON SCHEMA {service}"

@@ -7,8 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
 
 from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Line, Register
+from shared.domain.conflicts import Conflict
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity
 from shared.storage.keyring import Keyring
@@ -40,6 +45,32 @@ UPDATE register.assignment a SET valid_to = greatest($2, valid_from + interval '
 WHERE source = $1 AND valid_to IS NULL
   AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.identity = a.identity AND n.holder = a.holder)
 """
+
+
+# Noted again by each request that meets it, and for each on record once.
+_CONFLICT = """
+INSERT INTO register.conflict AS c
+    (conflict_id, identity, system, valid_from, valid_to, kind, request_id, noticed_at)
+SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::uuid[])
+    AS said, (SELECT $8::timestamptz) AS now ORDER BY 2, 3, 4
+ON CONFLICT (identity, system, valid_from, coalesce(valid_to, 'infinity'::timestamptz))
+    DO UPDATE SET kind = EXCLUDED.kind, request_id = EXCLUDED.request_id
+    WHERE c.settled_at IS NULL AND (c.request_id, c.kind) <> (EXCLUDED.request_id, EXCLUDED.kind)
+RETURNING conflict_id, request_id, system, kind
+"""
+_SETTLED = """
+SELECT identity, system, valid_from, valid_to FROM register.conflict
+WHERE identity = ANY($1) AND settled_at IS NOT NULL
+"""
+
+
+class Noted(NamedTuple):
+    """A conflict as it is put on record: nothing in it says whose number, or which."""
+
+    conflict_id: UUID
+    request_id: UUID
+    system: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +129,27 @@ async def fill(
 
 async def register_for(connection: Connection, keyring: Keyring, identities: Iterable[Identity]) -> Register:
     """What the register says of these identities' numbers; of no other."""
-    namespace = await connection.fetchval("SELECT namespace FROM register.source LIMIT 1")
-    if namespace is None:
+    source = await connection.fetchrow("SELECT namespace, filled_at FROM register.source LIMIT 1")
+    if source is None:
         return Register()
     wanted = {keyring.fingerprint(identity) for identity in identities if identity.type in NUMBERS}
     found: defaultdict[bytes, list[Assignment]] = defaultdict(list)
-    for row in await connection.fetch(_ASSIGNMENTS, list(wanted)) if wanted else ():
+    if not wanted:
+        return Register(source[0], {}, keyring.fingerprint, keyring.holder, source[1])
+    for row in await connection.fetch(_ASSIGNMENTS, list(wanted)):
         found[row[0]].append(Assignment(row[0], row[1], row[2], row[3], Line(row[4])))
-    return Register(namespace, found, keyring.fingerprint, keyring.holder)
+    settled = {(row[0], row[1], row[2], row[3]) for row in await connection.fetch(_SETTLED, list(wanted))}
+    return Register(source[0], found, keyring.fingerprint, keyring.holder, source[1], settled)
+
+
+async def note_conflicts(connection: Connection, found: Iterable[tuple[UUID, Conflict]], now: datetime) -> list[Noted]:
+    """Keeps conflicts, each with the request that has met it; returns those that are not on record for it yet."""
+    by_claim = {(each.number, each.system, each.valid_from, each.valid_to): (of, each) for of, each in found}
+    rows = [(uuid7(), *claim, each.kind.value, of) for claim, (of, each) in by_claim.items()]
+    if not rows:
+        return []
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return [Noted(*row) for row in await connection.fetch(_CONFLICT, *columns, now)]
 
 
 def _count(tag: str) -> int:

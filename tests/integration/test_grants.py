@@ -2,14 +2,18 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
+from uuid_utils.compat import uuid7
 
 from deploy.local.postgres_databases import as_role
+from shared.domain.conflicts import Conflict, Disagreement
 from shared.domain.topics import ServiceName
 from shared.storage import grants
 from shared.storage.postgres import connected, migrate, wait_until_migrated
+from shared.storage.register import note_conflicts
 from tests.fixtures.observation import panel_queries
 
 
@@ -42,6 +46,8 @@ async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_table
         )
         assert await connection.execute("DELETE FROM erasure.outbox") == "DELETE 1"
         await connection.execute("DELETE FROM vault.sealed WHERE false")
+        said = Conflict(b"", "crm", datetime(2026, 1, 1, tzinfo=UTC), None, Disagreement.NOT_IN_REGISTER)
+        assert await note_conflicts(connection, [(uuid7(), said)], said.valid_from)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +59,8 @@ async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_table
         "DELETE FROM evidence.entry",
         "ALTER TABLE evidence.entry DISABLE TRIGGER append_only",
         "CREATE TABLE erasure.mine (id int)",
+        "UPDATE register.assignment SET valid_to = now()",
+        "UPDATE register.conflict SET settled_at = now()",
     ],
 )
 async def test_a_service_is_refused_what_is_not_its_own(empty_database: str, roles: str, statement: str) -> None:

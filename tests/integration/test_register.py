@@ -7,6 +7,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from shared.domain.assignments import AssignedNumber
+from shared.domain.conflicts import Disagreement
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
@@ -147,8 +148,8 @@ async def test_a_system_is_asked_for_the_periods_alone_that_the_register_vouches
 @pytest.mark.parametrize(
     ("stated", "rows", "failure", "unsearched"),
     [
-        ((ADDRESS, number(MARCH)), [assigned(BEN, JANUARY)], None, Unsearched.NUMBER_NOT_VOUCHED_FOR),
-        ((ADDRESS, number(MAY)), [assigned(ADA, JANUARY, MARCH)], None, Unsearched.NUMBER_NOT_VOUCHED_FOR),
+        ((ADDRESS, number(MARCH)), [assigned(BEN, JANUARY)], None, Unsearched.NUMBER_IN_CONFLICT),
+        ((ADDRESS, number(MAY)), [assigned(ADA, JANUARY, MARCH)], None, Unsearched.NUMBER_IN_CONFLICT),
         ((ADDRESS, number(MARCH)), [assigned(ADA, JANUARY), assigned(BEN, MARCH)], "assignment_in_doubt", None),
         ((number(MARCH),), [assigned(BEN, JANUARY)], "assignment_in_doubt", None),
     ],
@@ -172,6 +173,44 @@ async def test_what_is_not_vouched_for_is_not_touched_and_is_said(
     assert harness.completed == []
 
 
+@pytest.mark.parametrize(
+    ("rows", "kind", "touched"),
+    [
+        ([assigned(ADA, MARCH), assigned(BEN, JANUARY, MARCH)], Disagreement.ANOTHER_HOLDER, [(MARCH, None)]),
+        ([assigned(ADA, MARCH)], Disagreement.NOT_IN_REGISTER, [(MARCH, None)]),
+        ([assigned(ADA, JANUARY + timedelta(hours=23))], None, [(JANUARY + timedelta(hours=23), None)]),
+    ],
+    ids=["another's", "nobody's", "the same change of holder"],
+)
+async def test_what_a_system_says_against_the_register_is_not_touched_and_waits_for_a_person(
+    open_harness: OpenHarness,
+    rows: list[AssignedNumber],
+    kind: Disagreement | None,
+    touched: list[tuple[datetime, datetime | None]],
+) -> None:
+    cdr = ScriptedSystem("cdr", needs=frozenset({PHONE}))
+    harness = await open_harness(crm(), cdr)
+    await filled(harness, *rows)
+    request = await erase(harness, ADDRESS)
+    asked = [(each.valid_from, each.valid_to) for task in cdr.asked for each in task.identities if each.type is PHONE]
+    noted = await harness.pool.fetch("SELECT * FROM register.conflict")
+    assert asked == touched
+    assert [(row["kind"], row["system"], row["valid_from"], row["request_id"]) for row in noted] == (
+        [(kind, "crm", JANUARY, request.request_id)] if kind else []
+    )
+    assert [done.request_id for done in harness.completed] == ([] if kind else [request.request_id])
+    logged = "SELECT detail::json ->> 'kind' FROM evidence.entry WHERE action = 'assignment.conflict'"
+    assert [row[0] for row in await harness.pool.fetch(logged)] == ([kind] if kind else [])
+    if kind is None:
+        return
+    again = await erase(harness, ADDRESS)
+    [row] = await harness.pool.fetch("SELECT request_id FROM register.conflict")
+    assert row["request_id"] == again.request_id, "one statement of a system is one conflict, whoever meets it"
+    await harness.pool.execute("UPDATE register.conflict SET settled_at = now()")
+    await erase(harness, ADDRESS)
+    assert len(harness.completed) == 1, "the register is right: nobody waits for it any more"
+
+
 async def test_a_system_that_was_searched_by_something_else_says_which_part_was_not(open_harness: OpenHarness) -> None:
     ticketing = ScriptedSystem("ticketing", needs=frozenset({EMAIL, PHONE}))
     harness = await open_harness(crm(), ticketing)
@@ -179,7 +218,7 @@ async def test_a_system_that_was_searched_by_something_else_says_which_part_was_
     await erase(harness, ADDRESS, number(MARCH))
     assert [each.type for task in ticketing.asked for each in task.identities if each.type is PHONE] == []
     receipt = await harness.pool.fetchval("SELECT receipt FROM task WHERE system = 'ticketing'")
-    assert (receipt["changed"], receipt["not_searched"]) == (2, Unsearched.NUMBER_NOT_VOUCHED_FOR)
+    assert (receipt["changed"], receipt["not_searched"]) == (2, Unsearched.NUMBER_IN_CONFLICT)
 
 
 async def test_the_crm_names_every_number_with_its_period_and_customer(crm: Crm) -> None:

@@ -102,7 +102,7 @@ async def test_what_is_tried_again_and_fits_is_a_package_with_what_the_others_ga
     lying, honest = system("cdr", Match(PHONE, NUMBER, MAY)), system("tickets", Match(EMAIL, ADDRESS.value))
     harness = await open_harness(lying, honest)
     await register(harness.unit_of_work, (ADA, MARCH, MAY))
-    new = await access(harness, ADDRESS, ADA, Identity(PHONE, NUMBER, MARCH, None, "crm"))
+    new = await access(harness, ADDRESS, ADA, Identity(PHONE, NUMBER, MARCH, MAY, "crm"))
     await register(harness.unit_of_work, (ADA, MARCH, None))
     await harness.retry(new.request_id)
     await work(harness)

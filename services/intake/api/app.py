@@ -9,7 +9,16 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from services.intake.api import brakes, breaches, decisions, handing_out, requests, submissions, timing
+from services.intake.api import (
+    assignment_conflicts,
+    brakes,
+    breaches,
+    decisions,
+    handing_out,
+    requests,
+    submissions,
+    timing,
+)
 from services.intake.api.dependencies import Services
 from services.intake.api.door import Door
 from services.intake.assurance import identity_policy
@@ -23,7 +32,7 @@ from services.intake.use_cases import UseCases
 from shared.app.service import Running
 from shared.runtime.settings import PolicySettings
 
-_MODULES = (submissions, requests, decisions, timing, handing_out, brakes, breaches)
+_MODULES = (submissions, requests, decisions, timing, handing_out, brakes, breaches, assignment_conflicts)
 
 
 class Api(FastAPI):

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchema
 
+from services.intake import deferrals
 from services.intake.answer import standing
 from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.reasons import Answering
 from services.intake.request import Request
+from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
@@ -162,6 +164,14 @@ _BRAKED = (
     "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
     " persons have released it (POST /v1/brakes/{0}/release)."
 )
+_CONFLICT = (
+    "Our records contradict one another about whose a number was, and when. Nothing is done about the time in question"
+    " until the privacy team has looked (GET /v1/assignment-conflicts)."
+)
+_IN_DOUBT = (
+    "Our register of numbers does not tell to which of several holders a number belongs. Nothing is done where it would"
+    " be searched by until the privacy team has looked."
+)
 _POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
 
 
@@ -175,10 +185,21 @@ def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer:
         "package": request.package_id is not None and request.package_fault is None,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         "awaits": awaits,
+        **({"waits_for": doubt} if (doubt := _doubt(request)) else {}),
         **({"waits_for": _POSTPONED} if awaits else {}),
         **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
+
+
+def _doubt(request: Request) -> str | None:
+    """In whose number the doubt is that a person must settle, if that is what it waits for."""
+    if request.state is not State.AWAITING_DECISION:
+        return None
+    if deferrals.in_conflict(request.tasks):
+        return _CONFLICT
+    doubtful = any(task.failure == AssignmentInDoubt.code for task in request.tasks or ())
+    return _IN_DOUBT if doubtful else None
 
 
 def _report(task: TaskReport, *, officer: bool) -> TaskReport:

@@ -19,3 +19,18 @@ CREATE TABLE register.assignment (
     PRIMARY KEY (identity, holder, valid_from, source),
     CHECK (valid_from < valid_to)
 );
+
+-- Where a system says of a number what the register does not. One row for each such statement, however often it comes.
+CREATE TABLE register.conflict (
+    conflict_id uuid PRIMARY KEY,
+    identity    bytea       NOT NULL,
+    system      text        NOT NULL,
+    valid_from  timestamptz NOT NULL,   -- as the system says it
+    valid_to    timestamptz,
+    kind        text        NOT NULL,   -- what the register says instead: another_holder or not_in_register
+    request_id  uuid        NOT NULL,   -- the last request that has met it
+    noticed_at  timestamptz NOT NULL,
+    settled_at  timestamptz,            -- when a person decided that the register is right
+    settled_by  text
+);
+CREATE UNIQUE INDEX ON register.conflict (identity, system, valid_from, coalesce(valid_to, 'infinity'::timestamptz));

@@ -1,0 +1,83 @@
+"""Where a system and the register contradict one another about whose a number was; pure.
+
+The register stands: nothing is touched in the time that is in dispute. But a difference is not narrowed away in
+silence: it may be the register that is wrong, so a person looks (REQ-N1).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+
+from shared.domain.assignments import EVER, NEVER, NUMBERS, SOURCE, Period, Register, asked, common_to, number_of
+from shared.domain.identities import Identity
+
+_TOLD = frozenset({SOURCE, "requester"})
+"""What a requester says narrows, and contradicts nobody."""
+
+
+class Disagreement(StrEnum):
+    """What the register says of a time in which a system takes a number to be the subject's."""
+
+    ANOTHER_HOLDER = "another_holder"
+    NOT_IN_REGISTER = "not_in_register"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A system says that a number was the subject's from when to when, and the register does not.
+
+    ``number``: the keyed hash by which the register knows it. ``valid_to``: exclusive; None where it still is theirs.
+    """
+
+    number: bytes
+    system: str
+    valid_from: datetime
+    valid_to: datetime | None
+    kind: Disagreement
+
+
+def conflicts_of(register: Register, identities: Sequence[Identity], edge: timedelta) -> tuple[Conflict, ...]:
+    """Every contradiction between the register and what systems have yielded of one subject.
+
+    None is what the register cannot know yet (a time after its source was read last), what differs by no more than
+    ``edge``, what the requester did not ask for, and what a person has settled.
+    """
+    if register.filled_at is None:
+        return ()
+    holders = register.holders(identities)
+    found = list[Conflict]()
+    numbers = sorted((each for each in identities if each.type in NUMBERS), key=number_of)
+    for _, same in groupby(numbers, number_of):
+        about = list(same)
+        rows = register.of(about[0])
+        own = [each.period for each in rows if each.holder in holders]  # of a line that they share, too
+        proved = [Period(each.proved_since, NEVER) for each in about if each.proved_since]
+        others = [each.period for each in rows if each.holder not in holders]
+        read = [Period(EVER, register.filled_at)]
+        for each in about:
+            if each.source in _TOLD or each.valid_from is None:
+                continue
+            claim = (register.fingerprint(each), each.source, each.valid_from, each.valid_to)
+            claimed = common_to(common_to([Period(each.valid_from, each.valid_to or NEVER)], read), asked(about))
+            kind = _disagreement(list(_without(claimed, (*own, *proved))), others, edge)
+            if kind and claim not in register.settled:
+                found.append(Conflict(*claim, kind))
+    return tuple(dict.fromkeys(found))
+
+
+def _disagreement(disputed: Sequence[Period], others: Sequence[Period], edge: timedelta) -> Disagreement | None:
+    longer = [each for each in disputed if each.lasts_beyond(edge)]
+    if any(common_to(longer, others)):
+        return Disagreement.ANOTHER_HOLDER
+    return Disagreement.NOT_IN_REGISTER if longer else None
+
+
+def _without(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period]:
+    """What of these lies in none of those."""
+    left = list(periods)
+    for other in others:
+        outside = (Period(EVER, other.since), Period(other.until, NEVER))
+        left = [part for each in left for side in outside if side.since < side.until and (part := each.cut(side))]
+    return left
