@@ -1,8 +1,11 @@
-"""Deadline (Art. 12(3)): keep the clock of each request, warn before and after it is due, and bring in a person."""
+"""Deadline (Art. 12(3)): keep the clock of each request, warn before and after it is due, and bring in a person.
+
+It also reads, every so often, whose each number is.
+"""
 
 from functools import partial
 
-from services.deadline import notifications, statistics, sweep
+from services.deadline import assignments, notifications, statistics, sweep
 from services.deadline.handlers import Deadlines
 from services.deadline.settings import DeadlineSettings
 from shared.app.service import Service
@@ -23,6 +26,7 @@ def configure() -> None:
     settings = DeadlineSettings()
     service.also(partial(sweep.run, policy=policy, settings=settings, fulfilments=service.fulfilments))
     service.also(partial(statistics.run, policy=policy))
+    service.also(partial(assignments.run, settings=settings))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,16 @@ TARGETS_MISSED = Counter(
 DEFERRED = _gauge(
     "dsr_erasures_deferred", "What a system had to keep of a subject, until it is erased", ["system", "state"]
 )
+ASSIGNMENTS_READ = Gauge(
+    "dsr_assignments_read_timestamp_seconds",
+    "When the reading began that the register of assignments was filled from",
+    ["system"],
+)
+ASSIGNMENTS_FAILED = Gauge(
+    "dsr_assignments_reading_failed",
+    "1 if nothing of the last reading was taken over, by the reason why",
+    ["system", "reason"],
+)
 TIME_TO_RESPOND = Percentiles("dsr_time_to_respond_days", "From receipt to the answer, last 30 days", "right")
 SUSPENSION = Percentiles("dsr_suspension_days", "From a question to its answer, last 30 days", "question")
 PROCESSOR_DAYS = Percentiles("dsr_processor_forwarding_days", "From receipt to passing on, last 30 days")

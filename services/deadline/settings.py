@@ -6,10 +6,16 @@ from shared.domain.configuration import Group
 
 
 class DeadlineSettings(Group, env_prefix="DSR_DEADLINE_"):
-    """How often the clocks are looked at, and when what is said daily is written."""
+    """How often the clocks and the register's source are looked at, and when what is said daily is written."""
 
     sweep_seconds: float = Field(
         default=1.0, gt=0, le=3_600, description="how often to look for milestones that have come"
+    )
+    assignments_seconds: float = Field(
+        default=900.0,
+        ge=1,
+        le=86_400,
+        description="how often the register of assignments is read from the system that says whose a number is",
     )
     batch: int = Field(default=1_000, ge=1, le=100_000, description="rows of one transaction")
     digest_hour: int = Field(

@@ -18,7 +18,7 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
 from shared.runtime.metrics import RELEASES
 from shared.storage.postgres import Connection, may_stand_still
-from shared.storage.release import KIND, Manifest, fault_of, filled_at
+from shared.storage.release import KIND, Manifest, changed_at, fault_of
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,9 @@ async def count(connection: Connection, now: datetime, settings: IntakeSettings)
 
 
 async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -> int:
-    """Checks packages, not all at once, that were not checked since the register was filled; returns how many."""
+    """Checks packages, not all at once, that were not checked since the register has changed; returns how many."""
     async with unit_of_work.begin() as tx:
-        changed = max(await filled_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
+        changed = max(await changed_at(tx.connection) or tx.now - _AGAIN, tx.now - _AGAIN)
         kept = tx.now - timedelta(days=settings.package_days)
         due = [Released(*row) for row in await tx.connection.fetch(_DUE, kept, changed, _AT_A_TIME)]
         for released in due:

@@ -12,6 +12,7 @@ import orjson
 import typer
 
 from shared.domain.assignments import AssignedNumber, Line
+from shared.domain.assignments_policy import assignments_policy
 from shared.domain.clock import SystemClock
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
@@ -20,7 +21,7 @@ from shared.downstreams.registry import Downstreams, Wiring
 from shared.runtime.settings import VaultSettings, WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connected
-from shared.storage.register import Filled, fill
+from shared.storage.register import Filled, TooMuchLost, announce, fill
 
 assignments = typer.Typer(help="The register of assignments: whose a number was, and when.")
 
@@ -29,12 +30,24 @@ _COLUMNS = ("number", "account_id", "valid_from", "valid_to", "line")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+AcceptLosses = Annotated[
+    bool,
+    typer.Option(
+        "--accept-losses",
+        help="Take over a reading also if it ends or corrects more than shared/policy/assignments.toml allows.",
+    ),
+]
+
+
 @assignments.command()
-def read(*, as_json: AsJson = False) -> None:
-    """Fill the register from the system that the downstreams file names by `assigns = true`."""
+def read(*, as_json: AsJson = False, accept_losses: AcceptLosses = False) -> None:
+    """Fill the register from the system that the downstreams file names by `assigns = true`.
+
+    The deadline service does so by itself every so often (`DSR_DEADLINE_ASSIGNMENTS_SECONDS`).
+    """
     began = SystemClock().now()
     system, rows = asyncio.run(_read())
-    _print(asyncio.run(_fill(system, system, rows, began)), as_json=as_json)
+    _print(asyncio.run(_fill(system, system, rows, began, accept_losses=accept_losses)), as_json=as_json)
 
 
 @assignments.command("import")
@@ -45,13 +58,15 @@ def import_file(
     ],
     *,
     as_json: AsJson = False,
+    accept_losses: AcceptLosses = False,
 ) -> None:
     """Fill the register from a CSV file that holds every assignment.
 
     Its first line is number,account_id,valid_from,valid_to,line. A number is E.164 or sip:user@domain; times are ISO
     8601 with their zone, and valid_to is empty while the number is theirs; line is personal or shared.
     """
-    _print(asyncio.run(_fill("file", namespace, list(rows_of(file)), SystemClock().now())), as_json=as_json)
+    rows, now = list(rows_of(file)), SystemClock().now()
+    _print(asyncio.run(_fill("file", namespace, rows, now, accept_losses=accept_losses)), as_json=as_json)
 
 
 def rows_of(file: Path) -> Iterator[AssignedNumber]:
@@ -106,10 +121,17 @@ async def _read() -> tuple[str, Sequence[AssignedNumber]]:
     raise Misconfigured(f"{path}: no system says whose a number is; write assigns = true, or import a file")
 
 
-async def _fill(source: str, namespace: str, rows: Sequence[AssignedNumber], read_at: datetime) -> Filled:
-    keys = keyring.load(VaultSettings().keyring)
+async def _fill(
+    source: str, namespace: str, rows: Sequence[AssignedNumber], read_at: datetime, *, accept_losses: bool
+) -> Filled:
+    keys, believed = keyring.load(VaultSettings().keyring), None if accept_losses else assignments_policy().readings
     async with connected(PostgresSettings().dsn) as connection:
-        return await fill(connection, keys, source, namespace, rows, read_at)
+        try:
+            filled = await fill(connection, keys, source, namespace, rows, read_at, believed=believed)
+        except TooMuchLost as lost:
+            raise Misconfigured(f"{lost}; --accept-losses takes it over all the same") from None
+        await announce(connection, SystemClock().now())
+    return filled
 
 
 def _print(filled: Filled, *, as_json: bool) -> None:

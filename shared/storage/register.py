@@ -13,15 +13,16 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Line, Register
+from shared.domain.assignments_policy import Readings
 from shared.domain.conflicts import Conflict
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 
 # Locked until the end, so that readings come one after the other; one that began before the last has been overtaken.
 _SOURCE = """
-INSERT INTO register.source AS s VALUES ($1, $2, $3)
+INSERT INTO register.source AS s (source, namespace, filled_at) VALUES ($1, $2, $3)
 ON CONFLICT (source) DO UPDATE SET namespace = $2, filled_at = $3 WHERE s.filled_at < $3 RETURNING s.source
 """
 _ASSIGNMENTS = """
@@ -47,6 +48,16 @@ WHERE source = $1 AND valid_to IS NULL
 """
 
 
+_CHANGED = "UPDATE register.source SET unannounced = true WHERE source = $1"
+_ANNOUNCE = "UPDATE register.source SET changed_at = $1, unannounced = false WHERE unannounced"
+_NOTE_READING = """
+INSERT INTO register.reading (source, tried_at, failure) VALUES ($1, $2, $3)
+ON CONFLICT (source) DO UPDATE SET tried_at = $2, failure = $3
+"""
+_LAST_READING = """
+SELECT (SELECT filled_at FROM register.source WHERE source = $1),
+       (SELECT failure FROM register.reading WHERE source = $1)
+"""
 # Noted again by each request that meets it, and for each on record once.
 _CONFLICT = """
 INSERT INTO register.conflict AS c
@@ -83,6 +94,17 @@ class Filled:
     """Numbers of which the source does not know since when they are whose: the register vouches for none of them."""
 
 
+class TooMuchLost(DsrError):
+    """A reading would end or correct more of the register than the policy allows: nothing of it was taken over."""
+
+
+class LastReading(NamedTuple):
+    """When the reading began that was taken over last, and why nothing was taken over of the last one if so."""
+
+    filled_at: datetime | None
+    failure: str | None
+
+
 async def fill(
     connection: Connection,
     keyring: Keyring,
@@ -90,14 +112,18 @@ async def fill(
     namespace: str,
     rows: Iterable[AssignedNumber],
     read_at: datetime,
+    *,
+    believed: Readings | None = None,
 ) -> Filled:
-    """Brings the register up to what a full read of its source says, in one transaction.
+    """Brings the register up to what a full read of its source says, in one transaction; then ``announce`` it.
 
     ``read_at``: when the reading began. An assignment that the source no longer knows stays, and ends then; a reading
-    that began before the last one changes nothing.
+    that began before the last one changes nothing. ``believed``: how much a reading may lose; None where a person has
+    said that it is right.
 
     Raises:
         Misconfigured: the source says nothing at all, or another one has filled the register.
+        TooMuchLost: it would lose more than is believed.
     """
     # Of two ends that a source tells of one assignment the earlier one holds: it comes last.
     read = sorted(rows, key=lambda each: -(each.number.valid_to or datetime.max.replace(tzinfo=UTC)).timestamp())
@@ -119,12 +145,35 @@ async def fill(
             raise Misconfigured(f"the register is filled by {others}: one source says whose a number is")
         if await connection.fetchval(_SOURCE, source, namespace, read_at) is None:
             return Filled(0, 0, undated)
+        known = await connection.fetchval("SELECT count(*) FROM register.assignment WHERE source = $1", source)
         await connection.execute(_READING)
         await connection.copy_records_to_table("reading", records=records, columns=_COLUMNS)
-        await connection.execute(_CORRECTED, source)
-        learned = await connection.execute(_LEARNED)
-        ended = await connection.execute(_ENDED, source, read_at)
-    return Filled(_count(learned), _count(ended), undated)
+        corrected = _count(await connection.execute(_CORRECTED, source))
+        learned = _count(await connection.execute(_LEARNED))
+        ended = _count(await connection.execute(_ENDED, source, read_at))
+        if believed is not None and corrected + ended > (most := believed.most_lost(known)):
+            raise TooMuchLost(
+                f"the reading would end {ended} and correct {corrected} of {known} assignments, and a reading may lose"
+                f" {most}: the register is left as it was"
+            )
+        if corrected or learned or ended:
+            await connection.execute(_CHANGED, source)
+    return Filled(learned, ended, undated)
+
+
+async def announce(connection: Connection, now: datetime) -> None:
+    """Says that the register has changed, after that can be seen: who looked at it before looks again."""
+    await connection.execute(_ANNOUNCE, now)
+
+
+async def note_reading(connection: Connection, source: str, tried_at: datetime, failure: str | None) -> None:
+    """Keeps how the last reading ended."""
+    await connection.execute(_NOTE_READING, source, tried_at, failure)
+
+
+async def last_reading(connection: Connection, source: str) -> LastReading:
+    """How the last reading of the source ended, and when it was taken over last."""
+    return LastReading(*await connection.fetchrow(_LAST_READING, source) or (None, None))
 
 
 async def register_for(connection: Connection, keyring: Keyring, identities: Iterable[Identity]) -> Register:

@@ -75,9 +75,9 @@ async def fault_of(connection: Connection, vault: Vault, subject_ref: UUID, mani
     return await asyncio.to_thread(first_fault, manifest.rows, known)
 
 
-async def filled_at(connection: Connection) -> datetime | None:
-    """When the register was last filled, if it was."""
-    moment: datetime | None = await connection.fetchval("SELECT max(filled_at) FROM register.source")
+async def changed_at(connection: Connection) -> datetime | None:
+    """When a change of the register could be seen last, if it was ever changed."""
+    moment: datetime | None = await connection.fetchval("SELECT max(changed_at) FROM register.source")
     return moment
 
 

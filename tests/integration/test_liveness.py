@@ -80,6 +80,7 @@ LOOPS: Mapping[ServiceName, set[str]] = {
             "standings",
             "sweep",
             "statistics",
+            "assignments",
             "ticketing:escalate",
         )
     },

@@ -20,7 +20,7 @@ from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.metrics import PEOPLE
-from shared.storage.register import fill
+from shared.storage.register import announce, fill
 from shared.storage.release import KIND, Manifest
 from shared.storage.vault import Sealing, encode_identities
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
@@ -36,12 +36,15 @@ async def register(
     unit_of_work: UnitOfWorkFactory,
     *held: tuple[Identity, datetime, datetime | None],
     line: Line = Line.PERSONAL,
+    told: bool = True,
 ) -> None:
     rows = [AssignedNumber(Identity(PHONE, NUMBER, since, until), who.value, line) for who, since, until in held]
     assert isinstance(unit_of_work.clock, SetClock)
     unit_of_work.clock.pass_by(seconds=1)
     async with unit_of_work.pool.acquire() as connection:
         await fill(connection, unit_of_work.vault.keyring, "crm", "crm", rows, unit_of_work.clock.now())
+        if told:
+            await announce(connection, unit_of_work.clock.now())
 
 
 def system(name: str, *matched: Match) -> ScriptedSystem:
@@ -192,6 +195,25 @@ async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_i
     intake.clock.pass_by(hours=72)
     await look(intake)
     assert sample_of("dsr_breaches_open") == (0, 1)
+
+
+async def test_a_package_that_was_checked_while_the_register_was_filled_is_checked_again(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    await register(intake.unit_of_work, (ADA, MARCH, MAY), told=False)
+    intake.clock.pass_by(seconds=1)
+    assert await look(intake) == 0, "nobody has been told"
+    intake.clock.pass_by(seconds=1)
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await announce(connection, intake.clock.now())
+    assert (await look(intake), await look(intake)) == (1, 0)
+
+
+async def test_a_reading_that_changes_nothing_has_no_package_checked_again(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    assert await look(intake) == 0
 
 
 async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(intake: Intake) -> None:

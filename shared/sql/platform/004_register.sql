@@ -5,7 +5,16 @@ CREATE SCHEMA register;
 CREATE TABLE register.source (
     source    text PRIMARY KEY,
     namespace text        NOT NULL,     -- the system whose accounts are the holders
-    filled_at timestamptz NOT NULL
+    filled_at timestamptz NOT NULL,         -- when the last reading that was taken over began
+    changed_at timestamptz,                 -- when a change could be seen by everybody, the last one
+    unannounced boolean NOT NULL DEFAULT false -- there is one since of which that is not said yet
+);
+
+-- The last attempt of the platform itself to read each source, and why nothing was taken over if so.
+CREATE TABLE register.reading (
+    source    text PRIMARY KEY,
+    tried_at  timestamptz NOT NULL,
+    failure   text
 );
 
 CREATE TABLE register.assignment (
