@@ -81,7 +81,7 @@ def _to_subject(request: StoredRequest) -> str:
         case Outcome.FULFILLED | Outcome.NO_DATA as outcome:
             done = outcome is Outcome.FULFILLED
             said = _done(request) if done else _nothing(request)
-            return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request)))
+            return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request), *_by_others(request)))
         case Outcome.DUPLICATE | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
             overridden = request.is_weighed and request.outcome is Outcome.REFUSED
             ended = _OVERRIDDEN if overridden else _ENDED[request.outcome]
@@ -157,12 +157,21 @@ def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
         yield f"In {system} are {rows:,} records with numbers of which we cannot tell whose they are, yours perhaps."
 
 
+def _by_others(request: StoredRequest) -> Iterator[str]:
+    """What third persons wrote beside what is the subject's: it is theirs."""
+    for system, count in sorted({(t.system, t.written_by_others) for t in request.tasks or () if t.written_by_others}):
+        are = "is 1 message or file" if count == 1 else f"are {count:,} messages or files"
+        yield f"In {system}, beside yours, {are} of other people; they are left to them, also where they speak of you."
+
+
 def _done(request: StoredRequest) -> str:
     if request.is_weighed:
         return _UPHELD
     if request.package_fault:
         return _WITHHELD
-    if request.right is Right.ERASURE and any(task.unattributed for task in request.tasks or ()):
+    if request.right is Right.ERASURE and any(
+        task.unattributed or task.written_by_others for task in request.tasks or ()
+    ):
         return "Your personal data was erased wherever it can be told that it is yours."
     return _DONE[request.right]
 

@@ -135,9 +135,10 @@ class TaskReport(BaseModel):
     ``sentence``: what a failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was
     stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
     a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
-    with numbers that may be anybody's, so that nobody knows whether they are the subject's. ``by_hand``: a person did
-    it there and entered what was done; ``not_asked``: since the system does not tell the data of our customers apart,
-    and a customer has asked. Without outcome and failure it was not begun.
+    with numbers that may be anybody's, so that nobody knows whether they are the subject's; ``written_by_others``: how
+    many messages and files of third persons stand beside theirs, neither handed out nor changed. ``by_hand``: a person
+    did it there and entered what was done; ``not_asked``: since the system does not tell the data of our customers
+    apart, and a customer has asked. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -157,6 +158,7 @@ class TaskReport(BaseModel):
     not_searched: Word | None = None
     uncounted: Word | None = None
     unattributed: int | None = None
+    written_by_others: int | None = None
     by_hand: bool | None = None
     not_asked: bool | None = None
     searched_by: tuple[Word, ...] | None = None

@@ -102,8 +102,8 @@ class Receipt:
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``not_searched``: why a part could not be searched, where the rest was; ``uncounted``: why the counts cannot be
-    known; ``unattributed``: how many rows have numbers that may be anybody's; ``categories``: all that were searched,
-    ``searched_by``: by which types, as the engine notes. The engine puts ``identities`` and ``records`` in the vault.
+    known; ``unattributed``: rows with numbers that may be anybody's, ``written_by_others``: by third persons, beside
+    theirs; ``categories``: all searched, ``searched_by``: by what. ``identities`` and ``records`` go to the vault.
     """
 
     task_id: UUID
@@ -118,6 +118,7 @@ class Receipt:
     not_searched: Unsearched | None = None
     uncounted: Uncounted | None = None
     unattributed: int | None = None
+    written_by_others: int | None = None
     searched_by: tuple[IdentityType, ...] | None = None
     categories: tuple[str, ...] | None = None
     identities: tuple[Identity, ...] = ()
@@ -244,7 +245,6 @@ class Adapter(Protocol):
 
 Operate = Callable[[Sequence[Task], Checkpoint], Awaitable[Sequence[Result]]]
 """One operation of an adapter."""
-
 CAN: Mapping[Operation, tuple[type, str]] = {
     Operation.LOCATE: (Locatable, "locate"),
     Operation.EXPORT: (Exportable, "export"),

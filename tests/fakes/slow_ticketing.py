@@ -54,8 +54,9 @@ class Tracker:
                 users = [user for address in body["addresses"] if (user := self.by_address.get(address))]
                 found = [{"id": user, **self.items["user"][user]} for user in users]
                 return {"collection": [user for user in found if user["address"] in body["addresses"]]}
-            case "records":
-                return {"issue": [(issue, user) for user in body["people"] for issue in self.issues[user]]}
+            case "records" | "others":
+                theirs = body["people"] if route == "records" else ()
+                return {"issue": [(issue, user) for user in theirs for issue in self.issues[user]]}
             case "history":
                 return {
                     classname: {one: 1 for one in ids if (classname, one) not in self.forgotten}

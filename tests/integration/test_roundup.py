@@ -1,8 +1,9 @@
 """What else the platform does in a real Roundup: find, hand out, amend, escalate, and say when it is away."""
 
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt
 from tests.fixtures.downstream import email, name, phone, receipt, task
-from tests.fixtures.roundup import PRIVACY, Line, Lying, Ticketing, worked
+from tests.fixtures.roundup import PRIVACY, Customer, Line, Lying, Ticketing, worked
 
 FORBIDDEN = 403
 OK = 200
@@ -65,6 +66,66 @@ async def test_an_access_package_holds_account_tickets_messages_and_files(ticket
     messages = [record for record in export.records if record.category == "message"]
     assert {(record.data["author"], record.portable) for record in messages} == {("you", True), ("service desk", False)}
     assert "no data in Lisbon" in [record.data["content"] for record in messages]
+
+
+async def with_a_neighbours_words(ticketing: Ticketing, customer: Customer) -> tuple[Customer, tuple[str, str, str]]:
+    """Somebody else's message, with a paper, on the customer's ticket, beside another of the customer's own on theirs.
+
+    Returns them, and what was said: the neighbour's words, the file, the customer's words on the neighbour's ticket.
+    """
+    neighbour = Customer(ticketing)
+    said = (f"I am {neighbour.name}, and {customer.name} has the same trouble", f"bill of {neighbour.name}")
+    paper = ticketing.create("file", name="theirs.txt", type="text/plain", content=said[1])
+    theirs = ticketing.create("msg", content=said[0], author=neighbour.user, files=paper)
+    ticket = ticketing.get("issue", customer.ticket)
+    for kind, added in (("messages", theirs), ("files", paper)):
+        ticketing.change(
+            "issue", customer.ticket, **{kind: ",".join([*(str(one["id"]) for one in ticket[kind]), added])}
+        )
+    own = f"{customer.name} has it too"
+    mine = ticketing.create("msg", content=own, author=customer.user)
+    before = ",".join(str(one["id"]) for one in ticketing.get("issue", neighbour.ticket)["messages"])
+    ticketing.change("issue", neighbour.ticket, messages=f"{before},{mine}")
+    return neighbour, (*said, own)
+
+
+@pytest.mark.parametrize("lacks", [(), PRIVACY], ids=["by our routes", "by plain REST"])
+async def test_what_a_third_person_wrote_on_a_ticket_is_neither_handed_out_nor_overwritten_and_is_counted(
+    ticketing: Ticketing, lacks: tuple[str, ...]
+) -> None:
+    customer = Customer(ticketing)
+    neighbour, (words, paper, own) = await with_a_neighbours_words(ticketing, customer)
+    line = ticketing.over(Line(lacks=lacks))
+    export = await line.receipt(task(Operation.EXPORT, email(customer.address), phone(customer.phone)))
+    assert export.by_category == {"account": 1, "file": 1, "message": 3, "ticket": 1}
+    assert export.written_by_others == 2
+    assert neighbour.name not in str(export.records)
+    told = {record.data["content"] for record in export.records if record.category == "message"}
+    assert told == {customer.text, f"We looked into it: {customer.text}", own}
+    done = await line.one(customer.erasure())
+    if not lacks:
+        assert isinstance(done, Receipt)
+        assert (done.outcome, done.written_by_others) == (TaskOutcome.ERASED, 2)
+        assert ticketing.holds(customer.text, own) == []
+    assert sorted(ticketing.comments(customer.ticket)) == sorted(["[erased]", "[erased]", words])
+    assert "[erased]" in ticketing.comments(neighbour.ticket)
+    assert neighbour.text in ticketing.comments(neighbour.ticket)
+    [attached] = [one for one in ticketing.get("issue", customer.ticket)["files"] if _content(ticketing, one) == paper]
+    assert attached
+
+
+async def test_without_a_declaration_of_who_is_staff_all_that_others_wrote_is_left_and_counted(
+    ticketing: Ticketing,
+) -> None:
+    customer = Customer(ticketing)
+    unaware = ticketing.over(staff_roles=())
+    done = await unaware.receipt(customer.erasure())
+    assert done.written_by_others == 2, "the service desk's message, and the file that it has uploaded"
+    assert sorted(ticketing.comments(customer.ticket)) == sorted(["[erased]", f"We looked into it: {customer.text}"])
+
+
+def _content(ticketing: Ticketing, file: Mapping[str, Any]) -> str:
+    return str(ticketing.get("file", str(file["id"]))["content"])
 
 
 async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_lifted(ticketing: Ticketing) -> None:

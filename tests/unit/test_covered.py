@@ -80,11 +80,21 @@ def test_each_end_of_a_task_is_shown_as_what_it_is(task: TaskReport, shown: list
         (
             Right.ERASURE,
             Outcome.FULFILLED,
+            (report("tickets", operation="erase", outcome="erased", found=2, changed=2, written_by_others=1),),
+            (
+                "Your personal data was erased wherever it can be told that it is yours."
+                " In tickets, beside yours, is 1 message or file of other people;"
+                " they are left to them, also where they speak of you."
+            ),
+        ),
+        (
+            Right.ERASURE,
+            Outcome.FULFILLED,
             (report("cdr", operation="erase", outcome="erased", found=2, changed=2),),
             "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
         ),
     ],
-    ids=["nothing found", "no such field", "numbers that may be anybody's", "erased"],
+    ids=["nothing found", "no such field", "numbers that may be anybody's", "a third person's words", "erased"],
 )
 def test_no_answer_says_more_than_what_was_searched(
     right: Right, outcome: Outcome, tasks: tuple[TaskReport, ...], told: str

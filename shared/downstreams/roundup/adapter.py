@@ -100,12 +100,18 @@ class RoundupAdapter:
             if task.task_id in people
             for person in people[task.task_id].people
         }
+        others = await self._others(people)
         holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], said)
 
         def decide(task: Task, _: Found) -> Receipt:
             held = tuple(export.of(records[task.task_id], holdings))
             counts = Counter(sorted(record.category for record in held))
-            return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(held), by_category=counts, records=held)
+            return Receipt(
+                *(task.task_id, TaskOutcome.EXPORTED, len(held)),
+                by_category=counts,
+                records=held,
+                written_by_others=others[task.task_id],
+            )
 
         return per_task(tasks, search, decide)
 
@@ -122,11 +128,13 @@ class RoundupAdapter:
         rows = await erasure.history(self._tracker, written.values())
         done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]
         again = await self._find(done)
+        others = await self._others({key: Found((), plans[key].records.get("user", ())) for key in written})
 
         def decide(task: Task, _: Found) -> Result:
             plan, look = plans[task.task_id], again[task.task_id]
             residue = erasure.residue(plan, remaining, rows, len(look.people) if isinstance(look, Found) else 1)
-            return residue or Receipt.counted(task, TaskOutcome.ERASED, plan.found)
+            erased = Receipt.counted(task, TaskOutcome.ERASED, plan.found)
+            return residue or replace(erased, written_by_others=others[task.task_id])
 
         return per_task(tasks, {**search, **failures}, decide)
 
@@ -212,6 +220,18 @@ class RoundupAdapter:
             key: {"user": sorted(one.ids, key=int), **erasure.all_of(owned[owner] for owner in one.ids)}
             for key, one in found.items()
         }
+
+    async def _others(self, found: Mapping[UUID, Found]) -> Mapping[UUID, int | None]:
+        """How many messages and files of third persons stand on each subject's tickets; None where none do."""
+        people = [*chain.from_iterable(one.ids for one in found.values())]
+        theirs, of_third = await directory.records(self._tracker, people), await directory.others(self._tracker, people)
+
+        def count(ids: Sequence[str]) -> int:
+            own = erasure.all_of(theirs[one] for one in ids)
+            beside = erasure.all_of(of_third[one] for one in ids)
+            return sum(len({*some} - {*own.get(classname, ())}) for classname, some in beside.items())
+
+        return {key: count(one.ids) or None for key, one in found.items()}
 
     async def _plan(
         self, tasks: Sequence[Task], search: Search, save_progress: Checkpoint

@@ -40,13 +40,25 @@ async def people(tracker: Tracker, identities: Iterable[Identity]) -> Sequence[P
 async def records(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Records]:
     """For each of the people: their tickets with all that hangs on them, and what they wrote or sent elsewhere.
 
-    Plain REST finds nothing that is retired.
+    What a third person wrote on their tickets is not theirs. Plain REST finds nothing that is retired.
     """
+    return await _of_people(tracker, "records", owners)
+
+
+async def others(tracker: Tracker, owners: Iterable[str]) -> Mapping[str, Records]:
+    """For each of the people: messages and files of third persons on their tickets, which may speak of them."""
+    return await _of_people(tracker, "others", owners)
+
+
+async def _of_people(tracker: Tracker, route: str, owners: Iterable[str]) -> Mapping[str, Records]:
     ids = sorted(set(owners), key=int)
     if not ids:
         return {}
-    answer = await tracker.privacy("records", {"people": ids}, BELONGINGS)
-    return by_owner(await _by_rest(tracker, ids) if answer is None else answer, ids)
+    answer = await tracker.privacy(route, {"people": ids, "staff": tracker.staff_roles}, BELONGINGS)
+    if answer is not None:
+        return by_owner(answer, ids)
+    theirs, of_third = await _by_rest(tracker, ids)
+    return by_owner(of_third if route == "others" else theirs, ids)
 
 
 def by_owner(pairs: Mapping[str, Iterable[tuple[str, str]]], owners: Iterable[str]) -> Mapping[str, Records]:
@@ -59,20 +71,38 @@ def by_owner(pairs: Mapping[str, Iterable[tuple[str, str]]], owners: Iterable[st
     return owned
 
 
-async def _by_rest(tracker: Tracker, ids: Sequence[str]) -> dict[str, set[tuple[str, str]]]:
+Pairs = dict[str, set[tuple[str, str]]]
+
+
+async def _by_rest(tracker: Tracker, ids: Sequence[str]) -> tuple[Pairs, Pairs]:
+    """What is theirs, and what of third persons stands on their tickets: pairs of record and owner, by class."""
     tickets = await tracker.search_links("issue", "requester,messages,files", "requester", ids)
     messages = await tracker.search_links("msg", "author,files", "author", ids)
     files = await tracker.search_links("file", "creator", "creator", ids)
     queries = await tracker.search_links("query", "private_for", "private_for", ids)
-    return {
+    hanging = {(str(message), ticket["requester"]) for ticket in tickets for message in ticket["messages"]}
+    said = await tracker.search_links("msg", "author,creator,files", "id", {message for message, _ in hanging})
+    attached = {(str(file), ticket["requester"]) for ticket in tickets for file in ticket["files"]}
+    writer = {str(message["id"]): str(message["author"] or message["creator"]) for message in said}
+    attached |= {(str(f), owner) for m in said for f in m["files"] for one, owner in hanging if one == str(m["id"])}
+    papers = await tracker.search_links("file", "creator", "id", {file for file, _ in attached})
+    writers = {str(paper["id"]): {str(paper["creator"])} for paper in papers}
+    for message in said:
+        writers |= {str(file): {writer[str(m["id"])] for m in said if file in m["files"]} for file in message["files"]}
+    everybody = {*writer.values(), *(each for some in writers.values() for each in some)}
+    users = await tracker.search_links("user", "roles", "id", everybody)
+    staff = {str(user["id"]) for user in users if tracker.is_staff(user.get("roles"))}
+    third = {(one, owner) for one, owner in hanging if writer.get(one, "") not in {*staff, owner}}
+    third_files = {(one, owner) for one, owner in attached if writers.get(one, {""}) - {*staff, owner}}
+    theirs: Pairs = {
         "issue": {(ticket["id"], ticket["requester"]) for ticket in tickets},
-        "msg": {(message["id"], message["author"]) for message in messages}
-        | {(message, ticket["requester"]) for ticket in tickets for message in ticket["messages"]},
+        "msg": {(message["id"], message["author"]) for message in messages} | (hanging - third),
         "file": {(file["id"], file["creator"]) for file in files}
-        | {(file, ticket["requester"]) for ticket in tickets for file in ticket["files"]}
-        | {(file, message["author"]) for message in messages for file in message["files"]},
+        | {(file, message["author"]) for message in messages for file in message["files"]}
+        | (attached - third_files),
         "query": {(query["id"], query["private_for"]) for query in queries},
     }
+    return theirs, {"msg": third, "file": third_files}
 
 
 def spellings(e164: str) -> Sequence[str]:

@@ -52,7 +52,8 @@ def _wish(classname: str, identity: str, people: Sequence[str]) -> Item:
 async def _together(tracker: Tracker, wishes: Sequence[tuple[UUID, Item]]) -> Mapping[UUID, Failure] | None:
     """Which tasks failed; ``None`` where the tracker has no route for it."""
     try:
-        answer = await tracker.privacy("overwrite", {"records": [record for _, record in wishes]}, FIELDS)
+        asked = {"records": [record for _, record in wishes], "staff": tracker.staff_roles}
+        answer = await tracker.privacy("overwrite", asked, FIELDS)
     except (Unavailable, Refused) as failure:
         return {task: failure for task, _ in wishes}
     if answer is None:

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, StringConstraints
 
 from shared.downstreams.settings import HttpSettings
+
+Role = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9 _-]{0,63}$")]
 
 
 class RoundupSettings(HttpSettings):
@@ -14,6 +16,11 @@ class RoundupSettings(HttpSettings):
     url: Annotated[HttpUrl, Field(description="where the tracker is; the same as its own setting [tracker] web")]
     user: str = Field(default="privacy", description="the tracker's user with the role Privacy")
     password_env: str = Field(description="environment variable that holds that user's password")
+    staff_roles: tuple[Role, ...] = Field(
+        default=(),
+        description="roles of the tracker that only those have who answer tickets: what they write on a person's ticket"
+        " is about that person; without any, all that others wrote is left as it is and counted",
+    )
     max_people: int = Field(
         default=3, ge=1, le=1_000, description="a subject who is more users of the tracker stops and asks"
     )

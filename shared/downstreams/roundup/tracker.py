@@ -39,6 +39,7 @@ class Tracker:
         self, system: str, settings: RoundupSettings, password: str, transport: httpx.AsyncBaseTransport | None
     ) -> None:
         self.system = system
+        self.staff_roles = settings.staff_roles
         self._turn = asyncio.Semaphore(settings.parallel)
         url = httpx.URL(str(settings.url))
         connection = connect(
@@ -50,6 +51,11 @@ class Tracker:
         )
         sign_in = "the user must have the role Privacy and the password that the settings name"
         self._http = HttpClient(system, connection, sign_in=sign_in, limits=settings)
+
+    def is_staff(self, roles: str | None) -> bool:
+        """Whether whoever has these roles, in a list with commas, answers tickets."""
+        has = {role.strip().casefold() for role in (roles or "").split(",")}
+        return any(role.casefold() in has for role in self.staff_roles)
 
     async def close(self) -> None:
         """Close the connections."""

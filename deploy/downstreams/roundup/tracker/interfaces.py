@@ -6,14 +6,19 @@ Roundup keeps the old value of every changed field in its journal, and offers no
 routes do; they ask for the permission `Forget`. Bodies are JSON objects:
 
     POST rest/privacy/people   {"addresses": […], "phones": [digits, …]}   the people who have one of them
-    POST rest/privacy/records  {"people": [id, …]}                         what is theirs: {class: [[id, person], …]}
+    POST rest/privacy/records  {"people": [id, …], "staff": [role, …]}     what is theirs: {class: [[id, person], …]}
+    POST rest/privacy/others   {"people": [id, …], "staff": [role, …]}     what third persons wrote on their tickets
     POST rest/privacy/history  {"records": {class: [id, …]}}               rows of the history: {class: {id: rows}}
     POST rest/privacy/forget   {"records": {class: [id, …]}}               removes those rows
     POST rest/privacy/values   {"records": {class: [id, …]}, "fields": {class: [field, …]}}
                                what the records say now, retired or not: {class: {id: {field: text}}}
-    POST rest/privacy/overwrite {"records": [{"class", "id", "of": [person, …], "values": {field: text}, "retire"}, …]}
+    POST rest/privacy/overwrite {"records": [{"class", "id", "of": [person, …], "values": {field: text}, "retire"}, …],
+                                "staff": [role, …]}
                                gives them other values, and retires them, in one transaction; answers which were left
                                as they were: {"left": [[position, "passed on" or "refused"], …]}
+
+Of the words on a person's ticket their own are theirs, and those of the staff, who write about them; `staff` are the
+roles that tell who that is. A third person's message, and a file that came with it, belongs to whoever wrote it.
 """
 
 import contextlib
@@ -28,21 +33,38 @@ from roundup.password import Password as Secret
 from roundup.rest import Routing, UsageError, _data_decorator
 
 CLASSES = ("user", "issue", "msg", "file", "query")
+# What stands on people's tickets, and who wrote it: the author of a message, and of a file the author of the messages
+# that carry it, or else whoever has uploaded it.
+TICKETS = """
+    with ticket as (select id, _requester as person from _issue where _requester in ({people})),
+    message as (
+        select w.id, t.person, coalesce(w._author, w._creator) as writer from ticket t
+        join issue_messages m on m.nodeid = t.id join _msg w on w.id = m.linkid),
+    attached as (
+        select f.linkid as id, t.person from ticket t join issue_files f on f.nodeid = t.id
+        union select c.linkid, m.person from message m join msg_files c on c.nodeid = m.id),
+    paper as (
+        select a.id, a.person, coalesce(w._author, w._creator, d._creator) as writer from attached a
+        join _file d on d.id = a.id left join msg_files c on c.linkid = a.id left join _msg w on w.id = c.nodeid),
+    third as (
+        select 'msg' as class, id, person from message where writer <> person and writer not in ({staff})
+        union select 'file', id, person from paper where writer <> person and writer not in ({staff}))"""
 # Whose a record is: rows of (id of the record, id of the person).
 BELONGS = {
     "issue": """
         select id, coalesce(_requester, _creator) from _issue where coalesce(_requester, _creator) in ({people})""",
-    "msg": """
-        select m.linkid, i._requester from issue_messages m join _issue i on i.id = m.nodeid
-        where i._requester in ({people})
-        union select id, _author from _msg where _author in ({people})""",
-    "file": """
-        select f.linkid, i._requester from issue_files f join _issue i on i.id = f.nodeid
-        where i._requester in ({people})
-        union select f.linkid, m._author from msg_files f join _msg m on m.id = f.nodeid where m._author in ({people})
-        union select id, _creator from _file where _creator in ({people})""",
+    "msg": f"""{TICKETS}
+        select id, person from message where (id, person) not in (select id, person from third where class = 'msg')
+        union select id, _author from _msg where _author in ({{people}})""",
+    "file": f"""{TICKETS}
+        select id, person from attached where (id, person) not in (select id, person from third where class = 'file')
+        union select f.linkid, m._author from msg_files f join _msg m on m.id = f.nodeid where m._author in ({{people}})
+        union select id, _creator from _file where _creator in ({{people}})""",
     "query": """
         select id, coalesce(_private_for, _creator) from _query where coalesce(_private_for, _creator) in ({people})""",
+}
+OTHERS = {
+    classname: f"{TICKETS} select id, person from third where class = '{classname}'" for classname in ("msg", "file")
 }
 open_connection = back_sqlite.Database.sql_open_connection
 draw_id = back_sqlite.Database.newid
@@ -101,12 +123,21 @@ def rows_of(instance, payload):
     return found
 
 
-def belongings(db, people):
-    """What belongs to people: {class: [[id, person], …]}."""
-    found = {classname: [] for classname in BELONGS}
+def those_with(db, roles):
+    """The ids of users who have one of the roles, as a SQL list."""
+    wanted = {role.casefold() for role in roles}
+    db.sql("select id, _roles from _user where _roles is not null")
+    rows = db.cursor.fetchall()
+    return ",".join(str(int(one)) for one, has in rows if wanted & {role.strip().casefold() for role in has.split(",")})
+
+
+def belongings(db, people, roles, statements=BELONGS):
+    """What belongs to people: {class: [[id, person], …]}; whoever has one of the roles is staff."""
+    found = {classname: [] for classname in statements}
+    staff = those_with(db, roles)
     for chunk in chunks(people):
-        for classname, statement in BELONGS.items():
-            db.sql(statement.format(people=chunk))
+        for classname, statement in statements.items():
+            db.sql(statement.format(people=chunk, staff=staff))
             found[classname] += [[str(row[0]), str(row[1])] for row in db.cursor.fetchall()]
     return found
 
@@ -184,7 +215,16 @@ def people(self, input_payload):
 @_data_decorator
 def records(self, input_payload):
     """What belongs to people, retired records too."""
-    return 200, belongings(self.db, asked(self, input_payload, "people"))
+    roles = asked(self, input_payload, "staff")
+    return 200, belongings(self.db, asked(self, input_payload, "people"), roles)
+
+
+@Routing.route("/privacy/others", "POST")
+@_data_decorator
+def others(self, input_payload):
+    """What third persons wrote or sent on people's tickets, and is not theirs."""
+    roles = asked(self, input_payload, "staff")
+    return 200, belongings(self.db, asked(self, input_payload, "people"), roles, OTHERS)
 
 
 @Routing.route("/privacy/values", "POST")
@@ -210,13 +250,14 @@ def overwrite(self, input_payload):
     Whoever is overwritten gets a password that nobody knows.
     """
     records, db, left = asked(self, input_payload, "records"), self.db, []
+    roles = asked(self, input_payload, "staff")
     if not all(record["class"] in CLASSES for record in records):
         raise UsageError("No such class")
     unknown = Secret(secrets.token_urlsafe(32), config=db.config)
     with transaction(db):
         people = {person for record in records for person in record["of"]}
         owned = {("user", person, person) for person in people}
-        owned |= {(classname, *row) for classname, rows in belongings(db, people).items() for row in rows}
+        owned |= {(classname, *row) for classname, rows in belongings(db, people, roles).items() for row in rows}
         for position, record in enumerate(records):
             if not any((record["class"], record["id"], person) in owned for person in record["of"]):
                 left.append([position, "passed on"])
