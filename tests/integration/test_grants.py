@@ -9,18 +9,21 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from deploy.local.postgres_databases import as_role
+from shared.domain.assignments import AssignedNumber
 from shared.domain.conflicts import Conflict, Disagreement
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.topics import ServiceName
 from shared.storage import grants
+from shared.storage.keyring import Keyring
 from shared.storage.postgres import connected, migrate, wait_until_migrated
-from shared.storage.register import note_conflicts
+from shared.storage.register import announce, fill, note_conflicts, note_reading
 from tests.fixtures.observation import panel_queries
 
 
 @pytest.fixture
 async def roles(empty_database: str) -> AsyncIterator[str]:
-    """A migrated database with the roles of erasure, scaler and dashboards; they are gone afterwards."""
-    names = [grants.role(ServiceName.ERASURE), grants.AUTOSCALER, grants.DASHBOARDS]
+    """A migrated database with the roles of erasure, deadline, scaler and dashboards; they are gone afterwards."""
+    names = [grants.role(ServiceName.ERASURE), grants.role(ServiceName.DEADLINE), grants.AUTOSCALER, grants.DASHBOARDS]
     owner = await asyncpg.connect(empty_database)
     password = secrets.token_hex(8)
     for name in names:
@@ -48,6 +51,18 @@ async def test_a_service_sees_that_the_schema_is_there_and_changes_its_own_table
         await connection.execute("DELETE FROM vault.sealed WHERE false")
         said = Conflict(b"", "crm", datetime(2026, 1, 1, tzinfo=UTC), None, Disagreement.NOT_IN_REGISTER)
         assert await note_conflicts(connection, [(uuid7(), said)], said.valid_from)
+
+
+async def test_deadline_alone_fills_the_register(empty_database: str, roles: str, keys: Keyring) -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [AssignedNumber(Identity(IdentityType.PHONE, "+442079460000", since), "C1")]
+    async with connected(as_role(empty_database, "dsr_deadline", roles)) as connection:
+        assert (await fill(connection, keys, "crm", "crm", rows, since)).learned == 1
+        await announce(connection, since)
+        await note_reading(connection, "crm", since, None)
+    async with connected(as_role(empty_database, "dsr_erasure", roles)) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await fill(connection, keys, "crm", "crm", rows, since)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.tryton import TrytonAdapter
 from shared.fulfilment.store import NewFulfilment
 from shared.storage.register import Filled, fill, register_for
+from tests.fixtures.downstream import task
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, SetClock, each
-from tests.fixtures.tryton import SINCE, SYSTEM, Crm
+from tests.fixtures.tryton import SINCE, SYSTEM, Crm, account
 
 EMAIL, PHONE, ACCOUNT, SIP = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID, IdentityType.SIP_URI
 NUMBER, ADDRESS = "+442079460000", Identity(EMAIL, "ada@example.org")
@@ -226,3 +227,20 @@ async def test_the_crm_names_every_number_with_its_period_and_customer(crm: Crm)
     assert isinstance(crm.adapter, TrytonAdapter)
     listed = [each for each in await crm.adapter.assignments() if each.account_id == customer.code]
     assert listed == [AssignedNumber(Identity(PHONE, customer.phones[0].number, SINCE, None, SYSTEM), customer.code)]
+
+
+async def test_a_customer_who_is_erased_in_the_crm_stays_in_the_register_until_then(
+    open_harness: OpenHarness, crm: Crm
+) -> None:
+    harness, customer = await open_harness(), await crm.add()
+    assert isinstance(crm.adapter, TrytonAdapter)
+    await filled(harness, *await crm.adapter.assignments())
+    await crm.receipt(task(Operation.ERASE, account(customer.code, SYSTEM)))
+    listed = await crm.adapter.assignments()
+    assert customer.code not in {each.account_id for each in listed}
+    assert (await filled(harness, *listed)).ended == 1
+    known = [account(customer.code, SYSTEM), Identity(PHONE, customer.phones[0].number)]
+    async with harness.pool.acquire() as connection:
+        register = await register_for(connection, harness.unit_of_work.vault.keyring, known)
+    [theirs] = [each for each in register.vouched(known) if each.type is PHONE]
+    assert (theirs.valid_from, theirs.valid_to) == (SINCE, harness.unit_of_work.clock.now())
