@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import groupby
 
 from shared.domain.assignments import EVER, NEVER, NUMBERS, SOURCE, Period, Register, asked, common_to, number_of
 from shared.domain.identities import Identity
@@ -47,23 +46,23 @@ def conflicts_of(register: Register, identities: Sequence[Identity], edge: timed
     if register.filled_at is None:
         return ()
     holders = register.holders(identities)
+    claims = (i for i in identities if i.type in NUMBERS and i.valid_from is not None and i.source not in _TOLD)
     found = list[Conflict]()
-    numbers = sorted((each for each in identities if each.type in NUMBERS), key=number_of)
-    for _, same in groupby(numbers, number_of):
-        about = list(same)
-        rows = register.of(about[0])
-        own = [each.period for each in rows if each.holder in holders]  # of a line that they share, too
-        proved = [Period(each.proved_since, NEVER) for each in about if each.proved_since]
-        others = [each.period for each in rows if each.holder not in holders]
+    for each in claims:
+        rows = register.of(each)
+        own = [row.period for row in rows if row.holder in holders]  # of a line that they share, too
+        since, until = each.valid_from or EVER, each.valid_to or NEVER
+        if any(period.since <= since and until <= period.until for period in own):
+            continue  # as it mostly is
+        about = [i for i in identities if number_of(i) == number_of(each)]
+        proved = [Period(i.proved_since, NEVER) for i in about if i.proved_since]
+        others = [row.period for row in rows if row.holder not in holders]
         read = [Period(EVER, register.filled_at)]
-        for each in about:
-            if each.source in _TOLD or each.valid_from is None:
-                continue
-            claim = (register.fingerprint(each), each.source, each.valid_from, each.valid_to)
-            claimed = common_to(common_to([Period(each.valid_from, each.valid_to or NEVER)], read), asked(about))
-            kind = _disagreement(list(_without(claimed, (*own, *proved))), others, edge)
-            if kind and claim not in register.settled:
-                found.append(Conflict(*claim, kind))
+        claimed = common_to(common_to([Period(since, until)], read), asked(about))
+        kind = _disagreement(list(_without(claimed, (*own, *proved))), others, edge)
+        claim = (register.fingerprint(each), each.source, since, each.valid_to)
+        if kind and claim not in register.settled:
+            found.append(Conflict(*claim, kind))
     return tuple(dict.fromkeys(found))
 
 
