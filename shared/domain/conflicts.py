@@ -37,7 +37,9 @@ class Conflict:
     kind: Disagreement
 
 
-def conflicts_of(register: Register, identities: Sequence[Identity], edge: timedelta) -> tuple[Conflict, ...]:
+def conflicts_of(
+    register: Register, identities: Sequence[Identity], edge: timedelta, tenant: str | None = None
+) -> tuple[Conflict, ...]:
     """Every contradiction between the register and what systems have yielded of one subject.
 
     None is what the register cannot know yet (a time after its source was read last), what differs by no more than
@@ -45,11 +47,13 @@ def conflicts_of(register: Register, identities: Sequence[Identity], edge: timed
     """
     if register.filled_at is None:
         return ()
-    holders = register.holders(identities)
+    holders = register.holders(identities, tenant)
     claims = (i for i in identities if i.type in NUMBERS and i.valid_from is not None and i.source not in _TOLD)
     found = list[Conflict]()
     for each in claims:
         rows = register.of(each)
+        if tenant and not rows:
+            continue  # of a customer's user the customer's word is the ground
         own = [row.period for row in rows if row.holder in holders]  # of a line that they share, too
         since, until = each.valid_from or EVER, each.valid_to or NEVER
         if any(period.since <= since and until <= period.until for period in own):

@@ -146,10 +146,11 @@ class Worker:
         """By task where the register contradicts what systems say of a number that this one is searched by."""
         if register is None or self._operation not in ANSWERING or not NUMBERS & self._downstream.needs:
             return {}
+        searched = [(c.task_id, known[c.subject_ref]) for c in claims if c.searches and c.subject_ref in known]
         found = {
-            c.task_id: conflicts_of(register, known[c.subject_ref].identities, self._edge)
-            for c in claims
-            if c.subject_ref in known
+            task_id: conflicts_of(register, subject.identities, self._edge, subject.tenant)
+            for task_id, subject in searched
+            if self._downstream.tells_apart(subject.tenant)
         }
         return {task_id: conflicts for task_id, conflicts in found.items() if conflicts}
 
