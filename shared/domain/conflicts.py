@@ -4,12 +4,23 @@ The register stands: nothing is touched in the time that is in dispute. But a di
 silence: it may be the register that is wrong, so a person looks (REQ-N1).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.domain.assignments import EVER, NEVER, NUMBERS, SOURCE, Period, Register, asked, common_to, number_of
+from shared.domain.assignments import (
+    EVER,
+    NEVER,
+    NUMBERS,
+    SOURCE,
+    Period,
+    Register,
+    asked,
+    common_to,
+    number_of,
+    without,
+)
 from shared.domain.identities import Identity
 
 _TOLD = frozenset({SOURCE, "requester"})
@@ -63,7 +74,7 @@ def conflicts_of(
         others = [row.period for row in rows if row.holder not in holders]
         read = [Period(EVER, register.filled_at)]
         claimed = common_to(common_to([Period(since, until)], read), asked(about))
-        kind = _disagreement(list(_without(claimed, (*own, *proved))), others, edge)
+        kind = _disagreement(without(claimed, (*own, *proved)), others, edge)
         claim = (register.fingerprint(each), each.source, since, each.valid_to)
         if kind and claim not in register.settled:
             found.append(Conflict(*claim, kind))
@@ -75,12 +86,3 @@ def _disagreement(disputed: Sequence[Period], others: Sequence[Period], edge: ti
     if any(common_to(longer, others)):
         return Disagreement.ANOTHER_HOLDER
     return Disagreement.NOT_IN_REGISTER if longer else None
-
-
-def _without(periods: Iterable[Period], others: Iterable[Period]) -> Iterable[Period]:
-    """What of these lies in none of those."""
-    left = list(periods)
-    for other in others:
-        outside = (Period(EVER, other.since), Period(other.until, NEVER))
-        left = [part for each in left for side in outside if side.since < side.until and (part := each.cut(side))]
-    return left
