@@ -72,8 +72,9 @@ class Tracker:
         return found
 
     async def search_links(self, classname: str, fields: str, key: str, ids: Iterable[str]) -> Sequence[Item]:
-        """The items, other than retired ones, whose link ``key`` is one of the ids."""
-        found = await together(*(self.search(classname, fields, **{key: ",".join(chunk)}) for chunk in _chunks(ids)))
+        """The items, other than retired ones, whose link ``key``, or own id, is one of the ids."""
+        wanted = [{key: list(chunk) if key == "id" else ",".join(chunk)} for chunk in _chunks(ids)]
+        found = await together(*(self.search(classname, fields, **each) for each in wanted))
         return [item for items in found for item in items]
 
     async def read(self, classname: str, ids: Iterable[str], fields: str) -> Sequence[Item]:
