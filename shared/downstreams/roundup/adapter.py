@@ -100,7 +100,7 @@ class RoundupAdapter:
             if task.task_id in people
             for person in people[task.task_id].people
         }
-        others = await self._others(people)
+        others = await self._others({key: records[key] for key in people})
         holdings = await export.holdings(self._tracker, self._system, [records[key] for key in people], said)
 
         def decide(task: Task, _: Found) -> Receipt:
@@ -128,7 +128,7 @@ class RoundupAdapter:
         rows = await erasure.history(self._tracker, written.values())
         done = [replace(task, progress=plans[task.task_id].model_dump()) for task in tasks if task.task_id in written]
         again = await self._find(done)
-        others = await self._others({key: Found((), plans[key].records.get("user", ())) for key in written})
+        others = await self._others(written)
 
         def decide(task: Task, _: Found) -> Result:
             plan, look = plans[task.task_id], again[task.task_id]
@@ -221,17 +221,16 @@ class RoundupAdapter:
             for key, one in found.items()
         }
 
-    async def _others(self, found: Mapping[UUID, Found]) -> Mapping[UUID, int | None]:
+    async def _others(self, held: Mapping[UUID, Records]) -> Mapping[UUID, int | None]:
         """How many messages and files of third persons stand on each subject's tickets; None where none do."""
-        people = [*chain.from_iterable(one.ids for one in found.values())]
-        theirs, of_third = await directory.records(self._tracker, people), await directory.others(self._tracker, people)
+        people = chain.from_iterable(own.get("user", ()) for own in held.values())
+        of_third = await directory.others(self._tracker, people)
 
-        def count(ids: Sequence[str]) -> int:
-            own = erasure.all_of(theirs[one] for one in ids)
-            beside = erasure.all_of(of_third[one] for one in ids)
+        def count(own: Records) -> int:
+            beside = erasure.all_of(of_third[one] for one in own.get("user", ()))
             return sum(len({*some} - {*own.get(classname, ())}) for classname, some in beside.items())
 
-        return {key: count(one.ids) or None for key, one in found.items()}
+        return {key: count(own) or None for key, own in held.items()}
 
     async def _plan(
         self, tasks: Sequence[Task], search: Search, save_progress: Checkpoint
