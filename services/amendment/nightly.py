@@ -1,5 +1,7 @@
 """The look of each night: what is in force and missing in a system is put back there, and counted.
 
+A number that has passed to somebody else since is hidden only as long as the register says that it was the subject's.
+
 It takes away only what bears the mark of a request of ours that was lifted, as in a store that was restored: what a
 system hides or suppresses without an entry of ours may be an agent's or the customer's.
 """
@@ -23,10 +25,13 @@ _BEGINS = timedelta(hours=1)
 """After midnight, UTC."""
 
 # Instances at once share the rows; each row is looked at once a night.
+# Sooner where the register has learned something of a number: whoever has it next is not to be hidden for a day.
 _RESTRICTED = """
 UPDATE restriction SET looked_at = $1
 WHERE request_id IN (
-    SELECT request_id FROM restriction WHERE lifted_at IS NULL AND looked_at < $2
+    SELECT request_id FROM restriction r WHERE lifted_at IS NULL AND (looked_at < $2 OR EXISTS (
+        SELECT FROM restriction_identity i JOIN register.assignment a ON a.identity = i.fingerprint
+        WHERE i.request_id = r.request_id AND a.learned_at > r.looked_at AND a.learned_at <= $1))
     ORDER BY looked_at LIMIT $3 FOR UPDATE SKIP LOCKED)
 RETURNING request_id, subject_ref
 """
@@ -56,7 +61,7 @@ async def run(running: Running, fulfilments: Fulfilments) -> None:
 
 
 async def look_at_all(unit_of_work: UnitOfWorkFactory, fulfilments: Fulfilments) -> None:
-    """Looks at every entry that was not looked at since this night began."""
+    """Looks at every entry that was not looked at since this night began, or since the register tells something new."""
     for statement, open_repairs in (
         (_RESTRICTED, partial(_put_back, Right.RESTRICTION, Operation.RESTRICT)),
         (_SUPPRESSED, partial(_put_back, Right.OBJECTION, Operation.SUPPRESS)),

@@ -123,6 +123,12 @@ class Register:
         theirs = (self._theirs(stated, holders, tenant) for stated in _by_number(identities))
         return (*others, *(identity for periods in theirs for identity in periods))
 
+    def not_theirs(self, identities: Sequence[Identity], vouched: Sequence[Identity]) -> tuple[Identity, ...]:
+        """The numbers that the register knows, of which ``vouched`` has no period: somebody else's all of the time."""
+        theirs = {number_of(identity) for identity in vouched}
+        numbers = (same[0] for same in _by_number(identities))
+        return tuple(number for number in numbers if number_of(number) not in theirs and self.of(number))
+
     def subscribed(self, identities: Sequence[Identity], tenant: str | None = None) -> tuple[Identity, ...]:
         """Each line that this person holds and others use as well, in the periods in which the register says so.
 

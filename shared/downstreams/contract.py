@@ -39,7 +39,8 @@ class Task:
     about many requests, and for the level ``resolved`` the ``outcome``; for ``flag``: ``{"open"}``). ``progress``: what
     earlier attempts noted. ``subject_ref`` points into the vault. ``turn``: when its operation was opened (µs), and its
     stage. ``confirmed``: how much two persons have, by limit. ``lines``: shared lines of the subject (itemised bill).
-    ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone.
+    ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone. ``not_theirs``:
+    for a repair, numbers of which the register says that they were somebody else's all of the time.
     """
 
     task_id: UUID
@@ -57,6 +58,7 @@ class Task:
     confirmed: Mapping[str, int] = field(default_factory=dict)
     tenant: str | None = None
     lines: tuple[Identity, ...] = ()
+    not_theirs: tuple[Identity, ...] = ()
 
     @property
     def token(self) -> tuple[int, int, int]:

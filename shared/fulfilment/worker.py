@@ -177,11 +177,18 @@ class Worker:
             return doubt if NUMBERS & needs else self._task(claim, subject)
         bills = self._operation is Operation.EXPORT and getattr(self._downstream.adapter, "itemises", False)
         lines = register.subscribed(subject.identities, subject.tenant) if register and bills else ()
-        if needs and not lines and not any(each.type in needs for each in self._downstream.may_hear(identities)):
+        gone = register.not_theirs(subject.identities, identities) if register and self._follows(claim) else ()
+        heard = any(each.type in needs for each in self._downstream.may_hear(identities))
+        if needs and not (lines or gone or heard):
             lacks = _lacks_a_number(identities, subject.identities, needs)
             reason = Unsearched.NUMBER_NOT_VOUCHED_FOR if lacks else Unsearched.NOTHING_TO_SEARCH_BY
             return NotSearched(claim.task_id, reason)
-        return self._task(claim, replace(subject, identities=identities), lines)
+        return replace(self._task(claim, replace(subject, identities=identities), lines), not_theirs=gone)
+
+    def _follows(self, claim: Claim) -> bool:
+        """Whether a system keeps the periods of restricted numbers, which then end when the register says so."""
+        keeps = getattr(self._downstream.adapter, "keeps_periods", False)
+        return self._operation is Operation.RESTRICT and bool(keeps and claim.details.get("repair"))
 
     def _task(self, claim: Claim, subject: SubjectData, lines: tuple[Identity, ...] = ()) -> Task:
         return Task(

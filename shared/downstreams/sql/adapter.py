@@ -37,6 +37,11 @@ class SqlAdapter:
         return any(table.itemised for table in self._store.dataset.tables.values())
 
     @property
+    def keeps_periods(self) -> bool:
+        """Whether a restriction stands in it by number and period, as the register tells them."""
+        return self._store.dataset.restriction is not None
+
+    @property
     def not_held(self) -> frozenset[Operation]:
         """What concerns nothing that its dataset declares."""
         return self._store.dataset.not_held

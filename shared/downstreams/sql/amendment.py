@@ -15,6 +15,7 @@ from shared.downstreams.sql import changes, examination, progress
 from shared.downstreams.sql.declared import SideTable
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.quoting import quoted
+from shared.downstreams.sql.restricted import Held, Place
 from shared.downstreams.sql.search_keys import SearchKey
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
@@ -111,23 +112,16 @@ class Amendment:
             return await self._switch(task, "restriction", wanted=True)
         kinds = {kind for table in self._session.tables for kind in table.table.types if kind in NUMBERS}
         side, numbers = self._session.restriction, _numbers(task, kinds)
+        never = [number.value for number in task.not_theirs if number.type in kinds]
         # Nobody's numbers are restricted by a guess, nor those of somebody who was erased since.
-        sure = _vouched_for(task) and not task.repair
-        if not numbers or not (sure or (await self._side_amended(task, side)).found):
+        known = (_vouched_for(task) and not task.repair) or bool((await self._side_amended(task, side)).found)
+        if not (numbers if known else task.repair and (numbers or never)):
             return Receipt(task.task_id, TaskOutcome.NO_MATCH)
-        names = ", ".join(quoted(c) for c in (side.request, side.number, side.valid_from, side.valid_to))
-        values = [list(column) for column in zip(*numbers, strict=True)]
+        place = Place(self._connection, self._settings.namespace, side, task.request_id)
         async with self._connection.transaction():
-            put = await self._connection.fetch(
-                f"INSERT INTO {self._place(side)} ({names})"
-                " SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[])"
-                " ON CONFLICT DO NOTHING RETURNING 1",
-                task.request_id,
-                *values,
-            )
-            counts = await self._keep(task, Counter(restriction=len(put)))
-        mine = f"FROM {self._place(side)} WHERE {quoted(side.request)} = $1 AND {quoted(side.number)} = ANY($2)"
-        if await self._connection.fetchval(f"SELECT count(*) {mine}", task.request_id, values[0]) < len(numbers):
+            changed, held = await place.hold(numbers, never, new=known)
+            counts = await self._keep(task, Counter(restriction=changed))
+        if not await place.holds(held):
             return ResidueFound(f"{self._session.system} took the restriction and does not hold it")
         if task.repair:
             return Receipt.counted(task, TaskOutcome.AMENDED, counts)
@@ -190,6 +184,6 @@ def _vouched_for(task: Task) -> bool:
     return any(i.type in NUMBERS and (i.source != "requester" or i.proved_since) for i in task.identities)
 
 
-def _numbers(task: Task, kinds: Collection[IdentityType]) -> list[tuple[str, Any, Any]]:
+def _numbers(task: Task, kinds: Collection[IdentityType]) -> list[Held]:
     dated = (i for i in task.identities if i.type in kinds and i.valid_from is not None)
     return list(dict.fromkeys((i.value, i.valid_from, i.valid_to) for i in dated))
