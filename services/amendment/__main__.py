@@ -7,7 +7,7 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import by_hand, reports
+from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("amendment")
@@ -17,7 +17,7 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
     service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=right)
-    service.on(events.AnswerDecided, reports.answer, right=right)
+    service.on(events.AnswerDecided, handlers.answer, right=right)
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)

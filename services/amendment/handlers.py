@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from services.amendment import registers, stacked
-from shared.domain.events import LiftDecided, RequestVerified
+from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import repairs
+from shared.fulfilment import repairs, reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
@@ -54,9 +54,8 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     await registers.suppress(tx, located, located=True)
     interim = [done for done in answers if done.operation is Operation.RESTRICT and done.details.get("interim")]
     await _correct(fulfilments, interim, tx)
-    for done in answers:
-        if done not in interim:
-            tx.publish(done.event())
+    for done in await registers.with_list(tx, answers):
+        tx.publish(done.event())
     for done in completed:
         if done.repair:
             registers.note_repair(tx, done)
@@ -70,6 +69,13 @@ async def _correct(fulfilments: Fulfilments, restricted: Sequence[Completed], tx
         known = [(done.request_id, done.subject_ref, done.right) for done in restricted]
         new = [NewFulfilment(*each, Operation.RECTIFY, due[each[0]]) for each in known]
         await fulfilments.open_all(tx, new)
+
+
+async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
+    """Says what is done, in our own list as well, for the answer that is decided."""
+    for event, done in await reports.decided(events, tx):
+        for listed in await registers.with_list(tx, [done]) if done else [None]:
+            reports.publish(tx, event, listed)
 
 
 def _details(event: RequestVerified) -> dict[str, JsonValue]:

@@ -1,12 +1,14 @@
 """The company's own registers: who is restricted, and which contact points get no marketing."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from shared.domain.identities import IdentityType
-from shared.domain.operations import Operation
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 from shared.fulfilment.store import Completed
 from shared.messaging.unit_of_work import UnitOfWork
@@ -16,6 +18,9 @@ INSERT INTO suppression (fingerprint, channel, request_id, since, looked_at)
 SELECT f, c, r, t, t FROM unnest($1::bytea[], $2::text[], $3::uuid[], $4::timestamptz[]) AS n (f, c, r, t)
 ORDER BY f ON CONFLICT DO NOTHING RETURNING request_id
 """
+_LISTED = "SELECT fingerprint FROM suppression WHERE fingerprint = ANY($1)"
+OUR_LIST = "marketing_objections"
+"""What our own register is called beside the systems."""
 CHANNELS = {IdentityType.EMAIL: "email", IdentityType.PHONE: "phone"}
 
 
@@ -38,6 +43,37 @@ async def suppress(tx: UnitOfWork, subjects: Mapping[UUID, UUID], *, located: bo
         count = sum(row[0] == request_id for row in added)
         if count or not located:
             tx.log_evidence(request_id, "suppression.added", {"contact_points": count, "located": located})
+
+
+async def with_list(tx: UnitOfWork, completed: Sequence[Completed]) -> list[Completed]:
+    """These, with what our own list did of each that stops marketing: an effect of it like that of any system."""
+    stops = {done.request_id: done.subject_ref for done in completed if done.operation is Operation.SUPPRESS}
+    known = await tx.vault.subject_data(tx.connection, stops.values()) if stops else {}
+    listed = []
+    for done in completed:
+        identities = (
+            known[done.subject_ref].identities if done.request_id in stops and done.subject_ref in known else ()
+        )
+        points = {tx.vault.keyring.fingerprint(each): each.type for each in identities if each.type in CHANNELS}
+        rows = await tx.connection.fetch(_LISTED, [*points]) if points else []
+        reports = (*done.reports, _report(done, [points[row[0]] for row in rows])) if rows else done.reports
+        listed.append(replace(done, reports=reports))
+    return listed
+
+
+def _report(done: Completed, listed: Sequence[IdentityType]) -> TaskReport:
+    kinds = Counter(CHANNELS[each] for each in listed)
+    return TaskReport(
+        task_id=done.fulfilment_id,
+        system=OUR_LIST,
+        operation=Operation.SUPPRESS,
+        outcome=TaskOutcome.AMENDED,
+        found=len(listed),
+        changed=len(listed),
+        searched_by=tuple(sorted({each.value for each in listed})),
+        categories=tuple(sorted(kinds)),
+        by_category=dict(kinds),
+    )
 
 
 async def keep_restrictions(tx: UnitOfWork, completed: Sequence[Completed]) -> None:

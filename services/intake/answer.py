@@ -1,12 +1,14 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 
 from services.intake import deferrals, instructed
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
+from services.intake.told_of_package import instead_of_ready, of_package
+from services.intake.told_of_restriction import RESTRICTED, of_restriction, restricted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 
@@ -14,10 +16,17 @@ _DONE = {
     Right.ACCESS: "A copy of your personal data is ready for you to download.",
     Right.RECTIFICATION: "Your data was corrected in every system that holds it.",
     Right.ERASURE: "Your personal data was erased, and we have checked that nothing is left in the systems listed.",
-    Right.RESTRICTION: "Your data is restricted: it is kept, and not used for anything else.",
+    Right.RESTRICTION: RESTRICTED,
     Right.PORTABILITY: "Your data is ready for you to download in a form that other providers can read.",
     Right.OBJECTION: "You will get no more marketing from us.",
 }
+OUR_LIST = "marketing_objections"
+"""The system that our own list of objections to marketing is called in the reports."""
+_LISTED = (
+    "The addresses and numbers that we know of you are on our list of those who get none, which also stops what is"
+    " brought in later."
+)
+_UNCHANGED = "Nothing was changed in any system."
 _WAITING = {
     State.RECEIVED: "We have your request.",
     State.AWAITING_IDENTITY: "We have your request and need to be sure that it comes from you.",
@@ -31,79 +40,98 @@ _UPHELD = (
     "We follow your objection: your data stays restricted, and is used for nothing else. You can also have it erased"
     " (Art. 17(1)(c) GDPR): ask us for that."
 )
-_OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. The restriction ends."
+_OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. {done}"
 _CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
+DID: Mapping[str, str] = {
+    Operation.EXPORT: "copied",
+    Operation.ERASE: "erased",
+    Operation.RECTIFY: "corrected",
+    Operation.RESTRICT: "restricted",
+    Operation.SUPPRESS: "kept from marketing",
+}
+"""What was done to a record, by operation."""
 _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
     " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us."
 )
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
-    Outcome.WITHDRAWN: "You withdrew your request; nothing more will be done. {done}",
+    Outcome.WITHDRAWN: "You withdrew your request; nothing more of what you asked for will be done. {done}",
     Outcome.REFUSED: "We do not do what you asked for. {done} Our letter says why, and where you can complain.",
     Outcome.DUPLICATE: "You have asked us for the same before. Our answer to your first request answers this one too.",
     Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
 
-_LIFTED = (
-    "Where your data were restricted for it, we lift that restriction now: they are used again as they were before."
-)
 
 _LATE = ", and we are late: we do it now, without further delay"
-_WITHHELD = (
-    "A copy of your data was made. We withhold it, since one of us must look at it again; you will hear from us."
-)
 
 _UNSEARCHED = {
     Unsearched.NOTHING_TO_SEARCH_BY: "nothing that we know of you leads there",
     Unsearched.NUMBER_WITHOUT_PERIOD: "we do not know from when to when a number was yours",
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "a number that you gave was not yours at that time, as far as we know",
     Unsearched.NUMBER_IN_CONFLICT: "our records do not agree from when to when a number was yours",
+    Unsearched.NUMBER_NARROWED: "a number was yours for longer than you have said, as far as we know",
 }
 
 
 def standing(request: StoredRequest, today: date) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
-    if request.tenant and (told := instructed.told(request)):
-        return told
-    return _to_subject(request) if request.outcome else _waiting(request, today)
+    return answer(request) if request.outcome else _waiting(request, today)
 
 
 def answer(request: StoredRequest) -> str:
     """How the request ended, with what could not be done if there is anything."""
-    return (request.tenant and instructed.told(request)) or _to_subject(request)
+    if request.tenant and (told := instructed.told(request)):
+        return " ".join((told, *_beyond(request)))
+    return _to_subject(request)
 
 
 def _to_subject(request: StoredRequest) -> str:
-    if request.resumable:
-        return f"{_done_without_reply(request)} Our question to you is still open: answer it at any time, and we go on."
     match request.outcome:
-        case Outcome.FULFILLED | Outcome.NO_DATA as outcome:
-            done = outcome is Outcome.FULFILLED
-            said = _done(request) if done else _nothing(request)
-            return " ".join((said, *_by_hand(request), *_of_whom_nobody_knows(request), *_by_others(request)))
         case Outcome.DUPLICATE | Outcome.FORWARDED | Outcome.WITHDRAWN | Outcome.REFUSED:
             overridden = request.is_weighed and request.outcome is Outcome.REFUSED
             ended = _OVERRIDDEN if overridden else _ENDED[request.outcome]
-            said = ended.format(done=_had_been_done(request.tasks, request.right)).strip()
-            lifted = request.outcome is Outcome.WITHDRAWN and (request.is_weighed or request.is_contested)
-            return f"{said} {_LIFTED}" if lifted else said
+            return ended.format(done=had_been_done(request)).strip()
+        case _:
+            still_open = "Our question to you is still open: answer it at any time, and we go on."
+            asked = (still_open,) if request.resumable else ()
+            told = _answered(request), of_restriction(request), *_beyond(request)
+            return " ".join(filter(None, (*told, *asked)))
+
+
+def _answered(request: StoredRequest) -> str:
+    """What was done or found, as the reports say it, whenever and in whichever way it was answered."""
+    if request.resumable:
+        return _done_without_reply(request)
+    match request.outcome:
+        case Outcome.FULFILLED:
+            return _done(request)
+        case Outcome.NO_DATA:
+            return _nothing(request)
         case Outcome.PARTIALLY_FULFILLED:
             done_since = request.tasks and not any(_is_open(t) for t in request.tasks if t.operation != Operation.LIFT)
-            late = f"{_DONE[request.right]} A part of it was done after your request had been closed."
+            late = f"{_done(request)} A part of it was done after your request had been closed."
             return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
             return f"Your request was closed: {str(request.outcome).replace('_', ' ')}."
 
 
-def _had_been_done(tasks: Sequence[TaskReport] | None, right: Right) -> str:
+def had_been_done(request: StoredRequest) -> str:
     """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
-    if tasks is None:
-        return ""
-    changed = [f"{_counted(task)} in {task.system}" for task in tasks if task.changed or task.uncounted]
-    stopped = sorted({task.system for task in tasks if task.failure and not task.outcome and right in _CHANGING})
-    told = f"Before that, we had changed {', '.join(changed)}." if changed else "Nothing was changed in any system."
-    return f"{told} What was tried in {', '.join(stopped)} was not finished." if stopped else told
+    restricted = of_restriction(request)
+    if request.tasks is None:
+        return restricted
+    tasks = [t for t in request.tasks if not (restricted and t.operation == Operation.RESTRICT)]
+    did: dict[str, list[str]] = {}
+    for task in tasks:
+        if task.changed or task.uncounted:
+            did.setdefault(DID.get(task.operation, "changed"), []).append(f"{_counted(task)} in {task.system}")
+    told = [f"Before that, we had {how} {', '.join(where)}." for how, where in sorted(did.items())]
+    if not told:
+        told = ["No value was corrected." if restricted and tasks else "" if restricted else _UNCHANGED]
+    failed = {task.system for task in tasks if task.failure and not task.outcome and request.right in _CHANGING}
+    stopped = [f"What was tried in {', '.join(sorted(failed))} was not finished."] if failed else []
+    return " ".join(filter(None, (*told, *stopped, restricted)))
 
 
 def _counted(task: TaskReport) -> str:
@@ -141,6 +169,8 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
         owed = ", ".join(request.outstanding)
         yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
     yield from _not_searched(request)
+    if copy := of_package(request):
+        yield copy
 
 
 def _by_hand(request: StoredRequest) -> Iterator[str]:
@@ -149,6 +179,19 @@ def _by_hand(request: StoredRequest) -> Iterator[str]:
     if copied:
         held = "holds" if len(copied) == 1 else "hold"
         yield f"What {_listed(copied)} {held} was copied by hand, and you get it separately."
+
+
+def _beyond(request: StoredRequest) -> Iterator[str]:
+    """What is told with every answer: what is in no package, what may be theirs, what their own dates leave out."""
+    yield from _by_hand(request)
+    yield from _of_whom_nobody_knows(request)
+    yield from _by_others(request)
+    if narrowed := {task.system for task in request.tasks or () if task.narrowed and not task.not_searched}:
+        yield (
+            "You have said from when to when a number was yours. We know it as yours for longer: what lies outside"
+            f" your dates is no part of this answer, in {_listed(narrowed)}."
+            " If you mean that too, ask us without those dates."
+        )
 
 
 def _of_whom_nobody_knows(request: StoredRequest) -> Iterator[str]:
@@ -166,12 +209,15 @@ def _by_others(request: StoredRequest) -> Iterator[str]:
 
 def _done(request: StoredRequest) -> str:
     if request.is_weighed:
-        return _UPHELD
-    if request.package_fault:
-        return _WITHHELD
-    if request.right is Right.ERASURE and any(
-        task.unattributed or task.written_by_others for task in request.tasks or ()
-    ):
+        return _UPHELD if request.outcome is Outcome.FULFILLED else RESTRICTED
+    if instead := instead_of_ready(request):
+        return instead
+    if request.right is Right.RESTRICTION:
+        return restricted(request)
+    if request.right is Right.OBJECTION and any(task.system == OUR_LIST for task in request.tasks or ()):
+        return f"{_DONE[request.right]} {_LISTED}"
+    beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
+    if request.right is Right.ERASURE and beyond:
         return "Your personal data was erased wherever it can be told that it is yours."
     return _DONE[request.right]
 
@@ -222,4 +268,4 @@ def _waiting(request: StoredRequest, today: date) -> str:
         return f"{_POSTPONED} {told}"
     if request.is_weighed and request.state is State.AWAITING_DECISION:
         return f"{_TO_BE_WEIGHED} {told}"
-    return f"{_WAITING[request.state]} {told}"
+    return " ".join(filter(None, (_WAITING[request.state], of_restriction(request), told)))

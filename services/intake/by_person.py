@@ -8,13 +8,13 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import deferrals, limits
+from services.intake import deferrals, limits, restrictions
 from services.intake.closing import later_letter
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State
 from services.intake.reasons import OUTCOMES, Answering
 from services.intake.stored_request import OpenQuestion
-from services.intake.transition import MovingRequest, R, Transition, answered, closed, less_owed, retried
+from services.intake.transition import MovingRequest, R, Transition, answered, closed, less_owed, lifted, retried
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.operations import Limit, Operation, TaskOutcome, TaskReport
@@ -122,7 +122,7 @@ class MovedByPerson(MovingRequest):
             raise IllegalTransition("an objection to direct marketing cannot be refused (Art. 21(3))")
         if self.state is State.IN_PROGRESS and self.right not in _COPIES and not not_begun:
             raise IllegalTransition("it is being done: it cannot be refused any more; answer it in part")
-        if changed := deferrals.changed(self.tasks):
+        if changed := deferrals.changed(restrictions.corrections(self.right, self.tasks)):
             raise IllegalTransition(f"it was done in part, in {', '.join(changed)}: answer it in part")
 
     def propose(self, decision: Answering, reason: str, article: str) -> Transition[Self]:
@@ -157,10 +157,10 @@ class MovedByPerson(MovingRequest):
     def lift(self, at: datetime) -> Transition[Self]:
         """A restriction is to be lifted: the subject is told before any system is changed (Art. 18(3))."""
         in_force = self.right is Right.RESTRICTION and self.outcome in _IN_FORCE
-        if not (in_force or (self.is_contested and self.state is State.CLOSED)):
+        beside = self.right is not Right.RESTRICTION and self.restricts and self.state is State.CLOSED
+        if not (in_force or beside):
             raise IllegalTransition("only a restriction that is in force can be lifted")
-        decided = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
-        return replace(decided, letters=(("lifting", {"lifted_on": at}),))
+        return replace(lifted(self, at), letters=(("lifting", {"lifted_on": at}),))
 
     def extend(
         self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str

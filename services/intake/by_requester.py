@@ -86,7 +86,7 @@ class MovedByRequester(MovingRequest):
         if event.notice == "reminder":
             return Transition(self, letters=(("question_reminder", fields),))
         request = replace(self, question=replace(question, last_notice_at=at))
-        notice: LetterOf = (_LAST_NOTICE[asked], fields)
+        notice: LetterOf = (_LAST_NOTICE[asked], {**fields, "cause": "unsearched" if self.unsearched else "meaning"})
         given_up = replace(request.noted("question.given_up", question=asked), letters=(notice,))
         if asked is Question.IDENTITY:  # the notice says everything
             return given_up.then(replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))
@@ -98,9 +98,6 @@ class MovedByRequester(MovingRequest):
         """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
         # Before the closure: an erasure must stop working before the key that it works with is shredded.
         withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
-        if (self.is_weighed or self.is_contested) and self.allows("complete"):  # its data may be restricted
-            lift = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
-            withdrawn = withdrawn.then(lift)
         return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))
 
 

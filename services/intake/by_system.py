@@ -8,14 +8,13 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import deferrals
-from services.intake.closing import closing_letter, later_letter
-from services.intake.letters import LetterOf
+from services.intake import deferrals, restrictions
+from services.intake.closing import closing_letter, later_letter, refusal_letter
 from services.intake.lifecycle import State
 from services.intake.transition import MovingRequest, R, Transition, closed, less_owed
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit import Arrival
 
 Redating = Literal["receipt_corrected", "policy_changed"]
@@ -28,16 +27,14 @@ class MovedBySystem(MovingRequest):
 
     def complete(self, event: events.FulfilmentCompleted, at: datetime) -> Transition[Self]:
         """Every downstream has done its part: the subject has their answer, unless a question is still open."""
-        if event.operation == Operation.LIFT:
-            return _lifted(
-                replace(self, lifted_at=at), "restriction.lift_completed", event.tasks, outcome=event.outcome
-            )
+        if self._is_beside(event):
+            return self._done_beside(event, at)
         if event.deferred or self.lacked_a_part:
             action = "erasure.deferred_completed" if event.deferred else "part.completed"
             return _done_later(self, action, event.tasks, event.package_id)
         if not self.allows("complete"):
             return self.noted("completion.late", state=self.state, outcome=event.outcome)
-        done = replace(self, tasks=event.tasks, package_id=event.package_id or self.package_id)
+        done = replace(self, tasks=self._reports(event.tasks), package_id=event.package_id or self.package_id)
         if self.decided is not None:
             return done.noted("completion.waits_for_report", outcome=event.outcome)
         if self.state is State.AWAITING_CLARIFICATION:
@@ -52,8 +49,22 @@ class MovedBySystem(MovingRequest):
             return _done_later(self, "erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.allows("block"):
             return self.noted("completion.late", state=self.state, blocked=True)
-        waiting = self.moved("block", State.AWAITING_DECISION, tasks=event.tasks)
+        waiting = self.moved("block", State.AWAITING_DECISION, tasks=self._reports(event.tasks))
         return waiting.noted("decision.needed", operation=event.operation)
+
+    def _is_beside(self, event: events.FulfilmentCompleted) -> bool:
+        """Whether what is done is not what was asked for: the restriction of a rectification, or the lift of one."""
+        brought = self.right is Right.RECTIFICATION and event.operation == Operation.RESTRICT
+        return brought or event.operation == Operation.LIFT
+
+    def _done_beside(self, event: events.FulfilmentCompleted, at: datetime) -> Transition[Self]:
+        if event.operation == Operation.LIFT:
+            lifted = replace(self, lifted_at=at)
+            return _lifted(lifted, "restriction.lift_completed", event.tasks, outcome=event.outcome)
+        return replace(self, tasks=self._reports(event.tasks)).noted("restriction.completed", outcome=event.outcome)
+
+    def _reports(self, tasks: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
+        return restrictions.with_later(self.right, self.tasks, tasks)
 
     def report(self, event: events.FulfilmentReported, words: Mapping[str, str], at: datetime) -> Transition[Self]:
         """What is done by now is known: it is answered as two persons have decided, and ``words`` say why.
@@ -65,24 +76,24 @@ class MovedBySystem(MovingRequest):
         """
         systems: JsonValue = {report.system: report.outcome or report.failure for report in event.tasks}
         if self.state is State.CLOSED and not self.owed and (self.decided or self.outcome is Outcome.WITHDRAWN):
-            return replace(self, tasks=event.tasks).noted("work.reported", systems=systems)
+            return replace(self, tasks=self._reports(event.tasks)).noted("work.reported", systems=systems)
         if self.decided is None or not self.allows("report"):
             return self.noted("completion.late", state=self.state, reported=True)
         refused = self.decided is Outcome.REFUSED
         package_id = None if refused else event.package_id or self.package_id
-        known = replace(self, tasks=event.tasks, package_id=package_id)
+        known = replace(self, tasks=self._reports(event.tasks), package_id=package_id)
         if not refused and event.tasks and not deferrals.undone(event.tasks):
             overtaken = known.noted("decision.overtaken", outcome=event.outcome)
             return overtaken.then(closed(known, "report", known.amount_to(event.outcome), at))
-        refused = refused and not deferrals.changed(event.tasks)
+        refused = refused and not deferrals.changed(restrictions.corrections(self.right, event.tasks))
         nothing = self.decided is Outcome.UNIDENTIFIED and not deferrals.found(event.tasks)
         in_part = Outcome.UNIDENTIFIED if nothing else Outcome.PARTIALLY_FULFILLED
         answered = closed(known, "report", Outcome.REFUSED if refused else in_part, at)
         if not words:  # nobody has decided it: an answer did not come
             return answered
         cause = {"cause": "decided", **words}
-        told: tuple[LetterOf, ...] = (("refusal", cause),) if refused else closing_letter(answered.request, cause)
-        return replace(answered, letters=told)
+        closing = refusal_letter if refused else closing_letter
+        return replace(answered, letters=closing(answered.request, cause))
 
     def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
         """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.

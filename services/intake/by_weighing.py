@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal, Self
 
 from services.intake import deferrals
+from services.intake.closing import done
 from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
 from services.intake.transition import MovingRequest, Transition, closed
@@ -50,9 +51,8 @@ class MovedByWeighing(MovingRequest):
         noted = self.noted("objection.weighed", finding=finding, proposed_by=f"key:{proposed_by}")
         if upheld:
             return noted.then(ended)
-        letter: LetterOf = ("objection_weighed", {"finding": words, "lifted_on": at})
-        lifted = self.noted("restriction.lift_decided", events.LiftDecided.about(self), informed_at=at.isoformat())
-        return noted.then(replace(lifted, letters=(letter,))).then(replace(ended, letters=()))
+        letter: LetterOf = ("objection_weighed", {"finding": words, "lifted_on": at, "done": done(self.tasks)})
+        return noted.then(replace(ended, letters=(letter,)))
 
 
 def proved_as(right: Right, scope: str | None) -> Right:

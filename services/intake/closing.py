@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from services.intake import instructed
-from services.intake.answer import answer
+from services.intake.answer import DID, answer, had_been_done
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
@@ -18,18 +18,7 @@ _KINDS: Mapping[str, LetterKind] = {
 }
 """By the outcome of the request; where a transition writes the letter itself, its outcome is not here."""
 
-_DONE: Mapping[str, str] = {
-    TaskOutcome.EXPORTED: "copied",
-    TaskOutcome.ERASED: "erased",
-    TaskOutcome.AMENDED: "changed",
-    TaskOutcome.RETAINED: "erased",
-}
-
-
-_NOTHING: Mapping[str, str] = {
-    TaskOutcome.NOT_HELD: "has nothing of the kind.",
-    TaskOutcome.NOT_SEARCHED: "could not be searched by what we know of you.",
-}
+_FOUND = frozenset({TaskOutcome.EXPORTED, TaskOutcome.ERASED, TaskOutcome.AMENDED, TaskOutcome.RETAINED})
 
 
 def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = None) -> tuple[LetterOf, ...]:
@@ -41,8 +30,17 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     kind = _KINDS.get(request.outcome or "")
     known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:
-        return _to_the_customer(request, known)
-    return ((kind, known),) if kind else ()
+        return (*_to_the_customer(request, known), *_lifting(request))
+    return ((kind, known), *(_lifting(request) if kind == "completion" else ())) if kind else ()
+
+
+def refusal_letter(request: StoredRequest, words: Mapping[str, str]) -> tuple[LetterOf, ...]:
+    """What is to be written where two persons have refused it; ``words`` say why."""
+    return (("refusal", {**words, "changed": had_been_done(request)}),)
+
+
+def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
+    return () if request.lift_told_at is None else (("lifting", {"lifted_on": request.lift_told_at}),)
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
@@ -74,17 +72,20 @@ def _lines(tasks: Iterable[TaskReport]) -> Iterator[str]:
 
 
 def _line(task: TaskReport) -> str:
+    did = DID[task.operation]
     if task.uncounted:
-        return "done; how many records it was cannot be counted."
+        return f"{did}; how many records it was cannot be counted."
     if task.outcome == TaskOutcome.NO_MATCH:
         where = ", ".join(category.replace("_", " ") for category in task.categories or ())
         return f"searched{f' ({where})' if where else ''}, nothing of yours found."
-    if task.outcome and task.outcome in _NOTHING:
-        return _NOTHING[task.outcome]
-    if not task.outcome or task.outcome not in _DONE:
-        return "not asked, since nothing there tells our customers apart." if task.not_asked else "not done."
+    if task.outcome == TaskOutcome.NOT_HELD:
+        return f"has nothing that could be {did}."
+    if task.outcome == TaskOutcome.NOT_SEARCHED:
+        return "could not be searched by what we know of you."
+    if task.outcome not in _FOUND:
+        return "not asked, since nothing there tells our customers apart." if task.not_asked else f"not {did}."
     counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(counts.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
-    how = f"{_DONE[task.outcome]}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
+    how = f"{did}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
     return f"{number} of {task.found} records {how}."

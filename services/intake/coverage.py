@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator
 from pydantic import BaseModel, Field
 
 from services.intake import deferrals
-from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 
 
 class Covered(BaseModel):
     """One category of a system that was searched, also where nothing was found; else the system, or the rest of it."""
 
     system: str
+    operation: str = Field(description="what was to be done there, as `export` or `restrict`")
     category: str | None = Field(description="what kind of data; null: the rest of the system, or all of it")
     searched_by: tuple[str, ...] = Field(description="the identity types by which it was searched")
     result: str = Field(
@@ -35,15 +36,25 @@ def _covered(task: TaskReport) -> Iterator[Covered]:
     kinds = dict.fromkeys(searched, 0) | dict(task.by_category)
     for category, found in sorted(kinds.items()):
         result = str(task.outcome if found else TaskOutcome.NO_MATCH)
-        yield Covered(system=task.system, category=category, searched_by=by, result=result, found=found)
-    if not kinds:
-        why = task.not_searched or task.failure
         yield Covered(
-            system=task.system, category=None, searched_by=by, result=_result(task), found=task.found, why=why
+            system=task.system, operation=task.operation, category=category, searched_by=by, result=result, found=found
         )
-    elif task.not_searched:
-        result, why = "not_searched", task.not_searched
-        yield Covered(system=task.system, category=None, searched_by=(), result=result, found=0, why=why)
+    if not kinds:
+        why = task.not_searched or task.failure or (Unsearched.NUMBER_NARROWED if task.narrowed else None)
+        yield Covered(
+            system=task.system,
+            operation=task.operation,
+            category=None,
+            searched_by=by,
+            result=_result(task),
+            found=task.found,
+            why=why,
+        )
+    elif task.not_searched or task.narrowed:
+        result, why = "not_searched", task.not_searched or Unsearched.NUMBER_NARROWED
+        yield Covered(
+            system=task.system, operation=task.operation, category=None, searched_by=(), result=result, found=0, why=why
+        )
 
 
 def _result(task: TaskReport) -> str:

@@ -129,11 +129,12 @@ async def _drop(tx: UnitOfWork, _requests: Sequence[UUID], sealed: Sequence[UUID
 async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]) -> None:
     await tx.vault.shred(tx.connection, refs, tx.now)
     await tx.connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1)", refs)
+    await tx.connection.execute("UPDATE request SET package_gone = package_id WHERE subject_ref = ANY($1)", refs)
 
 
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
-    for table in ("letter", "decision", "extension", "proposal", "request"):
+    for table in ("letter", "decision", "extension", "proposal", "package_release", "request"):
         await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # ours
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, proposals
+from services.intake import correspondence, proposals, restrictions
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Reasons
@@ -53,11 +53,14 @@ class Handlers:
             for event in events:
                 request = requests[event.request_id]
                 weighed = request.waits_for_weighing(event)
+                if request.is_renewed and event.operation == Operation.EXPORT:
+                    await requests.apply(request.made_anew(event))
+                    continue
                 request = await requests.apply(
                     request.restricted(event) if weighed else request.complete(event, tx.now)
                 )
                 corrected = request.is_contested and event.operation == Operation.RECTIFY
-                if corrected and request.state is State.CLOSED:
+                if corrected and request.state is State.CLOSED and request.lift_told_at is None:
                     await requests.apply(request.lift(tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
@@ -68,7 +71,8 @@ class Handlers:
                 if event.deferred or not request.may_be_asked(event.tasks):
                     await requests.apply(request.block(event))
                 else:
-                    await self._ask(requests, replace(request, tasks=event.tasks), Question.CLARIFICATION)
+                    known = restrictions.with_later(request.right, request.tasks, event.tasks)
+                    await self._ask(requests, replace(request, tasks=known), Question.CLARIFICATION)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
         """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""

@@ -1,15 +1,18 @@
 """The words of a letter to the subject: a template of the policy filled in, with the authority and the remedy; pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from services.intake.settings import IntakeSettings
 from shared.domain.time_limit_policy import Question
 from shared.domain.toml_file import read_toml
 
+_BLANK_LINES = re.compile(r"\n{3,}")
 LETTERS = Path(__file__).parents[2] / "shared" / "policy" / "letters"
 
 LetterKind = Literal[
@@ -33,6 +36,8 @@ LetterKind = Literal[
     "assisted",
     "lifting",
     "notice_to_old_contact",
+    "package_withheld",
+    "package_released",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
 LetterOf = tuple[LetterKind, Mapping[str, str | date]]
@@ -60,11 +65,12 @@ class Letter:
 class Letters:
     """The templates of a folder, read once."""
 
-    def __init__(self, folder: Path = LETTERS) -> None:
+    def __init__(self, folder: Path = LETTERS, settings: IntakeSettings | None = None) -> None:
+        self._settings = settings or IntakeSettings()
         self._templates = {kind: read_toml(folder / f"{kind}.toml", dict[str, Any]) for kind in (*KINDS, "remedies")}
 
-    def write(self, kind: LetterKind, country: str, fields: Mapping[str, str | date]) -> Letter:
-        """The letter of that kind, ending with where to complain in that country (ISO 3166).
+    def write(self, kind: LetterKind, country: str | None, fields: Mapping[str, str | date]) -> Letter:
+        """The letter of that kind, with where to complain in that country (ISO 3166), or else with every way to do so.
 
         What people wrote stands in it as they wrote it, and days as ``letter_date`` says them.
 
@@ -73,11 +79,18 @@ class Letters:
         """
         template, remedies = self._templates[kind], self._templates["remedies"]
         authorities = remedies["authority"]
-        remedy = remedies["text"].format(authority=authorities.get(country, authorities["elsewhere"]))
+        remedy = remedies["text"].format(authority=authorities.get(country or "", authorities["elsewhere"]))
         words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
         if causes := template.get("causes"):  # one of several sentences says why
             words["why"] = causes[words["cause"]].format_map(words).strip()
-        return Letter(template["subject"], f"{template['body'].format_map(words).strip()}\n\n{remedy.strip()}\n")
+        body = _BLANK_LINES.sub("\n\n", template["body"].format_map(words)).strip()
+        return Letter(template["subject"], f"{body}\n\n{remedy.strip()}\n")
+
+    def fetch(self, now: datetime) -> str:
+        """Where a copy can be fetched that is made available now, until when and how often."""
+        until = letter_date(now + timedelta(days=self._settings.package_days))
+        template: str = self._templates["completion"]["fetch"]
+        return template.format(until=until, times=self._settings.package_downloads).strip()
 
     def reason(self, code: str) -> str:
         """The reason of an extension, in words."""

@@ -71,6 +71,9 @@ def rule(sources: frozenset[Standing], targets: frozenset[Standing], *events: ty
 
 NEW, IDENTITY, MEANING, WORK, PERSON, _, FINAL = (frozenset[Standing]({state}) for state in State)
 RESUMABLE: frozenset[Standing] = frozenset({"resumable"})
+ENDED = LiftDecided, RequestClosed
+"""The end of what had restricted: the lift is decided, and the subject is told, before it is closed."""
+ANSWERED = QuestionAnswered, RetryDecided, *ENDED
 BEGUN, CLOSED = MEANING | WORK | PERSON, FINAL | RESUMABLE
 OPEN = IDENTITY | BEGUN
 
@@ -89,10 +92,10 @@ TRANSITIONS: Mapping[str, Rule] = {
     "verify":          rule(IDENTITY,         WORK,                      QuestionAnswered, RequestVerified),
     "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
     "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
-    "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     QuestionAnswered, RetryDecided, RequestClosed),
+    "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
-    "complete":        rule(BEGUN,            MEANING | CLOSED,          RequestClosed),
+    "complete":        rule(BEGUN,            MEANING | CLOSED,          *ENDED),
     "block":           rule(BEGUN,            PERSON),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
@@ -103,7 +106,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded, PartAnswered),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
     "decide":          rule(BEGUN,            WORK,                      QuestionAnswered, AnswerDecided),
-    "report":          rule(BEGUN,            CLOSED,                    RequestClosed),
+    "report":          rule(BEGUN,            CLOSED,                    *ENDED),
     "report_late":     rule(CLOSED,           CLOSED),
     "done_later":      rule(CLOSED,           CLOSED,                    PartAnswered),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
@@ -114,6 +117,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),
     "restricted":      rule(BEGUN,            PERSON),
     "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
+    "renew":           rule(CLOSED,           CLOSED,                    RequestVerified),
     "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
     "extend":          rule(OPEN,             OPEN,                      RequestExtended),
     "redate":          rule(OPEN,             OPEN,                      RequestRedated),

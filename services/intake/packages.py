@@ -20,6 +20,7 @@ _TAKEN = """
 UPDATE request SET downloads = CASE downloaded WHEN $2 THEN downloads ELSE 0 END + 1, downloaded = $2
 WHERE request_id = $1 RETURNING downloads
 """
+_GONE = "UPDATE request SET package_gone = $2 WHERE request_id = $1"
 # An answer that is given anew makes the package available anew, and so does a part that follows.
 _DUE = """
 SELECT r.request_id, s.sealed_id, s.kind FROM request r JOIN vault.sealed s USING (subject_ref)
@@ -51,6 +52,7 @@ async def hand_out(
     tx.log_evidence(request_id, "package.downloaded", detail, caller.actor)
     if downloads >= settings.package_downloads:
         await tx.vault.drop_one(tx.connection, package_id)
+        await tx.connection.execute(_GONE, request_id, package_id)
         tx.log_evidence(request_id, "package.removed", {"reason": "downloads"})
     return content
 
@@ -76,5 +78,6 @@ async def remove_due(unit_of_work: UnitOfWorkFactory, kept: timedelta) -> int:
         for request_id, sealed_id, kind in due:
             await tx.vault.drop_one(tx.connection, sealed_id)
             if kind == "package":
+                await tx.connection.execute(_GONE, request_id, sealed_id)
                 tx.log_evidence(request_id, "package.removed", {"reason": "days"})
     return len(due)

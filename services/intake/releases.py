@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from services.intake import breaches, metrics
+from services.intake import breaches, correspondence, metrics, repository
+from services.intake.letters import LetterKind, Letters
+from services.intake.lifecycle import State
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
 from shared.domain.errors import Shredded
@@ -37,6 +39,8 @@ SELECT {_COLUMNS} FROM request
 WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_at, responded_at) < $2
 ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
 """  # noqa: S608  # constants
+_BY_TWO = "SELECT true FROM package_release WHERE package_id = $1 AND fault = $2 AND second IS NOT NULL"
+_LETTERS = Letters()
 _CHECKED = "UPDATE request SET package_checked_at = $2, package_fault = $3 WHERE request_id = $1"
 _WITHHELD = """
 SELECT count(*) FROM request WHERE package_id IS NOT NULL AND responded_at > $1 AND package_fault IS NOT NULL
@@ -70,10 +74,14 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
         pieces = await tx.vault.open_kind(tx.connection, released.subject_ref, KIND)
         manifest = Manifest.opened(pieces[-1][2]) if pieces else None
         fault = await fault_of(tx.connection, tx.vault, released.subject_ref, manifest) if manifest else Fault.UNTRACED
+    if fault and await tx.connection.fetchval(_BY_TWO, released.package_id, fault):
+        fault = None
     tx.after_commit(partial(RELEASES.labels(_SERVICE, "withheld" if fault else "fits").inc))
     if fault != released.package_fault:
         action = "package.withheld" if fault else "package.released"
         tx.log_evidence(released.request_id, action, {"fault": fault} if fault else {})
+        if not (fault and released.package_fault):
+            await _tell(tx, released.request_id, "package_withheld" if fault else "package_released")
     if fault:
         log.warning("request %s: its package is withheld: %s", released.request_id, fault)
         if released.downloads:
@@ -113,6 +121,16 @@ async def check_due(unit_of_work: UnitOfWorkFactory, settings: IntakeSettings) -
             except Shredded:  # nobody can tell any more whose it was, and nobody can fetch it
                 await _note(tx, released, None, tx.now)
     return len(due)
+
+
+async def _tell(tx: UnitOfWork, request_id: UUID, kind: LetterKind) -> None:
+    """Writes to the subject that what was ready is not, or is after all."""
+    request = await repository.read(tx.connection, request_id)
+    if request is None or request.state is not State.CLOSED:
+        return
+    letter = correspondence.write(_LETTERS, request, kind, {"fetch": _LETTERS.fetch(tx.now)})
+    await correspondence.keep(tx, [letter])
+    tx.log_evidence(request_id, "letter.written", correspondence.named(letter))
 
 
 async def _note(tx: UnitOfWork, released: Released, fault: Fault | None, now: datetime) -> None:

@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import brake, correspondence, old_contacts, other_requests
+from services.intake import brake, correspondence, old_contacts, other_requests, other_restrictions
 from services.intake.letters import LetterOf, Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
@@ -38,7 +38,7 @@ _CHANGING = {
 }
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
-_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held", "postponed", "at_once")
+_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held", "postponed", "at_once", "country")
 """What a new request has besides; every other column has its default."""
 _MARKS = ("asks", "proved_account", "proved_email")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
@@ -102,8 +102,10 @@ class Requests:
             before = self._held[transition.request.request_id]
             transition = await other_requests.unless_awaited(self.tx, before, transition)
         request = transition.request
-        for letter in transition.letters:
-            self._write(request, letter)
+        others = await other_restrictions.told(self.tx.connection, transition)
+        for kind, fields in transition.letters:
+            fetch = self._letters.fetch(self.tx.now) if request.package_id else ""
+            self._write(request, (kind, {"others": others, "fetch": fetch, **fields}))
         for action, detail in transition.evidence:
             self.tx.log_evidence(request.request_id, action, detail, self._actor)
         for event in transition.published:

@@ -2,9 +2,10 @@
 
 A method returns a ``Transition``, or raises ``IllegalTransition`` where the lifecycle has no such step. What arrives
 too late on the bus is no error: it is a transition that changes nothing and is named in the evidence. The methods lie
-in five files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
+in six files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
 report (``by_system``), what other requests of the same person do
-(``by_other_requests``), what the weighing of an objection finds (``by_weighing``).
+(``by_other_requests``), what the weighing of an objection finds (``by_weighing``), what becomes of a package
+(``by_package``).
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TypeAlias
 
 from services.intake import transition
 from services.intake.by_other_requests import MovedByOtherRequests
+from services.intake.by_package import MovedByPackage
 from services.intake.by_person import MovedByPerson
 from services.intake.by_requester import MovedByRequester
 from services.intake.by_system import MovedBySystem
@@ -19,7 +21,7 @@ from services.intake.by_weighing import MovedByWeighing
 
 
 @dataclass(frozen=True, slots=True)
-class Request(MovedByRequester, MovedByPerson, MovedBySystem, MovedByOtherRequests, MovedByWeighing):
+class Request(MovedByRequester, MovedByPerson, MovedBySystem, MovedByOtherRequests, MovedByWeighing, MovedByPackage):
     """A data subject request, and what moves it."""
 
 

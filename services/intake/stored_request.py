@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import deferrals
+from services.intake import deferrals, restrictions
 from services.intake.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
 from shared.domain.operations import TaskReport
@@ -31,11 +31,13 @@ class StoredRequest:
     ``key_id``: the API key that submitted it. ``question``: what the requester has yet to answer. ``finished``: the
     work ended meanwhile, with that outcome. ``decided``: how two persons have decided to answer it, as soon as it is
     known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
-    and its due date follows from that. ``package_fault``: why the package is withheld. ``held``: by a brake of its key,
-    before it may ``begin``, or else ``retry``. ``postponed``: an erasure that waits for other requests of the same
-    person; ``at_once``: it must not. ``duplicate_of``: the request with which it is answered.
-    ``tasks``: what the downstreams reported, in counts. ``tenant``: the customer of ours whose instruction it is, by
-    that customer's ``instruction_id``.
+    and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
+    ``package_gone``: the package that is no longer kept. ``held``: by a brake of its key, before it may ``begin``,
+    or else ``retry``. ``postponed``: an erasure that waits for other requests of the same person; ``at_once``: it
+    must not. ``duplicate_of``: the request with which it is answered. ``lift_told_at``: when the subject was told
+    that what it had restricted is lifted. ``tasks``: what the downstreams reported, in counts. ``tenant``: the
+    customer of ours whose instruction it is, by that customer's ``instruction_id``. ``country``: where the subject
+    lives (ISO 3166), if said.
     ``version``: one more whenever it was written.
     """
 
@@ -52,6 +54,7 @@ class StoredRequest:
     zones: tuple[str, ...]
     calendar: str
     version: int = 1
+    country: str | None = None
     role: Role = "controller"
     calc_version: str = ""
     outcome: Outcome | None = None
@@ -68,8 +71,11 @@ class StoredRequest:
     decided: Outcome | None = None
     owed: bool = False
     package_id: UUID | None = None
+    lift_told_at: datetime | None = None
     lifted_at: datetime | None = None
     package_fault: str | None = None
+    package_gone: UUID | None = None
+    renewing: bool = False
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
@@ -145,6 +151,21 @@ class StoredRequest:
     def is_weighed(self) -> bool:
         """Whether it is an objection that restricts, and that two persons weigh (Art. 21(1))."""
         return self.right is Right.OBJECTION and self.scope == "legitimate_interests"
+
+    @property
+    def package_is_gone(self) -> bool:
+        """Whether its package is no longer kept: it was fetched as often as it may be, or its days are over."""
+        return self.package_id is not None and self.package_gone == self.package_id
+
+    @property
+    def restricts(self) -> bool:
+        """Whether it restricts, asked for or as what another right brings with it (Art. 18(1)(a), (d))."""
+        return self.right is Right.RESTRICTION or self.is_contested or self.is_weighed
+
+    @property
+    def was_restricted(self) -> bool:
+        """Whether a restriction of it has taken effect in any system."""
+        return restrictions.took_effect(self.tasks)
 
     @property
     def given_up(self) -> bool:

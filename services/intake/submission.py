@@ -114,6 +114,7 @@ class Submissions:
             due_on=due_on(arrival, submission.right, scope, self._policy, submission.role),
             zones=arrival.zones,
             calendar=arrival.calendar or "",
+            country=country,
             role=submission.role,
             calc_version=self._calc_version,
             at_once=submission.at_once,

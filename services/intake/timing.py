@@ -1,6 +1,6 @@
 """What people decide about the dates of a request: when it came, and until when it is extended."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -42,7 +42,8 @@ class TimingUseCases(Deciding):
             notified_at = await tx.connection.fetchval(approved, request.request_id)
             why["extension_told_in_time"] = notified_at < limits(arrival, policy).commit_due_instant
         due_on = redating.due_after(request, arrival, policy)
-        return request.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
+        found = replace(request, country=correction.country or request.country)
+        return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
 
     @decision
     async def propose_extension(self, held: Held, proposal: schemas.ExtensionProposal) -> Transition:
@@ -90,7 +91,7 @@ class TimingUseCases(Deciding):
         received_at = self.instants.entered(correction.received_at, request.accepted_at, now)
         zones = self.policy.zones_of(country) if country else request.zones
         arrival = Arrival(received_at, zones, self.policy.calendar_of(country) if country else request.calendar)
-        if arrival == request.arrival:
+        if arrival == request.arrival and country in {None, request.country}:
             raise BadRequest("nothing would change: this is the arrival that is on file")
         return arrival
 

@@ -7,6 +7,7 @@ from typing import Generic, Self, TypeVar
 
 from pydantic import JsonValue
 
+from services.intake import restrictions
 from services.intake.closing import closing_letter
 from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
@@ -61,13 +62,31 @@ def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition
     if request.tenant and outcome in {Outcome.FULFILLED, Outcome.NO_DATA}:
         outcome = Outcome.ASSISTED
     resumable = request.given_up and outcome not in {Outcome.WITHDRAWN, Outcome.FORWARDED}
+    lifts = lifts_with(request, outcome)
     closed = replace(
         request.moved(cause, State.CLOSED), outcome=outcome, responded_at=at, closed_at=at, resumable=resumable
     )
+    if lifts:
+        closed = replace(closed, lift_told_at=at)
     detail: dict[str, JsonValue] = {"resumable": True} if resumable else {}
     event = events.RequestClosed.about(closed)
     noted = closed.noted("request.closed", event, right=request.right, outcome=outcome, **detail)
-    return replace(noted, letters=closing_letter(closed))
+    ended = replace(noted, letters=closing_letter(closed))
+    return lifted(closed, at).then(ended) if lifts else ended
+
+
+def lifts_with(request: StoredRequest, outcome: Outcome) -> bool:
+    """Whether a restriction is lifted as the request closes so: what has taken effect, or may at this very moment."""
+    begun = request.allows("complete") or request.was_restricted
+    nothing = outcome is Outcome.NO_DATA and not request.was_restricted
+    return request.restricts and begun and not nothing and restrictions.ends_with(request.right, outcome)
+
+
+def lifted(request: R, at: datetime) -> Transition[R]:
+    """A restriction is to be lifted, of which the subject is told by a letter of this very transition (Art. 18(3))."""
+    told = replace(request, lift_told_at=at)
+    event = events.LiftDecided.about(told)
+    return told.noted("restriction.lift_decided", event, informed_at=at.isoformat())
 
 
 def reopened(request: R, answered_at: datetime, policy: TimeLimitPolicy) -> Transition[R]:

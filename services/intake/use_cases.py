@@ -11,6 +11,7 @@ from services.intake import (
     correspondence,
     decision_schemas,
     other_requests,
+    package_release,
     proposals,
     repository,
     schemas,
@@ -165,6 +166,18 @@ class UseCases(TimingUseCases):
             place = await correspondence.seal(tx, request, "explanation", result.system, result.note.encode())
             detail["note"] = str(place)
         return request.record(result.system, result.found, result.changed, **detail)
+
+    @decision
+    async def release_package(self, held: Held) -> Transition:
+        """One of two persons has looked at a package that is withheld, and says that it is the subject's."""
+        return await package_release.confirm(held.tx, held.request, held.caller)
+
+    @decision
+    async def renew_package(self, held: Held) -> Transition:
+        """A person has a package that is withheld made anew, by what is known and vouched for now."""
+        renewed = held.request.renew()
+        await held.tx.vault.drop_located(held.tx.connection, held.request.subject_ref)
+        return renewed
 
     @decision
     async def lift(self, held: Held) -> Transition:

@@ -5,11 +5,11 @@ next. What a requester says of its period can only narrow what the register says
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
@@ -153,6 +153,21 @@ class Register:
         users = [users_account(tenant, a.value) for a in accounts if a.source == "requester"] if tenant else []
         return {self.holder(self.namespace, account) for account in (*known, *users)}
 
+    def narrowed(self, identities: Sequence[Identity], *more: Any) -> bool:
+        """Whether the requester's own dates leave out a time at which the register vouches for a number to them.
+
+        So it is too where the register is in doubt of that time. ``more``: as ``vouched`` takes it.
+        """
+        dated = [each for each in identities if _is_dated(each)]
+        if not dated:
+            return False
+        wide = [replace(each, valid_from=None, valid_to=None) if each in dated else each for each in identities]
+        try:
+            whole = self.vouched(wide, *more)
+        except AssignmentInDoubt:
+            return True
+        return bool(set(whole) - set(self.vouched(identities, *more)))
+
     def _theirs(self, stated: Sequence[Identity], holders: set[bytes], tenant: str | None) -> list[Identity]:
         """One number in each period in which it was theirs, as far as it is asked for."""
         registered, wanted = self.of(stated[0]), asked(stated)
@@ -197,6 +212,11 @@ def _within(stated: Sequence[Identity], periods: Iterable[Period]) -> list[Ident
 def users_account(tenant: str, account_id: str) -> str:
     """How the register's source names the account of a tenant's user, beside the accounts of our own customers."""
     return f"{tenant}/{account_id}"
+
+
+def _is_dated(identity: Identity) -> bool:
+    stated = identity.type in NUMBERS and identity.source == "requester"
+    return stated and bool(identity.valid_from or identity.valid_to)
 
 
 def number_of(identity: Identity) -> tuple[str, str]:

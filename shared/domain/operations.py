@@ -60,6 +60,7 @@ class Unsearched(StrEnum):
     NUMBER_WITHOUT_PERIOD = "number_without_period"
     NUMBER_NOT_VOUCHED_FOR = "number_not_vouched_for"
     NUMBER_IN_CONFLICT = "number_in_conflict"
+    NUMBER_NARROWED = "number_narrowed"
 
     @property
     def sentence(self) -> str:
@@ -72,6 +73,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NUMBER_WITHOUT_PERIOD: "it is not known from when to when a number was the subject's",
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "the register of numbers does not show a number as the subject's at that time",
     Unsearched.NUMBER_IN_CONFLICT: "a system contradicts the register of numbers about whose a number was",
+    Unsearched.NUMBER_NARROWED: "the register shows a number as the subject's for longer than they have said",
 }
 
 
@@ -136,9 +138,10 @@ class TaskReport(BaseModel):
     stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
     a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
     with numbers that may be anybody's, so that nobody knows whether they are the subject's; ``written_by_others``: how
-    many messages and files of third persons stand beside theirs, neither handed out nor changed. ``by_hand``: a person
-    did it there and entered what was done; ``not_asked``: since the system does not tell the data of our customers
-    apart, and a customer has asked. Without outcome and failure it was not begun.
+    many messages and files of third persons stand beside theirs, neither handed out nor changed. ``narrowed``: the
+    requester's own dates leave out a time at which a number was theirs. ``by_hand``: a person did it there and entered
+    what was done; ``not_asked``: since the system does not tell the data of our customers apart, and a customer has
+    asked. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -159,6 +162,7 @@ class TaskReport(BaseModel):
     uncounted: Word | None = None
     unattributed: int | None = None
     written_by_others: int | None = None
+    narrowed: bool | None = None
     by_hand: bool | None = None
     not_asked: bool | None = None
     searched_by: tuple[Word, ...] | None = None

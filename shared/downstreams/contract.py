@@ -105,7 +105,8 @@ class Receipt:
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
     ``not_searched``: why a part could not be searched, where the rest was; ``uncounted``: why the counts cannot be
     known; ``unattributed``: rows with numbers that may be anybody's, ``written_by_others``: by third persons, beside
-    theirs; ``categories``: all searched, ``searched_by``: by what. ``identities`` and ``records`` go to the vault.
+    theirs; ``narrowed``: their own dates leave out what is theirs; ``categories``: all searched, ``searched_by``: by
+    what. ``identities`` and ``records`` go to the vault.
     """
 
     task_id: UUID
@@ -121,6 +122,7 @@ class Receipt:
     uncounted: Uncounted | None = None
     unattributed: int | None = None
     written_by_others: int | None = None
+    narrowed: bool | None = None
     searched_by: tuple[IdentityType, ...] | None = None
     categories: tuple[str, ...] | None = None
     identities: tuple[Identity, ...] = ()

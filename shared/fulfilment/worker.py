@@ -123,6 +123,7 @@ class Worker:
         results: dict[UUID, Result] = {}
         asked: list[Task] = []
         cut: set[UUID] = set()
+        narrowed: set[UUID] = set()
         for claim in claims:
             subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
             wanted = self._wanted(claim, subject, register) if subject else KeyGone(_SHREDDED)
@@ -133,11 +134,14 @@ class Worker:
             told = (*wanted.identities, *wanted.lines)
             if subject and _lacks_a_number(told, subject.identities, self._downstream.needs):
                 cut.add(claim.task_id)
+            if subject and register and self._is_narrowed(subject, register):
+                narrowed.add(claim.task_id)
         if asked:
             async with self._alive():
                 results |= await self._ask(holder, asked, claims)
         if self._operation in ANSWERING:
             results |= {task.task_id: self._covered(task, results[task.task_id]) for task in asked}
+            results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
         return [_less(results[claim.task_id], cut) for claim in claims]
 
     def _disputed(
@@ -165,6 +169,21 @@ class Worker:
         known = result.categories or getattr(self._downstream.adapter, "categories", None)
         by = tuple(sorted({each.type for each in (*task.identities, *task.lines)} - _UNSEARCHED_BY))
         return replace(result, searched_by=by, categories=known if whole else None)
+
+    def _is_narrowed(self, subject: SubjectData, register: Register) -> bool:
+        """Whether it was searched for less than is theirs; what yields identities knows a person as a whole."""
+        by_number = NUMBERS & self._downstream.needs and not self._downstream.yields
+        return bool(by_number) and register.narrowed(subject.identities, subject.tenant)
+
+    def _narrowed(self, result: Result) -> Result:
+        """A receipt that says that the requester's own dates leave out what is theirs.
+
+        Of an erasure that part could never be found again, once it is told from whom: so it is asked about.
+        """
+        if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
+            return result
+        asks = self._operation is Operation.ERASE and result.not_searched is None
+        return replace(result, narrowed=True, not_searched=Unsearched.NUMBER_NARROWED if asks else result.not_searched)
 
     def _wanted(self, claim: Claim, subject: SubjectData, register: Register | None) -> Task | Result:
         """The task that the downstream is asked, or why it is not asked at all."""

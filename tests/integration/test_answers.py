@@ -161,9 +161,9 @@ async def test_a_withdrawal_says_what_had_been_done(intake: Intake) -> None:
     stopped = report("cdr", operation=Operation.ERASE, failure="withdrawn")
     await intake.report(path, ERASED, stopped, operation=Operation.ERASE)
     shown = await intake.view(path)
-    assert before == "You withdrew your request; nothing more will be done."
+    assert before == "You withdrew your request; nothing more of what you asked for will be done."
     assert shown["answer"] == (
-        f"{before} Before that, we had changed 3 records in crm. What was tried in cdr was not finished."
+        f"{before} Before that, we had erased 3 records in crm. What was tried in cdr was not finished."
     )
     assert shown["outcome"] == Outcome.WITHDRAWN
 

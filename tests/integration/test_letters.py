@@ -50,6 +50,21 @@ async def test_after_an_erasure_the_letters_are_read_by_the_privacy_team_and_by_
     assert read == [{"holder": "officer-1", "by_code": False}, {"holder": "portal", "by_code": True}]
 
 
+async def test_who_states_no_country_is_told_of_every_way_to_complain_and_of_no_authority_by_a_guess(
+    intake: Intake,
+) -> None:
+    path = await intake.submit(subject={"email": "ada@example.org"})
+    guessed = [letter["body"] for letter in (await intake.view(f"{path}/letters"))["letters"]]
+    known = {"received_at": "2026-03-02T09:00:00+00:00", "country": "DE", "reason": "It stood below the request."}
+    (await intake.officer.post(f"{path}/receipt", json=known)).raise_for_status()
+    await intake.complete(path)
+    body = (await intake.letters(path))[-1]["body"]
+    assert [("edpb.europa.eu" in each, "Bundesbeauftragte" in each) for each in (*guessed, body)] == [
+        (True, False),
+        (False, True),
+    ]
+
+
 async def test_after_an_erasure_the_channel_reads_no_letters_without_their_code(intake: Intake) -> None:
     path, _ = await erased(intake)
     statuses = [

@@ -1,16 +1,19 @@
 """An objection to legitimate interests restricts until two persons have weighed it; one to marketing waits for none."""
 
+import json
+from functools import partial
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.amendment import handlers
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, LiftDecided, RequestVerified
+from services.amendment import handlers, registers
+from shared.domain.events import AnswerDecided, FulfilmentBlocked, FulfilmentCompleted, LiftDecided, RequestVerified
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.topics import ServiceName
-from tests.fixtures.engine import OpenHarness, ScriptedSystem
+from shared.downstreams.contract import Receipt, Result, Task
+from tests.fixtures.engine import OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROPOSAL, Intake, id_of
 
@@ -75,8 +78,15 @@ async def test_otherwise_the_person_is_told_why_and_where_to_complain_and_then_t
     await weigh(intake, path, finding)
     shown, letter = await intake.view(path), (await intake.letters(path))[-1]
     assert (shown["outcome"], letter["kind"]) == ("refused", "objection_weighed")
-    for said in (words, WHY, "is lifted", "complaint", "judicial remedy"):
-        assert said in letter["body"]
+    for said in (
+        words,
+        WHY,
+        "is lifted",
+        "on another request of yours, stays in force",
+        "complaint",
+        "judicial remedy",
+    ):
+        assert said in " ".join(letter["body"].split())
     assert (await intake.types())[-2:] == ["lift_decided", "closed"]
     (weighed,) = await intake.details(path, "objection.weighed")
     assert weighed["finding"] == finding
@@ -132,3 +142,36 @@ async def test_amendment_restricts_for_it_and_lifts_and_fills_no_list_of_marketi
         await handlers.begin(amendment.fulfilments, [marketing], tx)
     assert await amendment.states(marketing.request_id) == {"crm:suppress": "ready"}
     assert await amendment.pool.fetchval("SELECT count(*) FROM suppression") == 1
+
+
+def nothing(task: Task) -> Result:
+    return Receipt(task.task_id, TaskOutcome.NO_MATCH)
+
+
+@pytest.mark.parametrize("how", ["completed", "answered in part"])
+async def test_whom_no_system_knows_is_on_our_own_list_and_is_told_so(
+    open_harness: OpenHarness, intake: Intake, how: str
+) -> None:
+    system = ScriptedSystem("crm", answers={Operation.SUPPRESS: each(nothing)})
+    amendment = await open_harness(system, service=ServiceName.AMENDMENT)
+    amendment.concludes = {Operation.SUPPRESS: partial(handlers.finish, amendment.fulfilments)}
+    event = a(RequestVerified, subject=await amendment.subject(), right=Right.OBJECTION, scope="direct_marketing")
+    async with amendment.unit_of_work.begin() as tx:
+        await handlers.begin(amendment.fulfilments, [event], tx)
+    if how == "answered in part":
+        async with amendment.unit_of_work.begin() as tx:
+            await handlers.answer([a(AnswerDecided, event, owed=False)], tx)
+    else:
+        await amendment.worker("crm", Operation.SUPPRESS).work()
+    [said] = [json.loads(value) for (value,) in await amendment.pool.fetch("SELECT value FROM outbox")]
+    assert said["outcome"] == "fulfilled"
+    [listed] = [TaskReport.model_validate(task) for task in said["tasks"] if task["system"] == registers.OUR_LIST]
+    assert (listed.found, dict(listed.by_category)) == (1, {"email": 1})
+    path = await intake.submit(right="objection", scope="direct_marketing", subject={"email": "late@example.org"})
+    about = {"request_id": id_of(path), "type": "dsr.fulfilment.completed.v1"}
+    completed = a(FulfilmentCompleted, **{**said, **about})
+    await intake.consume(completed)
+    shown, letter = await intake.view(path), (await intake.letters(path))[-1]
+    assert (shown["outcome"], letter["kind"]) == ("fulfilled", "completion")
+    assert "on our list of those who get none" in shown["answer"]
+    assert "- marketing_objections: 1 of 1 records kept from marketing (email: 1)." in letter["body"]

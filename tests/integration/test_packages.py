@@ -46,6 +46,13 @@ async def test_it_is_handed_out_so_many_times_each_on_record_and_then_removed(in
     assert (actions.count("package.downloaded"), actions.count("package.removed")) == (TIMES, 1)
     told = (await intake.channel.get(f"{path}/package")).json()
     assert "14 days and 5 downloads" in told["detail"]
+    shown, letter = await intake.view(path), (await intake.letters(path))[-1]
+    assert (shown["package"], "no longer kept" in shown["answer"], "is ready" in shown["answer"]) == (
+        False,
+        True,
+        False,
+    )
+    assert "until 16 March 2026, and 5 times at most" in " ".join(letter["body"].split())
 
 
 async def test_it_is_removed_when_its_days_are_over_and_not_before(intake: Intake) -> None:
@@ -58,6 +65,7 @@ async def test_it_is_removed_when_its_days_are_over_and_not_before(intake: Intak
     assert await packages.remove_due(intake.unit_of_work, KEPT) == 0
     assert (await intake.channel.get(f"{path}/package")).status_code == 410
     assert await intake.details(path, "package.removed") == [{"reason": "days"}]
+    assert "no longer kept" in (await intake.view(path))["answer"]
 
 
 async def test_one_that_outlives_its_days_is_counted(intake: Intake) -> None:

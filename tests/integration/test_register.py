@@ -122,6 +122,31 @@ async def erase(harness: Harness, *stated: Identity) -> NewFulfilment:
     return new
 
 
+async def test_of_an_erasure_what_their_own_dates_leave_out_is_asked_about_before_it_can_be_found_no_more(
+    open_harness: OpenHarness,
+) -> None:
+    harness = await open_harness(crm(), ScriptedSystem("cdr", needs=frozenset({PHONE})))
+    await filled(harness, assigned(ADA, JANUARY))
+    new = await erase(harness, ADDRESS, number(JANUARY, MAY))
+    assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
+    assert (await harness.states(new.request_id))["crm:erase"] == "waiting"
+    why = "SELECT receipt ->> 'not_searched' FROM task WHERE system = 'cdr' AND operation = 'erase'"
+    assert await harness.pool.fetchval(why) == Unsearched.NUMBER_NARROWED
+    whole = await erase(harness, ADDRESS, number(None))
+    assert (await harness.states(whole.request_id))["crm:erase"] == "done"
+
+
+async def test_of_a_copy_it_is_noted_what_their_own_dates_leave_out(open_harness: OpenHarness) -> None:
+    harness = await open_harness(ScriptedSystem("cdr", needs=frozenset({PHONE})))
+    await filled(harness, assigned(ADA, JANUARY))
+    subject = await harness.subject(Identity(ACCOUNT, ADA, source="crm"), number(JANUARY, MAY))
+    new = NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE)
+    await harness.open(new)
+    await harness.worker("cdr", Operation.EXPORT).work()
+    said = "SELECT receipt ->> 'narrowed', receipt ->> 'not_searched' FROM task"
+    assert [tuple(row) for row in await harness.pool.fetch(said)] == [("true", None)]
+
+
 @pytest.mark.parametrize(
     ("stated", "rows", "asked"),
     [

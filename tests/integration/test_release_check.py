@@ -238,6 +238,60 @@ async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(i
     assert "Told them" not in str(await intake.evidence(path))
 
 
+async def withheld(intake: Intake) -> str:
+    """An access of which the register does not bear out the package any more."""
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))
+    await look(intake)
+    return path
+
+
+async def test_whoever_was_told_that_a_copy_is_ready_hears_that_it_is_withheld_and_a_person_is_asked(
+    intake: Intake,
+) -> None:
+    path = await withheld(intake)
+    await look(intake)
+    view = await intake.view(path)
+    assert "withhold" in view["answer"]
+    assert "is ready" not in view["answer"]
+    assert "…/package/release" in view["waits_for"]
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["completion", "package_withheld"]
+    refused = [await client.post(f"{path}/package/release") for client in (intake.channel,)]
+    assert [answer.status_code for answer in refused] == [403]
+
+
+async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they_have_seen(intake: Intake) -> None:
+    path = await withheld(intake)
+    for client, status in ((intake.officer, 200), (intake.officer, 409)):
+        assert (await client.post(f"{path}/package/release")).status_code == status
+        assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await intake.colleague.post(f"{path}/package/release")).status_code == 200
+    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    letter = (await intake.letters(path))[-1]
+    assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("package_released", True)
+    assert (await intake.view(path))["answer"].startswith("A copy of your personal data is ready")
+    await intake.unit_of_work.pool.execute("UPDATE package_release SET fault = 'untraced'")  # another reason
+    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+
+
+async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_withheld(intake: Intake) -> None:
+    path = await withheld(intake)
+    assert (await intake.officer.post(f"{path}/package/renewal")).status_code == 200
+    assert (await intake.officer.post(f"{path}/package/renewal")).status_code == 409
+    assert (await intake.types())[-1] == "verified"
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        manifest = Manifest(tx.now, [[Match(EMAIL, ADDRESS.value)]]).sealed()
+        pieces = [Sealing(subject, "package", "export", b"less"), Sealing(subject, KIND, "export", manifest)]
+        await tx.vault.seal(tx.connection, pieces, tx.now)
+    await intake.complete(path, operation=Operation.EXPORT, package_id=pieces[0].sealed_id)
+    view = await intake.view(path)
+    assert (view["state"], view["package"], "waits_for" in view) == ("closed", True, False)
+    assert (await intake.channel.get(f"{path}/package")).content == b"less"
+    assert (await intake.letters(path))[-1]["kind"] == "completion"
+
+
 async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None:
     await register(intake.unit_of_work, (ADA, MARCH, MAY))
     path = await answered(intake, [Match(PHONE, NUMBER, MAY)])

@@ -113,7 +113,10 @@ async def test_without_an_answer_it_is_answered_after_the_last_notice_with_what_
     assert (shown["state"], shown["outcome"], shown["resumable"]) == ("closed", "partially_fulfilled", True)
     assert shown["package"]
     assert "We could not search cdr: nothing that we know of you leads there." in shown["answer"]
-    assert [letter["kind"] for letter in await intake.letters(asked)][-2:] == ["clarification_last_notice", "partial"]
+    notice, answered = (await intake.letters(asked))[-2:]
+    assert (notice["kind"], answered["kind"]) == ("clarification_last_notice", "partial")
+    assert "Art. 11(2)" in notice["body"]
+    assert "what you mean" not in notice["body"]
 
 
 async def test_a_stranger_of_whom_nothing_was_found_is_unidentified_and_may_say_more_at_any_time(

@@ -52,6 +52,28 @@ def periods(identities: Sequence[Identity]) -> list[tuple[datetime | None, datet
     return [(i.valid_from, i.valid_to) for i in identities if i.type is IdentityType.PHONE]
 
 
+@pytest.mark.parametrize(
+    ("stated", "narrowed"),
+    [
+        ([phone(10, 15)], "narrowed"),
+        ([phone(12)], "narrowed"),
+        ([phone(10, 20)], ""),
+        ([phone(5, 40)], ""),
+        ([phone()], ""),
+        ([phone(10, 15), phone(15)], ""),
+        ([phone(10, 15, source="crm")], ""),
+    ],
+)
+def test_it_is_noticed_where_their_own_dates_leave_out_a_time_at_which_a_number_is_vouched_for_to_them(
+    stated: list[Identity], narrowed: str
+) -> None:
+    assert register((ADA, 10, 20)).narrowed([account(ADA), *stated]) is bool(narrowed)
+
+
+def test_a_doubt_in_the_time_that_their_own_dates_leave_out_is_not_hidden() -> None:
+    assert register((ADA, 10, 20), (BEN, 18, None)).narrowed([account(ADA), phone(10, 15)])
+
+
 THEN_BENS = (ADA, 10, 20), (BEN, 30, None)
 
 

@@ -37,7 +37,9 @@ NOTHING = a_task("billing", TaskOutcome.NO_MATCH)
 def test_a_request_that_closes_has_the_letter_of_its_outcome(outcome: Outcome, kind: str) -> None:
     closed = a_request(State.CLOSED, outcome=outcome, tasks=(ERASED, NOTHING))
     ((written, fields),) = closing_letter(closed)
-    letter = Letters().write(written, "DE", {"received_on": AT, "reference": "019c", **fields})
+    letter = Letters().write(
+        written, "DE", {"received_on": AT, "reference": "019c", "others": "", "fetch": "", **fields}
+    )
     assert written == kind
     assert "- billing: searched, nothing of yours found.\n- crm: 3 of 3 records erased" in letter.body
     assert "Bundesbeauftragte" in letter.body
@@ -52,9 +54,9 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
     [
         (ERASED, "- crm: 3 of 3 records erased (contact mechanism: 2, party: 1)."),
         (a_task("cdr", TaskOutcome.RETAINED, found=9, changed=4), "- cdr: 4 of 9 records erased."),
-        (a_task("cdr", None, failure="residue_found"), "- cdr: not done."),
-        (a_task("cdr", None), "- cdr: not done."),
-        (a_task("cdr", TaskOutcome.NOT_HELD), "- cdr: has nothing of the kind."),
+        (a_task("cdr", None, failure="residue_found"), "- cdr: not erased."),
+        (a_task("cdr", None), "- cdr: not erased."),
+        (a_task("cdr", TaskOutcome.NOT_HELD), "- cdr: has nothing that could be erased."),
         (a_task("cdr", TaskOutcome.ERASED, found=2, changed=2, by_hand=True), "- cdr: 2 of 2 records erased by hand."),
         (
             a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="nothing_to_search_by"),
@@ -62,7 +64,7 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
         ),
         (
             a_task("cdr", TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED),
-            "- cdr: done; how many records it was cannot be counted.",
+            "- cdr: erased; how many records it was cannot be counted.",
         ),
         (a_task("cdr", TaskOutcome.EXPORTED, operation=Operation.EXPORT, found=2), "- cdr: 2 of 2 records copied."),
         (a_task("crm", TaskOutcome.LOCATED, operation=Operation.LOCATE), "- in no system was anything done."),

@@ -100,3 +100,40 @@ def test_no_answer_says_more_than_what_was_searched(
     right: Right, outcome: Outcome, tasks: tuple[TaskReport, ...], told: str
 ) -> None:
     assert answer(a_request(State.CLOSED, right=right, outcome=outcome, tasks=tasks)) == told
+
+
+def test_what_their_own_dates_leave_out_is_named_and_nothing_is_said_to_be_all() -> None:
+    copied = report("cdr", outcome="exported", found=122, by_category={"call": 122}, narrowed=True)
+    told = answer(a_request(State.CLOSED, right=Right.ACCESS, outcome=Outcome.FULFILLED, tasks=(copied,)))
+    assert "We know it as yours for longer: what lies outside your dates is no part of this answer, in cdr." in told
+    rest = [(each.category, each.result, each.why) for each in coverage((copied,))]
+    assert rest == [("call", "exported", None), (None, "not_searched", "number_narrowed")]
+    erased = report("cdr", operation="erase", outcome="erased", found=1, changed=1, narrowed=True)
+    assert "nothing is left" not in answer(a_request(State.CLOSED, outcome=Outcome.FULFILLED, tasks=(erased,)))
+
+
+@pytest.mark.parametrize("operation", ["erase", "export"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"outcome": Outcome.FULFILLED},
+        {"outcome": Outcome.NO_DATA},
+        {"outcome": Outcome.PARTIALLY_FULFILLED},
+        {"outcome": Outcome.PARTIALLY_FULFILLED, "owed": True},
+        {"outcome": Outcome.PARTIALLY_FULFILLED, "resumable": True},
+        {"outcome": Outcome.UNIDENTIFIED, "resumable": True},
+    ],
+    ids=["whole", "nothing", "late", "owed", "resumable", "unidentified"],
+)
+def test_whichever_way_it_was_answered_rows_that_may_be_anybodys_are_told_and_nothing_is_said_to_be_left(
+    operation: str, how: dict[str, Any]
+) -> None:
+    right = Right.ERASURE if operation == "erase" else Right.ACCESS
+    nothing = how["outcome"] in {Outcome.NO_DATA, Outcome.UNIDENTIFIED}
+    outcome = "no_match" if nothing else {"erase": "erased", "export": "exported"}[operation]
+    by_hand = report("billing", operation=operation, outcome=outcome, found=1, changed=1, by_hand=True)
+    counted = report("cdr", operation=operation, outcome=outcome, found=2, changed=2, unattributed=3)
+    told = answer(a_request(State.CLOSED, right=right, tasks=(by_hand, counted), **how))
+    assert "In cdr are 3 records" in told
+    assert "nothing is left" not in told
+    assert ("copied by hand" in told) == (outcome == "exported")

@@ -59,7 +59,7 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
 )
 def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(request_: Request, told: str) -> None:
     ((kind, fields),) = closing_letter(request_)
-    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", **fields})
+    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", "fetch": "", **fields})
     assert told in answer(request_)
     assert answer(request_) in letter.body
     assert (kind, "your instruction INS-7" in letter.body) == ("assisted", True)
@@ -69,7 +69,7 @@ def test_a_customer_is_told_what_came_of_an_instruction_in_words_for_a_customer(
 
 def test_what_was_owed_and_is_done_later_is_told_the_customer_too() -> None:
     ((kind, fields),) = later_letter(instruction(Outcome.PARTIALLY_FULFILLED, ERASED, SEEN))
-    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", **fields})
+    letter = Letters().write(kind, "DE", {"received_on": AT, "reference": "019c", "fetch": "", **fields})
     assert (kind, "The reason" in letter.body) == ("assisted", False)
 
 

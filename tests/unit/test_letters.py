@@ -31,18 +31,30 @@ FIELDS = {
     "answer": "Your personal data was erased.",
     "done": "- crm: 1 of 1 records erased.",
     "lifted_on": "07 March 2026",
+    "fetch": "You can fetch the copy until 19 March 2026.",
+    "others": "Your data stay restricted for your request of 02 March 2026.",
+    "changed": "Nothing was changed in any system.",
 }
+
+
+def said_by(kind: LetterKind) -> dict[str, str]:
+    return FIELDS | ({"cause": "meaning"} if kind == "clarification_last_notice" else {})
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("country", "authority"),
-    [("DE", "Bundesbeauftragte"), ("GB", "Information Commissioner"), ("LV", "edpb.europa.eu")],
+    [
+        ("DE", "Bundesbeauftragte"),
+        ("GB", "Information Commissioner"),
+        ("LV", "edpb.europa.eu"),
+        (None, "in which you live, in which you work, or in which you think"),
+    ],
 )
 def test_every_letter_names_the_authority_of_the_country_and_the_judicial_remedy(
-    kind: LetterKind, country: str, authority: str
+    kind: LetterKind, country: str | None, authority: str
 ) -> None:
-    letter = Letters().write(kind, country, FIELDS)
+    letter = Letters().write(kind, country, said_by(kind))
     for words in (authority, "complaint", "judicial remedy", "05 March 2026", "019c0000"):
         assert words in letter.body
     assert letter.subject
@@ -58,7 +70,7 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("extension", ("04 June 2026", "the amount is large.", "Nine {braces} of archives.")),
         ("question_reminder", QUESTION),
         ("identity_last_notice", (*LAST_NOTICE, "no action")),
-        ("clarification_last_notice", (*LAST_NOTICE, "the part of your request")),
+        ("clarification_last_notice", (*LAST_NOTICE, "we do not know what you mean by it")),
         (
             "refusal",
             ("Nothing was changed in any", "The reason: the amount is large. The law", "Article 12(4) of", "{braces}"),
@@ -73,15 +85,23 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("withdrawal", ("What had been done before that", "- crm: 1 of 1")),
         ("assisted", ("your instruction INS-{2026}-7", "one who answers the person", "Article 12(4) of", "- crm: 1")),
         ("lifting", ("On 07 March 2026 we decided", "before we do")),
+        ("package_withheld", ("told you that a copy is ready", "nobody can fetch it", "write to you")),
+        ("package_released", ("looked at it again", "until 19 March 2026")),
         ("notice_to_old_contact", ("no longer have this address or number", "tell us at once")),
     ],
 )
 def test_a_letter_says_what_the_subject_needs_to_know_in_the_words_that_were_written(
     kind: LetterKind, said: tuple[str, ...]
 ) -> None:
-    body = " ".join(Letters().write(kind, "DE", FIELDS).body.split())
+    body = " ".join(Letters().write(kind, "DE", said_by(kind)).body.split())
     for words in said:
         assert words in body
+
+
+def test_the_last_notice_fits_its_question() -> None:
+    body = Letters().write("clarification_last_notice", "DE", FIELDS | {"cause": "unsearched"}).body
+    assert "what we could not search stays as it is" in " ".join(body.split()).lower()
+    assert "what you mean" not in body
 
 
 def test_a_controller_who_may_not_be_named_is_the_customer() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from itertools import product
+from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -55,11 +56,20 @@ def silent(request: Request) -> Transition:
     return request.unanswered(event, "Which?", AT)
 
 
-def told(request: Request, decided: Outcome, *tasks: TaskReport) -> Transition:
+def told(request: Request, decided: Outcome, *tasks: TaskReport, **said: Any) -> Transition:
     """What is done, of a request whose answer is decided so."""
-    awaited = replace(request, decided=decided)
+    awaited = replace(request, decided=decided, **said)
     transition = awaited.report(a(FulfilmentReported, tasks=tasks), {}, AT)
     return transition if transition.request != awaited else replace(transition, request=request)
+
+
+def contested(request: Request) -> Request:
+    return replace(request, right=Right.RECTIFICATION, scope="accuracy_contested")
+
+
+def corrected(request: Request) -> Transition:
+    transition = contested(request).complete(a(FulfilmentCompleted, operation="rectify"), AT)
+    return transition if transition.request != contested(request) else replace(transition, request=request)
 
 
 def done_later(request: Request) -> Transition:
@@ -97,13 +107,22 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("done_later", done_later),
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
+    ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
     ("waive", lambda r: replace(r, right=Right.ERASURE).waive()),
     ("time_is_short", lambda r: replace(r, postponed=True).time_is_short()),
     ("restricted", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
-    ("weigh", lambda r: r.weigh("overridden", "Why.", "key", AT)),
+    (
+        "weigh",
+        lambda r: replace(r, right=Right.OBJECTION, scope="legitimate_interests").weigh(
+            "overridden", "Why.", "key", AT
+        ),
+    ),
     ("withdraw", lambda r: replace(r, right=Right.OBJECTION, scope="legitimate_interests").withdraw(AT)),
+    ("answer", lambda r: contested(r).answer(AT, AT, POLICY, identities=False)),
+    ("complete", corrected),
+    ("report", lambda r: told(r, Outcome.REFUSED, right=Right.RECTIFICATION, scope="accuracy_contested")),
     ("repeat", lambda r: r.repeat(QUESTION, AT, date(2026, 4, 1), AT)),
     ("extend", lambda r: r.extend(date(2026, 5, 29), "VOLUME", {}, AT, "officer")),
     ("redate", lambda r: r.redate("policy_changed", r.arrival, date(2026, 4, 1), "v2")),

@@ -102,6 +102,22 @@ async def record(body: TaskResult, basis: MadeFor, services: UseServices) -> Dec
     return await services.use_cases.record(basis, body)
 
 
+@router.post("/package/release", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def release_package(basis: MadeFor, services: UseServices) -> Decided:
+    """Say that a package that is withheld is the subject's, having looked at it (privacy team).
+
+    It takes two persons: two keys of different holders. With the second it can be fetched again, and the subject is
+    told. It holds for the reason for which it is withheld now, and for no other.
+    """
+    return await services.use_cases.release_package(basis)
+
+
+@router.post("/package/renewal", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def renew_package(basis: MadeFor, services: UseServices) -> Decided:
+    """Have a package that is withheld made anew, by what is known and vouched for now (privacy team)."""
+    return await services.use_cases.renew_package(basis)
+
+
 @router.post("/lift", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def lift(basis: MadeFor, services: UseServices) -> Decided:
     """Lift a restriction; the letter that informs the subject is written before any system is asked (privacy team)."""

@@ -172,6 +172,10 @@ _IN_DOUBT = (
     "Our register of numbers does not tell to which of several holders a number belongs. Nothing is done where it would"
     " be searched by until the privacy team has looked."
 )
+_WITHHELD = (
+    "Its package is withheld (`package_withheld`). Two persons who have looked at it release it (POST"
+    " …/package/release), or one has it made anew (POST …/package/renewal)."
+)
 _POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
 
 
@@ -182,11 +186,12 @@ def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer:
         "answer": standing(request, today),
         "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
         "coverage": coverage(request.tasks),
-        "package": request.package_id is not None and request.package_fault is None,
+        "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         "awaits": awaits,
         **({"waits_for": doubt} if (doubt := _doubt(request)) else {}),
         **({"waits_for": _POSTPONED} if awaits else {}),
+        **({"waits_for": _WITHHELD} if request.package_fault and not request.package_is_gone else {}),
         **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
