@@ -59,3 +59,26 @@ async def test_no_statement_reads_a_table_from_end_to_end(cdr_store: CdrStore, s
                     await session.connection.execute("DEALLOCATE examined")
     finally:
         await store.close()
+
+
+async def test_what_may_be_anybodys_is_counted_by_index_with_each_call(cdr_store: CdrStore) -> None:
+    await cdr_store.seed([call(f"+3469{i:07d}", f"+3479{i:07d}", missed=i % 2 > 0) for i in range(2_000)])
+    settings = SqlSettings(
+        dsn_env="DSR_STORE_DSN", dataset="kamailio", ours=(OURS,), tenants={"acme": ("acme.example",)}
+    )
+    store = SqlStore("cdr", settings, {"DSR_STORE_DSN": cdr_store.privacy})
+    try:
+        for tenant in (None, "acme"):
+            async with store.session(tenant) as session:
+                counts = {table.name: count for table in session.tables if (count := table.unattributed)}
+                assert set(counts) == {"acc_cdrs", "acc", "missed_calls"}
+                for name, count in counts.items():
+                    await session.connection.execute(f"PREPARE counted(bigint) AS {count}")
+                    explain = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE counted(100000)"
+                    every = nodes(json.loads(await session.connection.fetchval(explain))[0]["Plan"])
+                    read = [node for node in every if "Scan" in node["Node Type"] and "Plans" not in node]
+                    rows = [sum(v for k, v in node.items() if k == "Actual Rows" or "Removed" in k) for node in read]
+                    assert (bool(rows), sum(rows)) == (True, 0), (tenant, name, read)
+                    await session.connection.execute("DEALLOCATE counted")
+    finally:
+        await store.close()

@@ -11,7 +11,7 @@ from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched
 from shared.downstreams.sql import schema_for
 from shared.storage.postgres import connected
-from tests.fixtures.cdr import ANNA, BORIS, CHIARA, SqlEngine, ask, at, call, each, engine, number
+from tests.fixtures.cdr import ANNA, BORIS, CHIARA, OURS, SqlEngine, ask, at, call, each, engine, number
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import email, receipt, task
 
@@ -170,3 +170,51 @@ async def test_rows_with_numbers_that_may_be_anybodys_are_counted_with_whatever_
 async def test_where_every_number_is_somebodys_nothing_is_said_of_it(cdr_store: CdrStore, calls: SqlEngine) -> None:
     await cdr_store.seed([call(ANNA, BORIS), call(ANNA, BORIS, pai=ANNA)])
     assert receipt(await calls.one(task(ERASE, number(ANNA)))).unattributed is None
+
+
+async def test_what_turns_up_between_two_answers_is_counted_with_the_second(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([call(ANNA, BORIS)])
+    assert (await calls.receipt(task(EXPORT, number(ANNA)))).unattributed is None
+    await ask(cdr_store.admin, "INSERT INTO acc_cdrs (caller, callee) VALUES ('1001', $1)", BORIS)
+    assert [(await calls.receipt(task(each, number(ANNA)))).unattributed for each in (EXPORT, ERASE)] == [1, 1]
+
+
+async def test_a_number_in_a_uri_or_with_an_extension_is_found_and_digits_that_fit_two_lines_are_nobodys(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    """As switches write them that say neither where one dials so nor, of some, in which domain."""
+    await cdr_store.seed([])
+    found = [f"{ANNA};ext=5", f"sip:{ANNA}@pbx", f"tel:{ANNA};phone-context=x", f"00{ANNA[1:]}"]
+    lost = ["4315550858", "688886392", ANNA[1:], f"sip:{ANNA[1:]}@pbx", "1001"]
+    insert = (
+        "INSERT INTO acc_cdrs (start_time, caller, callee, caller_domain) SELECT '2026-02-01', s, $2, $3"
+        " FROM unnest($1::text[]) s"
+    )
+    await ask(cdr_store.admin, insert, [*found, *lost], CHIARA, "")
+    await ask(cdr_store.admin, insert, lost[:-1], CHIARA, OURS)
+    users = [Identity(IdentityType.SIP_URI, f"sip:{lost[0]}@{OURS}", at("2026-01-01"))]
+    others = [number(n) for n in ("+4315550858", "+14315550858", "+688886392")]
+    exported = await calls.run(*each(EXPORT, number(ANNA), *others, *users))
+    assert [receipt(one).found for one in exported] == [len(found), 0, 0, 0, 0]
+    erased = await calls.receipt(task(ERASE, number(ANNA)))
+    assert (erased.changed, erased.unattributed) == (len(found), 2 * len(lost) - 1)
+    left = await ask(cdr_store.admin, "SELECT caller FROM acc_cdrs WHERE caller <> ''")
+    assert sorted(row[0] for row in left) == sorted([*lost, *lost[:-1]])
+
+
+async def test_the_calls_of_a_sip_user_that_the_register_vouches_for_are_found_by_user_and_domain(
+    cdr_store: CdrStore, calls: SqlEngine
+) -> None:
+    await cdr_store.seed([])
+    lena = Identity(IdentityType.SIP_URI, "sip:lena@pbx.example.com", at("2025-01-01"))
+    cdr = "INSERT INTO acc_cdrs (start_time, caller, callee, caller_domain) VALUES ('2026-02-01', $1, $2, $3)"
+    for written, domain in (("lena", "PBX.example.com"), ("sip:lena@pbx.example.com", ""), ("lena", "other.example")):
+        await ask(cdr_store.admin, cdr, written, BORIS, domain)
+    acc = "INSERT INTO acc (time, src_user, src_domain, dst_ouser, dst_user) VALUES ('2026-02-01', $1, $2, $3, $3)"
+    await ask(cdr_store.admin, acc, "lena", "pbx.example.com", BORIS)
+    copied = await calls.receipt(task(EXPORT, lena, number(ANNA)))
+    assert (copied.found, copied.not_searched, copied.unattributed) == (3, None, None)
+    assert (await calls.receipt(task(ERASE, lena))).changed == 3
+    assert await ask(cdr_store.admin, "SELECT caller_domain FROM acc_cdrs WHERE caller <> ''") == [("other.example",)]

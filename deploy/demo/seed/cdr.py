@@ -25,13 +25,16 @@ WHERE indrelid IN ('acc_cdrs'::regclass, 'acc'::regclass, 'missed_calls'::regcla
 """
 """Loading is faster without them; they are made again at its end."""
 _DOMAIN = "voice.example.com"
+_WORLD = "001"
+"""Every trunk of the company delivers the country code always (UN M49)."""
 _CDR = (
     *("start_time", "end_time", "duration", "caller", "callee", "callid", "src_ip", "user_agent", "pai", "privacy"),
-    *("caller_domain", "callee_domain"),
+    *("caller_domain", "callee_domain", "region"),
 )
 _TRANSACTION = (
     *("method", "from_tag", "to_tag", "callid", "sip_code", "sip_reason", "time", "src_user", "src_domain", "src_ip"),
     *("dst_ouser", "dst_odomain", "dst_user", "dst_domain", "src_pai", "privacy"),
+    "region",
 )
 
 Timed = tuple[Call, datetime, datetime]
@@ -115,7 +118,7 @@ def _cdrs(calls: Sequence[Timed]) -> Iterator[tuple[Any, ...]]:
         if call.answered_at is not None:
             yield (
                 *(start, end, (call.end - call.answered_at).total_seconds(), call.caller, call.callee, call.callid),
-                *(call.src_ip, call.user_agent, call.pai, "id" if call.withheld else "", _DOMAIN, _DOMAIN),
+                *(call.src_ip, call.user_agent, call.pai, "id" if call.withheld else "", _DOMAIN, _DOMAIN, _WORLD),
             )
 
 
@@ -123,5 +126,5 @@ def _transaction(call: Call, start: datetime, code: str, reason: str) -> tuple[A
     tag = call.callid[:8]
     return (
         *("INVITE", f"f{tag}", f"t{tag}", call.callid, code, reason, start, call.caller, _DOMAIN, call.src_ip),
-        *(call.callee, _DOMAIN, call.callee, _DOMAIN, call.pai, "id" if call.withheld else ""),
+        *(call.callee, _DOMAIN, call.callee, _DOMAIN, call.pai, "id" if call.withheld else "", _WORLD),
     )

@@ -91,8 +91,9 @@ class SqlAdapter:
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
-            results = covered(session.tables, theirs, await export(session, theirs))
-            return with_unattributed(session.tables, theirs, results, await self._store.unattributed(session))
+            return await with_unattributed(
+                session, theirs, covered(session.tables, theirs, await export(session, theirs))
+            )
 
         return await self._work(tasks, work, reading=True)
 
@@ -100,8 +101,9 @@ class SqlAdapter:
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
             begun = Begun.of(session.system, str(session.incarnation), theirs)
             results = await Erasure(session, save_progress, begun).run(theirs)
-            told = covered(session.tables, theirs, begun.told(theirs, results))
-            return with_unattributed(session.tables, theirs, told, await self._store.unattributed(session))
+            return await with_unattributed(
+                session, theirs, covered(session.tables, theirs, begun.told(theirs, results))
+            )
 
         return await self._work(tasks, work)
 

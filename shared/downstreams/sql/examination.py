@@ -16,6 +16,8 @@ from shared.downstreams.sql.search_keys import Wanted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
+_UNATTRIBUTED_AT_MOST = 100_000
+
 
 def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
     """The results with the categories that were searched, and what could not be: never the same as nothing found."""
@@ -36,11 +38,17 @@ def covered(tables: Sequence[Statements], tasks: Sequence[Task], results: Sequen
     return [said(task, result) for task, result in zip(tasks, results, strict=True)]
 
 
-def with_unattributed(
-    tables: Sequence[Statements], tasks: Sequence[Task], results: Sequence[Result], rows: int
-) -> list[Result]:
-    """The results, each with the rows of which nobody can tell whether they are the subject's, who has a number."""
-    types = {kind for table in tables if table.unattributed for kind in table.table.types}
+async def with_unattributed(session: Session, tasks: Sequence[Task], results: Sequence[Result]) -> list[Result]:
+    """The results, each with the rows of which nobody can tell whether they are the subject's, who has a number.
+
+    They are counted now, after the work, up to a limit and once for all of the tasks: an answer must not rest on what
+    the store held before.
+    """
+    counts = [(table, count) for table in session.tables if (count := table.unattributed)]
+    types = {kind for table, _ in counts for kind in table.table.types}
+    asked = types.intersection(each.type for task in tasks for each in task.identities)
+    query = session.connection.fetchval
+    rows = sum([await query(count, _UNATTRIBUTED_AT_MOST) for _, count in counts]) if asked else 0
     return [
         replace(result, unattributed=rows)
         if rows and isinstance(result, Receipt) and any(each.type in types for each in task.identities)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from shared.domain.identities import IdentityType
@@ -161,9 +162,12 @@ class Statements:
 
     @property
     def _nobodys(self) -> str:
-        """That it is declared of nobody, neither of us nor of a tenant."""
-        known = ", ".join(literal(value) for values in self.tenancy.values.values() for value in values)
-        return f"({self._owner} IS NULL OR {self._owner} NOT IN ({known}))"
+        """That it is declared of nobody, neither of us nor of a tenant: by an index, what lies between those known."""
+        known = sorted({value for values in self.tenancy.values.values() for value in values}, key=str.encode)
+        owner, ends = f'({self._owner} COLLATE "C")', ["", *map(literal, known), ""]
+        above, below = f"{owner} > ", f"{owner} < "
+        between = (" AND ".join([above + a] * bool(a) + [below + b] * bool(b)) for a, b in pairwise(ends))
+        return " OR ".join([f"{owner} IS NULL", *(f"({each})" for each in between)])
 
     def _lost(self, raw: str) -> str:
         """That a column has a value, and nothing that is derived from it has."""

@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from time import monotonic
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -21,9 +20,6 @@ from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.tenancy import Tenancy
 
 log = logging.getLogger(__name__)
-
-_UNATTRIBUTED_AT_MOST = 100_000
-_RECOUNT_SECONDS = 3600.0
 
 # Indexes find the rows and hashing tells whose they are, whatever the statistics say today: the plan must not depend on
 # how many subjects come together. A plan for any number of values is made once per connection.
@@ -75,7 +71,6 @@ class SqlStore:
         self.tenancy = Tenancy.of(settings, self.dataset)
         self._statements: dict[tuple[str, str | None], Statements] = {}
         self._known: Incarnation | None = None
-        self._unattributed: dict[str | None, tuple[int, float]] = {}
 
     async def close(self) -> None:
         if self._pool is not None:
@@ -105,15 +100,6 @@ class SqlStore:
                 side = self.dataset.restriction if tenant is None else None
                 bill = self._bill
                 yield Session(self.system, self.settings, connection, tables, side, incarnation, bill, tenant)
-
-    async def unattributed(self, session: Session) -> int:
-        """How many rows hold numbers of which nobody can tell whose they are; counted now and then, up to a limit."""
-        rows, recount = self._unattributed.get(session.tenant, (0, 0.0))
-        if (statements := [s for table in session.tables if (s := table.unattributed)]) and recount < monotonic():
-            counts = [await session.connection.fetchval(statement, _UNATTRIBUTED_AT_MOST) for statement in statements]
-            rows = sum(counts)
-            self._unattributed[session.tenant] = rows, monotonic() + _RECOUNT_SECONDS
-        return rows
 
     async def _incarnation(self, connection: PoolConnectionProxy) -> Incarnation:
         """Which store it is today, prepared for being changed."""

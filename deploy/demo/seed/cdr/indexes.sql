@@ -19,3 +19,15 @@ CREATE INDEX IF NOT EXISTS acc_dst_ouser_sip ON acc (dst_ouser_sip, time) WHERE 
 CREATE INDEX IF NOT EXISTS missed_calls_src_sip ON missed_calls (src_sip, time) WHERE src_sip IS NOT NULL;
 CREATE INDEX IF NOT EXISTS missed_calls_dst_sip ON missed_calls (dst_sip, time) WHERE dst_sip IS NOT NULL;
 CREATE INDEX IF NOT EXISTS missed_calls_dst_ouser_sip ON missed_calls (dst_ouser_sip, time) WHERE dst_ouser_sip IS NOT NULL;
+-- Rows that may be anybody's, and of no customer who is known: counted with each answer.
+CREATE INDEX IF NOT EXISTS acc_cdrs_caller_lost ON acc_cdrs (start_time) WHERE caller_e164 IS NULL AND caller_sip IS NULL AND caller::text NOT IN ('', 'anonymous');
+CREATE INDEX IF NOT EXISTS acc_cdrs_callee_lost ON acc_cdrs (start_time) WHERE callee_e164 IS NULL AND callee_sip IS NULL AND callee::text NOT IN ('');
+CREATE INDEX IF NOT EXISTS acc_src_user_lost ON acc (time) WHERE src_e164 IS NULL AND src_sip IS NULL AND src_user::text NOT IN ('', 'anonymous');
+CREATE INDEX IF NOT EXISTS acc_dst_ouser_lost ON acc (time) WHERE dst_ouser_e164 IS NULL AND dst_ouser_sip IS NULL AND dst_ouser::text NOT IN ('');
+CREATE INDEX IF NOT EXISTS acc_dst_user_lost ON acc (time) WHERE dst_e164 IS NULL AND dst_sip IS NULL AND dst_user::text NOT IN ('');
+CREATE INDEX IF NOT EXISTS missed_calls_src_user_lost ON missed_calls (time) WHERE src_e164 IS NULL AND src_sip IS NULL AND src_user::text NOT IN ('', 'anonymous');
+CREATE INDEX IF NOT EXISTS missed_calls_dst_ouser_lost ON missed_calls (time) WHERE dst_ouser_e164 IS NULL AND dst_ouser_sip IS NULL AND dst_ouser::text NOT IN ('');
+CREATE INDEX IF NOT EXISTS missed_calls_dst_user_lost ON missed_calls (time) WHERE dst_e164 IS NULL AND dst_sip IS NULL AND dst_user::text NOT IN ('');
+CREATE INDEX IF NOT EXISTS acc_cdrs_served ON acc_cdrs ((lower(served_domain::text) COLLATE "C"));
+CREATE INDEX IF NOT EXISTS acc_served ON acc ((lower(served_domain::text) COLLATE "C"));
+CREATE INDEX IF NOT EXISTS missed_calls_served ON missed_calls ((lower(served_domain::text) COLLATE "C"));

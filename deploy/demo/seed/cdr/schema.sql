@@ -1,9 +1,10 @@
 -- Kamailio's accounting tables as this company configures them. Times are UTC without zone, as the switch writes them.
 
 -- One spelling of a number as switches write it: +34, 0034, 34, and 00034 from a trunk that prefixes twice. A trunk that dials as
--- one dials in its own country says which that is (ISO 3166), and what looks national there is; the others deliver the country code
--- always. Anything else, such as an extension or a short code, is no number of a person.
-CREATE FUNCTION e164(spelled text, region text) RETURNS text
+-- one dials in its own country says which that is (ISO 3166), and what looks national there is; one that delivers the country code
+-- always says 001, the world (UN M49). Of a trunk that says neither digits alone may be anybody's: +43 1 5550858 and +1 431 555 0858
+-- are the same then. Anything else, such as an extension or a short code, is no number of a person.
+CREATE FUNCTION dialled(spelled text, region text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE
         WHEN region IN ('ES', 'PL', 'PT') AND spelled ~ '^[1-9][0-9]{8}$'
@@ -14,13 +15,27 @@ CREATE FUNCTION e164(spelled text, region text) RETURNS text
             THEN CASE region WHEN 'DE' THEN '+49' WHEN 'FR' THEN '+33' WHEN 'NL' THEN '+31' WHEN 'SE' THEN '+46'
                  WHEN 'IE' THEN '+353' WHEN 'AT' THEN '+43' ELSE '+32' END || substr(spelled, 2)
         WHEN spelled ~ '^(?:\+|00|000)?[1-9][0-9]+$' AND length(ltrim(spelled, '+0')) BETWEEN 7 AND 15
+            AND (region IN ('001', 'ES', 'PL', 'PT', 'IT', 'US', 'DE', 'FR', 'NL', 'SE', 'IE', 'AT', 'BE') OR spelled ~ '^(?:\+|00)')
             THEN '+' || ltrim(spelled, '+0') END;
 
--- Who is no number is a user or an extension of its domain, if the switch wrote that down and the network knows no number of theirs.
-CREATE FUNCTION sip_user(spelled text, region text, domain text, known text) RETURNS text
+-- The user part of a URI (RFC 3261, RFC 3966), without its parameters, such as the extension behind a number.
+CREATE FUNCTION user_part(written text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN domain <> '' AND spelled NOT IN ('', 'anonymous') AND e164(spelled, region) IS NULL AND coalesce(known, '') = ''
-                THEN 'sip:' || spelled || '@' || lower(domain) END;
+    RETURN regexp_replace(regexp_replace(written, '^(?:sips?|tel):', '', 'i'), '[;@].*$', '');
+
+CREATE FUNCTION e164(written text, region text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN written ~ '[:;@]' THEN dialled(user_part(written), region) ELSE dialled(written, region) END;
+
+-- Who is no number is a user or an extension of its domain, if the switch wrote that down and the network knows no number of theirs.
+-- What may be a number, and nobody can tell whose, is no user either.
+CREATE FUNCTION sip_user(written text, region text, domain text, known text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN written IN ('', 'anonymous') OR coalesce(known, '') <> '' OR e164(written, region) IS NOT NULL
+            OR user_part(written) ~ '^\+?[0-9]{7,}$' THEN NULL
+        WHEN written ~ '@' THEN 'sip:' || user_part(written) || '@' || lower(regexp_replace(written, '^.*@|[;:?].*$', '', 'g'))
+        WHEN domain <> '' THEN 'sip:' || user_part(written) || '@' || lower(domain) END;
 
 -- The number that a caller showed. Where the network knows another one, that is who called, and what was shown anybody may have
 -- claimed (REQ-N5): it is nobody's.
@@ -41,7 +56,7 @@ CREATE TABLE acc_cdrs (
     pai         varchar(64),
     privacy     varchar(16) NOT NULL DEFAULT '',
     served_domain varchar(128) NOT NULL DEFAULT 'voice.example.com', -- for which customer of ours, or our own
-    region      varchar(2) NOT NULL DEFAULT '',
+    region      varchar(3) NOT NULL DEFAULT '',
     caller_domain varchar(128) NOT NULL DEFAULT '',
     callee_domain varchar(128) NOT NULL DEFAULT '',
     caller_e164 text GENERATED ALWAYS AS (shown(caller, region, pai)) STORED,
@@ -87,7 +102,7 @@ CREATE TABLE acc (
     src_pai        varchar(64),
     privacy        varchar(16) NOT NULL DEFAULT '',
     served_domain  varchar(128) NOT NULL DEFAULT 'voice.example.com',
-    region         varchar(2) NOT NULL DEFAULT '',
+    region         varchar(3) NOT NULL DEFAULT '',
     dst_odomain    varchar(128) NOT NULL DEFAULT '',
     src_e164       text GENERATED ALWAYS AS (shown(src_user, region, src_pai)) STORED,
     dst_ouser_e164 text GENERATED ALWAYS AS (e164(dst_ouser, region)) STORED,
