@@ -23,7 +23,9 @@ from shared.storage.vault import Sealing
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
     """Go on with what is blocked; what begins anew is collected anew."""
     anew = await fulfilments.retry(tx, [event.request_id for event in events])
-    await tx.vault.drop_kind(tx.connection, [event.subject for event in events if event.request_id in anew], "records")
+    for event in events:
+        if systems := anew.get(event.request_id):
+            await tx.vault.drop_given(tx.connection, event.subject, systems)
 
 
 async def answer(events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:

@@ -28,7 +28,7 @@ async def failures(tx: UnitOfWork, done: Completed, pieces: Sequence[tuple[str, 
     faults: dict[str, Fault] = {}
     async with may_stand_still(tx.connection):
         for system, content in pieces:
-            manifest = Manifest(tx.now, _rows([content]))
+            manifest = Manifest(tx.now, done.right, _rows([content]))
             if fault := await fault_of(tx.connection, tx.vault, done.subject_ref, manifest):
                 faults.setdefault(system, fault)
     if pieces:
@@ -42,9 +42,9 @@ async def failures(tx: UnitOfWork, done: Completed, pieces: Sequence[tuple[str, 
 def sealing(done: Completed, pieces: Sequence[tuple[str, bytes]], now: datetime) -> Sealing:
     """By what every row of a package was found, to be checked again whenever it is fetched."""
     rows = _rows([content for _, content in pieces])
-    return Sealing(done.subject_ref, KIND, _SERVICE, Manifest(now, rows).sealed())
+    return Sealing(done.subject_ref, KIND, _SERVICE, Manifest(now, done.right, rows).sealed())
 
 
 def _rows(contents: Sequence[bytes]) -> Rows:
     """By what each record was found; one that does not say stands here as well."""
-    return rows_of((record[4:] or [()])[0] for content in contents for record in orjson.loads(content))
+    return rows_of((record[0], (record[4:] or [()])[0]) for content in contents for record in orjson.loads(content))

@@ -71,6 +71,7 @@ _UNSEARCHED = {
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "a number that you gave was not yours at that time, as far as we know",
     Unsearched.NUMBER_IN_CONFLICT: "our records do not agree from when to when a number was yours",
     Unsearched.NUMBER_NARROWED: "a number was yours for longer than you have said, as far as we know",
+    Unsearched.NOT_PROVED: "for what it may hold we must be surer that your request comes from you",
 }
 
 

@@ -48,6 +48,8 @@ class MovedByPerson(MovingRequest):
         if self.question is not None:
             raise IllegalTransition("a question is open already; wait for its answer")
         cause, state, letter = _ASKED[asked]
+        if asked is Question.IDENTITY and self.awaits_proof:
+            cause, letter = "ask_proof", "proof_question"
         request = self.moved(cause, state, question=OpenQuestion(question_id, at))
         sent = events.QuestionSent.about(
             self, question_id=question_id, question=asked.value, asked_at=at, condition_recorded=recorded

@@ -37,14 +37,20 @@ class MovedByRequester(MovingRequest):
             published += (events.RequestVerified.about(self),)
         return Transition(self, published, (("request.received", {**detail, **instructed, **proof}),))
 
-    def verify(self, proof: Mapping[str, str], at: datetime, policy: TimeLimitPolicy) -> Transition[Self]:
-        """The requester has proved who they are; proof that comes after the last notice reopens the request."""
+    def verify(self, proof: Mapping[str, JsonValue], at: datetime, policy: TimeLimitPolicy) -> Transition[Self]:
+        """The requester has proved who they are: work begins, or what had waited for that goes on.
+
+        Proof that comes after the last notice reopens the request.
+        """
         self.must_be_ours()
         proved = self.noted("identity.verified", **proof)
-        if self.outcome is Outcome.UNIDENTIFIED and not self.unsearched:
+        if self.resumable and self.awaits_proof:
             return proved.then(reopened(self, at, policy))
+        if self.state is State.AWAITING_DECISION and not self.awaits_proof:
+            raise IllegalTransition("nothing of it waits for proof")
         request = self.moved("verify", State.IN_PROGRESS, question=None)
-        return proved.then(answered(self, at)).then(verified(request))
+        goes_on = retried(request) if self.awaits_proof else verified(request)
+        return proved.then(answered(self, at)).then(goes_on)
 
     def answer(
         self, received_at: datetime, at: datetime, policy: TimeLimitPolicy, *, identities: bool
@@ -56,7 +62,7 @@ class MovedByRequester(MovingRequest):
         """
         if (
             self.question is None
-            or (self.outcome is Outcome.UNIDENTIFIED and not self.unsearched)
+            or (self.awaits_proof and not deferrals.unknown(self.tasks))
             or not (self.resumable or self.allows("answer"))
         ):
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
@@ -86,13 +92,17 @@ class MovedByRequester(MovingRequest):
         if event.notice == "reminder":
             return Transition(self, letters=(("question_reminder", fields),))
         request = replace(self, question=replace(question, last_notice_at=at))
-        notice: LetterOf = (_LAST_NOTICE[asked], {**fields, "cause": "unsearched" if self.unsearched else "meaning"})
+        begun = bool(self.tasks)
+        in_part = begun and asked is Question.IDENTITY
+        told = {**fields, "cause": "unsearched" if self.unsearched else "meaning"}
+        notice: LetterOf = ("proof_last_notice" if in_part else _LAST_NOTICE[asked], told)
         given_up = replace(request.noted("question.given_up", question=asked), letters=(notice,))
-        if asked is Question.IDENTITY:  # the notice says everything
+        if asked is Question.IDENTITY and not begun:  # the notice says everything
             return given_up.then(replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))
         if self.finished is not None:
             return given_up.then(closed(request, "give_up", request.amount_to(self.finished), at))
-        return given_up.then(_without_answer(request)) if self.state is State.AWAITING_CLARIFICATION else given_up
+        waits = self.state in {State.AWAITING_CLARIFICATION, State.AWAITING_IDENTITY}
+        return given_up.then(_without_answer(request)) if waits else given_up
 
     def withdraw(self, at: datetime) -> Transition[Self]:
         """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""

@@ -16,6 +16,7 @@ from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit import Arrival
+from shared.domain.time_limit_policy import Question
 
 Redating = Literal["receipt_corrected", "policy_changed"]
 
@@ -95,14 +96,17 @@ class MovedBySystem(MovingRequest):
         closing = refusal_letter if refused else closing_letter
         return replace(answered, letters=closing(answered.request, cause))
 
-    def may_be_asked(self, reports: Sequence[TaskReport]) -> bool:
-        """Whether the requester is asked by what else they are known: nothing failed, and a system was not searched.
+    def may_be_asked(self, reports: Sequence[TaskReport]) -> Question | None:
+        """What the requester is asked: for proof, or by what else they are known, where nothing failed elsewhere.
 
-        They are asked once, unless a person asks again; and not where systems contradict one another.
+        They are asked once each, unless a person asks again; and not where systems contradict one another.
         """
-        fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided or self.unsearched)
-        fresh = fresh and not deferrals.in_conflict(reports)
-        return fresh and deferrals.unsearched(reports) and not any(map(deferrals.has_failed, reports))
+        fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided)
+        if not fresh or deferrals.in_conflict(reports) or any(map(deferrals.has_failed, reports)):
+            return None
+        if deferrals.unproved(reports):
+            return None if deferrals.unproved(self.tasks) else Question.IDENTITY
+        return Question.CLARIFICATION if deferrals.unknown(reports) and not deferrals.unknown(self.tasks) else None
 
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue

@@ -4,6 +4,7 @@ They are restricted from its opening (Art. 18(1)(d)); two persons weigh it, with
 restriction stays, and erasure is offered (Art. 17(1)(c)); otherwise the person is told why, and it is lifted.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Literal, Self
@@ -15,7 +16,8 @@ from services.intake.lifecycle import State
 from services.intake.transition import MovingRequest, Transition, closed
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
-from shared.domain.operations import Operation
+from shared.domain.operations import Change, Operation
+from shared.domain.proofs import Action, action_of
 from shared.domain.rights import Outcome, Right
 
 Finding = Literal["upheld", "overridden", "contract", "legal_obligation", "consent"]
@@ -55,6 +57,6 @@ class MovedByWeighing(MovingRequest):
         return noted.then(replace(ended, letters=(letter,)))
 
 
-def proved_as(right: Right, scope: str | None) -> Right:
-    """The right whose level of assurance is needed: an objection that restricts needs that of a restriction."""
-    return Right.RESTRICTION if right is Right.OBJECTION and scope == "legitimate_interests" else right
+def asks_for(right: Right, scope: str | None, changes: Iterable[Change]) -> Action:
+    """What is asked for, as far as proof is concerned: an objection that restricts needs that of a restriction."""
+    return action_of(right, changes, restricts=scope == "legitimate_interests")

@@ -12,7 +12,7 @@ from services.intake import auth
 from services.intake.grant import Grant, Power
 from services.intake.redating import redate as redate_open
 from shared.domain.clock import SystemClock
-from shared.domain.proofs import Level
+from shared.domain.levels import Level
 from shared.domain.rights import TENANT, Right
 from shared.domain.topics import ServiceName
 from shared.messaging.unit_of_work import UnitOfWorkFactory

@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import attrgetter
 from uuid import UUID
 
 import orjson
@@ -26,7 +27,7 @@ from shared.storage.keyring import Keyring
 from shared.storage.vault import Row, Sealing, Vault
 
 _REACHED_BY = (IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI, IdentityType.ACCOUNT_ID)
-"""Where a letter goes: to the first of these that the requester has stated."""
+"""Where a letter goes: to the best proved of what the requester has stated, of such to the first of these."""
 _CODE_BYTES = 15
 
 
@@ -152,5 +153,6 @@ async def _list(tx: UnitOfWork, written: Iterable[Sealing]) -> None:
 
 def _address(said: Sequence[Identity]) -> list[str]:
     name = [each.value for each in said if each.type is IdentityType.NAME]
-    points = [each.value for kind in _REACHED_BY for each in said if each.type is kind]
+    stated = [each for kind in _REACHED_BY for each in said if each.type is kind]
+    points = [each.value for each in sorted(stated, key=attrgetter("level"), reverse=True)]
     return name + points[:1]

@@ -17,6 +17,7 @@ from services.intake.errors import NotFound
 from services.intake.grant import Power
 from services.intake.instants import Instants
 from services.intake.letters import Letters
+from services.intake.proving import Proving
 from services.intake.reasons import Reasons
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
@@ -79,6 +80,11 @@ class Deciding:
     identity: IdentityPolicy
     instants: Instants
     reasons: Reasons
+
+    @property
+    def proving(self) -> Proving:
+        """How what is said to be proved becomes a level."""
+        return Proving(self.identity, self.instants)
 
 
 async def _theirs(connection: Connection, request: Request, caller: Caller) -> bool:

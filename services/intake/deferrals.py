@@ -16,6 +16,16 @@ def in_conflict(tasks: Iterable[TaskReport] | None) -> bool:
     return any(task.not_searched == Unsearched.NUMBER_IN_CONFLICT for task in tasks or ())
 
 
+def unproved(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
+    """What could not be searched since nothing is proved that well."""
+    return tuple(task for task in tasks or () if task.not_searched == Unsearched.NOT_PROVED)
+
+
+def unknown(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether a system, or a part of it, could not be searched for another reason than want of proof."""
+    return any(task.not_searched and task.not_searched != Unsearched.NOT_PROVED for task in tasks or ())
+
+
 def is_undone(task: TaskReport) -> bool:
     """Whether a task failed, could not search everything, or was never begun."""
     return not task.outcome or bool(task.failure or task.not_searched)

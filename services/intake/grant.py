@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.intake.errors import Forbidden
-from shared.domain.proofs import Level
+from shared.domain.levels import Level
 from shared.domain.rights import Right
 
 INSTRUCTED: Level = "L3"
 """Of what a customer says of the person whom an instruction is about: who they are is the customer's to know."""
-NUMBER_PROVED: Level = "L1"
-"""The level that is stated by saying that a number was proved: control of one contact point."""
 
 
 class Power(StrEnum):

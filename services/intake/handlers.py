@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, proposals, restrictions
+from services.intake import correspondence, deferrals, proposals, restrictions
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Reasons
@@ -64,15 +64,16 @@ class Handlers:
                     await requests.apply(request.lift(tx.now))
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
-        """Ask the requester by what else they are known where a system could not be searched; else ask a person."""
+        """Ask the requester for proof, or by what else they are known, where that was wanting; else ask a person."""
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
-                if event.deferred or not request.may_be_asked(event.tasks):
+                asked = None if event.deferred else request.may_be_asked(event.tasks)
+                if asked is None:
                     await requests.apply(request.block(event))
                 else:
                     known = restrictions.with_later(request.right, request.tasks, event.tasks)
-                    await self._ask(requests, replace(request, tasks=known), Question.CLARIFICATION)
+                    await self._ask(requests, replace(request, tasks=known), asked)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
         """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""
@@ -125,6 +126,9 @@ class Handlers:
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
         words = self._letters.standing(asked)
+        if asked is Question.IDENTITY and request.awaits_proof:
+            unproved = deferrals.unproved(request.tasks)
+            words = self._letters.proof(sorted({task.system for task in unproved}), request.lacks)
         await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager

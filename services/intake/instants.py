@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.intake.errors import BadRequest
-from services.intake.schemas import DataSubject
 
 _NOT_YET = "received_at lies in the future; give the instant at which it arrived"
 _LONG_AGO = "received_at lies longer ago than anything is accepted; ask whoever operates this, if it is true"
 _BEFORE = "received_at lies before the question was sent; give the instant at which its answer arrived"
 _LATER = "received_at lies after the request was entered here; it was here by then"
-_NOT_YET_PROVED = "a number's proof lies in the future; give the time from which it is proved"
+_NOT_YET_PROVED = "a proof lies in the future; give the time at which it was proved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,10 @@ class Instants:
             raise BadRequest(_BEFORE, "received_at")
         return max(received_at, asked_at)
 
-    def proved(self, subject: DataSubject, now: datetime) -> None:
-        """Refuses what is proved only from some later time on; in which time a number is theirs is kept as said.
-
-        Raises:
-            BadRequest: names the number.
-        """
-        for place, phone in enumerate(subject.phones):
-            if phone.proved and phone.proved.since > now + self.tolerance:
-                raise BadRequest(_NOT_YET_PROVED, f"subject.phones.{place}.proved.since")
+    def proved(self, stated: datetime | None, now: datetime, field: str) -> datetime:
+        """When something was proved: now, if nothing is said; raises ``BadRequest`` for what lies in the future."""
+        if stated is None:
+            return now
+        if stated > now + self.tolerance:
+            raise BadRequest(_NOT_YET_PROVED, field)
+        return stated

@@ -1,7 +1,7 @@
 """The words of a letter to the subject: a template of the policy filled in, with the authority and the remedy; pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -19,9 +19,11 @@ LetterKind = Literal[
     "extension",
     "identity_question",
     "clarification_question",
+    "proof_question",
     "question_reminder",
     "identity_last_notice",
     "clarification_last_notice",
+    "proof_last_notice",
     "reopened",
     "forwarded",
     "refusal",
@@ -103,6 +105,12 @@ class Letters:
     def standing(self, question: Question) -> str:
         """How somebody is asked without a person: who they are, or by what else they are known."""
         return str(self._templates[f"{question}_question"]["standing"]).strip()
+
+    def proof(self, systems: Sequence[str], level: str | None) -> str:
+        """How somebody is asked for proof without a person: for what it is needed, and what would be enough."""
+        template = self._templates["proof_question"]
+        enough = template["enough"][level or "L3"]
+        return str(template["standing"].format(systems=", ".join(systems), enough=enough)).strip()
 
     def controller(self, name: str | None) -> str:
         """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""

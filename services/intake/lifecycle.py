@@ -6,6 +6,7 @@ work is in progress: what is clear goes on, and nothing closes before the answer
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
 An erasure that waits for other requests of the same person publishes ``RequestPostponed`` in the place of
 ``RequestVerified``, which follows when it begins.
+``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
 ``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
 decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
@@ -89,8 +90,9 @@ def first_state(role: Role, *, identified: bool = True) -> State:
 TRANSITIONS: Mapping[str, Rule] = {
     # cause                 from              to                         published, in this order
     "receive":         rule(NEW,              IDENTITY | WORK | PERSON,  RequestReceived, RequestVerified),
-    "verify":          rule(IDENTITY,         WORK,                      QuestionAnswered, RequestVerified),
+    "verify":          rule(IDENTITY | PERSON, WORK,          QuestionAnswered, RequestVerified, RetryDecided),
     "ask_identity":    rule(IDENTITY,         IDENTITY,                  QuestionSent),
+    "ask_proof":       rule(WORK | PERSON,    IDENTITY,                  QuestionSent),
     "ask_meaning":     rule(WORK | PERSON,    MEANING,                   QuestionSent),
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
@@ -102,7 +104,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),
     "go_on":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "confirm_deferred": rule(CLOSED,          CLOSED,                    LimitConfirmed),
-    "record":          rule(MEANING | PERSON, MEANING | PERSON,          TaskRecorded),
+    "record":          rule(IDENTITY | MEANING | PERSON, IDENTITY | MEANING | PERSON, TaskRecorded),
     "record_late":     rule(CLOSED,           CLOSED,                    TaskRecorded, PartAnswered),
     "retry_deferred":  rule(CLOSED,           CLOSED,                    RetryDecided),
     "decide":          rule(BEGUN,            WORK,                      QuestionAnswered, AnswerDecided),

@@ -6,6 +6,7 @@ from datetime import datetime
 from services.intake.letters import LetterOf
 from services.intake.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.levels import NOTHING
 from shared.domain.operations import Change, Operation
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
@@ -36,8 +37,8 @@ async def notices(tx: UnitOfWork, corrected: Sequence[StoredRequest]) -> list[tu
 def old_points(known: SubjectData, now: datetime) -> list[str]:
     """The contact points in whose place others came, each once; pure.
 
-    Where the requester did not say which, all of that kind that are the subject's now: a number that was theirs once is
-    somebody else's.
+    Where the requester did not say which, all of that kind that are proved to be the subject's now: a number that was
+    theirs once is somebody else's.
     """
     return list(dict.fromkeys(point for change in known.changes for point in _replaced(change, known.identities, now)))
 
@@ -46,7 +47,8 @@ def _replaced(change: Change, identities: Sequence[Identity], now: datetime) -> 
     kind = _POINTS.get(change.field)
     if kind is None:
         return
-    current = [each.value for each in identities if each.type is kind and (not each.valid_to or each.valid_to > now)]
+    proved = [each for each in identities if each.type is kind and each.level > NOTHING]
+    current = [each.value for each in proved if not each.valid_to or each.valid_to > now]
     said = [_spelled(kind, change.current)] if change.current else current
     yield from (point for point in said if point != _spelled(kind, change.asserted))
 

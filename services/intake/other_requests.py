@@ -15,9 +15,8 @@ from uuid import UUID
 from services.intake.lifecycle import State
 from services.intake.request import Request, Transition
 from services.intake.same_person import Marks, Person, person
-from services.intake.schemas import Assurance
 from shared.domain.events import RequestVerified
-from shared.domain.identities import IdentityType
+from shared.domain.identities import Identity
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection
@@ -165,15 +164,10 @@ async def look(tx: UnitOfWork, new: Sequence[tuple[Request, Marks]]) -> Seen:
     return judge(new, known, awaited)
 
 
-async def prove(
-    tx: UnitOfWork, request: Request, proof: Assurance, proves: Mapping[str, frozenset[IdentityType]]
-) -> None:
+async def prove(tx: UnitOfWork, request: Request, identities: Sequence[Identity]) -> None:
     """Notes what is proved of who asks, now that it is."""
-    known = await tx.vault.subject_data(tx.connection, [request.subject_ref])
-    if data := known.get(request.subject_ref):
-        said = [each for each in data.identities if each.source == "requester"]
-        proved = person(said, proof, proves, tx.vault.keyring)
-        await tx.connection.execute(_PROVED, request.request_id, proved.account, proved.email)
+    proved = person((each for each in identities if each.source == "requester"), tx.vault.keyring)
+    await tx.connection.execute(_PROVED, request.request_id, proved.account, proved.email)
 
 
 async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:

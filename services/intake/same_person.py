@@ -5,18 +5,20 @@ tells alone: the e-mail address beside it may be a family's.
 """
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
 import orjson
 
-from services.intake.schemas import Assurance, Submission, scope_of
+from services.intake.schemas import Submission, scope_of
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import Level
+from shared.domain.proofs import proved
 from shared.storage.keyring import Keyring
 
-LEAST_LEVEL: Final = "L1"
+LEAST_LEVEL: Final[Level] = "L1"
 """Control of one contact point of record: an identifier alone (`L0`) is anybody's to state."""
 
 _value = attrgetter("value")
@@ -52,26 +54,10 @@ class Marks:
     asks: bytes
 
 
-def person(
-    identities: Iterable[Identity],
-    assurance: Assurance | None,
-    proves: Mapping[str, frozenset[IdentityType]],
-    keyring: Keyring,
-) -> Person:
-    """Who asks, by those of the identities of a request that its assurance proves.
-
-    ``proves``: by method of assurance, the types of identity that it proves (``shared/policy/identity.toml``).
-    """
-    if assurance is None or assurance.level < LEAST_LEVEL:
-        return NOBODY
-    kinds = proves.get(assurance.method, frozenset())
-    account = email = None
-    for each in identities:
-        if each.type is IdentityType.ACCOUNT_ID and each.type in kinds:
-            account = keyring.fingerprint(each)
-        elif each.type is IdentityType.EMAIL and each.type in kinds:
-            email = keyring.fingerprint(each)
-    return Person(account, email)
+def person(identities: Iterable[Identity], keyring: Keyring) -> Person:
+    """Who asks, by those of the identities of a request that are proved (``shared.domain.proofs``)."""
+    known = {each.type: keyring.fingerprint(each) for each in proved(identities, LEAST_LEVEL)}
+    return Person(known.get(IdentityType.ACCOUNT_ID), known.get(IdentityType.EMAIL))
 
 
 def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyring) -> bytes:

@@ -26,6 +26,7 @@ from shared.domain.identities import (
     MalformedIdentity,
     normalise,
 )
+from shared.domain.levels import Level
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.text import LINES, ONE_LINE, Text, nfc
@@ -85,11 +86,21 @@ class Strict(BaseModel):
 Method = Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
 
 
-class NumberProof(Strict):
-    """How the channel knows that the requester controls this very number."""
+class IdentityProof(Strict):
+    """That one of the identities is the requester's, and how the channel knows."""
 
-    method: Method = Field(examples=["sms_code"], description="one of the policy's methods")
-    since: PeriodEnd = Field(description="from when on they control it, as far as that is proved")
+    identity: Annotated[str, StringConstraints(pattern=r"^(email|account_id|sip_uri|phones\.\d{1,3})$")] = Field(
+        examples=["phones.0"], description="the field of `subject` that holds it; a number by its place there"
+    )
+    method: Method = Field(examples=["sms_code"], description="one of the policy's; it says how much this proves")
+    proved_at: PeriodEnd | None = Field(default=None, description="when it was proved; now, if left out")
+    on_file_since: PeriodEnd | None = Field(
+        default=None, description="since when it is on file as theirs, or else proved; what is not for long proves less"
+    )
+
+
+Proofs = Annotated[tuple[IdentityProof, ...], Field(max_length=50)]
+_PROOFS = "what was proved: of which identity, by which method, when; it proves nothing of the others"
 
 
 class PhoneNumber(Strict):
@@ -103,11 +114,6 @@ class PhoneNumber(Strict):
         " numbers says decides, and this can only narrow it.",
     )
     until: PeriodEnd | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
-    proved: NumberProof | None = Field(
-        default=None,
-        description="of a number that the register does not know, or while nobody has filled it: without proof it is"
-        " not searched",
-    )
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
@@ -151,9 +157,7 @@ class DataSubject(Strict):
             said = (phone.number, phone.region)
             if said not in spelled:  # reading one takes its time
                 spelled[said] = _normalised(IdentityType.PHONE, *said, f"phones.{place}.number")
-            proved_since = phone.proved.since if phone.proved else None
-            number = Identity(IdentityType.PHONE, spelled[said], phone.since, phone.until, proved_since=proved_since)
-            numbers[number] = None
+            numbers[Identity(IdentityType.PHONE, spelled[said], phone.since, phone.until)] = None
         yield from numbers
 
 
@@ -165,15 +169,17 @@ def _normalised(kind: IdentityType, value: str, region: str | None, field: str) 
 
 
 class Assurance(Strict):
-    """How sure the channel is that the requester is the subject, and how it came to be."""
+    """The short form of a proof: of the identities that the method can prove, all that are stated."""
 
-    level: Literal["L0", "L1", "L2", "L3"] = Field(
+    level: Level = Field(
         description="`L0`: an identifier, and nothing more. `L1`: control of one contact point of record. `L2`: signed"
         " in with a second factor, or control of two contact points. `L3`: a person has looked, where `L2` cannot be"
-        " had and much harm could be done. A request with less than the policy requires for its right waits in"
-        " `awaiting_identity`."
+        " had and much harm could be done. No method proves more than the policy says."
     )
-    method: Method = Field(examples=["signed_in_mfa"])
+    method: Method = Field(
+        examples=["signed_in_mfa"],
+        description="one of the policy's methods; a number is proved by it only where it is the only one stated",
+    )
 
 
 class Submission(Strict):
@@ -197,7 +203,8 @@ class Submission(Strict):
         default=False, description="of an erasure, and only there: it must not wait for the answer to other requests"
     )
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
-    assurance: Assurance | None = Field(default=None, description="`L0`, if left out")
+    assurance: Assurance | None = Field(default=None, description="without this and `proofs` nothing is proved")
+    proofs: Proofs = Field(default=(), description=_PROOFS)
     role: Role = Field(
         default="controller",
         description="what we are for the data; processor: a customer of ours decides, and we only forward",
@@ -241,7 +248,14 @@ class Batch(Strict):
 class Verification(Strict):
     """What the requester has proved since."""
 
-    assurance: Assurance
+    assurance: Assurance | None = None
+    proofs: Proofs = Field(default=(), description=_PROOFS)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.assurance is None and not self.proofs:
+            raise ValueError("say what was proved: give proofs, or assurance")
+        return self
 
 
 class QuestionAsked(Strict):
@@ -260,8 +274,15 @@ class QuestionReply(Strict):
     subject: DataSubject | None = Field(
         default=None, description="what else they are known by, where a system could not be searched"
     )
+    proofs: Proofs = Field(default=(), description=f"of that `subject`: {_PROOFS}")
     text: Text
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
+
+    @model_validator(mode="after")
+    def _proves_what_it_states(self) -> Self:
+        if self.proofs and self.subject is None:
+            raise ValueError("proofs belong to subject; what was stated before is proved by /verify")
+        return self
 
 
 class ArrivalCorrection(Strict):

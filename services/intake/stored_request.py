@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from services.intake import deferrals, restrictions
 from services.intake.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
+from shared.domain.levels import Level
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
@@ -102,6 +103,17 @@ class StoredRequest:
     def unsearched(self) -> bool:
         """Whether a system, or a part of it, could not be searched for the subject."""
         return deferrals.unsearched(self.tasks)
+
+    @property
+    def lacks(self) -> Level | None:
+        """The least level of proof with which more of it could be done; None where nothing waits for proof."""
+        return min((task.level for task in deferrals.unproved(self.tasks) if task.level), default=None)
+
+    @property
+    def awaits_proof(self) -> bool:
+        """Whether proof of who they are is asked of the requester: for all of it, or for what was not searched."""
+        nobody_known = self.outcome is Outcome.UNIDENTIFIED and not self.unsearched
+        return nobody_known or bool(deferrals.unproved(self.tasks))
 
     @property
     def outstanding(self) -> tuple[str, ...]:

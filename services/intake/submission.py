@@ -10,17 +10,19 @@ from uuid_utils.compat import uuid7
 from services.intake import correspondence, same_person
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
-from services.intake.by_weighing import proved_as
+from services.intake.by_weighing import asks_for
 from services.intake.errors import BadRequest, TooLarge
-from services.intake.grant import INSTRUCTED, NUMBER_PROVED, Grant, Power
+from services.intake.grant import INSTRUCTED, Grant, Power
 from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
 from services.intake.letters import Letters
 from services.intake.lifecycle import first_state
+from services.intake.proving import Proving
 from services.intake.quota import Quota, Rate
 from services.intake.request import Request
 from services.intake.schemas import Submission, scope_of
 from services.intake.settings import IntakeSettings
 from shared.domain.identities import MalformedIdentity
+from shared.domain.proofs import highest
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
@@ -47,6 +49,7 @@ class Submissions:
         self._identity = identity
         self._letters = letters
         self._instants = settings.instants
+        self._proving = Proving(identity, settings.instants)
         self._numbers = settings.batch_numbers
         self._waiting = Quota(settings.waiting)
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
@@ -95,12 +98,14 @@ class Submissions:
     def _prepare(self, submission: Submission, caller: Caller, now: datetime) -> PreparedRequest:
         self._must_be_granted(submission, caller.grant)
         received_at = self._instants.arrived(submission.received_at, now)
-        self._instants.proved(submission.subject, now)
+        stated = tuple(submission.subject.identities())
+        proved = self._proving.prove(stated, submission.assurance, submission.proofs, caller.grant, now)
         country = submission.subject.country
         arrival = Arrival(received_at, self._policy.zones_of(country), self._policy.calendar_of(country))
         scope = scope_of(submission)
         tenant = caller.grant.tenant  # who asks the customer for it, the customer has to know
-        identified = bool(tenant) or self._identity.suffices(submission.assurance, proved_as(submission.right, scope))
+        least = self._identity.least(asks_for(submission.right, scope, submission.changes))
+        identified = bool(tenant) or highest(proved.identities) >= least
         request = Request(
             request_id=uuid7(),
             subject_ref=uuid7(),
@@ -122,14 +127,13 @@ class Submissions:
             instruction_id=submission.instruction_id,
         )
         proof: dict[str, JsonValue] = dict(submission.assurance) if submission.assurance else {}
-        if methods := self._identity.numbers_proved_by(submission.subject):
-            proof["numbers_proved_by"] = [*methods]
-        identities, keys = tuple(submission.subject.identities()), self._vault.keyring
+        if proved.evidence:
+            proof["proofs"] = [*proved.evidence]
+        identities, keys = proved.identities, self._vault.keyring
+        person = same_person.NOBODY if tenant else same_person.person(identities, keys)  # of its users we know nobody
         if tenant:
             identities = tuple(replace(each, level=INSTRUCTED) for each in identities)
         row = self._vault.new_subject(request.subject_ref, SubjectData(identities, submission.changes, tenant), now)
-        proved = None if tenant else submission.assurance  # of a customer's users we know nobody
-        person = same_person.person(identities, proved, self._identity.same_person, keys)
         marks = same_person.Marks(person, same_person.asks(submission, identities, keys))
         opened = correspondence.begin(self._vault, self._letters, request, identities, now)
         noted = request.noted("letter.written", **correspondence.named(opened.acknowledgement))
@@ -141,7 +145,3 @@ class Submissions:
         grant.must(Power.SUBMIT)
         grant.must_handle(submission.right)
         grant.must_instruct(submission.instruction_id)
-        if submission.assurance:
-            grant.must_state(submission.assurance.level)
-        if any(phone.proved for phone in submission.subject.phones):
-            grant.must_state(NUMBER_PROVED)

@@ -10,6 +10,7 @@ from services.intake import (
     concluded,
     correspondence,
     decision_schemas,
+    deferrals,
     other_requests,
     package_release,
     proposals,
@@ -17,14 +18,15 @@ from services.intake import (
     schemas,
 )
 from services.intake.auth import Caller
-from services.intake.by_weighing import proved_as
+from services.intake.by_weighing import asks_for
 from services.intake.deciding import Held, decision, visible
 from services.intake.errors import BadRequest, Forbidden
-from services.intake.grant import NUMBER_PROVED
 from services.intake.lifecycle import State
 from services.intake.metrics import REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.timing import TimingUseCases
+from shared.domain.errors import Shredded
+from shared.domain.proofs import highest
 from shared.storage.vault import encode_identities
 
 
@@ -71,22 +73,27 @@ class UseCases(TimingUseCases):
             return await correspondence.read(tx, request, caller, by_code=shown)
 
     @decision
-    async def verify(self, held: Held, proof: schemas.Assurance) -> Transition:
-        """The requester has proved who they are: fulfilment begins, or begins after all if proof comes late.
+    async def verify(self, held: Held, said: schemas.Verification) -> Transition:
+        """The requester has proved who they are: fulfilment begins, or goes on with what had waited for that.
 
         Raises:
-            BadRequest: that much proof is not enough for this right.
+            BadRequest: that much proof is not enough for anything of it.
         """
         tx, request = held.tx, held.request
         request.must_be_ours()
-        held.caller.grant.must_state(proof.level)
-        like = proved_as(request.right, request.scope)
-        if not self.identity.suffices(proof, like):
-            needed = self.identity.required_level[like]
-            raise BadRequest(f"{request.right} needs level {needed}; {proof.level} is not enough")
+        known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
+        if known is None:
+            raise Shredded("the subject's key is gone, and nobody can tell any more who has asked")
+        stated = [each for each in known.identities if each.source == "requester"]
+        proved = self.proving.prove(stated, said.assurance, said.proofs, held.caller.grant, tx.now)
+        needed = request.lacks or self.identity.least(asks_for(request.right, request.scope, known.changes))
+        if (most := highest(proved.identities)) < needed:
+            raise BadRequest(f"{request.right} needs level {needed}; {most} is not enough")
         tx.after_commit(REQUESTS.labels(request.right, "identity_verified").inc)
-        await other_requests.prove(tx, request, proof, self.identity.same_person)
-        return request.verify(proof.model_dump(), tx.now, self.policy)
+        await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
+        await other_requests.prove(tx, request, proved.identities)
+        detail: dict[str, JsonValue] = dict(said.assurance) if said.assurance else {}
+        return request.verify({**detail, "proofs": [*proved.evidence]}, tx.now, self.policy)
 
     @decision
     async def withdraw(self, held: Held) -> Transition:
@@ -215,16 +222,13 @@ class UseCases(TimingUseCases):
         asked_at = request.question.asked_at if request.question else None
         received_at = self.instants.replied(reply.received_at, asked_at, tx.now)
         answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
-        if reply.subject and not request.unsearched:
+        if reply.subject and not deferrals.unknown(request.tasks):
             raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
         await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
         if reply.subject:
-            if any(phone.proved for phone in reply.subject.phones):
-                held.caller.grant.must_state(NUMBER_PROVED)
-            self.instants.proved(reply.subject, tx.now)
-            self.identity.numbers_proved_by(reply.subject)
+            stated = tuple(reply.subject.identities())
+            proved = self.proving.prove(stated, None, reply.proofs, held.caller.grant, tx.now)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
-            known = encode_identities(reply.subject.identities())
-            await correspondence.seal(tx, request, "identities", "requester", known)
+            await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))
         return answered

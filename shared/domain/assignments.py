@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import Level
 
 NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 """The identities that are assigned for a time."""
@@ -104,12 +105,15 @@ class Register:
         """Everybody's assignments of a number."""
         return (self.assignments or {}).get(self.fingerprint(number), ())
 
-    def vouched(self, identities: Sequence[Identity], tenant: str | None = None) -> tuple[Identity, ...]:
+    def vouched(
+        self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0"
+    ) -> tuple[Identity, ...]:
         """The identities with each number in the periods alone in which the register says that it was this person's.
 
         A number that was never theirs is left out, unless the channel vouches that they control it, and then it is
         theirs from that time on. Who they are is told by the account that the register's own source has found; an
-        account that somebody only states tells nothing.
+        account that somebody only states tells nothing. What is proved less well than ``least`` vouches for nothing
+        and is left out; what is said of a period narrows, whoever says it.
 
         On the instruction of a ``tenant`` the customer's word is the ground (Art. 28(3)(a)): an account that it states
         is one of its own (``users_account``), and a number that the register does not know is theirs in the period that
@@ -118,9 +122,9 @@ class Register:
         Raises:
             AssignmentInDoubt: the register's own periods overlap, or do not tell which holder is asking
         """
-        others = tuple(identity for identity in identities if identity.type not in NUMBERS)
-        holders = self.holders(identities, tenant)
-        theirs = (self._theirs(stated, holders, tenant) for stated in _by_number(identities))
+        others = tuple(i for i in identities if i.type not in NUMBERS and i.level >= least)
+        holders = self.holders(identities, tenant, least)
+        theirs = (self._theirs(stated, holders, tenant, least) for stated in _by_number(identities))
         return (*others, *(identity for periods in theirs for identity in periods))
 
     def not_theirs(self, identities: Sequence[Identity], vouched: Sequence[Identity]) -> tuple[Identity, ...]:
@@ -129,26 +133,28 @@ class Register:
         numbers = (same[0] for same in _by_number(identities))
         return tuple(number for number in numbers if number_of(number) not in theirs and self.of(number))
 
-    def subscribed(self, identities: Sequence[Identity], tenant: str | None = None) -> tuple[Identity, ...]:
+    def subscribed(
+        self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0"
+    ) -> tuple[Identity, ...]:
         """Each line that this person holds and others use as well, in the periods in which the register says so.
 
         Where it names somebody else too for a time, nobody is told of the calls of that time.
         """
-        holders = self.holders(identities, tenant)
+        holders = self.holders(identities, tenant, least)
         lines: list[Identity] = []
         for stated in _by_number(identities):
             registered = self.of(stated[0])
             held = [each.period for each in registered if each.holder in holders and each.line is Line.SHARED]
             others = [each.period for each in registered if each.holder not in holders]
-            lines += _within(stated, without(common_to(asked(stated), held), others))
+            lines += _within(stated, without(common_to(asked(stated), held), others), least)
         return tuple(lines)
 
-    def holders(self, identities: Sequence[Identity], tenant: str | None = None) -> set[bytes]:
+    def holders(self, identities: Sequence[Identity], tenant: str | None = None, least: Level = "L0") -> set[bytes]:
         """Under which names the register has whoever is known by these: the accounts that its own source has found.
 
         On the instruction of a ``tenant``: those of its own users that it states.
         """
-        accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID]
+        accounts = [i for i in identities if i.type is IdentityType.ACCOUNT_ID and i.level >= least]
         known = [a.value for a in accounts if a.source == self.namespace] if tenant is None else []
         users = [users_account(tenant, a.value) for a in accounts if a.source == "requester"] if tenant else []
         return {self.holder(self.namespace, account) for account in (*known, *users)}
@@ -168,24 +174,27 @@ class Register:
             return True
         return bool(set(whole) - set(self.vouched(identities, *more)))
 
-    def _theirs(self, stated: Sequence[Identity], holders: set[bytes], tenant: str | None) -> list[Identity]:
+    def _theirs(
+        self, stated: Sequence[Identity], holders: set[bytes], tenant: str | None, least: Level
+    ) -> list[Identity]:
         """One number in each period in which it was theirs, as far as it is asked for."""
         registered, wanted = self.of(stated[0]), asked(stated)
         own = [each for each in registered if each.holder in holders]
         mine = [each.period for each in own if each.line is Line.PERSONAL]
         shared = [each.period for each in own if each.line is Line.SHARED]
         foreign = [each.period for each in registered if each not in own]
-        proved = without((Period(i.proved_since, NEVER) for i in stated if i.proved_since), shared)
+        known = [i for i in stated if i.level >= least]
+        proved = without((Period(i.proved_since, NEVER) for i in known if i.proved_since), shared)
         if tenant and not registered:
-            proved += [_period(i) for i in stated if i.source == "requester" and i.valid_from]
+            proved += [_period(i) for i in known if i.source == "requester" and i.valid_from]
         vouched = list(common_to(wanted, (*mine, *proved)))
-        if not holders and not proved and any(common_to(wanted, foreign)):
+        if known and not holders and not proved and any(common_to(wanted, foreign)):
             raise AssignmentInDoubt("the register does not tell which holder of a number is asking: find their account")
         if any(common_to(vouched, foreign)):
             raise AssignmentInDoubt(
                 "the register names somebody else too as holder of a number for the time: correct it"
             )
-        return _within(stated, vouched)
+        return _within(stated, vouched, least)
 
 
 def _by_number(identities: Iterable[Identity]) -> Iterable[list[Identity]]:
@@ -200,11 +209,11 @@ def asked(stated: Sequence[Identity]) -> list[Period]:
     return list(said) or [Period(EVER, NEVER)]
 
 
-def _within(stated: Sequence[Identity], periods: Iterable[Period]) -> list[Identity]:
+def _within(stated: Sequence[Identity], periods: Iterable[Period], level: Level) -> list[Identity]:
     """That number in these periods, as the register vouches for it."""
     number = stated[0]
     return [
-        Identity(number.type, number.value, since, None if until == NEVER else until, SOURCE)
+        Identity(number.type, number.value, since, None if until == NEVER else until, SOURCE, level=level)
         for since, until in _joined(periods)
     ]
 

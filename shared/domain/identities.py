@@ -13,6 +13,7 @@ import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 from shared.domain.errors import DsrError
+from shared.domain.levels import Level
 from shared.domain.text import nfc
 
 
@@ -43,7 +44,7 @@ class Identity:
     valid_to: datetime | None = None
     source: str = "requester"
     proved_since: datetime | None = None
-    level: str = "L0"
+    level: Level = "L0"
 
 
 class MalformedIdentity(DsrError):

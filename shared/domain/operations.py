@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from shared.domain.levels import Level
 from shared.domain.text import LINES, Word, nfc
 
 
@@ -61,6 +62,7 @@ class Unsearched(StrEnum):
     NUMBER_NOT_VOUCHED_FOR = "number_not_vouched_for"
     NUMBER_IN_CONFLICT = "number_in_conflict"
     NUMBER_NARROWED = "number_narrowed"
+    NOT_PROVED = "not_proved"
 
     @property
     def sentence(self) -> str:
@@ -74,6 +76,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "the register of numbers does not show a number as the subject's at that time",
     Unsearched.NUMBER_IN_CONFLICT: "a system contradicts the register of numbers about whose a number was",
     Unsearched.NUMBER_NARROWED: "the register shows a number as the subject's for longer than they have said",
+    Unsearched.NOT_PROVED: "nothing that it is searched by is proved to be theirs as well as what it holds needs",
 }
 
 
@@ -134,6 +137,7 @@ class TaskReport(BaseModel):
 
     ``searched_by``: by which types of identity it was searched; ``categories``: every kind of data that was searched,
     those in which nothing was found too; ``not_searched``: why not, or why not all of it.
+    ``level``: how well something must be proved to be the requester's, where that was missing.
     ``sentence``: what a failure says for itself, in words and numbers of ours; ``exceeded``: by which limit it was
     stopped. ``uncounted``: why nobody can know how many rows it found and changed, as where the store was restored from
     a backup meanwhile; then these counts are 0 and mean nothing. ``unattributed``: how many rows it has, up to a limit,
@@ -159,6 +163,7 @@ class TaskReport(BaseModel):
     sentence: str | None = None
     exceeded: Exceeded | None = None
     not_searched: Word | None = None
+    level: Level | None = None
     uncounted: Word | None = None
     unattributed: int | None = None
     written_by_others: int | None = None

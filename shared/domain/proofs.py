@@ -1,14 +1,148 @@
-"""What is proved of a person: each identity to its own level, and none because another is (REQ-S1); pure."""
+"""What is proved of a person: each identity to its own level, and none because another is (REQ-S1); pure.
 
-from collections.abc import Iterable
-from typing import Literal
+How much is needed depends on what is held and on what is asked for: both are policy (``shared/policy/identity.toml``).
+"""
 
-from shared.domain.identities import Identity
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Final, Self
 
-Level = Literal["L0", "L1", "L2", "L3"]
-"""How sure somebody is of who asks, in this order: see ``shared/policy/identity.toml``."""
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING, Level
+from shared.domain.operations import Change, Operation
+from shared.domain.rights import Right
+from shared.domain.toml_file import read_toml
+
+POLICY = Path(__file__).parents[1] / "policy" / "identity.toml"
+
+Word = Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
+_CONTACT_POINTS = frozenset({IdentityType.EMAIL, IdentityType.PHONE})
+_TWO: Final[Level] = "L2"
+_ONE: Final[Level] = "L1"
 
 
-def proved(identities: Iterable[Identity], least: Level = "L1") -> tuple[Identity, ...]:
+class Action(StrEnum):
+    """What is asked for, as far as the level differs."""
+
+    ACCESS = "access"
+    RECTIFICATION = "rectification"
+    CONTACT_CHANGE = "contact_change"  # a rectification by which somebody else would be reached from then on
+    ERASURE = "erasure"
+    RESTRICTION = "restriction"
+    PORTABILITY = "portability"
+    MARKETING_OBJECTION = "marketing_objection"
+
+
+def action_of(right: Right, changes: Iterable[Change] = (), *, restricts: bool = False) -> Action:
+    """What a request asks for; ``restricts``: an objection that restricts until it is weighed (Art. 21(1))."""
+    match right:
+        case Right.OBJECTION:
+            return Action.RESTRICTION if restricts else Action.MARKETING_OBJECTION
+        case Right.RECTIFICATION:
+            moves = any(change.field in _CONTACT_POINTS for change in changes)
+            return Action.CONTACT_CHANGE if moves else Action.RECTIFICATION
+        case _:
+            return Action(right.value)
+
+
+def restricts(right: Right, operation: Operation) -> bool:
+    """Whether an objection is one that restricts, as its work shows."""
+    return right is Right.OBJECTION and operation in {Operation.RESTRICT, Operation.LIFT}
+
+
+class Method(BaseModel):
+    """A way to prove who one is: to which ``level`` at most, and of which identities.
+
+    ``of_record``: it proves control of what is on file, so it proves less while that is not on file for long.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Level
+    proves: frozenset[IdentityType]
+    of_record: bool = False
+
+
+class ProofPolicy(BaseModel):
+    """Which level each category and action need, and what each method proves.
+
+    ``categories``: what counts as one, as systems name what they hold; what is in none needs the strictest level.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    on_file_days: Annotated[int, Field(ge=0, le=3650)]
+    methods: Annotated[Mapping[Word, Method], Field(min_length=1)]
+    categories: Annotated[Mapping[Word, frozenset[str]], Field(min_length=1)]
+    required_level: Mapping[Word, Mapping[Action, Level]]
+
+    @model_validator(mode="after")
+    def _says_it_of_every_category_and_action(self) -> Self:
+        if unlike := self.required_level.keys() ^ self.categories.keys():
+            raise ValueError(f"categories and required_level must name the same: {', '.join(sorted(unlike))}")
+        for category, levels in self.required_level.items():
+            if missing := set(Action) - levels.keys():
+                raise ValueError(f"required_level.{category} must give a level for {', '.join(sorted(missing))}")
+        return self
+
+    @model_validator(mode="after")
+    def _counts_nothing_twice(self) -> Self:
+        named = [name for names in self.categories.values() for name in names]
+        if twice := sorted({name for name in named if named.count(name) > 1}):
+            raise ValueError(f"categories has {', '.join(twice)} twice: it counts as one of them")
+        return self
+
+    @cached_property
+    def counts_as(self) -> Mapping[str, str]:
+        """The category of the policy, by what systems call what they hold."""
+        named = {name: category for category, names in self.categories.items() for name in names}
+        return named | {category: category for category in self.categories}
+
+    def unknown(self, held: Collection[str]) -> list[str]:
+        """What nobody has said anything of."""
+        return sorted(set(held) - self.counts_as.keys())
+
+    def needed(self, held: Collection[str]) -> Mapping[Action, Level]:
+        """The level that somebody needs who asks for something of what a system holds: the highest of all of it.
+
+        Of what is held nobody knows (nothing is said, or nothing of it in the policy): the strictest there is.
+        """
+        known = [self.required_level[self.counts_as[each]] for each in held if each in self.counts_as]
+        if not held or len(known) < len(set(held)):
+            known = list(self.required_level.values())
+        return {action: max(levels[action] for levels in known) for action in Action}
+
+    def least(self, action: Action) -> Level:
+        """The level with which a part of a request may begin."""
+        return min(levels[action] for levels in self.required_level.values())
+
+
+@cache
+def proof_policy(path: Path = POLICY) -> ProofPolicy:
+    """The policy in that file, read once; raises ``Misconfigured`` if it cannot be used."""
+    return read_toml(path, ProofPolicy)
+
+
+def proved(identities: Iterable[Identity], least: Level) -> tuple[Identity, ...]:
     """Those of a person's identities that are proved to be theirs, to that level at least."""
     return tuple(identity for identity in identities if identity.level >= least)
+
+
+def highest(identities: Iterable[Identity]) -> Level:
+    """The level to which the best proved of these is proved."""
+    return max((identity.level for identity in identities), default=NOTHING)
+
+
+def two_contact_points(identities: Iterable[Identity]) -> bool:
+    """Whether an e-mail address and a number are proved, each by itself: together they prove more than either."""
+    return {i.type for i in proved(identities, _ONE)} >= _CONTACT_POINTS
+
+
+def raised(identity: Identity, most: Level) -> Level:
+    """The level of a contact point that is proved together with another one; ``most``: what may be stated at all."""
+    together = identity.type in _CONTACT_POINTS and identity.level >= _ONE
+    return max(identity.level, min(_TWO, most)) if together else identity.level

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
+from shared.domain.levels import Level
 
 _DATED = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 _ALWAYS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
@@ -41,6 +42,13 @@ class Match(NamedTuple):
     tenant: str | None = None
 
 
+class Row(NamedTuple):
+    """What kind of thing is handed out, and by what somebody can be found in it."""
+
+    category: str
+    matches: Sequence[Match]
+
+
 class Fault(StrEnum):
     """Why a row is not the subject's, as far as can be told."""
 
@@ -49,6 +57,7 @@ class Fault(StrEnum):
     NOT_THEIRS = "not_theirs"
     NOT_AT_THAT_TIME = "not_at_that_time"
     ANOTHER_HOLDER = "another_holder"
+    NOT_PROVED = "not_proved"
 
     @property
     def sentence(self) -> str:
@@ -62,6 +71,7 @@ _SENTENCES: Mapping[Fault, str] = {
     Fault.NOT_THEIRS: "a row has nothing by which the subject is known",
     Fault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
     Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as somebody else's",
+    Fault.NOT_PROVED: "a row is of a kind for which the subject is not proved well enough to be who asks",
 }
 
 
@@ -133,6 +143,17 @@ def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
         if not itemised:
             cleared.add(matches[faults.index(None)])
     return None
+
+
+def required(category: str, levels: Mapping[str, Level], names: Mapping[str, Collection[str]]) -> Level:
+    """How well what a row of that category is found by must be proved; the most there is for one of which nobody knows.
+
+    ``levels``: by category of the policy; ``names``: what systems call each.
+    """
+    for known, level in levels.items():
+        if category == known or category in names.get(known, ()):
+            return level
+    return max(levels.values())
 
 
 def values_of(identities: Iterable[Identity]) -> frozenset[Named]:

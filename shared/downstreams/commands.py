@@ -13,6 +13,7 @@ import typer
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured, all_of
 from shared.domain.operations import Operation
+from shared.domain.proofs import proof_policy
 from shared.domain.records import Message
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.http import HttpAdapter
@@ -113,6 +114,9 @@ def report(path: Path, wiring: Wiring) -> dict[str, Any]:
             systems[name]["operations"] = [each for each in Operation if loaded.get(name).can(each)]
             if (tenants := loaded.get(name).tenants) is None or tenants:
                 systems[name]["tenants"] = ["any"] if tenants is None else sorted(tenants)
+            held = loaded.get(name).categories
+            if (unknown := proof_policy().unknown(held)) or not held:
+                systems[name]["unknown_categories"] = unknown
             if by_hand := [each for each in Operation if loaded.get(name).by_hand(each)]:
                 systems[name]["by_hand"] = by_hand
             if never_shown := getattr(loaded.get(name).adapter, "never_shown", ()):
@@ -134,12 +138,21 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
                 if "never_shown" in system
                 else ""
             )
+            + _strictest(system.get("unknown_categories"))
             if system["enabled"]
             else "not enabled"
         )
         for name, system in found["systems"].items()
     ]
     return [*lines, f"an erasure: {'; then '.join(', '.join(stage) for stage in found['erasure'])}"]
+
+
+def _strictest(unknown: Sequence[str] | None) -> str:
+    """What is missing for the level of proof that a system needs."""
+    if unknown is None:
+        return ""
+    missing = f"{', '.join(unknown)} in no category of the policy" if unknown else "no categories declared"
+    return f"; {missing}: needs the strictest proof"
 
 
 async def send_nothing(messages: Sequence[Message]) -> None:

@@ -25,6 +25,7 @@ from pydantic import JsonValue
 from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import Level
 from shared.domain.operations import Change, Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.release import Match
 
@@ -41,6 +42,7 @@ class Task:
     stage. ``confirmed``: how much two persons have, by limit. ``lines``: shared lines of the subject (itemised bill).
     ``tenant``: the customer of ours in whose data alone it looks for anybody; None: in ours alone. ``not_theirs``:
     for a repair, numbers of which the register says that they were somebody else's all of the time.
+    ``level``: how well each of the identities is proved at least; a name only checks a hit.
     """
 
     task_id: UUID
@@ -59,6 +61,7 @@ class Task:
     tenant: str | None = None
     lines: tuple[Identity, ...] = ()
     not_theirs: tuple[Identity, ...] = ()
+    level: Level = "L0"
 
     @property
     def token(self) -> tuple[int, int, int]:
@@ -103,10 +106,10 @@ class Receipt:
     """Proof of one task: counts in rows or objects, before and after.
 
     ``found`` before anything was changed, ``changed`` deleted or altered, ``remaining`` when looked at again.
-    ``not_searched``: why a part could not be searched, where the rest was; ``uncounted``: why the counts cannot be
-    known; ``unattributed``: rows with numbers that may be anybody's, ``written_by_others``: by third persons, beside
-    theirs; ``narrowed``: their own dates leave out what is theirs; ``categories``: all searched, ``searched_by``: by
-    what. ``identities`` and ``records`` go to the vault.
+    ``not_searched``: why a part could not be searched, where the rest was, ``level``: for want of which proof;
+    ``uncounted``: why the counts cannot be known; ``unattributed``: rows with numbers that may be anybody's,
+    ``written_by_others``: by third persons, beside theirs; ``narrowed``: their own dates leave out what is theirs;
+    ``categories``: all searched, ``searched_by``: by what. ``identities`` and ``records`` go to the vault.
     """
 
     task_id: UUID
@@ -119,6 +122,7 @@ class Receipt:
     until: date | None = None
     reference: str | None = None
     not_searched: Unsearched | None = None
+    level: Level | None = None
     uncounted: Uncounted | None = None
     unattributed: int | None = None
     written_by_others: int | None = None
@@ -150,6 +154,7 @@ class NotSearched:
 
     task_id: UUID
     reason: Unsearched
+    level: Level | None = None
 
 
 @dataclass(frozen=True, slots=True)

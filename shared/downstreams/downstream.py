@@ -1,12 +1,14 @@
 """One system of the downstreams file: what is declared of it, and the adapter that works it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import BY_HAND, Operation
+from shared.domain.proofs import Action
 from shared.downstreams.contract import CAN, Adapter, Operate
 
 
@@ -20,6 +22,8 @@ class Downstream:
     operations that concern nothing that it holds: it is not asked for them, nor a person for it. ``accounts``: the
     namespace of its account ids; ``accounts_from``: who speaks of ids of that namespace (None: anybody).
     ``tenants``: the customers of ours whose data it tells apart from each other's and from ours (None: any).
+    ``categories``: what it holds; ``needed``: to which level an identity must be proved for that that it is searched
+    by, by what is asked for; until that is known, the highest.
     """
 
     name: str
@@ -34,6 +38,8 @@ class Downstream:
     accounts: str = ""
     accounts_from: frozenset[str] | None = None
     tenants: frozenset[str] | None = frozenset()
+    categories: frozenset[str] = frozenset()
+    needed: Mapping[Action, Level] = field(default_factory=lambda: dict.fromkeys(Action, LEVELS[-1]))
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation."""

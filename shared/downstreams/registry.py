@@ -20,6 +20,7 @@ from shared.domain.configuration import allowed, shown
 from shared.domain.errors import Misconfigured, all_of, of_variable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, Stages
+from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.toml_file import read_toml
 from shared.downstreams.accounts import speaking_of
 from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
@@ -56,6 +57,9 @@ class _Table(BaseModel):
         pattern=f"^({_NAME})?$",
         description="namespace of its account ids, its own name if left out; customers: those that a customer states",
     )
+    categories: frozenset[str] = Field(
+        default=frozenset(), description="what it holds, where its kind or its dataset does not tell"
+    )
     enabled: bool = Field(default=True, description="false: read and checked, and not worked with yet")
     settings: Annotated[AdapterSettings, Field(discriminator="adapter")]
 
@@ -90,7 +94,8 @@ class Downstreams:
         if len(assigning := [each.name for each in declared if each.assigns]) > 1:
             raise Misconfigured(f"{path}: {' and '.join(assigning)} have assigns = true; one says whose a number is")
         declared = [replace(each, accounts_from=speaking_of(each.accounts, declared)) for each in declared]
-        connected = all_of(partial(_connected, f"{path}: [{each.name}]", each, wiring) for each in declared)
+        policy = proof_policy()
+        connected = all_of(partial(_connected, f"{path}: [{each.name}]", each, wiring, policy) for each in declared)
         return cls({each.name: each for each in connected})
 
     async def close(self) -> None:
@@ -186,6 +191,7 @@ def _declared(path: Path, name: str, table: object, environment: Mapping[str, st
         *(name, said.needs, said.yields, settings, None, said.enabled, written, said.assigns),
         not_held=frozenset(map(Operation, said.not_held)),
         accounts=said.accounts or name,
+        categories=said.categories,
     )
 
 
@@ -229,7 +235,7 @@ def _anchored(settings: AdapterSettings, folder: Path) -> AdapterSettings:
     return settings.model_copy(update=paths)
 
 
-def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
+def _connected(where: str, declared: Downstream, wiring: Wiring, policy: ProofPolicy) -> Downstream:
     for key, name in declared.settings or ():
         if key.endswith("_env") and name is not None and not wiring.environment.get(name):
             raise Misconfigured(
@@ -255,7 +261,9 @@ def _connected(where: str, declared: Downstream, wiring: Wiring) -> Downstream:
         )
     not_held = declared.not_held | (adapter.not_held if isinstance(adapter, SqlAdapter) else frozenset())
     tenants = adapter.tenants if isinstance(adapter, SqlAdapter | BusAdapter) else frozenset[str]()
-    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared), not_held=not_held, tenants=tenants)
+    held = declared.categories.union(getattr(adapter, "holds", ()), getattr(adapter, "categories", ()))
+    declared = replace(declared, categories=held, needed=policy.needed(held), not_held=not_held, tenants=tenants)
+    return replace(declared, adapter=adapter, fingerprint=_fingerprint(declared))
 
 
 def _fingerprint(declared: Downstream) -> str:

@@ -111,9 +111,9 @@ class Conclusions:
         match result:
             case Receipt():
                 return Conclusion(claim, TaskState.DONE, result.report(self.system, self.operation), None, now)
-            case NotSearched(task_id, reason):
-                matters = reason if self.operation in ANSWERING else None
-                receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters)
+            case NotSearched(task_id, reason, level):
+                matters = (reason, level) if self.operation in ANSWERING else (None, None)
+                receipt = Receipt(task_id, TaskOutcome.NOT_SEARCHED, not_searched=matters[0], level=matters[1])
                 return self._conclusion(claim, receipt, now)
             case Pending():
                 return Conclusion(claim, TaskState.READY, None, None, now + result.retry_in)

@@ -12,7 +12,7 @@ from shared.domain.events import LimitConfirmed
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.plan import only
 from shared.fulfilment import planning
-from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, row_by_hand, stands, task_row
+from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
 from shared.fulfilment.queue import TaskState
 from shared.fulfilment.store import FULFILMENT, Conclude, FulfilmentState, NewFulfilment, block, complete_all
 from shared.messaging.unit_of_work import UnitOfWork
@@ -26,11 +26,15 @@ WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
 RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
           (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
           (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes),
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes
+              AND t.operation = f.operation AND (t.state IN ('waiting', 'failed') OR t.receipt ? 'not_searched')),
+          (SELECT bool_and(t.receipt ->> 'not_searched' = 'not_proved') FROM task t
+           WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'),
           f.tenant
 """
 # What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
 _SUPERSEDED = """
-UPDATE task SET receipt = receipt - 'not_searched',
+UPDATE task SET receipt = receipt - 'not_searched' - 'level',
                 state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
                              ELSE 'cancelled' END
 WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
@@ -172,22 +176,25 @@ class Fulfilments:
         if complete:
             await complete_all(tx, complete, conclude)
 
-    async def retry(self, tx: UnitOfWork, requests: Sequence[UUID]) -> set[UUID]:
-        """Goes on with what is blocked; returns the requests that begin anew.
+    async def retry(self, tx: UnitOfWork, requests: Sequence[UUID]) -> Mapping[UUID, Collection[str]]:
+        """Goes on with what is blocked; returns the systems that are searched anew, by request.
 
         What failed is tried again; where a system could not be searched, all begins anew. More may be known of the
         subject by now, and what one system yields reaches every other: so everything is searched again, by tasks of its
-        own, and what was done before stays on the report.
+        own, and what was done before stays on the report. Where it was for want of proof alone, only what was not done
+        is searched, by what is located anew: what is proved better now is located as such.
 
         Raises:
             Misconfigured: none of the systems is declared any more.
         """
         unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
         known = await standings(tx.connection) if unsearched else {}
-        for fulfilment_id, request_id, operation, due_on, first, systems, tenant in unsearched:
-            gone = {name for name in systems if stands(known, name) not in COUNTING}
-            planned = self._planned(Operation(operation), known, tenant=tenant)
-            stages = chosen(planned, {*systems} - gone) + missing(Operation(operation), gone)
+        anew: dict[UUID, Collection[str]] = {}
+        for fulfilment_id, request_id, operation, due_on, first, systems, undone, for_proof, tenant in unsearched:
+            again = anew[request_id] = undone if for_proof else systems
+            gone = {name for name in again if stands(known, name) not in COUNTING}
+            planned = chosen(self._planned(Operation(operation), known, tenant=tenant), systems)
+            stages = only_on({*again} - gone, planned) + missing(Operation(operation), gone)
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
             await tx.connection.execute(_SUPERSEDED, fulfilment_id)
@@ -201,7 +208,7 @@ class Fulfilments:
         )
         await self._make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
         await self.fan_in(tx, [row[0] for row in (*failed, *unsearched)], {})
-        return {row[1] for row in unsearched}
+        return anew
 
     async def confirm(self, tx: UnitOfWork, confirmed: LimitConfirmed) -> None:
         """Lets one request touch as much of that system as two persons have confirmed, and goes on with it there.

@@ -68,6 +68,12 @@ def asked_first(stages: Stages, asked: Collection[str]) -> Stages:
     return chosen(stages, asked) + ((by_hand,) if by_hand else ())
 
 
+def only_on(systems: Collection[str], stages: Stages) -> Stages:
+    """These stages with what is done on these systems alone, and with what is located anywhere."""
+    kept = (tuple(s for s in stage if s.system in systems or s.operation is Operation.LOCATE) for stage in stages)
+    return tuple(stage for stage in kept if stage)
+
+
 def missing(operation: Operation, systems: Collection[str]) -> Stages:
     """What a person will be asked about: nobody works a task of a retired system."""
     return (tuple(Step(system, operation) for system in sorted(systems)),) if systems else ()

@@ -49,7 +49,8 @@ WHERE task.task_id = due.task_id AND f.fulfilment_id = task.fulfilment_id
   AND (due.task_id = first.task_id OR NOT (due.alone OR first.alone))
 RETURNING task.state, task.task_id, task.fulfilment_id, task.attempt, task.progress, task.failure, task.due_on,
           f.request_id, f.subject_ref, f."right", f.searches, f.details, f.traceparent,
-          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed, task.observes
+          (extract(epoch FROM f.opened_at) * 1000000)::bigint, task.stage, f.confirmed,
+          f.operation, task.observes
 """  # noqa: S608  # put together from texts of ours
 
 _NOTE = """
@@ -105,7 +106,8 @@ class Claim:
     """A leased task with what its fulfilment says of it.
 
     ``opened`` is when that was, in µs; ``failure``: why the attempt before came to nothing; ``confirmed``: how much two
-    persons have confirmed, by system and limit; ``observes``: the system is only asked, and nothing follows from that.
+    persons have confirmed, by system and limit; ``fulfils``: the operation of its fulfilment; ``observes``: the system
+    is only asked, and nothing follows from that.
     """
 
     task_id: UUID
@@ -123,6 +125,7 @@ class Claim:
     opened: int
     stage: int
     confirmed: Mapping[str, Mapping[str, int]]
+    fulfils: str
     observes: bool = False
 
     @property

@@ -15,7 +15,6 @@ UPDATE task SET state = 'failed', receipt = NULL, failure = f.failure, why = f.w
 FROM unnest($2::text[], $3::text[], $4::jsonb[]) AS f (system, failure, why)
 WHERE fulfilment_id = $1 AND task.system = f.system AND operation = $5 AND state = 'done'
 """
-_GIVEN = "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'records' AND source = ANY($2)"
 
 
 async def withhold(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused]) -> None:
@@ -33,4 +32,4 @@ async def drop(tx: UnitOfWork, done: Completed, failures: Mapping[str, Refused])
     systems = list(failures)
     codes, whys = [each.code for each in failures.values()], [why_of(each) for each in failures.values()]
     await tx.connection.execute(_FAILED, done.fulfilment_id, systems, codes, whys, done.operation)
-    await tx.connection.execute(_GIVEN, done.subject_ref, systems)
+    await tx.vault.drop_given(tx.connection, done.subject_ref, systems)

@@ -5,7 +5,7 @@ Whatever an adapter raises, the tasks it was called with have a result (``calls.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
@@ -16,7 +16,7 @@ from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
 from shared.domain.assignments_policy import assignments_policy
 from shared.domain.conflicts import Conflict, conflicts_of
 from shared.domain.errors import KeyGone, NotSupported, Unavailable
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.identities import IdentityType
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
@@ -26,6 +26,7 @@ from shared.fulfilment.conclusion import Conclusions
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.queue import Claim
+from shared.fulfilment.searching import Search, search
 from shared.fulfilment.store import Conclude
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
@@ -122,27 +123,24 @@ class Worker:
         """A result for every claim, in order; only those that can be searched for are put to the downstream."""
         results: dict[UUID, Result] = {}
         asked: list[Task] = []
-        cut: set[UUID] = set()
+        searches: dict[UUID, Search] = {}
         narrowed: set[UUID] = set()
         for claim in claims:
             subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
-            wanted = self._wanted(claim, subject, register) if subject else KeyGone(_SHREDDED)
-            if not isinstance(wanted, Task):
-                results[claim.task_id] = wanted
+            found = self._search(claim, subject, register) if subject else KeyGone(_SHREDDED)
+            if not isinstance(found, Search):
+                results[claim.task_id] = found
                 continue
-            asked.append(wanted)
-            told = (*wanted.identities, *wanted.lines)
-            if subject and _lacks_a_number(told, subject.identities, self._downstream.needs):
-                cut.add(claim.task_id)
-            if subject and register and self._is_narrowed(subject, register):
+            searches[claim.task_id] = found
+            asked.append(self._task(claim, replace(subject or SubjectData(), identities=found.identities), found))
+            if subject and register and self._is_narrowed(subject, register, found):
                 narrowed.add(claim.task_id)
         if asked:
             async with self._alive():
                 results |= await self._ask(holder, asked, claims)
-        if self._operation in ANSWERING:
-            results |= {task.task_id: self._covered(task, results[task.task_id]) for task in asked}
-            results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
-        return [_less(results[claim.task_id], cut) for claim in claims]
+        results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
+        results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
+        return [results[claim.task_id] for claim in claims]
 
     def _disputed(
         self, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register | None
@@ -158,22 +156,43 @@ class Worker:
         }
         return {task_id: conflicts for task_id, conflicts in found.items() if conflicts}
 
-    def _covered(self, task: Task, result: Result) -> Result:
-        """A receipt with what was searched, and by which types of identity, said of it.
+    def _search(self, claim: Claim, subject: SubjectData, register: Register | None) -> Search | Result:
+        """By what the downstream is searched, or why it is not asked at all."""
+        if claim.searches and not self._downstream.tells_apart(subject.tenant):
+            return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
+        try:
+            found = search(self._downstream, self._operation, claim, subject, register)
+        except AssignmentInDoubt as doubt:
+            return doubt
+        if register and self._follows(claim):
+            found = replace(found, not_theirs=register.not_theirs(subject.identities, found.identities))
+        if found.impossible and found.lacks and not found.not_theirs:
+            return NotSearched(claim.task_id, found.lacks, found.lacks_proof_to)
+        return found
+
+    def _covered(self, task: Task, result: Result, search: Search) -> Result:
+        """A receipt with what was searched, by what and by what not; what it yields is as well proved as that.
 
         A change in place concerns a part of what was found: of the rest it says nothing.
         """
-        if not isinstance(result, Receipt) or result.outcome is TaskOutcome.NOT_HELD:
+        if not isinstance(result, Receipt):
             return result
+        yielded = tuple(replace(each, level=search.level) for each in result.identities)
+        result = replace(result, identities=yielded) if yielded else result
+        if self._operation not in ANSWERING or result.outcome is TaskOutcome.NOT_HELD:
+            return result
+        if search.lacks and result.not_searched is None:
+            result = replace(result, not_searched=search.lacks, level=search.lacks_proof_to)
         whole = self._operation in _OF_EVERYTHING or result.outcome is TaskOutcome.NO_MATCH
         known = result.categories or getattr(self._downstream.adapter, "categories", None)
         by = tuple(sorted({each.type for each in (*task.identities, *task.lines)} - _UNSEARCHED_BY))
         return replace(result, searched_by=by, categories=known if whole else None)
 
-    def _is_narrowed(self, subject: SubjectData, register: Register) -> bool:
+    def _is_narrowed(self, subject: SubjectData, register: Register, search: Search) -> bool:
         """Whether it was searched for less than is theirs; what yields identities knows a person as a whole."""
         by_number = NUMBERS & self._downstream.needs and not self._downstream.yields
-        return bool(by_number) and register.narrowed(subject.identities, subject.tenant)
+        answers = self._operation in ANSWERING and bool(by_number)
+        return answers and register.narrowed(subject.identities, subject.tenant, search.level)
 
     def _narrowed(self, result: Result) -> Result:
         """A receipt that says that the requester's own dates leave out what is theirs.
@@ -185,38 +204,19 @@ class Worker:
         asks = self._operation is Operation.ERASE and result.not_searched is None
         return replace(result, narrowed=True, not_searched=Unsearched.NUMBER_NARROWED if asks else result.not_searched)
 
-    def _wanted(self, claim: Claim, subject: SubjectData, register: Register | None) -> Task | Result:
-        """The task that the downstream is asked, or why it is not asked at all."""
-        needs = self._downstream.needs if claim.searches else frozenset()
-        if claim.searches and not self._downstream.tells_apart(subject.tenant):
-            return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
-        try:
-            identities = register.vouched(subject.identities, subject.tenant) if register else subject.identities
-        except AssignmentInDoubt as doubt:
-            return doubt if NUMBERS & needs else self._task(claim, subject)
-        bills = self._operation is Operation.EXPORT and getattr(self._downstream.adapter, "itemises", False)
-        lines = register.subscribed(subject.identities, subject.tenant) if register and bills else ()
-        gone = register.not_theirs(subject.identities, identities) if register and self._follows(claim) else ()
-        heard = any(each.type in needs for each in self._downstream.may_hear(identities))
-        if needs and not (lines or gone or heard):
-            lacks = _lacks_a_number(identities, subject.identities, needs)
-            reason = Unsearched.NUMBER_NOT_VOUCHED_FOR if lacks else Unsearched.NOTHING_TO_SEARCH_BY
-            return NotSearched(claim.task_id, reason)
-        return replace(self._task(claim, replace(subject, identities=identities), lines), not_theirs=gone)
-
     def _follows(self, claim: Claim) -> bool:
         """Whether a system keeps the periods of restricted numbers, which then end when the register says so."""
         keeps = getattr(self._downstream.adapter, "keeps_periods", False)
         return self._operation is Operation.RESTRICT and bool(keeps and claim.details.get("repair"))
 
-    def _task(self, claim: Claim, subject: SubjectData, lines: tuple[Identity, ...] = ()) -> Task:
+    def _task(self, claim: Claim, subject: SubjectData, search: Search) -> Task:
         return Task(
             task_id=claim.task_id,
             request_id=claim.request_id,
             subject_ref=claim.subject_ref,
             system=self._downstream.name,
             operation=self._operation,
-            identities=self._downstream.may_hear(subject.identities),
+            identities=subject.identities,
             changes=subject.changes,
             details={**claim.details, "right": claim.right},
             attempt=claim.attempt,
@@ -225,7 +225,9 @@ class Worker:
             turn=(claim.opened, claim.stage),
             confirmed=claim.confirmed.get(self._downstream.name, {}),
             tenant=subject.tenant,
-            lines=lines,
+            lines=search.lines,
+            level=search.level,
+            not_theirs=search.not_theirs,
         )
 
     async def _ask(self, holder: UUID, asked: Sequence[Task], claims: Sequence[Claim]) -> Mapping[UUID, Result]:
@@ -262,24 +264,13 @@ class Worker:
             await asyncio.wait([beating])
 
 
-def _lacks_a_number(vouched: Iterable[Identity], known: Iterable[Identity], needs: Collection[IdentityType]) -> bool:
-    """Whether a number that the system is searched by was never this person's, as far as the register knows."""
-    numbers = NUMBERS.intersection(needs)
-    left = {(identity.type, identity.value) for identity in vouched}
-    return any(each.type in numbers and (each.type, each.value) not in left for each in known)
-
-
 def _in_conflict(result: Result) -> Result:
-    """A result of which it is said that a part was not searched, since nobody knows whose it is."""
-    if isinstance(result, NotSearched):
+    """A result of which it is said that a part was not searched, since nobody knows whose it is.
+
+    Where it is not proved yet who asks, that comes first.
+    """
+    if isinstance(result, NotSearched) and result.reason is not Unsearched.NOT_PROVED:
         return replace(result, reason=Unsearched.NUMBER_IN_CONFLICT)
     if isinstance(result, Receipt) and result.outcome is not TaskOutcome.NOT_HELD:
-        return replace(result, not_searched=Unsearched.NUMBER_IN_CONFLICT)
-    return result
-
-
-def _less(result: Result, cut: Collection[UUID]) -> Result:
-    """A result with what was not searched said of it."""
-    if isinstance(result, Receipt) and result.task_id in cut and result.not_searched is None:
-        return replace(result, not_searched=Unsearched.NUMBER_NOT_VOUCHED_FOR)
+        return replace(result, not_searched=Unsearched.NUMBER_IN_CONFLICT, level=None)
     return result

@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,18 +12,23 @@ import orjson
 
 from shared.domain.errors import Shredded
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING, Level
+from shared.domain.proofs import Action, proof_policy
 from shared.domain.release import (
     Fault,
     Known,
     Match,
     Named,
+    Row,
     Span,
     first_fault,
     instructed_of,
     proved_of,
+    required,
     stated_of,
     values_of,
 )
+from shared.domain.rights import Right
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 from shared.storage.vault import Vault
@@ -35,44 +41,63 @@ _PERSONAL = "personal"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 
-Rows = Sequence[Sequence[Match]]
+Rows = Sequence[Row]
 _Spans = Mapping[Named, Sequence[Span]]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """By what every row of a package was found, and when the rows were collected."""
+    """Of what kind every row of a package is and by what it was found, for which right, and when it was collected."""
 
     collected_at: datetime
+    right: Right
     rows: Rows
 
     def sealed(self) -> bytes:
         """As it lies in the vault."""
-        return zlib.compress(orjson.dumps([self.collected_at, self.rows], default=list))
+        return zlib.compress(orjson.dumps([self.collected_at, self.right, self.rows], default=list))
 
     @classmethod
     def opened(cls, content: bytes) -> "Manifest":
         """From how it lies in the vault."""
-        collected_at, rows = orjson.loads(zlib.decompress(content))
-        return cls(datetime.fromisoformat(collected_at), rows_of(rows))
+        collected_at, right, rows = orjson.loads(zlib.decompress(content))
+        return cls(datetime.fromisoformat(collected_at), Right(right), rows_of(rows))
 
 
-def rows_of(matched: Iterable[Iterable[Sequence[str | None]]]) -> Rows:
+def rows_of(matched: Iterable[tuple[str, Iterable[Sequence[str | None]]]]) -> Rows:
     """By what rows were found, as records say it in JSON."""
     return [
-        [Match(str(kind), str(value), datetime.fromisoformat(at) if at else None, *of) for kind, value, at, *of in row]
-        for row in matched
+        Row(
+            category,
+            [
+                Match(str(kind), str(value), datetime.fromisoformat(at) if at else None, *of)
+                for kind, value, at, *of in row
+            ],
+        )
+        for category, row in matched
     ]
 
 
 async def fault_of(connection: Connection, vault: Vault, subject_ref: UUID, manifest: Manifest) -> Fault | None:
     """Why the first row that is not shown to be the subject's by what is known now is not; None where all are.
 
+    Each row by what is proved as well as its category needs.
+
     Raises:
         Shredded: the subject's key is gone.
     """
-    known = await _known(connection, vault, subject_ref, manifest.collected_at)
-    return await asyncio.to_thread(first_fault, manifest.rows, known)
+    policy, asked = proof_policy(), Action(manifest.right.value)
+    levels = {category: by_action[asked] for category, by_action in policy.required_level.items()}
+    needed: defaultdict[Level, list[Sequence[Match]]] = defaultdict(list)
+    for row in manifest.rows:
+        level = required(row.category, levels, policy.categories)
+        needed[level].append(row.matches)
+    for level, rows in needed.items():
+        known = await _known(connection, vault, subject_ref, manifest.collected_at, level)
+        if fault := await asyncio.to_thread(first_fault, rows, known):
+            stated = await _known(connection, vault, subject_ref, manifest.collected_at, NOTHING)
+            return fault if first_fault(rows, stated) else Fault.NOT_PROVED
+    return None
 
 
 async def changed_at(connection: Connection) -> datetime | None:
@@ -81,21 +106,21 @@ async def changed_at(connection: Connection) -> datetime | None:
     return moment
 
 
-async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: datetime) -> Known:
+async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: datetime, least: Level) -> Known:
     subject = (await vault.subject_data(connection, [subject_ref])).get(subject_ref)
     if subject is None:
         raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
     namespace, tenant = await connection.fetchval(_NAMESPACE) or "", subject.tenant
-    theirs, others, lines = await _registered(connection, vault.keyring, namespace, subject.identities, tenant)
+    proved = [each for each in subject.identities if each.level >= least]
+    theirs, others, lines = await _registered(connection, vault.keyring, namespace, proved, tenant)
     return Known(
         at=at,
-        values=values_of(subject.identities),
+        values=values_of(proved),
         stated=stated_of(subject.identities),
         theirs=theirs,
         others=others,
         lines=lines,
-        proved=proved_of(subject.identities)
-        | (instructed_of(subject.identities, theirs.keys() | others.keys()) if tenant else {}),
+        proved=proved_of(proved) | (instructed_of(proved, theirs.keys() | others.keys()) if tenant else {}),
         tenant=tenant,
     )
 

@@ -1,7 +1,7 @@
 """Personal data at rest: AES-256-GCM under one key per subject, itself wrapped; shred the key, and all is gone."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -92,8 +92,7 @@ class Vault:
         for ref, content in yielded:
             if ref in known:
                 more = _decode(_open(subjects_there[ref][0], content, ref.bytes))
-                fresh = tuple(identity for identity in more.identities if identity not in known[ref].identities)
-                known[ref] = replace(known[ref], identities=known[ref].identities + fresh)
+                known[ref] = replace(known[ref], identities=merged(known[ref].identities + more.identities))
         return known
 
     async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
@@ -154,6 +153,15 @@ class Vault:
         await connection.execute("DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2", subjects, kind)
 
     @staticmethod
+    async def drop_given(connection: Connection, subject_ref: UUID, systems: Collection[str]) -> None:
+        """Deletes what these systems gave of a subject; what the others gave stays."""
+        await connection.execute(
+            "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'records' AND source = ANY($2)",
+            subject_ref,
+            list(systems),
+        )
+
+    @staticmethod
     async def drop_one(connection: Connection, sealed_id: UUID) -> None:
         """Deletes the piece of that id."""
         await connection.execute("DELETE FROM vault.sealed WHERE sealed_id = $1", sealed_id)
@@ -210,6 +218,20 @@ class Vault:
             refs,
         )
         return {r[0]: (AESGCM(_open(self.keyring.key(r[1]), r[2], r[0].bytes)), r[3]) for r in rows}
+
+
+def merged(identities: Iterable[Identity]) -> tuple[Identity, ...]:
+    """Each identity once, as well as it is proved by now, in the order in which they came."""
+    known: dict[tuple[object, ...], Identity] = {}
+    for each in identities:
+        same = (each.type, each.value, each.valid_from, each.valid_to, each.source)
+        if (before := known.get(same)) is None:
+            known[same] = each
+        elif before != each:
+            since = [moment for moment in (before.proved_since, each.proved_since) if moment]
+            level = max(before.level, each.level)
+            known[same] = replace(each, level=level, proved_since=min(since, default=None))
+    return tuple(known.values())
 
 
 def encode_identities(identities: Iterable[Identity]) -> bytes:

@@ -64,16 +64,15 @@ async def test_erasure_begins_when_what_the_person_asked_to_see_is_answered(
 async def test_it_waits_no_longer_however_that_ended_and_a_process_that_starts_anew_knows_it(
     intake: Intake, database: str, clock: SetClock, keys: Keyring, ends: str
 ) -> None:
-    weak = {"level": "L1", "method": "account"}
-    proof = PROOF["assurance"] if ends != "give_up" else weak
-    access = await intake.submit(subject=MIA, assurance=proof)
+    access = await intake.submit(subject=MIA)
     erasure = await intake.submit(right="erasure", subject=MIA)
     assert await begun(intake, erasure) == [False]
     match ends:
         case "withdraw":
             (await intake.channel.post(f"{access}/withdraw")).raise_for_status()
         case "give_up":
-            await intake.give_up(access, "identity")
+            await intake.give_up(access, "clarification")
+            await intake.complete(access)
         case "fail":
             await intake.complete(access, outcome=Outcome.PARTIALLY_FULFILLED)
     async with running(database, clock, keys) as another:

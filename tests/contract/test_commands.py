@@ -159,6 +159,7 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
                 "needs": ["email"],
                 "operations": ["erase"],
                 "by_hand": ["export", "rectify", "restrict", "lift", "suppress"],
+                "unknown_categories": [],
             }
         },
         "erasure": [["erase billing"]],

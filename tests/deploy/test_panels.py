@@ -59,7 +59,7 @@ async def load(live: Live) -> AsyncIterator[Callable[[], bool]]:
                 submission = people[number % len(people)].submission(right, **more)
                 submission["received_at"] = (SystemClock().now() - timedelta(hours=1)).isoformat()
                 if number % 4 == 3:
-                    submission["assurance"] = None
+                    submission |= {"assurance": None, "proofs": []}
                 await client.submit(submission)
                 await asyncio.sleep(0.2)  # a load, not a flood
 

@@ -11,7 +11,7 @@ import pytest
 
 from shared.storage import certificate
 from tests.fixtures.live import Live, eventually, move, recorded
-from tests.fixtures.stores import Subject
+from tests.fixtures.stores import NUMBER_PROVED, SINCE, Subject
 
 
 async def test_an_erasure_is_closed_after_every_store_was_emptied_of_the_subject_and_of_nobody_else(live: Live) -> None:
@@ -35,7 +35,7 @@ async def test_an_erasure_of_somebody_whom_no_store_knows_is_closed_as_no_data(l
     stranger = {
         "account_id": "C9999999",
         "email": "stranger@example.com",
-        "phones": [{"number": "+493099999999", "proved": {"method": "sms_code", "since": "2024-01-01T00:00:00Z"}}],
+        "phones": [{"number": "+493099999999"}],
     }
     view = await live.closed(live.somebody().submission(subject=stranger))
 
@@ -70,10 +70,12 @@ async def test_a_package_holds_what_was_found_and_can_be_downloaded_by_who_asked
 async def test_what_cannot_be_searched_by_a_customer_number_alone_is_asked_for_and_then_found(live: Live) -> None:
     subject = live.somebody()
     async with live.api() as client:
-        asked = subject.submission("access", subject={"account_id": subject.account_id})
+        asked = subject.submission("access", subject={"account_id": subject.account_id}, proofs=[])
         request_id = await client.submit(asked)
         waiting = await client.follow(request_id, "awaiting_clarification")
-        await move(client, request_id, "reply", text="These are mine.", subject=subject.submission()["subject"])
+        linked = {"identity": "email", "method": "email_link", "on_file_since": SINCE.isoformat()}
+        more = {"subject": subject.submission()["subject"], "proofs": [linked, *NUMBER_PROVED]}
+        await move(client, request_id, "reply", text="These are mine.", **more)
         view = await client.follow(request_id, "closed")
         package = await client.download(request_id, "package")
 

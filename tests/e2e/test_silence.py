@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from deploy.local import postgres_databases as databases
 from shared.domain.clock import SystemClock
-from tests.fixtures.live import Live, move, recorded
+from tests.fixtures.live import PROOF, Live, move, recorded
+from tests.fixtures.stores import NUMBER_PROVED
 
 AGO = timedelta(days=20)
 
@@ -25,7 +26,7 @@ async def test_a_request_that_nobody_confirmed_is_closed_with_a_notice_and_fulfi
         untouched = await live.stores.count("calls", "caller = $1", subject.phone)
         kinds = [letter["kind"] for letter in (await client.read(request_id, "/letters"))["letters"]]
 
-        verified = await move(client, request_id, "verify", assurance={"level": "L2", "method": "account"})
+        verified = await move(client, request_id, "verify", assurance=PROOF, proofs=NUMBER_PROVED)
         reopened = await client.read(request_id)
         final = await client.follow(request_id, lambda view: view["outcome"] == "fulfilled")
         actions = [entry["action"] for entry in await recorded(client, request_id, "key.shredded")]

@@ -12,11 +12,11 @@ from uuid_utils.compat import uuid7
 from services.intake.auth import create
 from shared.domain.identities import IdentityType
 from shared.downstreams.bus.identity_token import IdentityToken, issue
-from tests.fixtures.intake import Intake
+from tests.fixtures.intake import PROOF, Intake
 
 ONE, MANY, UNKNOWN = "/v1/requests", "/v1/requests/batch", "/v1/requests/00000000-0000-0000-0000-000000000000"
 SOMEBODY = {"email": "mistaken@example.com"}
-GOOD: dict[str, Any] = {"right": "erasure", "subject": SOMEBODY, "assurance": {"level": "L2", "method": "account"}}
+GOOD: dict[str, Any] = {"right": "erasure", "subject": SOMEBODY, **PROOF}
 SENT = ("mistaken", "Only A. Name", "688886392", "nobody-at")
 LARGE = b" " * (4 * 1024 * 1024 + 1)
 
@@ -138,6 +138,7 @@ async def test_a_claim_shows_whom_a_task_is_about_to_the_system_that_it_was_made
         request_id=request_id,
         system="billing",
         needs=frozenset({IdentityType.EMAIL}),
+        level="L0",
         subject_ref=subject,
         expires_at=now + timedelta(hours=1),
     )

@@ -6,6 +6,7 @@ import pytest
 
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRecorded
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.proofs import Action
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment import by_hand
@@ -20,7 +21,7 @@ class Team(ScriptedSystem):
 
     @property
     def declared(self) -> Downstream:
-        return Downstream(self.system, self.needs, adapter=_Erasing())
+        return Downstream(self.system, self.needs, adapter=_Erasing(), needed=dict.fromkeys(Action, "L0"))
 
 
 class _Erasing:

@@ -16,6 +16,7 @@ from services.deadline.transitions import start
 from shared.domain.events import RequestReceived, RequestVerified
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, Step, TaskOutcome
+from shared.domain.proofs import Action
 from shared.domain.rights import Right
 from shared.domain.time_limit_policy import read_policy
 from shared.domain.topics import ServiceName
@@ -107,7 +108,7 @@ async def test_what_is_due_tomorrow_is_worked_next_behind_ten_thousand_others(
             async with harness.begin() as tx:
                 await begin(fulfilments, batch, tx)
         settings = WorkSettings.model_validate({"downstreams": "none", "batch": BATCH})
-        declared = Downstream("store", frozenset(), adapter=store)
+        declared = Downstream("store", frozenset(), adapter=store, needed=dict.fromkeys(Action, "L0"))
         lease = Lease(3600)
         async with pool.acquire() as connection:
             await lease.renew(connection)

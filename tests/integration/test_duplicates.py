@@ -61,7 +61,7 @@ async def test_nobody_repeats_a_request_by_an_address_that_is_not_proved(intake:
     unproved = await intake.submit(subject=MIA, assurance=None)
     proved = await intake.submit(subject=MIA)
     assert [(await intake.view(path))["outcome"] for path in (*paths, unproved, proved)] == [None] * 4
-    weak = {"level": "L1", "method": "account"}
+    weak = {"level": "L0", "method": "account"}
     waits = [
         await intake.submit(subject={"account_id": "C-9"}, assurance=proof) for proof in (weak, PROOF["assurance"])
     ]

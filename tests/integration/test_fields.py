@@ -23,6 +23,13 @@ def number(value: str, **more: object) -> dict[str, Any]:
 
 
 SINCE = "2024-03-02T09:00:00Z"
+
+
+def proof(**said: Any) -> dict[str, Any]:
+    proofs = [{"identity": "phones.0", "method": "sms_code", "on_file_since": SINCE, **said}]
+    return {**number("+34688886392"), "assurance": None, "proofs": proofs}
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     *((subject(name=f"Ada{each}Byron"), "subject.name") for each in ("\x00", "\x1b[2J", "\x85", "\u2028", "\u202e")),
     (subject(name="a" * 201), "subject.name"),
@@ -38,11 +45,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (number("+34688886392", since="2999-01-01T00:00:00Z"), "subject.phones.0.since"),
     (number("+34688886392", until="2101-01-01T00:00:00Z"), "subject.phones.0.until"),
     (number("+34688886392", since="1700000000"), "subject.phones.0.since"),
-    (number("+34688886392", proved={"method": "ada_byron", "since": SINCE}), "subject.phones.0.proved.method"),
-    (
-        number("+34688886392", proved={"method": "sms_code", "since": "2026-03-03T09:00:00Z"}),
-        "subject.phones.0.proved.since",
-    ),
+    (proof(method="ada_byron"), "proofs.0.method"),
+    (proof(identity="name"), "proofs.0.identity"),
+    (proof(identity="phones.1"), "proofs.0.identity"),
+    (proof(identity="email"), "proofs.0.method"),
+    (proof(proved_at="2026-03-03T09:00:00Z"), "proofs.0.proved_at"),
+    (proof(proved_at="2024-03-01T09:00:00Z"), "proofs.0.on_file_since"),
     ({"received_at": 1_700_000_000}, "received_at"),
     ({"received_at": "1700000000"}, "received_at"),
     ({"received_at": "0001-01-01T00:00:00+14:00"}, "received_at"),
@@ -69,8 +77,10 @@ async def test_what_a_field_cannot_hold_is_refused_by_its_name_alone_and_in_a_ba
 
 
 async def test_by_what_a_number_was_proved_is_on_record_and_from_when_on_is_sealed_with_it(intake: Intake) -> None:
-    path = await intake.submit(**number("+34688886392", proved={"method": "sms_code", "since": SINCE}))
-    assert (await intake.evidence(path))[0]["detail"]["numbers_proved_by"] == ["sms_code"]
+    path = await intake.submit(**proof())
+    assert (await intake.evidence(path))[0]["detail"]["proofs"] == [
+        {"type": "phone", "method": "sms_code", "level": "L1"}
+    ]
     async with intake.unit_of_work.begin() as tx:
         ref = await tx.connection.fetchval("SELECT subject_ref FROM request")
         known = (await tx.vault.subject_data(tx.connection, [ref]))[ref]

@@ -12,10 +12,10 @@ from shared.storage.vault import Sealing, encode_identities
 from tests.fixtures.intake import Intake
 
 FETCH = "/v1/tasks/identities"
-PROVED = {"method": "sms_code", "since": "2024-01-01T00:00:00Z"}
+PROVED = [{"identity": "phones.0", "method": "sms_code", "on_file_since": "2024-01-01T00:00:00Z"}]
 SUBJECT = {
     "email": "ada@example.org",
-    "phones": [{"number": "+34688886392", "since": "2024-01-01T00:00:00Z", "proved": PROVED}],
+    "phones": [{"number": "+34688886392", "since": "2024-01-01T00:00:00Z"}],
     "account_id": "C-1",
     "name": "Ada Quarzfels",
 }
@@ -33,6 +33,7 @@ async def claim(intake: Intake, path: str, needs: set[IdentityType]) -> str:
         request_id=request_id,
         system="billing",
         needs=frozenset(needs),
+        level="L0",
         subject_ref=subject,
         expires_at=now + timedelta(hours=1),
     )
@@ -51,7 +52,7 @@ async def claim(intake: Intake, path: str, needs: set[IdentityType]) -> str:
 async def test_a_team_gets_the_types_that_its_system_needs_and_it_is_on_record(
     intake: Intake, database: str, needs: set[IdentityType], told: set[tuple[str, str]]
 ) -> None:
-    path = await intake.submit(subject=SUBJECT)
+    path = await intake.submit(subject=SUBJECT, proofs=PROVED)
     yielded = encode_identities((Identity(IdentityType.ACCOUNT_ID, "CRM-9", source="crm"),))
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request")

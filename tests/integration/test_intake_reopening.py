@@ -37,7 +37,7 @@ async def test_proof_that_comes_late_reopens_the_request_with_the_time_that_was_
 
 async def test_proof_that_is_not_enough_reopens_nothing(intake: Intake, unidentified: str) -> None:
     weak = await intake.channel.post(
-        f"{unidentified}/verify", json={"assurance": {"level": "L1", "method": "email_link"}}
+        f"{unidentified}/verify", json={"assurance": {"level": "L0", "method": "email_link"}}
     )
     reply = await intake.channel.post(f"{unidentified}/reply", json={"text": "It is me"})
     assert (weak.status_code, reply.status_code) == (400, 409)

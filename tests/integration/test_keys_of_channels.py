@@ -14,7 +14,7 @@ from tests.integration.test_api import is_problem
 ONE = "/v1/requests"
 SUBJECT = {"email": "ada@example.org", "country": "DE"}
 ACCESS = {"right": "access", "subject": SUBJECT}
-PROVED = [{"number": "+34688886392", "proved": {"method": "sms_code", "since": "2024-01-01T00:00:00Z"}}]
+PROVED = [{"identity": "email", "method": "email_link", "on_file_since": "2024-01-01T00:00:00Z"}]
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ async def test_more_than_a_key_may_state_or_ask_for_is_refused_and_stores_nothin
     assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 0
 
 
-async def test_a_key_that_may_state_nothing_cannot_state_that_a_number_was_proved(
+async def test_a_key_that_may_state_nothing_cannot_state_that_an_address_was_proved(
     intake: Intake, database: str
 ) -> None:
     key = await auth.create(database, "channel", "portal", intake.clock.now())
-    submission = {**ACCESS, "subject": {"phones": PROVED}}
+    submission = {**ACCESS, "proofs": PROVED}
     answer = await intake.channel.post(ONE, json=submission, headers={"Authorization": f"Bearer {key}"})
     assert is_problem(answer, 403, "forbidden")
 

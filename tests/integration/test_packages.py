@@ -5,7 +5,8 @@ from datetime import timedelta
 from services.intake import orphans, packages
 from services.intake.retention import retention
 from shared.domain.operations import Operation
-from shared.domain.release import Match
+from shared.domain.release import Match, Row
+from shared.domain.rights import Right
 from shared.runtime.metrics import PEOPLE
 from shared.storage.release import KIND, Manifest
 from shared.storage.vault import Sealing
@@ -20,7 +21,7 @@ async def answered(intake: Intake) -> str:
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
         sealing = Sealing(subject, "package", "export", b"everything")
-        found = Manifest(tx.now, [[Match("email", "ada@example.org")]])
+        found = Manifest(tx.now, Right.ACCESS, [Row("ticket", [Match("email", "ada@example.org")])])
         await tx.vault.seal(tx.connection, [sealing, Sealing(subject, KIND, "export", found.sealed())], tx.now)
     await intake.complete(path, operation=Operation.EXPORT, package_id=sealing.sealed_id)
     return path

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
+from shared.domain.proofs import Action
 from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.downstream import Downstream
@@ -56,7 +57,9 @@ class Store(ScriptedSystem):
     @property
     def declared(self) -> Downstream:
         assert self.sql is not None
-        return Downstream(self.system, frozenset(IdentityType), adapter=self.sql.adapter)
+        return Downstream(
+            self.system, frozenset(IdentityType), adapter=self.sql.adapter, needed=dict.fromkeys(Action, "L0")
+        )
 
 
 async def worked(

@@ -1,6 +1,7 @@
 """Nothing is handed out that is not shown to be the subject's: not what a system collected, and not a day later."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -13,8 +14,9 @@ from services.intake import breaches, releases
 from services.intake.settings import IntakeSettings
 from shared.domain.assignments import AssignedNumber, Line
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import Level
 from shared.domain.operations import Operation, TaskOutcome
-from shared.domain.release import Fault, Match
+from shared.domain.release import Fault, Match, Row
 from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
@@ -59,9 +61,10 @@ def system(name: str, *matched: Match) -> ScriptedSystem:
     return told
 
 
-async def access(harness: Harness, *identities: Identity) -> NewFulfilment:
+async def access(harness: Harness, *identities: Identity, level: Level = "L2") -> NewFulfilment:
     harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
-    new = NewFulfilment(uuid7(), await harness.subject(*identities), Right.ACCESS, Operation.EXPORT, DUE)
+    subject = await harness.subject(*(replace(each, level=level) for each in identities))
+    new = NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE)
     await harness.open(new)
     await work(harness)
     return new
@@ -101,6 +104,16 @@ async def test_what_a_system_gave_of_somebody_else_makes_no_package_and_waits_fo
     assert REGISTRY.get_sample_value("dsr_release_checks_total", labels) == before + 1
 
 
+async def test_what_was_found_by_less_proof_than_its_kind_needs_makes_no_package(open_harness: OpenHarness) -> None:
+    harness = await open_harness(system("cdr", Match(PHONE, NUMBER, MARCH)))  # the search has asked for no proof
+    await register(harness.unit_of_work, (ADA, MARCH, MAY))
+    new = await access(harness, ADDRESS, ADA, Identity(PHONE, NUMBER, MARCH, MAY, "crm"), level="L1")
+    assert await harness.outbox() == ["dsr.fulfilment.blocked.v1"]
+    said = await harness.pool.fetchval("SELECT why ->> 'sentence' FROM task WHERE failure = 'release_blocked'")
+    assert said == f"nothing was handed out: {Fault.NOT_PROVED.sentence}"
+    assert "package.withheld" in await harness.actions(new.request_id)
+
+
 async def test_what_is_tried_again_and_fits_is_a_package_with_what_the_others_gave(open_harness: OpenHarness) -> None:
     lying, honest = system("cdr", Match(PHONE, NUMBER, MAY)), system("tickets", Match(EMAIL, ADDRESS.value))
     harness = await open_harness(lying, honest)
@@ -116,16 +129,20 @@ async def test_what_is_tried_again_and_fits_is_a_package_with_what_the_others_ga
     assert records == "2"
 
 
-async def answered(intake: Intake, *rows: Sequence[Match]) -> str:
+async def answered(intake: Intake, *rows: Sequence[Match], level: Level = "L2") -> str:
     """An access that is closed, of whose package these are the rows."""
     path = await intake.submit()
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        located = encode_identities([ADA, Identity(PHONE, NUMBER, MARCH, None, "crm")])
+        located = encode_identities(
+            replace(each, level=level) for each in (ADA, Identity(PHONE, NUMBER, MARCH, None, "crm"))
+        )
         sealing = Sealing(subject, "package", "export", b"everything")
         made = [
             Sealing(subject, "identities", "crm", located),
-            Sealing(subject, KIND, "export", Manifest(tx.now, rows).sealed()),
+            Sealing(
+                subject, KIND, "export", Manifest(tx.now, Right.ACCESS, [Row("call", row) for row in rows]).sealed()
+            ),
         ]
         await tx.vault.seal(tx.connection, [sealing, *made], tx.now)
     await intake.complete(path, operation=Operation.EXPORT, package_id=sealing.sealed_id)
@@ -162,6 +179,13 @@ async def test_a_package_is_checked_at_each_download_and_withheld_while_it_does_
     assert fetched(await intake.channel.get(f"{path}/package")) == (200, "")
     assert (await intake.view(path))["package_withheld"] is None
     assert (await intake.actions(path)).count("package.released") == 1
+
+
+async def test_a_package_of_what_is_proved_less_well_than_it_needs_is_withheld(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)], level="L1")
+    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert await intake.details(path, "package.withheld") == [{"fault": "not_proved"}]
 
 
 async def test_nothing_of_a_line_that_several_people_use_is_handed_out_to_whoever_holds_it(intake: Intake) -> None:
@@ -282,7 +306,7 @@ async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_
     assert (await intake.types())[-1] == "verified"
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        manifest = Manifest(tx.now, [[Match(EMAIL, ADDRESS.value)]]).sealed()
+        manifest = Manifest(tx.now, Right.ACCESS, [("contact", [Match(EMAIL, ADDRESS.value)])]).sealed()
         pieces = [Sealing(subject, "package", "export", b"less"), Sealing(subject, KIND, "export", manifest)]
         await tx.vault.seal(tx.connection, pieces, tx.now)
     await intake.complete(path, operation=Operation.EXPORT, package_id=pieces[0].sealed_id)

@@ -172,7 +172,7 @@ async def test_another_decision_on_the_same_version_is_refused_whoever_makes_it(
 async def test_a_decision_that_was_refused_may_be_made_on_the_same_version_once_it_is_mended(intake: Intake) -> None:
     path = await unknown(intake)
     version = await version_of(intake, path)
-    weak = {"assurance": {"level": "L1", "method": "email_link"}}
+    weak = {"assurance": {"level": "L0", "method": "email_link"}}
     answers = [
         await intake.channel.post(f"{path}/verify", json=proof, headers=version) for proof in (weak, weak, PROOF)
     ]

@@ -78,7 +78,7 @@ async def erasure(database: str, broker: Kafka, tmp_path: Path) -> AsyncIterator
 async def subject(dsn: str, tmp_path: Path, clock: SetClock) -> UUID:
     ref, vault = uuid7(), Vault(keyring.load(tmp_path / "keyring.json"))
     async with connected(dsn) as connection:
-        said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org"),))
+        said = SubjectData((Identity(IdentityType.EMAIL, "ada@example.org", level="L2"),))
         await vault.insert_subjects(connection, [vault.new_subject(ref, said, clock.now())])
     return ref
 

@@ -75,10 +75,12 @@ async def test_in_which_time_a_number_is_theirs_is_kept_as_said_and_a_proof_to_c
     intake: Intake, asked: str
 ) -> None:
     later = {"number": "+442079460000", "since": "2099-01-01T00:00:00Z"}
-    proved = {**later, "proved": {"method": "sms_code", "since": "2099-01-01T00:00:00Z"}}
+    proofs = [{"identity": "phones.0", "method": "sms_code", "proved_at": "2099-01-01T00:00:00Z"}]
     taken = await intake.channel.post("/v1/requests", json={"right": "access", "subject": {"phones": [later]}})
-    refused = await intake.channel.post(f"{asked}/reply", json={**MORE, "subject": {"phones": [proved]}})
-    submitted = await intake.channel.post("/v1/requests", json={"right": "access", "subject": {"phones": [proved]}})
+    reply = {**MORE, "subject": {"phones": [later]}, "proofs": proofs}
+    refused = await intake.channel.post(f"{asked}/reply", json=reply)
+    submission = {"right": "access", "subject": {"phones": [later]}, "proofs": proofs}
+    submitted = await intake.channel.post("/v1/requests", json=submission)
     assert (taken.status_code, refused.status_code, submitted.status_code) == (201, 400, 400)
     assert "future" in refused.json()["detail"]
     assert (await intake.view(asked))["state"] == "awaiting_clarification"
@@ -137,7 +139,7 @@ async def test_a_stranger_of_whom_nothing_was_found_is_unidentified_and_may_say_
     letter = (await intake.letters(path))[-1]
     assert letter["kind"] == "unidentified"
     assert shown["answer"] in letter["body"].replace("\n", " ")
-    proof = await intake.channel.post(f"{path}/verify", json={"assurance": {"level": "L2", "method": "account"}})
+    proof = await intake.channel.post(f"{path}/verify", json={"assurance": {"level": "L2", "method": "signed_in_mfa"}})
     assert proof.status_code == 409  # that was not the question
     more = await intake.channel.post(f"{path}/reply", json=MORE)
     assert (more.status_code, more.json()["state"]) == (200, "in_progress")

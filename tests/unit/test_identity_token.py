@@ -28,6 +28,7 @@ TOKEN = IdentityToken(
     request_id=UUID(int=3),
     system="billing",
     needs=frozenset({IdentityType.EMAIL}),
+    level="L0",
     subject_ref=UUID(int=2),
     expires_at=NOON + timedelta(hours=72),
 )

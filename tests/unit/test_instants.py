@@ -7,7 +7,6 @@ import pytest
 
 from services.intake.errors import BadRequest
 from services.intake.instants import Instants
-from services.intake.schemas import DataSubject, NumberProof, PhoneNumber
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 INSTANTS = Instants(timedelta(minutes=5), timedelta(days=731))
@@ -44,10 +43,8 @@ def test_an_answer_never_comes_before_its_question() -> None:
         INSTANTS.replied(asked_at - timedelta(minutes=6), asked_at, NOW)
 
 
-def test_in_which_time_a_number_is_theirs_is_kept_as_said_and_a_proof_to_come_is_refused_by_its_place() -> None:
-    later = NOW + timedelta(days=1)
-    INSTANTS.proved(DataSubject(phones=(PhoneNumber(number="+34688886392", since=later),)), NOW)
-    proved = PhoneNumber(number="+34688886393", proved=NumberProof(method="sms_code", since=later))
+def test_a_proof_to_come_is_refused_by_its_place() -> None:
+    assert INSTANTS.proved(None, NOW, "proofs.1.proved_at") == NOW
     with pytest.raises(BadRequest) as refusal:
-        INSTANTS.proved(DataSubject(phones=(PhoneNumber(number="+34688886392"), proved)), NOW)
-    assert refusal.value.field == "subject.phones.1.proved.since"
+        INSTANTS.proved(NOW + timedelta(days=1), NOW, "proofs.1.proved_at")
+    assert refusal.value.field == "proofs.1.proved_at"

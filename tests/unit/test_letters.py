@@ -71,6 +71,8 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("question_reminder", QUESTION),
         ("identity_last_notice", (*LAST_NOTICE, "no action")),
         ("clarification_last_notice", (*LAST_NOTICE, "we do not know what you mean by it")),
+        ("proof_question", ("begun with what you have shown to be yours", "we go on with the rest")),
+        ("proof_last_notice", (*LAST_NOTICE, "We answer the rest of your request")),
         (
             "refusal",
             ("Nothing was changed in any", "The reason: the amount is large. The law", "Article 12(4) of", "{braces}"),
@@ -102,6 +104,12 @@ def test_the_last_notice_fits_its_question() -> None:
     body = Letters().write("clarification_last_notice", "DE", FIELDS | {"cause": "unsearched"}).body
     assert "what we could not search stays as it is" in " ".join(body.split()).lower()
     assert "what you mean" not in body
+
+
+def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_be_enough() -> None:
+    said = " ".join(Letters().proof(["cdr", "voicemail"], "L2").split())
+    assert "For what cdr, voicemail may hold about you" in said
+    assert "with a second factor, from both an e-mail address and a phone number" in said
 
 
 def test_a_controller_who_may_not_be_named_is_the_customer() -> None:

@@ -30,6 +30,7 @@ from tests.fixtures.requests import AT, POLICY, a_request, open_question
 QUESTION = uuid7()
 KEPT = TaskReport(task_id=uuid7(), system="billing", operation="erase", outcome=TaskOutcome.RETAINED)
 UNSEARCHED = KEPT.model_copy(update={"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "nothing_to_search_by"})
+UNPROVED = UNSEARCHED.model_copy(update={"not_searched": "not_proved", "level": "L2"})
 BEYOND = Exceeded(limit=Limit.MAX_ROWS, found=3_000, allowed=2_000)
 STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "exceeded": BEYOND})
 STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
@@ -37,10 +38,14 @@ PARTLY = Outcome.PARTIALLY_FULFILLED
 BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
-    State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.CLOSED},
+    State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.AWAITING_DECISION, State.CLOSED},
     State.AWAITING_CLARIFICATION: {State.IN_PROGRESS, State.AWAITING_DECISION, State.CLOSED},
-    State.IN_PROGRESS: {State.AWAITING_CLARIFICATION, State.AWAITING_DECISION, State.CLOSED},
-    State.AWAITING_DECISION: {State.IN_PROGRESS, State.AWAITING_CLARIFICATION, State.CLOSED},
+    State.IN_PROGRESS: {
+        *(State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.AWAITING_DECISION, State.CLOSED)
+    },
+    State.AWAITING_DECISION: {
+        *(State.AWAITING_IDENTITY, State.AWAITING_CLARIFICATION, State.IN_PROGRESS, State.CLOSED)
+    },
     State.CLOSED: {State.IN_PROGRESS},  # where it may be resumed
 }
 
@@ -137,6 +142,7 @@ def every_request() -> Iterator[Request]:
         (None, None),
         (Outcome.FULFILLED, ()),
         (None, (UNSEARCHED,)),
+        (None, (UNPROVED,)),
     ]
     for state, role, question, (finished, tasks) in product(State, roles, questions, work):
         request = a_request(state, role=role, question=question, finished=finished, tasks=tasks)
@@ -157,15 +163,12 @@ def cause_of(named: str, request: Request) -> str:
     """A late proof or answer reopens; what goes on of a closed request is an erasure that was not done."""
     if named in {"verify", "answer"} and request.resumable:
         return "reopen"
-    if named == "report" and request.state is State.CLOSED:
-        return "report_late"
-    if named == "confirm" and request.state is State.CLOSED:
-        return "confirm_deferred"
-    if named == "record" and request.state is State.CLOSED:
-        return "record_late"
-    if named in {"retry", "retry_deferred"}:
-        return "retry_deferred" if request.state is State.CLOSED else "retry"
-    return named
+    if named == "ask_identity" and request.tasks == (UNPROVED,):
+        return "ask_proof"
+    if named == "retry_deferred" and request.state is not State.CLOSED:
+        return "retry"
+    late = {"report": "report_late", "confirm": "confirm_deferred", "record": "record_late", "retry": "retry_deferred"}
+    return late.get(named, named) if request.state is State.CLOSED else named
 
 
 def test_every_cause_moves_every_request_as_the_table_says_or_not_at_all() -> None:

@@ -1,12 +1,14 @@
 """Whatever is stated, whichever system lies, in any order: rows are touched or shown only as the register vouches.
 
 The search (``shared.domain.assignments``) and the release check (``shared.domain.release``) are held to the same rule,
-each by itself: a row is somebody's while the register shows its number as theirs and as nobody else's.
+each by itself: a row is somebody's while the register shows its number as theirs and as nobody else's, and it is shown
+to whoever is proved to be them as well as it needs.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import NamedTuple
 
 from hypothesis import example, given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register, users_account
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import LEVELS, Level
 from shared.domain.release import (
     ITEMISED,
     Known,
@@ -47,6 +50,7 @@ class Said(NamedTuple):
     since: int | None
     until: int | None
     source: str
+    level: Level
 
 
 def day(number: int | None) -> datetime | None:
@@ -80,16 +84,18 @@ def register_of(world: Sequence[Held], *, filled: bool) -> Register:
     return Register("crm" if filled else "", rows, fingerprint, holder)
 
 
-def known_of(world: Sequence[Held], identities: Sequence[Identity], account: str, *, filled: bool) -> Known:
+def known_of(world: Sequence[Held], identities: Sequence[Identity], least: Level, *, filled: bool) -> Known:
     theirs: dict[Named, list[Span]] = {}
     others: dict[Named, list[Span]] = {}
     lines: dict[Named, list[Span]] = {}
+    proved = [identity for identity in identities if identity.level >= least]
+    accounts = {i.value for i in proved if i.type is IdentityType.ACCOUNT_ID and i.source == "crm"}
     for held in world if filled else ():
         own = theirs if held.line is Line.PERSONAL else lines
-        whose = own if held.account == account else others
+        whose = own if held.account in accounts else others
         until = day(held.until) or datetime.max.replace(tzinfo=UTC)
         whose.setdefault(("phone", held.number), []).append((at(held.since), until))
-    return Known(at(0), values_of(identities), stated_of(identities), theirs, others, lines, proved_of(identities))
+    return Known(at(0), values_of(proved), stated_of(identities), theirs, others, lines, proved_of(proved))
 
 
 _day = st.sampled_from(DAYS)
@@ -97,23 +103,29 @@ _held = st.builds(
     Held, st.sampled_from(NUMBERS), st.sampled_from(PEOPLE), _day, st.none() | _day, st.sampled_from(Line)
 )
 _world = st.lists(_held.filter(lambda h: h.until is None or h.since < h.until), max_size=5)
-_said = st.builds(
-    Said, st.sampled_from(NUMBERS), st.none() | _day, st.none() | _day, st.sampled_from(["requester", "cdr", "crm"])
-).filter(lambda s: s.since is None or s.until is None or s.since < s.until)
+_level = st.sampled_from(LEVELS)
+_source = st.sampled_from(["requester", "cdr", "crm"])
+_said = st.builds(Said, st.sampled_from(NUMBERS), st.none() | _day, st.none() | _day, _source, _level).filter(
+    lambda s: s.since is None or s.until is None or s.since < s.until
+)
 _claims = st.lists(
     st.sampled_from(["requester", "cdr", "billing"]).flatmap(
-        lambda source: st.builds(lambda code: (code, source), st.sampled_from(PEOPLE))
+        lambda source: st.builds(lambda code, level: (code, source, level), st.sampled_from(PEOPLE), _level)
     ),
     max_size=2,
 )
-_request = st.tuples(st.sampled_from(PEOPLE), st.lists(_said, min_size=1, max_size=4), _claims)
+_request = st.tuples(st.sampled_from(PEOPLE), _level, st.lists(_said, min_size=1, max_size=4), _claims)
 
 
-def identities_of(account: str, said: Sequence[Said], claims: Sequence[tuple[str, str]]) -> list[Identity]:
-    """What is known of a requester whose account the CRM has found; other systems may claim other accounts."""
-    numbers = [Identity(IdentityType.PHONE, s.number, day(s.since), day(s.until), s.source) for s in said]
-    accounts = [Identity(IdentityType.ACCOUNT_ID, code, source=source) for code, source in claims]
-    return [Identity(IdentityType.ACCOUNT_ID, account, source="crm"), *accounts, *numbers]
+def identities_of(
+    account: str, level: Level, said: Sequence[Said], claims: Sequence[tuple[str, str, Level]]
+) -> list[Identity]:
+    """What is known of a requester whose account the CRM has found by as much; others may claim other accounts."""
+    numbers = [
+        Identity(IdentityType.PHONE, s.number, day(s.since), day(s.until), s.source, level=s.level) for s in said
+    ]
+    accounts = [Identity(IdentityType.ACCOUNT_ID, code, source=source, level=how) for code, source, how in claims]
+    return [Identity(IdentityType.ACCOUNT_ID, account, source="crm", level=level), *accounts, *numbers]
 
 
 def searched(identities: Sequence[Identity], number: str, moment: int) -> bool:
@@ -127,21 +139,23 @@ def searched(identities: Sequence[Identity], number: str, moment: int) -> bool:
     filled=st.booleans(),
 )
 def test_only_rows_of_assignments_that_the_register_vouches_for_are_touched_or_shown(
-    *, world: list[Held], requests: list[tuple[str, list[Said], list[tuple[str, str]]]], filled: bool
+    *, world: list[Held], requests: list[tuple[str, Level, list[Said], list[tuple[str, str, Level]]]], filled: bool
 ) -> None:
     done: Mapping[str, set[tuple[str, int]]] = {person: set() for person in PEOPLE}
-    for account, said, claims in requests:
-        identities = identities_of(account, said, claims)
-        known = known_of(world, identities, account, filled=filled)
+    for (account, level, said, claims), needed in product(requests, LEVELS):
+        identities = identities_of(account, level, said, claims)
+        known = known_of(world, identities, needed, filled=filled)
+        before = set(done[account])
         for number in NUMBERS:  # a system that lies gives every row there is, one by one
             for moment in DAYS:
                 if first_fault([[Match("phone", number, at(moment))]], known) is None:
                     done[account].add((number, moment))
         try:
-            vouched = register_of(world, filled=filled).vouched(identities)
+            vouched = register_of(world, filled=filled).vouched(identities, least=needed)
         except AssignmentInDoubt:
-            continue
+            vouched = ()
         done[account].update((n, moment) for n in NUMBERS for moment in DAYS if searched(vouched, n, moment))
+        assert level >= needed or done[account] == before
     for account, rows in done.items():
         assert all(filled and is_held(world, number, account, moment) for number, moment in rows)
 
@@ -161,8 +175,8 @@ _row = st.tuples(st.sampled_from(NUMBERS), _day, _tenant)
 @example(  # a time in which the register shows the number as nobody's
     world=[Held(NUMBERS[0], "C1", 0, 3)],
     tenant="acme",
-    said=[Said(NUMBERS[0], 5, None, "requester")],
-    claims=[("C1", "requester")],
+    said=[Said(NUMBERS[0], 5, None, "requester", "L3")],
+    claims=[("C1", "requester", "L3")],
     rows=[(NUMBERS[0], 6, "acme")],
     filled=True,
 )
@@ -171,15 +185,15 @@ def test_whatever_a_customer_states_no_row_is_shown_but_its_own_nor_one_that_the
     world: list[Held],
     tenant: str,
     said: list[Said],
-    claims: list[tuple[str, str]],
+    claims: list[tuple[str, str, Level]],
     rows: list[tuple[str, int, str | None]],
     filled: bool,
 ) -> None:
     """Of whom a customer speaks the register knows by that customer's name: ours are ``C1``, theirs ``acme/C1``."""
     for named in (False, True):
         users = [held._replace(account=users_account(tenant, held.account)) for held in world] if named else world
-        identities = identities_of("C1", said, claims)
-        stated = [account for account, source in claims if source == "requester"]
+        identities = identities_of("C1", "L3", said, claims)
+        stated = [account for account, source, _ in claims if source == "requester"]
         mine = {users_account(tenant, account) for account in stated}
         known = known_of_tenant(users, identities, mine, tenant, filled=filled)
         for number, moment, owner in rows:
@@ -216,16 +230,21 @@ def known_of_tenant(
     return Known(at(0), values_of(identities), stated_of(identities), theirs, others, {}, proved, tenant)
 
 
-@given(world=_world, request=_request, filled=st.booleans())
+@given(world=_world, request=_request, needed=_level, filled=st.booleans())
 def test_a_bill_is_shown_of_calls_alone_that_the_register_shows_as_made_from_a_line_of_this_subscriber(
-    *, world: list[Held], request: tuple[str, list[Said], list[tuple[str, str]]], filled: bool
+    *,
+    world: list[Held],
+    request: tuple[str, Level, list[Said], list[tuple[str, str, Level]]],
+    needed: Level,
+    filled: bool,
 ) -> None:
-    account, said, claims = request
-    identities = identities_of(account, said, claims)
-    known = known_of(world, identities, account, filled=filled)
-    billed = register_of(world, filled=filled).subscribed(identities)
+    account, level, said, claims = request
+    identities = identities_of(account, level, said, claims)
+    known = known_of(world, identities, needed, filled=filled)
+    billed = register_of(world, filled=filled).subscribed(identities, least=needed)
     for number in NUMBERS:
         for moment in DAYS:
             released = first_fault([[Match(ITEMISED, number, at(moment))]], known) is None
-            assert released is searched(billed, number, moment)
+            assert not released or searched(billed, number, moment)
+            assert not searched(billed, number, moment) or level >= needed
             assert not released or (filled and is_held(world, number, account, moment, Line.SHARED))

@@ -14,13 +14,14 @@ from shared.storage.vault import SubjectData
 from tests.fixtures.requests import a_request
 
 NOW = datetime(2026, 3, 5, 9, tzinfo=UTC)
-EMAIL = Identity(IdentityType.EMAIL, "ada@example.org")
-FORMER = Identity(IdentityType.PHONE, "+4930111111", None, datetime(2025, 1, 1, tzinfo=UTC))
-PHONE = Identity(IdentityType.PHONE, "+4930222222", datetime(2025, 1, 1, tzinfo=UTC))
+EMAIL = Identity(IdentityType.EMAIL, "ada@example.org", level="L2")
+FORMER = Identity(IdentityType.PHONE, "+4930111111", None, datetime(2025, 1, 1, tzinfo=UTC), level="L2")
+PHONE = Identity(IdentityType.PHONE, "+4930222222", datetime(2025, 1, 1, tzinfo=UTC), level="L2")
+CLAIMED = Identity(IdentityType.PHONE, "+4930444444")
 
 
 def told(*changes: Change) -> list[str]:
-    return old_points(SubjectData((EMAIL, FORMER, PHONE), changes), NOW)
+    return old_points(SubjectData((EMAIL, FORMER, PHONE, CLAIMED), changes), NOW)
 
 
 def test_the_old_address_is_told_and_not_the_new_one() -> None:
@@ -29,7 +30,7 @@ def test_the_old_address_is_told_and_not_the_new_one() -> None:
     assert told(Change(field="email", asserted="ADA@example.org")) == []
 
 
-def test_a_number_that_was_the_subject_s_once_is_not_told() -> None:
+def test_a_number_that_was_the_subject_s_once_or_that_they_only_claim_is_not_told() -> None:
     assert told(Change(field="phone", asserted="+49 30 333333")) == ["+4930222222"]
 
 

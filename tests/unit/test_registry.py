@@ -126,7 +126,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
         (f"{BILLING}max_row = 3", "[billing]: max_row is not a key here; write max_rows"),
         (
             f"{BILLING}colour = 3",
-            "[billing]: colour is not a key here; the keys are needs, yields, assigns, not_held, accounts, enabled",
+            "[billing]: colour is not a key here; the keys are needs, yields, assigns, not_held, accounts, categories,",
         ),
         (
             f'{BILLING}max_rows = "3 rows"',

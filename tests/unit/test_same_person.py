@@ -10,7 +10,7 @@ from services.intake.lifecycle import State
 from services.intake.other_requests import Awaited, judge
 from services.intake.request import Request
 from services.intake.same_person import LEAST_LEVEL, NOBODY, Marks, Person, asks, person
-from services.intake.schemas import Assurance, Submission
+from services.intake.schemas import Submission
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.rights import Right
 from shared.storage.keyring import Keyring
@@ -18,7 +18,6 @@ from tests.fixtures.requests import a_request
 
 EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
 LINE = Identity(IdentityType.PHONE, "+493023125001")
-BOTH = frozenset({IdentityType.EMAIL, IdentityType.ACCOUNT_ID})
 PERSONS = [Person(account, email) for account, email in product((None, b"1", b"2"), (None, b"x", b"y"))]
 FIRST = {Right.ACCESS, Right.PORTABILITY}
 submitted = st.lists(
@@ -77,15 +76,12 @@ def test_who_must_not_wait_does_not() -> None:
     assert judge([theirs, erasure], [], Awaited()).postponed == set()
 
 
-def test_a_line_an_identifier_alone_and_an_unknown_method_tell_nobody(keys: Keyring) -> None:
-    stated, proves = (EMAIL, ACCOUNT, LINE), {"account": BOTH, "email_link": frozenset({IdentityType.EMAIL})}
-    for level, method in (("L0", "account"), ("L2", "sms_code")):
-        proof = Assurance.model_validate({"level": level, "method": method})
-        assert person(stated, proof, proves, keys) == NOBODY
-    assert person(stated, None, proves, keys) == NOBODY
-    linked = person(stated, Assurance(level=LEAST_LEVEL, method="email_link"), proves, keys)
+def test_a_line_and_what_is_not_proved_itself_tell_nobody(keys: Keyring) -> None:
+    assert person((EMAIL, ACCOUNT, LINE), keys) == NOBODY
+    assert person((EMAIL, ACCOUNT, replace(LINE, level="L2")), keys) == NOBODY
+    linked = person((replace(EMAIL, level=LEAST_LEVEL), ACCOUNT, LINE), keys)
     assert (linked.account, linked.email) == (None, keys.fingerprint(EMAIL))
-    assert person(stated, Assurance(level="L2", method="account"), proves, keys).account == keys.fingerprint(ACCOUNT)
+    assert person((EMAIL, replace(ACCOUNT, level="L2")), keys).account == keys.fingerprint(ACCOUNT)
 
 
 def test_another_scope_value_number_or_period_asks_for_something_else(keys: Keyring) -> None:

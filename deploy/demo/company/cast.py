@@ -54,17 +54,26 @@ class Part:
             subject["phones"] = [
                 self._stated(phone) for phone in person.phones if phone.valid_to is not None or len(person.phones) == 1
             ]
-        assurance = {"level": "L2", "method": "signed_in_mfa"}
-        whole = {"right": self.right, "subject": subject, "assurance": assurance, **self.asks}
+        whole = {"right": self.right, "subject": subject, **self._proof(subject), **self.asks}
         return dict(to_jsonable_python(whole))
 
+    def _proof(self, subject: Mapping[str, Any]) -> dict[str, Any]:
+        """Customers are signed in; who was never one has answered at their address and their numbers."""
+        if self.person.code:
+            return {"assurance": {"level": "L2", "method": "signed_in_mfa"}}
+        known = min(phone.valid_from for phone in self.person.phones)
+        address = {"identity": "email", "method": "email_link", "on_file_since": known}
+        numbers = [
+            {"identity": f"phones.{place}", "method": "sms_code", "on_file_since": phone["since"]}
+            for place, phone in enumerate(subject.get("phones", ()))
+        ]
+        return {"proofs": [address, *numbers]}
+
     def _stated(self, phone: Phone) -> dict[str, Any]:
-        """A number as the person states it; who was never a customer has proved that it is theirs."""
+        """A number as the person states it."""
         if self.misremembers:
             return {"number": phone.number, "since": phone.valid_from - timedelta(days=365)}
-        stated = {"number": phone.number, "since": phone.valid_from, "until": phone.valid_to}
-        proof = {"proved": {"method": "sms_code", "since": phone.valid_from}}
-        return stated if self.person.code else stated | proof
+        return {"number": phone.number, "since": phone.valid_from, "until": phone.valid_to}
 
 
 def _person(declared: Mapping[str, Any]) -> Customer:

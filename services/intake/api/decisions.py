@@ -21,7 +21,7 @@ router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], respo
 @router.post("/verify", response_model=StateView)
 async def verify(body: Verification, basis: MadeFor, services: UseServices) -> Decided:
     """State how the requester proved who they are; work begins, or begins after all, if that is enough."""
-    return await services.use_cases.verify(basis, body.assurance)
+    return await services.use_cases.verify(basis, body)
 
 
 @router.post("/withdraw", response_model=StateView)

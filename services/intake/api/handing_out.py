@@ -14,6 +14,7 @@ from services.intake.grant import Power
 from services.intake.problems import documented
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.errors import Shredded
+from shared.domain.identities import IdentityType
 from shared.domain.release import Fault
 from shared.downstreams.bus import identity_token
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
@@ -83,10 +84,11 @@ async def identities(
             raise Shredded("the subject's key was shredded: there is nobody left to search for")
         theirs, tenant = known[shown.subject_ref].identities, known[shown.subject_ref].tenant
         try:
-            vouched = (await register_for(tx.connection, tx.vault.keyring, theirs)).vouched(theirs, tenant)
+            vouched = (await register_for(tx.connection, tx.vault.keyring, theirs)).vouched(theirs, tenant, shown.level)
         except AssignmentInDoubt as doubt:
             raise NotReady(f"{doubt}; until then do nothing about this task") from None
-        told = tuple(each for each in vouched if each.type in shown.needs)
+        names = (each for each in theirs if each.type is IdentityType.NAME and each not in vouched)
+        told = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
         types: list[JsonValue] = [*sorted({each.type.value for each in told})]
         detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id), "types": types}
         detail["holder"] = caller.holder

@@ -232,6 +232,7 @@ class BusAdapter:
             request_id=task.request_id,
             system=self._system,
             needs=self._needs,
+            level=task.level,
             subject_ref=task.subject_ref,
             expires_at=now + timedelta(hours=self._settings.claim_hours),
         )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from shared.domain.errors import DsrError
 from shared.domain.identities import IdentityType
+from shared.domain.levels import Level
 
 TOKEN_HEADER = "DSR-Claim"  # noqa: S105  # the name of a header
 """The request header in which a team shows the token to intake."""
@@ -49,7 +50,7 @@ class TokenExpired(DsrError):
 class IdentityToken(BaseModel):
     """The right of ``system`` to know who ``subject_ref`` is, for one task, until ``expires_at`` (whole seconds).
 
-    It opens identities of the types that the system ``needs``, and no others.
+    It opens identities of the types that the system ``needs``, proved to that ``level``, and no others.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -58,6 +59,7 @@ class IdentityToken(BaseModel):
     request_id: UUID = Field(alias="request")
     system: str
     needs: frozenset[IdentityType]
+    level: Level
     subject_ref: UUID = Field(alias="subject")
     expires_at: datetime = Field(alias="exp")
 

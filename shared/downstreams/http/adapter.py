@@ -50,6 +50,11 @@ class HttpAdapter:
         return self._declaration.searched_by
 
     @property
+    def holds(self) -> frozenset[str]:
+        """The categories of its resources."""
+        return frozenset(each.category for each in self._declaration.resource.values())
+
+    @property
     def calls(self) -> int:
         """How many requests were sent."""
         return self._session.asked

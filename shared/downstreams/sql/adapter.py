@@ -52,6 +52,11 @@ class SqlAdapter:
         return frozenset(tenant for tenant in self._store.tenancy.values if tenant)
 
     @property
+    def holds(self) -> frozenset[str]:
+        """The categories of its tables."""
+        return frozenset(table.category for table in self._store.dataset.tables.values())
+
+    @property
     def never_shown(self) -> tuple[str, ...]:
         """Columns about other people of which its dataset does not say about whom."""
         return self._store.dataset.unattributed

@@ -1,0 +1,130 @@
+"""What a channel says was proved, as the level of each identity: it follows from the method, and not from a word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from services.intake.errors import BadRequest
+from services.intake.grant import Grant
+from services.intake.instants import Instants
+from services.intake.schemas import Assurance, IdentityProof
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING, Level, less
+from shared.domain.proofs import Method, ProofPolicy, raised, two_contact_points
+
+
+class Proof(NamedTuple):
+    """What one method proves of one identity; ``since``: from when on it is theirs, as far as that is proved."""
+
+    type: IdentityType
+    value: str
+    method: str
+    level: Level
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """The identities, each with the level to which it is proved, and what the evidence says of it."""
+
+    identities: tuple[Identity, ...]
+    evidence: tuple[dict[str, JsonValue], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """How what is said becomes a level."""
+
+    policy: ProofPolicy
+    instants: Instants
+
+    def prove(
+        self,
+        stated: Sequence[Identity],
+        assurance: Assurance | None,
+        proofs: Sequence[IdentityProof],
+        grant: Grant,
+        now: datetime,
+    ) -> Proved:
+        """What is proved of what is stated; what was proved before stays.
+
+        An e-mail address and a number that are proved each by itself prove more together.
+
+        Raises:
+            BadRequest: there is no such method or identity, the method does not prove it, or it lies in the future
+            Forbidden: it is more than the key may state
+        """
+        if assurance:
+            grant.must_state(assurance.level)
+        found = [*self._in_short(stated, assurance, now)]
+        for place, said in enumerate(proofs):
+            found.append(self._listed(stated, said, f"proofs.{place}", now))
+            grant.must_state(found[-1].level)
+        known = [_with(identity, found) for identity in stated]
+        if two_contact_points(known):
+            known = [replace(each, level=raised(each, grant.level)) for each in known]
+        said_of = dict.fromkeys((proof.type, proof.method, proof.level) for proof in found)
+        return Proved(tuple(known), tuple({"type": t, "method": m, "level": level} for t, m, level in said_of))
+
+    def _in_short(self, stated: Sequence[Identity], assurance: Assurance | None, now: datetime) -> list[Proof]:
+        """All that is stated and that the method can prove; of several numbers nobody could tell which."""
+        if assurance is None:
+            return []
+        method = self._method(assurance.method, "assurance.method")
+        level = min(assurance.level, method.level)
+        one_number = len({each.value for each in stated if each.type is IdentityType.PHONE}) == 1
+        return [
+            Proof(each.type, each.value, assurance.method, level, now)
+            for each in stated
+            if each.type in method.proves and (each.type is not IdentityType.PHONE or one_number)
+        ]
+
+    def _listed(self, stated: Sequence[Identity], said: IdentityProof, place: str, now: datetime) -> Proof:
+        method = self._method(said.method, f"{place}.method")
+        identity = _named(stated, said.identity)
+        if identity is None:
+            raise BadRequest("no such identity is stated: name a field of subject that is filled", f"{place}.identity")
+        if identity.type not in method.proves:
+            proves = " and ".join(sorted(method.proves))
+            raise BadRequest(f"{said.method} proves {proves}, and not {identity.type}", f"{place}.method")
+        proved_at = self.instants.proved(said.proved_at, now, f"{place}.proved_at")
+        since = said.on_file_since or proved_at
+        if since > proved_at:
+            raise BadRequest(
+                "on_file_since lies after it was proved; give the time from which it was on file",
+                f"{place}.on_file_since",
+            )
+        fresh = method.of_record and proved_at - since < timedelta(days=self.policy.on_file_days)
+        level = less(method.level) if fresh else method.level
+        return Proof(identity.type, identity.value, said.method, level, since)
+
+    def _method(self, name: str, field: str) -> Method:
+        """What stays in the evidence is no free text."""
+        if name not in self.policy.methods:
+            raise BadRequest(f"the method is one of {', '.join(sorted(self.policy.methods))}", field)
+        return self.policy.methods[name]
+
+
+def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:
+    """The identity as well as it is proved."""
+    mine = [proof for proof in proofs if (proof.type, proof.value) == (identity.type, identity.value)]
+    if not mine:
+        return identity
+    proved = replace(identity, level=max((identity.level, *(proof.level for proof in mine))))
+    since = [proof.since for proof in mine if proof.level > NOTHING]
+    if identity.type is not IdentityType.PHONE or not since:
+        return proved
+    earlier = [identity.proved_since] if identity.proved_since else []
+    return replace(proved, proved_since=min((*earlier, *since)))
+
+
+def _named(stated: Sequence[Identity], field: str) -> Identity | None:
+    """The identity of that field; of a number, by its place among those that differ."""
+    name, _, place = field.partition(".")
+    kind = IdentityType.PHONE if name == "phones" else IdentityType(name)
+    found = [each for each in stated if each.type is kind]
+    number = int(place or 0)
+    return found[number] if number < len(found) else None

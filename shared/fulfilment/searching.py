@@ -1,0 +1,98 @@
+"""By which of a subject's identities a system is searched: only by such as are proved as well as that needs (REQ-S1).
+
+Pure. What is proved less well finds nobody, and narrows: a name checks a hit, a period that is stated cuts another.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING, Level
+from shared.domain.operations import NOTIFICATIONS, Operation, Unsearched
+from shared.domain.proofs import action_of, highest, proved, restricts
+from shared.domain.rights import Right
+from shared.downstreams.downstream import Downstream
+from shared.fulfilment.queue import Claim
+from shared.storage.vault import SubjectData
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """By what a system is searched, each proved to that ``level``; ``lacks``: why not by all that is known.
+
+    ``lines``: those of which the subject gets an itemised bill, since others use them as well.
+    ``impossible``: there is nothing by which it could be. ``not_theirs``: for a repair, numbers that were somebody
+    else's.
+    """
+
+    identities: tuple[Identity, ...]
+    level: Level = NOTHING
+    lacks: Unsearched | None = None
+    lines: tuple[Identity, ...] = ()
+    impossible: bool = False
+    not_theirs: tuple[Identity, ...] = ()
+
+    @property
+    def lacks_proof_to(self) -> Level | None:
+        """How well what is missing must be proved."""
+        return self.level if self.lacks is Unsearched.NOT_PROVED else None
+
+
+def search(
+    system: Downstream, operation: Operation, claim: Claim, subject: SubjectData, register: Register | None
+) -> Search:
+    """By what that system is searched for a task.
+
+    What a system yields is known as well as that by which it was searched, so it is asked by the best there is.
+
+    Raises:
+        AssignmentInDoubt: the register does not tell whose a number is
+    """
+    known, needs = subject.identities, system.needs if claim.searches else frozenset[IdentityType]()
+    if operation in NOTIFICATIONS or not claim.searches:
+        level = NOTHING
+    else:
+        right = Right(claim.right)
+        action = action_of(right, subject.changes, restricts=restricts(right, Operation(claim.fulfils)))
+        level = system.needed[action]
+    heard = [each for each in system.may_hear(known) if each.type in needs]
+    if operation is Operation.LOCATE:
+        level = max(level, highest(heard))
+    names = tuple(each for each in known if each.type is IdentityType.NAME)
+    theirs = (*_vouched(subject, register, needs, level), *names)
+    told = system.may_hear(theirs)
+    bills = operation is Operation.EXPORT and getattr(system.adapter, "itemises", False)
+    lines = register.subscribed(known, subject.tenant, level) if register and bills else ()
+    # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
+    lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *lines), needs, level)
+    if not needs or lines or any(each.type in needs for each in told):
+        return Search(told, level, lacks, lines)
+    if highest(each for each in known if each.type is not IdentityType.NAME) < level:
+        lacks = Unsearched.NOT_PROVED
+    return Search(told, level, lacks or Unsearched.NOTHING_TO_SEARCH_BY, impossible=True)
+
+
+def _vouched(
+    subject: SubjectData, register: Register | None, needs: Collection[IdentityType], level: Level
+) -> tuple[Identity, ...]:
+    """What is proved to that level, numbers as the register vouches for them."""
+    known = subject.identities
+    try:
+        theirs = register.vouched(known, subject.tenant, level) if register else proved(known, level)
+    except AssignmentInDoubt:
+        if NUMBERS.intersection(needs):
+            raise
+        theirs = proved(known, level)
+    return tuple(each for each in theirs if each.type is not IdentityType.NAME)
+
+
+def _lacking(
+    heard: Iterable[Identity], told: Iterable[Identity], needs: Collection[IdentityType], level: Level
+) -> Unsearched | None:
+    """Why it is not searched by all that is known of the subject."""
+    left = {(each.type, each.value) for each in told if each.type in needs}
+    missing = [each for each in heard if (each.type, each.value) not in left]
+    if any(each.type in NUMBERS for each in missing):
+        return Unsearched.NUMBER_NOT_VOUCHED_FOR
+    return Unsearched.NOT_PROVED if any(each.level < level for each in missing) else None

@@ -1,0 +1,73 @@
+"""Scenario 4: an unknown address claims a number. Nothing is given; only whoever holds the number now can prove it."""
+
+from datetime import UTC, datetime
+
+from uuid_utils.compat import uuid7
+
+from shared.domain.events import FulfilmentReported
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import Level
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.rights import Right
+from shared.fulfilment.store import NewFulfilment
+from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, SetClock
+from tests.fixtures.events import a
+from tests.fixtures.intake import LAST, Intake, id_of
+from tests.integration.test_proof_in_part import LINKED
+from tests.integration.test_unsearched import blocked, report
+
+NUMBER = "+442079460000"
+CLAIM = {"email": "mallory@example.org", "phones": [{"number": NUMBER}], "country": "DE"}
+BEGAN = datetime(2026, 1, 10, tzinfo=UTC)
+EARLIER = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+async def test_an_unknown_address_gets_nothing_by_a_number_that_it_claims_and_is_told_what_would_help(
+    intake: Intake, clock: SetClock
+) -> None:
+    path = await intake.submit(subject=CLAIM, assurance=None, proofs=[LINKED])
+    reports: tuple[TaskReport, ...] = (
+        report("crm", outcome=TaskOutcome.NO_MATCH),
+        report("cdr", outcome=TaskOutcome.NOT_SEARCHED, not_searched=Unsearched.NOT_PROVED, level="L2"),
+    )
+    await blocked(intake, path, *reports)
+    assert (await intake.view(path))["state"] == "awaiting_identity"
+    question_id = str((await intake.published())[-1]["question_id"])
+    clock.at = LAST
+    await intake.unanswered(path, question_id, "last_notice", "identity")
+    await intake.consume(a(FulfilmentReported, about=id_of(path), tasks=reports))
+    shown = await intake.view(path)
+    letters = await intake.letters(path)
+    assert (shown["outcome"], shown["resumable"], shown["package"]) == ("unidentified", True, False)
+    assert [letter["kind"] for letter in letters] == ["proof_question", "proof_last_notice", "unidentified"]
+    assert "a telephone number and the time in which it was yours" in letters[-1]["body"].replace("\n", " ")
+    assert NUMBER not in str(shown)
+
+
+async def exported(harness: Harness, level: Level) -> list[Identity]:
+    """By which numbers the calls of somebody are searched who proves the number so well, and asks for years of it."""
+    stated = Identity(IdentityType.PHONE, NUMBER, EARLIER, proved_since=BEGAN, level=level)
+    subject = await harness.subject(Identity(IdentityType.EMAIL, "mallory@example.org", level=level), stated)
+    await harness.open(NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE))
+    await harness.worker("cdr", Operation.EXPORT).work()
+    return [identity for task in harness.systems["cdr"].asked for identity in task.identities]
+
+
+async def test_a_code_that_is_sent_to_the_number_proves_it_for_the_time_of_who_holds_it_now(
+    open_harness: OpenHarness,
+) -> None:
+    cdr = ScriptedSystem("cdr", frozenset({IdentityType.PHONE}), needed="L2")
+    harness = await open_harness(cdr)
+    assert await exported(harness, "L1") == []
+    [searched] = await exported(harness, "L2")
+    assert (searched.valid_from, searched.valid_to) == (BEGAN, None)
+
+
+async def test_of_the_time_of_another_holder_a_proof_gives_nothing_and_a_person_looks(
+    open_harness: OpenHarness,
+) -> None:
+    cdr = ScriptedSystem("cdr", frozenset({IdentityType.PHONE}), needed="L2")
+    harness = await open_harness(cdr)
+    await harness.register(Identity(IdentityType.PHONE, NUMBER, EARLIER), account=ACCOUNT.value)
+    assert await exported(harness, "L2") == []
+    assert await harness.pool.fetchval("SELECT failure FROM task") == "assignment_in_doubt"

@@ -1,0 +1,140 @@
+"""What a channel says was proved, as the level of each identity; pure."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.intake.assurance import identity_policy
+from services.intake.errors import BadRequest, Forbidden
+from services.intake.grant import Grant
+from services.intake.instants import Instants
+from services.intake.proving import Proved, Proving
+from services.intake.schemas import Assurance, IdentityProof
+from shared.domain.identities import Identity, IdentityType
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
+PHONE, OTHER = Identity(IdentityType.PHONE, "+493023125001"), Identity(IdentityType.PHONE, "+493023125002")
+STATED = (EMAIL, ACCOUNT, PHONE, OTHER)
+POLICY = identity_policy()
+PROVING = Proving(POLICY, Instants())
+LONG_AGO = NOW - timedelta(days=400)
+LINKED, CODED = ("email", "email_link"), ("phones.0", "sms_code")
+
+
+def ago(days: int) -> datetime:
+    return NOW - timedelta(days=days)
+
+
+def said(identity: str, method: str, since: datetime = LONG_AGO, **more: Any) -> IdentityProof:
+    stated = {"identity": identity, "method": method, "on_file_since": since.isoformat(), **more}
+    return IdentityProof.model_validate(stated)
+
+
+def listed(*proofs: IdentityProof, stated: tuple[Identity, ...] = STATED, level: Any = "L3") -> Proved:
+    return PROVING.prove(stated, None, proofs, Grant(level), NOW)
+
+
+def in_short(level: str, method: str, stated: tuple[Identity, ...] = STATED) -> Proved:
+    assurance = Assurance.model_validate({"level": level, "method": method})
+    return PROVING.prove(stated, assurance, (), Grant("L3"), NOW)
+
+
+def levels(known: Proved) -> dict[str, str]:
+    return {identity.value: identity.level for identity in known.identities if identity.level != "L0"}
+
+
+def test_what_is_proved_of_one_identity_proves_nothing_of_another() -> None:  # C4
+    assert levels(listed(said(*LINKED))) == {EMAIL.value: "L1"}
+    assert levels(listed(said("phones.1", "sms_code"))) == {OTHER.value: "L1"}
+
+
+@pytest.mark.parametrize(("days", "linked", "posted"), [(29, {}, "L1"), (30, {EMAIL.value: "L1"}, "L2")])
+def test_what_is_not_on_file_for_thirty_days_proves_less(days: int, linked: dict[str, str], posted: str) -> None:
+    assert levels(listed(said(*LINKED, ago(days)))) == linked
+    assert levels(listed(said("account_id", "post", ago(days)))) == {ACCOUNT.value: posted}
+
+
+def test_what_is_not_said_to_be_on_file_is_not() -> None:
+    assert levels(listed(said(*LINKED, NOW, on_file_since=None))) == {}
+
+
+def test_an_address_and_a_number_of_record_prove_more_together_and_two_numbers_do_not() -> None:
+    assert levels(listed(said(*LINKED), said(*CODED))) == {EMAIL.value: "L2", PHONE.value: "L2"}
+    two_numbers = listed(said(*CODED), said("phones.1", "sms_code"))
+    assert levels(two_numbers) == {PHONE.value: "L1", OTHER.value: "L1"}
+
+
+def test_the_second_contact_point_may_be_proved_later() -> None:
+    first = listed(said(*LINKED))
+    assert levels(listed(said(*CODED), stated=first.identities)) == {EMAIL.value: "L2", PHONE.value: "L2"}
+
+
+def test_the_short_form_proves_what_its_method_can_prove_and_a_number_only_where_one_is_stated() -> None:
+    assert levels(in_short("L2", "signed_in_mfa")) == {EMAIL.value: "L2", ACCOUNT.value: "L2"}
+    assert levels(in_short("L1", "sms_code")) == {}
+    assert levels(in_short("L1", "sms_code", (EMAIL, PHONE))) == {PHONE.value: "L1"}
+
+
+def test_a_method_proves_no_more_than_the_policy_says_and_no_more_than_is_stated() -> None:
+    assert levels(in_short("L3", "account")) == {EMAIL.value: "L1", ACCOUNT.value: "L1"}
+    assert levels(in_short("L1", "signed_in_mfa")) == {EMAIL.value: "L1", ACCOUNT.value: "L1"}
+
+
+def test_a_number_is_theirs_since_it_is_on_file_or_else_since_it_was_proved() -> None:
+    since = [each.proved_since for each in listed(said(*CODED)).identities if each == PHONE or each.level == "L1"]
+    assert since == [LONG_AGO]
+    late = in_short("L1", "sms_code", (PHONE,)).identities[0]
+    assert late.proved_since == NOW
+    earlier = listed(said(*CODED), stated=(late,)).identities[0]
+    assert earlier.proved_since == LONG_AGO
+
+
+def test_a_key_states_no_more_than_it_may_by_a_proof_either() -> None:  # S3
+    with pytest.raises(Forbidden, match="may not state L1"):
+        listed(said(*LINKED), level="L0")
+    assert levels(listed(said(*LINKED), said(*CODED), level="L1")) == {EMAIL.value: "L1", PHONE.value: "L1"}
+
+
+@pytest.mark.parametrize(
+    ("proof", "field"),
+    [
+        (said("email", "sms_code"), "proofs.0.method"),
+        (said("email", "a_word"), "proofs.0.method"),
+        (said("sip_uri", "post"), "proofs.0.identity"),
+        (said("phones.2", "sms_code"), "proofs.0.identity"),
+        (said("email", "email_link", NOW, proved_at=LONG_AGO.isoformat()), "proofs.0.on_file_since"),
+    ],
+)
+def test_a_proof_that_proves_nothing_stated_is_refused_by_its_field(proof: IdentityProof, field: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        listed(proof)
+    assert refused.value.field == field
+
+
+_proofs = st.lists(
+    st.tuples(
+        st.sampled_from(["email", "account_id", "phones.0", "phones.1"]),
+        st.sampled_from(sorted(POLICY.methods)),
+        st.integers(0, 60),
+    ).filter(
+        lambda proof: (
+            {"email": "email", "account_id": "account_id"}.get(proof[0], "phone") in POLICY.methods[proof[1]].proves
+        )
+    ),
+    max_size=4,
+)
+
+
+@given(_proofs)
+def test_whatever_is_proved_what_was_not_named_stays_unproved_and_the_record_holds_no_value(
+    proofs: list[tuple[str, str, int]],
+) -> None:
+    known = listed(*(said(name, method, ago(days)) for name, method, days in proofs))
+    places = {"email": EMAIL, "account_id": ACCOUNT, "phones.0": PHONE, "phones.1": OTHER}
+    named = {places[name].value for name, *_ in proofs}
+    assert levels(known).keys() <= named
+    assert not any(value in str(known.evidence) for value in (each.value for each in STATED))

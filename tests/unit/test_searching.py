@@ -1,0 +1,148 @@
+"""By which identities a system is searched: by none that is proved less well than what it holds needs; pure."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
+
+from shared.domain.assignments import Register
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import LEVELS, Level
+from shared.domain.operations import Change, Operation, Unsearched
+from shared.domain.proofs import Action, highest, proof_policy
+from shared.downstreams.downstream import Downstream
+from shared.fulfilment.queue import Claim
+from shared.fulfilment.searching import Search, search
+from shared.storage.vault import SubjectData, merged
+
+POLICY = proof_policy()
+SINCE = datetime(2024, 1, 1, tzinfo=UTC)
+EMAIL, PHONE, NAME = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.NAME
+ADDRESS, NUMBER = Identity(EMAIL, "ada@example.org"), Identity(PHONE, "+493023125001", SINCE)
+
+
+def at(level: Level, identity: Identity) -> Identity:
+    return Identity(identity.type, identity.value, identity.valid_from, proved_since=SINCE, level=level)
+
+
+def system(*held: str, needs: frozenset[IdentityType] = frozenset({EMAIL})) -> Downstream:
+    return Downstream("s", needs, categories=frozenset(held), needed=POLICY.needed(held))
+
+
+def searched(
+    downstream: Downstream,
+    *known: Identity,
+    operation: Operation = Operation.EXPORT,
+    right: str = "access",
+    fulfils: str = "export",
+    changes: Sequence[Change] = (),
+    register: Register | None = None,
+) -> Search:
+    ids: Any = (uuid7(), uuid7(), 1, {}, None, date(2026, 4, 2), uuid7(), uuid7())
+    said: Any = (right, True, {}, None, 0, 0, {}, fulfils)
+    claim = Claim(*ids, *said)
+    return search(downstream, operation, claim, SubjectData(known, tuple(changes)), register)
+
+
+@pytest.mark.parametrize(
+    ("held", "right", "fulfils", "level"),
+    [
+        (("account",), "access", "export", "L1"),
+        (("ticket", "message"), "erasure", "erase", "L1"),
+        *(
+            (("call_record",), right, fulfils, "L2")
+            for right, fulfils in (
+                ("access", "export"),
+                ("portability", "export"),
+                ("erasure", "erase"),
+                ("restriction", "restrict"),
+            )
+        ),
+        (("account", "call_record"), "access", "export", "L2"),  # the highest of all that it holds
+        (("account", "unheard_of"), "access", "export", "L2"),
+        ((), "access", "export", "L2"),
+        (("call_record",), "objection", "suppress", "L0"),
+        (("call_record",), "objection", "restrict", "L2"),
+    ],
+)
+def test_a_system_is_searched_by_what_is_proved_as_well_as_it_needs_and_by_nothing_less(
+    held: tuple[str, ...], right: str, fulfils: str, level: Level
+) -> None:
+    enough = searched(system(*held), at(level, ADDRESS), right=right, fulfils=fulfils)
+    assert (enough.level, enough.lacks, enough.impossible) == (level, None, False)
+    for less in LEVELS[: LEVELS.index(level)]:
+        lacking = searched(system(*held), at(less, ADDRESS), right=right, fulfils=fulfils)
+        assert (lacking.lacks, lacking.lacks_proof_to, lacking.impossible) == (Unsearched.NOT_PROVED, level, True)
+        assert lacking.identities == ()
+
+
+@pytest.mark.parametrize(("field", "level"), [("name", "L1"), ("email", "L2"), ("phone", "L2")])
+def test_by_whom_a_contact_point_is_changed_must_be_surer(field: str, level: Level) -> None:
+    change = Change(field=field, asserted="somebody@example.org")
+    rectify: Any = {"right": "rectification", "fulfils": "rectify", "operation": Operation.RECTIFY}
+    assert searched(system("account"), at(level, ADDRESS), changes=[change], **rectify).level == level
+
+
+def test_nobody_has_said_how_much_a_system_needs_and_it_needs_the_most() -> None:
+    assert set(Downstream("s", frozenset({EMAIL})).needed.values()) == {"L3"}
+
+
+def test_what_is_located_is_asked_for_by_the_best_that_is_proved() -> None:
+    crm = system("account", needs=frozenset({EMAIL, PHONE}))
+    found = searched(crm, at("L1", ADDRESS), at("L2", NUMBER), operation=Operation.LOCATE)
+    assert ([each.type for each in found.identities], found.level) == ([PHONE], "L2")
+
+
+def test_a_warning_of_a_request_needs_no_proof() -> None:
+    found = searched(system("call_record"), ADDRESS, operation=Operation.FLAG, fulfils="flag")
+    assert found.identities == (ADDRESS,)
+
+
+def test_of_what_is_stated_besides_and_not_proved_it_is_said_that_it_was_not_searched_by() -> None:
+    orders = system("account", needs=frozenset({EMAIL, IdentityType.ACCOUNT_ID}))
+    found = searched(orders, at("L2", ADDRESS), Identity(IdentityType.ACCOUNT_ID, "C9"))
+    assert [each.value for each in found.identities] == [ADDRESS.value]
+    assert (found.lacks, found.lacks_proof_to, found.impossible) == (Unsearched.NOT_PROVED, "L1", False)
+
+
+_identities = st.lists(
+    st.builds(
+        Identity,
+        st.sampled_from([EMAIL, PHONE, IdentityType.ACCOUNT_ID, NAME]),
+        st.sampled_from(["a", "b", "c"]),
+        level=st.sampled_from(LEVELS),
+        proved_since=st.none() | st.just(SINCE),
+        source=st.sampled_from(["requester", "crm"]),
+    ),
+    max_size=8,
+)
+
+
+@given(
+    known=_identities,
+    held=st.lists(st.sampled_from(["account", "ticket", "call", "unheard_of"]), max_size=3),
+    operation=st.sampled_from([Operation.LOCATE, Operation.EXPORT]),
+    register=st.sampled_from([None, Register()]),
+)
+def test_whatever_is_stated_nothing_but_a_name_reaches_a_system_that_is_proved_less_well_than_it_needs(
+    known: list[Identity], held: list[str], operation: Operation, register: Register | None
+) -> None:
+    needed = POLICY.needed(held)[Action.ACCESS]
+    downstream = system(*held, needs=frozenset(IdentityType) - {NAME})
+    found = searched(downstream, *known, operation=operation, register=register)
+    told = [each for each in found.identities if each.type is not NAME]
+    proved = {(each.type, each.value) for each in known if each.level >= needed}
+    assert found.level >= needed
+    assert {(each.type, each.value) for each in told} <= proved
+    assert all(each.level >= found.level for each in told)
+    if operation is Operation.LOCATE and told:
+        assert found.level == max(needed, highest(each for each in known if each.type is not NAME))
+
+
+def test_an_identity_is_as_well_proved_as_the_best_of_what_is_known_of_it() -> None:
+    first, better = at("L1", NUMBER), Identity(PHONE, NUMBER.value, SINCE, level="L2")
+    assert merged((ADDRESS, first, better)) == (ADDRESS, at("L2", NUMBER))
