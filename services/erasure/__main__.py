@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.erasure import handlers
+from services.erasure import handlers, precedence
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
@@ -11,6 +11,7 @@ from shared.fulfilment import by_hand, reports
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure")
+service.fulfilments.postpone = precedence.postponed
 
 service.on(events.RequestVerified, partial(fulfilling.begin, Operation.ERASE, service.fulfilments), right=Right.ERASURE)
 service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)

@@ -54,6 +54,14 @@ _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
     " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us."
 )
+_ERASED_FIRST = (
+    "We had begun to erase your data, as you have asked us. We finish that first: what is erased by then can no longer"
+    " be copied, corrected or restricted, and our answer says so."
+)
+_OPPOSED = (
+    "You have also asked us to restrict your data, that is to keep it. We erase nothing until you have told us which of"
+    " the two you want: withdraw the other request."
+)
 _NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
     Outcome.WITHDRAWN: "You withdrew your request; nothing more of what you asked for will be done. {done}",
@@ -266,7 +274,13 @@ def _waiting(request: StoredRequest, today: date) -> str:
         return f"{_NOT_OURS} We {'were to' if late else 'will'} pass your request on to them {by}{_LATE * late}."
     told = f"You {'were to' if late else 'will'} hear from us {by}{_LATE * late}."
     if request.postponed:
-        return f"{_POSTPONED} {told}"
+        return f"{_postponed(request)} {told}"
     if request.is_weighed and request.state is State.AWAITING_DECISION:
         return f"{_TO_BE_WEIGHED} {told}"
     return " ".join(filter(None, (_WAITING[request.state], of_restriction(request), told)))
+
+
+def _postponed(request: StoredRequest) -> str:
+    if request.right is not Right.ERASURE:
+        return _ERASED_FIRST
+    return _OPPOSED if request.state is State.AWAITING_DECISION and request.begun else _POSTPONED

@@ -1,17 +1,21 @@
 """What other requests of the same person do to a request: an erasure waits for them, a duplicate ends with the first.
 
-``postponed``: an erasure that may begin, and whose work has not begun, since what the same person asked to see is to be
-answered first. It shows ``in_progress``, or ``awaiting_decision`` once time is short.
+``postponed``: an erasure that may begin, and does not yet, since what the same person asked to see is to be answered
+first; or any other request while an erasure of the same person is at work. It shows ``in_progress``, or
+``awaiting_decision`` once time is short, or where a restriction of the same person opposes the erasure.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, Self
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, Transition, closed, verified
+from services.intake.transition import MovingRequest, Transition, closed, retried, verified
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.rights import Outcome, Right
@@ -26,17 +30,42 @@ class MovedByOtherRequests(MovingRequest):
     __slots__ = ()
 
     def postpone(self) -> Transition[Self]:
-        """The erasure could begin now, and waits for what the same person asked to see (G1)."""
+        """It could begin now, and waits for another request of the same person (G1)."""
         request = replace(self, postponed=True)
-        return request.noted("erasure.postponed", events.RequestPostponed.about(request))
+        return request.noted(f"{self.right}.postponed", events.RequestPostponed.about(request))
+
+    def yield_to(self, awaits: Sequence[UUID], *, opposed: bool) -> Transition[Self]:
+        """The erasure has begun to look, and erased nothing: what it has found is also the matter of other requests.
+
+        ``opposed``: one of them is a restriction, and a person must find out which of the two holds.
+        """
+        if not self.allows("yield_to"):
+            return self.noted("erasure.postponed_late", state=self.state)
+        waiting = self.state is State.AWAITING_CLARIFICATION
+        state = self.state if waiting or not opposed else State.AWAITING_DECISION
+        request = self.moved("yield_to", state, postponed=True, begun=True, question=self.question)
+        others: list[JsonValue] = [str(other) for other in awaits]
+        event = events.RequestPostponed.about(request)
+        noted = request.noted("erasure.postponed", event, awaits=others, opposed=opposed)
+        return noted.then(request.begin("waived")) if self.at_once and not opposed else noted
 
     def begin(self, cause: Cause) -> Transition[Self]:
-        """The erasure waits no longer; a question that is open meanwhile stays open."""
+        """It waits no longer; a question that is open meanwhile stays open."""
         if not self.postponed:
             raise IllegalTransition("this request does not wait for another")
         state = State.AWAITING_CLARIFICATION if self.state is State.AWAITING_CLARIFICATION else State.IN_PROGRESS
-        request = self.moved("begin", state, postponed=False, at_once=self.at_once or cause != "answered")
-        return request.noted("erasure.begun", cause=cause).then(verified(request))
+        waived, insisted = self.at_once or cause != "answered", self.insisted or cause == "decided"
+        begun: dict[str, bool] = {"postponed": False, "begun": False, "at_once": waived, "insisted": insisted}
+        request = self.moved("begin", state, **begun)
+        goes_on = retried(request) if self.begun else verified(request)
+        return request.noted(f"{self.right}.begun", cause=cause).then(goes_on)
+
+    def end_with_erasure(self, at: datetime) -> Transition[Self]:
+        """The restriction has nothing left to restrict: what it has put into any system goes."""
+        if self.precedes is None or self.state is not State.CLOSED:
+            return Transition(self)
+        ended = replace(self, lifted_at=at)
+        return ended.noted("restriction.ended_by_erasure", events.LiftDecided.about(ended))
 
     def waive(self) -> Transition[Self]:
         """The person does not want their erasure to wait for what else they have asked for."""
@@ -52,8 +81,8 @@ class MovedByOtherRequests(MovingRequest):
             raise IllegalTransition("it waits for other requests of the same person: answer those, or decide `begin`")
 
     def time_is_short(self) -> Transition[Self]:
-        """The due date is near, and what the erasure waits for is not answered: a person must say how it goes on."""
-        return self.moved("time_is_short", State.AWAITING_DECISION).noted("decision.needed", operation="erase")
+        """The due date is near, and what it waits for has not ended: a person must say how it goes on."""
+        return self.moved("time_is_short", State.AWAITING_DECISION).noted("decision.needed", right=self.right)
 
     def repeat(self, first: UUID, received_at: datetime, due_on: date, at: datetime) -> Transition[Self]:
         """It asks for what an open request of the same person asks for, and is answered with that one.

@@ -8,6 +8,7 @@ from services.intake.retention import Retention, retention
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.loops import run_periodically
+from shared.storage import open_requests
 from shared.storage.postgres import Connection
 
 EVERY = timedelta(hours=1)
@@ -25,8 +26,11 @@ _NEEDED = f"""(r.resumable
         '$[*] ? (exists(@.failure) || exists(@.not_searched) || !exists(@.outcome))'))"""
 
 _ERASED = """
-WHERE "right" = 'erasure' AND state = 'closed' AND NOT resumable AND closed_at < $1
-      AND outcome IN ('fulfilled', 'partially_fulfilled', 'no_data')
+    SELECT FROM vault.open_request o JOIN request e USING (request_id)
+    WHERE o.kind = 'erased' AND e.outcome IN ('fulfilled', 'partially_fulfilled', 'no_data')
+      AND e.closed_at < $1 AND r.accepted_at < e.closed_at AND (o.mark = r.proved_account
+          OR o.mark = r.proved_email AND (r.proved_account IS NULL OR NOT EXISTS (
+              SELECT FROM vault.open_request x WHERE x.request_id = o.request_id AND x.type = 'account_id')))
 """
 
 # $1: the end of the period, as seen from now. An erasure also ends what earlier requests of the same person have left,
@@ -45,13 +49,7 @@ DUE = {
     "erased": f"""
         SELECT r.request_id, r.subject_ref
         FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
-             LEFT JOIN (SELECT proved_account, max(closed_at) AS at FROM request {_ERASED} GROUP BY 1) a
-                  ON a.proved_account = r.proved_account
-             LEFT JOIN (SELECT proved_email, max(closed_at) AS at, max(closed_at) FILTER (WHERE proved_account IS NULL)
-                        AS without_account FROM request {_ERASED} GROUP BY 1) e ON e.proved_email = r.proved_email
-        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND NOT {_NEEDED}
-              AND (r.accepted_at < a.at OR r.accepted_at < CASE WHEN r.proved_account IS NULL THEN e.at
-                                                                ELSE e.without_account END)
+        WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND NOT {_NEEDED} AND EXISTS ({_ERASED})
               AND (r.package_id IS NULL OR r.responded_at < $1 - interval '14 days'
                    AND NOT EXISTS (SELECT 1 FROM vault.sealed s WHERE s.sealed_id = r.package_id))""",  # noqa: S608
     "register": """
@@ -133,8 +131,9 @@ async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]
 
 
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
+    await open_requests.end(tx.connection, requests)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
-    for table in ("letter", "decision", "extension", "proposal", "package_release", "request"):
+    for table in ("letter", "decision", "extension", "proposal", "package_release", "awaits", "request"):
         await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # ours
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, deferrals, proposals, restrictions
+from services.intake import correspondence, deferrals, other_requests, proposals, restrictions
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Reasons
@@ -17,11 +17,13 @@ from shared.domain.events import (
     Event,
     FulfilmentBlocked,
     FulfilmentCompleted,
+    FulfilmentPostponed,
     FulfilmentReported,
     QuestionUnanswered,
     TargetMissed,
 )
 from shared.domain.operations import Operation
+from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -43,6 +45,7 @@ class Handlers:
         service.on(FulfilmentCompleted, self.complete)
         service.on(FulfilmentBlocked, self.block)
         service.on(FulfilmentReported, self.report)
+        service.on(FulfilmentPostponed, self.postpone)
         service.on(QuestionUnanswered, self.unanswered)
         for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
             service.on(milestone, self.warn)
@@ -62,6 +65,16 @@ class Handlers:
                 corrected = request.is_contested and event.operation == Operation.RECTIFY
                 if corrected and request.state is State.CLOSED and request.lift_told_at is None:
                     await requests.apply(request.lift(tx.now))
+            erased = [r for r in requests.all if r.right is Right.ERASURE and r.insisted and r.state is State.CLOSED]
+        await self._end_restrictions(tx, erased)
+
+    async def _end_restrictions(self, tx: UnitOfWork, erased: Sequence[Request]) -> None:
+        """Ends the restrictions of those whose erasure one of ours has let begin before them."""
+        if others := await other_requests.overridden(tx.connection, [request.request_id for request in erased]):
+            requests = await Requests.locked(tx, self._letters, others)
+            for request in requests.all:
+                await requests.apply(request.end_with_erasure(tx.now))
+            await requests.save()
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester for proof, or by what else they are known, where that was wanting; else ask a person."""
@@ -74,6 +87,14 @@ class Handlers:
                 else:
                     known = restrictions.with_later(request.right, request.tasks, event.tasks)
                     await self._ask(requests, replace(request, tasks=known), asked)
+
+    async def postpone(self, events: Sequence[FulfilmentPostponed], tx: UnitOfWork) -> None:
+        """Let erasures wait that have found whose they are, and that others of the same person come first."""
+        async with self._locked(events, tx) as requests:
+            await other_requests.awaits(tx.connection, {event.request_id: event.awaits for event in events})
+            for event in events:
+                yielding = requests[event.request_id].yield_to(event.awaits, opposed=event.opposed)
+                await requests.apply(yielding)
 
     async def report(self, events: Sequence[FulfilmentReported], tx: UnitOfWork) -> None:
         """Answer what two persons have decided, now that it is known what is done (Art. 12(4))."""

@@ -4,8 +4,8 @@ Each cause is a method of ``services.intake.request.Request`` of that name (``as
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
 work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
-An erasure that waits for other requests of the same person publishes ``RequestPostponed`` in the place of
-``RequestVerified``, which follows when it begins.
+What waits for other requests of the same person publishes ``RequestPostponed`` in the place of ``RequestVerified``,
+which follows when it begins; an erasure that has found whose data they are can still ``yield_to`` them.
 ``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
 ``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
@@ -29,6 +29,7 @@ from shared.domain.events import (
     RequestClosed,
     RequestExtended,
     RequestHeld,
+    RequestPostponed,
     RequestReceived,
     RequestRedated,
     RequestReopened,
@@ -113,7 +114,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "done_later":      rule(CLOSED,           CLOSED,                    PartAnswered),
     "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
-    "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified),
+    "yield_to":        rule(MEANING | WORK,   MEANING | WORK | PERSON,   RequestPostponed, RetryDecided),
+    "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "waive":           rule(IDENTITY,         IDENTITY),
     "time_is_short":   rule(WORK,             PERSON),
     "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),

@@ -1,12 +1,12 @@
-"""Other requests of the same person: an erasure waits for what they asked to see (G1), and what repeats is linked.
+"""Other requests of the same person: what comes before which (G1), and what repeats is linked.
 
-Nothing slips through between two transactions: whoever looks holds the head of intake's evidence from then on, so of
-two requests that are submitted at once, by whichever process, the later one to be committed sees the earlier. Whether a
-postponed erasure may begin follows from what is open now: no restart, repeat or manner of closing can lose it. An
-access that is submitted after an erasure has begun is not waited for.
+Nothing slips through between two transactions: whoever looks holds the head of intake's evidence from then on, and a
+lock for each identity (``shared.storage.open_requests``), so of two requests that come at once, by whichever process or
+service, the later one to be committed sees the earlier. Whether what was postponed may begin follows from what is open
+now: no restart, repeat or manner of closing can lose it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import NamedTuple
@@ -19,35 +19,36 @@ from shared.domain.events import RequestVerified
 from shared.domain.identities import Identity
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import open_requests
+from shared.storage.open_requests import Kind
 from shared.storage.postgres import Connection
 
-_ANSWERED_FIRST = frozenset({Right.ACCESS, Right.PORTABILITY})
+_AWAITED_BY_ERASURE = frozenset({Kind.COPY})
+_AWAITED_BY_ALL_ELSE = frozenset({Kind.ERASURE})
 
-# One statement for all that is submitted at once, each part of it by an index of open requests alone.
+# One statement for all that is submitted at once, by an index of open requests alone.
 _OPEN = """
-SELECT 'asks' AS by, request_id, asks, proved_account, proved_email, state, received_at, due_on FROM request
+SELECT request_id, asks, proved_account, proved_email, state, received_at, due_on FROM request
 WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT NULL) AND asks = ANY($1)
-UNION ALL
-SELECT DISTINCT 'account', NULL::uuid, NULL::bytea, proved_account, NULL::bytea, NULL, NULL::timestamptz, NULL::date
-FROM request
-WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND role = 'controller' AND proved_account = ANY($2)
-UNION ALL
-SELECT DISTINCT 'email', NULL::uuid, NULL::bytea, proved_account, proved_email, NULL, NULL::timestamptz, NULL::date
-FROM request
-WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND role = 'controller' AND proved_email = ANY($3)
 """
 _AWAITED = """
-SELECT e.request_id, a.request_id FROM request e CROSS JOIN LATERAL (
-    SELECT request_id FROM request
-    WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND role = 'controller'
-      AND proved_account = e.proved_account
-    UNION
-    SELECT request_id FROM request
-    WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND role = 'controller'
-      AND proved_email = e.proved_email AND (proved_account IS NULL OR e.proved_account IS NULL)
-) a WHERE e.request_id = ANY($1) ORDER BY a.request_id
+SELECT DISTINCT w.request_id, w.other FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
+WHERE w.request_id = ANY($1) AND o.kind <> 'erased' ORDER BY w.other
 """
-
+_AWAIT = "INSERT INTO awaits SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
+_ERASED = """
+INSERT INTO vault.open_request
+SELECT request_id, 'erased', 'account_id', proved_account FROM request
+WHERE request_id = ANY($1) AND proved_account IS NOT NULL
+UNION ALL
+SELECT request_id, 'erased', 'email', proved_email FROM request WHERE request_id = ANY($1) AND proved_email IS NOT NULL
+ON CONFLICT DO NOTHING
+"""
+_OVERRIDDEN = """
+SELECT w.other FROM awaits w JOIN request r ON r.request_id = w.other
+WHERE w.request_id = ANY($1) AND r."right" = 'restriction'
+"""
+_PROVED_OF = "SELECT proved_account, proved_email FROM request WHERE request_id = $1"
 _PROVED = """
 UPDATE request SET proved_account = coalesce($2, proved_account), proved_email = coalesce($3, proved_email)
 WHERE request_id = $1
@@ -64,7 +65,7 @@ class First(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of what is submitted: which erasures wait, and which requests repeat an open one."""
+    """Of what is submitted: which requests wait for others, and which repeat an open one."""
 
     postponed: Collection[UUID] = frozenset()
     first: Mapping[UUID, First] = field(default_factory=dict)
@@ -79,30 +80,6 @@ class Seen:
         return received
 
 
-@dataclass(slots=True)
-class Awaited:
-    """Who waits for the answer to an access or portability request."""
-
-    accounts: set[bytes] = field(default_factory=set)
-    emails: set[bytes] = field(default_factory=set)
-    emails_alone: set[bytes] = field(default_factory=set)
-
-    def add(self, person: Person) -> None:
-        """One more."""
-        if person.account:
-            self.accounts.add(person.account)
-        if person.email:
-            self.emails.add(person.email)
-            if not person.account:
-                self.emails_alone.add(person.email)
-
-    def holds(self, person: Person) -> bool:
-        """Whether one of them is the same person, as ``Person.is_same`` has it."""
-        if person.account is None:
-            return person.email in self.emails
-        return person.account in self.accounts or person.email in self.emails_alone
-
-
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
     """An open request of somebody who has proved something, with which a new one is compared."""
@@ -112,8 +89,8 @@ class OpenRequest:
     first: First
 
 
-def judge(new: Sequence[tuple[Request, Marks]], known: Sequence[tuple[bytes, OpenRequest]], awaited: Awaited) -> Seen:
-    """What follows from the open requests for those that are submitted, and from these for one another; pure.
+def judge(new: Sequence[tuple[Request, Marks]], known: Sequence[tuple[bytes, OpenRequest]]) -> Mapping[UUID, First]:
+    """Which of those that are submitted repeat an open request, or one of these, and which; pure.
 
     ``known``: open requests by all that they ask for. Who has proved enough repeats none that still waits for proof.
     """
@@ -133,68 +110,115 @@ def judge(new: Sequence[tuple[Request, Marks]], known: Sequence[tuple[bytes, Ope
         else:
             this = First(request.request_id, request.received_at, request.due_on)
             others.append(OpenRequest(marks.person, identified, this))
-            if request.right in _ANSWERED_FIRST and request.role == "controller":
-                awaited.add(marks.person)
-    postponed = {
-        request.request_id
-        for request, marks in new
-        if _may_wait(request) and request.request_id not in first and awaited.holds(marks.person)
-    }
-    return Seen(postponed, first)
+    return first
 
 
 async def look(tx: UnitOfWork, new: Sequence[tuple[Request, Marks]]) -> Seen:
-    """What follows from the open requests of the same persons for those that are submitted."""
+    """What follows from the open requests of the same persons for those that are submitted, which others know now."""
     asked = [marks.asks for _, marks in new if marks.person.known]
     if not asked:
         return Seen()
-    erasers = [marks.person for request, marks in new if _may_wait(request)]
-    accounts = [each.account for each in erasers if each.account]
-    emails = [each.email for each in erasers if each.email]
     await tx.hold_evidence()
-    known, awaited = [], Awaited()
-    rows = await tx.connection.fetch(_OPEN, asked, accounts, emails)
-    for by, request_id, asks, account, email, state, received_at, due_on in rows:
-        who = Person(account, email)
-        if by == "asks":
-            identified = state != State.AWAITING_IDENTITY
-            known.append((asks, OpenRequest(who, identified, First(request_id, received_at, due_on))))
-        else:
-            awaited.add(who)
-    return judge(new, known, awaited)
+    known = []
+    rows = await tx.connection.fetch(_OPEN, asked)
+    for request_id, asks, account, email, state, received_at, due_on in rows:
+        this = First(request_id, received_at, due_on)
+        known.append((asks, OpenRequest(Person(account, email), state != State.AWAITING_IDENTITY, this)))
+    first = judge(new, known)
+    counting = {
+        request.request_id: (request, marks.person) for request, marks in new if request.request_id not in first
+    }
+    await _enter(tx.connection, counting.values())
+    beginning = [each for each in counting.values() if each[0].state is State.IN_PROGRESS and may_wait(each[0])]
+    return Seen(set(await _await(tx, beginning)), first)
+
+
+async def _enter(connection: Connection, requests: Iterable[tuple[Request, Person]]) -> None:
+    entered = ((request.request_id, request.precedes, who.marks) for request, who in requests)
+    await open_requests.enter(connection, [(key, kind, marks) for key, kind, marks in entered if kind])
+
+
+async def _await(tx: UnitOfWork, requests: Iterable[tuple[Request, Person]]) -> Collection[UUID]:
+    """Those of these requests for which others of the same person come first; for which, is on record."""
+    waiting: dict[UUID, list[UUID]] = {}
+    listed = list(requests)
+    for kinds, erasure in ((_AWAITED_BY_ERASURE, True), (_AWAITED_BY_ALL_ELSE, False)):
+        of = {r.request_id: who.marks for r, who in listed if (r.right is Right.ERASURE) is erasure}
+        for request_id, others in (await open_requests.others(tx.connection, of, kinds)).items():
+            waiting[request_id] = [other.request_id for other in others]
+    await awaits(tx.connection, waiting)
+    return waiting.keys()
+
+
+async def awaits(connection: Connection, waiting: Mapping[UUID, Sequence[UUID]]) -> None:
+    """Notes for which other requests these wait."""
+    rows = [(request_id, other) for request_id, others in waiting.items() for other in others]
+    if rows:
+        await connection.execute(_AWAIT, *map(list, zip(*rows, strict=True)))
+
+
+async def enter(tx: UnitOfWork, request: Request) -> None:
+    """Lets others of the same person know of a request, by what is proved of who asks."""
+    await _enter(tx.connection, [(request, await _proved(tx.connection, request.request_id))])
+
+
+async def leave(connection: Connection, requests: Sequence[Request]) -> None:
+    """Nobody needs to know any more of those that are over."""
+    over = [r.request_id for r in requests if r.state is State.CLOSED and not (r.precedes or r.goes_on)]
+    if erased := {r.request_id for r in requests if r.right is Right.ERASURE and r.forgets_its_subject}:
+        await connection.execute(_ERASED, list(erased))
+        await open_requests.erased(connection, erased)
+    await open_requests.end(connection, set(over) - erased)
+
+
+async def _proved(connection: Connection, request_id: UUID) -> Person:
+    row = await connection.fetchrow(_PROVED_OF, request_id)
+    return Person(*row) if row else Person()
 
 
 async def prove(tx: UnitOfWork, request: Request, identities: Sequence[Identity]) -> None:
     """Notes what is proved of who asks, now that it is."""
     proved = person((each for each in identities if each.source == "requester"), tx.vault.keyring)
     await tx.connection.execute(_PROVED, request.request_id, proved.account, proved.email)
+    await enter(tx, request)
 
 
 async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """The open access and portability requests of the same person, for each of these that has any."""
+    """The other requests of the same person for which each of these waits, while they are open."""
     found: dict[UUID, list[UUID]] = {}
     for request_id, other in await connection.fetch(_AWAITED, request_ids):
         found.setdefault(request_id, []).append(other)
     return found
 
 
-def begins_erasure(transition: Transition) -> bool:
-    """Whether it lets an erasure begin that would have to wait for other requests."""
-    request = transition.request
-    begins = request.right is Right.ERASURE and not request.at_once
-    return begins and any(isinstance(event, RequestVerified) for event in transition.published)
+async def overridden(connection: Connection, erasures: Sequence[UUID]) -> list[UUID]:
+    """The restrictions for which these had to wait."""
+    return [row[0] for row in await connection.fetch(_OVERRIDDEN, erasures)] if erasures else []
+
+
+def begins(transition: Transition) -> bool:
+    """Whether it lets a request begin that would have to wait for others of the same person."""
+    published = any(isinstance(event, RequestVerified) for event in transition.published)
+    return published and may_wait(transition.request)
 
 
 async def unless_awaited(tx: UnitOfWork, held: Request, transition: Transition) -> Transition:
-    """The transition, without the beginning of the erasure if the same person waits for an answer."""
+    """The transition, without the beginning of the request if another one of the same person comes first."""
     await tx.hold_evidence()
-    if not await awaited_by(tx.connection, [held.request_id]):
+    if not await _await(tx, [(transition.request, await _proved(tx.connection, held.request_id))]):
         return transition
-    return Transition(held) if held.postponed else _postponed(transition)
+    if held.postponed:
+        return replace(transition, request=held, published=(), evidence=(), letters=())
+    return _postponed(transition)
 
 
-def _may_wait(request: Request) -> bool:
-    return request.right is Right.ERASURE and request.state is State.IN_PROGRESS and not request.at_once
+def may_wait(request: Request) -> bool:
+    """Whether it waits for others: an objection to marketing waits for nothing (Art. 21(3))."""
+    if request.role == "processor" or request.insisted:
+        return False
+    if request.right is Right.ERASURE:
+        return not request.at_once
+    return request.right is not Right.OBJECTION or request.is_weighed
 
 
 def _postponed(transition: Transition) -> Transition:

@@ -1,6 +1,7 @@
-"""Erasures that wait for other requests of the same person begin once nothing is open that they wait for.
+"""Requests that wait for others of the same person begin once nothing is open that they wait for.
 
-However that ended: answered, withdrawn, refused, given up. What counts is what is open now, and no event.
+However that ended: answered, withdrawn, refused, given up. What counts is what is open now, and no event: a copy is
+open while a part of it is owed, a restriction while it is in force.
 """
 
 from functools import partial
@@ -17,13 +18,8 @@ _AT_A_TIME = 200
 _MAY_BEGIN = """
 SELECT e.request_id FROM request e
 WHERE e.postponed AND e.state <> 'closed' AND NOT EXISTS (
-    SELECT FROM request a
-    WHERE a.state <> 'closed' AND a."right" IN ('access', 'portability') AND a.role = 'controller'
-      AND a.proved_account = e.proved_account)
-  AND NOT EXISTS (
-    SELECT FROM request a
-    WHERE a.state <> 'closed' AND a."right" IN ('access', 'portability') AND a.role = 'controller'
-      AND a.proved_email = e.proved_email AND (a.proved_account IS NULL OR e.proved_account IS NULL))
+    SELECT FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
+    WHERE w.request_id = e.request_id AND o.kind <> 'erased')
 ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 """
 
@@ -35,7 +31,7 @@ async def run(running: Running) -> None:
 
 
 async def begin_what_may(unit_of_work: UnitOfWorkFactory, letters: Letters) -> None:
-    """Lets every erasure begin that waits for nothing any more."""
+    """Lets every request begin that waits for nothing any more."""
     more = True
     while more:
         async with unit_of_work.begin() as tx:

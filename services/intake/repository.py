@@ -98,7 +98,7 @@ class Requests:
         """Puts a transition into effect: what it publishes, puts on record and writes takes effect with the state."""
         if brake.begins_an_erasure(transition) and await brake.on(self.tx.connection, [transition.request.key_id]):
             transition = brake.hold(transition)
-        if other_requests.begins_erasure(transition):
+        if other_requests.begins(transition):
             before = self._held[transition.request.request_id]
             transition = await other_requests.unless_awaited(self.tx, before, transition)
         request = transition.request
@@ -113,6 +113,7 @@ class Requests:
             self._count(request, event)
             if isinstance(event, RequestReopened):  # what was proposed before is about another answer
                 await self.tx.connection.execute("DELETE FROM proposal WHERE request_id = $1", request.request_id)
+                await other_requests.enter(self.tx, request)
         blocked_again = any(action in _BLOCKED_AGAIN for action, _ in transition.evidence)
         if blocked_again or request.state is State.AWAITING_DECISION is not self._held[request.request_id].state:
             self._warn(request)
@@ -142,6 +143,7 @@ class Requests:
         changed = [self._held[request_id] for request_id in sorted(self._changed)]
         rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
         await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
+        await other_requests.leave(self.tx.connection, changed)
 
     def _write(self, request: StoredRequest, letter: LetterOf) -> None:
         sealing = correspondence.write(self._letters, request, *letter)

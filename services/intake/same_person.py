@@ -16,6 +16,7 @@ from services.intake.schemas import Submission, scope_of
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
 from shared.domain.proofs import proved
+from shared.storage import open_requests
 from shared.storage.keyring import Keyring
 
 LEAST_LEVEL: Final[Level] = "L1"
@@ -35,6 +36,12 @@ class Person:
     def known(self) -> bool:
         """Whether anything is proved by which another request could be told to be theirs."""
         return self.account is not None or self.email is not None
+
+    @property
+    def marks(self) -> open_requests.Marks:
+        """As all services know them."""
+        accounts = frozenset({self.account} if self.account else ())
+        return open_requests.Marks(accounts, frozenset({self.email} if self.email else ()))
 
     def is_same(self, other: "Person") -> bool:
         """Whether both have proved the same account or, where one has proved none, the same e-mail address."""

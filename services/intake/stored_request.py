@@ -10,10 +10,15 @@ from pydantic import JsonValue
 from services.intake import deferrals, restrictions
 from services.intake.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
+from shared.domain.events import Preceding
 from shared.domain.levels import Level
 from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
+from shared.storage.open_requests import Kind
+
+_OPPOSING = frozenset({"unlawful", "needed_for_claims"})
+"""The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,9 @@ class StoredRequest:
     known what is done; ``owed``: what is missing then is still to be done. ``resumed``: a late answer has reopened it,
     and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
     ``package_gone``: the package that is no longer kept. ``held``: by a brake of its key, before it may ``begin``,
-    or else ``retry``. ``postponed``: an erasure that waits for other requests of the same person; ``at_once``: it
-    must not. ``duplicate_of``: the request with which it is answered. ``lift_told_at``: when the subject was told
+    or else ``retry``. ``postponed``: it waits for other requests of the same person, found after its work had
+    ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else.
+    ``duplicate_of``: the request with which it is answered. ``lift_told_at``: when the subject was told
     that what it had restricted is lifted. ``tasks``: what the downstreams reported, in counts. ``tenant``: the
     customer of ours whose instruction it is, by that customer's ``instruction_id``. ``country``: where the subject
     lives (ISO 3166), if said.
@@ -66,6 +72,8 @@ class StoredRequest:
     held: str | None = None
     postponed: bool = False
     at_once: bool = False
+    insisted: bool = False
+    begun: bool = False
     duplicate_of: UUID | None = None
     extended: bool = False
     finished: Outcome | None = None
@@ -147,6 +155,25 @@ class StoredRequest:
         if self.decided is not None and not self.owed:
             return deferrals.await_a_person(task for task in self.tasks or () if deferrals.is_kept(task))
         return self.goes_on or deferrals.await_a_person(self.tasks)
+
+    @property
+    def regardless_of(self) -> tuple[Preceding, ...]:
+        """What of an erasure that the same person's other requests come before was waived or decided."""
+        return ("copy", "restriction") if self.insisted else ("copy",) if self.at_once else ()
+
+    @property
+    def precedes(self) -> Kind | None:
+        """Why other requests of the same person must know of it for now; None where none must."""
+        if self.role == "processor":
+            return None
+        match self.right:
+            case Right.ACCESS | Right.PORTABILITY:
+                return Kind.COPY if self.state is not State.CLOSED or self.goes_on else None
+            case Right.RESTRICTION if self.scope in _OPPOSING:
+                in_force = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED} and self.lifted_at is None
+                return Kind.RESTRICTION if self.state is not State.CLOSED or in_force else None
+            case _:
+                return None
 
     @property
     def forgets_its_subject(self) -> bool:

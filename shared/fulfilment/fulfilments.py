@@ -11,68 +11,22 @@ from shared.domain.errors import Misconfigured
 from shared.domain.events import LimitConfirmed
 from shared.domain.operations import ANSWERING, NOTIFICATIONS, Operation, Stages, Step
 from shared.downstreams.plan import only
-from shared.fulfilment import planning
+from shared.fulfilment import planning, precedence
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
 from shared.fulfilment.queue import TaskState
-from shared.fulfilment.store import FULFILMENT, Conclude, FulfilmentState, NewFulfilment, block, complete_all
+from shared.fulfilment.statements import AGAIN, CONFIRMED, EARLIER, READY, STANDING, SUPERSEDED, UNSEARCHED
+from shared.fulfilment.store import (
+    FULFILMENT,
+    Conclude,
+    FulfilmentState,
+    NewFulfilment,
+    Postpone,
+    block,
+    complete_all,
+)
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.runtime.loops import Wakeup
 from shared.storage.systems import COUNTING, Standing, SystemState, standings
-
-_UNSEARCHED = """
-UPDATE fulfilment f SET state = 'open', held = false
-WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
-    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
-RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
-          (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
-          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes),
-          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes
-              AND t.operation = f.operation AND (t.state IN ('waiting', 'failed') OR t.receipt ? 'not_searched')),
-          (SELECT bool_and(t.receipt ->> 'not_searched' = 'not_proved') FROM task t
-           WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'),
-          f.tenant
-"""
-# What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
-_SUPERSEDED = """
-UPDATE task SET receipt = receipt - 'not_searched' - 'level',
-                state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
-                             ELSE 'cancelled' END
-WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
-"""
-_STANDING = """
-SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
-       count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched'
-                        OR t.state = 'waiting' AND f.held) AS stuck,
-       count(*) FILTER (WHERE t.state = 'waiting') AS waiting
-FROM fulfilment f JOIN task t USING (fulfilment_id)
-WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
-"""
-_READY = """
-UPDATE task t SET state = CASE t.failure WHEN 'not_supported' THEN 'failed' ELSE 'ready' END,
-                  failure = CASE t.failure WHEN 'not_supported' THEN t.failure END,
-                  why = CASE t.failure WHEN 'not_supported' THEN t.why END, not_before = $2
-FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = ANY($1) AND state = $3 GROUP BY 1) next
-WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
-RETURNING t.system, t.operation, t.state = 'failed'
-"""
-# What was confirmed, and whose instruction it is, holds for the request, whatever is done about it later.
-_EARLIER = """
-SELECT request_id, max(opened_at) + interval '1 microsecond', (array_agg(confirmed ORDER BY opened_at DESC))[1],
-       max(tenant)
-FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1
-"""
-_CONFIRMED = """
-UPDATE fulfilment SET confirmed = confirmed || jsonb_build_object($2::text,
-    coalesce(confirmed -> $2::text, '{}') || jsonb_build_object($3::text,
-        greatest((confirmed -> $2::text ->> $3::text)::bigint, $4::bigint)))
-WHERE request_id = $1
-"""
-_AGAIN = """
-UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $3 FROM fulfilment f
-WHERE f.request_id = $1 AND f.state IN ('open', 'blocked') AND t.fulfilment_id = f.fulfilment_id
-  AND t.system = $2 AND t.state = 'failed' AND t.failure <> 'not_supported'
-RETURNING f.fulfilment_id, t.system, t.operation
-"""
 
 
 class Fulfilments:
@@ -83,6 +37,7 @@ class Fulfilments:
     they observe. ``by_hand``: by operation, the systems in which a person does it: nobody works those steps, and their
     tasks wait until it is entered what was done. ``one_flag``: systems that restrict a person by one flag.
     ``tenants``: by system, the tenants that it tells apart (None: any); for any other tenant, a person looks there.
+    ``postpone``: who says which erasures wait for other requests of the same person.
     """
 
     def __init__(
@@ -92,6 +47,7 @@ class Fulfilments:
         self.by_hand: Mapping[Operation, Collection[str]] = {}
         self.one_flag: Collection[str] = ()
         self.tenants: Mapping[str, Collection[str] | None] = {}
+        self.postpone: Postpone | None = None
         self._wakeups: dict[tuple[str, str], Wakeup] = {}
 
     @property
@@ -122,10 +78,11 @@ class Fulfilments:
         """Opens one task per downstream and stage of each opening; the first stage is ready at once."""
         fulfilments: list[tuple[object, ...]] = []
         tasks: list[TaskRow] = []
+        ids: list[UUID] = []
         idle: list[UUID] = []
         # A downstream lets the later of two operations of a request stand: no clock may put it before the other.
         requests = [new.request_id for new in new_fulfilments]
-        earlier = {row[0]: row[1:] for row in await tx.connection.fetch(_EARLIER, requests)}
+        earlier = {row[0]: row[1:] for row in await tx.connection.fetch(EARLIER, requests)}
         known = await standings(tx.connection)
         for new in new_fulfilments:
             after, confirmed, tenant = earlier.get(new.request_id, (tx.now, {}, None))
@@ -137,7 +94,7 @@ class Fulfilments:
                 continue
             if not stages:
                 raise Misconfigured(f"no downstream system can {new.operation}: declare one")
-            fulfilment_id = uuid7()
+            ids.append(fulfilment_id := uuid7())
             fulfilments.append(
                 (
                     *(fulfilment_id, new.request_id, new.subject_ref, new.right, new.operation, dict(new.details)),
@@ -151,12 +108,13 @@ class Fulfilments:
             if new.systems is None and new.searches and not repair and tenant is None:
                 tasks += self._observing(tx, fulfilment_id, new, stages, known)
             if not repair:
-                opened = {"operation": new.operation, "stages": named(stages)}
-                tx.log_evidence(new.request_id, "fulfilment.opened", opened)
+                detail: dict[str, JsonValue] = {"operation": new.operation, "stages": named(stages)}
+                tx.log_evidence(new.request_id, "fulfilment.opened", detail)
         await tx.connection.copy_records_to_table("fulfilment", records=fulfilments, columns=FULFILMENT)
         await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
+        postponed = await precedence.postponed(tx, self.postpone, ids)
         if idle:
-            await self._block_if_stuck(tx, idle)
+            await self._block_if_stuck(tx, {*idle} - postponed)
 
     async def fan_in(self, tx: UnitOfWork, ids: Collection[UUID], conclude: Mapping[Operation, Conclude]) -> None:
         """Moves on those that have nothing left in their stage: they are blocked, go to the next, or are complete.
@@ -166,11 +124,12 @@ class Fulfilments:
         blocked: list[UUID] = []
         onward: list[UUID] = []
         complete: list[UUID] = []
-        for fulfilment_id, still_open, stuck, waiting in await tx.connection.fetch(_STANDING, list(ids)):
+        for fulfilment_id, still_open, stuck, waiting in await tx.connection.fetch(STANDING, list(ids)):
             if not still_open:
                 (blocked if stuck else onward if waiting else complete).append(fulfilment_id)
         if blocked:
             await block(tx, blocked)
+        onward = list({*onward} - await precedence.postponed(tx, self.postpone, onward))
         if onward and await self._make_ready(tx, onward, TaskState.WAITING):
             await self._block_if_stuck(tx, onward)
         if complete:
@@ -187,7 +146,7 @@ class Fulfilments:
         Raises:
             Misconfigured: none of the systems is declared any more.
         """
-        unsearched = await tx.connection.fetch(_UNSEARCHED, requests)
+        unsearched = await tx.connection.fetch(UNSEARCHED, requests)
         known = await standings(tx.connection) if unsearched else {}
         anew: dict[UUID, Collection[str]] = {}
         for fulfilment_id, request_id, operation, due_on, first, systems, undone, for_proof, tenant in unsearched:
@@ -197,7 +156,7 @@ class Fulfilments:
             stages = only_on({*again} - gone, planned) + missing(Operation(operation), gone)
             if not stages:
                 raise Misconfigured(f"no downstream system of a blocked request can {operation} any more: declare one")
-            await tx.connection.execute(_SUPERSEDED, fulfilment_id)
+            await tx.connection.execute(SUPERSEDED, fulfilment_id)
             tasks = self._tasks(tx, fulfilment_id, stages, due_on, first, tenant)
             await tx.connection.copy_records_to_table("task", records=tasks, columns=TASK)
             tx.log_evidence(request_id, "fulfilment.begun_anew", {"operation": operation, "stages": named(stages)})
@@ -216,8 +175,8 @@ class Fulfilments:
         Whatever that system had refused is tried again, so that nobody waits for what nobody works on.
         """
         limit, at_most = confirmed.limit, confirmed.at_most
-        await tx.connection.execute(_CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
-        again = await tx.connection.fetch(_AGAIN, confirmed.request_id, confirmed.system, tx.now)
+        await tx.connection.execute(CONFIRMED, confirmed.request_id, confirmed.system, limit, at_most)
+        again = await tx.connection.fetch(AGAIN, confirmed.request_id, confirmed.system, tx.now)
         await tx.connection.execute(
             "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
         )
@@ -236,7 +195,7 @@ class Fulfilments:
 
         Returns whether a person must do any of them.
         """
-        ready = set(map(tuple, await tx.connection.fetch(_READY, ids, tx.now, state)))
+        ready = set(map(tuple, await tx.connection.fetch(READY, ids, tx.now, state)))
         for system, operation, by_hand in ready:
             if not by_hand:
                 self.wake(tx, (system, operation))
@@ -244,7 +203,7 @@ class Fulfilments:
 
     async def _block_if_stuck(self, tx: UnitOfWork, ids: Collection[UUID]) -> None:
         """Blocks those of which nobody works anything: all that is left of their stage is done by hand."""
-        standing = await tx.connection.fetch(_STANDING, list(ids))
+        standing = await tx.connection.fetch(STANDING, list(ids))
         if stuck := [row[0] for row in standing if not row[1] and row[2]]:
             await block(tx, stuck)
 

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from shared.domain.events import (
+    Event,
     LiftDecided,
     LimitConfirmed,
     RequestExtended,
@@ -44,6 +47,7 @@ RETURNING fulfilment_id
 """
 _STOP = "UPDATE task SET state = 'failed', failure = 'held' WHERE fulfilment_id = ANY($1) AND state = 'ready'"
 
+_INSIST = "UPDATE fulfilment SET details = details || $2 WHERE request_id = $1 AND state = 'blocked'"
 _IN_FORCE = (
     "SELECT request_id FROM fulfilment WHERE request_id = ANY($1) AND operation = 'restrict' AND state = 'complete'"
 )
@@ -55,7 +59,7 @@ async def begin(
     """Open one task per downstream; what yields identities is asked first, and erased last."""
     new_fulfilments = [
         NewFulfilment(
-            *(e.request_id, e.subject, e.right, operation, e.due_on),
+            *(e.request_id, e.subject, e.right, operation, e.due_on, regardless_of(e)),
             tenant=e.tenant if isinstance(e, RequestVerified) else None,
         )
         for e in events
@@ -63,8 +67,17 @@ async def begin(
     await fulfilments.open_all(tx, new_fulfilments)
 
 
+def regardless_of(event: Event) -> dict[str, JsonValue]:
+    """What of it the same person's other requests come before, and was waived or decided, as a detail."""
+    said = getattr(event, "regardless_of", ())
+    return {"regardless_of": [*said]} if said else {}
+
+
 async def retry(fulfilments: Fulfilments, events: Sequence[RetryDecided], tx: UnitOfWork) -> None:
-    """Go on with what is blocked: a person decided so, or more is known of the subject now."""
+    """Go on with what is blocked: a person decided so, what came before has ended, or more is known of the subject."""
+    insisted = [(event.request_id, details) for event in events if (details := regardless_of(event))]
+    if insisted:
+        await tx.connection.executemany(_INSIST, insisted)
     await fulfilments.retry(tx, [event.request_id for event in events])
 
 

@@ -56,6 +56,17 @@ class NewFulfilment:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A fulfilment that has located whom it is about, and whose first step that cannot be undone comes next."""
+
+    fulfilment_id: UUID
+    request_id: UUID
+    subject_ref: UUID
+    right: Right
+    details: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """A fulfilment whose every task is done."""
 
@@ -91,6 +102,8 @@ class Completed:
         return FulfilmentReported.about(self, tasks=self.reports, package_id=package_id)
 
 
+Postpone = Callable[[UnitOfWork, Sequence[Waiting]], Awaitable[set[UUID]]]
+"""Which of these fulfilments must wait for other requests of the same person; says so on the bus."""
 Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
 """What a service does when fulfilments are complete."""
 

@@ -2,14 +2,17 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from services.intake import expiry, orphans
 from services.intake.retention import retention
+from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.runtime.metrics import PEOPLE
-from shared.storage import evidence
+from shared.storage import evidence, open_requests
+from shared.storage.open_requests import Kind, Marks
 from shared.storage.vault import Sealing
 from tests.fixtures.intake import Intake, id_of
 
@@ -151,6 +154,22 @@ async def subjects(intake: Intake) -> set[str]:
         " WHERE wrapped_key IS NOT NULL AND \"right\" <> 'erasure'"
     )
     return {f"/v1/requests/{row[0]}" for row in await intake.unit_of_work.pool.fetch(known)}
+
+
+async def test_an_erasure_ends_what_was_left_under_another_address_that_was_located(intake: Intake) -> None:
+    earlier = await closed(intake, subject={"email": "ada.l@example.org"})
+    strangers = await closed(intake, subject={"email": "ada.l@example.org", "account_id": "C-9"})
+    intake.clock.pass_by(hours=1)
+    erasure = await intake.submit(right="erasure", subject={"email": "ada@example.org"})
+    located = (Identity(IdentityType.EMAIL, "ada.l@example.org"), Identity(IdentityType.ACCOUNT_ID, "C-1"))
+    marks = Marks.of(intake.unit_of_work.vault.keyring, located)
+    async with intake.unit_of_work.begin() as tx:
+        await open_requests.enter(tx.connection, [(UUID(id_of(erasure)), Kind.ERASURE, marks)])
+    await intake.complete(erasure)
+    intake.clock.pass_by(hours=1)
+    assert await end(intake) == {"erased": 1}
+    assert await subjects(intake) == {strangers}
+    assert earlier != strangers
 
 
 async def test_an_erasure_ends_what_earlier_requests_of_the_same_person_have_left_but_their_letters(

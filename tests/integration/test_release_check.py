@@ -306,7 +306,7 @@ async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_
     assert (await intake.types())[-1] == "verified"
     async with intake.unit_of_work.begin() as tx:
         subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
-        manifest = Manifest(tx.now, Right.ACCESS, [("contact", [Match(EMAIL, ADDRESS.value)])]).sealed()
+        manifest = Manifest(tx.now, Right.ACCESS, [Row("contact", [Match(EMAIL, ADDRESS.value)])]).sealed()
         pieces = [Sealing(subject, "package", "export", b"less"), Sealing(subject, KIND, "export", manifest)]
         await tx.vault.seal(tx.connection, pieces, tx.now)
     await intake.complete(path, operation=Operation.EXPORT, package_id=pieces[0].sealed_id)

@@ -86,6 +86,13 @@ def done_later(request: Request) -> Transition:
     return owed.complete(done, AT)
 
 
+def waived(request: Request) -> Transition:
+    """Whoever does not want to wait goes on at once."""
+    if not request.allows("yield_to"):
+        raise IllegalTransition
+    return replace(request, at_once=True).yield_to((QUESTION,), opposed=False)
+
+
 CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("receive", lambda r: begin(r, identified=True)),
     ("receive", lambda r: begin(r, identified=False)),
@@ -114,7 +121,10 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("withdraw", lambda r: r.withdraw(AT)),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
+    ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=True)),
+    ("yield_to", waived),
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
+    ("begin", lambda r: replace(r, postponed=True, begun=True).begin("decided")),
     ("waive", lambda r: replace(r, right=Right.ERASURE).waive()),
     ("time_is_short", lambda r: replace(r, postponed=True).time_is_short()),
     ("restricted", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.intake.lifecycle import State
-from services.intake.other_requests import Awaited, judge
+from services.intake.other_requests import judge, may_wait
 from services.intake.request import Request
 from services.intake.same_person import LEAST_LEVEL, NOBODY, Marks, Person, asks, person
 from services.intake.schemas import Submission
@@ -19,7 +21,6 @@ from tests.fixtures.requests import a_request
 EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
 LINE = Identity(IdentityType.PHONE, "+493023125001")
 PERSONS = [Person(account, email) for account, email in product((None, b"1", b"2"), (None, b"x", b"y"))]
-FIRST = {Right.ACCESS, Right.PORTABILITY}
 submitted = st.lists(
     st.tuples(
         st.sampled_from(PERSONS),
@@ -36,44 +37,38 @@ def marked(person: Person, right: Right, state: State, asked: bytes) -> tuple[Re
 
 
 @given(submitted)
-def test_an_erasure_waits_exactly_for_what_the_same_person_asks_to_see_and_only_a_repeat_ends(
-    every: list[tuple[Person, Right, State, bytes]],
-) -> None:
+def test_only_what_repeats_an_open_request_ends_with_it(every: list[tuple[Person, Right, State, bytes]]) -> None:
     new = [marked(*each) for each in every]
-    seen = judge(new, [], Awaited())
+    repeats = judge(new, [])
     of = {request.request_id: (request, marks) for request, marks in new}
     for request, marks in new:
-        still_open = [(other, theirs) for other, theirs in new if other.request_id not in seen.first]
-        others = [other for other, theirs in still_open if other.right in FIRST and theirs.person.is_same(marks.person)]
-        waits = request.right is Right.ERASURE and request.state is State.IN_PROGRESS and bool(others)
-        if request.request_id in seen.first:
-            first, theirs = of[seen.first[request.request_id].request_id]
-            assert first.request_id not in seen.first  # never a repeat of a repeat
+        if request.request_id in repeats:
+            first, theirs = of[repeats[request.request_id].request_id]
+            assert first.request_id not in repeats  # never a repeat of a repeat
             assert (first.right, theirs.asks) == (request.right, marks.asks)
             assert theirs.person.is_same(marks.person)
             assert first.state is State.IN_PROGRESS or request.state is State.AWAITING_IDENTITY
-            assert request.request_id not in seen.postponed
-        else:
-            assert (request.request_id in seen.postponed) == waits
 
 
-@given(st.lists(st.sampled_from(PERSONS)), st.sampled_from(PERSONS))
-def test_the_sets_of_those_who_wait_hold_whoever_is_the_same_as_one_of_them(waiting: list[Person], who: Person) -> None:
-    awaited = Awaited()
-    for each in waiting:
-        awaited.add(each)
-    assert awaited.holds(who) == any(each.is_same(who) for each in waiting)
+@given(st.sampled_from(PERSONS), st.sampled_from(PERSONS))
+def test_all_services_know_the_same_person_by_the_same_rule(one: Person, other: Person) -> None:
+    assert one.marks.is_same(other.marks) == one.is_same(other)
 
 
-def test_who_must_not_wait_does_not() -> None:
-    access, erasure = (
-        marked(PERSONS[4], Right.ACCESS, State.IN_PROGRESS, b""),
-        marked(PERSONS[4], Right.ERASURE, State.IN_PROGRESS, b""),
-    )
-    at_once = (replace(erasure[0], at_once=True), erasure[1])
-    theirs = (replace(access[0], role="processor", state=State.AWAITING_DECISION), access[1])
-    assert judge([access, at_once], [], Awaited()).postponed == set()
-    assert judge([theirs, erasure], [], Awaited()).postponed == set()
+@pytest.mark.parametrize(
+    ("said", "waits"),
+    [
+        ({"right": Right.ERASURE}, True),
+        ({"right": Right.ERASURE, "at_once": True}, False),
+        ({"right": Right.ACCESS}, True),
+        ({"right": Right.ACCESS, "insisted": True}, False),
+        ({"right": Right.ACCESS, "role": "processor"}, False),
+        ({"right": Right.OBJECTION, "scope": "direct_marketing"}, False),
+        ({"right": Right.OBJECTION, "scope": "legitimate_interests"}, True),
+    ],
+)
+def test_marketing_ends_at_once_and_who_must_not_wait_does_not(said: dict[str, Any], waits: bool) -> None:  # noqa: FBT001  # as the table says
+    assert may_wait(replace(a_request(State.IN_PROGRESS), **said)) == waits
 
 
 def test_a_line_and_what_is_not_proved_itself_tell_nobody(keys: Keyring) -> None:

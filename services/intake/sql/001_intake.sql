@@ -39,8 +39,10 @@ CREATE TABLE request (
     asks           bytea,                    -- keyed digest of all that it asks for
     proved_account bytea,                    -- keyed fingerprints of what is proved of who asks
     proved_email   bytea,
-    postponed      boolean     NOT NULL DEFAULT false,  -- an erasure that waits for other requests of the same person
-    at_once        boolean     NOT NULL DEFAULT false,  -- it must not: the person, or one of ours, said so
+    postponed      boolean     NOT NULL DEFAULT false,  -- it waits for other requests of the same person
+    at_once        boolean     NOT NULL DEFAULT false,  -- it must not wait for copies: the person, or one of ours, said so
+    insisted       boolean     NOT NULL DEFAULT false,  -- it waits for nothing: one of ours has decided so
+    begun          boolean     NOT NULL DEFAULT false,  -- its work had begun when it was found that it must wait
     duplicate_of   uuid                      -- the request with which it is answered
 ) WITH (fillfactor = 70);
 CREATE INDEX request_open ON request (due_on, request_id) WHERE state <> 'closed';
@@ -50,11 +52,14 @@ CREATE INDEX request_waiting ON request (state, "right")
     WHERE state IN ('awaiting_identity', 'awaiting_clarification', 'awaiting_decision');
 CREATE INDEX request_repeated ON request (asks)
     WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT NULL);
-CREATE INDEX request_awaited_by_account ON request (proved_account)
-    WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND proved_account IS NOT NULL;
-CREATE INDEX request_awaited_by_email ON request (proved_email)
-    WHERE state <> 'closed' AND "right" IN ('access', 'portability') AND proved_email IS NOT NULL;
 CREATE INDEX request_postponed ON request (request_id) WHERE postponed AND state <> 'closed';
+
+-- For which other requests of the same person a request waits.
+CREATE TABLE awaits (
+    request_id uuid NOT NULL,
+    other      uuid NOT NULL,
+    PRIMARY KEY (request_id, other)
+);
 
 CREATE INDEX request_held ON request (key_id) WHERE held IS NOT NULL;
 

@@ -7,6 +7,7 @@ event's public documentation. The Kafka key is the request id; headers follow th
 from shared.domain.events.completions import (
     FulfilmentBlocked,
     FulfilmentCompleted,
+    FulfilmentPostponed,
     FulfilmentReported,
 )
 from shared.domain.events.deadlines import (
@@ -28,6 +29,7 @@ from shared.domain.events.requests import (
     LiftDecided,
     LimitConfirmed,
     PartAnswered,
+    Preceding,
     QuestionAnswered,
     QuestionSent,
     RequestClosed,
@@ -54,10 +56,12 @@ __all__ = [
     "Event",
     "FulfilmentBlocked",
     "FulfilmentCompleted",
+    "FulfilmentPostponed",
     "FulfilmentReported",
     "LiftDecided",
     "LimitConfirmed",
     "PartAnswered",
+    "Preceding",
     "QuestionAnswered",
     "QuestionSent",
     "QuestionUnanswered",

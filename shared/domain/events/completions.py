@@ -36,6 +36,19 @@ class FulfilmentBlocked(Event, topic=Topic.COMPLETIONS):
     deferred: bool = False
 
 
+class FulfilmentPostponed(Event, topic=Topic.COMPLETIONS):
+    """Nothing of it is done yet: other requests of the same person come first, as their data have shown.
+
+    ``opposed``: one of them is a restriction, which wants the data kept; a person must say which holds.
+    ``dsr.request.retry_decided.v1`` lets it go on.
+    """
+
+    type: Literal["dsr.fulfilment.postponed.v1"] = "dsr.fulfilment.postponed.v1"
+    operation: str
+    awaits: tuple[UUID, ...]
+    opposed: bool = False
+
+
 class FulfilmentReported(Event, topic=Topic.COMPLETIONS):
     """What is done of a request whose answer was decided or that was withdrawn, and what is not (no outcome).
 

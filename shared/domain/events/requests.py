@@ -35,10 +35,15 @@ class RequestReceived(Event, topic=Topic.REQUESTS):
     due_on: date
 
 
+Preceding = Literal["copy", "restriction"]
+"""What comes before an erasure of the same person: a copy that is awaited, a restriction that opposes it."""
+
+
 class RequestVerified(Event, topic=Topic.REQUESTS):
     """The requester is the data subject; fulfilment may begin.
 
     ``tenant``: it is the instruction of this customer of ours, and concerns that customer's data alone.
+    ``regardless_of``: what of an erasure that the same person's other requests come before was waived or decided.
     """
 
     type: Literal["dsr.request.verified.v1"] = "dsr.request.verified.v1"
@@ -46,12 +51,13 @@ class RequestVerified(Event, topic=Topic.REQUESTS):
     scope: Word | None = None
     tenant: Word | None = None
     due_on: date
+    regardless_of: tuple[Preceding, ...] = ()
 
 
 class RequestPostponed(Event, topic=Topic.REQUESTS):
-    """An erasure could begin and does not yet: what the same person asked to see is answered first.
+    """A request could begin and does not yet: another one of the same person comes first.
 
-    ``dsr.request.verified.v1`` follows when it begins.
+    ``dsr.request.verified.v1`` follows when it begins, or ``dsr.request.retry_decided.v1`` where it had.
     """
 
     type: Literal["dsr.request.postponed.v1"] = "dsr.request.postponed.v1"
@@ -66,10 +72,14 @@ class RequestWithdrawn(Event, topic=Topic.REQUESTS):
 
 
 class RetryDecided(Event, topic=Topic.REQUESTS):
-    """A person has looked at the failed tasks and wants them tried again."""
+    """A person has looked at the failed tasks and wants them tried again, or what came before has ended.
+
+    ``regardless_of``: as of ``dsr.request.verified.v1``.
+    """
 
     type: Literal["dsr.request.retry_decided.v1"] = "dsr.request.retry_decided.v1"
     subject: SubjectRef
+    regardless_of: tuple[Preceding, ...] = ()
 
 
 class AnswerDecided(Event, topic=Topic.REQUESTS):

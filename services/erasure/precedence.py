@@ -1,0 +1,56 @@
+"""What comes before an erasure of the same person, asked once they are located and nothing is erased yet (G1).
+
+Whom a request is about is known better then than when it was submitted: by every address and account that was located.
+"""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from shared.domain.events import FulfilmentPostponed
+from shared.domain.levels import Level
+from shared.domain.proofs import proved
+from shared.domain.rights import Right
+from shared.fulfilment.store import Waiting
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import open_requests
+from shared.storage.open_requests import Kind, Marks, Other
+
+_BEFORE = frozenset({Kind.COPY, Kind.RESTRICTION})
+_LEAST: Level = "L1"
+"""What is only stated, and was found by nobody, may be anybody's."""
+
+
+async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
+    """Those fulfilments that must wait: intake is told for what. Of the others everybody knows now that they begin.
+
+    A copy that is awaited is answered first; a restriction that is asked for or in force opposes the erasure.
+    """
+    known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in waiting])
+    marks = {
+        each.request_id: Marks.of(tx.vault.keyring, proved(known[each.subject_ref].identities, _LEAST))
+        for each in waiting
+        if each.subject_ref in known
+    }
+    others = await open_requests.others(tx.connection, marks, _BEFORE)
+    held: set[UUID] = set()
+    for each in waiting:
+        first = _counting(others.get(each.request_id, ()), each.details)
+        if first:
+            held.add(each.fulfilment_id)
+            ids = tuple(other.request_id for other in first)
+            opposed = any(other.kind is Kind.RESTRICTION for other in first)
+            tx.log_evidence(
+                each.request_id, "fulfilment.postponed", {"awaits": [str(request_id) for request_id in ids]}
+            )
+            tx.publish(FulfilmentPostponed.about(each, operation="erase", awaits=ids, opposed=opposed))
+    begun = [each for each in waiting if each.fulfilment_id not in held and each.right is Right.ERASURE]
+    entered = ((each.request_id, Kind.ERASURE, marks.get(each.request_id, Marks())) for each in begun)
+    await open_requests.enter(tx.connection, entered)
+    return held
+
+
+def _counting(others: Sequence[Other], details: Mapping[str, object]) -> list[Other]:
+    """Those that it must wait for: the person may have waived the copies, and one of ours decided all."""
+    said = details.get("regardless_of")
+    waived = set(said) if isinstance(said, list) else set()
+    return [other for other in others if other.kind not in waived]

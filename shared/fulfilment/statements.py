@@ -1,0 +1,56 @@
+"""The statements by which fulfilments are opened, moved on and tried again."""
+
+UNSEARCHED = """
+UPDATE fulfilment f SET state = 'open', held = false
+WHERE f.request_id = ANY($1) AND f.state = 'blocked' AND EXISTS (
+    SELECT 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched')
+RETURNING f.fulfilment_id, f.request_id, f.operation, f.due_on,
+          (SELECT max(t.stage) + 1 FROM task t WHERE t.fulfilment_id = f.fulfilment_id),
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes),
+          (SELECT array_agg(DISTINCT t.system) FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND NOT t.observes
+              AND t.operation = f.operation AND (t.state IN ('waiting', 'failed') OR t.receipt ? 'not_searched')),
+          (SELECT bool_and(t.receipt ->> 'not_searched' = 'not_proved') FROM task t
+           WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'done' AND t.receipt ? 'not_searched'),
+          f.tenant
+"""
+# What was done in part stays on the report; what it left unsearched is now the matter of the task that follows it.
+SUPERSEDED = """
+UPDATE task SET receipt = receipt - 'not_searched' - 'level',
+                state = CASE WHEN state = 'done' AND receipt ->> 'outcome' <> 'not_searched' THEN 'done'
+                             ELSE 'cancelled' END
+WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
+"""
+STANDING = """
+SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
+       count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched'
+                        OR t.state = 'waiting' AND f.held) AS stuck,
+       count(*) FILTER (WHERE t.state = 'waiting') AS waiting
+FROM fulfilment f JOIN task t USING (fulfilment_id)
+WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
+"""
+READY = """
+UPDATE task t SET state = CASE t.failure WHEN 'not_supported' THEN 'failed' ELSE 'ready' END,
+                  failure = CASE t.failure WHEN 'not_supported' THEN t.failure END,
+                  why = CASE t.failure WHEN 'not_supported' THEN t.why END, not_before = $2
+FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = ANY($1) AND state = $3 GROUP BY 1) next
+WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
+RETURNING t.system, t.operation, t.state = 'failed'
+"""
+# What was confirmed, and whose instruction it is, holds for the request, whatever is done about it later.
+EARLIER = """
+SELECT request_id, max(opened_at) + interval '1 microsecond', (array_agg(confirmed ORDER BY opened_at DESC))[1],
+       max(tenant)
+FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1
+"""
+CONFIRMED = """
+UPDATE fulfilment SET confirmed = confirmed || jsonb_build_object($2::text,
+    coalesce(confirmed -> $2::text, '{}') || jsonb_build_object($3::text,
+        greatest((confirmed -> $2::text ->> $3::text)::bigint, $4::bigint)))
+WHERE request_id = $1
+"""
+AGAIN = """
+UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $3 FROM fulfilment f
+WHERE f.request_id = $1 AND f.state IN ('open', 'blocked') AND t.fulfilment_id = f.fulfilment_id
+  AND t.system = $2 AND t.state = 'failed' AND t.failure <> 'not_supported'
+RETURNING f.fulfilment_id, t.system, t.operation
+"""

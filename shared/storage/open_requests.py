@@ -1,0 +1,120 @@
+"""Open requests of one person whose order matters to one another: an erasure, a copy that is awaited, a restriction.
+
+Services that know one another by events alone agree here on who comes first: whoever enters a request, or asks for
+others of the same person, holds a lock for each identity until the end of its transaction, so that of two that come at
+once the later one sees the earlier. Identities are keyed hashes (REQ-K2).
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Self
+from uuid import UUID
+
+from shared.domain.identities import Identity, IdentityType
+from shared.storage.keyring import Keyring
+from shared.storage.postgres import Connection
+
+_HOLD = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT unnest($1::bigint[]) AS key ORDER BY key) AS keys"
+_OF_THESE = """
+SELECT o.request_id, o.kind, o.type, o.mark FROM vault.open_request o
+WHERE o.request_id IN (SELECT request_id FROM vault.open_request WHERE mark = ANY($1)) AND o.kind = ANY($2)
+ORDER BY o.request_id
+"""
+_ENTER = """
+INSERT INTO vault.open_request (request_id, kind, type, mark)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) ON CONFLICT DO NOTHING
+"""
+_ERASED = "UPDATE vault.open_request SET kind = 'erased' WHERE request_id = ANY($1)"
+_END = "DELETE FROM vault.open_request WHERE request_id = ANY($1)"
+_KEY_BYTES = 8
+
+
+class Kind(StrEnum):
+    """Why others must know of a request."""
+
+    COPY = "copy"
+    RESTRICTION = "restriction"
+    ERASURE = "erasure"
+    ERASED = "erased"
+
+
+class Other(NamedTuple):
+    """Another request of the same person."""
+
+    request_id: UUID
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Keyed hashes of the accounts and e-mail addresses of one person."""
+
+    accounts: frozenset[bytes] = field(default_factory=frozenset)
+    emails: frozenset[bytes] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, keyring: Keyring, identities: Iterable[Identity]) -> Self:
+        """Of these identities; a number or a SIP address is a line, which people share, so it tells nobody."""
+        found: dict[IdentityType, set[bytes]] = {IdentityType.ACCOUNT_ID: set(), IdentityType.EMAIL: set()}
+        for each in identities:
+            if each.type in found:
+                found[each.type].add(keyring.fingerprint(each))
+        return cls(frozenset(found[IdentityType.ACCOUNT_ID]), frozenset(found[IdentityType.EMAIL]))
+
+    @property
+    def rows(self) -> list[tuple[str, bytes]]:
+        """Each with its type."""
+        accounts = [(IdentityType.ACCOUNT_ID.value, mark) for mark in sorted(self.accounts)]
+        return [*accounts, *((IdentityType.EMAIL.value, mark) for mark in sorted(self.emails))]
+
+    def is_same(self, other: "Marks") -> bool:
+        """Whether both have an account in common or, where one has none, an e-mail address: a family may share that."""
+        if self.accounts and other.accounts:
+            return not self.accounts.isdisjoint(other.accounts)
+        return not self.emails.isdisjoint(other.emails)
+
+
+async def others(
+    connection: Connection, of: Mapping[UUID, Marks], kinds: Collection[Kind]
+) -> dict[UUID, tuple[Other, ...]]:
+    """For each of these requests that has any, the others of the same person; nobody enters one until the end."""
+    marks = {mark for each in of.values() for _, mark in each.rows}
+    if not marks:
+        return {}
+    await connection.execute(_HOLD, [int.from_bytes(mark[:_KEY_BYTES], "big", signed=True) for mark in marks])
+    known: defaultdict[Other, list[tuple[str, bytes]]] = defaultdict(list)
+    for request_id, kind, *mark in await connection.fetch(_OF_THESE, list(marks), list(kinds)):
+        known[Other(request_id, Kind(kind))].append((mark[0], mark[1]))
+    persons = {other: _marks(rows) for other, rows in known.items()}
+    found = {
+        request_id: tuple(o for o, who in persons.items() if o.request_id != request_id and who.is_same(mine))
+        for request_id, mine in (of.items() if persons else ())
+    }
+    return {request_id: theirs for request_id, theirs in found.items() if theirs}
+
+
+async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Marks]]) -> None:
+    """Lets others know of these requests from now on; who is known by nothing is known to nobody."""
+    rows = [(request_id, kind.value, *row) for request_id, kind, marks in entered for row in marks.rows]
+    if rows:
+        await connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
+
+
+async def erased(connection: Connection, requests: Collection[UUID]) -> None:
+    """These erasures are over: what earlier requests of the same persons have left is told by them."""
+    if requests:
+        await connection.execute(_ERASED, list(requests))
+
+
+async def end(connection: Connection, requests: Collection[UUID]) -> None:
+    """Nobody needs to know of these any more."""
+    if requests:
+        await connection.execute(_END, list(requests))
+
+
+def _marks(rows: Iterable[tuple[str, bytes]]) -> Marks:
+    listed = list(rows)
+    accounts = frozenset(mark for kind, mark in listed if kind == IdentityType.ACCOUNT_ID)
+    return Marks(accounts, frozenset(mark for kind, mark in listed if kind == IdentityType.EMAIL))

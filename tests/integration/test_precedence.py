@@ -1,0 +1,127 @@
+"""An erasure that has found whose data they are waits for what the same person has asked for besides (G1, Art. 18)."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.erasure import precedence
+from shared.domain.events import RetryDecided
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.rights import Right
+from shared.downstreams.contract import Receipt
+from shared.fulfilment.handlers import retry
+from shared.storage import open_requests
+from shared.storage.open_requests import Kind, Marks
+from shared.storage.postgres import Connection
+from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, each
+from tests.fixtures.events import a
+
+OTHER_ADDRESS = Identity(IdentityType.EMAIL, "ada.l@example.org", source="crm")
+SOMEBODY_ELSE = Identity(IdentityType.EMAIL, "eve@example.org")
+
+
+@pytest.fixture
+async def harness(open_harness: OpenHarness) -> Harness:
+    """Erasure over a CRM that knows everybody by two addresses and an account, and a store that hangs on it."""
+    found = each(lambda task: Receipt(task.task_id, TaskOutcome.LOCATED, 1, identities=(OTHER_ADDRESS, ACCOUNT)))
+    crm = ScriptedSystem("crm", yields=frozenset({IdentityType.ACCOUNT_ID}), answers={Operation.LOCATE: found})
+    shop = ScriptedSystem("shop", frozenset({IdentityType.ACCOUNT_ID}))
+    opened = await open_harness(crm, shop)
+    opened.fulfilments.postpone = precedence.postponed
+    return opened
+
+
+async def known(harness: Harness, kind: Kind, *identities: Identity) -> UUID:
+    """Another request, of whoever has proved these."""
+    request_id = uuid7()
+    marks = Marks.of(harness.unit_of_work.vault.keyring, identities)
+    async with harness.pool.acquire() as connection:
+        await open_requests.enter(connection, [(request_id, kind, marks)])
+    return request_id
+
+
+async def located(harness: Harness) -> UUID:
+    """An erasure whose subject has been located."""
+    [request_id] = await harness.open()
+    await harness.worker("crm", Operation.LOCATE).work()
+    return request_id
+
+
+@pytest.mark.parametrize("proved", [(OTHER_ADDRESS,), (ACCOUNT,), (OTHER_ADDRESS, ACCOUNT)])
+@pytest.mark.parametrize("kind", [Kind.COPY, Kind.RESTRICTION])
+async def test_another_address_of_the_same_account_is_the_same_person_once_they_are_located(
+    harness: Harness, kind: Kind, proved: tuple[Identity, ...]
+) -> None:
+    other = await known(harness, kind, *proved)
+    request_id = await located(harness)
+    assert await harness.states(request_id) == {"crm:locate": "done", "shop:erase": "waiting", "crm:erase": "waiting"}
+    assert await harness.outbox() == ["dsr.fulfilment.postponed.v1"]
+    assert "fulfilment.postponed" in await harness.actions(request_id)
+
+    await harness.retry(request_id)  # whoever tries it again does not get past it
+    assert (await harness.states(request_id))["shop:erase"] == "waiting"
+    async with harness.pool.acquire() as connection:
+        await open_requests.end(connection, [other])
+    await harness.retry(request_id)
+    assert (await harness.states(request_id))["shop:erase"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("waived", "goes_on"), [((), "waiting"), (("copy",), "waiting"), (("copy", "restriction"), "ready")]
+)
+async def test_what_was_waived_or_decided_is_not_waited_for(
+    harness: Harness, waived: tuple[str, ...], goes_on: str
+) -> None:
+    await known(harness, Kind.COPY, ACCOUNT)
+    await known(harness, Kind.RESTRICTION, ACCOUNT)
+    request_id = await located(harness)
+    decided = a(RetryDecided, request_id=request_id, right=Right.ERASURE, regardless_of=waived)
+    async with harness.unit_of_work.begin() as tx:
+        await retry(harness.fulfilments, [decided], tx)
+    assert (await harness.states(request_id))["shop:erase"] == goes_on
+
+
+async def test_whoever_shares_an_address_and_has_proved_another_account_is_somebody_else(harness: Harness) -> None:
+    await known(harness, Kind.COPY, OTHER_ADDRESS, Identity(IdentityType.ACCOUNT_ID, "C-other"))
+    await known(harness, Kind.COPY, SOMEBODY_ELSE)
+    await known(harness, Kind.ERASURE, ACCOUNT)
+    request_id = await located(harness)
+    assert (await harness.states(request_id))["shop:erase"] == "ready"
+
+
+async def test_a_copy_that_is_asked_for_at_the_same_moment_is_seen_by_whoever_comes_later(harness: Harness) -> None:
+    copy, keys = uuid7(), harness.unit_of_work.vault.keyring
+    [request_id] = await harness.open()
+    marks = Marks.of(keys, [OTHER_ADDRESS])
+    async with harness.pool.acquire() as asking, asking.transaction():
+        assert await open_requests.others(asking, {copy: marks}, [Kind.ERASURE]) == {}
+        await open_requests.enter(asking, [(copy, Kind.COPY, marks)])
+        erasing = asyncio.create_task(harness.worker("crm", Operation.LOCATE).work())
+        await _until_it_waits(asking)
+    await erasing
+    assert (await harness.states(request_id))["shop:erase"] == "waiting"
+
+
+async def test_who_asks_after_the_erasure_has_begun_is_told_which_one(harness: Harness) -> None:
+    request_id = await located(harness)
+    marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
+    async with harness.pool.acquire() as connection, connection.transaction():
+        found = await open_requests.others(connection, {uuid7(): marks}, [Kind.ERASURE])
+    assert [other.request_id for others in found.values() for other in others] == [request_id]
+
+
+async def test_nothing_but_hashes_is_kept_of_who_asks(harness: Harness) -> None:
+    await known(harness, Kind.COPY, ACCOUNT, OTHER_ADDRESS)
+    rows = await harness.pool.fetch("SELECT * FROM vault.open_request")
+    assert {len(row["mark"]) for row in rows} == {32}
+    assert OTHER_ADDRESS.value not in str(rows)
+
+
+async def _until_it_waits(connection: Connection) -> None:
+    """Returns once another transaction waits for a lock that this one holds."""
+    async with asyncio.timeout(30):
+        while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            pass
