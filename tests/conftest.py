@@ -36,11 +36,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]  # the plugin is untyped
-    """Where the tests run in several processes, one kind of tests stays in one: they share what they have started."""
+    """Where the tests run in several processes, one kind of tests stays in one: they share what they have started.
+
+    The largest kind is two, by the name of the file, so that no process is left alone with it.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         folder, _, test = nodeid.removeprefix("tests/").partition("/")
-        return test.partition("::")[0] if folder == "deploy" else folder
+        file = test.partition("::")[0]
+        if folder == "integration":
+            return f"{folder} {file.rpartition('/')[2] < 'test_p'}"
+        return file if folder == "deploy" else folder
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:

@@ -94,8 +94,9 @@ class MovedByRequester(MovingRequest):
         request = replace(self, question=replace(question, last_notice_at=at))
         begun = bool(self.tasks)
         in_part = begun and asked is Question.IDENTITY
-        told = {**fields, "cause": "unsearched" if self.unsearched else "meaning"}
-        notice: LetterOf = ("proof_last_notice" if in_part else _LAST_NOTICE[asked], told)
+        cause = "unsearched" if self.unsearched else "meaning"
+        kind: LetterKind = "proof_last_notice" if in_part else _LAST_NOTICE[asked]
+        notice: LetterOf = (kind, {**fields, "cause": cause})
         given_up = replace(request.noted("question.given_up", question=asked), letters=(notice,))
         if asked is Question.IDENTITY and not begun:  # the notice says everything
             return given_up.then(replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))

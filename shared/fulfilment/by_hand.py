@@ -34,7 +34,7 @@ async def record(
     await hold(tx, {row[0] for row in places})
     ended = []
     for event in events:
-        receipt = event.task.model_dump(mode="json", exclude_none=True)
+        receipt = event.task.model_dump(mode="json", exclude_none=True, exclude={"sentence", "exceeded"})
         place = await tx.connection.fetchval(_ENTER, event.task.task_id, receipt)
         if place is None:
             tx.log_evidence(event.request_id, "task.recorded_late", {"task_id": str(event.task.task_id)})

@@ -21,17 +21,17 @@ from shared.storage.vault import SubjectData
 class Search:
     """By what a system is searched, each proved to that ``level``; ``lacks``: why not by all that is known.
 
-    ``lines``: those of which the subject gets an itemised bill, since others use them as well.
-    ``impossible``: there is nothing by which it could be. ``not_theirs``: for a repair, numbers that were somebody
-    else's.
+    ``lines``: those of which the subject gets an itemised bill, since others use them as well. ``not_theirs``: for a
+    repair of what keeps their periods, numbers that the register says were somebody else's all of the time.
+    ``impossible``: there is nothing by which it could be.
     """
 
     identities: tuple[Identity, ...]
     level: Level = NOTHING
     lacks: Unsearched | None = None
     lines: tuple[Identity, ...] = ()
-    impossible: bool = False
     not_theirs: tuple[Identity, ...] = ()
+    impossible: bool = False
 
     @property
     def lacks_proof_to(self) -> Level | None:
@@ -66,11 +66,17 @@ def search(
     lines = register.subscribed(known, subject.tenant, level) if register and bills else ()
     # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
     lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *lines), needs, level)
-    if not needs or lines or any(each.type in needs for each in told):
-        return Search(told, level, lacks, lines)
+    gone = register.not_theirs(known, theirs) if register and _follows(system, operation, claim) else ()
+    if not needs or lines or gone or any(each.type in needs for each in told):
+        return Search(told, level, lacks, lines, gone)
     if highest(each for each in known if each.type is not IdentityType.NAME) < level:
         lacks = Unsearched.NOT_PROVED
     return Search(told, level, lacks or Unsearched.NOTHING_TO_SEARCH_BY, impossible=True)
+
+
+def _follows(system: Downstream, operation: Operation, claim: Claim) -> bool:
+    """Whether a system keeps the periods of restricted numbers, which then end when the register says so."""
+    return operation is Operation.RESTRICT and bool(getattr(system.adapter, "keeps_periods", False) and claim.repair)
 
 
 def _vouched(

@@ -17,6 +17,7 @@ from shared.domain.assignments_policy import assignments_policy
 from shared.domain.conflicts import Conflict, conflicts_of
 from shared.domain.errors import KeyGone, NotSupported, Unavailable
 from shared.domain.identities import IdentityType
+from shared.domain.levels import Level
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
@@ -128,18 +129,19 @@ class Worker:
         for claim in claims:
             subject = known.get(claim.subject_ref) if claim.searches else SubjectData()
             found = self._search(claim, subject, register) if subject else KeyGone(_SHREDDED)
-            if not isinstance(found, Search):
+            if isinstance(found, Search):
+                searches[claim.task_id] = found
+                if subject and register and self._is_narrowed(subject, register, found.level):
+                    narrowed.add(claim.task_id)
+                asked.append(self._task(claim, replace(subject or SubjectData(), identities=found.identities), found))
+            else:
                 results[claim.task_id] = found
-                continue
-            searches[claim.task_id] = found
-            asked.append(self._task(claim, replace(subject or SubjectData(), identities=found.identities), found))
-            if subject and register and self._is_narrowed(subject, register, found):
-                narrowed.add(claim.task_id)
         if asked:
             async with self._alive():
                 results |= await self._ask(holder, asked, claims)
         results |= {task.task_id: self._covered(task, results[task.task_id], searches[task.task_id]) for task in asked}
-        results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
+        if self._operation in ANSWERING:
+            results |= {task_id: self._narrowed(results[task_id]) for task_id in narrowed}
         return [results[claim.task_id] for claim in claims]
 
     def _disputed(
@@ -164,9 +166,7 @@ class Worker:
             found = search(self._downstream, self._operation, claim, subject, register)
         except AssignmentInDoubt as doubt:
             return doubt
-        if register and self._follows(claim):
-            found = replace(found, not_theirs=register.not_theirs(subject.identities, found.identities))
-        if found.impossible and found.lacks and not found.not_theirs:
+        if found.impossible and found.lacks:
             return NotSearched(claim.task_id, found.lacks, found.lacks_proof_to)
         return found
 
@@ -188,11 +188,10 @@ class Worker:
         by = tuple(sorted({each.type for each in (*task.identities, *task.lines)} - _UNSEARCHED_BY))
         return replace(result, searched_by=by, categories=known if whole else None)
 
-    def _is_narrowed(self, subject: SubjectData, register: Register, search: Search) -> bool:
+    def _is_narrowed(self, subject: SubjectData, register: Register, level: Level) -> bool:
         """Whether it was searched for less than is theirs; what yields identities knows a person as a whole."""
         by_number = NUMBERS & self._downstream.needs and not self._downstream.yields
-        answers = self._operation in ANSWERING and bool(by_number)
-        return answers and register.narrowed(subject.identities, subject.tenant, search.level)
+        return bool(by_number) and register.narrowed(subject.identities, subject.tenant, level)
 
     def _narrowed(self, result: Result) -> Result:
         """A receipt that says that the requester's own dates leave out what is theirs.
@@ -203,11 +202,6 @@ class Worker:
             return result
         asks = self._operation is Operation.ERASE and result.not_searched is None
         return replace(result, narrowed=True, not_searched=Unsearched.NUMBER_NARROWED if asks else result.not_searched)
-
-    def _follows(self, claim: Claim) -> bool:
-        """Whether a system keeps the periods of restricted numbers, which then end when the register says so."""
-        keeps = getattr(self._downstream.adapter, "keeps_periods", False)
-        return self._operation is Operation.RESTRICT and bool(keeps and claim.details.get("repair"))
 
     def _task(self, claim: Claim, subject: SubjectData, search: Search) -> Task:
         return Task(

@@ -29,7 +29,10 @@ async def test_nothing_asked_is_nothing_done(stand: Stand) -> None:
 async def test_a_subject_whom_the_system_does_not_know_is_no_match(stand: Stand) -> None:
     held = stand.put(BEN, 3)
     task = erasure_of(stand, ADA)
-    assert await Engine(stand).erase([task]) == [Receipt(task.task_id, TaskOutcome.NO_MATCH)]
+    [result] = await Engine(stand).erase([task])
+    assert isinstance(result, Receipt)
+    assert (result.task_id, result.outcome) == (task.task_id, TaskOutcome.NO_MATCH)
+    assert (result.found, result.changed, result.remaining) == (0, 0, 0)
     assert stand.holds(BEN) == held
 
 

@@ -1,5 +1,6 @@
 """What erasure, export and amendment each add to the same machine."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -84,7 +85,7 @@ async def test_a_finished_export_is_one_sealed_package_and_the_pieces_are_gone(
     open_harness: OpenHarness, right: Right, names: int
 ) -> None:
     harness = await open_harness(ScriptedSystem("crm"), service=ServiceName.EXPORT)
-    event = await verified(harness, right, EMAIL)
+    event = await verified(harness, right, replace(EMAIL, level="L2"))
     found = '[["email","ada@example.org",null]]'
     pieces = (
         f'[["contact","party",{{"name":"Ada"}},true,{found}],["score","risk",{{"score":3}},false,{found}]]'.encode()

@@ -22,7 +22,7 @@ from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem, Set
 
 SINCE = at("2026-01-10")
 LINE = replace(number(ANNA, since=SINCE), source="register")
-ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="crm")
+ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="crm", level="L2")
 BILL = {"started", "seconds", "line", "to"}
 
 
@@ -97,7 +97,7 @@ async def ask_for(harness: Harness, right: Right, operation: Operation, *known: 
     return new
 
 
-OWN = (ACCOUNT, Identity(IdentityType.PHONE, ANNA))
+OWN = (ACCOUNT, Identity(IdentityType.PHONE, ANNA, level="L2"))
 
 
 @pytest.mark.parametrize("right", [Right.ACCESS, Right.PORTABILITY])

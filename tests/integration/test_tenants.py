@@ -167,7 +167,7 @@ async def test_what_a_system_gave_of_another_customer_makes_no_package(
     cdr = ScriptedSystem("cdr", tenants=ACME, answers={Operation.EXPORT: each(collect)})
     harness = await open_harness(cdr, service=ServiceName.EXPORT)
     harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
-    subject = await harness.subject(tenant=tenant)
+    subject = await harness.subject(Identity(EMAIL, "ada@example.org", level="L3"), tenant=tenant)
     await harness.open(NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE, tenant=tenant))
     await harness.worker("cdr", Operation.EXPORT).work()
     fits = (owner or None) == tenant

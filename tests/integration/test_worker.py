@@ -40,7 +40,7 @@ async def test_a_task_carries_whose_it_is_what_is_known_and_by_when_it_is_due(op
     await harness.worker("crm").work()
     [task] = crm.asked
     assert (task.request_id, task.due_on, task.attempt) == (request, DUE, 1)
-    assert task.identities == (Identity(IdentityType.EMAIL, "ada@example.org"),)
+    assert task.identities == (Identity(IdentityType.EMAIL, "ada@example.org", level="L2"),)
     assert task.details["right"] == "erasure"
 
 

@@ -44,7 +44,7 @@ class FulfilmentPostponed(Event, topic=Topic.COMPLETIONS):
     """
 
     type: Literal["dsr.fulfilment.postponed.v1"] = "dsr.fulfilment.postponed.v1"
-    operation: str
+    operation: Word
     awaits: tuple[UUID, ...]
     opposed: bool = False
 
