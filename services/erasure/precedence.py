@@ -8,12 +8,13 @@ from uuid import UUID
 
 from shared.domain.events import FulfilmentPostponed
 from shared.domain.levels import Level
+from shared.domain.precedence import Kind, Marks
 from shared.domain.proofs import proved
 from shared.domain.rights import Right
 from shared.fulfilment.store import Waiting
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
-from shared.storage.open_requests import Kind, Marks, Other
+from shared.storage.open_requests import Other
 
 _BEFORE = frozenset({Kind.COPY, Kind.RESTRICTION})
 _LEAST: Level = "L1"

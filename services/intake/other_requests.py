@@ -17,10 +17,10 @@ from services.intake.request import Request, Transition
 from services.intake.same_person import Marks, Person, person
 from shared.domain.events import RequestVerified
 from shared.domain.identities import Identity
+from shared.domain.precedence import Kind
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage import open_requests
-from shared.storage.open_requests import Kind
 from shared.storage.postgres import Connection
 
 _AWAITED_BY_ERASURE = frozenset({Kind.COPY})

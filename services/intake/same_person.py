@@ -13,10 +13,10 @@ from typing import Final
 import orjson
 
 from services.intake.schemas import Submission, scope_of
+from shared.domain import precedence
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import Level
 from shared.domain.proofs import proved
-from shared.storage import open_requests
 from shared.storage.keyring import Keyring
 
 LEAST_LEVEL: Final[Level] = "L1"
@@ -38,10 +38,10 @@ class Person:
         return self.account is not None or self.email is not None
 
     @property
-    def marks(self) -> open_requests.Marks:
+    def marks(self) -> precedence.Marks:
         """As all services know them."""
         accounts = frozenset({self.account} if self.account else ())
-        return open_requests.Marks(accounts, frozenset({self.email} if self.email else ()))
+        return precedence.Marks(accounts, frozenset({self.email} if self.email else ()))
 
     def is_same(self, other: "Person") -> bool:
         """Whether both have proved the same account or, where one has proved none, the same e-mail address."""

@@ -13,9 +13,9 @@ from shared.domain.errors import IllegalTransition
 from shared.domain.events import Preceding
 from shared.domain.levels import Level
 from shared.domain.operations import TaskReport
+from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
-from shared.storage.open_requests import Kind
 
 _OPPOSING = frozenset({"unlawful", "needed_for_claims"})
 """The grounds of a restriction that want data kept which are to be erased (Art. 18(1)(b), (c))."""

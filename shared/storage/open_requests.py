@@ -7,13 +7,11 @@ once the later one sees the earlier. Identities are keyed hashes (REQ-K2).
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from uuid import UUID
 
-from shared.domain.identities import Identity, IdentityType
-from shared.storage.keyring import Keyring
+from shared.domain.identities import IdentityType
+from shared.domain.precedence import Kind, Marks
 from shared.storage.postgres import Connection
 
 _HOLD = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT unnest($1::bigint[]) AS key ORDER BY key) AS keys"
@@ -31,49 +29,11 @@ _END = "DELETE FROM vault.open_request WHERE request_id = ANY($1)"
 _KEY_BYTES = 8
 
 
-class Kind(StrEnum):
-    """Why others must know of a request."""
-
-    COPY = "copy"
-    RESTRICTION = "restriction"
-    ERASURE = "erasure"
-    ERASED = "erased"
-
-
 class Other(NamedTuple):
     """Another request of the same person."""
 
     request_id: UUID
     kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Keyed hashes of the accounts and e-mail addresses of one person."""
-
-    accounts: frozenset[bytes] = field(default_factory=frozenset)
-    emails: frozenset[bytes] = field(default_factory=frozenset)
-
-    @classmethod
-    def of(cls, keyring: Keyring, identities: Iterable[Identity]) -> Self:
-        """Of these identities; a number or a SIP address is a line, which people share, so it tells nobody."""
-        found: dict[IdentityType, set[bytes]] = {IdentityType.ACCOUNT_ID: set(), IdentityType.EMAIL: set()}
-        for each in identities:
-            if each.type in found:
-                found[each.type].add(keyring.fingerprint(each))
-        return cls(frozenset(found[IdentityType.ACCOUNT_ID]), frozenset(found[IdentityType.EMAIL]))
-
-    @property
-    def rows(self) -> list[tuple[str, bytes]]:
-        """Each with its type."""
-        accounts = [(IdentityType.ACCOUNT_ID.value, mark) for mark in sorted(self.accounts)]
-        return [*accounts, *((IdentityType.EMAIL.value, mark) for mark in sorted(self.emails))]
-
-    def is_same(self, other: "Marks") -> bool:
-        """Whether both have an account in common or, where one has none, an e-mail address: a family may share that."""
-        if self.accounts and other.accounts:
-            return not self.accounts.isdisjoint(other.accounts)
-        return not self.emails.isdisjoint(other.emails)
 
 
 async def others(

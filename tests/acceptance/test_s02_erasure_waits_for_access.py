@@ -13,10 +13,10 @@ from services.intake.postponed import begin_what_may
 from shared.domain.events import DeadlineApproaching, FulfilmentPostponed
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Outcome, Right
 from shared.storage import open_requests
 from shared.storage.keyring import Keyring
-from shared.storage.open_requests import Kind, Marks
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import PROOF, Intake, id_of, running

@@ -10,9 +10,9 @@ from services.intake import expiry, orphans
 from services.intake.retention import retention
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
+from shared.domain.precedence import Kind, Marks
 from shared.runtime.metrics import PEOPLE
 from shared.storage import evidence, open_requests
-from shared.storage.open_requests import Kind, Marks
 from shared.storage.vault import Sealing
 from tests.fixtures.intake import Intake, id_of
 

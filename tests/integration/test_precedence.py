@@ -10,11 +10,11 @@ from services.erasure import precedence
 from shared.domain.events import RetryDecided
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt
 from shared.fulfilment.handlers import retry
 from shared.storage import open_requests
-from shared.storage.open_requests import Kind, Marks
 from shared.storage.postgres import Connection
 from tests.fixtures.engine import ACCOUNT, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a

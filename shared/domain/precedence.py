@@ -1,0 +1,52 @@
+"""Why a request is the matter of another one of the same person, so that it is known which comes first; pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, Self
+
+from shared.domain.identities import Identity, IdentityType
+
+
+class Kind(StrEnum):
+    """Why others must know of a request."""
+
+    COPY = "copy"
+    RESTRICTION = "restriction"
+    ERASURE = "erasure"
+    ERASED = "erased"
+
+
+class Fingerprints(Protocol):
+    """Hashes identities under a key of its own."""
+
+    def fingerprint(self, identity: Identity) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Keyed hashes of the accounts and e-mail addresses of one person."""
+
+    accounts: frozenset[bytes] = field(default_factory=frozenset)
+    emails: frozenset[bytes] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, keyring: Fingerprints, identities: Iterable[Identity]) -> Self:
+        """Of these identities; a number or a SIP address is a line, which people share, so it tells nobody."""
+        found: dict[IdentityType, set[bytes]] = {IdentityType.ACCOUNT_ID: set(), IdentityType.EMAIL: set()}
+        for each in identities:
+            if each.type in found:
+                found[each.type].add(keyring.fingerprint(each))
+        return cls(frozenset(found[IdentityType.ACCOUNT_ID]), frozenset(found[IdentityType.EMAIL]))
+
+    @property
+    def rows(self) -> list[tuple[str, bytes]]:
+        """Each with its type."""
+        accounts = [(IdentityType.ACCOUNT_ID.value, mark) for mark in sorted(self.accounts)]
+        return [*accounts, *((IdentityType.EMAIL.value, mark) for mark in sorted(self.emails))]
+
+    def is_same(self, other: "Marks") -> bool:
+        """Whether both have an account in common or, where one has none, an e-mail address: a family may share that."""
+        if self.accounts and other.accounts:
+            return not self.accounts.isdisjoint(other.accounts)
+        return not self.emails.isdisjoint(other.emails)
