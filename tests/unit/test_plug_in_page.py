@@ -1,4 +1,4 @@
-"""What docs/plug-in.md tells other teams is what the code takes."""
+"""What docs/plug-in.md and its pages tell other teams is what the code takes."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,8 @@ from shared.downstreams.commands import lines_of, report
 from shared.downstreams.registry import Downstreams, Wiring
 from tests.unit.test_registry import publish
 
-PAGE = Path("docs/plug-in.md").read_text()
+WAYS = ("sql", "opendsr", "bus", "http")
+PAGE = "\n".join(Path(page).read_text() for page in ("docs/plug-in.md", *(f"docs/plug-in/{way}.md" for way in WAYS)))
 TENANTS = (None, "acme", "harbour-cranes", "nobody-has-heard-of")
 ID = "0190b7a0-0000-7000-8000-000000000001"
 

@@ -160,7 +160,7 @@ def parse_reply(value: bytes | None) -> TaskReply:
 def _what_is_wrong(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         # Its name came from outside and could itself be an address or a number.
-        return "a field that a reply does not have; send only what docs/plug-in.md lists"
+        return "a field that a reply does not have; send only what docs/plug-in/bus.md lists"
     return f"{'.'.join(map(str, item['loc'])) or 'the reply'}: {item['msg']}"
 
 
