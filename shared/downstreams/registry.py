@@ -144,10 +144,11 @@ class Downstreams:
         return tuple(each.name for each in self.all if isinstance(each.adapter, BusAdapter))
 
 
-def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:
+def read(path: Path, environment: Mapping[str, str], kind: str | None = None) -> tuple[Downstream, ...]:
     """All systems of a downstreams file, in its order and without adapters; paths in it are relative to its folder.
 
-    A value ``"${NAME}"`` is taken from the environment: an address may differ where the file is the same.
+    ``kind``: those of that adapter alone; of the others nothing is looked at. A value ``"${NAME}"`` is taken from the
+    environment: an address may differ where the file is the same.
 
     Raises:
         Misconfigured: names the file, the table and the key, and says what to write instead.
@@ -158,7 +159,8 @@ def read(path: Path, environment: Mapping[str, str]) -> tuple[Downstream, ...]:
     tables = read_toml(path, dict[str, Any])
     if not tables:
         raise Misconfigured(f"{path}: declares no system; write a table for each, such as [crm]")
-    return tuple(all_of(partial(_declared, path, name, table, environment) for name, table in tables.items()))
+    chosen = {name: table for name, table in tables.items() if kind is None or _kind(table) == kind}
+    return tuple(all_of(partial(_declared, path, name, table, environment) for name, table in chosen.items()))
 
 
 def in_use(path: Path) -> set[str]:
@@ -169,6 +171,10 @@ def in_use(path: Path) -> set[str]:
     """
     tables = read_toml(path, dict[str, dict[str, Any]])
     return {name for name, table in tables.items() if table.get("enabled", True)}
+
+
+def _kind(table: object) -> object:
+    return table.get("adapter") if isinstance(table, dict) else None
 
 
 def _declared(path: Path, name: str, table: object, environment: Mapping[str, str]) -> Downstream:

@@ -15,6 +15,7 @@ from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.downstreams.commands import AsJson, downstreams, look, send_nothing
 from shared.downstreams.registry import Downstreams, Wiring, in_use
+from shared.fulfilment.team_topics import topics
 from shared.runtime.settings import WorkSettings
 from shared.storage import systems
 from shared.storage.postgres import PostgresSettings, connected
@@ -24,6 +25,7 @@ __all__ = ["downstreams"]
 
 File = Annotated[Path | None, typer.Option("--file", help="The downstreams file, if not that of DSR_WORK_DOWNSTREAMS.")]
 _WORD = r"[a-z][a-z0-9_]{0,39}"
+downstreams.command()(topics)
 
 
 @downstreams.command("list")

@@ -8,6 +8,7 @@ from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from shared.domain import topics
 from shared.domain.topics import ServiceName, Topic
+from shared.runtime.settings import KafkaSettings
 
 _KNOWN_WITHIN_SECONDS = 30
 _LOOK_EVERY_SECONDS = 0.05
@@ -32,14 +33,15 @@ def config(name: str) -> dict[str, int | str]:
 
 
 async def create_topics(
-    bootstrap: str, names: Sequence[str], partitions: int = topics.PARTITIONS, replicas: int = 1
-) -> None:
-    """Creates those that are missing, with the retention that the code declares.
+    broker: str | KafkaSettings, names: Sequence[str], partitions: int = topics.PARTITIONS, replicas: int = 1
+) -> Sequence[str]:
+    """Creates those that are missing, with the retention that the code declares; returns which those were.
 
     Raises:
         KafkaError: what the broker answers.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    access = broker.client() if isinstance(broker, KafkaSettings) else {"bootstrap_servers": broker}
+    admin = AIOKafkaAdminClient(**access)
     await admin.start()
     try:
         missing = sorted(set(names) - set(await admin.list_topics()))
@@ -52,7 +54,7 @@ async def create_topics(
         async with asyncio.timeout(_KNOWN_WITHIN_SECONDS):
             while True:
                 if set(names) <= set(await admin.list_topics()):
-                    return
+                    return missing
                 await asyncio.sleep(_LOOK_EVERY_SECONDS)  # the broker says yes before all of it knows, and tells nobody
     finally:
         await admin.close()

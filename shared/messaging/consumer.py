@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from shared.domain.records import Message
 from shared.messaging.decoding import UNREADABLE, decode_record_by_record
+from shared.messaging.producer import HOW_TO_MAKE_TOPICS
 from shared.messaging.progress import Progress, Stalled, keep_polling, lag_loop_of, loop_of
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import gather, sleep_until_stopped, wait
@@ -27,6 +30,8 @@ _AGAIN_SECONDS = 1.0
 _ANSWER_SECONDS = 30.0
 _SESSION_MS = 10_000
 _STOP_SECONDS = 5.0
+_MADE_WITHIN_SECONDS = 60.0
+"""How often to look for topics that were missing."""
 
 
 class Listener(Protocol):
@@ -67,10 +72,11 @@ class Consumer:
         It counts as alive while it waits for the broker, but not while the broker refuses it or nothing moves.
         """
         progress, clock, warned = Progress(), asyncio.get_running_loop(), ""
+        named: set[str] = set()
         heartbeats.beat(loop_of(self.group))
         while not stopping.is_set():
             began = clock.time()
-            connected = asyncio.create_task(self._consume(listener, stopping, heartbeats, progress))
+            connected = asyncio.create_task(self._consume(listener, stopping, heartbeats, progress, named))
             try:
                 await asyncio.wait({connected})
             finally:  # a cancellation out of aiokafka ends that task alone; one that is meant for us ends both
@@ -91,14 +97,25 @@ class Consumer:
                     raise error
 
     async def _consume(
-        self, listener: Listener, stopping: asyncio.Event, heartbeats: Heartbeats, progress: Progress
+        self,
+        listener: Listener,
+        stopping: asyncio.Event,
+        heartbeats: Heartbeats,
+        progress: Progress,
+        named: set[str],
     ) -> None:
-        """Consumes by one connection for as long as that lasts."""
-        async with self._connected(stopping) as consumer:
-            polling = asyncio.create_task(keep_polling(consumer, progress, self.group, self.topics, heartbeats))
+        """Consumes by one connection for as long as that lasts, or until a topic is there that was missing."""
+        missing = await self._missing(named)
+        topics = [topic for topic in self.topics if topic not in missing]
+        if not topics:
+            await sleep_until_stopped(_AGAIN_SECONDS, loop_of(self.group), stopping, heartbeats)
+            return
+        until = asyncio.get_running_loop().time() + (_MADE_WITHIN_SECONDS if missing else math.inf)
+        async with self._connected(topics, stopping) as consumer:
+            polling = asyncio.create_task(keep_polling(consumer, progress, self.group, topics, heartbeats))
             try:
                 at_work = _AtWork(self, consumer, listener, progress, stopping)
-                while not stopping.is_set():
+                while not stopping.is_set() and asyncio.get_running_loop().time() < until:
                     if polling.done():
                         await polling
                     if await at_work.go_round() or not progress.behind:
@@ -109,12 +126,27 @@ class Consumer:
                 heartbeats.ended(lag_loop_of(self.group))
             await at_work.commit()
 
+    async def _missing(self, named: set[str]) -> set[str]:
+        """Which topics the broker does not have: to wait for one would be to hear none; the log names each once."""
+        client = AIOKafkaClient(**self.settings.client())
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await client.bootstrap()
+                there: set[str] = (await client.fetch_all_metadata()).topics()
+        finally:
+            await client.close()
+        missing = set(self.topics) - there
+        for topic in sorted(missing - named):
+            log.warning("%s hears nothing on %s, which is not there: %s", self.group, topic, HOW_TO_MAKE_TOPICS)
+        named |= missing
+        return missing
+
     @asynccontextmanager
-    async def _connected(self, stopping: asyncio.Event) -> AsyncIterator[AIOKafkaConsumer]:
+    async def _connected(self, topics: Sequence[str], stopping: asyncio.Event) -> AsyncIterator[AIOKafkaConsumer]:
         """A member of the group; it leaves it at the end, unless it has a name and is to come back."""
         decode_record_by_record(self.settings.unpacked_bytes)
         consumer = AIOKafkaConsumer(
-            *self.topics,
+            *topics,
             **self.settings.client(),
             group_id=self.group,
             group_instance_id=self.instance,

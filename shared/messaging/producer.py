@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
@@ -13,6 +13,7 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
     UnsupportedForMessageFormatError,
 )
 from aiokafka.partitioner import murmur2
@@ -30,6 +31,9 @@ _BATCH_BYTES = 512 * 1024
 
 Send = Callable[[Sequence[Message]], Awaitable[None]]
 """Sends messages in order; returns once the broker has all of them, or raises ``BusAway`` or ``MessageRefused``."""
+
+HOW_TO_MAKE_TOPICS = "make it; for a team's, `dsr downstreams topics FILE --create` does"
+"""What to do about a topic that is not there."""
 
 _FOR_GOOD = (
     MessageSizeTooLargeError,
@@ -93,8 +97,16 @@ class KafkaProducer:
             self._discard()  # it has counted the batch, and the broker would miss it
             raise MessageRefused(type(error).__name__) from error
         except (KafkaError, TimeoutError, OSError) as error:
+            if isinstance(error, UnknownTopicOrPartitionError):
+                self._name_missing({message.topic for message in messages})
             self._discard()
             raise BusAway(f"the broker did not take {len(messages)} message(s): {type(error).__name__}") from error
+
+    def _name_missing(self, topics: Collection[str]) -> None:
+        """Says in the log which of these topics the broker does not have."""
+        known = self._producer.client.cluster.topics() if self._producer else set()
+        for topic in sorted(set(topics) - known):
+            log.warning("the broker has no topic %s: %s", topic, HOW_TO_MAKE_TOPICS)
 
     async def reachable(self) -> bool:
         """Whether a broker answers a metadata request now."""

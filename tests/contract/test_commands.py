@@ -166,6 +166,18 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
     }
 
 
+def test_what_a_team_needs_at_the_broker_is_told_whoever_else_is_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "downstreams.toml"
+    other = '[mailing]\nadapter = "opendsr"\nurl = "${NOBODY_HAS_SET_THIS}"\nneeds = ["email"]\n'
+    file.write_text(other + '[billing]\nadapter = "bus"\nneeds = ["email"]\n')
+    told = json.loads(CliRunner().invoke(cli.app, ["downstreams", "topics", str(file), "--json"]).stdout)
+    assert [each["name"] for each in told["billing"]["topics"]] == ["dsr.tasks.billing", "dsr.tasks.billing.replies"]
+    assert (told["billing"]["group"], told["billing"]["user"]) == ("team-billing", "dsr-team-billing")
+    assert {each["user"] for each in told["billing"]["rights"]} == {"dsr-team-billing", "dsr-erasure"}
+    lines = CliRunner().invoke(cli.app, ["downstreams", "topics", str(file)]).stdout
+    assert "right dsr-team-billing: Write, Describe on topic dsr.tasks.billing.replies" in lines
+
+
 def test_a_service_starts_without_what_belongs_to_the_others() -> None:
     loaded = "import sys, services.cli; print(*sorted({'asyncpg', 'aiokafka', 'fastapi', 'httpx'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -17,6 +17,7 @@ from deploy.local import postgres_databases as databases
 from deploy.local.platform import Platform
 from deploy.local.services import Servers, Services
 from shared.domain import topics
+from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.downstreams.bus.messages import TaskRequested
@@ -50,7 +51,7 @@ def confined(platform: Platform, run_folder: Path) -> Iterator[Confined]:
     with seeded.downstreams.open("a") as file:
         file.write(DECLARED)
     passwords = {service: secrets.token_hex(8) for service in ServiceName}
-    with guarded_broker(folder / "kafka", [TEAM]) as broker:
+    with guarded_broker(folder / "kafka", {TEAM: [Operation.ERASE]}) as broker:
         env_of = {
             service: {
                 **broker.env_of(f"dsr-{service}"),

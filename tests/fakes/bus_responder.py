@@ -115,7 +115,7 @@ async def serve(system: str, store: Billing, bootstrap: str, intake: str, api_ke
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=bootstrap,
-        group_id=f"{system}-team",
+        group_id=f"team-{system}",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )

@@ -11,8 +11,10 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuth
 
 from deploy.local.kafka import ADMIN
 from shared.domain import topics
+from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
+from shared.fulfilment.team_topics import make
 from shared.messaging.admin import declared
 from shared.messaging.producer import BusAway, KafkaProducer
 from tests.fixtures.guarded import Guarded, guarded_broker
@@ -23,7 +25,7 @@ SYSTEM = "billing"
 
 @pytest.fixture(scope="module")
 def guarded(run_folder: Path) -> Iterator[Guarded]:
-    with guarded_broker(run_folder / "guarded", [SYSTEM]) as broker:
+    with guarded_broker(run_folder / "guarded", {SYSTEM: [Operation.ERASE, Operation.EXPORT]}) as broker:
         yield broker
 
 
@@ -86,7 +88,10 @@ async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Gu
     user = f"dsr-{service}"
     heard = {topic for topic in declared([SYSTEM]) if await hears(full, user, service, topic)}
     expected: set[str] = {topic for topic, access in TOPIC_ACCESS.items() if service in access.readers}
-    if service is ServiceName.ERASURE:  # who asks the team hears its answers, in a group of their own
+    if service in {
+        ServiceName.ERASURE,
+        ServiceName.EXPORT,
+    }:  # who asks the team hears its answers, in a group of their own
         assert await hears(full, user, f"{service}-replies", topics.replies(SYSTEM))
         expected.add(topics.replies(SYSTEM))
     assert heard == expected
@@ -101,3 +106,16 @@ async def test_a_team_hears_its_tasks_and_nothing_else(full: Guarded) -> None:
 async def test_nobody_hears_in_the_group_of_another(full: Guarded) -> None:
     assert not await hears(full, "dsr-erasure", "export", Topic.REQUESTS)
     assert not await hears(full, "dsr-export", "erasure", Topic.REQUESTS)
+
+
+async def test_topics_and_rights_of_a_team_are_made_where_they_are_missing_and_given_again_without_harm(
+    guarded: Guarded,
+) -> None:
+    teams = {SYSTEM: {Operation.ERASE, Operation.EXPORT}, "shop": {Operation.ERASE}}
+    admin = guarded.as_user(ADMIN)
+    assert await make(admin, teams, 1, 1) == (["dsr.tasks.shop", "dsr.tasks.shop.replies"], True)
+    assert await make(admin, teams, 1, 1) == ([], True)
+    erasure = KafkaProducer(guarded.as_user("dsr-erasure"))
+    await erasure.start()
+    await erasure.send([Message(topics.tasks("shop"), b"key", b"value")])
+    await erasure.stop()

@@ -274,3 +274,17 @@ def test_every_topic_of_the_platform_is_declared() -> None:
         "dsr.tasks.billing",
         "dsr.tasks.billing.replies",
     }
+
+
+async def test_a_topic_that_is_not_there_is_named_in_the_log(kafka_bootstrap: str) -> None:
+    missing, said = f"dsr.tasks.{uuid7().hex}.replies", asyncio.Queue[str]()
+    handler = logging.Handler()
+    handler.emit = lambda record: said.put_nowait(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("shared.messaging.consumer").addHandler(handler)
+    try:
+        async with consuming(kafka_bootstrap, missing, missing, Listener(1).handle), asyncio.timeout(20):
+            told = await said.get()
+    finally:
+        logging.getLogger("shared.messaging.consumer").removeHandler(handler)
+    assert missing in told
+    assert "`dsr downstreams topics FILE --create`" in told

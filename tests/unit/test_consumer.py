@@ -74,6 +74,25 @@ class Scripted:
         return 0
 
 
+class Metadata:
+    """A client that is told of that one topic."""
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    async def bootstrap(self) -> None:
+        pass
+
+    async def fetch_all_metadata(self) -> "Metadata":
+        return self
+
+    def topics(self) -> set[str]:
+        return {"dsr.requests"}
+
+    async def close(self) -> None:
+        pass
+
+
 class Once:
     """Hears one record, and that is enough."""
 
@@ -106,6 +125,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def begin(broker: Scripted, listener: Once, heartbeats: Heartbeats) -> Coroutine[Any, Any, None]:
         monkeypatch.setattr("shared.messaging.consumer.AIOKafkaConsumer", broker)
+        monkeypatch.setattr("shared.messaging.consumer.AIOKafkaClient", Metadata)
         consumer = Consumer(KafkaSettings(bootstrap="none:1"), "intake", ["dsr.requests"])
         return consumer.run(listener, listener.heard, heartbeats)
 

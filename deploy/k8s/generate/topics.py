@@ -1,14 +1,14 @@
 """The topics of the bus, and its users with exactly the rights that the code declares."""
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.local.paths import ROOT
-from shared.domain import topics as names
+from shared.domain.operations import Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
-from shared.messaging import admin
+from shared.messaging import admin, rights
+from shared.messaging.rights import Acl, Teams
 
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 PARTITIONS = 12
@@ -17,36 +17,25 @@ SCALER = "dsr-autoscaler"
 """The scaler's user at the broker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acl:
-    """One right of a user at the broker: operations on one topic or group of that very name."""
-
-    kind: str
-    name: str
-    operations: tuple[str, ...]
-
-
-def bus_systems() -> list[str]:
-    """The systems in use that are reached over the bus."""
+def teams() -> dict[str, frozenset[Operation]]:
+    """The systems in use that are reached over the bus, each with what its team does."""
     tables = tomllib.loads(DOWNSTREAMS.read_text())
-    return [name for name, table in tables.items() if table["adapter"] == "bus" and table.get("enabled", True)]
+    on_the_bus = (name for name, table in tables.items() if table["adapter"] == "bus" and table.get("enabled", True))
+    return {name: frozenset({Operation.ERASE}) for name in on_the_bus}
 
 
-def users(systems: Sequence[str] | None = None) -> dict[str, list[Acl]]:
+def users(asked: Teams | None = None) -> dict[str, list[Acl]]:
     """Every user of the broker and what it may do there; what is not named is refused."""
-    systems = bus_systems() if systems is None else systems
-    ours = {f"dsr-{service}": list(_rights(service, systems)) for service in ServiceName}
+    asked = teams() if asked is None else asked
+    ours = {rights.user_of(service): list(rights.of_service(service, asked)) for service in ServiceName}
     ours[SCALER] = [Acl("topic", topic, ("Describe",)) for topic in TOPIC_ACCESS]
     ours[SCALER] += [Acl("group", service, ("Describe",)) for service in ServiceName]
-    for system in systems:
-        team = f"team-{system}"
-        ours[f"dsr-{team}"] = [*_reads(names.tasks(system), team), _writes(names.replies(system))]
-    return ours
+    return ours | {rights.team_user(system): list(rights.of_team(system)) for system in asked}
 
 
 def topics() -> Iterator[Mapping[str, Any]]:
     """Every topic as an object of Strimzi's."""
-    for name in admin.declared(bus_systems()):
+    for name in admin.declared(list(teams())):
         config = {**admin.config(name), "min.insync.replicas": 2}
         yield _object("KafkaTopic", name, {"partitions": PARTITIONS, "replicas": REPLICAS, "config": config})
 
@@ -60,27 +49,6 @@ def kafka_users() -> Iterator[Mapping[str, Any]]:
         ]
         authorization = {"type": "simple", "acls": rights}
         yield _object("KafkaUser", name, {"authentication": {"type": "scram-sha-512"}, "authorization": authorization})
-
-
-def _rights(service: ServiceName, systems: Sequence[str]) -> Iterator[Acl]:
-    for topic, access in TOPIC_ACCESS.items():
-        if service in access.writers:
-            yield _writes(topic)
-        if service in access.readers:
-            yield from _reads(topic, service)
-    yield _writes(names.dead_letters(service))
-    if service is ServiceName.ERASURE:
-        for system in systems:
-            yield _writes(names.tasks(system))
-            yield from _reads(names.replies(system), f"{service}-replies")
-
-
-def _writes(topic: str) -> Acl:
-    return Acl("topic", topic, ("Write", "Describe"))
-
-
-def _reads(topic: str, group: str) -> list[Acl]:
-    return [Acl("topic", topic, ("Read", "Describe")), Acl("group", group, ("Read",))]
 
 
 def _object(kind: str, name: str, spec: Mapping[str, Any]) -> Mapping[str, Any]:

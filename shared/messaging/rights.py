@@ -1,0 +1,109 @@
+"""What users of the broker may do there: ours as the code declares it, and those of teams who erase their own store."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import SecurityDisabled, for_code
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from shared.domain import topics as names
+from shared.domain.operations import Operation
+from shared.domain.topics import TOPIC_ACCESS, ServiceName
+from shared.runtime.settings import KafkaSettings
+
+Teams = Mapping[str, Collection[Operation]]
+"""The systems that are reached over the bus, each with the operations that its team does."""
+
+ASKS: Mapping[ServiceName, frozenset[Operation]] = {
+    ServiceName.ERASURE: frozenset({Operation.ERASE}),
+    ServiceName.EXPORT: frozenset({Operation.EXPORT}),
+    ServiceName.AMENDMENT: frozenset({Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}),
+}
+"""Which service asks for which operation."""
+
+_RESOURCES = {"topic": 2, "group": 3}
+_OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8}
+_LITERAL, _ALLOW = 3, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Acl:
+    """One right of a user at the broker: operations on one topic or group of that very name."""
+
+    kind: str
+    name: str
+    operations: tuple[str, ...]
+
+
+def user_of(service: ServiceName) -> str:
+    """A service's user at the broker."""
+    return f"dsr-{service}"
+
+
+def team_user(system: str) -> str:
+    """The user of the team that works this system."""
+    return f"dsr-{team_group(system)}"
+
+
+def team_group(system: str) -> str:
+    """The group in which that team hears its tasks."""
+    return f"team-{system}"
+
+
+def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
+    """What one of our services hears and says: what it does not, it may not."""
+    for topic, access in TOPIC_ACCESS.items():
+        if service in access.writers:
+            yield writes(topic)
+        if service in access.readers:
+            yield from reads(topic, service)
+    yield writes(names.dead_letters(service))
+    for system, operations in teams.items():
+        yield from of_asking(service, system, operations)
+
+
+def of_asking(service: ServiceName, system: str, operations: Collection[Operation]) -> Sequence[Acl]:
+    """What a service needs to ask that team for what it does, and to hear its answers."""
+    if not ASKS.get(service, frozenset()).intersection(operations):
+        return []
+    return [writes(names.tasks(system)), *reads(names.replies(system), f"{service}-replies")]
+
+
+def of_team(system: str) -> Sequence[Acl]:
+    """What a team needs to hear its tasks and to answer."""
+    return [*reads(names.tasks(system), team_group(system)), writes(names.replies(system))]
+
+
+def writes(topic: str) -> Acl:
+    """To write to a topic."""
+    return Acl("topic", topic, ("Write", "Describe"))
+
+
+def reads(topic: str, group: str) -> list[Acl]:
+    """To read a topic in a group."""
+    return [Acl("topic", topic, ("Read", "Describe")), Acl("group", group, ("Read",))]
+
+
+async def give(settings: KafkaSettings, users: Mapping[str, Sequence[Acl]]) -> bool:
+    """Gives users these rights; what one has already is given again. False: this broker asks nobody who they are.
+
+    Raises:
+        KafkaError: what the broker answers.
+    """
+    client = AIOKafkaClient(**settings.client())
+    await client.bootstrap()
+    try:
+        for user, acls in users.items():
+            for acl in dict.fromkeys(acls):
+                for operation in acl.operations:
+                    what = (_RESOURCES[acl.kind], str(acl.name), _LITERAL, f"User:{user}", "*", _OPERATIONS[operation])
+                    answer = await client.send(client.get_random_node(), CreateAclsRequest(*what, _ALLOW))
+                    for code, _ in answer.creation_responses:
+                        if code == SecurityDisabled.errno:
+                            return False
+                        if code:
+                            raise for_code(code)
+    finally:
+        await client.close()
+    return True
