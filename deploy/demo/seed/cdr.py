@@ -16,7 +16,7 @@ from deploy.local import postgres_databases as databases
 from shared.downstreams.sql import schema_for
 from shared.storage.postgres import connected
 
-ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy")
+ROLES = ("cdr_switch", "cdr_reader", "cdr_privacy", "cdr_legal")
 _SQL = Path(__file__).parent / "cdr"
 _AT_A_TIME = 20_000
 _INDEXES = """
@@ -43,12 +43,16 @@ Timed = tuple[Call, datetime, datetime]
 
 @dataclass(frozen=True, slots=True)
 class CdrStore:
-    """The database: ``admin`` owns it, ``switch`` writes, ``reader`` is analytics, ``privacy`` is our adapter."""
+    """The database: ``admin`` owns it, ``switch`` writes, ``reader`` is analytics, ``privacy`` is our adapter.
+
+    ``legal`` reads what is restricted, with a reason.
+    """
 
     admin: str
     switch: str
     reader: str
     privacy: str
+    legal: str
 
     async def seed(self, calls: Iterable[Call]) -> int:
         """Fill the empty store with these calls, in order of their start; how many there are now."""
@@ -81,11 +85,11 @@ async def create(dsn_admin: str, name: str = "cdr") -> CdrStore:
                 await connection.execute(f"ALTER ROLE {role} PASSWORD {secret}")
         if await connection.fetchval("SELECT to_regclass('public.restricted_number')") is None:
             async with connection.transaction():
-                for file in ("schema.sql", "readers.sql"):
+                for file in ("schema.sql", "readers.sql", "legal.sql"):
                     await connection.execute((_SQL / file).read_text(encoding="utf-8"))
-        switch, reader, privacy = (databases.as_role(admin, role, password) for role in ROLES)
+        switch, reader, privacy, legal = (databases.as_role(admin, role, password) for role in ROLES)
         await connection.execute(schema_for(privacy))
-    return CdrStore(admin, switch, reader, privacy)
+    return CdrStore(admin, switch, reader, privacy, legal)
 
 
 def _naive(moment: datetime) -> datetime:

@@ -1,9 +1,10 @@
--- Who may do what with call records: the switch writes, agents and analytics read, the privacy platform does both.
+-- Who may do what with call records: the switch writes, agents and analytics read, the privacy platform does both, and
+-- counsel reads what is restricted, with a reason.
 DO $$
 DECLARE
     role text;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['cdr_switch', 'cdr_reader', 'cdr_privacy'] LOOP
+    FOREACH role IN ARRAY ARRAY['cdr_switch', 'cdr_reader', 'cdr_privacy', 'cdr_legal'] LOOP
         BEGIN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOBYPASSRLS', role);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
