@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from services.intake.api import app
 from shared.domain import topics
 from shared.domain.events import EVENT_TYPES, Event
+from shared.domain.operations import FULFILLED_BY
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
 from shared.downstreams.bus.messages import TaskReply, TaskRequested
 
@@ -97,7 +98,8 @@ def _operations() -> dict[str, Any]:
         for reader in sorted(street.readers):
             operations[f"{reader}.hears.{topic.name.lower()}"] = {"action": "receive", "channel": channel}
     tasks, replies, dead_letters = (_reference("channels", name) for name in ("tasks", "replies", "deadLetters"))
-    operations["erasure.asks.teams"] = {"action": "send", "channel": tasks, "reply": {"channel": replies}}
+    for service in sorted(set(FULFILLED_BY.values())):
+        operations[f"{service}.asks.teams"] = {"action": "send", "channel": tasks, "reply": {"channel": replies}}
     for service in ServiceName:
         operations[f"{service}.sets.aside"] = {"action": "send", "channel": dead_letters}
     return operations

@@ -50,7 +50,8 @@ async def close(events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
     """The subject has their answer: what is not owed is not collected any more, and no piece of it is kept."""
     over = [event for event in events if not event.goes_on]
     await fulfilment.cancel(tx, [event.request_id for event in over])
-    await tx.vault.drop_kind(tx.connection, [event.subject for event in over], "records")
+    for kind in ("records", "upload"):
+        await tx.vault.drop_kind(tx.connection, [event.subject for event in over], kind)
     refused = [event.subject for event in events if event.outcome is Outcome.REFUSED]
     await tx.vault.drop_collected(tx.connection, refused)
 

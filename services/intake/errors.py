@@ -57,6 +57,10 @@ class NotReady(DsrError):
     """It does not exist yet; ask again when the request is closed."""
 
 
+class ResultGiven(DsrError):
+    """Another result was given for this command before; what was given first stays."""
+
+
 class SamePerson(DsrError):
     """It takes two persons, and this one has proposed it."""
 

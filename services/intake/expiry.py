@@ -38,7 +38,7 @@ _ERASED = """
 DUE = {
     "collected": """
         SELECT r.request_id, s.sealed_id FROM vault.sealed s JOIN request r USING (subject_ref)
-        WHERE s.kind = 'records' AND r.state = 'closed' AND NOT r.owed AND r.responded_at < $1""",
+        WHERE s.kind IN ('records', 'upload') AND r.state = 'closed' AND NOT r.owed AND r.responded_at < $1""",
     "letters": f"""
         SELECT r.request_id, v.subject_ref FROM request r JOIN vault.subject v ON v.subject_ref = r.request_id
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND NOT {_NEEDED}""",  # noqa: S608  # constants

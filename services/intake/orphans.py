@@ -28,7 +28,8 @@ _ORPHANS = """
 SELECT what, count(DISTINCT subject_ref) FROM (
     SELECT 'collected' AS what, s.subject_ref
     FROM vault.sealed s JOIN vault.subject v USING (subject_ref) JOIN request r USING (subject_ref)
-    WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1 AND (s.kind = 'records' AND NOT r.owed
+    WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1
+          AND (s.kind IN ('records', 'upload') AND NOT r.owed
           OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
              OR s.kind = 'identities' AND s.source <> 'requester' AND r."right" NOT IN ('restriction', 'objection')))
     UNION ALL

@@ -20,6 +20,7 @@ from services.intake.metrics import REFUSED
 from shared.domain.errors import DsrError, IllegalTransition, Shredded
 from shared.domain.identities import MalformedIdentity
 from shared.downstreams.bus.identity_token import TokenExpired, TokenForged, TokenMalformed
+from shared.downstreams.bus.upload import MalformedResult
 from shared.storage.postgres import AWAY
 
 MEDIA_TYPE = "application/problem+json"
@@ -36,6 +37,7 @@ STATUS: dict[type[DsrError], int] = {
     errors.Withheld: 409,
     errors.ExtensionRefused: 409,
     errors.SamePerson: 409,
+    errors.ResultGiven: 409,
     Shredded: 410,
     errors.Expired: 410,
     errors.PreconditionFailed: 412,
@@ -43,6 +45,7 @@ STATUS: dict[type[DsrError], int] = {
     errors.UnsupportedType: 415,
     errors.IdempotencyKeyReused: 422,
     MalformedIdentity: 422,
+    MalformedResult: 422,
     errors.PreconditionRequired: 428,
     errors.TooManyCalls: 429,
     errors.Overloaded: 503,

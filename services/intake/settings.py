@@ -12,6 +12,9 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
     """What the door lets in; what is beyond is refused with a problem that says so, and stores nothing."""
 
     batch_bytes: int = Field(default=4 * 2**20, ge=1, le=64 * 2**20, description="longest body of a batch")
+    result_bytes: int = Field(
+        default=16 * 2**20, ge=1, le=64 * 2**20, description="longest copy that a team uploads for a task, unpacked"
+    )
     body_bytes: int = Field(default=2**18, ge=1, le=64 * 2**20, description="longest body of any other call")
     batch_numbers: int = Field(default=5_000, ge=1, le=100_000, description="telephone numbers of one batch")
     held_bytes: int = Field(

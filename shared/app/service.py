@@ -54,6 +54,7 @@ from shared.runtime.settings import OLD_TIME_LIMITS, Settings
 from shared.storage import keyring
 from shared.storage.postgres import close_pool, connect_pool, end_frozen, reachable
 from shared.storage.systems import COUNTING, Standing, register
+from shared.storage.uploads import Uploads
 from shared.storage.vault import Vault
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class Service:
             vault, clock = Vault(keys), SystemClock()
             downstreams = None
             if self.conclusions:
-                wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims)
+                wiring = Wiring(os.environ, clock, producer.send, vault.keyring.claims, Uploads(pool, vault, clock))
                 load = partial(Downstreams.load, settings.work.downstreams, wiring)
                 downstreams = of_variable("DSR_WORK_DOWNSTREAMS", load)
                 stack.push_async_callback(downstreams.close)

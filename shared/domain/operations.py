@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from shared.domain.levels import Level
 from shared.domain.text import LINES, Word, nfc
+from shared.domain.topics import ServiceName
 
 
 class Operation(StrEnum):
@@ -34,6 +35,14 @@ ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Ope
 
 BY_HAND = ANSWERING | {Operation.LIFT}
 """What a person does by hand in a system that holds the data and has no way to do it."""
+
+
+FULFILLED_BY: Mapping[Operation, ServiceName] = {
+    Operation.ERASE: ServiceName.ERASURE,
+    Operation.EXPORT: ServiceName.EXPORT,
+    **dict.fromkeys((Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS), ServiceName.AMENDMENT),
+}
+"""Which service asks systems for it."""
 
 
 class TaskOutcome(StrEnum):

@@ -42,8 +42,10 @@ class Downstream:
     needed: Mapping[Action, Level] = field(default_factory=lambda: dict.fromkeys(Action, LEVELS[-1]))
 
     def can(self, operation: Operation) -> bool:
-        """Whether its adapter has that operation."""
-        return isinstance(self.adapter, CAN[operation][0])
+        """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""
+        return isinstance(self.adapter, CAN[operation][0]) and operation in getattr(
+            self.adapter, "operations", Operation
+        )
 
     @property
     def one_flag(self) -> bool:

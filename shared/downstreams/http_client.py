@@ -138,12 +138,13 @@ class HttpClient:
             said = orjson.loads(content)
         except orjson.JSONDecodeError:
             raise Unavailable(f"{self._system} answered with something that is not JSON") from None
-        if opened > limits.answer_depth and _is_deeper(said, limits.answer_depth):
+        if opened > limits.answer_depth and is_deeper(said, limits.answer_depth):
             raise AnswerMalformed(f"{self._system} nests its answer deeper than answer_depth = {limits.answer_depth}")
         return said
 
 
-def _is_deeper(said: object, depth: int) -> bool:
+def is_deeper(said: object, depth: int) -> bool:
+    """Whether objects and lists lie within one another more than so many deep."""
     level: list[Any] = [said]
     for _ in range(depth):
         level = [inner for outer in level for inner in _within(outer) if isinstance(inner, dict | list)]

@@ -23,7 +23,9 @@ from shared.domain.operations import Operation, Stages
 from shared.domain.proofs import ProofPolicy, proof_policy
 from shared.domain.toml_file import read_toml
 from shared.downstreams.accounts import speaking_of
-from shared.downstreams.bus.adapter import BusAdapter, BusSettings, Publish
+from shared.downstreams.bus.adapter import BusAdapter, Publish
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.bus.upload import NoUploads, Uploads
 from shared.downstreams.contract import Adapter, Assigning, Locatable
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
@@ -75,6 +77,7 @@ class Wiring:
     clock: Clock
     publish: Publish
     token_key: bytes = field(repr=False)
+    uploads: Uploads = field(default_factory=NoUploads)
 
 
 class Downstreams:
@@ -254,6 +257,8 @@ def _connected(where: str, declared: Downstream, wiring: Wiring, policy: ProofPo
                 f"{where}: dsn_env names {name}, which holds no postgresql:// URL; set it to the store's"
             )
     adapter = of_variable(where, partial(_adapter, declared, wiring))
+    if isinstance(adapter, BusAdapter) and Operation.EXPORT in adapter.operations and not declared.categories:
+        raise Misconfigured(f"{where}: export needs categories; write those of which the team gives rows")
     if declared.yields and not isinstance(adapter, Locatable):
         raise Misconfigured(f"{where}: yields needs a system that can be searched, and this kind cannot; leave it out")
     if declared.assigns and not isinstance(adapter, Assigning):
@@ -309,6 +314,8 @@ def _adapter(declared: Downstream, wiring: Wiring) -> Adapter:
                 publish=wiring.publish,
                 token_key=wiring.token_key,
                 clock=wiring.clock,
+                uploads=wiring.uploads,
+                held=declared.categories,
             )
         case _:
             raise Misconfigured(f"{name}: no adapter has settings of this kind")

@@ -3,7 +3,7 @@
 import base64
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -67,6 +67,7 @@ class Conclusions:
             await self._note(tx, [(c, r) for c, r in kept if c.claim.observes and c.state is not TaskState.READY])
             counted = [(c, r) for c, r in kept if not c.claim.observes]
             await self._seal(tx, [(c, r) for c, r in counted if c.claim.fulfilment_id not in withdrawn])
+            await self._drop_uploads(tx, (c for c, _ in kept), withdrawn)
             for conclusion, _ in counted:
                 self._log_evidence(tx, conclusion)
             if disputed:
@@ -144,6 +145,16 @@ class Conclusions:
                 sealings.append(Sealing(subject, "records", self.system, orjson.dumps(records, default=str)))
         if sealings:
             await tx.vault.seal(tx.connection, sealings, tx.now)
+
+    async def _drop_uploads(self, tx: UnitOfWork, kept: Iterable[Conclusion], withdrawn: Collection[UUID]) -> None:
+        """Closes the places of what teams were asked to upload, once their tasks have ended."""
+        over = [
+            c.claim.subject_ref
+            for c in kept
+            if "asked" in c.claim.progress and (c.state is not TaskState.READY or c.claim.fulfilment_id in withdrawn)
+        ]
+        if over and self.operation is Operation.EXPORT:
+            await tx.vault.drop_uploads(tx.connection, over, self.system)
 
     def _log_evidence(self, tx: UnitOfWork, conclusion: Conclusion) -> None:
         """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""

@@ -12,6 +12,7 @@ import typer
 from shared.domain import topics as names
 from shared.domain.operations import Operation
 from shared.domain.topics import ServiceName
+from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.commands import AsJson
 from shared.downstreams.registry import read
 from shared.messaging import admin, rights
@@ -51,7 +52,8 @@ def teams_of(path: Path, environment: Mapping[str, str]) -> dict[str, frozenset[
     Raises:
         Misconfigured: the table of one of them cannot be used.
     """
-    return {each.name: frozenset({Operation.ERASE}) for each in read(path, environment, "bus")}
+    teams = {each.name: each.settings for each in read(path, environment, "bus")}
+    return {name: settings.worked for name, settings in teams.items() if isinstance(settings, BusSettings)}
 
 
 def described(system: str, operations: frozenset[Operation], partitions: int, replicas: int) -> dict[str, Any]:

@@ -8,19 +8,12 @@ from aiokafka.errors import SecurityDisabled, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from shared.domain import topics as names
-from shared.domain.operations import Operation
+from shared.domain.operations import FULFILLED_BY, Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.runtime.settings import KafkaSettings
 
 Teams = Mapping[str, Collection[Operation]]
 """The systems that are reached over the bus, each with the operations that its team does."""
-
-ASKS: Mapping[ServiceName, frozenset[Operation]] = {
-    ServiceName.ERASURE: frozenset({Operation.ERASE}),
-    ServiceName.EXPORT: frozenset({Operation.EXPORT}),
-    ServiceName.AMENDMENT: frozenset({Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS}),
-}
-"""Which service asks for which operation."""
 
 _RESOURCES = {"topic": 2, "group": 3}
 _OPERATIONS = {"Read": 3, "Write": 4, "Describe": 8}
@@ -65,7 +58,7 @@ def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
 
 def of_asking(service: ServiceName, system: str, operations: Collection[Operation]) -> Sequence[Acl]:
     """What a service needs to ask that team for what it does, and to hear its answers."""
-    if not ASKS.get(service, frozenset()).intersection(operations):
+    if service not in {FULFILLED_BY[operation] for operation in operations}:
         return []
     return [writes(names.tasks(system)), *reads(names.replies(system), f"{service}-replies")]
 

@@ -147,6 +147,18 @@ class Vault:
         key = (await self._keys(connection, {row[0]}))[row[0]]
         return _open(key, row[1], row[0].bytes)
 
+    async def replace(self, connection: Connection, sealing: Sealing) -> None:
+        """Puts other content into a piece that is there.
+
+        Raises:
+            Shredded: its subject's key is gone.
+        """
+        key = (await self._keys(connection, {sealing.subject_ref}))[sealing.subject_ref]
+        content = _seal(key, sealing.content, sealing.subject_ref.bytes)
+        await connection.execute(
+            "UPDATE vault.sealed SET content = $2 WHERE sealed_id = $1", sealing.sealed_id, content
+        )
+
     @staticmethod
     async def drop_kind(connection: Connection, subjects: Sequence[UUID], kind: str) -> None:
         """Deletes every piece of that kind of these subjects."""
@@ -156,9 +168,16 @@ class Vault:
     async def drop_given(connection: Connection, subject_ref: UUID, systems: Collection[str]) -> None:
         """Deletes what these systems gave of a subject; what the others gave stays."""
         await connection.execute(
-            "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'records' AND source = ANY($2)",
+            "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind IN ('records', 'upload') AND source = ANY($2)",
             subject_ref,
             list(systems),
+        )
+
+    @staticmethod
+    async def drop_uploads(connection: Connection, subjects: Sequence[UUID], system: str) -> None:
+        """Deletes what that system has uploaded of these subjects, and closes the places where it is waited for."""
+        await connection.execute(
+            "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = 'upload' AND source = $2", subjects, system
         )
 
     @staticmethod
@@ -179,7 +198,8 @@ class Vault:
         """Deletes what systems gave of these subjects, and packages made of it; what the requester said stays."""
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = ANY($1)"
-            " AND (kind IN ('records', 'package', 'release') OR kind = 'identities' AND source <> 'requester')",
+            " AND (kind IN ('records', 'upload', 'package', 'release')"
+            " OR kind = 'identities' AND source <> 'requester')",
             subjects,
         )
 

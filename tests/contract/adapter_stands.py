@@ -4,19 +4,22 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import httpx
+import orjson
 from pydantic import JsonValue
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation
+from shared.domain.operations import Change, Operation
 from shared.domain.records import Message
-from shared.downstreams.bus.adapter import BusAdapter, BusSettings
+from shared.downstreams.bus.adapter import BusAdapter
 from shared.downstreams.bus.identity_token import verify
 from shared.downstreams.bus.messages import TaskIdentities, parse_reply, progress_from_reply
-from shared.downstreams.contract import Checkpoint, Erasable, Pending, Result, Task
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.bus.upload import read_result
+from shared.downstreams.contract import Checkpoint, Erasable, Operate, Pending, Result, Task
 from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from tests.fakes import zendesk_responder
@@ -24,6 +27,12 @@ from tests.fakes.bus_responder import Billing, answer
 from tests.fakes.opendsr_responder import MailingSystem, application
 from tests.fixtures.engine import SetClock
 
+EVERYTHING = {
+    "operations": ["erase", "export", "rectify", "restrict", "suppress"],
+    "fields": {"number": "T", "email": "A", "cents": "M"},
+    "rectifies": ["email"],
+}
+"""The table of a team that does every right."""
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TIMEOUT_SECONDS = 12
 
@@ -136,16 +145,32 @@ async def http() -> AsyncIterator[HttpStand]:
 
 
 @dataclass
+class MemoryUploads:
+    """Where uploads are waited for, in a dictionary: empty until one has come."""
+
+    places: dict[UUID, bytes] = field(default_factory=dict)
+
+    async def expect(self, _system: str, commands: Mapping[UUID, UUID]) -> None:
+        for command in commands:
+            self.places.setdefault(command, b"")
+
+    async def take(self, commands: Sequence[UUID]) -> Mapping[UUID, bytes]:
+        return {command: self.places[command] for command in commands if self.places.get(command)}
+
+
+@dataclass
 class BusStand:
     """A team's own service behind a bus that is a list."""
 
     store: Billing
     clock: SetClock
-    settings: BusSettings = field(default_factory=BusSettings)
+    settings: BusSettings = field(default_factory=lambda: BusSettings.model_validate(EVERYTHING))
     people: dict[UUID, tuple[Identity, ...]] = field(default_factory=dict)
+    changes: dict[UUID, tuple[Change, ...]] = field(default_factory=dict)
     published: list[Message] = field(default_factory=list)
     replies: list[bytes] = field(default_factory=list)
     token_key: bytes = b"k" * 32
+    uploads: MemoryUploads = field(default_factory=MemoryUploads)
 
     def __post_init__(self) -> None:
         self.adapter = BusAdapter(
@@ -155,21 +180,31 @@ class BusStand:
             publish=self.publish,
             token_key=self.token_key,
             clock=self.clock,
+            uploads=self.uploads,
+            held=frozenset({"account"}),
         )
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Deliver each message to the team, and keep its reply."""
         for message in messages:
             self.published.append(message)
-            reply = await answer(message.value, self.store, self.identities)
+            reply = await answer(message.value, self.store, self.identities, self.upload)
             if reply is not None:
                 self.replies.append(reply)
 
-    async def identities(self, token: str) -> list[dict[str, JsonValue]] | None:
+    async def identities(self, token: str) -> dict[str, Any]:
         """What intake answers to a claim."""
         claim = verify(token, self.token_key, self.clock.now())
-        found = TaskIdentities.of(claim.task_id, self.people[claim.subject_ref])
-        return list(found.model_dump(mode="json")["identities"])
+        changes = [each for each in self.changes.get(claim.subject_ref, ()) if each.field in claim.fields]
+        told = TaskIdentities.of(claim.task_id, self.people[claim.subject_ref], changes)
+        return told.model_dump(mode="json")
+
+    async def upload(self, token: str, copy: dict[str, Any]) -> None:
+        """What intake does with a copy."""
+        verify(token, self.token_key, self.clock.now())
+        given = read_result(orjson.dumps(copy))
+        assert self.uploads.places[given.command_id] in {b"", given.sealed()}
+        self.uploads.places[given.command_id] = given.sealed()
 
     def put(self, email: str, rows: int) -> int:
         with self.store.db:
@@ -203,6 +238,9 @@ Those of systems that must run are in ``tests/integration/test_adapters_of_real_
 """
 
 
+METHODS = {Operation.ERASE: "erase", Operation.EXPORT: "export", Operation.LOCATE: "locate"}
+
+
 class Engine:
     """What the engine does around an adapter: keeps progress, asks again while a result is pending."""
 
@@ -217,11 +255,12 @@ class Engine:
     async def once(self, tasks: Sequence[Task], save_progress: Checkpoint | None = None) -> Sequence[Result]:
         """One call with the progress of now."""
         known = [replace(task, progress=dict(self.progress.get(task.task_id, {}))) for task in tasks]
-        results = await self.stand.adapter.erase(known, save_progress or self.save_progress)
+        operate: Operate = getattr(self.stand.adapter, METHODS.get(tasks[0].operation, "amend"))
+        results = await operate(known, save_progress or self.save_progress)
         self.stand.hear(self.progress)
         return results
 
-    async def erase(self, tasks: Sequence[Task]) -> list[Result]:
+    async def run(self, tasks: Sequence[Task]) -> list[Result]:
         """Call again for those that are pending, until none is."""
         final: dict[UUID, Result] = {}
         for _ in range(TIMEOUT_SECONDS):
@@ -236,19 +275,27 @@ class Engine:
                 return [final[task.task_id] for task in tasks]
         raise AssertionError(f"still pending after {TIMEOUT_SECONDS} calls")
 
+    erase = run
+
 
 def erasure_of(stand: Stand, email: str) -> Task:
     """A task to erase the person with this address."""
+    return task_of(stand, email, Operation.ERASE)
+
+
+def task_of(stand: Stand, email: str, operation: Operation, *changes: Change) -> Task:
+    """A task about the person with this address."""
     identities = (Identity(IdentityType.EMAIL, stand.address(email)),)
     subject_ref = uuid4()
     if isinstance(stand, BusStand):
-        stand.people[subject_ref] = identities
+        stand.people[subject_ref], stand.changes[subject_ref] = identities, changes
     return Task(
         task_id=uuid4(),
         request_id=uuid4(),
         subject_ref=subject_ref,
         system="billing" if isinstance(stand, BusStand) else "mailing",
-        operation=Operation.ERASE,
+        operation=operation,
         identities=identities,
         due_on=date(2026, 4, 2),
+        changes=changes,
     )

@@ -6,61 +6,26 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import orjson
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from pydantic import JsonValue
 
 from shared.domain.errors import AnswerMalformed, BlastRadius, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
-from shared.downstreams.bus.adapter import BusSettings
-from shared.downstreams.bus.messages import MalformedReply, TaskReply, TaskRequested, parse_reply, progress_from_reply
-from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
+from shared.downstreams.bus.messages import TaskRequested
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.contract import NotSearched, Pending, Receipt
 from shared.messaging.producer import BusAway
 from tests.contract.adapter_stands import BusStand, Engine, erasure_of
+from tests.contract.bus_stands import AGREED, Asked, Silent
 from tests.fakes.bus_responder import Billing
 from tests.fixtures.engine import SetClock
 
 ADA = "ada@example.com"
 KEPT: dict[str, Any] = {"found": 5, "changed": 3, "remaining": 2}
-AGREED = BusSettings.model_validate(
-    {"ask_again_s": 5, "ask_again_max_s": 15, "grounds": ["tax_law"], "reasons": ["unpaid_invoice"]}
-)
-
-
-class Silent(BusStand):
-    """A team that hears and does not answer."""
-
-    async def publish(self, messages: Sequence[Message]) -> None:
-        self.published.extend(messages)
-
-    def answer(self, **said: JsonValue) -> None:
-        """Answer the last command by hand."""
-        asked = orjson.loads(self.published[-1].value)
-        same = {name: asked[name] for name in ("command_id", "task_id", "operation")}
-        self.replies.append(orjson.dumps({"type": "dsr.task.replied.v1", **same, **said}))
-
-
-class Asked(Engine):
-    """A task that was sent to a team which answers by hand."""
-
-    def __init__(self, silent: Silent) -> None:
-        super().__init__(silent)
-        self.team, self.task = silent, erasure_of(silent, ADA)
-
-    async def again(self) -> Result:
-        """What the adapter makes of what it has heard."""
-        [result] = await self.once([self.task])
-        return result
-
-    async def told(self, **said: JsonValue) -> Result:
-        """What the adapter makes of an answer of the team."""
-        self.team.answer(**said)
-        self.team.hear(self.progress)
-        return await self.again()
 
 
 @pytest.fixture
@@ -255,57 +220,3 @@ async def test_a_bus_that_is_away_delays_what_would_be_sent_and_nothing_else(sta
     first, second = await engine.once([done, new])
     assert first == Receipt(done.task_id, TaskOutcome.NO_MATCH)
     assert isinstance(second, Unavailable)
-
-
-GOOD: dict[str, JsonValue] = {
-    "type": "dsr.task.replied.v1",
-    "command_id": "7f6f5a0e-1f3c-5d5b-9a53-0c4b5a1f7e11",
-    "task_id": "0190b7a0-0000-7000-8000-000000000001",
-    "operation": "erase",
-    "outcome": "erased",
-    "found": 2,
-    "changed": 2,
-}
-
-
-def test_a_good_reply_becomes_progress_of_its_task() -> None:
-    task_id, progress = progress_from_reply(parse_reply(orjson.dumps(GOOD)))
-    assert task_id == UUID("0190b7a0-0000-7000-8000-000000000001")
-    [(key, stored)] = progress.items()
-    assert key == "reply.erase"
-    assert TaskReply.model_validate(stored, strict=False).found == 2
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"task_id": "no id"}, "task_id: "),
-        ({"found": -1}, "found: "),
-        ({"found": "2"}, "found: "),
-        ({"found": 0, "changed": 0}, "erased needs found above 0 and remaining 0"),
-        ({"remaining": 1}, "erased needs found above 0 and remaining 0"),
-        ({"outcome": "no_match"}, "no_match says that nothing was found"),
-        ({"outcome": "retained"}, "retained needs a ground"),
-        ({"found": 3, "changed": 1}, "must add up"),
-        ({"found": 3, "changed": 9}, "must add up"),
-        ({"outcome": "refused"}, "refused needs a reason"),
-        ({"outcome": "not_searched", "found": 0, "changed": 0, "reason": "no_time"}, "not_searched needs counts"),
-        ({"outcome": "located"}, "located does not answer erase"),
-        ({"outcome": "done"}, "outcome: "),
-        ({"operation": "export"}, "operation: "),
-        ({"outcome": "refused", "reason": f"{ADA} has not paid"}, "reason: "),
-        ({ADA: "x"}, "a field that a reply does not have"),
-        ({"type": "dsr.task.replied.v2"}, "type: "),
-    ],
-)
-def test_a_malformed_reply_says_what_is_wrong_and_not_what_it_holds(change: dict[str, JsonValue], says: str) -> None:
-    with pytest.raises(MalformedReply) as caught:
-        parse_reply(orjson.dumps({**GOOD, **change}))
-    assert says in str(caught.value)
-    assert ADA not in str(caught.value)
-
-
-@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b"\xff"])
-def test_a_record_that_is_no_reply_at_all_is_malformed(value: bytes | None) -> None:
-    with pytest.raises(MalformedReply):
-        parse_reply(value)

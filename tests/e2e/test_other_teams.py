@@ -1,8 +1,11 @@
 """A request travels to systems that are not ours: a third party by OpenDSR, and a team that erases its own store."""
 
 import asyncio
+import io
+import json
 import secrets
 import sys
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -33,6 +36,9 @@ needs = ["email"]
 [billing]
 adapter = "bus"
 needs = ["email"]
+categories = ["account"]
+operations = ["erase", "export"]
+fields = { number = "T", email = "A", cents = "M" }
 ask_again_s = 1
 grounds = ["tax_law"]
 """
@@ -46,7 +52,6 @@ class Company:
     billing: Child
     store: Path
     dsn: str
-    officer: DsrClient
     public_key: bytes
 
     def bill(self, email: str, invoices: int, keep_until: date | None = None) -> None:
@@ -129,8 +134,8 @@ def processes(run_folder: Path, postgres_dsn: str, template: str) -> Iterator[tu
 @pytest.fixture
 async def company(processes: tuple[Services, str, Child, Path]) -> AsyncIterator[Company]:
     services, key, billing, store = processes
-    async with DsrClient(services.url, key) as intake, DsrClient(services.url, services.key("privacy")) as officer:
-        yield Company(intake, billing, store, services.env["DSR_POSTGRES_DSN"], officer, services.public_key)
+    async with DsrClient(services.url, key) as intake:
+        yield Company(intake, billing, store, services.env["DSR_POSTGRES_DSN"], services.public_key)
 
 
 def counts(view: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
@@ -196,27 +201,21 @@ async def test_what_a_team_had_to_keep_is_erased_when_its_day_is_over_and_only_t
     assert "erasure.deferred_completed" in {entry["action"] for entry in signed["entries"]}
 
 
-async def test_a_copy_that_a_team_cannot_give_over_the_bus_is_made_by_hand_and_ends_the_request(
-    company: Company,
-) -> None:
+async def test_a_copy_that_a_team_uploads_is_in_the_package_and_lies_nowhere_else(company: Company) -> None:
+    company.bill("fay@example.com", 4)
+    company.bill("gil@example.com", 1)
     subject = {"email": "fay@example.com"}
     assurance = {"level": "L2", "method": "portal"}
     request_id = await company.intake.submit({"right": "access", "subject": subject, "assurance": assurance})
-    waiting = await company.officer.follow(request_id, "awaiting_decision")
-    assert [(task["system"], task.get("failure")) for task in waiting["tasks"]] == [
-        ("billing", "not_supported"),
-        ("mailing", None),
-    ]
-    entered = await company.officer.decide(
-        request_id, "task-result", {"system": "billing", "found": 4, "changed": 0, "note": "Read from the ledger"}
-    )
-    assert entered.status_code == 200
     view = await company.intake.follow(request_id, "closed")
     assert view["outcome"] == "fulfilled"
-    assert "What billing holds was copied by hand, and you get it separately." in view["answer"]
-    assert {each["system"]: each["result"] for each in view["coverage"]} == {
-        "billing": "exported",
-        "mailing": "no_match",
-    }
+    with zipfile.ZipFile(io.BytesIO(await company.intake.download(request_id, "package"))) as archive:
+        rows = json.loads(archive.read("data.json"))["records"]
+    theirs = [row["data"] for row in rows if row["system"] == "billing"]
+    assert theirs == [{"email": "fay@example.com", "cents": 100}] * 4
+    assert {row["source"] for row in rows if row["system"] == "billing"} == {"billing.invoice"}
+    await recorded(company.intake, request_id, "result.uploaded")
+    left = "SELECT count(*) FROM vault.sealed WHERE kind IN ('upload', 'records')"
+    assert (await databases.fetch(company.dsn, left))[0][0] == 0
     signed = await company.intake.read(request_id, "/certificate")
     assert certificate.verify(signed, company.public_key) == []

@@ -1,4 +1,4 @@
-"""A team that erases its own store: an example of everything that such a team has to write.
+"""A team that works its own store: an example of everything that such a team has to write.
 
 ``python -m tests.fakes.bus_responder --store FILE --bootstrap HOST:PORT --intake URL`` hears tasks on
 ``dsr.tasks.billing``, fetches the identities at intake, works on its SQLite store, and replies. The team's API key
@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -17,15 +17,19 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 Message = dict[str, Any]
-Fetch = Callable[[str], Awaitable[list[Message] | None]]
-"""From a claim to the identities of the subject; ``None`` if the claim is no longer good: a fresh one will come."""
+Fetch = Callable[[str], Awaitable[Message | None]]
+"""From a claim to whom the task is about, and what is to be corrected; ``None``: it is too old, a fresh one comes."""
+Upload = Callable[[str, Message], Awaitable[None]]
+"""With a claim, a copy."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS invoice (number INTEGER PRIMARY KEY, email TEXT NOT NULL, cents INTEGER NOT NULL,
-                                    keep_until TEXT);  -- the last day on which the tax law wants it kept
+                                    keep_until TEXT,  -- the last day on which the tax law wants it kept
+                                    restricted INTEGER NOT NULL DEFAULT 0, offers INTEGER NOT NULL DEFAULT 1);
 CREATE INDEX IF NOT EXISTS invoice_email ON invoice (email);
 CREATE TABLE IF NOT EXISTS answered (command_id TEXT PRIMARY KEY, reply BLOB NOT NULL);
 """
+_SWITCHES = {"restrict": "restricted = 1", "lift": "restricted = 0", "suppress": "offers = 0"}
 
 
 class Billing:
@@ -44,68 +48,108 @@ class Billing:
         row = self.db.execute("SELECT reply FROM answered WHERE command_id = ?", [command_id]).fetchone()
         return None if row is None else bytes(row[0])
 
-    def work(self, task: Message, emails: list[str]) -> bytes:
-        """Erase or count, and remember the reply, in one transaction."""
+    def work(self, task: Message, emails: Sequence[str], changes: Sequence[Message] = ()) -> bytes:
+        """Do it, or look again, and remember the reply, in one transaction."""
         with self.db:
-            outcome = self.erase(emails, task["max_rows"]) if task["operation"] == "erase" else self.look(emails)
+            found = len(self.rows(emails))
+            if task["operation"] == "locate":
+                outcome = self.look(emails, task.get("after"), changes)
+            elif found > task["max_rows"]:
+                outcome = {"outcome": "refused", "reason": "blast_radius", "found": found}
+            elif not found:
+                outcome = {"outcome": "no_match"}
+            elif task["operation"] == "erase":
+                outcome = self.erase(emails)
+            elif task["operation"] == "export":
+                outcome = {"outcome": "exported", "found": found}
+            else:
+                outcome = self.amend(task["operation"], emails, changes)
             same = {name: task[name] for name in ("command_id", "task_id", "operation")}
             reply = orjson.dumps({"type": "dsr.task.replied.v1", **same, **outcome})
             self.db.execute("INSERT INTO answered VALUES (?, ?)", [task["command_id"], reply])
         return reply
 
-    def look(self, emails: list[str]) -> Message:
-        """How many invoices there are."""
-        found = self._count(emails)
-        return {"outcome": "located", "found": found, "remaining": found} if found else {"outcome": "no_match"}
+    def look(self, emails: Sequence[str], after: str | None = None, changes: Sequence[Message] = ()) -> Message:
+        """How many invoices there are, and how many are not as they should be."""
+        found = len(self.rows([*emails, *(each["asserted"] for each in changes)]))
+        if after == "rectify":  # whoever was corrected is not found by the old address
+            left = len(self.rows([e for each in changes for e in emails if each["current"] in {None, e}]))
+        else:
+            left = len(self.rows(emails, f"NOT {_SWITCHES[after]}" if after else "true"))
+        return {"outcome": "located", "found": found, "remaining": left} if found else {"outcome": "no_match"}
 
-    def erase(self, emails: list[str], max_rows: int) -> Message:
-        """Delete the subject's invoices but those that must be kept, unless there are suspiciously many."""
-        found = self._count(emails)
-        if found > max_rows:
-            return {"outcome": "refused", "reason": "blast_radius", "found": found}
-        if not found:
-            return {"outcome": "no_match"}
-        self.db.executemany(
-            "DELETE FROM invoice WHERE email = ? AND coalesce(keep_until < date('now'), true)",
-            [[email] for email in emails],
-        )
-        remaining = self._count(emails)
-        counts = {"found": found, "changed": found - remaining, "remaining": remaining}
-        if remaining:
-            return {"outcome": "retained", "ground": "tax_law", "until": self._kept_until(emails), **counts}
+    def erase(self, emails: Sequence[str]) -> Message:
+        """Delete the subject's invoices but those that must be kept."""
+        found = len(self.rows(emails))
+        for email in emails:
+            kept = "coalesce(keep_until < date('now'), true)"
+            self.db.execute(f"DELETE FROM invoice WHERE email = ? AND {kept}", [email])  # a constant
+        left = self.rows(emails)
+        counts = {"found": found, "changed": found - len(left), "remaining": len(left)}
+        if left:
+            return {"outcome": "retained", "ground": "tax_law", "until": max(row[3] for row in left), **counts}
         return {"outcome": "erased", **counts}
 
-    def _kept_until(self, emails: list[str]) -> str:
-        one = "SELECT max(keep_until) FROM invoice WHERE email = ?"
-        return max(self.db.execute(one, [email]).fetchone()[0] or "" for email in emails)
+    def amend(self, operation: str, emails: Sequence[str], changes: Sequence[Message]) -> Message:
+        """Correct the address, or set a switch."""
+        found = len(self.rows(emails))
+        for email in emails:
+            for each in changes:
+                if each["current"] in {None, email}:
+                    self.db.execute("UPDATE invoice SET email = ? WHERE email = ?", [each["asserted"], email])
+            if switch := _SWITCHES.get(operation):
+                self.db.execute(f"UPDATE invoice SET {switch} WHERE email = ?", [email])  # a constant
+        return {"outcome": "amended", "found": found, "changed": found}
 
-    def _count(self, emails: list[str]) -> int:
-        one = "SELECT count(*) FROM invoice WHERE email = ?"
-        return sum(int(self.db.execute(one, [email]).fetchone()[0]) for email in emails)
+    def copy(self, command_id: str, emails: Sequence[str]) -> Message:
+        """What the store holds of the subject, each row with all values by which anybody could be found in it."""
+        rows = [
+            {
+                "category": "account",
+                "source": "invoice",
+                "data": {"number": number, "email": email, "cents": cents},
+                "matched": [{"type": "email", "value": email}],
+            }
+            for number, email, cents, _ in self.rows(emails)
+        ]
+        return {"command_id": command_id, "records": rows}
+
+    def rows(self, emails: Sequence[str], condition: str = "true") -> list[tuple[int, str, int, str]]:
+        """The subject's invoices."""
+        one = f"SELECT number, email, cents, keep_until FROM invoice WHERE email = ? AND {condition}"  # constants
+        return [row for email in dict.fromkeys(emails) for row in self.db.execute(one, [email])]
 
 
-async def answer(value: bytes, store: Billing, fetch: Fetch) -> bytes | None:
+async def answer(value: bytes, store: Billing, fetch: Fetch, upload: Upload) -> bytes | None:
     """The reply to one task: the same to the same command, however often it comes."""
     task = orjson.loads(value)
     if (before := store.answered(task["command_id"])) is not None:
         return before
-    identities = await fetch(task["claim"])
-    if identities is None:
+    told = await fetch(task["claim"])
+    if told is None:
         return None
-    return store.work(task, sorted({each["value"] for each in identities if each["type"] == "email"}))
+    emails = sorted({each["value"] for each in told["identities"] if each["type"] == "email"})
+    copy = store.copy(task["command_id"], emails)
+    if task["operation"] == "export" and 0 < len(copy["records"]) <= task["max_rows"]:
+        await upload(task["claim"], copy)
+    return store.work(task, emails, told["changes"])
 
 
-def fetch_from(client: httpx.AsyncClient) -> Fetch:
-    """Exchange claims for identities at intake; an intake that is away ends this process, and the task comes again."""
+def at_intake(client: httpx.AsyncClient) -> tuple[Fetch, Upload]:
+    """Exchange claims for identities, and bring copies; if intake is away this process ends: the task comes again."""
 
-    async def fetch(claim: str) -> list[Message] | None:
+    async def fetch(claim: str) -> Message | None:
         response = await client.get("/v1/tasks/identities", headers={"DSR-Claim": claim})
         if response.is_client_error and response.json()["type"].startswith("urn:dsr:problem:claim_"):
             return None
-        identities: list[Message] = response.raise_for_status().json()["identities"]
-        return identities
+        told: Message = response.raise_for_status().json()
+        return told
 
-    return fetch
+    async def upload(claim: str, copy: Message) -> None:
+        response = await client.put("/v1/tasks/result", headers={"DSR-Claim": claim}, json=copy)
+        response.raise_for_status()
+
+    return fetch, upload
 
 
 async def serve(system: str, store: Billing, bootstrap: str, intake: str, api_key: str) -> None:
@@ -121,8 +165,9 @@ async def serve(system: str, store: Billing, bootstrap: str, intake: str, api_ke
     )
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
     async with httpx.AsyncClient(base_url=intake, headers=authorization) as client, producer, consumer:
+        fetch, upload = at_intake(client)
         async for record in consumer:
-            reply = await answer(record.value, store, fetch_from(client))
+            reply = await answer(record.value, store, fetch, upload)
             if reply is not None:
                 await producer.send_and_wait(f"{topic}.replies", reply, key=record.key)
             await consumer.commit()

@@ -10,7 +10,9 @@ from deploy.demo.traces import forms
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.records import Message
-from shared.downstreams.bus.adapter import BusAdapter, BusSettings
+from shared.downstreams.bus.adapter import BusAdapter
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.bus.upload import NoUploads
 from shared.downstreams.contract import Adapter
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
@@ -144,7 +146,15 @@ async def test_a_team_on_the_bus_is_told_nobody() -> None:
         published.extend(messages)
 
     needs = frozenset({IdentityType.EMAIL})
-    adapter = BusAdapter("billing", BusSettings(), needs=needs, publish=publish, token_key=b"k" * 32, clock=SetClock())
+    adapter = BusAdapter(
+        "billing",
+        BusSettings(),
+        needs=needs,
+        publish=publish,
+        token_key=b"k" * 32,
+        clock=SetClock(),
+        uploads=NoUploads(),
+    )
     address = "ada@example.com"
     assert await worked("billing", adapter, address) == [Operation.ERASE]
     heard = [b"\n".join((m.topic.encode(), m.key, m.value, repr(m.headers).encode())) for m in published]

@@ -16,7 +16,7 @@ from shared.domain.configuration import Group
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
 from shared.downstreams import registry
-from shared.downstreams.bus.adapter import BusSettings
+from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.roundup import RoundupSettings
 from shared.downstreams.sql import SqlSettings

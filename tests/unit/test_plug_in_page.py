@@ -9,6 +9,7 @@ import pytest
 from shared.domain.clock import SystemClock
 from shared.domain.operations import Operation
 from shared.downstreams.bus.messages import TaskRequested, parse_reply
+from shared.downstreams.bus.upload import read_result
 from shared.downstreams.commands import lines_of, report
 from shared.downstreams.registry import Downstreams, Wiring
 from tests.unit.test_registry import publish
@@ -41,7 +42,7 @@ def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
     ]
     assert lines[0].endswith("; order in no category of the policy: needs the strictest proof")
     assert lines[1].endswith(": export, erase; by hand: rectify, restrict, lift, suppress")
-    assert lines[2].endswith(": erase; by hand: export, rectify, restrict, lift, suppress")
+    assert lines[2].endswith(": export, erase, rectify, restrict, lift, suppress")
 
 
 def test_the_customers_of_the_page_are_told_apart_where_a_table_says_how(tmp_path: Path) -> None:
@@ -62,7 +63,8 @@ def test_the_customers_of_the_page_are_told_apart_where_a_table_says_how(tmp_pat
 
 
 def test_the_messages_of_the_page_are_taken_as_they_stand() -> None:
-    task, reply = (re.sub(r"\s*\n\s*", " ", block) for block in blocks("json"))
+    task, reply, copy = (re.sub(r"\s*\n\s*", " ", block) for block in blocks("json"))
+    assert len(read_result(copy.encode()).records) == 1
     assert TaskRequested.model_validate_json(task).operation is Operation.ERASE
     assert parse_reply(reply.encode()).found == 3
 
@@ -76,6 +78,10 @@ def test_the_messages_of_the_page_are_taken_as_they_stand() -> None:
         {"operation": "erase", "outcome": "not_searched", "reason": "number_without_period"},
         {"operation": "erase", "outcome": "retained", "found": 3, "remaining": 3, "ground": "tax_law"},
         {"operation": "locate", "outcome": "located", "found": 3, "remaining": 3},
+        {"operation": "locate", "outcome": "located", "found": 3, "remaining": 0},
+        {"operation": "export", "outcome": "exported", "found": 3},
+        {"operation": "lift", "outcome": "amended", "found": 3, "changed": 3},
+        {"operation": "rectify", "outcome": "not_held"},
         {"operation": "locate", "outcome": "refused", "reason": "unpaid_invoice"},
     ],
 )

@@ -9,7 +9,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.records import Message
-from shared.downstreams.bus.adapter import BusSettings
+from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.registry import Downstreams, Wiring, read
 from shared.downstreams.sql import SqlSettings

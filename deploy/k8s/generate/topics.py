@@ -1,12 +1,14 @@
 """The topics of the bus, and its users with exactly the rights that the code declares."""
 
-import tomllib
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.local.paths import ROOT
 from shared.domain.operations import Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.registry import read
 from shared.messaging import admin, rights
 from shared.messaging.rights import Acl, Teams
 
@@ -19,9 +21,8 @@ SCALER = "dsr-autoscaler"
 
 def teams() -> dict[str, frozenset[Operation]]:
     """The systems in use that are reached over the bus, each with what its team does."""
-    tables = tomllib.loads(DOWNSTREAMS.read_text())
-    on_the_bus = (name for name, table in tables.items() if table["adapter"] == "bus" and table.get("enabled", True))
-    return {name: frozenset({Operation.ERASE}) for name in on_the_bus}
+    declared = {each.name: each.settings for each in read(DOWNSTREAMS, os.environ, "bus") if each.enabled}
+    return {name: settings.worked for name, settings in declared.items() if isinstance(settings, BusSettings)}
 
 
 def users(asked: Teams | None = None) -> dict[str, list[Acl]]:

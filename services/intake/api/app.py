@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from pydantic.json_schema import models_json_schema
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -17,6 +18,7 @@ from services.intake.api import (
     handing_out,
     requests,
     submissions,
+    tasks,
     timing,
 )
 from services.intake.api.dependencies import Services
@@ -30,9 +32,10 @@ from services.intake.settings import IntakeSettings
 from services.intake.submission import Submissions
 from services.intake.use_cases import UseCases
 from shared.app.service import Running
+from shared.downstreams.bus.upload import TaskResult
 from shared.runtime.settings import PolicySettings
 
-_MODULES = (submissions, requests, decisions, timing, handing_out, brakes, breaches, assignment_conflicts)
+_MODULES = (submissions, requests, decisions, timing, handing_out, tasks, brakes, breaches, assignment_conflicts)
 
 
 class Api(FastAPI):
@@ -43,6 +46,8 @@ class Api(FastAPI):
         if self.openapi_schema:
             return self.openapi_schema
         document = super().openapi()
+        _, uploaded = models_json_schema([(TaskResult, "validation")], ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= uploaded["$defs"]
         for operation in (operation for path in document["paths"].values() for operation in path.values()):
             for status, answer in operation["responses"].items():
                 if status >= "4":

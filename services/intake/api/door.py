@@ -5,6 +5,7 @@ which no name comes twice. A body is read only for who has a key. What is refuse
 """
 
 import asyncio
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from shared.storage.postgres import AWAY
 
 IN_PASSING = 16 * 1024
 """Bytes of a body that the event loop reads by itself: about a millisecond of work."""
-PREFIX, BATCH = "/v1/", "/v1/requests/batch"
+PREFIX, BATCH, RESULT = "/v1/", "/v1/requests/batch", "/v1/tasks/result"
 _ONCE = frozenset(
     {
         *(b"authorization", b"content-encoding", b"content-length", b"content-type", b"idempotency-key", b"if-match"),
@@ -32,6 +33,7 @@ _ONCE = frozenset(
     }
 )
 _JSON = frozenset({"application/json", "application/json;charset=utf-8", 'application/json;charset="utf-8"'})
+_PLAIN, _GZIP = "identity", 16 + zlib.MAX_WBITS
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REFUSALS_AT_ONCE_SECONDS = 10.0
 _FORESEEN = (DsrError, RequestValidationError, ClientDisconnect, *AWAY)
@@ -84,8 +86,8 @@ class Door:
         if scope["method"] in _BODILESS:
             await self._app(scope, receive, send)
             return
-        limit = self._settings.batch_bytes if scope["path"] == BATCH else self._settings.body_bytes
-        announced = _announced(headers, limit)
+        limit = self._limit(scope["path"])
+        announced = _announced(headers, limit, packed=scope["path"] == RESULT)
         if announced and b"content-type" not in headers:
             scope["headers"] = [*scope["headers"], (b"content-type", b"application/json")]
         body: bytes | bytearray = b""
@@ -104,9 +106,35 @@ class Door:
                     body += part
                 if len(body) > limit:
                     raise TooLarge(f"the body is longer than {limit} bytes; send less at once")
-            await self._hand_over(scope, body, receive, send)
+            await self._unpack(scope, headers, caller, body, limit, receive, send)
         finally:
             self._held.give(caller.channel, len(body))
+
+    def _limit(self, path: str) -> int:
+        """How many bytes a body of that path may have, unpacked too."""
+        settings = self._settings
+        return {BATCH: settings.batch_bytes, RESULT: settings.result_bytes}.get(path, settings.body_bytes)
+
+    async def _unpack(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, str],
+        caller: Caller,
+        body: bytes | bytearray,
+        limit: int,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Hands a body over, one that came packed unpacked; for as long as that lasts, it counts as well."""
+        if headers.get(b"content-encoding", _PLAIN) == _PLAIN:
+            await self._hand_over(scope, body, receive, send)
+            return
+        unpacked = await asyncio.to_thread(unpack, body, limit)
+        self._held.take(caller.channel, len(unpacked))
+        try:
+            await self._hand_over(scope, unpacked, receive, send)
+        finally:
+            self._held.give(caller.channel, len(unpacked))
 
     async def _hand_over(self, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST" and (endpoint := self._direct.get(scope["path"])):
@@ -161,8 +189,27 @@ def _single(scope: Scope) -> dict[bytes, str]:
     return found
 
 
-def _announced(headers: Mapping[bytes, str], limit: int) -> bool:
-    """Whether a body is announced, of a kind and length that we read.
+def unpack(body: bytes | bytearray, limit: int) -> bytes:
+    """What a body holds that came as gzip, never more than one byte beyond the limit.
+
+    Raises:
+        TooLarge: it is longer than that.
+        RequestValidationError: it is no gzip, or not one whole.
+    """
+    unpacking = zlib.decompressobj(_GZIP)
+    try:
+        content = unpacking.decompress(body, limit + 1)
+    except zlib.error:
+        content = b""
+    if len(content) > limit:
+        raise TooLarge(f"the body is longer than {limit} bytes, unpacked; send less at once")
+    if not unpacking.eof or unpacking.unused_data:
+        raise RequestValidationError([{"loc": (), "msg": "no gzip, or not one whole", "type": "gzip_invalid"}])
+    return content
+
+
+def _announced(headers: Mapping[bytes, str], limit: int, *, packed: bool) -> bool:
+    """Whether a body is announced, of a kind and length that we read; ``packed``: as gzip too.
 
     Raises:
         UnsupportedType: it is no JSON, or compressed.
@@ -174,7 +221,7 @@ def _announced(headers: Mapping[bytes, str], limit: int) -> bool:
     kind = headers.get(b"content-type", "application/json")
     if kind not in _JSON and kind.lower().replace(" ", "") not in _JSON:
         raise UnsupportedType("send JSON in UTF-8, as application/json")
-    if headers.get(b"content-encoding", "identity") != "identity":
+    if headers.get(b"content-encoding", _PLAIN) not in ({_PLAIN, "gzip"} if packed else {_PLAIN}):
         raise UnsupportedType("send it uncompressed")
     if not length.isdecimal() or int(length) > limit:
         raise TooLarge(f"the body is longer than {limit} bytes; send less at once")

@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from shared.domain.errors import DsrError
 from shared.domain.identities import IdentityType
 from shared.domain.levels import Level
+from shared.domain.operations import Operation
 
 TOKEN_HEADER = "DSR-Claim"  # noqa: S105  # the name of a header
 """The request header in which a team shows the token to intake."""
 
-_LONGEST_TOKEN = 1024
+_LONGEST_TOKEN = 2048
 _SHORTEST = 73
 """Bytes of an empty Fernet token: version, time, initialisation vector, one block, signature."""
 _FERNET_VERSION = b"\x80"
@@ -50,7 +51,8 @@ class TokenExpired(DsrError):
 class IdentityToken(BaseModel):
     """The right of ``system`` to know who ``subject_ref`` is, for one task, until ``expires_at`` (whole seconds).
 
-    It opens identities of the types that the system ``needs``, proved to that ``level``, and no others.
+    It opens identities of the types that the system ``needs``, proved to that ``level``, and no others; of a
+    rectification the new values of the ``fields`` that the system can correct; for an export it takes the result.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -62,10 +64,12 @@ class IdentityToken(BaseModel):
     level: Level
     subject_ref: UUID = Field(alias="subject")
     expires_at: datetime = Field(alias="exp")
+    operation: Operation = Field(default=Operation.ERASE, alias="op")
+    fields: frozenset[str] = frozenset()
 
-    @field_serializer("needs")
-    def _in_order(self, needs: frozenset[IdentityType]) -> list[str]:
-        return sorted(needs)
+    @field_serializer("needs", "fields")
+    def _in_order(self, words: frozenset[str]) -> list[str]:
+        return sorted(words)
 
     @field_serializer("expires_at")
     def _in_seconds(self, expires_at: datetime) -> int:

@@ -4,7 +4,7 @@ Nothing here is free text. A reason or a ground is a word from the list that the
 (``legal_hold``, ``tax_law``): another goes no further, so no name, number or address does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -15,14 +15,17 @@ from pydantic_core import ErrorDetails
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.domain.operations import Change, Operation, TaskOutcome, Unsearched
 from shared.downstreams.bounds import FIRST_DAY, LAST_DAY, MOST
 
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,47}$")]
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Day = Annotated[date, Field(ge=FIRST_DAY, le=LAST_DAY)]
-BusOperation = Literal[Operation.ERASE, Operation.LOCATE]
-"""Erase, and look again: what the bus carries. Access and rectification would put personal data on it."""
+Amending = Literal[Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS]
+"""Changes in place: each is looked at again as an erasure is."""
+BusOperation = Literal[Operation.LOCATE, Operation.ERASE, Operation.EXPORT, Amending]
+"""What a team can be asked for; ``locate`` is the second look. What is found or corrected never goes over the bus."""
+AMENDING: frozenset[Operation] = frozenset({Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS})
 
 
 class _Message(BaseModel):
@@ -32,13 +35,14 @@ class _Message(BaseModel):
 
 
 class TaskRequested(_Message):
-    """A team is asked to erase a subject from its store, or to look whether anything is left.
+    """A team is asked to do in its store what a subject has a right to, or to look again whether that was done.
 
     ``command_id`` is the idempotency key: a repeat of it is answered with the same reply and has no second effect.
     ``claim`` is exchanged at intake for the identities (``GET /v1/tasks/identities``, header ``DSR-Claim``). A team
-    that finds more than ``max_rows`` rows erases nothing and answers ``refused`` with the reason ``blast_radius`` and
+    that finds more than ``max_rows`` rows does nothing and answers ``refused`` with the reason ``blast_radius`` and
     how many it ``found``: two persons may then confirm as many. ``tenant``: the customer of ours in whose data alone
     the team looks, null: in what is our own; it is there where the team has declared that it tells them apart.
+    ``after``: with ``locate``, the change in place that it looks again after; not there after an erasure.
     """
 
     type: Literal["dsr.task.requested.v1"] = "dsr.task.requested.v1"
@@ -49,6 +53,7 @@ class TaskRequested(_Message):
     due_on: date | None
     max_rows: Annotated[int, Field(gt=0)]
     tenant: str | None = None
+    after: Amending | None = None
     claim: str
 
 
@@ -57,20 +62,37 @@ class ReplyOutcome(StrEnum):
 
     ERASED = TaskOutcome.ERASED
     LOCATED = TaskOutcome.LOCATED
+    EXPORTED = TaskOutcome.EXPORTED
+    AMENDED = TaskOutcome.AMENDED
     NO_MATCH = TaskOutcome.NO_MATCH
     RETAINED = TaskOutcome.RETAINED
     NOT_SEARCHED = TaskOutcome.NOT_SEARCHED
+    NOT_HELD = TaskOutcome.NOT_HELD
     REFUSED = Refused.code
 
 
-_ANSWERS = {
-    Operation.ERASE: set(ReplyOutcome) - {ReplyOutcome.LOCATED},
-    Operation.LOCATE: {ReplyOutcome.LOCATED, ReplyOutcome.NO_MATCH, ReplyOutcome.REFUSED},
+_ALWAYS = {ReplyOutcome.NO_MATCH, ReplyOutcome.REFUSED}
+_SEARCHING = _ALWAYS | {ReplyOutcome.NOT_SEARCHED}
+_ANSWERS: Mapping[Operation, set[ReplyOutcome]] = {
+    Operation.LOCATE: _ALWAYS | {ReplyOutcome.LOCATED},
+    Operation.ERASE: _SEARCHING | {ReplyOutcome.ERASED, ReplyOutcome.RETAINED},
+    Operation.EXPORT: _SEARCHING | {ReplyOutcome.EXPORTED},
+    Operation.RECTIFY: _SEARCHING | {ReplyOutcome.AMENDED, ReplyOutcome.NOT_HELD},
+    Operation.RESTRICT: _SEARCHING | {ReplyOutcome.AMENDED},
+    Operation.LIFT: _SEARCHING | {ReplyOutcome.AMENDED},
+    Operation.SUPPRESS: _SEARCHING | {ReplyOutcome.AMENDED, ReplyOutcome.NOT_HELD},
 }
+
+
+_ADDS_UP = {ReplyOutcome.ERASED, ReplyOutcome.RETAINED}
 
 
 class TaskReply(_Message):
     """What a team did: rows found before, changed, and remaining, in counts.
+
+    ``remaining``: rows that are still there, of a change in place those that are not as it was to leave them.
+    ``exported``: as many rows were ``found`` as were uploaded before (``PUT /v1/tasks/result``). ``not_held``: the
+    store has no such field or switch.
 
     ``retained`` names the ``ground`` on which data stays and, where known, the day ``until`` which; ``not_searched``
     the ``reason`` why nothing that was given can be searched by: who asks is asked for more; ``refused`` the ``reason``
@@ -93,24 +115,48 @@ class TaskReply(_Message):
     def _adds_up(self) -> Self:
         if self.outcome not in _ANSWERS[self.operation]:
             raise ValueError(f"{self.outcome} does not answer {self.operation}")
+        if fault := self._fault_of_counts() or self._fault_of_words():
+            raise ValueError(fault)
+        return self
+
+    def _fault_of_counts(self) -> str | None:
+        found, changed, remaining = self.found, self.changed, self.remaining
+        faults = {
+            ReplyOutcome.NO_MATCH: "no_match says that nothing was found, changed or left",
+            ReplyOutcome.NOT_HELD: "not_held says that nothing was found, changed or left",
+            ReplyOutcome.ERASED: "erased needs found above 0 and remaining 0",
+            ReplyOutcome.LOCATED: "located needs found above 0, no more than that remaining, and changed 0",
+            ReplyOutcome.EXPORTED: "exported needs found above 0, changed 0 and remaining 0",
+            ReplyOutcome.AMENDED: "amended needs found above 0, no more than that changed, and remaining 0",
+        }
+        match self.outcome:
+            case ReplyOutcome.NO_MATCH | ReplyOutcome.NOT_HELD:
+                wrong = bool(found or changed or remaining)
+            case ReplyOutcome.ERASED:
+                wrong = not found or bool(remaining)
+            case ReplyOutcome.LOCATED:
+                wrong = not found or bool(changed) or remaining > found
+            case ReplyOutcome.EXPORTED:
+                wrong = not found or bool(changed or remaining)
+            case ReplyOutcome.AMENDED:
+                wrong = not found or bool(remaining) or changed > found
+            case _:
+                wrong = False
+        if not wrong and self.outcome in _ADDS_UP and changed + remaining != found:
+            return "what was changed and what remains must add up to what was found"
+        return faults[self.outcome] if wrong else None
+
+    def _fault_of_words(self) -> str | None:
         counts = (self.found, self.changed, self.remaining)
         match self.outcome:
-            case ReplyOutcome.NO_MATCH if any(counts):
-                raise ValueError("no_match says that nothing was found, changed or left")
-            case ReplyOutcome.ERASED if not self.found or self.remaining:
-                raise ValueError("erased needs found above 0 and remaining 0")
-            case ReplyOutcome.ERASED | ReplyOutcome.RETAINED if self.changed + self.remaining != self.found:
-                raise ValueError("what was changed and what remains must add up to what was found")
-            case ReplyOutcome.LOCATED if not self.found or self.changed:
-                raise ValueError("located needs found above 0 and changed 0")
             case ReplyOutcome.RETAINED if self.ground is None or not self.remaining:
-                raise ValueError("retained needs a ground and remaining above 0")
+                return "retained needs a ground and remaining above 0"
             case ReplyOutcome.NOT_SEARCHED if any(counts) or self.reason not in set(Unsearched):
-                raise ValueError(f"not_searched needs counts of 0 and a reason: {' or '.join(Unsearched)}")
+                return f"not_searched needs counts of 0 and a reason: {' or '.join(Unsearched)}"
             case ReplyOutcome.REFUSED if self.reason is None:
-                raise ValueError("refused needs a reason")
+                return "refused needs a reason"
             case _:
-                return self
+                return None
 
 
 class KnownAs(_Message):
@@ -122,17 +168,30 @@ class KnownAs(_Message):
     valid_to: AwareDatetime | None = None
 
 
+class Correction(_Message):
+    """A value that is wrong and what it should be (Art. 16); without ``current`` every value of that field is."""
+
+    field: str
+    current: str | None = Field(default=None, repr=False)
+    asserted: str = Field(repr=False)
+
+
 class TaskIdentities(_Message):
-    """Intake's answer to a claim: whom the task is about. Personal data: over HTTPS only, never on the bus."""
+    """Intake's answer to a claim: whom the task is about. Personal data: over HTTPS only, never on the bus.
+
+    ``changes``: for a rectification, what the subject wants corrected of the fields that the system can correct.
+    """
 
     task_id: UUID
     identities: tuple[KnownAs, ...]
+    changes: tuple[Correction, ...] = ()
 
     @classmethod
-    def of(cls, task_id: UUID, identities: tuple[Identity, ...]) -> Self:
-        """Identities of the subject, without who says so."""
+    def of(cls, task_id: UUID, identities: tuple[Identity, ...], changes: Iterable[Change] = ()) -> Self:
+        """Identities of the subject, without who says so, and what is to be corrected."""
         known = (KnownAs(type=i.type, value=i.value, valid_from=i.valid_from, valid_to=i.valid_to) for i in identities)
-        return cls(task_id=task_id, identities=tuple(known))
+        wanted = (Correction(field=c.field, current=c.current, asserted=c.asserted) for c in changes)
+        return cls(task_id=task_id, identities=tuple(known), changes=tuple(wanted))
 
 
 class MalformedReply(Refused):

@@ -1,0 +1,118 @@
+"""What teams that work their own store fetch and give for the tasks that they hear on the bus."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel, JsonValue
+
+from services.intake.api.dependencies import AnyCaller, Services, UseServices
+from services.intake.errors import BadRequest, Expired, NotReady, ResultGiven, TooLarge, Unauthorised, UnsupportedType
+from services.intake.problems import documented
+from shared.domain.assignments import AssignmentInDoubt
+from shared.domain.errors import Shredded
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Operation
+from shared.downstreams.bus import identity_token
+from shared.downstreams.bus.identity_token import IdentityToken, TokenExpired, TokenForged, TokenMalformed
+from shared.downstreams.bus.messages import TaskIdentities
+from shared.downstreams.bus.upload import MalformedResult, TaskResult, read_result
+from shared.storage import uploads
+from shared.storage.register import register_for
+from shared.storage.uploads import Kept
+from shared.storage.vault import Sealing
+
+router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+
+Claim = Annotated[str, Header(alias=identity_token.TOKEN_HEADER, description="`claim` of the task, as it came")]
+
+
+class Taken(BaseModel):
+    """An upload is sealed: now say `exported` on the bus, with as many rows."""
+
+    records: int
+
+
+def _shown(token: str, caller: AnyCaller, services: Services) -> IdentityToken:
+    unit_of_work = services.unit_of_work
+    shown = identity_token.verify(token, unit_of_work.vault.keyring.claims, unit_of_work.clock.now())
+    caller.must_be(f"downstream:{shown.system}")
+    return shown
+
+
+@router.get(
+    "/identities", responses=documented(Unauthorised, TokenMalformed, TokenForged, TokenExpired, NotReady, Shredded)
+)
+async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> TaskIdentities:
+    """Whom a task on the bus is about, by the types that the system it was sent to needs; the fetching is on record.
+
+    For a rectification also what is to be corrected, of the fields that the system can correct.
+    """
+    shown = _shown(token, caller, services)
+    async with services.unit_of_work.begin() as tx:
+        known = await tx.vault.subject_data(tx.connection, [shown.subject_ref])
+        if shown.subject_ref not in known:
+            raise Shredded("the subject's key was shredded: there is nobody left to search for")
+        subject = known[shown.subject_ref]
+        theirs, tenant = subject.identities, subject.tenant
+        try:
+            vouched = (await register_for(tx.connection, tx.vault.keyring, theirs)).vouched(theirs, tenant, shown.level)
+        except AssignmentInDoubt as doubt:
+            raise NotReady(f"{doubt}; until then do nothing about this task") from None
+        names = (each for each in theirs if each.type is IdentityType.NAME and each not in vouched)
+        told = tuple(each for each in (*vouched, *names) if each.type in shown.needs)
+        corrected = shown.operation is Operation.RECTIFY
+        changes = [each for each in subject.changes if corrected and each.field in shown.fields]
+        types: list[JsonValue] = [*sorted({each.type.value for each in told})]
+        detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id), "types": types}
+        if changes:
+            detail["fields"] = [*sorted({each.field for each in changes})]
+        detail["holder"] = caller.holder
+        tx.log_evidence(shown.request_id, "identities.fetched", detail, caller.actor)
+    return TaskIdentities.of(shown.task_id, told, changes)
+
+
+@router.put(
+    "/result",
+    responses=documented(
+        *(BadRequest, Unauthorised, TokenMalformed, TokenForged, TokenExpired),
+        *(ResultGiven, Expired, Shredded, TooLarge, UnsupportedType, MalformedResult),
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskResult"}}},
+            "description": "May be packed (`Content-Encoding: gzip`); it is unpacked no further than it may be long.",
+        }
+    },
+)
+async def result(token: Claim, caller: AnyCaller, services: UseServices, request: Request) -> Taken:
+    """What a system holds about the subject of an `export` on the bus: sealed at once, and given out with the package.
+
+    Taken while the task is open, once; the same again changes nothing. Each row has a `category` and fields that the
+    system's table in the downstreams file lists, and names the subject in `matched`.
+    """
+    shown = _shown(token, caller, services)
+    if shown.operation is not Operation.EXPORT:
+        raise BadRequest(f"the task is to {shown.operation}: only an export has a result to upload")
+    given, content = await asyncio.to_thread(_read, await request.body())
+    sealing = Sealing(shown.subject_ref, uploads.KIND, shown.system, content, given.command_id)
+    async with services.unit_of_work.begin() as tx:
+        kept = await uploads.keep(tx.connection, tx.vault, sealing)
+        match kept:
+            case Kept.NOT_WAITED_FOR:
+                raise Expired("the task waits for no result: it has ended, or the command is of another task")
+            case Kept.OTHER:
+                raise ResultGiven("another result was given for this command before; it stays as it is")
+            case Kept.NEW:
+                detail: dict[str, JsonValue] = {"system": shown.system, "task_id": str(shown.task_id)}
+                detail |= {"records": len(given.records), "holder": caller.holder}
+                tx.log_evidence(shown.request_id, "result.uploaded", detail, caller.actor)
+            case Kept.SAME:
+                pass
+    return Taken(records=len(given.records))
+
+
+def _read(body: bytes) -> tuple[TaskResult, bytes]:
+    given = read_result(body)
+    return given, given.sealed()

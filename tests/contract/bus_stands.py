@@ -1,0 +1,48 @@
+"""Teams on the bus that answer by hand, so that a test can have them say anything."""
+
+from collections.abc import Sequence
+
+import orjson
+from pydantic import JsonValue
+
+from shared.domain.records import Message
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.contract import Result, Task
+from tests.contract.adapter_stands import EVERYTHING, BusStand, Engine, erasure_of
+
+ADA = "ada@example.com"
+AGREED = BusSettings.model_validate(
+    {**EVERYTHING, "ask_again_s": 5, "ask_again_max_s": 15, "grounds": ["tax_law"], "reasons": ["unpaid_invoice"]}
+)
+
+
+class Silent(BusStand):
+    """A team that hears and does not answer."""
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        self.published.extend(messages)
+
+    def answer(self, **said: JsonValue) -> None:
+        """Answer the last command by hand."""
+        asked = orjson.loads(self.published[-1].value)
+        same = {name: asked[name] for name in ("command_id", "task_id", "operation")}
+        self.replies.append(orjson.dumps({"type": "dsr.task.replied.v1", **same, **said}))
+
+
+class Asked(Engine):
+    """A task that was sent to a team which answers by hand."""
+
+    def __init__(self, silent: Silent, task: Task | None = None) -> None:
+        super().__init__(silent)
+        self.team, self.task = silent, task or erasure_of(silent, ADA)
+
+    async def again(self) -> Result:
+        """What the adapter makes of what it has heard."""
+        [result] = await self.once([self.task])
+        return result
+
+    async def told(self, **said: JsonValue) -> Result:
+        """What the adapter makes of an answer of the team."""
+        self.team.answer(**said)
+        self.team.hear(self.progress)
+        return await self.again()

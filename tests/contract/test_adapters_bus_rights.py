@@ -1,0 +1,222 @@
+"""A team that does every right: a copy by a sealed upload, changes in place that are looked at again."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+
+from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, Refused, ResidueFound
+from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.domain.release import Match
+from shared.downstreams.bus.messages import TaskRequested
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.bus.upload import MalformedResult, read_result
+from shared.downstreams.contract import Pending, Receipt
+from shared.downstreams.downstream import Downstream
+from tests.contract.adapter_stands import BusStand, Engine, task_of
+from tests.contract.bus_stands import ADA, AGREED, Asked, Silent
+from tests.fakes.bus_responder import Billing
+from tests.fixtures.engine import SetClock
+
+NEW = Change(field="email", current=ADA, asserted="ada@quarzfels.example")
+CHANGES = (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[Billing]:
+    billing = Billing(":memory:")
+    yield billing
+    billing.close()
+
+
+@pytest.fixture
+def stand(store: Billing) -> BusStand:
+    return BusStand(store, SetClock())
+
+
+@pytest.fixture
+def silent(store: Billing) -> Silent:
+    return Silent(store, SetClock(), AGREED)
+
+
+def asked_for(silent: Silent, operation: Operation, *changes: Change) -> Asked:
+    return Asked(silent, task_of(silent, ADA, operation, *changes))
+
+
+def row(**other: Any) -> dict[str, Any]:
+    found = [{"type": "email", "value": "Ada@Example.com"}]
+    return {"category": "account", "source": "invoice", "data": {"email": ADA, "cents": 1}, "matched": found, **other}
+
+
+async def uploaded(asked: Asked, *rows: dict[str, Any]) -> None:
+    """What the team brings to intake before it says so on the bus."""
+    command = UUID(orjson.loads(asked.team.published[-1].value)["command_id"])
+    content = read_result(orjson.dumps({"command_id": str(command), "records": rows})).sealed()
+    asked.team.uploads.places[command] = content
+
+
+async def test_a_copy_is_what_was_uploaded_without_what_its_subject_is_not_shown(stand: BusStand) -> None:
+    stand.put(ADA, 2)
+    stand.put("ben@example.com", 1)
+    [receipt] = await Engine(stand).run([task_of(stand, ADA, Operation.EXPORT)])
+    assert isinstance(receipt, Receipt)
+    assert (receipt.outcome, receipt.found, receipt.by_category) == (TaskOutcome.EXPORTED, 2, {"account": 2})
+    assert [(each.category, each.source, dict(each.data), each.matched) for each in receipt.records] == [
+        ("account", "billing.invoice", {"email": ADA, "cents": 100}, (Match("email", ADA),))
+    ] * 2
+    assert ADA.encode() not in repr((stand.published, stand.replies)).encode()
+
+
+@pytest.mark.parametrize(
+    ("rows", "found", "error", "says"),
+    [
+        ([row()], 2, AnswerMalformed, "exported 2 rows, and has uploaded 1"),
+        ([row(category="calls")], 1, AnswerMalformed, "a category that its table does not list"),
+        ([row(data={"email": ADA, "credit_score": 3})], 1, AnswerMalformed, "fields that its table gives no class"),
+        (
+            [row(), row(matched=[{"type": "email", "value": "ben@example.com"}])],
+            2,
+            ForeignHit,
+            "nothing was handed out",
+        ),
+    ],
+)
+async def test_a_copy_that_is_not_as_declared_is_for_a_person(
+    silent: Silent, rows: list[dict[str, Any]], found: int, error: type[DsrError], says: str
+) -> None:
+    asked = asked_for(silent, Operation.EXPORT)
+    await asked.again()
+    await uploaded(asked, *rows)
+    result = await asked.told(outcome="exported", found=found)
+    assert isinstance(result, error)
+    assert says in str(result)
+
+
+async def test_a_copy_that_has_gone_is_asked_for_again_once_and_then_comes_before_a_person(silent: Silent) -> None:
+    asked = asked_for(silent, Operation.EXPORT)
+    await asked.again()
+    assert isinstance(await asked.told(outcome="exported", found=1), Pending)
+    assert len({message.headers["ce_id"] for message in silent.published}) == 2
+    assert isinstance(await asked.told(outcome="exported", found=1), AnswerMalformed)
+    await asked.again()
+    await uploaded(asked, row())
+    assert isinstance(await asked.told(outcome="exported", found=1), Receipt)
+
+
+def nested(depth: int) -> Any:
+    return nested(depth - 1) if depth > 900 else {"a": nested(depth - 1)} if depth else 1
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({}, "command_id: Field required"),
+        ({"records": []}, "records: Tuple should have at least 1 item"),
+        ({"records": [row()] * 20_001}, "at most 20000 items"),
+        ({"records": [row(matched=[])]}, "records.0.matched: Tuple should have at least 1 item"),
+        ({"records": [row(data={"a": nested(9)})]}, "nested deeper than 8"),
+        ({"records": [row(data={f"f{n}": n for n in range(65)})]}, "at most 64 items"),
+        ({"records": [row(category="../x")]}, "records.0.category: String should match"),
+        ({"records": [row(matched=[{"type": "shoe", "value": "42"}])]}, "records.0.matched.0.type: "),
+        ({"records": [{**row(), ADA: 1}]}, "a field that is none: Extra inputs"),
+    ],
+)
+def test_what_is_no_copy_is_refused_with_the_place_and_without_what_it_holds(said: dict[str, Any], says: str) -> None:
+    whole = {"command_id": str(UUID(int=1)), "records": [row()], **said} if said else {}
+    with pytest.raises(MalformedResult) as caught:
+        read_result(orjson.dumps(whole))
+    assert says in str(caught.value)
+    assert ADA not in str(caught.value)
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+async def test_a_change_is_made_looked_at_again_and_counted(stand: BusStand, operation: Operation) -> None:
+    held, foreign = stand.put(ADA, 3), stand.put("ben@example.com", 2)
+    changes = (NEW,) if operation is Operation.RECTIFY else ()
+    task = task_of(stand, ADA, operation, *changes)
+    [receipt] = await Engine(stand).run([task])
+    assert receipt == Receipt(task.task_id, TaskOutcome.AMENDED, found=held, changed=held)
+    said = [TaskRequested.model_validate_json(message.value) for message in stand.published]
+    assert [(each.operation, each.after) for each in said] == [(operation, None), (Operation.LOCATE, operation)]
+    assert stand.holds("ben@example.com") == foreign
+    assert NEW.asserted.encode() not in repr((stand.published, stand.replies)).encode()
+
+
+@pytest.mark.parametrize("operation", CHANGES)
+async def test_a_team_that_has_changed_nothing_at_its_second_look_is_not_believed(
+    silent: Silent, operation: Operation
+) -> None:
+    asked = asked_for(silent, operation, *((NEW,) if operation is Operation.RECTIFY else ()))
+    await asked.again()
+    assert isinstance(await asked.told(outcome="amended", found=3, changed=3), Pending)
+    assert isinstance(await asked.told(outcome="located", found=3, remaining=1), ResidueFound)
+
+
+async def test_a_team_that_finds_nobody_whom_it_has_just_restricted_is_not_believed(silent: Silent) -> None:
+    asked = asked_for(silent, Operation.RESTRICT)
+    await asked.again()
+    await asked.told(outcome="amended", found=3, changed=3)
+    assert isinstance(await asked.told(outcome="no_match"), ResidueFound)
+
+
+async def test_only_fields_that_the_team_can_correct_are_its_task_and_told(stand: BusStand) -> None:
+    stand.put(ADA, 1)
+    name = Change(field="name", current=None, asserted="Ada Quarzfels")
+    foreign, both = task_of(stand, ADA, Operation.RECTIFY, name), task_of(stand, ADA, Operation.RECTIFY, name, NEW)
+    none, done = await Engine(stand).run([foreign, both])
+    assert none == Receipt(foreign.task_id, TaskOutcome.NOT_HELD)
+    assert isinstance(done, Receipt)
+    claim = TaskRequested.model_validate_json(stand.published[0].value).claim
+    assert [each["field"] for each in (await stand.identities(claim))["changes"]] == ["email"]
+
+
+async def test_what_bears_no_mark_of_its_request_is_not_taken_away(stand: BusStand) -> None:
+    stand.put(ADA, 1)
+    task = replace(task_of(stand, ADA, Operation.LIFT), details={"repair": True, "marked": True})
+    assert await Engine(stand).run([task]) == [Receipt(task.task_id, TaskOutcome.NO_MATCH)]
+    assert stand.published == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "does"),
+    [
+        ({}, {Operation.ERASE}),
+        ({"operations": ["restrict"]}, {Operation.RESTRICT, Operation.LIFT}),
+        ({"operations": ["export"], "fields": {"email": "A"}}, {Operation.EXPORT}),
+    ],
+)
+def test_what_a_table_does_not_declare_is_a_task_for_a_person(
+    store: Billing, settings: dict[str, Any], does: set[Operation]
+) -> None:
+    adapter: Any = BusStand(store, SetClock(), BusSettings.model_validate(settings)).adapter
+    system = Downstream("billing", frozenset(), adapter=adapter)
+    assert {operation for operation in Operation if system.can(operation)} == does
+    assert {operation for operation in Operation if system.by_hand(operation)} == {
+        *(Operation.ERASE, Operation.EXPORT, *CHANGES)
+    } - does
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"operations": ["export"]}, "export needs fields"),
+        ({"operations": ["export"], "fields": {"email": "T"}}, "export needs fields"),
+        ({"operations": ["rectify"]}, "rectify needs rectifies"),
+        ({"operations": []}, "at least 1 item"),
+        ({"operations": ["lift"]}, "operations"),
+    ],
+)
+def test_a_table_says_what_its_operations_need(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        BusSettings.model_validate(settings)
+
+
+async def test_a_team_that_refuses_a_copy_is_shown_with_its_reason(silent: Silent) -> None:
+    asked = asked_for(silent, Operation.EXPORT)
+    await asked.again()
+    result = await asked.told(outcome="refused", reason="unpaid_invoice")
+    assert isinstance(result, Refused)
+    assert str(result) == "billing refuses to export: unpaid_invoice"
