@@ -71,6 +71,14 @@ test-unit: .venv/.stamp ## Run the pure tests alone (seconds)
 demo: .venv/.stamp ## Start the whole product on this machine and watch requests close (EXIT=1 ends by itself)
 	@$(python) -m deploy.demo $(if $(EXIT),--exit,)
 
+.PHONY: up
+up: .venv/.stamp ## Start the platform in the background, with your own systems (DOWNSTREAMS=FILE KEEP=1)
+	@$(python) -m deploy.up up $(if $(DOWNSTREAMS),--downstreams "$(DOWNSTREAMS)",) $(if $(KEEP),--keep,)
+
+.PHONY: down
+down: .venv/.stamp ## End what `make up` has started
+	@$(python) -m deploy.up down
+
 .PHONY: bench
 bench: .venv/.stamp ## Measure the product beside its limits, into .local/bench/latest.json
 	@$(python) -m tests.bench

@@ -177,7 +177,7 @@ class Service:
     def _plan(self, downstreams: Downstreams, known: Mapping[str, Standing], file: Path) -> None:
         counting = {name for name, system in known.items() if system.state in COUNTING}
         for operation in self.conclusions:
-            able = {each.name for each in downstreams.that_can(operation)}
+            able = {each.name for each in downstreams.that_can(operation)} | downstreams.by_hand(operation)
             if not able & counting and operation not in NOTIFICATIONS:  # without ticketing, warnings are events only
                 remedy = f"run `dsr downstreams on {min(able)}`" if able else f"declare one in {file}"
                 raise Misconfigured(f"no downstream that is switched on can {operation}: {remedy}")

@@ -50,6 +50,7 @@ DsrError
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from shared.domain.operations import Exceeded
@@ -150,8 +151,34 @@ class UnknownKey(DsrError):
     """Something was sealed under a key that the keyring does not hold; add the retired key back to the file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with what was configured: where it stands, and what to write instead.
+
+    ``place``: the table and the key, as ``tables.calls.columns.began``; ``line`` counts from 1; ``under``: the setting
+    or the table that names the file.
+    """
+
+    says: str
+    file: str = ""
+    line: int | None = None
+    place: str = ""
+    under: str = ""
+
+    def __str__(self) -> str:
+        file = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(filter(None, (self.under, file, self.place, self.says)))
+
+
 class Misconfigured(DsrError):
-    """A setting or configuration file cannot be used; the message says which and what to change."""
+    """A setting or configuration file cannot be used; the message says which and what to change.
+
+    ``faults``: everything that is wrong with it, each by itself.
+    """
+
+    def __init__(self, *faults: str | Fault) -> None:
+        self.faults = tuple(Fault(fault) if isinstance(fault, str) else fault for fault in faults)
+        super().__init__("; ".join(map(str, self.faults)))
 
 
 T = TypeVar("T")
@@ -166,7 +193,11 @@ def of_variable(variable: str, read: Callable[[], T]) -> T:
     try:
         return read()
     except Misconfigured as error:
-        raise Misconfigured(f"{variable}: {error}") from error
+        raise Misconfigured(*(replace(fault, under=_above(variable, fault)) for fault in error.faults)) from error
+
+
+def _above(variable: str, fault: Fault) -> str:
+    return f"{variable}: {fault.under}" if fault.under else variable
 
 
 def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
@@ -176,12 +207,12 @@ def all_of(reads: Iterable[Callable[[], T]]) -> list[T]:
         Misconfigured: says what is wrong with any of them, not with the first alone.
     """
     done: list[T] = []
-    faults: list[str] = []
+    faults: list[Fault] = []
     for read in reads:
         try:
             done.append(read())
         except Misconfigured as error:
-            faults.append(str(error))
+            faults += error.faults
     if faults:
-        raise Misconfigured("; ".join(faults))
+        raise Misconfigured(*faults)
     return done

@@ -16,8 +16,9 @@ from shared.domain.operations import Operation
 from shared.domain.proofs import proof_policy
 from shared.domain.records import Message
 from shared.downstreams.downstream import Downstream
+from shared.downstreams.file import read
 from shared.downstreams.http import HttpAdapter
-from shared.downstreams.registry import Downstreams, Wiring, read
+from shared.downstreams.registry import Downstreams, Wiring
 from shared.downstreams.sql import SqlAdapter, SqlSettings, schema_for
 
 downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")

@@ -14,7 +14,8 @@ import typer
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
 from shared.downstreams.commands import AsJson, downstreams, look, send_nothing
-from shared.downstreams.registry import Downstreams, Wiring, in_use
+from shared.downstreams.file import in_use
+from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment.team_topics import topics
 from shared.runtime.settings import WorkSettings
 from shared.storage import systems

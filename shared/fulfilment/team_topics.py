@@ -14,7 +14,7 @@ from shared.domain.operations import Operation
 from shared.domain.topics import ServiceName
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.commands import AsJson
-from shared.downstreams.registry import read
+from shared.downstreams.file import read
 from shared.messaging import admin, rights
 from shared.messaging.rights import Acl, Teams
 from shared.runtime.settings import KafkaSettings

@@ -15,7 +15,7 @@ from shared.app.http import bound
 from shared.domain.configuration import Group
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit_policy import TIME_LIMITS, read_policy
-from shared.downstreams import registry
+from shared.downstreams import file
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.opendsr import OpenDsrSettings
 from shared.downstreams.roundup import RoundupSettings
@@ -206,7 +206,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "keyring": keyring.load,
     "time limits": read_policy,
     "identity": identity_policy,
-    "downstreams": lambda path: registry.read(path, {}),
+    "downstreams": lambda path: file.read(path, {}),
     "dataset": lambda path: Dataset.load(str(path)),
 }
 

@@ -10,8 +10,9 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.file import read
 from shared.downstreams.opendsr import OpenDsrSettings
-from shared.downstreams.registry import Downstreams, Wiring, read
+from shared.downstreams.registry import Downstreams, Wiring
 from shared.downstreams.sql import SqlSettings
 from tests.fixtures.engine import SetClock
 
@@ -116,7 +117,7 @@ def test_a_path_is_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
     [
         ("", "declares no system; write a table for each, such as [crm]"),
         ("[crm", "not TOML"),
-        ("crm = 1", "[crm] is not a table"),
+        ("crm = 1", "[crm]: is not a table"),
         ("[CRM_1]", "use small letters, digits and hyphens"),
         ("[crm]", '[crm]: adapter is missing; write one of "sql", "tryton", "roundup", "opendsr", "http", "bus"'),
         ('[crm]\nadapter = "sap"', "[crm]: adapter 'sap' is not known; write one of"),

@@ -8,7 +8,7 @@ from deploy.local.paths import ROOT
 from shared.domain.operations import Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.downstreams.bus.settings import BusSettings
-from shared.downstreams.registry import read
+from shared.downstreams.file import read
 from shared.messaging import admin, rights
 from shared.messaging.rights import Acl, Teams
 

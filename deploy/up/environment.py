@@ -1,0 +1,75 @@
+"""``environment.json``: every address, key, log and process id of what runs, so that anybody's scripts can drive it."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deploy.local.paths import ROOT
+
+FILE = "environment.json"
+SHELL = "environment.sh"
+COMMAND = "dsr"
+
+
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write it whole, for nobody but this user.
+
+    Beside it stand ``environment.sh``, addresses and keys for a shell, and ``dsr``, which runs a command of the
+    platform with its settings: in the shell itself they would turn the next ``make test`` to these servers.
+    """
+    _replace(folder / FILE, json.dumps(content, indent=2) + "\n", 0o600)
+    keys = {f"{role.upper()}_KEY": content["keys"][role] for role in ("channel", "privacy")}
+    values = {"API": content["api"], "BROKER": content["broker"], "DATABASE": content["database"], **keys}
+    lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    _replace(folder / SHELL, f"# Of the platform that `make up` has started.\n{lines}", 0o600)
+    settings = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in content["settings"].items())
+    run = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -P -m services"
+    about = "# dsr with the settings of the platform that `make up` has started."
+    _replace(folder / COMMAND, f'#!/bin/sh\n{about}\n{settings}\n{run} "$@"\n', 0o700)
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What stands there, None where nothing runs."""
+    try:
+        known: dict[str, Any] = json.loads((folder / FILE).read_text())
+    except FileNotFoundError:
+        return None
+    return known
+
+
+def remove(folder: Path) -> None:
+    """Nothing runs any more."""
+    for name in (FILE, SHELL, COMMAND):
+        (folder / name).unlink(missing_ok=True)
+
+
+def curl(known: Mapping[str, Any]) -> str:
+    """The command that submits a request, ready to paste."""
+    body = {
+        "right": "access",
+        "subject": {"email": "ada@example.org"},
+        "assurance": {"level": "L2", "method": "signed_in_mfa"},
+    }
+    key = known["keys"]["channel"]
+    return (
+        f"curl -s {known['api']}/v1/requests -H 'Authorization: Bearer {key}' -H 'Idempotency-Key: my-first'"
+        f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    )
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it here."""
+    return shlex.quote(os.path.relpath(path))
+
+
+def _replace(file: Path, text: str, mode: int) -> None:
+    """Put a file there whole, never readable for others, not even while it is written."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as opened:
+        opened.write(text)
+    fresh.replace(file)

@@ -1,0 +1,150 @@
+"""The two commands: what an engineer types, and what they read."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.local.paths import LOCAL, ROOT
+from deploy.local.unprivileged import become_unprivileged
+from deploy.up import environment
+from deploy.up.lock import Lock
+from shared.domain.errors import Misconfigured
+from shared.downstreams.file import read
+
+HERE = LOCAL / "up"
+READY = "ready"
+
+_EMPTY = Path(__file__).with_name("downstreams.toml")
+_DEMONSTRATION = LOCAL / "cache" / "demo.lock"
+_PATIENCE = 90
+
+Folder = Annotated[Path, typer.Option(help="Where its data, logs and environment.json lie.")]
+
+
+def up(
+    downstreams: Annotated[
+        Path | None, typer.Option(help="The file with your own systems; one without any, if left out.")
+    ] = None,
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with the data of the last time.")] = False,
+    folder: Folder = HERE,
+) -> None:
+    """Start broker, database and the five services on an empty platform; returns when all are ready."""
+    become_unprivileged()
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    declared = (downstreams or _without_systems(folder)).resolve()
+    if (running := Lock(folder).holder) is not None:
+        _say_what_runs(folder, declared, running)
+        return
+    try:
+        read(declared, os.environ)
+    except Misconfigured as error:
+        sys.exit(f"{error}\nNothing was started. `.venv/bin/dsr downstreams check {declared}` says more.")
+    _start(folder, declared, keep=keep)
+    _show(folder)
+
+
+def down(folder: Folder = HERE) -> None:
+    """End what `up` has started."""
+    become_unprivileged()
+    folder = folder.resolve()
+    lock = Lock(folder)
+    pid = lock.holder
+    if pid is None:
+        environment.remove(folder)
+        other = Lock.is_held(_DEMONSTRATION)
+        hint = " A demonstration runs: Ctrl-C where it was started ends it." if other else ""
+        typer.echo(f"Nothing of `make up` runs here.{hint}")
+        return
+    typer.echo("Stopping …")
+    if not _end(lock, pid):
+        sys.exit(f"Process {pid} belongs to another user: let that user, or root, end it.")
+    environment.remove(folder)
+    typer.echo("Stopped. What it held stays until the next `make up`; `make up KEEP=1` goes on with it.")
+
+
+def _without_systems(folder: Path) -> Path:
+    """A downstreams file that says how to add a system, and has none."""
+    file = folder / "downstreams.toml"
+    if not file.exists():
+        file.write_text(_EMPTY.read_text())
+    return file
+
+
+def _start(folder: Path, declared: Path, *, keep: bool) -> None:
+    """Run the supervisor in a session of its own until it says that all is ready; ends it if we are interrupted."""
+    told, tells = os.pipe()
+    command = [sys.executable, "-m", "deploy.up.supervisor", str(folder), str(declared), str(tells)]
+    command += ["--keep"] if keep else []
+    supervisor = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[tells])
+    os.close(tells)
+    try:
+        with os.fdopen(told) as answer:
+            said = answer.read()
+    except KeyboardInterrupt:
+        supervisor.send_signal(signal.SIGTERM)
+        supervisor.wait()
+        sys.exit("Stopped before it was ready.")
+    if said != READY:
+        supervisor.wait()
+        sys.exit(said or f"It ended before it was ready; the end of its log is in {_shown(folder / 'up.log')}")
+
+
+def _end(lock: Lock, pid: int) -> bool:
+    """Ask the supervisor to end, after a while by force, and wait until it is gone; whether we may."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+        if not lock.wait_until_free(_PATIENCE):
+            os.kill(pid, signal.SIGKILL)  # whatever it has started ends with it
+            lock.wait_until_free(_PATIENCE)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return True
+
+
+def _say_what_runs(folder: Path, declared: Path, pid: int) -> None:
+    known = environment.read(folder)
+    if known is None:
+        sys.exit(f"It is being started, or stopped, by process {pid}; try again when that is done.")
+    if known["downstreams"] != str(declared):
+        sys.exit(f"It is up with {known['downstreams']}: `make down` first.")
+    typer.echo("It is up already; a changed downstreams file is read after `make down` and `make up`.\n")
+    _show(folder)
+
+
+def _show(folder: Path) -> None:
+    """What runs where, and what to type next."""
+    known = environment.read(folder)
+    if known is None:
+        sys.exit(f"It ended again; see {_shown(folder / 'up.log')}")
+    console = Console(highlight=False, soft_wrap=True)
+
+    def say(what: str, words: str) -> None:
+        console.print(f"  [dim]{what}[/]")
+        console.print(f"    {words}", markup=False)
+
+    console.print("\n[bold]The platform is up.[/]\n")
+    say("your systems", _shown(Path(known["downstreams"])))
+    say("submit a request, and see where it stands", environment.curl(known))
+    say("the API's documentation", known["docs"])
+    say("every command of the platform, with its settings", f"{_shown(folder / 'dsr')} downstreams list")
+    say("the broker, for teams on the bus; the database", f"{known['broker']}  {known['database']}")
+    say("every address, key, log and process id", _shown(folder / environment.FILE))
+    again = {name: each["restarts"] for name, each in known["processes"].items() if each["restarts"]}
+    if again:
+        counts = ", ".join(f"{name} ({times}×)" for name, times in again.items())
+        say("ended by itself and was started again", f"{counts}: see {_shown(folder / 'up.log')}")
+    console.print("\n`make down` ends it.", markup=False)
+
+
+def _shown(path: Path) -> str:
+    return environment.shown(path)

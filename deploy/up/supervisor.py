@@ -1,0 +1,158 @@
+"""The process that keeps the platform up: starts everything, starts again what ends, and says so in ``up.log``.
+
+Started by ``make up`` with the folder, the downstreams file, and the pipe on which it says that all is ready.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import asyncpg
+import typer
+from aiokafka.errors import KafkaError
+
+from deploy.local import postgres_databases as databases
+from deploy.local.kafka import Kafka
+from deploy.local.platform import ExistingServers, Platform
+from deploy.local.postgres import Postgres
+from deploy.local.process import Child
+from deploy.local.progress import Progress
+from deploy.local.services import Servers, Services
+from deploy.up import environment
+from deploy.up.lock import Lock
+from deploy.up.watch import Watch
+from shared.domain.errors import DsrError
+from shared.domain.topics import ServiceName
+from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.file import read
+from shared.messaging import admin
+
+_DATABASE = "dsr_up"
+
+
+class Supervisor:
+    """The platform of one folder, from its start to its end."""
+
+    def __init__(self, folder: Path, downstreams: Path, *, keep: bool) -> None:
+        self._folder = folder
+        self._keep = keep
+        self._downstreams = downstreams
+        declared = read(downstreams, os.environ)
+        self._on_the_bus = [each.name for each in declared if isinstance(each.settings, BusSettings)]
+        self._keys: dict[str, str] = {}
+        self._stopping = threading.Event()
+
+    def run(self, ready: int) -> None:
+        """Start everything, say so on the pipe, and keep it up until SIGTERM."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        progress = Progress()
+        with Lock(self._folder).held(), ExitStack() as stack:
+            stack.callback(environment.remove, self._folder)
+            self._forget()
+            platform = stack.enter_context(Platform(self._folder / "servers", progress, ExistingServers()))
+            servers = Servers(self._database(platform), platform.kafka_bootstrap)
+            services = Services(self._folder / "services", servers, self._downstreams, bus_systems=self._on_the_bus)
+            stack.callback(services.stop)
+            with progress.step("Starting the five services"):
+                services.start()
+            self._make_keys(services)
+            children = _children_of(platform) | {str(name): child for name, child in services.children.items()}
+            watch = Watch(children, lambda restarts: self._write(services, servers, children, restarts))
+            self._write(services, servers, children, {})
+            self._go_to_the_background(ready)
+            watch.begin()
+            stack.callback(watch.end)  # first of all: what is stopped now is not to be started again
+            self._stopping.wait()
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        if not (self._folder / environment.FILE).exists():
+            raise KeyboardInterrupt  # it is still starting
+
+    def _forget(self) -> None:
+        """Begin without what an earlier run has left: on an empty platform every system is switched on at once."""
+        if not self._keep:
+            for left in ("servers/kafka", "services"):
+                shutil.rmtree(self._folder / left, ignore_errors=True)
+
+    def _database(self, platform: Platform) -> str:
+        """Where the platform's own database is: on a server that is not ours, the one that was named, as it is."""
+        if platform.postgres is None:
+            return platform.postgres_dsn
+        if not self._keep:
+            databases.wait_for(databases.drop(platform.postgres_dsn, _DATABASE))
+        return databases.wait_for(databases.create(platform.postgres_dsn, _DATABASE))
+
+    def _make_keys(self, services: Services) -> None:
+        """Keys of this run: a channel's, the privacy team's, and one of each team on the bus."""
+        for role in ("channel", "privacy", *(f"downstream:{name}" for name in self._on_the_bus)):
+            self._keys[role] = services.key(role)
+
+    def _go_to_the_background(self, ready: int) -> None:
+        """Say that all is ready, and from now on write into the log: the terminal is somebody else's.
+
+        Raises:
+            BrokenPipeError: Who has started us is gone.
+        """
+        with (self._folder / "up.log").open("a") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        os.write(ready, b"ready")
+        os.close(ready)
+
+    def _write(
+        self, services: Services, servers: Servers, children: Mapping[str, Child], restarts: Mapping[str, int]
+    ) -> None:
+        processes: dict[str, dict[str, Any]] = {}
+        for name, child in children.items():
+            pid = child.pid if child.running else None
+            processes[name] = {"pid": pid, "log": str(child.log), "restarts": restarts.get(name, 0)}
+        for service in ServiceName:
+            processes[service]["url"] = services.url_of(service)
+        content = {
+            "api": services.url,
+            "docs": f"{services.url}/docs",
+            "broker": servers.kafka_bootstrap,
+            "database": servers.postgres_dsn,
+            "downstreams": str(self._downstreams),
+            "keys": self._keys,
+            "topics": {"prefix": "dsr.", "names": admin.declared(self._on_the_bus)},
+            "processes": processes,
+            "supervisor": {"pid": os.getpid(), "log": str(self._folder / "up.log")},
+            "settings": services.env,
+        }
+        environment.write(self._folder, content)
+
+
+def _children_of(platform: Platform) -> dict[str, Child]:
+    """The servers that are ours."""
+    servers: Mapping[str, Postgres | Kafka | None] = {"postgres": platform.postgres, "kafka": platform.kafka}
+    return {name: server.child for name, server in servers.items() if server is not None}
+
+
+def main(folder: Path, downstreams: Path, ready: int, *, keep: bool = False) -> None:
+    """Run until SIGTERM; what is wrong before all is ready is said on the pipe."""
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    try:
+        Supervisor(folder, downstreams, keep=keep).run(ready)
+    except KeyboardInterrupt:
+        sys.exit(1)
+    except (DsrError, RuntimeError, OSError, KafkaError, asyncpg.PostgresError) as error:
+        with suppress(OSError):
+            os.write(ready, f"{error}".encode())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
