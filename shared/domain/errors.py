@@ -49,7 +49,7 @@ DsrError
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -101,7 +101,14 @@ class AnswerMalformed(Refused):
 
 
 class NotSupported(Refused):
-    """The system has no way to do this: do it there by hand, and enter what was done."""
+    """The system has no way to do this: do it there by hand, and enter what was done.
+
+    ``manual_steps``: how, with ids of the subject's records; they go to the vault, and nowhere else.
+    """
+
+    def __init__(self, message: str = "", manual_steps: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.manual_steps = tuple(manual_steps)
 
 
 class ForeignHit(Refused):

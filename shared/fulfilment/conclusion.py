@@ -13,7 +13,7 @@ import orjson
 from pydantic import JsonValue
 
 from shared.domain.conflicts import Conflict
-from shared.domain.errors import KeyGone, Overtaken, Refused, Unavailable, Withdrawn
+from shared.domain.errors import KeyGone, NotSupported, Overtaken, Refused, Unavailable, Withdrawn
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome
 from shared.domain.rights import Right
 from shared.downstreams.contract import NotSearched, Pending, Receipt, Result
@@ -29,7 +29,7 @@ from shared.runtime.settings import WorkSettings
 from shared.storage import systems
 from shared.storage.register import note_conflicts
 from shared.storage.systems import Finding
-from shared.storage.vault import Sealing, encode_identities
+from shared.storage.vault import MANUAL_STEPS, Sealing, encode_identities
 
 log = logging.getLogger(__name__)
 
@@ -129,12 +129,14 @@ class Conclusions:
                 assert_never(result)
 
     async def _seal(self, tx: UnitOfWork, kept: Sequence[tuple[Conclusion, Result]]) -> None:
-        """Puts what was yielded and exported into the vault, under the subject's key."""
+        """Puts what was yielded, exported and told to a person into the vault, under the subject's key."""
         sealings: list[Sealing] = []
         for conclusion, result in kept:
+            subject = conclusion.claim.subject_ref
+            if isinstance(result, NotSupported) and result.manual_steps:
+                sealings.append(Sealing(subject, MANUAL_STEPS, self.system, orjson.dumps(result.manual_steps)))
             if not isinstance(result, Receipt):
                 continue
-            subject = conclusion.claim.subject_ref
             if result.identities:
                 sealings.append(Sealing(subject, "identities", self.system, encode_identities(result.identities)))
             if result.records:
@@ -143,6 +145,8 @@ class Conclusions:
                     for r in result.records
                 ]
                 sealings.append(Sealing(subject, "records", self.system, orjson.dumps(records, default=str)))
+        told = [sealing.subject_ref for sealing in sealings if sealing.kind == MANUAL_STEPS]
+        await tx.vault.drop_from(tx.connection, told, MANUAL_STEPS, self.system)
         if sealings:
             await tx.vault.seal(tx.connection, sealings, tx.now)
 
@@ -154,7 +158,7 @@ class Conclusions:
             if "asked" in c.claim.progress and (c.state is not TaskState.READY or c.claim.fulfilment_id in withdrawn)
         ]
         if over and self.operation is Operation.EXPORT:
-            await tx.vault.drop_uploads(tx.connection, over, self.system)
+            await tx.vault.drop_from(tx.connection, over, "upload", self.system)
 
     def _log_evidence(self, tx: UnitOfWork, conclusion: Conclusion) -> None:
         """Puts a conclusion on record, signed; a repeated "not now" is put on record the first time only."""
@@ -222,10 +226,17 @@ def _observed(claim: Claim, result: Result, now: datetime) -> Conclusion | None:
     return None
 
 
+def _keeps(result: Result) -> bool:
+    """Whether something of it goes to the vault."""
+    if isinstance(result, Receipt):
+        return bool(result.identities or result.records)
+    return isinstance(result, NotSupported) and bool(result.manual_steps)
+
+
 async def _unless_shredded(tx: UnitOfWork, claims: Sequence[Claim], results: Sequence[Result]) -> Sequence[Result]:
     """What was found cannot be kept for a subject whose key was shredded while the task was worked."""
     pairs = list(zip(claims, results, strict=True))
-    found = {c.subject_ref for c, r in pairs if isinstance(r, Receipt) and (r.identities or r.records)}
+    found = {c.subject_ref for c, r in pairs if _keeps(r)}
     gone = found - await tx.vault.unshredded(tx.connection, found) if found else found
     return [
         KeyGone("the subject's key was shredded while this task was worked") if c.subject_ref in gone else r

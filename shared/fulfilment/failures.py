@@ -8,7 +8,7 @@ import re
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, Refused
+from shared.domain.errors import BlastRadius, NotSupported, Refused
 
 _LONGEST = 300
 _SUSPECT = re.compile(r"@|\+\d|\d{7}")
@@ -24,8 +24,13 @@ def sentence_of(failure: Refused) -> str:
 
 
 def why_of(failure: Refused) -> dict[str, JsonValue]:
-    """Its sentence, and where a limit has stopped it, which and by how much; the fields of a report of that name."""
+    """Its sentence, and where a limit has stopped it, which and by how much; the fields of a report of that name.
+
+    ``looks_again``: a person was told what to do, and a retry shows whether they have; that stays with the task.
+    """
     why: dict[str, JsonValue] = {"sentence": sentence_of(failure)}
     if isinstance(failure, BlastRadius) and failure.exceeded:
         why["exceeded"] = failure.exceeded.model_dump(mode="json", exclude_none=True)
+    if isinstance(failure, NotSupported) and failure.manual_steps:
+        why["looks_again"] = True
     return why

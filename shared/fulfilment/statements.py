@@ -28,12 +28,15 @@ SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) A
 FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
 """
+# What a person does by hand stays with them, unless the system shows whether they have.
 READY = """
-UPDATE task t SET state = CASE t.failure WHEN 'not_supported' THEN 'failed' ELSE 'ready' END,
-                  failure = CASE t.failure WHEN 'not_supported' THEN t.failure END,
-                  why = CASE t.failure WHEN 'not_supported' THEN t.why END, not_before = $2
-FROM (SELECT fulfilment_id, min(stage) AS stage FROM task WHERE fulfilment_id = ANY($1) AND state = $3 GROUP BY 1) next
-WHERE t.fulfilment_id = next.fulfilment_id AND t.stage = next.stage AND t.state = $3
+UPDATE task t SET state = CASE WHEN theirs THEN 'failed' ELSE 'ready' END,
+                  failure = CASE WHEN theirs THEN t.failure END,
+                  why = CASE WHEN theirs THEN t.why END, not_before = $2
+FROM (SELECT task_id, stage, min(stage) OVER (PARTITION BY fulfilment_id) AS next,
+             coalesce(failure = 'not_supported', false) AND NOT coalesce(why ? 'looks_again', false) AS theirs
+      FROM task WHERE fulfilment_id = ANY($1) AND state = $3) stuck
+WHERE t.task_id = stuck.task_id AND stuck.stage = stuck.next AND t.state = $3
 RETURNING t.system, t.operation, t.state = 'failed'
 """
 # What was confirmed, and whose instruction it is, holds for the request, whatever is done about it later.

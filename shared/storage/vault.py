@@ -17,6 +17,8 @@ from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
 
 Row = tuple[object, ...]
+MANUAL_STEPS = "manual_steps"
+"""The kind of what a person is told to do in a system, with the ids of the subject's records there."""
 _KEY = 32
 _NONCE = 12
 
@@ -174,11 +176,11 @@ class Vault:
         )
 
     @staticmethod
-    async def drop_uploads(connection: Connection, subjects: Sequence[UUID], system: str) -> None:
-        """Deletes what that system has uploaded of these subjects, and closes the places where it is waited for."""
-        await connection.execute(
-            "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = 'upload' AND source = $2", subjects, system
-        )
+    async def drop_from(connection: Connection, subjects: Collection[UUID], kind: str, system: str) -> None:
+        """Deletes every piece of that kind that comes from that system, of these subjects."""
+        if subjects:
+            statement = "DELETE FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = $2 AND source = $3"
+            await connection.execute(statement, list(subjects), kind, system)
 
     @staticmethod
     async def drop_one(connection: Connection, sealed_id: UUID) -> None:
@@ -198,7 +200,7 @@ class Vault:
         """Deletes what systems gave of these subjects, and packages made of it; what the requester said stays."""
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = ANY($1)"
-            " AND (kind IN ('records', 'upload', 'package', 'release')"
+            " AND (kind IN ('records', 'upload', 'package', 'release', 'manual_steps')"
             " OR kind = 'identities' AND source <> 'requester')",
             subjects,
         )

@@ -19,7 +19,9 @@ from deploy.local.venv import alone
 from shared.storage.postgres import connected
 from tests.bench import (
     closed_erasures,
+    closed_erasures_estate,
     closed_erasures_http,
+    closed_erasures_http_declared,
     closed_erasures_two_parties,
     constant_rate,
     deadline_sweep,
@@ -39,6 +41,8 @@ Measure = Callable[[Ground], Awaitable[list[Row]]]
 FIGURES: dict[str, Measure] = {
     "closed_erasures_per_s": closed_erasures.measure,
     "closed_erasures_http_per_s": closed_erasures_http.measure,
+    "closed_erasures_http_declared_per_s": closed_erasures_http_declared.measure,
+    "closed_erasures_estate_per_s": closed_erasures_estate.measure,
     "closed_erasures_two_parties_per_s": closed_erasures_two_parties.measure,
     "idle_latency_p50_ms": idle_latency.measure,
     "idle_latency_p99_ms": idle_latency.measure,

@@ -69,6 +69,8 @@ ME = {"id": 7, "email": ADA}
         (httpx.Response(200, json={"people": [1, 2]}), AnswerMalformed),
         (httpx.Response(200, json={"people": [{"email": ADA}]}), AnswerMalformed),
         (people({"id": True, "email": ADA}), AnswerMalformed),
+        (people({"id": "7" * 600, "email": ADA}), AnswerMalformed),
+        (people({"id": 2**70, "email": ADA}), AnswerMalformed),
         (people(ME, {"id": 8, "email": "eve@example.com"}), ForeignHit),
         (people({"id": 8}), ForeignHit),
         (people({**ME, "religion": "none of your business"}), ColumnUnmapped),
@@ -110,6 +112,46 @@ async def test_a_link_to_another_host_is_followed_at_home_so_that_credentials_st
     assert isinstance(result, Receipt)
     assert result.found == 2
     assert hosts == [("localhost", "/api/people")] * 2
+
+
+@pytest.mark.parametrize(
+    "link", ["https://evil.example/other/app?page=2", "/api/../admin?page=2", "/api/%2e%2e/admin", "https://[bad"]
+)
+async def test_a_link_leads_nowhere_but_into_the_interface(ask: Ask, link: str) -> None:
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return people(ME, next=link)
+
+    result = await ask(handle, find=', pages = { kind = "link", size = 1, next = "next" }')
+    assert isinstance(result, AnswerMalformed)
+    assert asked == ["/api/people"]
+
+
+@pytest.mark.parametrize("link", ["?page=2", "people?page=2", "/api/people?page=2"])
+async def test_a_link_may_be_relative_and_may_stand_in_the_header(ask: Ask, link: str) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/api/people"
+        if "page" in request.url.params:
+            return people({**ME, "id": 8})
+        answer = people(ME)
+        answer.headers["link"] = f'<{link}>; rel="next"'
+        return answer
+
+    result = await ask(handle, find=', pages = { kind = "header", size = 1 }', max_people=5)
+    assert isinstance(result, Receipt)
+    assert result.found == 2
+
+
+async def test_a_403_that_is_a_quota_is_waited_for_and_any_other_is_a_missing_right(ask: Ask) -> None:
+    busy = 'busy = [{ status = 403, path = "error.code", equals = "quota" }]'
+    full = httpx.Response(403, json={"error": {"code": "quota"}}, headers={"retry-after": "30"})
+    quota = await ask(lambda _: full, more=busy)
+    assert isinstance(quota, Pending)
+    assert quota.retry_in == timedelta(seconds=30)
+    right = await ask(lambda _: httpx.Response(403, json={"error": {"code": "scope"}}), more=busy)
+    assert isinstance(right, SignInRefused)
 
 
 @pytest.mark.parametrize("following", [{"next": "c1"}, {}], ids=["again", "unsaid"])
@@ -176,6 +218,8 @@ async def test_a_token_that_is_never_taken_ends_with_what_to_check(ask: Ask) -> 
         ("7", timedelta(seconds=7)),
         ("Mon, 02 Mar 2026 09:02:00 GMT", timedelta(minutes=2)),
         ("99999999999999", timedelta(hours=24)),
+        ("0", timedelta(seconds=1)),
+        ("Mon, 02 Mar 2020 09:02:00 GMT", timedelta(seconds=1)),
         ("soon", timedelta(minutes=1)),
         ("-5", timedelta(minutes=1)),
     ],

@@ -1,4 +1,4 @@
-"""What the slow fakes share: every answer takes five milliseconds, and every call is counted."""
+"""What the slow fakes share: every answer takes its time, and every call is counted."""
 
 import asyncio
 import sys
@@ -19,14 +19,15 @@ Answer = Callable[[Request], Awaitable[tuple[int, Any]]]
 
 
 class SlowApplication:
-    """An ASGI application that answers as told, never sooner than after five milliseconds.
+    """An ASGI application that answers as told, never sooner than after so many seconds.
 
     ``GET /told`` answers at once: how many calls there were, and what ``left`` says is still held.
     """
 
-    def __init__(self, answer: Answer, left: Callable[[], int]) -> None:
+    def __init__(self, answer: Answer, left: Callable[[], int], seconds: float = SECONDS) -> None:
         self._answer = answer
         self._left = left
+        self._seconds = seconds
         self._calls = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +38,7 @@ class SlowApplication:
             self._calls += 1
             started = time.monotonic()
             status, content = await self._answer(request)
-            await asyncio.sleep(max(0.0, started + SECONDS - time.monotonic()))  # the slowness is the point
+            await asyncio.sleep(max(0.0, started + self._seconds - time.monotonic()))  # the slowness is the point
         await Response(orjson.dumps(content), status, media_type="application/json")(scope, receive, send)
 
 

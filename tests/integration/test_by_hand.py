@@ -1,16 +1,20 @@
 """Where a system has no way to do what is asked, a person does it and enters what was done; nothing else ends it."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
 
+from shared.domain.errors import NotSupported
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRecorded
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.proofs import Action
 from shared.domain.rights import Outcome, Right
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment import by_hand
 from shared.fulfilment.store import NewFulfilment
+from shared.storage.vault import MANUAL_STEPS, Sealing
 from tests.fixtures.engine import DUE, Harness, OpenHarness, ScriptedSystem
 from tests.fixtures.events import a
 from tests.fixtures.intake import Intake, id_of
@@ -179,3 +183,53 @@ async def test_a_lift_that_a_person_does_by_hand_is_shown_with_the_closed_reques
     done = TaskReport.model_validate((await intake.published())[-1]["task"])
     await intake.complete(path, operation="lift", tasks=(done,))
     assert [task.get("failure") for task in (await intake.view(path))["tasks"]] == [None, None]
+
+
+class Shredding(ScriptedSystem):
+    """A system whose interface erases nothing, and shows what a person has erased there."""
+
+    gone = False
+
+    async def erase(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        del save_progress
+        if self.gone:
+            return [Receipt(task.task_id, TaskOutcome.ERASED, found=2, changed=2) for task in tasks]
+        said = "crm has no way to erase ticket: do it there"
+        return [NotSupported(said, ["shred Ticket,4711"]) for _ in tasks]
+
+
+async def test_what_a_person_is_told_stands_in_the_vault_alone_and_a_retry_shows_whether_they_have_done_it(
+    open_harness: OpenHarness,
+) -> None:
+    crm = Shredding("crm")
+    harness = await open_harness(crm)
+    subject = await harness.subject()
+    new = NewFulfilment(UUID(int=7), subject, Right.ERASURE, Operation.ERASE, DUE)
+    await harness.open(new)
+    for _ in range(2):
+        await harness.worker("crm").work()
+        assert (await harness.states(new.request_id), harness.completed) == ({"crm:erase": "failed"}, [])
+        async with harness.unit_of_work.begin() as tx:
+            told = await tx.vault.open_kind(tx.connection, subject, MANUAL_STEPS)
+        assert [(source, said) for _, source, said in told] == [("crm", b'["shred Ticket,4711"]')]
+        for place in ("evidence.entry", "outbox", "task"):
+            rows = await harness.pool.fetch(f"SELECT * FROM {place}")
+            assert "4711" not in str([[bytes(v) if isinstance(v, bytes) else v for v in row] for row in rows])
+        await harness.retry(new.request_id)
+    crm.gone = True
+    await harness.worker("crm").work()
+    [done] = harness.completed
+    assert done.outcome is Outcome.FULFILLED
+
+
+async def test_an_officer_reads_what_is_to_be_done_and_nobody_else(intake: Intake) -> None:
+    path = await intake.submit()
+    assert (await intake.officer.get(f"{path}/manual-steps")).json()["systems"] == []
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM intake.request")
+        sealing = Sealing(subject, MANUAL_STEPS, "crm", b'["shred Ticket,4711"]')
+        await tx.vault.seal(tx.connection, [sealing], tx.now)
+    read = (await intake.officer.get(f"{path}/manual-steps")).json()
+    assert read["systems"] == [{"system": "crm", "do": ["shred Ticket,4711"]}]
+    assert (await intake.channel.get(f"{path}/manual-steps")).status_code == 403
+    assert (await intake.actions(path))[-1] == "manual_steps.read"

@@ -29,7 +29,7 @@ owner = { requester = "user.id" }
 
 def test_the_declarations_that_ship_can_be_read() -> None:
     names = sorted(path.stem for path in SHIPPED.glob("*.toml"))
-    assert names == ["hubspot", "stripe", "zendesk"]
+    assert names == ["hubspot", "request-tracker", "stripe", "zendesk"]
     for name in names:
         assert read_declaration(SHIPPED / f"{name}.toml").searched_by
 
@@ -52,7 +52,13 @@ def test_what_lies_below_comes_after_what_it_lies_below() -> None:
         ('get = "/me"', 'get = "me"', "begin with /"),
         ('get = "/me"', 'get = "/me?x=1"', "under query"),
         ('get = "/me"', 'get = "/me", post = "/me"', "once"),
-        ('of = "user"', 'of = "person"', "is no identity type"),
+        ('of = "user"', 'of = "person"', "names no resource"),
+        ('requester = "user.id"', 'requester = "person.id"', "it lies below no person"),
+        ('requester = "user.id"', '"*.id" = "user.id"', "owner"),
+        ("erase = [", "by_hand = [{ do = 'shred' }]\nerase = [", "leave one out"),
+        ('erase = [{ delete = "/users/{id}" }]', "by_hand = [{ do = 'shred {email}' }]", "{email} is known to nobody"),
+        ('erase = [{ delete = "/users/{id}" }]', "by_hand = [{ do = 'shred', each = '{id}' }]", "give both"),
+        ('erase = [{ delete = "/users/{id}" }]', "by_hand = [{ do = 'x', when = [{ path = 'y' }] }]", "without when"),
         ('of = "user"\n', "", "by identities (find.by)"),
         ('owner = { email = "email" }', "", "owner"),
         ('owner = { email = "email" }', 'owner = { email = "mail" }', "is no identity type"),

@@ -23,11 +23,12 @@ OURS = {
         " dataset.name table.name tables self._domain self._settings.format self._sign_in self._names type_"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
-        "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED classname"
-        " field flag kind task.operation method model to type(error).__name__ type(key).__name__ type(other).__name__"
+        "step.operation reply.operation erased.outcome API_VERSION DOMAIN_HEADER SIGNATURE_HEADER RESOLVED"
+        " classname field flag kind task.operation method model to verb"
+        " type(error).__name__ type(key).__name__ type(other).__name__"
     ),
     "counts and limits": (
-        "count erased.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
+        "count erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records rows remaining status"
         " still_found"
@@ -42,7 +43,7 @@ OURS = {
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id find.method find.path where key slot[1] job.within verify.within pages.max pages.next"
-        " refusal.reason request.method request.path request.permission ', '.join(left) ', '.join(unseen)"
+        " pages.size refusal.reason request.method request.path request.permission ', '.join(left) ', '.join(unseen)"
     ),
 }
 """What may be put into the sentence of a failure, by what it is."""

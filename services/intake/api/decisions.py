@@ -2,18 +2,20 @@
 
 from uuid import UUID
 
+import orjson
 from fastapi import APIRouter
 
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
-from services.intake.api.views import ProposalView, StateView
+from services.intake.api.views import ManualSteps, ProposalView, StateView, StepsInSystem
 from services.intake.balancing import Balancing
 from services.intake.decision_schemas import Confirmation, Decision, TaskResult
-from services.intake.errors import NotReady, SamePerson
+from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposals import Proposal
 from services.intake.schemas import Forwarded, Verification
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
+from shared.storage.vault import MANUAL_STEPS
 
 router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], responses=DECIDING)
 
@@ -100,6 +102,22 @@ async def record(body: TaskResult, basis: MadeFor, services: UseServices) -> Dec
     Until then the request cannot close as fulfilled; once nothing waits any more it goes on by itself.
     """
     return await services.use_cases.record(basis, body)
+
+
+@router.get("/manual-steps", dependencies=PRIVACY_TEAM, responses=documented(NotFound, Shredded))
+async def read_manual_steps(request_id: UUID, caller: AnyCaller, services: UseServices) -> ManualSteps:
+    """What a person does by hand, in systems that say how: commands, with the ids of the records (privacy team).
+
+    When they have, `retry` (POST …/decision) has it looked for again, or the result is entered (POST …/task-result).
+    The reading is on record.
+    """
+    request = await services.use_cases.read(request_id, caller)
+    async with services.unit_of_work.begin() as tx:
+        sealed = await tx.vault.open_kind(tx.connection, request.subject_ref, MANUAL_STEPS)
+        if sealed:
+            tx.log_evidence(request_id, "manual_steps.read", {"holder": caller.holder}, caller.actor)
+    told = [StepsInSystem(system=system, do=orjson.loads(said)) for _, system, said in sealed]
+    return ManualSteps(request_id=request_id, systems=told)
 
 
 @router.post("/package/release", response_model=StateView, dependencies=PRIVACY_TEAM)

@@ -93,6 +93,20 @@ class ProposalView(BaseModel):
     proposed_at: Instant
 
 
+class StepsInSystem(BaseModel):
+    """What a person does in one system, step after step."""
+
+    system: str
+    do: list[str]
+
+
+class ManualSteps(BaseModel):
+    """What a person does by hand, by system; none where the systems say no more than that it is to be done."""
+
+    request_id: UUID
+    systems: list[StepsInSystem]
+
+
 class TimelineEntry(BaseModel):
     """One thing that was done."""
 

@@ -110,7 +110,7 @@ class HttpAdapter:
         return Receipt(task.task_id, TaskOutcome.LOCATED, found=len(hits), remaining=len(hits), identities=tuple(known))
 
     async def _export(self, task: Task) -> Receipt:
-        hits = (await self._search.find(task)).hits.values()
+        hits = (found := await self._search.find(task)).hits.values()
         roots = sum(hit.above is None for hit in hits)
         if excess := self._settings.excess(task, rows=len(hits), people=roots):
             raise excess
@@ -122,7 +122,12 @@ class HttpAdapter:
             data = shown(self._system, resource, hit.record)
             source = f"{self._system}.{hit.resource}"
             records.append(Record(resource.category, source, data, resource.portable, hit.matched))
-        counts, n = Counter(record.category for record in records), len(records)
+        n = len(records)
         return Receipt(
-            task.task_id, TaskOutcome.EXPORTED, found=n, remaining=n, by_category=counts, records=tuple(records)
+            *(task.task_id, TaskOutcome.EXPORTED),
+            found=n,
+            remaining=n,
+            by_category=Counter(record.category for record in records),
+            records=tuple(records),
+            written_by_others=found.others or None,
         )

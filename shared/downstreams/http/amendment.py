@@ -96,7 +96,7 @@ class Amendment:
             if correction is None:
                 continue
             value = at(hit.record, correction.path)
-            if change.current is None or value in {change.current, change.asserted}:
+            if change.current is None or value in (change.current, change.asserted):
                 seen = Condition(path=correction.path, equals=change.asserted)
                 stated = {"asserted": change.asserted, "current": change.current or ""}
                 yield hit, correction.steps, (seen,), {**values, **stated}

@@ -13,11 +13,12 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.toml_file import read_toml
-from shared.downstreams.http.paths import Condition, Path
+from shared.downstreams.http.paths import AnyPath, Condition, Path
 from shared.downstreams.http.requests import (
     ApiKey,
     Basic,
     Bearer,
+    ByHand,
     Conditions,
     Declared,
     Find,
@@ -68,8 +69,9 @@ class Refusal(Condition):
 class Resource(Declared):
     """One kind of record; ``find``: one search, or several where one of them alone brings not all.
 
-    ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of the
-    parent (``user.id``) that must be equal; all must agree. ``yields``: further identities of the subject.
+    ``owner``: paths of a record, each with the identity type that must be the subject's there, or the field of what it
+    lies below (``user.id``) that must be equal; all must agree. ``yields``: further identities of the subject.
+    ``by_hand``: what a person does where the interface cannot erase; they look again by ``verify`` when they have.
     ``fields``: class of each field, as in a dataset (A, B, C, M, T). ``read``: one record by its id, which stands at
     ``read_record`` of the answer.
     """
@@ -77,7 +79,7 @@ class Resource(Declared):
     category: str = Field(pattern=_NAME)
     of: str | None = None
     find: Annotated[tuple[Find, ...], BeforeValidator(_listed), Field(min_length=1)]
-    owner: Mapping[Path, str] = Field(min_length=1)
+    owner: Mapping[AnyPath, str] = Field(min_length=1)
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
     portable: bool = True
@@ -85,6 +87,7 @@ class Resource(Declared):
     read_record: Path | None = None
     refuse_when: tuple[Refusal, ...] = ()
     erase: tuple[Step, ...] = ()
+    by_hand: tuple[ByHand, ...] = ()
     verify: Look | Literal[False] | None = None
     rectify: Mapping[str, Correction] = {}
     restrict: Change | None = None
@@ -97,12 +100,16 @@ class Resource(Declared):
             raise ValueError("find a resource by identities (find.by), or below another one (of), and not both")
         if len({each.id for each in self.find}) > 1:
             raise ValueError("every search of a resource must bring the same id")
-        if bool(self.erase) != (self.verify is not None):
+        if self.erase and self.by_hand:
+            raise ValueError("erase is what the interface does and by_hand what a person does: leave one out")
+        if self.by_hand and (self.by_hand[-1].when or not all(each.when for each in self.by_hand[:-1])):
+            raise ValueError("by_hand: each but the last says when it is told, the last, without when, of the rest")
+        if bool(self.erase or self.by_hand) != (self.verify is not None):
             raise ValueError("erase needs verify: what was sent is not yet erased; verify = false if nobody can look")
         if self.read is None and (self.rectify or any(getattr(self, each) for each in CHANGES)):
             raise ValueError("rectify, restrict, lift and suppress need read: what was changed is looked at again")
         for path, whose in self.owner.items():
-            if whose not in set(IdentityType) and not whose.startswith(f"{self.of}."):
+            if whose not in set(IdentityType) and (self.of is None or "." not in whose):
                 kinds = ", ".join(IdentityType)
                 raise ValueError(f"owner.{path}: {whose!r} is no identity type ({kinds}) and no field of the parent")
         return self
@@ -142,28 +149,40 @@ class Declaration(Declared):
         for name, resource in self.resource.items():
             if resource.of is not None and resource.of not in self.resource:
                 raise ValueError(f"resource.{name}: of names no resource: {resource.of}")
-            for step in resource.steps:
-                if step.job is not None and step.job not in self.job:
-                    raise ValueError(f"resource.{name}: no job is called {step.job}")
-                if step.batch > 1 and "ids" not in step.names:
-                    raise ValueError(f"resource.{name}: a step for {step.batch} records at a time must name {{ids}}")
-            for find in resource.find:
-                self._knows(name, find, {*find.by}, whole=True)
-            for request in (*resource.steps, *_looked(resource), *filter(None, [resource.read])):
-                self._knows(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
         try:
             _ = self.order
         except CycleError:
             raise ValueError("resources lie below one another in a circle") from None
+        for name, resource in self.resource.items():
+            self._has_what_steps_need(name, resource)
+            for path, whose in resource.owner.items():
+                if whose not in set(IdentityType) and whose.partition(".")[0] not in self.above(name):
+                    raise ValueError(f"resource.{name}: owner.{path}: it lies below no {whose.partition('.')[0]}")
+            for by_hand in resource.by_hand:
+                self._knows_all(name, by_hand.names, {"id"}, "a person is told what to do")
+            for find in resource.find:
+                self._knows(name, find, {*find.by}, whole=True)
+            for request in (*resource.steps, *_looked(resource), *filter(None, [resource.read])):
+                self._knows(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
         return self
+
+    def _has_what_steps_need(self, name: str, resource: Resource) -> None:
+        for step in resource.steps:
+            if step.job is not None and step.job not in self.job:
+                raise ValueError(f"resource.{name}: no job is called {step.job}")
+            if step.batch > 1 and "ids" not in step.names:
+                raise ValueError(f"resource.{name}: a step for {step.batch} records at a time must name {{ids}}")
 
     def _knows(self, name: str, request: Request, known: set[str], *, whole: bool) -> None:
         """Raises unless every name is known there; of what lies above, a search knows all, and a step the id alone."""
+        self._knows_all(name, request.names, known, f"{request.path} is asked", whole=whole)
+
+    def _knows_all(self, name: str, used: set[str], known: set[str], where: str, *, whole: bool = False) -> None:
         above = {each: self.resource[each].id for each in self.above(name)}
-        for used in sorted(request.names - known):
-            parent, _, path = used.partition(".")
+        for each in sorted(used - known):
+            parent, _, path = each.partition(".")
             if parent not in above or not (whole or path == above[parent]):
-                raise ValueError(f"resource.{name}: {{{used}}} is known to nobody where {request.path} is asked")
+                raise ValueError(f"resource.{name}: {{{each}}} is known to nobody where {where}")
 
     def above(self, name: str) -> tuple[str, ...]:
         """A resource's ancestors, the nearest first."""

@@ -1,41 +1,32 @@
 """Erasing what was found, resource by resource and children first, each looked for again before its parent goes."""
 
-import hashlib
 from collections.abc import Awaitable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 from shared.domain.clock import Clock
-from shared.domain.errors import AnswerMalformed, NotSupported, Refused, ResidueFound, Unavailable
+from shared.domain.errors import AnswerMalformed, Refused, ResidueFound, SystemRefused, Unavailable
 from shared.downstreams.contract import Checkpoint, Pending, Result, Task
 from shared.downstreams.http.budget import Later
+from shared.downstreams.http.by_hand import look_by_search, look_key, must_be_whole
 from shared.downstreams.http.declaration import Declaration
-from shared.downstreams.http.paths import any_holds, at
-from shared.downstreams.http.plan import FollowedJob, Plan, Target
+from shared.downstreams.http.paths import any_holds, each_at
+from shared.downstreams.http.plan import Plan, Target
 from shared.downstreams.http.requests import Job, Look, LookAt, Step
 from shared.downstreams.http.search import Found, Search
-from shared.downstreams.http.session import Further, Session
+from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
+from shared.downstreams.http.steps import SLOWER, NotYet, Part, Steps
 from shared.downstreams.http_client import together
 
 Some = TypeVar("Some")
 _ROUNDS = 5
 """How often records that keep arriving are chased."""
-_SLOWER = 4
-"""Looked again after this part of the time that has passed, so that a month costs some fifty looks."""
 
 
 class ErasureRefused(Refused):
     """A record is in a state in which nothing of the subject may be erased; the message says the declared reason."""
-
-
-class _NotYet(Exception):
-    """The system works on it, or does not show yet what it did: ask again after that time."""
-
-    def __init__(self, after: timedelta) -> None:
-        super().__init__()
-        self.after = after
 
 
 class Erasure:
@@ -58,8 +49,8 @@ class Erasure:
         self._search = search
         self._clock = clock
         self._save_progress = save_progress
-        self._categories = {name: each.category for name, each in declaration.resource.items()}
         self._ids = {name: each.id for name, each in declaration.resource.items()}
+        self._steps = Steps(system, declaration, session, clock)
         self._plans: dict[UUID, Plan] = {}
         self._ended: dict[UUID, Result] = {}
 
@@ -69,7 +60,8 @@ class Erasure:
         for plan in self._open():
             if plan.noted.finished:
                 self._ended[plan.task.task_id] = plan.receipt()
-        await self._each([task for task in tasks if task.task_id not in self._plans], self._begin)
+        told = [plan.task for plan in self._open() if plan.noted.told]
+        await self._each([*told, *(task for task in tasks if task.task_id not in self._plans)], self._begin)
         await self._note()
         for name in reversed(tuple(self._declaration.order)):
             for place, step in enumerate(self._declaration.resource[name].erase):
@@ -97,7 +89,7 @@ class Erasure:
     async def _end(self, work: Awaitable[None], tasks: Sequence[Task]) -> None:
         try:
             await work
-        except _NotYet as waiting:
+        except NotYet as waiting:
             self._ended |= {task.task_id: Pending(task.task_id, waiting.after) for task in tasks}
         except Later as busy:
             self._ended |= {task.task_id: Pending(task.task_id, busy.after) for task in tasks}
@@ -106,7 +98,10 @@ class Erasure:
 
     async def _begin(self, task: Task) -> None:
         found = await self._search.find(task)
-        plan = Plan(task)
+        plan = self._plans.get(task.task_id) or Plan(task)  # there is one where a person was to do a part of it
+        look_by_search(self._declaration, plan, found)
+        for key in plan.known & found.hits.keys():
+            del found.hits[key]
         self._admit(plan, found)
         self._plans[task.task_id] = plan
 
@@ -120,7 +115,7 @@ class Erasure:
         roots = sum(hit.above is None for hit in found.hits.values())
         if excess := self._settings.excess(plan.task, rows=rows, people=roots):
             raise excess
-        plan.add(found.hits.values(), self._categories)
+        plan.add(found.hits.values(), self._declaration.resource)
 
     async def _take(self, name: str, key: str, step: Step) -> None:
         """One step of one resource, for all subjects."""
@@ -128,13 +123,12 @@ class Erasure:
         if not plans:
             return
         await self._note()  # raises where a request was withdrawn meanwhile
-        todo = [(plan, target) for plan in plans for target in plan.left(name, key)]
-        await together(
-            *(
-                self._end(self._send(name, key, step, part), [plan.task for plan, _ in part])
-                for part in _parts(todo, step.batch)
-            )
-        )
+        together_or_apart: dict[UUID | None, list[tuple[Plan, Target]]] = {}
+        for plan in plans:
+            whose = plan.task.task_id if key in plan.noted.apart else None
+            together_or_apart.setdefault(whose, []).extend((plan, target) for target in plan.left(name, key))
+        parts = [part for todo in together_or_apart.values() for part in _parts(todo, step.batch)]
+        await together(*(self._end(self._sent(name, key, step, part), _tasks(part)) for part in parts))
         if step.job is not None:
             await self._note()
             jobs = {job_id for plan in self._open() for job_id in plan.noted.jobs.get(key, {})}
@@ -144,75 +138,65 @@ class Erasure:
             if plan in plans:
                 plan.end(key)
 
-    async def _send(self, name: str, key: str, step: Step, part: Sequence[tuple[Plan, Target]]) -> None:
-        plan, target = part[0]
-        ids = [each.id for _, each in part]
-        values = {**plan.values(target, self._ids), "ids": ids, "task_id": str(plan.task.task_id)}
-        once = {step.idempotency: _key(key, part)} if step.idempotency else {}
-        said = await self._session.ask(step, values, Further(headers=once))
-        if step.job is None:
-            for each, one in part:
-                each.handle(key, [one])
-            return
-        job_id = at(said, self._declaration.job[step.job].id)
-        if isinstance(job_id, bool) or not isinstance(job_id, str | int):
-            raise AnswerMalformed(f"{self._system} began a job for {name} and does not say which")
-        began = FollowedJob(ids=tuple(ids), since=self._clock.now())
-        for each, _ in part:
-            each.noted.jobs.setdefault(key, {})[str(job_id)] = began
+    async def _sent(self, name: str, key: str, step: Step, part: Part) -> None:
+        """One call; refused for several people it is made by halves, until who is to blame is alone."""
+        try:
+            await self._steps.send(name, key, step, part)
+        except (SystemRefused, AnswerMalformed):
+            raise
+        except Refused:
+            if len({plan.task.task_id for plan, _ in part}) == 1:
+                raise
+            half = len(part) // 2
+            halves = (part[:half], part[half:])
+            await together(*(self._end(self._sent(name, key, step, each), _tasks(each)) for each in halves))
 
     async def _followed(self, key: str, job_id: str, job: Job) -> None:
         plans = [plan for plan in self._open() if job_id in plan.noted.jobs.get(key, {})]
-        await self._end(self._follow(plans, key, job_id, job), [plan.task for plan in plans])
-
-    async def _follow(self, plans: Sequence[Plan], key: str, job_id: str, job: Job) -> None:
-        """Returns once the job is done."""
-        began = plans[0].noted.jobs[key][job_id]
-        state = at(await self._session.ask(job.status, {"job": job_id}), job.state)
-        if state in job.done:
-            return
-        if state in job.failed:
-            for plan in plans:  # a person's retry begins another one
-                del plan.noted.jobs[key][job_id]
-            raise Refused(f"{self._system} says that a job of {key} has failed")
-        if self._clock.now() - began.since > job.within:
-            raise Refused(f"{self._system} has not ended a job of {key} within {job.within}: look there")
-        if state in job.ready and job.run is not None and not began.ran:
-            await self._session.ask(job.run, {"job": job_id})
-            for plan in plans:
-                plan.noted.jobs[key][job_id] = began.model_copy(update={"ran": True})
-        raise _NotYet(max(job.every, (self._clock.now() - began.since) / _SLOWER))
+        await self._end(self._steps.follow(plans, key, job_id, job), [plan.task for plan in plans])
 
     async def _look(self, name: str) -> None:
         """Looks at every record of one resource again; who has one that is still there waits."""
-        verify = self._declaration.resource[name].verify
+        resource = self._declaration.resource[name]
         seen = f"{name}.gone"
         plans = [plan for plan in self._open() if seen not in plan.noted.done and plan.noted.targets.get(name)]
-        if not isinstance(verify, Look):
+        if resource.by_hand:  # nobody has done it who has not been told
+            plans = [plan for plan in plans if plan.noted.told]
+        if not isinstance(resource.verify, Look):
             return
-        for place, request in enumerate(verify.ask):
-            key = f"{name}.look{place}"
+        for place, request in enumerate(resource.verify.ask):
+            key = look_key(name, place)
             every = [(plan, target) for plan in plans for target in plan.left(name, key)]
-            await together(*(self._look_at(key, verify, request, part) for part in _parts(every, request.batch)))
+            parts = _parts(every, 1 if resource.by_hand else request.batch)
+            looks = (self._end(self._look_at(key, resource.verify, request, part), _tasks(part)) for part in parts)
+            await together(*looks)
         for plan in self._open():
-            if plan in plans:
+            if plan in plans and resource.erase:
                 plan.end(seen)
 
-    async def _look_at(self, key: str, verify: Look, request: LookAt, part: Sequence[tuple[Plan, Target]]) -> None:
-        plans = {plan.task.task_id: plan for plan, _ in part}
+    async def _look_at(self, key: str, verify: Look, request: LookAt, part: Part) -> None:
+        """Looks at some records; who has one that is still there waits, and the others are looked at without it."""
+        name, left = key.partition(".")[0], part
+        while left:
+            plan, target = left[0]
+            values = {**plan.values(target, self._ids), "ids": [each.id for _, each in left]}
+            answer = await self._session.look(request, values)
+            if any_holds(request.gone, answer):
+                for each, one in left:
+                    each.handle(key, [one])
+                return
+            if self._declaration.resource[name].by_hand:
+                return
+            shown = {str(each) for each in each_at(answer.said, request.shown)} if request.shown else set()
+            shown = shown & {str(one.id) for _, one in left} or {str(one.id) for _, one in left}
+            for each in {plan.task.task_id: plan for plan, one in left if str(one.id) in shown}.values():
+                await self._end(self._waits(each, name, verify), [each.task])
+            left = [(each, one) for each, one in left if str(one.id) not in shown]
 
-        async def look() -> None:
-            plan, target = part[0]
-            values = {**plan.values(target, self._ids), "ids": [each.id for _, each in part]}
-            if not any_holds(request.gone, await self._session.look(request, values)):
-                name = key.partition(".")[0]
-                raise max((self._wait(each, name, verify) for each in plans.values()), key=lambda each: each.after)
-            for each, one in part:
-                each.handle(key, [one])
+    async def _waits(self, plan: Plan, name: str, verify: Look) -> None:
+        raise self._wait(plan, name, verify)
 
-        await self._end(look(), [plan.task for plan in plans.values()])
-
-    def _wait(self, plan: Plan, name: str, verify: Look) -> _NotYet:
+    def _wait(self, plan: Plan, name: str, verify: Look) -> NotYet:
         """When to look again; what can be told to go once more is told so then.
 
         Raises:
@@ -224,7 +208,7 @@ class Erasure:
             raise ResidueFound(f"{self._system} says that a {name} was erased, and shows it after {verify.within}")
         if not any(step.job for step in self._declaration.resource[name].erase):
             plan.again(name)
-        return _NotYet(max(verify.settle, passed / _SLOWER))
+        return NotYet(max(verify.settle, passed / SLOWER))
 
     async def _search_again(self, task: Task) -> None:
         """Searches anew by the identities: what came meanwhile is erased too."""
@@ -232,11 +216,10 @@ class Erasure:
         looked = [
             name
             for name, each in self._declaration.resource.items()
-            if isinstance(each.verify, Look) and each.verify.search
+            if each.erase and isinstance(each.verify, Look) and each.verify.search
         ]
-        known = {(name, str(each.id)) for name, targets in plan.noted.targets.items() for each in targets}
-        if looked and known:
-            found = await self._search.find(task, known)
+        if looked and plan.known:
+            found = await self._search.find(task, plan.known)
             if found.hits:
                 await self._chase(plan, found)
             for name in looked:
@@ -244,7 +227,8 @@ class Erasure:
                 # Where each was looked at by its id too, the index of the search alone lags behind.
                 if isinstance(verify, Look) and not verify.ask and found.again(name):
                     raise self._wait(plan, name, verify)
-        self._must_be_whole(plan)
+        plan.noted.told = True
+        must_be_whole(self._system, self._declaration, plan)
         receipt = plan.receipt()
         plan.finish()
         self._ended[task.task_id] = receipt
@@ -256,26 +240,12 @@ class Erasure:
         plan.noted.rounds += 1
         for name in {hit.resource for hit in found.hits.values()}:
             plan.again(name)
-        raise _NotYet(timedelta())
-
-    def _must_be_whole(self, plan: Plan) -> None:
-        """Raises where a part of what was found cannot be erased there, or nobody can look at it again."""
-        left = [name for name in plan.noted.targets if not self._declaration.resource[name].erase]
-        unseen = [name for name in plan.noted.targets if self._declaration.resource[name].verify is False]
-        if left:
-            raise NotSupported(
-                f"{self._system} has no way to erase {', '.join(left)}: do it there, and enter what was done"
-            )
-        if unseen:
-            said = f"{self._system} was told to erase {', '.join(unseen)} and shows nobody whether it did"
-            raise NotSupported(f"{said}: look there, and enter what was done")
-
-
-def _key(key: str, part: Sequence[tuple[Plan, Target]]) -> str:
-    """The same for the same records of the same tasks, at each repeat."""
-    said = "\n".join(sorted(f"{plan.task.task_id} {plan.task.round} {key} {target.id}" for plan, target in part))
-    return hashlib.sha256(said.encode()).hexdigest()
+        raise NotYet(timedelta())
 
 
 def _parts(some: Sequence[Some], size: int) -> Iterator[Sequence[Some]]:
     return (some[start : start + size] for start in range(0, len(some), size))
+
+
+def _tasks(part: Part) -> list[Task]:
+    return [plan.task for plan, _ in part]

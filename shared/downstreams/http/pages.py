@@ -1,12 +1,15 @@
 """From one page of records to the next; where pages end is judged by the page as it came."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.domain.errors import AnswerMalformed
-from shared.downstreams.http.paths import ABSENT, at
+from shared.downstreams.http.paths import ABSENT, Answer, at
 from shared.downstreams.http.requests import Pages
 
+_LINK = re.compile(r"<([^<>]*)>([^<]*)")
+_REL = re.compile(r';\s*rel="?([^";,]*)"?', re.IGNORECASE)
 Following = tuple[dict[str, Any], str | None]
 """The query fields of the next page, and the link to it where the system gives one."""
 
@@ -22,19 +25,25 @@ def first_page(pages: Pages | None) -> dict[str, Any]:
 
 
 def next_page(
-    system: str, pages: Pages, said: object, records: Sequence[object], asked: Mapping[str, Any]
+    system: str, pages: Pages, answer: Answer, records: Sequence[object], asked: Mapping[str, Any]
 ) -> Following | None:
     """How the page after this one is asked for, which had the records of these ids; None where this is the last.
 
     Raises:
-        AnswerMalformed: whether there is another page cannot be told.
+        AnswerMalformed: whether there is another page cannot be told, or this one is longer than pages are.
     """
-    goes_on = None if pages.more is None else at(said, pages.more)
+    if len(records) > pages.size:
+        raise AnswerMalformed(f"{system} gives pages of more than size = {pages.size} records: what size do they have?")
+    goes_on = None if pages.more is None else at(answer.said, pages.more)
     if goes_on is False:
         return None
+    if pages.kind == "header":
+        link = _link(answer.headers.get("link", ""))
+        return (dict(asked), link) if link else None
     if pages.next is None:
-        return _counted(pages, records, asked) if records and (len(records) >= pages.size or goes_on is True) else None
-    where = at(said, pages.next)
+        ended = not records or (goes_on is None and pages.end == "short" and len(records) < pages.size)
+        return None if ended else _counted(pages, records, asked)
+    where = at(answer.said, pages.next)
     if where is ABSENT and len(records) >= pages.size and goes_on is None:
         raise AnswerMalformed(f"{system} gives a full page without {pages.next}: is it the last?")
     if where is ABSENT or where is None or where == "":
@@ -42,6 +51,15 @@ def next_page(
     if isinstance(where, bool) or not isinstance(where, str | int):
         raise AnswerMalformed(f"{system} says at {pages.next} how to go on, in no way that can be read")
     return (dict(asked), str(where)) if pages.kind == "link" else ({**asked, str(pages.parameter): where}, None)
+
+
+def _link(header: str) -> str | None:
+    """Where the next page is, as the header says it."""
+    for link, parameters in _LINK.findall(header):
+        rel = _REL.search(parameters)
+        if rel and "next" in rel[1].lower().split():
+            return str(link)
+    return None
 
 
 def _counted(pages: Pages, records: Sequence[object], asked: Mapping[str, Any]) -> Following:

@@ -7,8 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 ABSENT: Final = object()
 """What a path leads to that is not there; null is there."""
-Path = Annotated[str, StringConstraints(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=200)]
+Path = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.[^.*\s]+)*$", max_length=200)]
 """Names and positions of a list, joined by dots: ``users.0.email``."""
+AnyPath = Annotated[str, StringConstraints(pattern=r"^[^.*\s]+(\.\*)?(\.[^.*\s]+)*$", max_length=200)]
+"""The same, or one with ``*`` for any part of a list that the record has: ``requesters.*.id``."""
 
 
 def at(said: object, path: str) -> object:
@@ -21,6 +23,17 @@ def at(said: object, path: str) -> object:
         else:
             return ABSENT
     return said
+
+
+def each_at(said: object, path: str) -> list[object]:
+    """What stands there: one thing, or with ``*`` in the path one for each part of that list."""
+    listed, star, below = path.partition(".*")
+    if not star:
+        return [at(said, path)]
+    parts = at(said, listed)
+    if not isinstance(parts, list):
+        return []
+    return [at(part, below.removeprefix(".")) if below else part for part in parts]
 
 
 class Answer(BaseModel):
@@ -78,12 +91,17 @@ class Condition(BaseModel):
         if value is ABSENT:
             return False
         if "equals" in self.model_fields_set:
-            return value == self.equals
+            return _same(value, self.equals)
         if self.is_in is not None:
-            return value in self.is_in
+            return any(_same(value, each) for each in self.is_in)
         if self.contains is not None:
             return isinstance(value, str | Sequence) and self.contains in value
         return True
+
+
+def _same(value: object, declared: JsonValue) -> bool:
+    """Whether they are the same JSON: true is not 1."""
+    return value == declared and isinstance(value, bool) == isinstance(declared, bool)
 
 
 def any_holds(conditions: Iterable[Condition], answer: Answer) -> bool:

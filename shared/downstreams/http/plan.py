@@ -14,6 +14,7 @@ from pydantic import BaseModel, JsonValue
 
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Task
+from shared.downstreams.http.declaration import Resource
 from shared.downstreams.http.search import Hit
 
 NOTED = "http"
@@ -21,10 +22,11 @@ NOTED = "http"
 
 
 class Target(BaseModel):
-    """One record that is to go, and the ids of what it lies below, by resource."""
+    """One record that is to go, and the ids of what it lies below, by resource; ``by_hand``: in which of the ways."""
 
     id: str | int
     above: Mapping[str, str | int] = {}
+    by_hand: int = 0
 
 
 class FollowedJob(BaseModel):
@@ -41,8 +43,10 @@ class _Noted(BaseModel):
     done: list[str] = []
     handled: dict[str, list[str | int]] = {}
     jobs: dict[str, dict[str, FollowedJob]] = {}
+    apart: list[str] = []
     looked_since: dict[str, datetime] = {}
     rounds: int = 0
+    told: bool = False
     finished: bool = False
 
 
@@ -64,18 +68,25 @@ class Plan:
         """As it is noted."""
         return {self.task.task_id: {NOTED: self.noted.model_dump(mode="json")}}
 
-    def add(self, hits: Iterable[Hit], categories: Mapping[str, str]) -> None:
+    def add(self, hits: Iterable[Hit], resources: Mapping[str, Resource]) -> None:
         """More records to erase; what was done for a resource is to be done again."""
         for hit in hits:
+            ways = enumerate(resources[hit.resource].by_hand)
+            way = next((n for n, each in ways if not each.when or any(c.holds_of(hit.record) for c in each.when)), 0)
             above: dict[str, str | int] = {}
             parent = hit.above
             while parent is not None:
                 above[parent.resource], parent = parent.id, parent.above
-            self.noted.targets.setdefault(hit.resource, []).append(Target(id=hit.id, above=above))
+            self.noted.targets.setdefault(hit.resource, []).append(Target(id=hit.id, above=above, by_hand=way))
         counts: Counter[str] = Counter()
         for name, targets in self.noted.targets.items():
-            counts[categories[name]] += len(targets)
+            counts[resources[name].category] += len(targets)
         self.noted.counts = dict(counts)
+
+    @property
+    def known(self) -> set[tuple[str, str]]:
+        """What tells the records that are noted from all others."""
+        return {(name, str(each.id)) for name, targets in self.noted.targets.items() for each in targets}
 
     def left(self, name: str, key: str) -> list[Target]:
         """The records of one resource of which a step, or a look, has not been answered yet."""
@@ -107,6 +118,9 @@ class Plan:
 
     def values(self, target: Target, ids: Mapping[str, str]) -> dict[str, Any]:
         """What templates may name of a target; ``ids``: the path of the id of each resource."""
-        identities = {each.type.value: each.value for each in self.task.identities}
-        above = {f"{name}.{ids[name]}": value for name, value in target.above.items()}
-        return {**identities, "id": target.id, **above}
+        return {each.type.value: each.value for each in self.task.identities} | self.ids(target, ids)
+
+    @staticmethod
+    def ids(target: Target, ids: Mapping[str, str]) -> dict[str, Any]:
+        """Its own id, and those of what it lies below, by the names that templates have for them."""
+        return {"id": target.id} | {f"{name}.{ids[name]}": value for name, value in target.above.items()}

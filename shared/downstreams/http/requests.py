@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from shared.domain.identities import IdentityType
-from shared.downstreams.http.paths import Condition, Path
+from shared.downstreams.http.paths import AnyPath, Condition, Path
 from shared.downstreams.http.templates import names_in
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -98,13 +98,15 @@ class Request(Declared):
 class Pages(Declared):
     """How the next page is asked for. Where pages end is judged by the page as it came, before anything is left out.
 
-    ``page``, ``offset``: ``parameter`` counts, and a page with fewer than ``size`` records is the last, or one where
-    ``more`` is false. ``last_id``: the id of the last record of a page goes into ``parameter``. ``cursor``: what
-    ``next`` leads to goes there. ``link``: ``next`` leads to the address of the next page, of which path and query are
-    used. Nothing, or null, or ``more`` false, ends both. ``of_body``: parameters are fields of the body.
+    ``page``, ``offset``: ``parameter`` counts; ``last_id``: the id of the last record of a page goes there. They end
+    where ``more`` is false, or without it with an empty page, or with ``end = "short"`` with one of fewer than ``size``
+    records: only where ``size`` is certainly what the system gives. ``cursor``: what ``next`` leads to goes into
+    ``parameter``. ``link``: ``next`` leads to the address of the next page, of which path and query are used;
+    ``header``: it stands in the header ``Link`` (RFC 8288). Nothing, or null, or ``more`` false, ends them.
+    ``of_body``: parameters are fields of the body. A page of more than ``size`` records is an error.
     """
 
-    kind: Literal["page", "offset", "last_id", "cursor", "link"]
+    kind: Literal["page", "offset", "last_id", "cursor", "link", "header"]
     of_body: bool = False
     size: int = Field(ge=1, le=10_000)
     size_parameter: str | None = None
@@ -112,13 +114,17 @@ class Pages(Declared):
     first: int = Field(default=1, ge=0, le=1)
     next: Path | None = None
     more: Path | None = None
+    end: Literal["short", "empty"] = "empty"
     max: int = Field(default=100, ge=1, le=100_000)
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Self:
-        if self.kind != "link" and self.parameter is None:
+        linked = self.kind in {"link", "header"}
+        if not linked and self.parameter is None:
             raise ValueError(f"{self.kind} needs parameter: the name under which the next page is asked for")
-        if self.of_body and self.kind == "link":
+        if "end" in self.model_fields_set and (linked or self.kind == "cursor" or self.more is not None):
+            raise ValueError("end is for pages that are counted and do not say whether there are more: leave it out")
+        if self.of_body and linked:
             raise ValueError("a link is no field of a body: leave of_body out")
         if self.kind in {"cursor", "link"} and self.next is None:
             raise ValueError(f"{self.kind} needs next: where the answer says how to go on")
@@ -129,13 +135,14 @@ class Find(Request):
     """How records are searched: by each identity of the types in ``by``, or once for each record of the parent.
 
     ``records``: where they stand in the answer, itself a list if left out; a single object is one record.
-    ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, or ``skip`` those.
+    ``foreign``: what is done where the search brings records of others too: ``refuse`` them all, ``skip`` those, or
+    ``count`` those, where others have written in what is the subject's.
     """
 
     by: frozenset[IdentityType] = frozenset()
     records: Path | None = None
     id: Path = "id"
-    foreign: Literal["refuse", "skip"] = "refuse"
+    foreign: Literal["refuse", "skip", "count"] = "refuse"
     pages: Pages | None = None
 
 
@@ -147,11 +154,49 @@ class Step(Request):
     idempotency: str | None = Field(default=None, description="header that carries a key, the same at each repeat")
 
 
+class ByHand(Declared):
+    """What a person does there about a record that the interface cannot erase: a command, or words.
+
+    ``when``: of which records. ``each``: what stands for a record at ``{each}``, up to a hundred of them, ``between``
+    two of which that is put; without it ``do`` is told of each by itself. Ids alone can be named: a command holds
+    nothing that somebody else has written.
+    """
+
+    when: Conditions = ()
+    do: Text = Field(min_length=1)
+    each: Text | None = None
+    between: str = ","
+
+    @model_validator(mode="after")
+    def _says_where_each_stands(self) -> Self:
+        if ("each" in names_in(self.do)) != (self.each is not None):
+            raise ValueError("each is what stands for a record at {each} of do: give both, or neither")
+        if self.each is not None and names_in(self.do) != {"each"}:
+            raise ValueError("do is about many records: name {each} in it, and ids in each alone")
+        return self
+
+    @property
+    def names(self) -> set[str]:
+        """The names that its templates use, besides that of its own."""
+        return names_in([self.do, self.each]) - {"each"}
+
+
 class LookAt(Request):
-    """One request by which a record is looked at again, and what its answer must be where the record is gone."""
+    """One request by which a record is looked at again, and what its answer must be where the record is gone.
+
+    ``batch``: at so many at a time; then ``shown`` is where the ids of those stand that are still there, as
+    ``tickets.*.id``, so that one that stays does not keep the others.
+    """
 
     gone: Conditions = Field(min_length=1)
     batch: int = Field(default=1, ge=1, le=1000)
+    shown: AnyPath | None = None
+
+    @model_validator(mode="after")
+    def _tells_one_from_the_others(self) -> Self:
+        if (self.batch > 1) != (self.shown is not None):
+            raise ValueError("shown is where the ids of what is still there stand: give it with batch, and only then")
+        return self
 
 
 class Look(Declared):
@@ -214,11 +259,12 @@ class Basic(Declared):
 
 
 class ApiKey(Declared):
-    """A key in a header of its own."""
+    """A key in a header of its own; ``prefix`` is put before it, as in ``token …``."""
 
     kind: Literal["api_key"]
     header: str
     key_env: str
+    prefix: str = ""
 
 
 class OAuth2Client(Declared):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from shared.domain.errors import AnswerMalformed, ColumnUnmapped, ForeignHit
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
@@ -11,11 +11,12 @@ from shared.domain.release import Match
 from shared.downstreams.contract import Task
 from shared.downstreams.http.declaration import Declaration, Resource
 from shared.downstreams.http.pages import first_page, next_page
-from shared.downstreams.http.paths import at
+from shared.downstreams.http.paths import ABSENT, at, each_at
 from shared.downstreams.http.requests import Find
-from shared.downstreams.http.session import NOT_FOUND, Further, Session
+from shared.downstreams.http.session import Further, Session
 from shared.downstreams.http.templates import Values
 
+_LONGEST_ID = 500
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]{0,40}")
 
 
@@ -34,6 +35,13 @@ class Hit:
         """What tells it from every other record of the system."""
         return self.resource, str(self.id)
 
+    def up_to(self, resource: str) -> "Hit | None":
+        """Itself, or what it lies below, whichever is of that resource."""
+        hit: Hit | None = self
+        while hit is not None and hit.resource != resource:
+            hit = hit.above
+        return hit
+
     @property
     def values(self) -> dict[str, Any]:
         """What templates may name of it: its id, and every field of what it lies below."""
@@ -47,10 +55,14 @@ class Hit:
 
 @dataclass(slots=True)
 class Found:
-    """The records of one subject, each once, in the order of the resources; ``known``: those that had been found."""
+    """The records of one subject, each once, in the order of the resources; ``known``: those that had been found.
+
+    ``others``: how many records of others stand in what is theirs, where the declaration says to count those.
+    """
 
     hits: dict[tuple[str, str], Hit] = field(default_factory=dict)
     known: set[tuple[str, str]] = field(default_factory=set)
+    others: int = 0
 
     def again(self, resource: str) -> bool:
         """Whether a record of that resource was found that had been found before."""
@@ -105,12 +117,13 @@ class Search:
     ) -> None:
         async for record in self._records(find, values):
             number = at(record, find.id)
-            if isinstance(number, bool) or not isinstance(number, str | int):
+            if not _is_text(number) or len(str(number)) > _LONGEST_ID:
                 raise AnswerMalformed(f"{self._system} has a {name} without {find.id}")
             matched = self._theirs(self._declaration.resource[name], record, above, task.identities)
             if matched is None and find.foreign == "refuse":
                 raise ForeignHit(f"{self._system} found a {name} of somebody else too; nothing was done")
             if matched is None:
+                found.others += find.foreign == "count"
                 continue
             hit = Hit(name, number, record, matched, above)
             if hit.key in known:
@@ -124,15 +137,19 @@ class Search:
         """By what the record is shown to be the subject's: every owner that is declared agrees; else None."""
         matched: list[Match] = []
         for path, whose in resource.owner.items():
-            value = at(record, path)
+            values = each_at(record, path)
             if whose not in set(IdentityType):
-                if above is None or str(value) != str(at(above.record, whose.partition(".")[2])):
+                parent, _, field_of_it = whose.partition(".")
+                over = None if above is None else above.up_to(parent)
+                wanted = ABSENT if over is None else at(over.record, field_of_it)
+                if not _is_text(wanted) or str(wanted) not in {str(each) for each in values if _is_text(each)}:
                     return None
                 continue
-            spelled = _spelled(IdentityType(whose), value)
-            if not any(each.type == whose and each.value == spelled for each in identities):
+            known = {each.value for each in identities if each.type == whose}
+            theirs = [value for value in values if _spelled(IdentityType(whose), value) in known]
+            if not theirs:
                 return None
-            matched.append(Match(whose, str(value)))
+            matched += [Match(whose, str(value)) for value in theirs]
         return (*matched, *(above.matched if above else ()))
 
     async def _records(self, find: Find, values: Values) -> AsyncIterator[Mapping[str, Any]]:
@@ -142,13 +159,13 @@ class Search:
         before: set[str] = set()
         while True:
             further = Further(body=asked) if pages and pages.of_body else Further(asked, link=link)
-            said = await self._session.ask(find, values, further)
-            if said is NOT_FOUND:
+            answer = await self._session.read(find, values, further)
+            if answer is None:
                 return
-            records = self._page(find, said)
+            records = self._page(find, answer.said)
             for record in records:
                 yield record
-            following = pages and next_page(self._system, pages, said, [at(each, find.id) for each in records], asked)
+            following = pages and next_page(self._system, pages, answer, [at(each, find.id) for each in records], asked)
             if not following or not pages:
                 return
             asked, link = following
@@ -187,8 +204,12 @@ def yielded(system: str, resource: Resource, record: Mapping[str, Any]) -> list[
     return [Identity(kind, value, source=system) for kind, value in spelled if value]
 
 
+def _is_text(value: object) -> TypeGuard[str | int]:
+    return isinstance(value, str | int) and not isinstance(value, bool)
+
+
 def _spelled(kind: IdentityType, value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if not _is_text(value):
         return ""
     try:
         return normalise(kind, str(value))

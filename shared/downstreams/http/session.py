@@ -21,11 +21,11 @@ from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.http.templates import Values, in_body, in_path, in_text
 from shared.downstreams.http_client import SIGN_IN, HttpClient, connect
 
-NOT_FOUND = object()
-"""What is returned where the answer fulfils a condition of ``not_found``."""
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 _UNSAID = timedelta(seconds=60)
 """How long a system is left alone that is busy and does not say for how long."""
+_SHORTEST = timedelta(seconds=1)
+"""How long at least, whatever it says: ``Retry-After: 0`` with each answer would be asked without end."""
 _LONGEST = timedelta(hours=24)
 _EARLY = 30.0
 """Seconds before a token expires at which another one is asked for."""
@@ -94,24 +94,29 @@ class Session:
             SignInRefused: it does not let us in, or not to this.
             Refused: it fulfils a condition of ``refused``, or none that is known.
         """
-        answer, said = await self._answer(request, values, further)
+        answer = await self.read(request, values, further)
+        return ABSENT if answer is None else answer.said
+
+    async def read(self, request: Request, values: Values, further: Further = NOTHING_MORE) -> Answer | None:
+        """The answer to a request that is done, or None where a condition of ``not_found`` holds; raises as ``ask``."""
+        answer = await self._answer(request, values, further)
         if any_holds(request.not_found, answer):
-            return NOT_FOUND
+            return None
         if any_holds(request.refused, answer):
             raise Refused(f"{self._system} refuses {request.method} {request.path} with {answer.status}")
         if any_holds(request.done, answer):
-            return ABSENT
+            return answer.model_copy(update={"said": ABSENT})
         self._must_succeed(request, answer)
-        return said
+        return answer
 
     async def look(self, request: Request, values: Values) -> Answer:
         """The answer to a request whatever it is, unless the system is busy, away or does not let us in."""
-        answer, _ = await self._answer(request, values, NOTHING_MORE)
+        answer = await self._answer(request, values, NOTHING_MORE)
         if answer.status in SIGN_IN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._must_succeed(request, answer)
         return answer
 
-    async def _answer(self, request: Request, values: Values, further: Further) -> tuple[Answer, object]:
+    async def _answer(self, request: Request, values: Values, further: Further) -> Answer:
         url = self._url(request, values, further)
         options = self._options(request, values, further)
         async with self._turn:
@@ -122,7 +127,7 @@ class Session:
             after = self._after(response)
             self._budget.pause(after)
             raise Later(f"{self._system} is busy ({response.status_code})", after)
-        return answer, said
+        return answer
 
     async def _send(self, method: str, url: httpx.URL, options: Mapping[str, Any]) -> httpx.Response:
         response = await self._sent(method, url, options, await self._credentials(anew=False))
@@ -139,15 +144,17 @@ class Session:
         return await self._client.send(method, url, **{**options, "headers": headers})
 
     def _url(self, request: Request, values: Values, further: Further) -> httpx.URL:
+        url = self._base.join(in_path(request.path, values).removeprefix("/"))
         if further.link is None:
             query = {name: in_text(text, values) for name, text in request.query.items()} | {**further.query}
-            url = self._base.join(in_path(request.path, values).removeprefix("/"))
             return url.copy_with(params=query) if query else url
         try:
-            # Credentials stay with the host: of a link only path and query are believed.
-            asked = httpx.URL(further.link)
+            asked = url.join(further.link)
         except httpx.InvalidURL:
             raise AnswerMalformed(f"{self._system} links to a next page that is no address") from None
+        # Credentials stay with the host and its interface: of a link only path and query are believed.
+        if not asked.path.startswith(self._base.path) or ".." in asked.path.split("/"):
+            raise AnswerMalformed(f"{self._system} links to a next page outside of its interface")
         return self._base.copy_with(raw_path=asked.raw_path)
 
     @staticmethod
@@ -187,12 +194,12 @@ class Session:
         """How long a busy system wants to be left alone: seconds, a date, or nothing that can be read."""
         said = response.headers.get("retry-after", "").strip()
         if said.isdecimal():
-            return min(timedelta(seconds=int(said[:9])), _LONGEST)
+            return min(max(timedelta(seconds=int(said[:9])), _SHORTEST), _LONGEST)
         try:
             until = parsedate_to_datetime(said)
         except (TypeError, ValueError):
             return _UNSAID
-        return _UNSAID if until.tzinfo is None else min(max(until - self._clock.now(), timedelta()), _LONGEST)
+        return _UNSAID if until.tzinfo is None else min(max(until - self._clock.now(), _SHORTEST), _LONGEST)
 
     async def _credentials(self, *, anew: bool) -> dict[str, str]:
         environment = self._environment
@@ -203,7 +210,7 @@ class Session:
                 pair = f"{environment[auth.user_env]}{auth.suffix}:{environment[auth.password_env]}"
                 return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
             case ApiKey() as auth:
-                return {auth.header: environment[auth.key_env]}
+                return {auth.header: f"{auth.prefix}{environment[auth.key_env]}"}
             case OAuth2Client() as auth:
                 return {"Authorization": f"Bearer {await self._access_token(auth, anew=anew)}"}
 

@@ -1,0 +1,110 @@
+"""Request Tracker, the real server, connected by declaration alone; what its interface cannot erase a person does."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.domain.clock import SystemClock
+from shared.domain.errors import ForeignHit, NotSupported
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.contract import Receipt
+from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter, path_of
+from tests.fixtures.downstream import WorkedSystem, email, task
+from tests.fixtures.request_tracker import RequestTracker
+
+ADA, NEIGHBOUR = "ada_l@example.com", "adaxl@example.com"
+BEN, CLEO = "ben@example.com", "cleo@example.com"
+TICKETS = (
+    ("No sound", ADA),
+    ("No sound either", ADA),
+    ("Spam, deleted by the agent", ADA),
+    ("Neighbour's line", NEIGHBOUR),
+    ("A line of two", BEN, CLEO),
+)
+
+
+@pytest.fixture(scope="module")
+def tracker(run_folder: Path) -> Iterator[RequestTracker]:
+    with RequestTracker(run_folder / "request-tracker", TICKETS) as started:
+        yield started
+
+
+def connected(tracker: RequestTracker, declaration: str = "request-tracker") -> WorkedSystem:
+    settings = DeclaredHttpSettings(url=tracker.url, declaration=declaration)
+    environment = {"RT_TOKEN": tracker.token}
+    return WorkedSystem(HttpAdapter("tickets", settings, clock=SystemClock(), environment=environment))
+
+
+@pytest.fixture
+async def system(tracker: RequestTracker) -> AsyncIterator[WorkedSystem]:
+    system = connected(tracker)
+    yield system
+    await system.close()
+
+
+async def test_somebody_is_located_and_gets_what_they_have_written_and_a_correction_is_read_again(
+    system: WorkedSystem,
+) -> None:
+    change = ("phone", None, "+33612345678")
+    assert (await system.receipt(task(Operation.RECTIFY, email(NEIGHBOUR), changes=[change]))).changed == 1
+    located = await system.receipt(task(Operation.LOCATE, email(NEIGHBOUR)))
+    assert {each.value for each in located.identities} == {"+33612345678"}
+
+    copied = await system.receipt(task(Operation.EXPORT, email(NEIGHBOUR.upper())))
+    assert copied.by_category == {"contact": 1, "ticket": 1, "message": 1}
+    assert [each.data["Content"] for each in copied.records if each.category == "message"] == [
+        f"Neighbour's line, writes {NEIGHBOUR}\n"
+    ]
+    assert copied.written_by_others
+    assert all(each.matched for each in copied.records)
+    assert (await system.receipt(task(Operation.EXPORT, email("nobody@example.com")))).outcome == TaskOutcome.NO_MATCH
+
+
+async def test_what_it_cannot_erase_a_person_is_told_to_shred_and_is_looked_for_again_when_they_have(
+    system: WorkedSystem, tracker: RequestTracker
+) -> None:
+    erasing = task(Operation.ERASE, email(ADA))
+    told = await system.one(erasing)
+    assert isinstance(told, NotSupported)
+    assert "message, ticket, user" in str(told)
+    assert not any(ADA in line or "ada" in line for line in told.manual_steps)
+
+    again = await system.one(system.again(erasing))
+    assert isinstance(again, NotSupported), "nobody has done it"
+    assert again.manual_steps == told.manual_steps
+
+    *records, person = told.manual_steps
+    for line in records:
+        tracker.run(line)
+    last = await system.one(system.again(erasing))
+    assert isinstance(last, NotSupported)
+    assert last.manual_steps == (person,)
+
+    tracker.run(person)
+    receipt = await system.one(system.again(erasing))
+    assert isinstance(receipt, Receipt), receipt
+    assert (receipt.outcome, receipt.by_category) == (
+        TaskOutcome.ERASED,
+        {"contact": 1, "ticket": 2, "message": 2},
+    )
+    assert tracker.holds(ADA) == []
+    assert tracker.holds(NEIGHBOUR), "to the shredder's own masks the two are one"
+
+
+async def test_a_ticket_of_two_people_is_not_shredded_for_one(system: WorkedSystem) -> None:
+    told = await system.one(task(Operation.ERASE, email(BEN)))
+    assert isinstance(told, NotSupported)
+    message, ticket, _ = told.manual_steps
+    assert "Objects=Attachment," in message
+    assert "of several people" in ticket
+    assert "rt-shredder" not in ticket
+    assert (await system.receipt(task(Operation.EXPORT, email(CLEO)))).by_category == {"contact": 1, "ticket": 1}
+
+
+async def test_a_search_that_is_answered_with_everybody_touches_nobody(tracker: RequestTracker, tmp_path: Path) -> None:
+    field = path_of("request-tracker").read_text().replace('field = "EmailAddress"', 'field = "MobilePhone"')
+    (tmp_path / "careless.toml").write_text(field)
+    careless = connected(tracker, str(tmp_path / "careless.toml"))
+    assert isinstance(await careless.one(task(Operation.EXPORT, email(ADA))), ForeignHit)
+    await careless.close()
