@@ -100,6 +100,12 @@ async def test_nobody_found_is_no_match_where_the_declaration_says_how_that_look
     assert result.outcome is TaskOutcome.NO_MATCH
 
 
+async def test_what_a_search_by_words_brings_besides_is_left_out_where_that_is_declared(ask: Ask) -> None:
+    result = await ask(lambda _: people(ME, {"id": 8, "email": "eve@example.com"}), find=', foreign = "skip"')
+    assert isinstance(result, Receipt)
+    assert (result.found, result.written_by_others) == (1, None)
+
+
 async def test_a_link_to_another_host_is_followed_at_home_so_that_credentials_stay(ask: Ask) -> None:
     hosts: list[tuple[str, str]] = []
 

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from shared.domain.clock import Clock
 
 Record = dict[str, Any]
+_UNSAID = {"phone": None, "hs_email_optout": "false"}
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Crm:
         number = str(next(self.ids))
         self.contacts[number] = {
             "id": number,
-            "properties": {"email": email, "phone": None, "hs_email_optout": "false", **properties},
+            "properties": {"email": email, "hs_additional_emails": None, **_UNSAID, **properties},
             "createdAt": "2026-01-05T09:00:00Z",
             "updatedAt": "2026-01-05T09:00:00Z",
             "archived": False,
@@ -54,10 +55,23 @@ class Crm:
         """The index will show what is there now, once it has caught up."""
         self.changed.append((self.clock.now() + self.lag, {n: dict(c) for n, c in self.contacts.items()}))
 
-    def search(self, email: str) -> list[Record]:
-        """As the index has it."""
+    def merge(self, loser: str, winner: str) -> None:
+        """The loser's address is an additional one of the winner from then on, and its id is nobody's."""
+        gone = self.contacts.pop(loser)["properties"]["email"]
+        properties = {**self.contacts[winner]["properties"], "hs_additional_emails": gone}
+        self.contacts[winner] = {**self.contacts[winner], "properties": properties}
+        self.noted()
+
+    def search(self, groups: list[Record]) -> list[Record]:
+        """As the index has it: whom all filters of one group fit."""
         shown = [contacts for since, contacts in self.changed if since <= self.clock.now()]
-        return [c for c in (shown[-1] if shown else {}).values() if c["properties"]["email"].lower() == email.lower()]
+        contacts = (shown[-1] if shown else {}).values()
+        return [c for c in contacts if any(all(_fits(c, f) for f in group["filters"]) for group in groups)]
+
+
+def _fits(contact: Record, asked: Record) -> bool:
+    value, wanted = (contact["properties"][asked["propertyName"]] or "").lower(), asked["value"].lower()
+    return wanted in value.split(";") if asked["operator"] == "CONTAINS_TOKEN" else bool(wanted == value)
 
 
 def application(crm: Crm) -> FastAPI:  # noqa: C901  # one route after the other
@@ -80,7 +94,7 @@ def application(crm: Crm) -> FastAPI:  # noqa: C901  # one route after the other
     @app.post("/crm/v3/objects/contacts/search")
     async def search(request: Request) -> Record:
         body = await request.json()
-        found = crm.search(body["filterGroups"][0]["filters"][0]["value"])
+        found = crm.search(body["filterGroups"])
         after = int(body.get("after", 0))
         part = found[after : after + body["limit"]]
         more = {"paging": {"next": {"after": str(after + len(part))}}} if len(found) > after + len(part) else {}
