@@ -1,5 +1,6 @@
 """What a declared system says is believed as far as it was declared, and leads nowhere else."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -205,6 +206,30 @@ async def test_a_token_is_had_once_and_anew_when_it_is_refused(ask: Ask) -> None
 
     assert isinstance(await ask(handle, auth=OAUTH), Receipt)
     assert given == ["t0", "t1"]
+
+
+@pytest.mark.parametrize(
+    ("lasts", "seconds", "anew"),
+    [(3600, 3_500, False), (3600, 3_590, True), ("3600", 3_500, False), (None, 280, True), (10**40, 200, False)],
+)
+async def test_a_token_is_had_anew_before_it_expires(
+    tmp_path: Path, lasts: object, seconds: float, *, anew: bool
+) -> None:
+    given: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/token":
+            assert request.headers["authorization"] == f"Bearer {given[-1]}"
+            return people(ME)
+        given.append(f"t{len(given)}")
+        return httpx.Response(200, content=json.dumps({"access_token": given[-1], "expires_in": lasts}))
+
+    (tmp_path / "saas.toml").write_text(DECLARATION.format(auth=OAUTH, find="", more=""))
+    async with declared(tmp_path / "saas.toml", httpx.MockTransport(handle), SetClock()) as engine:
+        await once(engine, erase=False)
+        engine.clock.pass_by(seconds=seconds)
+        assert isinstance(await once(engine, erase=False), Receipt)
+    assert len(given) == 1 + anew
 
 
 async def test_a_token_that_is_never_taken_ends_with_what_to_check(ask: Ask) -> None:

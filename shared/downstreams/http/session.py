@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,8 +28,9 @@ _UNSAID = timedelta(seconds=60)
 _SHORTEST = timedelta(seconds=1)
 """How long at least, whatever it says: ``Retry-After: 0`` with each answer would be asked without end."""
 _LONGEST = timedelta(hours=24)
-_EARLY = 30.0
-"""Seconds before a token expires at which another one is asked for."""
+_EARLY = timedelta(seconds=30)
+"""How long before a token expires another one is asked for."""
+_UNSAID_TOKEN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Session:
         self._turn = asyncio.Semaphore(settings.parallel)
         self._signing_in = asyncio.Lock()
         self._token = ""
-        self._expires = 0.0
+        self._expires = clock.now()
         client = connect(
             timeout=settings.timeout_s,
             limits=httpx.Limits(max_connections=settings.parallel),
@@ -217,7 +219,7 @@ class Session:
     async def _access_token(self, auth: OAuth2Client, *, anew: bool) -> str:
         used = self._token
         async with self._signing_in:
-            if self._token and (self._token != used or not anew) and self._expires > _now():
+            if self._token and (self._token != used or not anew) and self._expires > self._clock.now():
                 return self._token
             form = {
                 "grant_type": "client_credentials",
@@ -233,13 +235,12 @@ class Session:
             token = said.get("access_token") if isinstance(said, dict) else None
             if not isinstance(token, str) or not token.isprintable():
                 raise AnswerMalformed(f"{self._system} gives a token that is none")
-            lasts = said.get("expires_in")
-            self._token, self._expires = (
-                token,
-                _now() + max(float(lasts) if isinstance(lasts, int) else 300.0, _EARLY) - _EARLY,
-            )
+            self._token, self._expires = token, self._clock.now() + _lasts(said.get("expires_in")) - _EARLY
             return token
 
 
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+def _lasts(said: object) -> timedelta:
+    """How long a token is good for, which some say as a number and some as text."""
+    text = str(said) if isinstance(said, int | str) else ""
+    seconds = timedelta(seconds=int(text)) if re.fullmatch("[0-9]{1,9}", text) else _UNSAID_TOKEN
+    return min(max(seconds, _EARLY), _LONGEST)
