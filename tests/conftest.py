@@ -18,7 +18,7 @@ from deploy.local.paths import CACHE, LOCAL
 from deploy.local.platform import Platform
 from deploy.local.unprivileged import become_unprivileged
 from shared.storage import keyring
-from shared.storage.postgres import migrate
+from shared.storage.migrate import migrate
 
 RUNS = LOCAL / "test"
 pytest_plugins = ["tests.fixtures.live", "tests.fixtures.roundup", "tests.fixtures.tryton"]

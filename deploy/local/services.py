@@ -20,7 +20,7 @@ from shared.domain.clock import SystemClock
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
 from shared.storage import keyring
-from shared.storage.postgres import migrate
+from shared.storage.migrate import migrate
 
 
 @dataclass(frozen=True)

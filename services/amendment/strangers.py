@@ -25,7 +25,7 @@ from shared.runtime import telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import run_periodically
 from shared.storage.postgres import AGAIN, AWAY
-from shared.storage.vault import SubjectData
+from shared.storage.subject_data import SubjectData
 
 log = logging.getLogger(__name__)
 

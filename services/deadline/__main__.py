@@ -1,7 +1,4 @@
-"""Deadline (Art. 12(3)): keep the clock of each request, warn before and after it is due, and bring in a person.
-
-It also reads, every so often, whose each number is.
-"""
+"""Deadline (Art. 12(3)): keep the clock of each request, warn, bring in a person; and read whose each number is."""
 
 from functools import partial
 

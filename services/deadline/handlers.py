@@ -144,10 +144,17 @@ class Deadlines:
             await repository.drop_deferrals(tx.connection, _requests(no_longer))
 
     async def part_answered(self, events: Sequence[PartAnswered], tx: UnitOfWork) -> None:
-        """Something that was owed of an answered request is done; with the last of it nobody is warned any more."""
+        """Something that was owed of an answered request is done; with the last of it nobody is warned any more.
+
+        Or it is owed again, while a package is made anew: then it is watched as it was before the answer.
+        """
         event_of = {event.request_id: event for event in events}
         held = await repository.hold(tx.connection, list(event_of), stopped=True)
-        after = [transitions.part(clock, event_of[clock.request_id]) for clock in held if clock.outstanding]
+        after = [
+            transitions.part(clock, event, self._policy)
+            for clock in held
+            if _is_owed(clock, event := event_of[clock.request_id])
+        ]
         await repository.save(tx.connection, after)
         for clock in after:
             detail: dict[str, JsonValue] = {"outstanding": [*clock.outstanding], "timeliness": clock.timeliness}
@@ -201,6 +208,10 @@ class Deadlines:
         if moved:
             await move_due_dates(tx, {new.request_id: new.due_on for _, new in moved})
         return after
+
+
+def _is_owed(clock: Clock, event: PartAnswered) -> bool:
+    return bool(clock.outstanding or event.outstanding)
 
 
 def _requests(events: Sequence[Event]) -> list[UUID]:

@@ -114,10 +114,18 @@ def stop(clock: Clock, event: RequestClosed, policy: TimeLimitPolicy) -> Clock:
     return replace(stopped, next_milestone_at=next_at(milestones_of(stopped, policy), clock.notified_until))
 
 
-def part(clock: Clock, event: PartAnswered) -> Clock:
-    """Something that was owed is done: with the last of it the clock stops, and the answer is as late as that was."""
+def part(clock: Clock, event: PartAnswered, policy: TimeLimitPolicy) -> Clock:
+    """Something that was owed is done: with the last of it the clock stops, and the answer is as late as that was.
+
+    What is owed again, since a package is made anew, runs by the same dates as before.
+    """
     if event.outstanding:
-        return replace(clock, outstanding=event.outstanding)
+        owed = replace(clock, outstanding=event.outstanding)
+        return (
+            owed
+            if clock.outstanding
+            else replace(owed, next_milestone_at=next_at(milestones_of(owed, policy), clock.notified_until))
+        )
     how = timeliness(event.occurred_at, clock.due_at, clock.statutory_due_at)
     worst = max(how, clock.timeliness or how, key=[*Timeliness].index)
     return replace(clock, outstanding=(), next_milestone_at=None, timeliness=worst)

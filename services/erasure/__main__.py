@@ -7,7 +7,7 @@ from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import by_hand, reports
+from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("erasure")
@@ -18,7 +18,7 @@ service.on(events.RequestExtended, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestRedated, fulfilling.reschedule, right=Right.ERASURE)
 service.on(events.RequestHeld, partial(fulfilling.hold, service.fulfilments), right=Right.ERASURE)
 service.on(events.RetryDecided, partial(fulfilling.retry, service.fulfilments), right=Right.ERASURE)
-service.on(events.AnswerDecided, reports.answer, right=Right.ERASURE)
+service.on(events.AnswerDecided, partial(handlers.answer, service.fulfilments), right=Right.ERASURE)
 service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=Right.ERASURE)
 service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=Right.ERASURE)
 service.on(events.RequestWithdrawn, fulfilling.cancel, right=Right.ERASURE)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from services.erasure import keys
-from shared.domain.events import RequestClosed, RetentionEnded
+from shared.domain.events import AnswerDecided, RequestClosed, RetentionEnded
 from shared.domain.operations import Operation
 from shared.domain.rights import Outcome
+from shared.fulfilment import reports
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
@@ -23,6 +24,12 @@ async def release(fulfilments: Fulfilments, events: Sequence[RetentionEnded], tx
         for e in events
     ]
     await fulfilments.open_all(tx, new_fulfilments)
+
+
+async def answer(fulfilments: Fulfilments, events: Sequence[AnswerDecided], tx: UnitOfWork) -> None:
+    """Say what is done, for the answer that two persons have decided; what is owed stops nothing else (Art. 17(1))."""
+    await reports.answer(events, tx)
+    await fulfilments.go_on_without(tx, [event.request_id for event in events if event.owed], Operation.ERASE)
 
 
 async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:

@@ -67,7 +67,7 @@ async def finish(completed: Sequence[Completed], tx: UnitOfWork) -> None:
             await withhold(tx, done, failures)
             continue
         await tx.vault.drop_kind(tx.connection, [done.subject_ref], "records")
-        tx.publish(done.event(await _package(tx, done, pieces)))
+        tx.publish(done.event(await _package(tx, done, pieces, reports.undone(done))))
 
 
 async def _collected(tx: UnitOfWork, done: Completed) -> list[tuple[str, bytes]]:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.intake import expiry, held, orphans, packages, postponed, releases, statistics
+from services.intake import assignments_changed, expiry, held, orphans, packages, postponed, releases, statistics
 from services.intake.api import app
 from services.intake.handlers import Handlers
 from services.intake.letters import Letters
@@ -19,7 +19,7 @@ def configure() -> None:
     Handlers(Letters(), PolicySettings().read_time_limits(), read_reasons()).subscribe(service)
     settings = IntakeSettings()
     service.serves(partial(app.build, settings=settings))
-    for loop in (statistics.run, held.run, postponed.run, expiry.run):
+    for loop in (statistics.run, held.run, postponed.run, expiry.run, assignments_changed.run):
         service.also(loop)
     for sweep in (orphans.run, packages.run, releases.run):
         service.also(partial(sweep, settings=settings))

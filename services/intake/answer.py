@@ -79,6 +79,7 @@ _UNSEARCHED = {
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "a number that you gave was not yours at that time, as far as we know",
     Unsearched.NUMBER_IN_CONFLICT: "our records do not agree from when to when a number was yours",
     Unsearched.NUMBER_NARROWED: "a number was yours for longer than you have said, as far as we know",
+    Unsearched.NUMBER_OF_ANOTHER_KIND: "of numbers and SIP addresses it files by the kind by which we do not know you",
     Unsearched.NOT_PROVED: "for what it may hold we must be surer that your request comes from you",
 }
 
@@ -252,13 +253,15 @@ def _is_open(task: TaskReport) -> bool:
 
 
 def _of_kept(task: TaskReport) -> str | None:
-    """What a subject is told of one system that keeps data, or kept it until it was erased; None if it kept nothing."""
+    """What a subject is told of one system that keeps data, kept it until it was erased, or is gone; else None."""
     ground = (task.ground or "").replace("_", " ")
     until = f" until {letter_date(task.until)}" if task.until else ""
     match task.outcome:
         case TaskOutcome.RETAINED:
             then = "after that day" if until else "as soon as that no longer applies"
             return f"Kept in {task.system}{until} because of: {ground}; it is to be erased {then}."
+        case TaskOutcome.NO_LONGER_HELD if deferrals.is_out_of_reach(task):
+            return f"We could not look in {task.system}, which is no longer in use: {ground}. Our letter says more."
         case TaskOutcome.ERASED | TaskOutcome.NO_MATCH if until:
             return f"What {task.system} had to keep{until} because of: {ground}, has been erased."
         case TaskOutcome.ERASED if ground:

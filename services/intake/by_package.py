@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from services.intake.closing import later_letter
 from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, Transition
+from services.intake.transition import MovingRequest, Transition, less_owed
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 
@@ -35,18 +35,28 @@ class MovedByPackage(MovingRequest):
         return replace(released, letters=(("package_released", {}),))
 
     def renew(self) -> Transition[Self]:
-        """Everything is searched and collected again; the package comes in the place of the one that is withheld."""
+        """Everything is searched and collected again; the package comes in the place of the one that is withheld.
+
+        Until then it is owed, and its due date is that of the request: nobody has what they asked for.
+        """
         self.must_be_withheld()
         renewing = replace(self, renewing=True)
-        return renewing.noted("package.renewal_decided", events.RequestVerified.about(renewing))
+        published = (events.RequestVerified.about(renewing), *less_owed(self, renewing))
+        return renewing.noted("package.renewal_decided", *published)
+
+    def renewal_blocked(self, event: events.FulfilmentBlocked) -> Transition[Self]:
+        """A system has failed, or what it gave may be somebody else's: a person must see to it, and it stays owed."""
+        systems: JsonValue = {report.system: report.outcome or report.failure for report in event.tasks}
+        return replace(self, tasks=event.tasks).noted("package.renewal_blocked", systems=systems)
 
     def made_anew(self, event: events.FulfilmentCompleted) -> Transition[Self]:
         """It was searched again: what there is now is the answer, and the subject is told."""
         now = replace(self, tasks=event.tasks, renewing=False)
+        done = less_owed(self, now)
         if event.package_id is None:
-            return now.noted("package.not_renewed", outcome=event.outcome)
+            return now.noted("package.not_renewed", *done, outcome=event.outcome)
         renewed = replace(now, package_id=event.package_id, package_fault=None)
-        return replace(renewed.noted("package.renewed"), letters=later_letter(renewed))
+        return replace(renewed.noted("package.renewed", *done), letters=later_letter(renewed))
 
     @property
     def is_renewed(self) -> bool:

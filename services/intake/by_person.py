@@ -28,6 +28,7 @@ _ASKED: Mapping[Question, tuple[str, State, LetterKind]] = {
 _COPIES = frozenset({Right.ACCESS, Right.PORTABILITY})
 """What changes nothing in any system, so that it may be refused while it is worked on."""
 _BY_HAND: Mapping[str, TaskOutcome] = {
+    Operation.LOCATE: TaskOutcome.LOCATED,
     Operation.EXPORT: TaskOutcome.EXPORTED,
     Operation.ERASE: TaskOutcome.ERASED,
 }
@@ -77,7 +78,7 @@ class MovedByPerson(MovingRequest):
         return request.noted("limit.confirmed", *published, **word.detail)
 
     def record(self, system: str, found: int, changed: int, **detail: JsonValue) -> Transition[Self]:
-        """A person has done by hand what that system has no way to do, and looked again; what waited for that goes on.
+        """A person has done by hand what that system cannot do, and looked again; what waited for that goes on.
 
         Raises:
             IllegalTransition: nothing waits there for a person.
@@ -87,7 +88,7 @@ class MovedByPerson(MovingRequest):
         todo = next((t for t in self.tasks or () if t.system == system and deferrals.waits_for_hands(t)), None)
         if todo is None:
             raise IllegalTransition(f"nothing in {system} waits to be done by hand")
-        if todo.operation != Operation.EXPORT and changed < found:
+        if todo.operation not in {Operation.LOCATE, Operation.EXPORT} and changed < found:
             left = f"{found - changed} of {found} are left in {system}"
             raise IllegalTransition(f"{left}: enter it when all is done; where that cannot be, answer in part")
         outcome = _BY_HAND.get(todo.operation, TaskOutcome.AMENDED) if found else TaskOutcome.NO_MATCH

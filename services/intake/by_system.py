@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from services.intake import deferrals, restrictions
 from services.intake.closing import closing_letter, later_letter, refusal_letter
 from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, R, Transition, closed, less_owed
+from services.intake.transition import MovingRequest, R, Transition, answered, closed, less_owed, retried
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -107,6 +107,26 @@ class MovedBySystem(MovingRequest):
         if deferrals.unproved(reports):
             return None if deferrals.unproved(self.tasks) else Question.IDENTITY
         return Question.CLARIFICATION if deferrals.unknown(reports) and not deferrals.unknown(self.tasks) else None
+
+    def search_again(self, at: datetime) -> Transition[Self]:
+        """More is known of whose a number was: what was left out for want of that is searched, and a question falls.
+
+        Not where something else comes first: a brake, another request of the same person, or the weighing of it.
+        """
+        closed_for_good = self.state is State.CLOSED and not self.may_be_done_later
+        if self.held or self.postponed or closed_for_good or (self.is_weighed and not self.unsearched):
+            return Transition(self)
+        noted = self.noted("search.begun_again")
+        if self.state is State.CLOSED:
+            return noted.then(retried(self))
+        asked = self.state is State.AWAITING_CLARIFICATION and self.unsearched
+        said = answered(self, at) if asked else Transition(self)
+        waits = not asked and self.question is not None and not self.given_up
+        # What was asked for may be asked again: it is another search.
+        left = tuple(task for task in self.tasks or () if not task.not_searched)
+        state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
+        begun = self.moved("retry", state, tasks=left, question=None if asked else self.question)
+        return noted.then(said).then(retried(begun))
 
     def redate(
         self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from services.intake import instructed
+from services.intake import deferrals, instructed
 from services.intake.answer import DID, answer, had_been_done
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
@@ -46,7 +46,10 @@ def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
     """What is to be written once all is done that was owed of an answered request."""
     known = {"answer": answer(request), "done": done(request.tasks)}
-    return _to_the_customer(request, known) if request.tenant else (("completion", known),)
+    if any(map(deferrals.is_out_of_reach, request.tasks or ())):
+        known["cause"] = "ended"
+    kind: LetterKind = "partial" if "cause" in known else "completion"
+    return _to_the_customer(request, known) if request.tenant else ((kind, known),)
 
 
 def _to_the_customer(request: StoredRequest, known: Mapping[str, str]) -> tuple[LetterOf, ...]:
@@ -57,7 +60,10 @@ def _to_the_customer(request: StoredRequest, known: Mapping[str, str]) -> tuple[
 
 
 def _cause(request: StoredRequest) -> str:
-    return "kept" if any(task.outcome == TaskOutcome.RETAINED for task in request.tasks or ()) else "unanswered"
+    tasks = request.tasks or ()
+    if any(map(deferrals.is_kept, tasks)):
+        return "kept"
+    return "ended" if any(map(deferrals.is_out_of_reach, tasks)) else "unanswered"
 
 
 def done(tasks: Iterable[TaskReport] | None) -> str:
@@ -75,17 +81,25 @@ def _line(task: TaskReport) -> str:
     did = DID[task.operation]
     if task.uncounted:
         return f"{did}; how many records it was cannot be counted."
-    if task.outcome == TaskOutcome.NO_MATCH:
-        where = ", ".join(category.replace("_", " ") for category in task.categories or ())
-        return f"searched{f' ({where})' if where else ''}, nothing of yours found."
-    if task.outcome == TaskOutcome.NOT_HELD:
-        return f"has nothing that could be {did}."
-    if task.outcome == TaskOutcome.NOT_SEARCHED:
-        return "could not be searched by what we know of you."
     if task.outcome not in _FOUND:
-        return "not asked, since nothing there tells our customers apart." if task.not_asked else f"not {did}."
+        return _nothing_done(task, did)
     counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(counts.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
     how = f"{did}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
     return f"{number} of {task.found} records {how}."
+
+
+def _nothing_done(task: TaskReport, did: str) -> str:
+    match task.outcome:
+        case TaskOutcome.NO_MATCH:
+            where = ", ".join(category.replace("_", " ") for category in task.categories or ())
+            return f"searched{f' ({where})' if where else ''}, nothing of yours found."
+        case TaskOutcome.NOT_HELD:
+            return f"has nothing that could be {did}."
+        case TaskOutcome.NOT_SEARCHED:
+            return "could not be searched by what we know of you."
+        case TaskOutcome.NO_LONGER_HELD:
+            return f"no longer in use: {str(task.ground).replace('_', ' ')}."
+        case _:
+            return "not asked, since nothing there tells our customers apart." if task.not_asked else f"not {did}."

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, Field
 
-from services.intake import deferrals
+from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 
 
@@ -18,7 +18,7 @@ class Covered(BaseModel):
     result: str = Field(
         description="what came of it, as `exported` or `no_match`; `not_searched`, `not_held`, `not_supported`, of an"
         " instruction `not_asked` where nothing tells our customers apart,"
-        " `failed`, or `not_begun`"
+        " `no_longer_held` where the system is out of use (`why`: what became of it), `failed`, or `not_begun`"
     )
     found: int
     why: str | None = Field(default=None, description="why it, or a part of it, was not searched, or has failed")
@@ -40,7 +40,8 @@ def _covered(task: TaskReport) -> Iterator[Covered]:
             system=task.system, operation=task.operation, category=category, searched_by=by, result=result, found=found
         )
     if not kinds:
-        why = task.not_searched or task.failure or (Unsearched.NUMBER_NARROWED if task.narrowed else None)
+        gone = task.ground if task.outcome == TaskOutcome.NO_LONGER_HELD else None
+        why = task.not_searched or task.failure or gone or (Unsearched.NUMBER_NARROWED if task.narrowed else None)
         yield Covered(
             system=task.system,
             operation=task.operation,
@@ -58,7 +59,7 @@ def _covered(task: TaskReport) -> Iterator[Covered]:
 
 
 def _result(task: TaskReport) -> str:
-    if deferrals.waits_for_hands(task):
+    if task.failure == NotSupported.code:
         return "not_asked" if task.not_asked else "not_supported"
     if task.failure:
         return "failed"

@@ -21,6 +21,7 @@ from services.intake.proving import Proving
 from services.intake.reasons import Reasons
 from services.intake.repository import Requests
 from services.intake.request import Request, Transition
+from services.intake.settings import IntakeSettings
 from services.intake.versions import Basis, Decided
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -80,6 +81,7 @@ class Deciding:
     identity: IdentityPolicy
     instants: Instants
     reasons: Reasons
+    settings: IntakeSettings
 
     @property
     def proving(self) -> Proving:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from services.intake.reasons import Answering, Article, Code
-from services.intake.schemas import Count, Strict
+from services.intake.schemas import Count, IdentityField, Name, Strict
 from shared.domain.operations import Limit
 from shared.domain.text import Text
 
@@ -19,11 +19,20 @@ class Confirmation(Strict):
     limit: Limit = Field(description="the limit that has stopped it")
 
 
+class ProofTakenBack(Strict):
+    """That what was said to prove an identity was wrong: from then on it is not proved."""
+
+    identity: IdentityField = Field(
+        examples=["phones.0"], description="the field of `subject` that holds it; a number by its place there"
+    )
+    note: Text | None = Field(default=None, description="how that came to light, for the privacy team; kept sealed")
+
+
 class TaskResult(Strict):
-    """What a person did by hand in a system that has no way to do it, and what they found when they looked again."""
+    """What a person did by hand in a system that cannot do it, and what they found when they looked again."""
 
     system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
-        description="the system whose task has `failure`: `not_supported`"
+        description="the system whose task has `failure`: `not_supported` or `system_retired`"
     )
     found: Count = Field(description="rows or objects of the subject's that were there; 0: nothing was")
     changed: Count = Field(description="how many of them were erased or changed; 0 for a copy")
@@ -34,6 +43,13 @@ class TaskResult(Strict):
         if self.changed > self.found:
             raise ValueError("changed cannot be more than found")
         return self
+
+
+class Forwarded(Strict):
+    """To whom a request was passed on."""
+
+    controller: Name = Field(description="the customer who decides about the data, as their contract names them")
+    may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
 
 
 class Retry(Strict):
@@ -57,5 +73,25 @@ class ProposedAnswer(Strict):
     explanation: Text = Field(description="what the subject is told of it besides; it stands in the letter alone")
 
 
-Decision = Annotated[Retry | Begin | ProposedAnswer, Field(discriminator="decision")]
+class EndedPart(Strict):
+    """What became of what a system held that was retired before a request was done there; somebody else must agree.
+
+    It ends what is missing there. Where a person can still look, enter what they found as a task's result instead.
+    """
+
+    decision: Literal["end_part"]
+    system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
+        description="the system whose task has `failure`: `system_retired`"
+    )
+    reason: Code = Field(examples=["SYSTEM_DESTROYED"], description="one of the policy's reasons for that")
+    article: Article = Field(examples=["12(4)"], description="of the GDPR, by which the reason holds")
+    explanation: Text = Field(
+        description="what the subject is told of it besides, as who has the data now; it stands in the letter alone"
+    )
+
+
+Proposing = ProposedAnswer | EndedPart
+"""What takes a second person."""
+
+Decision = Annotated[Retry | Begin | Proposing, Field(discriminator="decision")]
 """What a person decides about a request, or proposes."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from shared.domain.errors import NotSupported
+from shared.domain.errors import NotSupported, SystemRetired
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport, Unsearched
 
 
@@ -42,8 +42,13 @@ def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
 
 
 def waits_for_hands(task: TaskReport) -> bool:
-    """Whether the system has no way to do it, and a person has not yet done it there."""
-    return task.failure == NotSupported.code
+    """Whether the system has no way to do it or is gone, and a person has not yet entered what was done there."""
+    return task.failure in {NotSupported.code, SystemRetired.code}
+
+
+def is_out_of_reach(task: TaskReport) -> bool:
+    """Whether two persons have said what became of what a system held that is no longer in use."""
+    return task.outcome == TaskOutcome.NO_LONGER_HELD and task.operation in ANSWERING
 
 
 def concerns_hands(task: TaskReport) -> bool:
@@ -88,7 +93,9 @@ def _updated(task: TaskReport, report: TaskReport | None) -> TaskReport:
     if report is None or not (is_kept(task) or is_undone(task)):
         return task
     if report.outcome is None:
-        return task.model_copy(update={name: getattr(report, name) for name in ("failure", "sentence", "exceeded")})
+        return task.model_copy(
+            update={name: getattr(report, name) for name in ("task_id", "failure", "sentence", "exceeded")}
+        )
     if is_kept(report):
         return report
     return report.model_copy(update={"ground": report.ground or task.ground, "until": report.until or task.until})

@@ -130,10 +130,13 @@ async def _shred(tx: UnitOfWork, _requests: Sequence[UUID], refs: Sequence[UUID]
     await tx.connection.execute("UPDATE request SET package_gone = package_id WHERE subject_ref = ANY($1)", refs)
 
 
+_OF_REQUEST = ("letter", "decision", "extension", "proposal", "package_release", "proof_taken_back", "awaits")
+
+
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
     await open_requests.end(tx.connection, requests)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
-    for table in ("letter", "decision", "extension", "proposal", "package_release", "awaits", "request"):
+    for table in (*_OF_REQUEST, "request"):
         await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # ours
 
 

@@ -81,6 +81,9 @@ class Handlers:
         async with self._locked(events, tx) as requests:
             for event in events:
                 request = requests[event.request_id]
+                if request.is_renewed and event.operation == Operation.EXPORT:
+                    await requests.apply(request.renewal_blocked(event))
+                    continue
                 asked = None if event.deferred else request.may_be_asked(event.tasks)
                 if asked is None:
                     await requests.apply(request.block(event))

@@ -40,6 +40,7 @@ LetterKind = Literal[
     "notice_to_old_contact",
     "package_withheld",
     "package_released",
+    "part_ended",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
 LetterOf = tuple[LetterKind, Mapping[str, str | date]]

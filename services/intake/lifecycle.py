@@ -121,7 +121,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),
     "restricted":      rule(BEGUN,            PERSON),
     "weigh":           rule(PERSON,           FINAL,                     LiftDecided, RequestClosed),
-    "renew":           rule(CLOSED,           CLOSED,                    RequestVerified),
+    "renew":           rule(CLOSED,           CLOSED,                    RequestVerified, PartAnswered),
     "lift":            rule(CLOSED,           CLOSED,                    LiftDecided),
     "extend":          rule(OPEN,             OPEN,                      RequestExtended),
     "redate":          rule(OPEN,             OPEN,                      RequestRedated),

@@ -10,7 +10,7 @@ from shared.domain.levels import NOTHING
 from shared.domain.operations import Change, Operation
 from shared.domain.rights import Right
 from shared.messaging.unit_of_work import UnitOfWork
-from shared.storage.vault import SubjectData
+from shared.storage.subject_data import SubjectData
 
 _POINTS: Mapping[str, IdentityType] = {"email": IdentityType.EMAIL, "phone": IdentityType.PHONE}
 """Fields of a rectification that reach somebody."""

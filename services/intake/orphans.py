@@ -29,9 +29,10 @@ SELECT what, count(DISTINCT subject_ref) FROM (
     SELECT 'collected' AS what, s.subject_ref
     FROM vault.sealed s JOIN vault.subject v USING (subject_ref) JOIN request r USING (subject_ref)
     WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND r.closed_at < $1
-          AND (s.kind IN ('records', 'upload') AND NOT r.owed
+          AND (s.kind IN ('records', 'upload') AND NOT (r.owed OR r.renewing)
           OR r.outcome IN ('withdrawn', 'refused') AND (s.kind IN ('package', 'release')
-             OR s.kind = 'identities' AND s.source <> 'requester' AND r."right" NOT IN ('restriction', 'objection')))
+             OR s.kind = 'identities' AND s.source NOT IN ('requester', 'taken_back')
+                AND r."right" NOT IN ('restriction', 'objection')))
     UNION ALL
     SELECT 'expired', s.subject_ref FROM vault.sealed s JOIN request r USING (subject_ref)
     WHERE s.kind IN ('package', 'release') AND r.package_id IS NOT NULL AND r.responded_at < $2 AND s.created_at < $2

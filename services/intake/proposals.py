@@ -1,4 +1,7 @@
-"""How one person proposes to answer a request, and another approves it (Art. 12(4)): to refuse it, or in part."""
+"""How one person proposes to answer a request, and another approves it (Art. 12(4)): to refuse it, or in part.
+
+Or to end a part of it, in a system that is gone.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,28 +11,33 @@ import asyncpg
 from services.intake import auth, correspondence, decision_schemas
 from services.intake.auth import Caller
 from services.intake.errors import NotReady, SamePerson
-from services.intake.reasons import Answering, Reasons
+from services.intake.reasons import Proposed, Reasons
 from services.intake.request import Request, Transition
 from shared.domain.errors import Shredded
 from shared.messaging.unit_of_work import UnitOfWork
 
 _READ = """
-SELECT decision, reason, article, explanation, proposed_by, proposed_at FROM proposal WHERE request_id = $1
+SELECT decision, system, reason, article, explanation, proposed_by, proposed_at FROM proposal WHERE request_id = $1
 """
 _PROPOSE = """
-INSERT INTO proposal (request_id, decision, reason, article, explanation, proposed_by, proposed_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO proposal (request_id, decision, reason, article, explanation, proposed_by, proposed_at, system)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (request_id) DO UPDATE SET
     decision = excluded.decision, reason = excluded.reason, article = excluded.article,
-    explanation = excluded.explanation, proposed_by = excluded.proposed_by, proposed_at = excluded.proposed_at
+    explanation = excluded.explanation, proposed_by = excluded.proposed_by, proposed_at = excluded.proposed_at,
+    system = excluded.system
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is proposed, and by whose key; ``explanation``: what the subject is told besides the reason."""
+    """What is proposed, and by whose key; ``explanation``: what the subject is told besides the reason.
 
-    decision: Answering
+    ``system``: of a part that is to end, in which.
+    """
+
+    decision: Proposed
+    system: str | None
     reason: str
     article: str
     explanation: str
@@ -38,13 +46,17 @@ class Proposal:
 
 
 async def propose(
-    tx: UnitOfWork, request: Request, caller: Caller, said: decision_schemas.ProposedAnswer, reasons: Reasons
+    tx: UnitOfWork, request: Request, caller: Caller, said: decision_schemas.Proposing, reasons: Reasons
 ) -> Transition:
     """Keeps a proposal, in the place of an earlier one; raises ``BadRequest`` where its reason does not hold."""
-    proposed = request.propose(said.decision, said.reason, said.article)
+    system = said.system if isinstance(said, decision_schemas.EndedPart) else None
+    if isinstance(said, decision_schemas.EndedPart):
+        proposed = request.propose_end(said.system, said.reason, said.article)
+    else:
+        proposed = request.propose(said.decision, said.reason, said.article)
     reasons.judged(said.decision, said.reason, said.article, request.right)
     place = await correspondence.seal(tx, request, "explanation", "decision", said.explanation.encode())
-    row = (request.request_id, said.decision, said.reason, said.article, place, caller.key_id, tx.now)
+    row = (request.request_id, said.decision, said.reason, said.article, place, caller.key_id, tx.now, system)
     await tx.connection.execute(_PROPOSE, *row)
     return proposed
 
@@ -62,6 +74,8 @@ async def approve(tx: UnitOfWork, request: Request, caller: Caller, reasons: Rea
     if caller.holder == (await auth.holder_of(tx.connection, proposed_by) or proposed_by):
         raise SamePerson("you have proposed this: it takes two persons, so somebody else must approve it")
     owed = reasons.judged(decision, reason, article, request.right).owed
+    if decision == "end_part":
+        return request.end_part(found["system"], reason, article, proposed_by, await words(tx, request, reasons))
     return request.decide(decision, reason, article, proposed_by, tx.now, owed=owed)
 
 
@@ -72,7 +86,7 @@ async def read(tx: UnitOfWork, request: Request, caller: Caller) -> Proposal:
     if explanation is None:
         raise Shredded("the words of the proposal are no longer kept")
     tx.log_evidence(request.request_id, "proposal.read", {"decision": found["decision"]}, caller.actor)
-    said = {name: found[name] for name in ("decision", "reason", "article", "proposed_by", "proposed_at")}
+    said = {name: found[name] for name in ("decision", "system", "reason", "article", "proposed_by", "proposed_at")}
     return Proposal(explanation=explanation.decode(), **said)
 
 

@@ -84,7 +84,7 @@ class Proving:
 
     def _listed(self, stated: Sequence[Identity], said: IdentityProof, place: str, now: datetime) -> Proof:
         method = self._method(said.method, f"{place}.method")
-        identity = _named(stated, said.identity)
+        identity = named(stated, said.identity)
         if identity is None:
             raise BadRequest("no such identity is stated: name a field of subject that is filled", f"{place}.identity")
         if identity.type not in method.proves:
@@ -121,7 +121,7 @@ def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:
     return replace(proved, proved_since=min((*earlier, *since)))
 
 
-def _named(stated: Sequence[Identity], field: str) -> Identity | None:
+def named(stated: Sequence[Identity], field: str) -> Identity | None:
     """The identity of that field; of a number, by its place among those that differ."""
     name, _, place = field.partition(".")
     kind = IdentityType.PHONE if name == "phones" else IdentityType(name)

@@ -1,4 +1,4 @@
-"""For which reasons a request may be refused, or answered in part, by which article: policy, not code."""
+"""For which reasons a request may be refused, answered in part, or a part of it ended: policy, not code."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +15,8 @@ POLICY = Path(__file__).parents[2] / "shared" / "policy" / "answers.toml"
 Answering = Literal["refuse", "answer_in_part"]
 """What two persons may decide that a request is answered with."""
 
+Proposed = Answering | Literal["end_part"]
+"""What one person proposes, and another approves."""
 OUTCOMES: Mapping[Answering, Outcome] = {
     "refuse": Outcome.REFUSED,
     "answer_in_part": Outcome.PARTIALLY_FULFILLED,
@@ -44,12 +46,14 @@ class Reasons(BaseModel):
 
     refuse: Mapping[Code, Reason]
     answer_in_part: Mapping[Code, Reason]
+    end_part: Mapping[Code, Reason]
 
-    def of(self, decision: Answering) -> Mapping[Code, Reason]:
+    def of(self, decision: Proposed) -> Mapping[Code, Reason]:
         """The reasons for which that may be decided."""
-        return self.refuse if decision == "refuse" else self.answer_in_part
+        reasons: Mapping[Code, Reason] = getattr(self, decision)
+        return reasons
 
-    def judged(self, decision: Answering, code: str, article: str, right: Right) -> Reason:
+    def judged(self, decision: Proposed, code: str, article: str, right: Right) -> Reason:
         """The reason of that code, where it may be given for that right and by that article; raises ``BadRequest``."""
         allowed = {name: reason for name, reason in self.of(decision).items() if right in reason.rights}
         reason = allowed.get(code)

@@ -40,6 +40,8 @@ WHERE package_id IS NOT NULL AND responded_at > $1 AND coalesce(package_checked_
 ORDER BY responded_at LIMIT $3 FOR UPDATE SKIP LOCKED
 """  # noqa: S608  # constants
 _BY_TWO = "SELECT true FROM package_release WHERE package_id = $1 AND fault = $2 AND second IS NOT NULL"
+# One person has said that a proof was wrong, and nobody else yet.
+_DOUBTED = "SELECT EXISTS (SELECT FROM proof_taken_back WHERE request_id = $1 AND second IS NULL)"
 _LETTERS = Letters()
 _CHECKED = "UPDATE request SET package_checked_at = $2, package_fault = $3 WHERE request_id = $1"
 _WITHHELD = """
@@ -76,6 +78,8 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
         fault = await fault_of(tx.connection, tx.vault, released.subject_ref, manifest) if manifest else Fault.UNTRACED
     if fault and await tx.connection.fetchval(_BY_TWO, released.package_id, fault):
         fault = None
+    doubted = not fault and await tx.connection.fetchval(_DOUBTED, released.request_id)
+    fault = Fault.NOT_PROVED if doubted else fault
     tx.after_commit(partial(RELEASES.labels(_SERVICE, "withheld" if fault else "fits").inc))
     if fault != released.package_fault:
         action = "package.withheld" if fault else "package.released"
@@ -84,7 +88,7 @@ async def check(tx: UnitOfWork, released: Released, settings: IntakeSettings) ->
             await _tell(tx, released.request_id, "package_withheld" if fault else "package_released")
     if fault:
         log.warning("request %s: its package is withheld: %s", released.request_id, fault)
-        if released.downloads:
+        if released.downloads and not doubted:
             handed_out = breaches.HandedOut(released.request_id, released.package_id, fault, released.downloads)
             await breaches.open_one(tx, handed_out, timedelta(hours=settings.breach_hours))
     await _note(tx, released, fault, tx.now)

@@ -28,7 +28,7 @@ from shared.storage.vault import Sealing
 
 log = logging.getLogger(__name__)
 
-_BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked"})
+_BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id")
 _QUESTION = column_types(OpenQuestion)
 _CONVERTED = {"zones": "text", "tasks": "jsonb", **_QUESTION}

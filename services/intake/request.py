@@ -2,10 +2,10 @@
 
 A method returns a ``Transition``, or raises ``IllegalTransition`` where the lifecycle has no such step. What arrives
 too late on the bus is no error: it is a transition that changes nothing and is named in the evidence. The methods lie
-in six files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
+in seven files: what the requester does (``by_requester``), what a person of ours decides (``by_person``), what systems
 report (``by_system``), what other requests of the same person do
 (``by_other_requests``), what the weighing of an objection finds (``by_weighing``), what becomes of a package
-(``by_package``).
+(``by_package``), what becomes of a part whose system is gone (``by_part``).
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import TypeAlias
 from services.intake import transition
 from services.intake.by_other_requests import MovedByOtherRequests
 from services.intake.by_package import MovedByPackage
+from services.intake.by_part import MovedByPart
 from services.intake.by_person import MovedByPerson
 from services.intake.by_requester import MovedByRequester
 from services.intake.by_system import MovedBySystem
@@ -21,7 +22,15 @@ from services.intake.by_weighing import MovedByWeighing
 
 
 @dataclass(frozen=True, slots=True)
-class Request(MovedByRequester, MovedByPerson, MovedBySystem, MovedByOtherRequests, MovedByWeighing, MovedByPackage):
+class Request(
+    MovedByRequester,
+    MovedByPerson,
+    MovedBySystem,
+    MovedByOtherRequests,
+    MovedByWeighing,
+    MovedByPackage,
+    MovedByPart,
+):
     """A data subject request, and what moves it."""
 
 

@@ -1,7 +1,7 @@
 """Bodies of the API: every value is checked and normalised, and nothing undeclared is accepted."""
 
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -29,29 +29,30 @@ from shared.domain.identities import (
 from shared.domain.levels import Level
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
-from shared.domain.text import LINES, ONE_LINE, Text, nfc
+from shared.domain.text import ONE_LINE, Text, nfc
 from shared.domain.time_limit_policy import Question
 
-_NFC = AfterValidator(nfc)
+NFC = AfterValidator(nfc)
+"""Text in one form of Unicode."""
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME, pattern=ONE_LINE),
-    _NFC,
+    NFC,
 ]
 Email = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_EMAIL, pattern=ONE_LINE),
-    _NFC,
+    NFC,
 ]
 AccountId = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_ACCOUNT, pattern=ONE_LINE),
-    _NFC,
+    NFC,
 ]
 SipUri = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_SIP_URI, pattern=ONE_LINE),
-    _NFC,
+    NFC,
 ]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NUMBER, pattern=ONE_LINE)]
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")]
@@ -60,7 +61,7 @@ Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
 
 
-def _written_out(value: object) -> object:
+def written_out(value: object) -> object:
     """Refuses a number of seconds, which says nothing about when it was meant to be."""
     if (isinstance(value, str) and value[4:5] != "-") or isinstance(value, int | float):
         raise ValueError("write it out, as 2026-03-02T09:00:00+01:00")
@@ -73,7 +74,7 @@ def _of_our_times(value: datetime) -> datetime:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+Moment = Annotated[AwareDatetime, BeforeValidator(written_out)]
 PeriodEnd = Annotated[Moment, AfterValidator(_of_our_times)]
 
 
@@ -83,13 +84,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+IdentityField = Annotated[str, StringConstraints(pattern=r"^(email|account_id|sip_uri|phones\.\d{1,3})$")]
 Method = Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
 
 
 class IdentityProof(Strict):
     """That one of the identities is the requester's, and how the channel knows."""
 
-    identity: Annotated[str, StringConstraints(pattern=r"^(email|account_id|sip_uri|phones\.\d{1,3})$")] = Field(
+    identity: IdentityField = Field(
         examples=["phones.0"], description="the field of `subject` that holds it; a number by its place there"
     )
     method: Method = Field(examples=["sms_code"], description="one of the policy's; it says how much this proves")
@@ -283,28 +285,3 @@ class QuestionReply(Strict):
         if self.proofs and self.subject is None:
             raise ValueError("proofs belong to subject; what was stated before is proved by /verify")
         return self
-
-
-class ArrivalCorrection(Strict):
-    """When a request really reached the company, and how that came to light."""
-
-    received_at: Moment
-    country: Country | None = Field(
-        default=None, description="where the subject lives, ISO 3166; as it was, if left out"
-    )
-    reason: Text
-
-
-class Forwarded(Strict):
-    """To whom a request was passed on."""
-
-    controller: Name = Field(description="the customer who decides about the data, as their contract names them")
-    may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
-
-
-class ExtensionProposal(Strict):
-    """Why a request needs more time, and until when."""
-
-    reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
-    explanation: Annotated[str, StringConstraints(max_length=4000, pattern=LINES), _NFC]
-    new_due: Annotated[date, BeforeValidator(_written_out)]

@@ -12,7 +12,7 @@ from services.intake.lifecycle import TRANSITIONS, State
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Preceding
 from shared.domain.levels import Level
-from shared.domain.operations import TaskReport
+from shared.domain.operations import Operation, TaskReport
 from shared.domain.precedence import Kind
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit import Arrival
@@ -127,8 +127,11 @@ class StoredRequest:
     def outstanding(self) -> tuple[str, ...]:
         """The systems whose part is still owed though the request was answered.
 
-        Not what could only not be searched: that waits for what the subject may tell us.
+        Not what could only not be searched: that waits for what the subject may tell us. While a package is made anew,
+        all of it is owed.
         """
+        if self.renewing:
+            return tuple(sorted({task.system for task in self.tasks or () if task.operation == Operation.EXPORT}))
         tasks = self.tasks or () if self.goes_on else ()
         return deferrals.undone(task for task in tasks if task.failure or not task.outcome)
 
@@ -154,7 +157,7 @@ class StoredRequest:
             return False
         if self.decided is not None and not self.owed:
             return deferrals.await_a_person(task for task in self.tasks or () if deferrals.is_kept(task))
-        return self.goes_on or deferrals.await_a_person(self.tasks)
+        return self.goes_on or self.renewing or deferrals.await_a_person(self.tasks)
 
     @property
     def regardless_of(self) -> tuple[Preceding, ...]:

@@ -26,7 +26,7 @@ from shared.domain.proofs import highest
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWorkFactory
-from shared.storage.vault import SubjectData
+from shared.storage.subject_data import SubjectData
 
 _MINUTE = 60.0
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from services.intake import auth, correspondence, redating, schemas, statistics
+from services.intake import auth, correspondence, redating, statistics, timing_schemas
 from services.intake.deciding import Deciding, Held, decision
 from services.intake.errors import BadRequest, ExtensionRefused, NotReady
 from services.intake.extension import Extension, flaws
@@ -26,7 +26,7 @@ class TimingUseCases(Deciding):
     """Moves the dates of one request."""
 
     @decision
-    async def correct_arrival(self, held: Held, correction: schemas.ArrivalCorrection) -> Transition:
+    async def correct_arrival(self, held: Held, correction: timing_schemas.ArrivalCorrection) -> Transition:
         """Every date is counted anew from when and where the request really came.
 
         Raises:
@@ -46,7 +46,7 @@ class TimingUseCases(Deciding):
         return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
 
     @decision
-    async def propose_extension(self, held: Held, proposal: schemas.ExtensionProposal) -> Transition:
+    async def propose_extension(self, held: Held, proposal: timing_schemas.ExtensionProposal) -> Transition:
         """One person proposes, in the place of an earlier proposal; nothing changes for the subject yet (REQ-T5).
 
         Raises:
@@ -86,7 +86,7 @@ class TimingUseCases(Deciding):
         words = {"reason": self.letters.reason(reason), "explanation": explanation}
         return request.extend(new_due, reason, words, tx.now, proposed_by)
 
-    def _arrival(self, request: Request, correction: schemas.ArrivalCorrection, now: datetime) -> Arrival:
+    def _arrival(self, request: Request, correction: timing_schemas.ArrivalCorrection, now: datetime) -> Arrival:
         country = correction.country
         received_at = self.instants.entered(correction.received_at, request.accepted_at, now)
         zones = self.policy.zones_of(country) if country else request.zones

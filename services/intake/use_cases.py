@@ -16,6 +16,7 @@ from services.intake import (
     proposals,
     repository,
     schemas,
+    taking_back,
 )
 from services.intake.auth import Caller
 from services.intake.by_weighing import asks_for
@@ -27,7 +28,7 @@ from services.intake.request import Request, Transition
 from services.intake.timing import TimingUseCases
 from shared.domain.errors import Shredded
 from shared.domain.proofs import highest
-from shared.storage.vault import encode_identities
+from shared.storage.subject_data import encode_identities
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,11 @@ class UseCases(TimingUseCases):
         await other_requests.prove(tx, request, proved.identities)
         detail: dict[str, JsonValue] = dict(said.assurance) if said.assurance else {}
         return request.verify({**detail, "proofs": [*proved.evidence]}, tx.now, self.policy)
+
+    @decision
+    async def take_back(self, held: Held, said: decision_schemas.ProofTakenBack) -> Transition:
+        """What was said to prove an identity was wrong; of an answered request two persons must say so."""
+        return await taking_back.take_back(held, said, self.settings)
 
     @decision
     async def withdraw(self, held: Held) -> Transition:
@@ -192,7 +198,7 @@ class UseCases(TimingUseCases):
         return held.request.lift(held.tx.now)
 
     @decision
-    async def forward(self, held: Held, forwarded: schemas.Forwarded) -> Transition:
+    async def forward(self, held: Held, forwarded: decision_schemas.Forwarded) -> Transition:
         """A customer of ours decides about the data and has the request; the subject is told who will answer."""
         tx, request, name = held.tx, held.request, forwarded.controller
         answered_by = self.letters.controller(name if forwarded.may_be_named else None)

@@ -49,7 +49,8 @@ class TaskOutcome(StrEnum):
     """What a downstream did, after looking again.
 
     ``not_searched``: nothing that is known could be searched by; ``not_held``: it has no such field or switch, so
-    there is nothing of the kind to look for.
+    there is nothing of the kind to look for; ``no_longer_held``: it is out of use, and two persons have said
+    what became of what it held; nobody has looked there.
     """
 
     LOCATED = "located"
@@ -61,6 +62,7 @@ class TaskOutcome(StrEnum):
     RETAINED = "retained"
     NOT_SEARCHED = "not_searched"
     NOT_HELD = "not_held"
+    NO_LONGER_HELD = "no_longer_held"
 
 
 class Unsearched(StrEnum):
@@ -71,6 +73,7 @@ class Unsearched(StrEnum):
     NUMBER_NOT_VOUCHED_FOR = "number_not_vouched_for"
     NUMBER_IN_CONFLICT = "number_in_conflict"
     NUMBER_NARROWED = "number_narrowed"
+    NUMBER_OF_ANOTHER_KIND = "number_of_another_kind"
     NOT_PROVED = "not_proved"
 
     @property
@@ -85,6 +88,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NUMBER_NOT_VOUCHED_FOR: "the register of numbers does not show a number as the subject's at that time",
     Unsearched.NUMBER_IN_CONFLICT: "a system contradicts the register of numbers about whose a number was",
     Unsearched.NUMBER_NARROWED: "the register shows a number as the subject's for longer than they have said",
+    Unsearched.NUMBER_OF_ANOTHER_KIND: "of numbers and SIP users it files by the kind that the subject is not known by",
     Unsearched.NOT_PROVED: "nothing that it is searched by is proved to be theirs as well as what it holds needs",
 }
 

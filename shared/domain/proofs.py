@@ -4,6 +4,7 @@ How much is needed depends on what is held and on what is asked for: both are po
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from functools import cache, cached_property
 from pathlib import Path
@@ -140,6 +141,22 @@ def highest(identities: Iterable[Identity]) -> Level:
 def two_contact_points(identities: Iterable[Identity]) -> bool:
     """Whether an e-mail address and a number are proved, each by itself: together they prove more than either."""
     return {i.type for i in proved(identities, _ONE)} >= _CONTACT_POINTS
+
+
+def without_proof_of(identities: Iterable[Identity], wrong: Identity) -> tuple[Identity, ...]:
+    """Those that are proved less well once that proof is found to be wrong, each with the level that is left.
+
+    A contact point that had been raised, as it may be by the one that was wrong, counts as one by itself again.
+    """
+    known = tuple(identities)
+    alone = wrong.type in _CONTACT_POINTS and two_contact_points(known)
+    same = [replace(each, level=NOTHING) for each in known if (each.type, each.value) == (wrong.type, wrong.value)]
+    others = [
+        replace(each, level=_ONE)
+        for each in known
+        if alone and each.type in _CONTACT_POINTS and each.value != wrong.value and each.level > _ONE
+    ]
+    return (*same, *others)
 
 
 def raised(identity: Identity, most: Level) -> Level:

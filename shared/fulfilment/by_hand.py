@@ -1,4 +1,4 @@
-"""What a person did in a system that has no way to do it: entered as the result of its task, signed like any other."""
+"""What a person did in a system that cannot do it, or is gone: entered as the result of its task, signed like any."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,9 @@ from shared.messaging.unit_of_work import UnitOfWork
 
 _PLACE = "SELECT fulfilment_id FROM task WHERE task_id = ANY($1)"
 _ENTER = """
-UPDATE task SET state = 'done', receipt = $2, failure = NULL, why = NULL
-WHERE task_id = $1 AND state IN ('waiting', 'failed') AND failure = 'not_supported'
+UPDATE task SET state = 'done', receipt = $2::jsonb, failure = NULL, why = NULL
+WHERE task_id = $1 AND (state IN ('waiting', 'failed') AND failure IN ('not_supported', 'system_retired')
+    OR state IN ('waiting', 'ready', 'failed') AND $2::jsonb ->> 'outcome' = 'no_longer_held')
 RETURNING fulfilment_id
 """
 _GO_ON = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked'"

@@ -28,8 +28,9 @@ from shared.runtime.metrics import RETRIES, ROWS, TASK_SECONDS, TASKS
 from shared.runtime.settings import WorkSettings
 from shared.storage import systems
 from shared.storage.register import note_conflicts
+from shared.storage.subject_data import encode_identities
 from shared.storage.systems import Finding
-from shared.storage.vault import MANUAL_STEPS, Sealing, encode_identities
+from shared.storage.vault import MANUAL_STEPS, Sealing
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from shared.downstreams.plan import only
 from shared.fulfilment import planning, precedence
 from shared.fulfilment.planning import TASK, TaskRow, chosen, missing, named, only_on, row_by_hand, stands, task_row
 from shared.fulfilment.queue import TaskState
-from shared.fulfilment.statements import AGAIN, CONFIRMED, EARLIER, READY, STANDING, SUPERSEDED, UNSEARCHED
+from shared.fulfilment.statements import AGAIN, CONFIRMED, EARLIER, OWED, READY, STANDING, SUPERSEDED, UNSEARCHED
 from shared.fulfilment.store import (
     FULFILMENT,
     Conclude,
@@ -124,9 +124,10 @@ class Fulfilments:
         blocked: list[UUID] = []
         onward: list[UUID] = []
         complete: list[UUID] = []
-        for fulfilment_id, still_open, stuck, waiting in await tx.connection.fetch(STANDING, list(ids)):
+        for fulfilment_id, still_open, stuck, waiting, passes in await tx.connection.fetch(STANDING, list(ids)):
             if not still_open:
-                (blocked if stuck else onward if waiting else complete).append(fulfilment_id)
+                stops = stuck and not (waiting and passes)
+                (blocked if stops else onward if waiting else complete).append(fulfilment_id)
         if blocked:
             await block(tx, blocked)
         onward = list({*onward} - await precedence.postponed(tx, self.postpone, onward))
@@ -168,6 +169,11 @@ class Fulfilments:
         await self._make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
         await self.fan_in(tx, [row[0] for row in (*failed, *unsearched)], {})
         return anew
+
+    async def go_on_without(self, tx: UnitOfWork, requests: Sequence[UUID], operation: Operation) -> None:
+        """Lets what waits behind a part that is owed of these requests begin: the part is done when it can be."""
+        owed = [row[0] for row in await tx.connection.fetch(OWED, requests, operation)] if requests else []
+        await self.fan_in(tx, owed, {})
 
     async def confirm(self, tx: UnitOfWork, confirmed: LimitConfirmed) -> None:
         """Lets one request touch as much of that system as two persons have confirmed, and goes on with it there.

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from shared.domain.events import AnswerDecided, FulfilmentReported
-from shared.domain.operations import ANSWERING, Operation, TaskReport
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.fulfilment import store
 from shared.fulfilment.store import Completed
@@ -29,8 +29,13 @@ ORDER BY stage, system
 
 
 def undone(done: Completed) -> tuple[str, ...]:
-    """The systems in which something failed, was not searched completely, or was never begun."""
-    return tuple(sorted({r.system for r in done.reports if not r.outcome or r.failure or r.not_searched}))
+    """The systems in which something failed, was not searched completely, was never begun, or is out of reach."""
+    return tuple(sorted({r.system for r in done.reports if _is_undone(r)}))
+
+
+def _is_undone(report: TaskReport) -> bool:
+    gone = report.outcome == TaskOutcome.NO_LONGER_HELD and report.operation != Operation.LOCATE
+    return gone or not report.outcome or bool(report.failure or report.not_searched)
 
 
 async def decided(events: Sequence[AnswerDecided], tx: UnitOfWork) -> list[tuple[AnswerDecided, Completed | None]]:

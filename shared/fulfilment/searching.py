@@ -3,10 +3,10 @@
 Pure. What is proved less well finds nobody, and narrows: a name checks a hit, a period that is stated cuts another.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register
+from shared.domain.assignments import NUMBERS, Register
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING, Level
 from shared.domain.operations import NOTIFICATIONS, Operation, Unsearched
@@ -14,7 +14,7 @@ from shared.domain.proofs import action_of, highest, proved, restricts
 from shared.domain.rights import Right
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
-from shared.storage.vault import SubjectData
+from shared.storage.subject_data import SubjectData
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ def search(
     Raises:
         AssignmentInDoubt: the register does not tell whose a number is
     """
-    known, needs = subject.identities, system.needs if claim.searches else frozenset[IdentityType]()
+    needs = system.needs if claim.searches else frozenset[IdentityType]()
+    known = filed_by(needs, subject.identities)
     if operation in NOTIFICATIONS or not claim.searches:
         level = NOTHING
     else:
@@ -60,7 +61,7 @@ def search(
     if operation is Operation.LOCATE:
         level = max(level, highest(heard))
     names = tuple(each for each in known if each.type is IdentityType.NAME)
-    theirs = (*_vouched(subject, register, needs, level), *names)
+    theirs = (*_vouched(known, subject.tenant, register, level), *names)
     told = system.may_hear(theirs)
     bills = operation is Operation.EXPORT and getattr(system.adapter, "itemises", False)
     lines = register.subscribed(known, subject.tenant, level) if register and bills else ()
@@ -69,9 +70,19 @@ def search(
     gone = register.not_theirs(known, theirs) if register and _follows(system, operation, claim) else ()
     if not needs or lines or gone or any(each.type in needs for each in told):
         return Search(told, level, lacks, lines, gone)
-    if highest(each for each in known if each.type is not IdentityType.NAME) < level:
+    if highest(each for each in subject.identities if each.type is not IdentityType.NAME) < level:
         lacks = Unsearched.NOT_PROVED
-    return Search(told, level, lacks or Unsearched.NOTHING_TO_SEARCH_BY, impossible=True)
+    another = NUMBERS & needs and any(i.type in NUMBERS and i.level >= level for i in {*subject.identities} - {*known})
+    nothing = Unsearched.NUMBER_OF_ANOTHER_KIND if another else Unsearched.NOTHING_TO_SEARCH_BY
+    return Search(told, level, lacks or nothing, impossible=True)
+
+
+def filed_by(needs: Collection[IdentityType], identities: Iterable[Identity]) -> tuple[Identity, ...]:
+    """What is known of a subject without numbers and SIP users where a system files by none of that kind.
+
+    Whose those are is no matter there, and no doubt about them either.
+    """
+    return tuple(each for each in identities if each.type not in NUMBERS or each.type in needs)
 
 
 def _follows(system: Downstream, operation: Operation, claim: Claim) -> bool:
@@ -80,16 +91,10 @@ def _follows(system: Downstream, operation: Operation, claim: Claim) -> bool:
 
 
 def _vouched(
-    subject: SubjectData, register: Register | None, needs: Collection[IdentityType], level: Level
+    known: Sequence[Identity], tenant: str | None, register: Register | None, level: Level
 ) -> tuple[Identity, ...]:
     """What is proved to that level, numbers as the register vouches for them."""
-    known = subject.identities
-    try:
-        theirs = register.vouched(known, subject.tenant, level) if register else proved(known, level)
-    except AssignmentInDoubt:
-        if NUMBERS.intersection(needs):
-            raise
-        theirs = proved(known, level)
+    theirs = register.vouched(known, tenant, level) if register else proved(known, level)
     return tuple(each for each in theirs if each.type is not IdentityType.NAME)
 
 

@@ -36,6 +36,16 @@ _HAND_OVER = """
 UPDATE task SET state = 'failed', failure = $3, why = $4
 WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'ready' AND NOT observes
 """
+# What is worked by hand there, or failed before the system was retired, cannot be tried again any more.
+_LOST = """
+SELECT DISTINCT fulfilment_id FROM task
+WHERE system = ANY($1) AND state = 'failed' AND failure NOT IN ('held', $3) AND NOT observes LIMIT $2
+"""
+_LOSE = """
+UPDATE task SET failure = $3, why = $4 || jsonb_strip_nulls(jsonb_build_object('not_asked', why -> 'not_asked'))
+WHERE fulfilment_id = ANY($1) AND system = ANY($2) AND state = 'failed' AND failure NOT IN ('held', $3) AND NOT observes
+"""
+_LOOK_AGAIN = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked' AND NOT held"
 _LEFT = """
 SELECT DISTINCT fulfilment_id FROM task WHERE system = ANY($1) AND state = 'failed' AND failure = $3 LIMIT $2
 """
@@ -83,7 +93,11 @@ class Standings:
         await self._go_on([name for name, system in known.items() if system.state is SystemState.ON])
         await self._hand_over([*weary], SystemQuarantined("it was changed, or a person doubts it: accept it first"))
         gone = [name for name, system in known.items() if system.state not in COUNTING]
-        await self._hand_over(gone, SystemRetired("it is gone, and the request was opened with it"))
+        retired = SystemRetired(
+            "it is gone, and the request was opened with it: enter what was done there, or end its part"
+        )
+        await self._hand_over(gone, retired)
+        await self._lose(gone, retired)
         observing = [name for name, system in known.items() if system.state is SystemState.OBSERVE]
         await self._unit_of_work.pool.execute(_STOP_OBSERVING, observing)
 
@@ -107,6 +121,19 @@ class Standings:
                     waiting = await _held(tx, ids)
                     await tx.connection.execute(_HAND_OVER, waiting, systems, failure.code, why_of(failure))
                     await self._fulfilments.fan_in(tx, waiting, self._conclude)
+            if len(ids) < _AT_A_TIME:
+                return
+
+    async def _lose(self, systems: Sequence[str], failure: Refused) -> None:
+        """Says of what had failed in these systems before that it is now out of reach."""
+        while systems:
+            async with self._unit_of_work.begin() as tx:
+                ids = [row[0] for row in await tx.connection.fetch(_LOST, systems, _AT_A_TIME, failure.code)]
+                if ids:
+                    lost = await _held(tx, ids)
+                    await tx.connection.execute(_LOSE, lost, systems, failure.code, why_of(failure))
+                    await tx.connection.execute(_LOOK_AGAIN, lost)
+                    await self._fulfilments.fan_in(tx, lost, self._conclude)
             if len(ids) < _AT_A_TIME:
                 return
 

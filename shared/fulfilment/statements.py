@@ -20,11 +20,15 @@ UPDATE task SET receipt = receipt - 'not_searched' - 'level',
                              ELSE 'cancelled' END
 WHERE fulfilment_id = $1 AND (state IN ('waiting', 'failed') OR receipt ? 'not_searched')
 """
+# What is owed stops nothing behind it, as long as everybody is located and nothing must be searched anew: what yields
+# identities may go then, since they are kept until nothing is owed any more.
 STANDING = """
 SELECT f.fulfilment_id, count(*) FILTER (WHERE t.state IN ('ready', 'leased')) AS open,
        count(*) FILTER (WHERE t.state = 'failed' OR t.state = 'done' AND t.receipt ? 'not_searched'
                         OR t.state = 'waiting' AND f.held) AS stuck,
-       count(*) FILTER (WHERE t.state = 'waiting') AS waiting
+       count(*) FILTER (WHERE t.state = 'waiting') AS waiting,
+       f.details ? 'owed' AND NOT f.held AND bool_and(CASE t.state WHEN 'done' THEN NOT t.receipt ? 'not_searched'
+           WHEN 'failed' THEN t.operation <> 'locate' ELSE true END) AS passes
 FROM fulfilment f JOIN task t USING (fulfilment_id)
 WHERE f.fulfilment_id = ANY($1) AND f.state = 'open' AND NOT t.observes GROUP BY f.fulfilment_id
 """
@@ -50,6 +54,13 @@ UPDATE fulfilment SET confirmed = confirmed || jsonb_build_object($2::text,
     coalesce(confirmed -> $2::text, '{}') || jsonb_build_object($3::text,
         greatest((confirmed -> $2::text ->> $3::text)::bigint, $4::bigint)))
 WHERE request_id = $1
+"""
+OWED = """
+UPDATE fulfilment f SET details = details || '{"owed": true}', state = CASE WHEN NOT held AND EXISTS (
+    SELECT FROM task t WHERE t.fulfilment_id = f.fulfilment_id AND t.state = 'waiting') THEN 'open' ELSE state END
+WHERE request_id = ANY($1) AND operation = $2 AND state IN ('open', 'blocked')
+  AND NOT details ?| ARRAY['deferred', 'repair']
+RETURNING fulfilment_id
 """
 AGAIN = """
 UPDATE task t SET state = 'ready', failure = NULL, why = NULL, not_before = $3 FROM fulfilment f

@@ -109,9 +109,9 @@ Conclude = Callable[[Sequence[Completed], UnitOfWork], Awaitable[None]]
 
 
 def outcome_of(reports: Iterable[TaskReport]) -> Outcome:
-    """One outcome from all receipts: something kept makes it partial, nothing found anywhere makes it ``no_data``."""
+    """One outcome from all receipts: what is kept or out of reach makes it partial, nothing anywhere ``no_data``."""
     outcomes = {report.outcome for report in reports if report.operation != Operation.LOCATE}
-    if TaskOutcome.RETAINED in outcomes:
+    if outcomes & {TaskOutcome.RETAINED, TaskOutcome.NO_LONGER_HELD}:
         return Outcome.PARTIALLY_FULFILLED
     if outcomes <= {TaskOutcome.NO_MATCH, TaskOutcome.NOT_HELD}:
         return Outcome.NO_DATA

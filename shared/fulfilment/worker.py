@@ -27,7 +27,7 @@ from shared.fulfilment.conclusion import Conclusions
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.lease import Lease
 from shared.fulfilment.queue import Claim
-from shared.fulfilment.searching import Search, search
+from shared.fulfilment.searching import Search, filed_by, search
 from shared.fulfilment.store import Conclude
 from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime import metrics, telemetry
@@ -35,7 +35,7 @@ from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import gather, retry_while_unavailable
 from shared.runtime.settings import WorkSettings
 from shared.storage.register import register_for
-from shared.storage.vault import SubjectData
+from shared.storage.subject_data import SubjectData
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +151,9 @@ class Worker:
         if register is None or self._operation not in ANSWERING or not NUMBERS & self._downstream.needs:
             return {}
         searched = [(c.task_id, known[c.subject_ref]) for c in claims if c.searches and c.subject_ref in known]
+        needs = self._downstream.needs
         found = {
-            task_id: conflicts_of(register, subject.identities, self._edge, subject.tenant)
+            task_id: conflicts_of(register, filed_by(needs, subject.identities), self._edge, subject.tenant)
             for task_id, subject in searched
             if self._downstream.tells_apart(subject.tenant)
         }
@@ -190,8 +191,10 @@ class Worker:
 
     def _is_narrowed(self, subject: SubjectData, register: Register, level: Level) -> bool:
         """Whether it was searched for less than is theirs; what yields identities knows a person as a whole."""
-        by_number = NUMBERS & self._downstream.needs and not self._downstream.yields
-        return bool(by_number) and register.narrowed(subject.identities, subject.tenant, level)
+        needs = self._downstream.needs
+        if not NUMBERS & needs or self._downstream.yields:
+            return False
+        return register.narrowed(filed_by(needs, subject.identities), subject.tenant, level)
 
     def _narrowed(self, result: Result) -> Result:
         """A receipt that says that the requester's own dates leave out what is theirs.

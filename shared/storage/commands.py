@@ -12,8 +12,9 @@ import typer
 from shared.storage import certificate as certificates
 from shared.storage import evidence as log
 from shared.storage import keyring
-from shared.storage.postgres import PostgresSettings, wait_until_migrated
-from shared.storage.postgres import migrate as apply_migrations
+from shared.storage.migrate import migrate as apply_migrations
+from shared.storage.migrate import wait_until_migrated
+from shared.storage.postgres import PostgresSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -1,13 +1,10 @@
-"""The platform's own database: connections, and the numbered migrations that shape it."""
+"""The platform's own database: connections, and how a transaction is given up and begun anew."""
 
 import asyncio
-import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -20,10 +17,9 @@ from pydantic import AfterValidator, Field
 from shared.domain.configuration import Group, are_hosts
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
-from shared.storage.grants import FULFILLING, give
 from shared.storage.keepalive import keep_alive
+from shared.storage.migrations import applied, migrations
 
-ROOT = Path(__file__).resolve().parents[2]
 Connection = asyncpg.Connection | PoolConnectionProxy
 """A connection, of one's own or lent by a pool."""
 
@@ -59,7 +55,6 @@ HALF_OPEN = {
 ends it, also in the middle of a statement, where no time limit for idle transactions applies."""
 
 _CLOSE_SECONDS = 5.0
-_MIGRATION_LOCK = 7_215_001
 
 
 def _of_postgres(dsn: str) -> str:
@@ -87,13 +82,6 @@ class PostgresSettings(Group, env_prefix="DSR_POSTGRES_"):
         le=60,
         description="how long a transaction may stand still, as of a frozen process, before the server takes it back",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Migration:
-    name: str
-    schema: str | None
-    text: str
 
 
 @asynccontextmanager
@@ -136,7 +124,7 @@ async def connect_pool(settings: PostgresSettings, service: ServiceName, *, rese
             },
         )
         async with pool.acquire() as connection:
-            missing = {each.name for each in migrations()} - await _applied(connection)
+            missing = {each.name for each in migrations()} - await applied(connection)
     except (*AWAY, asyncpg.PostgresError) as error:
         fault = type(error).__name__
         raise Misconfigured(f"no database for us at {place} ({fault}): start it, or correct that") from error
@@ -235,73 +223,3 @@ async def update_rows(
         f" FROM unnest({arrays}) AS r ({', '.join((key, *columns))}) WHERE t.{key} = r.{key}",
         *map(list, zip(*rows, strict=True)),
     )
-
-
-async def migrate(dsn: str) -> list[str]:
-    """Applies every migration that the database has not seen, in order, and gives each service's role what it needs.
-
-    Returns the names of what was applied.
-
-    Raises ``Misconfigured`` if a migration that was applied has been edited since.
-    """
-    async with connected(dsn) as connection, connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS public.migration"
-            " (name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
-        )
-        seen = await connection.fetch("SELECT name, sha256 FROM public.migration")
-        applied: dict[str, str] = {row[0]: row[1] for row in seen}
-        names = [m.name for m in migrations() if await _apply(connection, applied, m)]
-        await give(connection)
-        return names
-
-
-async def wait_until_migrated(dsn: str) -> None:
-    """Returns when the database has every migration of this version: a new version starts after its migration."""
-    wanted = {migration.name for migration in migrations()}
-    while not wanted <= await _applied_at(dsn):  # noqa: ASYNC110  # whoever migrates has no way to tell us
-        await asyncio.sleep(1.0)
-
-
-async def _applied_at(dsn: str) -> set[str]:
-    try:
-        async with connected(dsn) as connection:
-            return await _applied(connection)
-    except AWAY:
-        return set()
-
-
-async def _applied(connection: Connection) -> set[str]:
-    """The migrations that this user can see: none before the first, which gives the right to see them."""
-    try:
-        return {row[0] for row in await connection.fetch("SELECT name FROM public.migration")}
-    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
-        return set()
-
-
-async def _apply(connection: Connection, applied: Mapping[str, str], migration: _Migration) -> bool:
-    digest = hashlib.sha256(migration.text.encode()).hexdigest()
-    if migration.name in applied:
-        if applied[migration.name] != digest:
-            raise Misconfigured(f"migration {migration.name} was applied and has been edited since: add a new one")
-        return False
-    if migration.schema:
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {migration.schema}")
-    await connection.execute(f"SET LOCAL search_path = {migration.schema or 'public'}")
-    await connection.execute(migration.text)
-    await connection.execute("INSERT INTO public.migration (name, sha256) VALUES ($1, $2)", migration.name, digest)
-    return True
-
-
-def migrations() -> Iterator[_Migration]:
-    """Every migration of this version, in order."""
-    sql = ROOT / "shared" / "sql"
-    for path in sorted((sql / "platform").glob("*.sql")):
-        yield _Migration(f"platform/{path.stem}", None, path.read_text())
-    for service in ServiceName:
-        for kind in ("service", "fulfilment") if service in FULFILLING else ("service",):
-            for path in sorted((sql / kind).glob("*.sql")):
-                yield _Migration(f"{service}/{kind}/{path.stem}", service, path.read_text())
-        for path in sorted((ROOT / "services" / service / "sql").glob("[0-9]*.sql")):
-            yield _Migration(f"{service}/{path.stem}", service, path.read_text())

@@ -6,15 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from uuid_utils.compat import uuid7
 
 from shared.domain.errors import Shredded
-from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Change
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData, decode, encode, less_proved, merged
 
 Row = tuple[object, ...]
 MANUAL_STEPS = "manual_steps"
@@ -22,17 +20,9 @@ MANUAL_STEPS = "manual_steps"
 _KEY = 32
 _NONCE = 12
 
-
-@dataclass(frozen=True, slots=True)
-class SubjectData:
-    """What is known of a subject: their identities, and for a rectification the changes that they ask for.
-
-    ``tenant``: the customer of ours who has asked, and in whose data alone they are searched for; None: we decide.
-    """
-
-    identities: tuple[Identity, ...] = ()
-    changes: tuple[Change, ...] = ()
-    tenant: str | None = None
+TAKEN_BACK = "taken_back"
+"""The source of identities whose proof was wrong, each with the level that is left of what was proved before."""
+_OF_REQUESTER = ["requester", TAKEN_BACK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +44,7 @@ class Vault:
 
     def new_subject(self, subject_ref: UUID, data: SubjectData, now: datetime) -> Row:
         """A row of ``vault.subject`` with a fresh key, and what is known sealed under it."""
-        return self.new_record(subject_ref, _encode(data), (), now)[0]
+        return self.new_record(subject_ref, encode(data), (), now)[0]
 
     def new_record(
         self, ref: UUID, statement: bytes, sealings: Sequence[Sealing], now: datetime
@@ -86,15 +76,17 @@ class Vault:
         refs = list(set(subjects))
         subjects_there = await self._subjects(connection, refs)
         yielded = await connection.fetch(
-            "SELECT subject_ref, content FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = 'identities'"
+            "SELECT subject_ref, content, source FROM vault.sealed WHERE subject_ref = ANY($1) AND kind = 'identities'"
             " ORDER BY sealed_id",
             refs,
         )
-        known = {ref: _decode(_open(key, sealed, ref.bytes)) for ref, (key, sealed) in subjects_there.items()}
-        for ref, content in yielded:
+        known = {ref: decode(_open(key, sealed, ref.bytes)) for ref, (key, sealed) in subjects_there.items()}
+        for ref, content, source in yielded:
             if ref in known:
-                more = _decode(_open(subjects_there[ref][0], content, ref.bytes))
-                known[ref] = replace(known[ref], identities=merged(known[ref].identities + more.identities))
+                more = decode(_open(subjects_there[ref][0], content, ref.bytes)).identities
+                said = known[ref].identities
+                together = less_proved(said, more) if source == TAKEN_BACK else merged(said + more)
+                known[ref] = replace(known[ref], identities=together)
         return known
 
     async def seal(self, connection: Connection, sealings: Sequence[Sealing], now: datetime) -> None:
@@ -191,8 +183,9 @@ class Vault:
     async def drop_located(connection: Connection, subject_ref: UUID) -> None:
         """Deletes what systems yielded of a subject: they are asked again with what the requester has said since."""
         await connection.execute(
-            "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'identities' AND source <> 'requester'",
+            "DELETE FROM vault.sealed WHERE subject_ref = $1 AND kind = 'identities' AND source <> ALL($2)",
             subject_ref,
+            _OF_REQUESTER,
         )
 
     @staticmethod
@@ -201,8 +194,9 @@ class Vault:
         await connection.execute(
             "DELETE FROM vault.sealed WHERE subject_ref = ANY($1)"
             " AND (kind IN ('records', 'upload', 'package', 'release', 'manual_steps')"
-            " OR kind = 'identities' AND source <> 'requester')",
+            " OR kind = 'identities' AND source <> ALL($2))",
             subjects,
+            _OF_REQUESTER,
         )
 
     @staticmethod
@@ -242,25 +236,6 @@ class Vault:
         return {r[0]: (AESGCM(_open(self.keyring.key(r[1]), r[2], r[0].bytes)), r[3]) for r in rows}
 
 
-def merged(identities: Iterable[Identity]) -> tuple[Identity, ...]:
-    """Each identity once, as well as it is proved by now, in the order in which they came."""
-    known: dict[tuple[object, ...], Identity] = {}
-    for each in identities:
-        same = (each.type, each.value, each.valid_from, each.valid_to, each.source)
-        if (before := known.get(same)) is None:
-            known[same] = each
-        elif before != each:
-            since = [moment for moment in (before.proved_since, each.proved_since) if moment]
-            level = max(before.level, each.level)
-            known[same] = replace(each, level=level, proved_since=min(since, default=None))
-    return tuple(known.values())
-
-
-def encode_identities(identities: Iterable[Identity]) -> bytes:
-    """The form in which yielded identities are sealed."""
-    return _encode(SubjectData(tuple(identities)))
-
-
 def _row(key: AESGCM, sealing: Sealing, now: datetime) -> Row:
     ref = sealing.subject_ref
     sealed = _seal(key, sealing.content, ref.bytes)
@@ -274,26 +249,3 @@ def _seal(key: AESGCM, content: bytes, bound_to: bytes, nonce: bytes | None = No
 
 def _open(key: AESGCM, sealed: bytes, bound_to: bytes) -> bytes:
     return key.decrypt(sealed[:_NONCE], sealed[_NONCE:], bound_to)
-
-
-def _encode(data: SubjectData) -> bytes:
-    identities = [
-        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level) for i in data.identities
-    ]
-    return orjson.dumps([identities, [change.model_dump() for change in data.changes], data.tenant])
-
-
-def _decode(content: bytes) -> SubjectData:
-    identities, changes, *tenant = orjson.loads(content)
-    return SubjectData(
-        tuple(
-            Identity(IdentityType(kind), value, _instant(start), _instant(end), source, _instant(proved), level)
-            for kind, value, start, end, source, proved, level in identities
-        ),
-        tuple(map(Change.model_validate, changes)),
-        *tenant,
-    )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

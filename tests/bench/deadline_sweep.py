@@ -27,7 +27,8 @@ from shared.messaging.unit_of_work import UnitOfWorkFactory
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
-from shared.storage.postgres import Connection, PostgresSettings, connect_pool, connected, migrate
+from shared.storage.migrate import migrate
+from shared.storage.postgres import Connection, PostgresSettings, connect_pool, connected
 from shared.storage.vault import Vault
 from tests.bench.figures import Row, resident_mib, rounded, row
 from tests.bench.ground import Ground, must

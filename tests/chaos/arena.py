@@ -18,6 +18,7 @@ from deploy.local.services import Servers, Services
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
 from tests.chaos import ledger
+from tests.chaos.crowd import ERASURES_ALLOWED, ERASURES_OF_A_KEY
 from tests.fixtures import stores
 from tests.fixtures.brokers import PROBE
 from tests.fixtures.cluster import REPLICAS, Node, nodes
@@ -40,8 +41,8 @@ class Arena:
     """By what is behind: a broker or a database."""
     stores: Stores
     dsn: str
-    client: DsrClient
-    officer: DsrClient
+    channels: list[DsrClient]
+    officers: list[DsrClient]
 
     @property
     def bootstrap(self) -> str:
@@ -51,7 +52,7 @@ class Arena:
 
 @asynccontextmanager
 async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
-    """All of it, with so many people in the stores, which keep their ledgers."""
+    """All of it, with so many people in the stores, which keep their ledgers; a key may erase no more than a few."""
     async with AsyncExitStack() as stack:
 
         async def start(*what: Server | Child | Services) -> None:
@@ -81,11 +82,16 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         bootstrap = ",".join(node.bootstrap for node in brokers.values())
         await admin.create_topics(bootstrap, [*admin.declared(), PROBE], replicas=REPLICAS)
         on = Servers(_through(links[_OF_THE_PLATFORM], dsn), ",".join(f"{HOST}:{links[name].port}" for name in brokers))
-        services = Services(directory, on, seeded.downstreams, replace(seeded, dsns=reached).env)
+        env = {"DSR_INTAKE_ERASURES_PER_HOUR": str(ERASURES_ALLOWED), **replace(seeded, dsns=reached).env}
+        services = Services(directory, on, seeded.downstreams, env)
         await start(services)
-        keys = [await asyncio.to_thread(services.key, role) for role in ("channel", "privacy")]
-        clients = [await stack.enter_async_context(DsrClient(services.url, key, timeout=30)) for key in keys]
-        yield Arena(services, brokers, servers, links, seeded, dsn, *clients)
+
+        async def clients(role: str, number: int) -> list[DsrClient]:
+            keys = [await asyncio.to_thread(services.key, role) for _ in range(number)]
+            return [await stack.enter_async_context(DsrClient(services.url, key, timeout=30)) for key in keys]
+
+        channels, officers = await clients("channel", 1 + people // ERASURES_OF_A_KEY), await clients("privacy", 2)
+        yield Arena(services, brokers, servers, links, seeded, dsn, channels, officers)
 
 
 def _through(link: Link, dsn: str) -> str:

@@ -1,10 +1,10 @@
-"""People who ask for their rights at an even pace, whatever happens, and an officer who lifts their restrictions."""
+"""People who ask for their rights at an even pace, whatever happens, and officers who lift and who release keys."""
 
 import asyncio
 import random
 import secrets
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -15,8 +15,11 @@ from tests.fixtures.stores import Subject
 
 _AGAIN_SECONDS = 0.2
 _LONGEST_SECONDS = 2.0
+_RELEASE_SECONDS = 2.0
 BYSTANDER_EVERY = 4
 """One in so many never asks: nothing of theirs may change."""
+ERASURES_ALLOWED, ERASURES_OF_A_KEY = 40, 50
+"""A channel takes another key after so many erasures, of which the last are too many for the brake."""
 
 
 class Wish(StrEnum):
@@ -28,6 +31,7 @@ class Wish(StrEnum):
     RESTRICTION = "restriction"
     WITHDRAWN = "withdrawn"  # an erasure that is withdrawn while it may be under way
     UNPROVEN = "unproven"  # one that is withdrawn before anybody has proved who they are
+    SEEN_FIRST = "seen first"  # one that comes in one message with an access, and waits for it
 
 
 _SHARES = {
@@ -37,7 +41,9 @@ _SHARES = {
     Wish.RESTRICTION: 17,
     Wish.WITHDRAWN: 6,
     Wish.UNPROVEN: 6,
+    Wish.SEEN_FIRST: 6,
 }
+_ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST}
 _SAYS: dict[Wish, dict[str, object]] = {
     Wish.RECTIFICATION: {"changes": [{"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}]},
     Wish.RESTRICTION: {"ground": "accuracy_contested"},
@@ -47,28 +53,33 @@ _SAYS: dict[Wish, dict[str, object]] = {
 
 @dataclass
 class Asked:
-    """A request that was accepted."""
+    """A request that was accepted, from the channel ``by``; of an erasure that waits, for which access (``after``)."""
 
     number: int
     wish: Wish
     request_id: str
+    by: DsrClient
+    after: str | None = None
 
 
 @dataclass
 class Crowd:
-    """Everybody, and what they have asked for; of ``people`` there are so many."""
+    """Everybody, and what they have asked for, through keys of one channel; of ``people`` there are so many."""
 
-    client: DsrClient
-    officer: DsrClient
+    channels: Sequence[DsrClient]
+    officers: Sequence[DsrClient]
     people: int
     draw: random.Random
     asked: dict[str, Asked] = field(default_factory=dict)
     to_be_lifted: set[str] = field(default_factory=set)
     """Restrictions that nobody has lifted yet."""
+    to_be_fetched: set[str] = field(default_factory=set)
+    """Copies that nobody has fetched yet."""
     refused: Counter[int] = field(default_factory=Counter)
     """Answers that nobody should get, by status."""
     at_it: set["asyncio.Task[None]"] = field(default_factory=set)
     _next: int = 0
+    _erasures: int = 0
 
     async def come(self, per_second: float, enough: asyncio.Event) -> None:
         """So many come in each second until it is enough, also while nobody answers them."""
@@ -85,7 +96,21 @@ class Crowd:
     def lift(self, request_id: str) -> None:
         """Lets the officer lift a restriction, which is in force."""
         self.to_be_lifted.discard(request_id)
-        self._begin(self._decide(self.officer, request_id, "lift"))
+        self._begin(self._decide(self.officers[0], request_id, "lift"))
+
+    def fetch(self, request_id: str) -> None:
+        """Lets somebody fetch their copy as often as they may, and once more."""
+        self.to_be_fetched.discard(request_id)
+        self._begin(self._fetch(self.asked[request_id]))
+
+    async def release_brakes(self) -> None:
+        """For ever; two officers let every key erase again that asked for too many."""
+        while True:
+            listed = await self._insist(self.officers[0], "GET", "/v1/brakes")
+            for brake in listed.json()["brakes"]:
+                for officer in () if brake["released_at"] else self.officers:
+                    await self._insist(officer, "POST", f"/v1/brakes/{brake['key_id']}/release")
+            await asyncio.sleep(_RELEASE_SECONDS)  # a brake tells the people alone who look
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -93,19 +118,34 @@ class Crowd:
         task.add_done_callback(self.at_it.discard)
 
     async def _ask(self, subject: Subject, wish: Wish) -> None:
-        right = "erasure" if wish in {Wish.WITHDRAWN, Wish.UNPROVEN} else wish.value
-        submission = subject.submission(right, **_SAYS.get(wish, {}))
-        headers = {"Idempotency-Key": secrets.token_hex(8)}
-        answer = await self._insist(self.client, "POST", "/v1/requests", headers, submission)
+        rights = ["access", "erasure"] if wish is Wish.SEEN_FIRST else ["erasure" if wish in _ERASES else wish.value]
+        body: dict[str, object] = {"requests": [subject.submission(right, **_SAYS.get(wish, {})) for right in rights]}
+        headers, by = {"Idempotency-Key": secrets.token_hex(8)}, self._channel(wish)
+        answer = await self._insist(by, "POST", "/v1/requests/batch", headers, body)
         if not answer.is_success:
             self.refused[answer.status_code] += 1
             return
-        request_id = str(answer.json()["request_id"])
-        self.asked[request_id] = Asked(subject.number, wish, request_id)
+        *before, request_id = [str(each["request_id"]) for each in answer.json()["requests"]]
+        for access in before:
+            self.asked[access] = Asked(subject.number, Wish.ACCESS, access, by)
+        self.asked[request_id] = Asked(subject.number, wish, request_id, by, *before)
+        self.to_be_fetched.update([request_id] if wish is Wish.ACCESS else before)
         if wish is Wish.RESTRICTION:
             self.to_be_lifted.add(request_id)
         if wish in {Wish.WITHDRAWN, Wish.UNPROVEN}:
-            await self._decide(self.client, request_id, "withdraw")
+            await self._decide(by, request_id, "withdraw")
+
+    def _channel(self, wish: Wish) -> DsrClient:
+        """The key by which that is asked for."""
+        self._erasures += wish in _ERASES
+        return self.channels[min(self._erasures // ERASURES_OF_A_KEY, len(self.channels) - 1)]
+
+    async def _fetch(self, asked: Asked) -> None:
+        path = f"/v1/requests/{asked.request_id}/package"
+        while (answer := await self._insist(asked.by, "GET", path)).is_success:
+            pass
+        if answer.status_code != httpx.codes.GONE:
+            self.refused[answer.status_code] += 1
 
     async def _decide(self, who: DsrClient, request_id: str, what: str) -> None:
         """Decides, for the version that was read; an answer that was lost is asked for again for the same one."""

@@ -110,17 +110,18 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
     people = int((seconds + _DRAIN_SECONDS) * PER_SECOND * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
     result = Result(seed)
     async with arena(directory, people) as there:
-        crowd = Crowd(there.client, there.officer, people, random.Random(seed))  # noqa: S311
+        crowd = Crowd(there.channels, there.officers, people, random.Random(seed))  # noqa: S311
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
         coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
-        for_ever = [asyncio.create_task(each) for each in (watch.keep_looking(), striker.keep_up())]
+        loops = (watch.keep_looking(), striker.keep_up(), crowd.release_brakes())
+        for_ever = [asyncio.create_task(each) for each in loops]
         try:
             await watch.until(lambda look: look.closed >= PER_SECOND, _WITHIN_SECONDS)
             ends = time.monotonic() + seconds
             while time.monotonic() < ends:
                 faults = draw_round(draw) if result.rounds else everything(draw)
                 result.rounds.append(await _round(watch, striker, faults, timed=timed))
-                if for_ever[0].done() or for_ever[1].done():
+                if any(each.done() for each in for_ever):
                     await asyncio.gather(*for_ever)
             enough.set()
             await coming
@@ -161,13 +162,14 @@ async def _round(watch: Watch, striker: Striker, faults: Sequence[Fault], *, tim
 
 
 async def _drain(crowd: Crowd, watch: Watch) -> None:
-    """Waits until all is answered, every restriction is lifted and all are closed, or nothing helps any more."""
+    """Waits until all are closed, every restriction is lifted and every copy fetched, or nothing helps any more."""
     ends = time.monotonic() + _DRAIN_SECONDS
     last = (math.nan, 0.0)
 
     while time.monotonic() < ends:
         look = watch.looks[-1]
-        all_closed = not (crowd.at_it or crowd.to_be_lifted) and crowd.asked.keys() <= watch.closed.keys()
+        under_way = crowd.at_it or crowd.to_be_lifted or crowd.to_be_fetched
+        all_closed = not under_way and crowd.asked.keys() <= watch.closed.keys()
         now = (float(look.closed), float(sum(look.work.values())))
         if all_closed and now == last:
             return

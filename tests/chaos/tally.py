@@ -1,8 +1,9 @@
 """What came of it, counted from what the stores wrote down: lost, twice, wrong person, stuck, restricted again."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from deploy.local import postgres_databases as databases
 from shared.storage.evidence import verify
@@ -12,11 +13,35 @@ from tests.chaos.ledger import Ledger, read
 from tests.fixtures.brokers import dead_letters
 from tests.fixtures.stores import TICKETS_EACH
 
+DOWNLOADS = 5
+"""How often a copy may be fetched."""
+_DONE, _BEGUN = "request.closed", "erasure.begun"
+_LETTERS_OF = defaultdict(lambda: "completion", {"withdrawn": "withdrawal"})
+"""By the outcome: the letter that closes the request."""
+_WITHDRAWN = {Wish.WITHDRAWN, Wish.UNPROVEN}
 ROWS = {"customers": 1, "calls": CALLS_EACH, "tickets": TICKETS_EACH}
 _CONCLUDED = """
 SELECT request_id::text, detail::jsonb ->> 'system', (detail::jsonb ->> 'changed')::int FROM evidence.entry
 WHERE chain = 'erasure' AND action = 'task.concluded' AND detail::jsonb ->> 'outcome' = 'erased'
 """
+_LETTERS = """
+SELECT request_id::text, kind, max(n), CASE count(*) WHEN 2 THEN min(n) ELSE 0 END FROM (
+    SELECT request_id, detail::jsonb ->> 'kind' AS kind, count(*) AS n FROM evidence.entry
+    WHERE action = 'letter.written' GROUP BY 1, 2
+    UNION ALL SELECT request_id, kind, count(*) FROM intake.letter GROUP BY 1, 2
+) AS told GROUP BY 1, 2
+"""
+_COPIES = """
+SELECT request_id::text, count(*) FILTER (WHERE action = 'package.downloaded'),
+       count(*) FILTER (WHERE action = 'package.removed'),
+       EXISTS (SELECT FROM vault.sealed s WHERE s.sealed_id = r.package_id)
+FROM intake.request r JOIN evidence.entry e USING (request_id) WHERE r.package_id IS NOT NULL GROUP BY 1, r.package_id
+"""
+_IN_ORDER = """
+SELECT request_id::text, action, min(seq) FROM evidence.entry
+WHERE chain = 'intake' AND action IN ('request.closed', 'erasure.begun') GROUP BY 1, 2
+"""
+_BRAKES = "SELECT count(*) FROM intake.brake WHERE released_at IS NULL"
 _CLOSED = "SELECT request_id::text, count(*) FROM evidence.entry WHERE action = 'request.closed' GROUP BY 1"
 
 
@@ -33,6 +58,9 @@ class Tally:
                 "wrong person",
                 "stuck",
                 "restricted again",
+                "erased before it was seen",
+                "not shredded",
+                "brakes left on",
                 "dead letters",
                 "broken chains",
                 "refused",
@@ -56,6 +84,12 @@ class Said:
     closures: Mapping[str, int]
     receipts: Mapping[str, Counter[str]]
     """Rows that a request has removed, by store."""
+    letters: Mapping[str, Mapping[str, tuple[int, int]]]
+    """How often each kind was written to a request: the most and the least of what is on record and what is kept."""
+    copies: Mapping[str, tuple[int, int, bool]]
+    """How often a copy was fetched and removed, and whether it is still there."""
+    order: Mapping[tuple[str, str], int]
+    """When a request was closed, or its erasure begun: the places on record."""
 
 
 async def tally(arena: Arena, crowd: Crowd) -> Tally:
@@ -70,6 +104,7 @@ async def tally(arena: Arena, crowd: Crowd) -> Tally:
     result.wrong["wrong person"] += [f"subject {number}" for number in _strangers(crowd, ledger)]
     result.wrong["dead letters"] += ["one"] * await dead_letters(arena.bootstrap)
     result.wrong["broken chains"] += [chain for chain, broken in (await verify(arena.dsn)).items() if broken]
+    result.wrong["brakes left on"] += ["one"] * (await databases.fetch(arena.dsn, _BRAKES))[0][0]
     result.wrong["refused"] += [f"{status}: {times} times" for status, times in crowd.refused.items()]
     return result
 
@@ -80,12 +115,17 @@ async def _said(dsn: str) -> Said:
     receipts: dict[str, Counter[str]] = {}
     for request_id, system, changed in await databases.fetch(dsn, _CONCLUDED):
         receipts.setdefault(request_id, Counter())[system] += changed
-    return Said(outcomes, closures, receipts)
+    letters: dict[str, dict[str, tuple[int, int]]] = {}
+    for request_id, kind, most, least in await databases.fetch(dsn, _LETTERS):
+        letters.setdefault(request_id, {})[kind] = (most, least)
+    copies = {row[0]: (row[1], row[2], row[3]) for row in await databases.fetch(dsn, _COPIES)}
+    order = {(row[0], row[1]): row[2] for row in await databases.fetch(dsn, _IN_ORDER)}
+    return Said(outcomes, closures, receipts, letters, copies, order)
 
 
 def _judge(asked: Asked, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]]:
     """What is wrong with one request, and why."""
-    request_id, number = asked.request_id, asked.number
+    request_id = asked.request_id
     if request_id not in said.outcomes:
         yield "lost", "accepted, and not known"
         return
@@ -95,21 +135,41 @@ def _judge(asked: Asked, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]
         return
     if (times := said.closures.get(request_id, 0)) != 1:
         yield "twice" if times else "lost", f"closed {times} times on record"
-    removed = {store: rows[number] for store, rows in ledger.removed.items()}
+    if outcome != "fulfilled" and (outcome, asked.wish in _WITHDRAWN) != ("withdrawn", True):
+        yield "lost", f"closed as {outcome}"
+    yield from _letters(said.letters.get(request_id, {}), _LETTERS_OF[outcome], asked.wish)
+    yield from _effects(asked, outcome, ledger, said)
+
+
+def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]]:
+    """What was done that should not be, or was not done."""
+    request_id, number = asked.request_id, asked.number
     changes = ledger.changes.get(number, [])
     match asked.wish:
-        case Wish.ERASURE | Wish.WITHDRAWN:
+        case Wish.ERASURE | Wish.WITHDRAWN | Wish.SEEN_FIRST:
+            removed = {store: rows[number] for store, rows in ledger.removed.items()}
             if outcome == "fulfilled" and removed != ROWS:
                 yield "lost", f"removed {removed}"
-            if outcome not in {"fulfilled", "withdrawn"} or (outcome, asked.wish) == ("withdrawn", Wish.ERASURE):
-                yield "lost", f"closed as {outcome}"
             yield from _receipts(said.receipts.get(request_id, Counter()), removed)
         case Wish.RECTIFICATION:
             yield from _changes(changes, ["rectified"])
         case Wish.RESTRICTION:
             yield from _changes(changes, ["restricted", "lifted"])
-        case Wish.ACCESS if outcome != "fulfilled":
-            yield "lost", f"closed as {outcome}"
+        case Wish.ACCESS if (copy := said.copies.get(request_id)) != (DOWNLOADS, 1, False):
+            yield "not shredded", f"fetched, removed, still there: {copy}"
+    if asked.after and not said.order.get((asked.after, _DONE), inf) < said.order.get((request_id, _BEGUN), -inf):
+        yield "erased before it was seen", f"its access is {asked.after}"
+
+
+def _letters(written: Mapping[str, tuple[int, int]], closing: str, wish: Wish) -> Iterator[tuple[str, str]]:
+    """What the person was told more than once or not at all, on record or in what is kept."""
+    expected = {"acknowledgement", closing, *(("lifting",) if wish is Wish.RESTRICTION else ())}
+    for kind in sorted(expected | written.keys()):
+        most, least = written.get(kind, (0, 0))
+        if most > 1:
+            yield "twice", f"the letter {kind} was written {most} times"
+        elif kind in expected and not least:
+            yield "lost", f"the letter {kind} was written {least} times"
 
 
 def _receipts(receipts: Counter[str], removed: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -134,7 +194,8 @@ def _changes(made: list[str], expected: list[str]) -> Iterator[tuple[str, str]]:
 
 def _strangers(crowd: Crowd, ledger: Ledger) -> Iterator[int]:
     """Of whom something was changed though nobody asked, or though what was asked changes nothing of the kind."""
-    may_remove = {a.number for a in crowd.asked.values() if a.wish in {Wish.ERASURE, Wish.WITHDRAWN}}
+    removing = {Wish.ERASURE, Wish.WITHDRAWN, Wish.SEEN_FIRST}
+    may_remove = {a.number for a in crowd.asked.values() if a.wish in removing}
     may_change = {a.number for a in crowd.asked.values() if a.wish in {Wish.RECTIFICATION, Wish.RESTRICTION}}
     yield from ledger.touched
     yield from sorted({number for rows in ledger.removed.values() for number in rows} - may_remove)

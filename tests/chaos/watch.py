@@ -36,7 +36,7 @@ class Look:
 
 @dataclass
 class Watch:
-    """The looks so far; whoever is asked for a lift is told when the restriction is in force."""
+    """The looks so far; the crowd is told when a restriction that it lifts is in force, and when a copy is ready."""
 
     arena: Arena
     crowd: Crowd
@@ -73,6 +73,8 @@ class Watch:
         self.closed |= {row["request_id"]: row["outcome"] for row in new}
         for request_id in self.crowd.to_be_lifted & self.closed.keys():
             self.crowd.lift(request_id)
+        for request_id in self.crowd.to_be_fetched & self.closed.keys():
+            self.crowd.fetch(request_id)
         async with self._more:
             self.looks.append(Look(time.monotonic(), len(self.closed), work))
             self._more.notify_all()

@@ -23,7 +23,7 @@ from shared.domain.topics import ServiceName
 from shared.downstreams.bus.messages import TaskRequested
 from shared.messaging.producer import KafkaProducer
 from shared.storage import grants, keyring
-from shared.storage.postgres import migrate
+from shared.storage.migrate import migrate
 from tests.fixtures import stores
 from tests.fixtures.guarded import Guarded, guarded_broker
 from tests.fixtures.live import EVERY_RIGHT, LONG_AGO, move

@@ -15,7 +15,8 @@ from shared.domain.operations import Operation, TaskOutcome, Unsearched
 from shared.domain.rights import Outcome, Right
 from shared.downstreams.contract import NotSearched, Receipt, Record, Result, Task
 from shared.fulfilment.store import NewFulfilment
-from shared.storage.vault import Sealing, encode_identities
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
 from tests.fixtures.engine import ACCOUNT, DUE, Harness, OpenHarness, ScriptedSystem, each
 from tests.fixtures.events import a
 

@@ -31,7 +31,8 @@ from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from shared.runtime.settings import WorkSettings
 from shared.storage import keyring
 from shared.storage.postgres import PostgresSettings, connect_pool
-from shared.storage.vault import SubjectData, Vault
+from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Vault
 from tests.fixtures.engine import TRACING, SetClock
 from tests.fixtures.events import a
 

@@ -15,7 +15,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.topics import ServiceName
 from shared.storage import grants
 from shared.storage.keyring import Keyring
-from shared.storage.postgres import connected, migrate, wait_until_migrated
+from shared.storage.migrate import migrate, wait_until_migrated
+from shared.storage.postgres import connected
 from shared.storage.register import announce, fill, note_conflicts, note_reading
 from tests.fixtures.observation import panel_queries
 

@@ -8,7 +8,8 @@ import pytest
 from services.intake.auth import create
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.bus.identity_token import IdentityToken, issue
-from shared.storage.vault import Sealing, encode_identities
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
 from tests.fixtures.intake import Intake
 
 FETCH = "/v1/tasks/identities"

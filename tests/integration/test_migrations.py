@@ -6,7 +6,8 @@ import pytest
 
 from shared.domain.errors import Misconfigured
 from shared.domain.topics import ServiceName
-from shared.storage.postgres import connected, migrate
+from shared.storage.migrate import migrate
+from shared.storage.postgres import connected
 
 
 async def test_an_empty_database_gets_every_migration_and_a_second_run_has_nothing_to_do(empty_database: str) -> None:

@@ -16,7 +16,7 @@ from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt, Task
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.store import NewFulfilment
-from shared.storage.vault import SubjectData
+from shared.storage.subject_data import SubjectData
 from tests.fixtures.cdr import LONG_AGO, SqlEngine, engine
 from tests.fixtures.customer_store import CustomerStore
 from tests.fixtures.downstream import task

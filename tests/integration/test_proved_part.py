@@ -8,7 +8,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.fulfilment.store import FulfilmentState, NewFulfilment
-from shared.storage.vault import Sealing, encode_identities
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem, each
 
 SINCE = datetime(2024, 2, 5, tzinfo=UTC)

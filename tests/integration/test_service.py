@@ -36,7 +36,8 @@ from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
 from shared.storage import keyring
 from shared.storage.postgres import connected
-from shared.storage.vault import SubjectData, Vault
+from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Vault
 from tests.fixtures.brokers import read_topic
 from tests.fixtures.engine import DUE, SetClock
 from tests.fixtures.events import a

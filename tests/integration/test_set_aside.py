@@ -1,11 +1,18 @@
 """Above its limit of records that were set aside a topic is left alone, until somebody says so."""
 
+import json
+from collections.abc import Sequence
+from uuid import UUID
+
 from shared.domain.events import RequestVerified
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging.dead_letters import REPLAYED_FOR, paused_since, resume
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage.evidence import verify
 from shared.storage.postgres import connected
 from tests.fixtures.dispatching import (
+    PERSONAL,
     Diary,
     as_sent,
     dead_letters,
@@ -39,6 +46,27 @@ async def test_above_its_limit_of_dead_letters_a_topic_is_left_alone_and_others_
     assert await after_a_restart.paused_topics() == set()
     assert await after_a_restart.handle([good]) == []
     assert await noted(harness) == 2
+
+
+async def test_of_a_batch_the_one_record_whose_evidence_would_hold_what_somebody_typed_is_set_aside(
+    open_harness: OpenHarness, database: str
+) -> None:
+    harness, events = await open_harness(), [verified() for _ in range(5)]
+
+    async def note(batch: Sequence[RequestVerified], tx: UnitOfWork) -> None:
+        for event in batch:
+            said = PERSONAL if event.event_id == bad.event_id else "code"
+            tx.log_evidence(event.request_id, "noted", {"said": said})
+
+    bad = events[2]
+    listener = dispatcher(harness, (RequestVerified, note))
+    assert await listener.handle([heard(event) for event in events]) == []
+    [letter] = await dead_letters(harness)
+    assert UUID(json.loads(letter["value"])["request_id"]) == bad.request_id
+    noted_of = await harness.pool.fetch("SELECT request_id, detail FROM evidence.entry ORDER BY seq")
+    assert [row["request_id"] for row in noted_of] == [each.request_id for each in events if each is not bad]
+    assert PERSONAL not in str(noted_of) + str(dict(letter))
+    assert await verify(database) == {"erasure": None}
 
 
 async def test_dead_letters_of_another_day_do_not_count(open_harness: OpenHarness, clock: SetClock) -> None:

@@ -13,7 +13,8 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
 from shared.fulfilment.store import Completed
-from shared.storage.vault import Sealing, encode_identities
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
 from tests.fixtures.engine import Harness, OpenHarness, ScriptedSystem
 from tests.fixtures.events import a
 

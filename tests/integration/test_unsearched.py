@@ -8,7 +8,8 @@ from uuid_utils.compat import uuid7
 from shared.domain.events import FulfilmentBlocked, FulfilmentReported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
-from shared.storage.vault import Sealing, encode_identities
+from shared.storage.subject_data import encode_identities
+from shared.storage.vault import Sealing
 from tests.fixtures.engine import SetClock
 from tests.fixtures.events import a
 from tests.fixtures.intake import LAST, Intake, id_of

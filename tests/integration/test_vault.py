@@ -17,7 +17,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
 from shared.storage import keyring, vault
 from shared.storage.postgres import Connection
-from shared.storage.vault import Sealing, SubjectData, Vault, encode_identities
+from shared.storage.subject_data import SubjectData, encode_identities
+from shared.storage.vault import Sealing, Vault
 from tests.fixtures.engine import Harness, OpenHarness, SetClock
 
 ADA = Identity(IdentityType.EMAIL, "ada@example.org")

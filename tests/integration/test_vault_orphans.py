@@ -11,7 +11,8 @@ from services.intake.orphans import GRACE, KINDS
 from services.intake.retention import retention
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.runtime.metrics import PEOPLE
-from shared.storage.vault import Sealing, SubjectData
+from shared.storage.subject_data import SubjectData
+from shared.storage.vault import Sealing
 from tests.fixtures.intake import Intake, id_of
 
 ERASED = {"outcome": TaskOutcome.ERASED, "found": 1, "changed": 1}

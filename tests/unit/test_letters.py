@@ -34,6 +34,7 @@ FIELDS = {
     "fetch": "You can fetch the copy until 19 March 2026.",
     "others": "Your data stay restricted for your request of 02 March 2026.",
     "changed": "Nothing was changed in any system.",
+    "system": "cdr",
 }
 
 

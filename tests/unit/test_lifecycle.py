@@ -36,6 +36,8 @@ STOPPED = KEPT.model_copy(update={"outcome": None, "failure": "blast_radius", "e
 STOPPED_ONCE = STOPPED.model_copy(update={"exceeded": BEYOND.model_copy(update={"confirmed_by": "officer-1"})})
 PARTLY = Outcome.PARTIALLY_FULFILLED
 BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
+COPIED = KEPT.model_copy(update={"operation": "export", "outcome": TaskOutcome.EXPORTED})
+RETIRED = BY_HAND.model_copy(update={"failure": "system_retired"})
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.AWAITING_DECISION, State.CLOSED},
@@ -113,6 +115,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("go_on", lambda r: brake.go_on(replace(r, held="retry"), ("officer-1", "officer-2"))),
     ("record", lambda r: replace(r, tasks=(BY_HAND,)).record("billing", 2, 2)),
     ("record", lambda r: replace(r, tasks=(BY_HAND,), owed=True, outcome=PARTLY).record("billing", 2, 2)),
+    ("record", lambda r: replace(r, tasks=(RETIRED,)).end_part("billing", "SYSTEM_DESTROYED", "12(4)", "key", {})),
     ("decide", lambda r: r.decide("answer_in_part", "SYSTEM_FAILED", "12(4)", "key", AT, owed=True)),
     ("report", lambda r: told(r, Outcome.REFUSED)),
     ("report", lambda r: told(r, PARTLY, STOPPED)),
@@ -120,6 +123,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("forward", lambda r: r.forward("them", AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
+    ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
     ("lift", lambda r: replace(r, right=Right.RESTRICTION).lift(AT)),
     ("yield_to", lambda r: r.yield_to((QUESTION,), opposed=True)),
     ("yield_to", waived),

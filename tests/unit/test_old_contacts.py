@@ -10,7 +10,7 @@ from services.intake.old_contacts import corrects, old_points
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, TaskReport
 from shared.domain.rights import Right
-from shared.storage.vault import SubjectData
+from shared.storage.subject_data import SubjectData
 from tests.fixtures.requests import a_request
 
 NOW = datetime(2026, 3, 5, 9, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from shared.domain.assignments import Register
+from shared.domain.assignments import Assignment, AssignmentInDoubt, Register
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import Change, Operation, Unsearched
@@ -17,12 +17,14 @@ from shared.domain.proofs import Action, highest, proof_policy
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
 from shared.fulfilment.searching import Search, search
-from shared.storage.vault import SubjectData, merged
+from shared.storage.subject_data import SubjectData, merged
 
 POLICY = proof_policy()
 SINCE = datetime(2024, 1, 1, tzinfo=UTC)
-EMAIL, PHONE, NAME = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.NAME
+EMAIL, PHONE, NAME, SIP = IdentityType.EMAIL, IdentityType.PHONE, IdentityType.NAME, IdentityType.SIP_URI
 ADDRESS, NUMBER = Identity(EMAIL, "ada@example.org"), Identity(PHONE, "+493023125001", SINCE)
+
+USER = Identity(SIP, "sip:ada@pbx.example", SINCE)
 
 
 def at(level: Level, identity: Identity) -> Identity:
@@ -146,3 +148,29 @@ def test_whatever_is_stated_nothing_but_a_name_reaches_a_system_that_is_proved_l
 def test_an_identity_is_as_well_proved_as_the_best_of_what_is_known_of_it() -> None:
     first, better = at("L1", NUMBER), Identity(PHONE, NUMBER.value, SINCE, level="L2")
     assert merged((ADDRESS, first, better)) == (ADDRESS, at("L2", NUMBER))
+
+
+@pytest.mark.parametrize(
+    ("known", "needs", "why"),
+    [
+        (at("L2", USER), {PHONE}, Unsearched.NUMBER_OF_ANOTHER_KIND),
+        (at("L2", NUMBER), {SIP}, Unsearched.NUMBER_OF_ANOTHER_KIND),
+        (at("L2", USER), {EMAIL}, Unsearched.NOTHING_TO_SEARCH_BY),
+        (at("L2", ADDRESS), {PHONE}, Unsearched.NOTHING_TO_SEARCH_BY),
+        (at("L0", USER), {PHONE}, Unsearched.NOT_PROVED),
+    ],
+)
+def test_why_a_system_cannot_be_searched_names_what_is_lacking(
+    known: Identity, needs: set[IdentityType], why: Unsearched
+) -> None:
+    found = searched(system("call_record", needs=frozenset(needs)), known)
+    assert (found.impossible, found.lacks) == (True, why)
+
+
+def test_a_doubt_about_a_sip_user_is_none_of_a_system_that_files_by_telephone_number() -> None:
+    since = (Assignment(b"sip", b"somebody", SINCE), Assignment(b"sip", b"somebody else", SINCE))
+    register = Register("crm", {b"sip": since}, lambda i: b"sip" if i.type is SIP else b"", lambda *_: b"nobody")
+    known = (at("L2", USER), at("L2", NUMBER))
+    assert searched(system(needs=frozenset({PHONE})), *known, register=register).identities
+    with pytest.raises(AssignmentInDoubt):
+        searched(system(needs=frozenset({SIP})), *known, register=register)

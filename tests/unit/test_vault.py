@@ -13,7 +13,8 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change
 from shared.domain.text import nfc
 from shared.storage.keyring import Keyring
-from shared.storage.vault import SubjectData, Vault, _decode, _encode, _open, _seal
+from shared.storage.subject_data import SubjectData, decode, encode
+from shared.storage.vault import Vault, _open, _seal
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 times = st.none() | st.datetimes(timezones=st.just(UTC))
@@ -28,7 +29,7 @@ statements = st.builds(
 
 @given(statements)
 def test_a_statement_is_read_back_as_it_was(said: SubjectData) -> None:
-    assert _decode(_encode(said)) == said
+    assert decode(encode(said)) == said
 
 
 @given(st.binary(max_size=200), st.binary(min_size=16, max_size=16), st.integers(0, 2**16))

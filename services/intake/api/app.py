@@ -88,7 +88,7 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
         running.tracing,
         settings,
         Submissions(unit_of_work, policy, identity, settings, letters),
-        UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons()),
+        UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons(), settings),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)
     inside.router.redirect_slashes = False  # a redirect would go to whatever Host was sent

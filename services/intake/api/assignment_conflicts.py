@@ -53,8 +53,8 @@ async def settle_assignment_conflict(
 ) -> AssignmentConflictView:
     """Say that the register is right, and the system is not (privacy team).
 
-    Nothing more is touched by it. Decide `retry` for the request afterwards. Where the register is wrong, correct its
-    source instead and read it again.
+    Nothing more is touched by it, and requests that wait for it go on by themselves. Where the register is wrong,
+    correct its source instead and read it again: then they go on, too.
     """
     async with services.unit_of_work.begin() as tx:
         settled = await assignment_conflicts.settle(tx, conflict_id, caller.holder, caller.actor)

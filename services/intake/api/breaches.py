@@ -17,13 +17,13 @@ router = APIRouter(prefix="/v1/breaches", tags=["breaches"], dependencies=PRIVAC
 
 
 class BreachView(BaseModel):
-    """A package that was handed out though, as is known by now, it should not have been."""
+    """A package that was handed out, or a change that was made (no downloads), and should not have been."""
 
     model_config = ConfigDict(from_attributes=True)
 
     breach_id: UUID
     request_id: UUID
-    fault: str = Field(description="why it should not have been handed out")
+    fault: str = Field(description="why it should not have been")
     downloads: int
     found_at: Instant
     notify_by: Instant = Field(description="the authority is to be told by then, unless nobody's rights are at risk")

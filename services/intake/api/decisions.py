@@ -8,11 +8,11 @@ from fastapi import APIRouter
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
 from services.intake.api.views import ManualSteps, ProposalView, StateView, StepsInSystem
 from services.intake.balancing import Balancing
-from services.intake.decision_schemas import Confirmation, Decision, TaskResult
+from services.intake.decision_schemas import Confirmation, Decision, Forwarded, ProofTakenBack, TaskResult
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposals import Proposal
-from services.intake.schemas import Forwarded, Verification
+from services.intake.schemas import Verification
 from services.intake.versions import Decided
 from shared.domain.errors import IllegalTransition, Shredded
 from shared.storage.vault import MANUAL_STEPS
@@ -24,6 +24,16 @@ router = APIRouter(prefix="/v1/requests/{request_id}", tags=["decisions"], respo
 async def verify(body: Verification, basis: MadeFor, services: UseServices) -> Decided:
     """State how the requester proved who they are; work begins, or begins after all, if that is enough."""
     return await services.use_cases.verify(basis, body)
+
+
+@router.post("/proof-withdrawal", response_model=StateView)
+async def take_back(body: ProofTakenBack, basis: MadeFor, services: UseServices) -> Decided:
+    """Take back a proof that was wrong: what is not fetched by it is withheld, and what was fetched is a breach.
+
+    While nothing is answered one word is enough, and work goes on by what is proved still. After that it takes two
+    persons, two keys of different holders; from the first word on its package is withheld.
+    """
+    return await services.use_cases.take_back(basis, body)
 
 
 @router.post("/withdraw", response_model=StateView)

@@ -11,7 +11,7 @@ from services.intake import deferrals
 from services.intake.answer import standing
 from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
-from services.intake.reasons import Answering
+from services.intake.reasons import Proposed
 from services.intake.request import Request
 from shared.domain.assignments import AssignmentInDoubt
 from shared.domain.operations import TaskReport
@@ -85,7 +85,8 @@ class RequestView(BaseModel):
 class ProposalView(BaseModel):
     """How a request is proposed to be answered, by the key of whom, until the holder of another approves it."""
 
-    decision: Answering
+    decision: Proposed
+    system: str | None = Field(description="of a part that is to end: in which system it is missing")
     reason: str
     article: str
     explanation: str

@@ -201,7 +201,10 @@ class RequestClosed(Event, topic=Topic.REQUESTS):
 
 
 class PartAnswered(Event, topic=Topic.REQUESTS):
-    """Of a request that was answered in part, something that was owed is done; ``outstanding``: what is owed still."""
+    """Of a request that was answered, something that was owed is done; ``outstanding``: what is owed still.
+
+    Where its package is withheld and made anew, all of it is owed again, until that is done.
+    """
 
     type: Literal["dsr.request.part_answered.v1"] = "dsr.request.part_answered.v1"
     subject: SubjectRef

@@ -56,3 +56,16 @@ async def test_a_part_that_is_done_in_time_leaves_the_answer_in_time(deadline: H
     assert (await deadline.clock(request))["timeliness"] == "on_time"
     await deadline.sweeps(days=40)
     assert await deadline.said() == {}
+
+
+async def test_a_package_that_is_made_anew_is_watched_as_the_first_was(deadline: Harness) -> None:
+    request = await deadline.receives()
+    await deadline.closes(request, days=3)
+    await deadline.hears(a(PartAnswered, request, outstanding=("cdr",), occurred_at=ARRIVED + timedelta(days=9)))
+    deadline.at(days=9)
+    assert await figures(deadline) == (1, 0, 0, 0)
+    await deadline.sweeps(days=40)
+    assert (await deadline.said())[request.request_id][-1] == "overdue statutory"
+    await deadline.hears(a(PartAnswered, request, outstanding=(), occurred_at=ARRIVED + timedelta(days=41)))
+    assert await figures(deadline) == (0, 0, 0, 0)
+    assert (await deadline.clock(request))["timeliness"] == "breach"

@@ -1,0 +1,78 @@
+"""What is known of a subject, how pieces of it are put together, and the form in which it is sealed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import orjson
+
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.levels import NOTHING
+from shared.domain.operations import Change
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectData:
+    """What is known of a subject: their identities, and for a rectification the changes that they ask for.
+
+    ``tenant``: the customer of ours who has asked, and in whose data alone they are searched for; None: we decide.
+    """
+
+    identities: tuple[Identity, ...] = ()
+    changes: tuple[Change, ...] = ()
+    tenant: str | None = None
+
+
+def merged(identities: Iterable[Identity]) -> tuple[Identity, ...]:
+    """Each identity once, as well as it is proved by now, in the order in which they came."""
+    known: dict[tuple[object, ...], Identity] = {}
+    for each in identities:
+        same = (each.type, each.value, each.valid_from, each.valid_to, each.source)
+        if (before := known.get(same)) is None:
+            known[same] = each
+        elif before != each:
+            since = [moment for moment in (before.proved_since, each.proved_since) if moment]
+            level = max(before.level, each.level)
+            known[same] = replace(each, level=level, proved_since=min(since, default=None))
+    return tuple(known.values())
+
+
+def less_proved(known: Iterable[Identity], left: Iterable[Identity]) -> tuple[Identity, ...]:
+    """What is known, with as much proof of these as is left; what is proved of them later counts again."""
+    levels = {(each.type, each.value): each.level for each in left}
+
+    def without(each: Identity) -> Identity:
+        level = min(each.level, levels.get((each.type, each.value), each.level))
+        return replace(each, level=level, proved_since=each.proved_since if level > NOTHING else None)
+
+    return tuple(map(without, known))
+
+
+def encode_identities(identities: Iterable[Identity]) -> bytes:
+    """The form in which yielded identities are sealed."""
+    return encode(SubjectData(tuple(identities)))
+
+
+def encode(data: SubjectData) -> bytes:
+    """The form in which what is known is sealed."""
+    identities = [
+        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level) for i in data.identities
+    ]
+    return orjson.dumps([identities, [change.model_dump() for change in data.changes], data.tenant])
+
+
+def decode(content: bytes) -> SubjectData:
+    """What is known, from how it is sealed."""
+    identities, changes, *tenant = orjson.loads(content)
+    return SubjectData(
+        tuple(
+            Identity(IdentityType(kind), value, _instant(start), _instant(end), source, _instant(proved), level)
+            for kind, value, start, end, source, proved, level in identities
+        ),
+        tuple(map(Change.model_validate, changes)),
+        *tenant,
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,146 @@
+"""What becomes of a package that is withheld, and of one that was handed out and should not have been: a breach."""
+
+from datetime import datetime, timedelta
+
+from uuid_utils.compat import uuid7
+
+from services.intake import releases
+from services.intake.settings import IntakeSettings
+from shared.domain.events import FulfilmentBlocked
+from shared.domain.operations import Operation
+from shared.domain.release import Match, Row
+from shared.domain.rights import Right
+from shared.runtime.metrics import PEOPLE
+from shared.storage.release import KIND, Manifest
+from shared.storage.vault import Sealing
+from tests.fixtures.events import a
+from tests.fixtures.handed_out import (
+    ADA,
+    ADDRESS,
+    BEN,
+    EMAIL,
+    GIVEN,
+    MARCH,
+    MAY,
+    NUMBER,
+    PHONE,
+    answered,
+    look,
+    register,
+)
+from tests.fixtures.intake import Intake, id_of
+
+
+def sample_of(metric: str) -> tuple[float | None, float | None]:
+    in_time, late = (PEOPLE.get_sample_value(metric, {"in_time": each}) for each in ("yes", "no"))
+    return in_time, late
+
+
+async def test_what_was_fetched_and_fits_no_more_once_the_register_has_changed_is_a_breach(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    assert await look(intake) == 0, "nothing has changed since it was made"
+    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))
+    assert (await look(intake), await look(intake)) == (1, 0)
+    [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
+    assert (breach["fault"], breach["downloads"], breach["owner"]) == ("another_holder", 1, None)
+    found, until = (datetime.fromisoformat(breach[name]) for name in ("found_at", "notify_by"))
+    assert until - found == timedelta(hours=72)
+    assert sample_of("dsr_breaches_open") == (1, 0)
+    assert (await intake.channel.get("/v1/breaches")).status_code == 403
+    intake.clock.pass_by(hours=72)
+    await look(intake)
+    assert sample_of("dsr_breaches_open") == (0, 1)
+
+
+async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    await intake.officer.get(f"{path}/package")
+    await register(intake.unit_of_work, (ADA, MARCH, MAY))
+    await look(intake)
+    [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
+    at, closing = f"/v1/breaches/{breach['breach_id']}", {"decision": "authority_notified", "explanation": "Told them."}
+    assert (await intake.officer.post(f"{at}/owner")).status_code == 403, "they have handled it"
+    assert (await intake.colleague.post(f"{at}/close", json=closing)).status_code == 403, "nobody owns it"
+    assert (await intake.colleague.post(f"{at}/owner")).json()["owner"] == "officer-2"
+    closed = (await intake.colleague.post(f"{at}/close", json=closing)).json()
+    assert (closed["decision"], closed["closed_at"] is None) == ("authority_notified", False)
+    assert (await intake.colleague.post(f"{at}/close", json=closing)).status_code == 409
+    assert (await intake.colleague.post(f"/v1/breaches/{uuid7()}/owner")).status_code == 404
+    await look(intake)
+    assert sample_of("dsr_breaches_open") == (0, 0)
+    [told] = await intake.details(path, "breach.closed")
+    assert (told["decision"], told["in_time"]) == ("authority_notified", True)
+    assert "Told them" not in str(await intake.evidence(path))
+
+
+async def withheld(intake: Intake) -> str:
+    """An access of which the register does not bear out the package any more."""
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    await register(intake.unit_of_work, (ADA, MARCH, MAY), (BEN, MAY, None))
+    await look(intake)
+    return path
+
+
+async def test_whoever_was_told_that_a_copy_is_ready_hears_that_it_is_withheld_and_a_person_is_asked(
+    intake: Intake,
+) -> None:
+    path = await withheld(intake)
+    await look(intake)
+    view = await intake.view(path)
+    assert "withhold" in view["answer"]
+    assert "is ready" not in view["answer"]
+    assert "…/package/release" in view["waits_for"]
+    assert [letter["kind"] for letter in await intake.letters(path)] == ["completion", "package_withheld"]
+    refused = [await client.post(f"{path}/package/release") for client in (intake.channel,)]
+    assert [answer.status_code for answer in refused] == [403]
+
+
+async def test_two_persons_who_have_looked_release_a_package_for_the_reason_they_have_seen(intake: Intake) -> None:
+    path = await withheld(intake)
+    for client, status in ((intake.officer, 200), (intake.officer, 409)):
+        assert (await client.post(f"{path}/package/release")).status_code == status
+        assert (await intake.channel.get(f"{path}/package")).status_code == 409
+    assert (await intake.colleague.post(f"{path}/package/release")).status_code == 200
+    assert (await intake.channel.get(f"{path}/package")).status_code == 200
+    letter = (await intake.letters(path))[-1]
+    assert (letter["kind"], "until 16 March 2026" in letter["body"]) == ("package_released", True)
+    assert (await intake.view(path))["answer"].startswith("A copy of your personal data is ready")
+    await intake.unit_of_work.pool.execute("UPDATE package_release SET fault = 'untraced'")  # another reason
+    assert (await intake.channel.get(f"{path}/package")).status_code == 409
+
+
+async def test_a_package_is_made_anew_and_comes_in_the_place_of_the_one_that_is_withheld(intake: Intake) -> None:
+    path = await withheld(intake)
+    assert (await intake.officer.post(f"{path}/package/renewal")).status_code == 200
+    assert (await intake.officer.post(f"{path}/package/renewal")).status_code == 409
+    verified, owed = (await intake.published())[-2:]
+    assert (verified["type"], owed["outstanding"]) == ("dsr.request.verified.v1", ["cdr"])
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request WHERE request_id = $1", id_of(path))
+        manifest = Manifest(tx.now, Right.ACCESS, [Row("contact", [Match(EMAIL, ADDRESS.value)])]).sealed()
+        pieces = [Sealing(subject, "package", "export", b"less"), Sealing(subject, KIND, "export", manifest)]
+        await tx.vault.seal(tx.connection, pieces, tx.now)
+    lost = GIVEN.model_copy(update={"outcome": None, "failure": "table_missing"})
+    await intake.consume(a(FulfilmentBlocked, about=id_of(path), operation=Operation.EXPORT, tasks=(lost,)))
+    assert (await intake.view(path))["tasks"][0]["failure"] == "table_missing"
+    retried = await intake.officer.post(f"{path}/decision", json={"decision": "retry"})
+    assert (retried.status_code, (await intake.types())[-1]) == (200, "retry_decided")
+    await intake.complete(path, operation=Operation.EXPORT, package_id=pieces[0].sealed_id, tasks=(GIVEN,))
+    assert (await intake.published())[-1]["outstanding"] == []
+    view = await intake.view(path)
+    assert (view["state"], view["package"], "waits_for" in view) == ("closed", True, False)
+    assert (await intake.channel.get(f"{path}/package")).content == b"less"
+    assert (await intake.letters(path))[-1]["kind"] == "completion"
+
+
+async def test_how_many_packages_are_withheld_is_counted(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, MAY))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    await intake.channel.get(f"{path}/package")
+    async with intake.unit_of_work.pool.acquire() as connection:
+        await releases.count(connection, intake.clock.now(), IntakeSettings())
+    assert PEOPLE.get_sample_value("dsr_packages_withheld") == 1
