@@ -12,6 +12,12 @@ export UV_CACHE_DIR := $(CURDIR)/.local/cache/uv
 export PRE_COMMIT_HOME := $(CURDIR)/.local/cache/pre-commit
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Companies look into TLS: what is fetched is trusted by this machine's certificates, or those that SSL_CERT_FILE names.
+trusting = authorities="$$($(PYTHON) deploy/local/certificates.py)"; test -z "$$authorities" || { \
+    SSL_CERT_FILE="$$authorities"; export SSL_CERT_FILE; \
+    $(python) -m pip config get global.cert >/dev/null 2>&1 || { PIP_CERT="$$authorities"; export PIP_CERT; }; }
+unfetched = { $(PYTHON) -c 'from deploy.local.certificates import ADVICE; print(f"-> packages could not be fetched: {ADVICE}")' >&2; exit 1; }
+
 .PHONY: help
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r target words; do \
@@ -26,9 +32,10 @@ setup: .venv/.stamp ## Make .venv from the hashed lock (nothing to do while the 
 	@$(python) -c pass 2>/dev/null || { echo "-> making .venv"; $(PYTHON) -m venv --clear .venv; }
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .local/cache/uv.lock
 	@echo "-> installing uv"
-	@$(python) -m pip install --quiet --require-hashes --no-deps --requirement .local/cache/uv.lock
+	@$(trusting); $(python) -m pip install --quiet --require-hashes --no-deps --requirement .local/cache/uv.lock || $(unfetched)
 	@echo "-> installing $$(grep -c == requirements.lock) packages"
-	@test -t 2 || quiet=--quiet; $(python) -m uv $$quiet pip sync --python $(python) --require-hashes requirements.lock
+	@$(trusting); test -t 2 || quiet=--quiet; \
+	    $(python) -m uv $$quiet pip sync --python $(python) --require-hashes requirements.lock || $(unfetched)
 	@cp services/dsr .venv/bin/dsr
 	@touch $@
 
@@ -88,7 +95,7 @@ chaos: .venv/.stamp ## Kill, freeze and cut off every part under load, and count
 	@$(python) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES),) $(if $(SEED),--seed $(SEED),)
 
 .PHONY: docs
-docs: .venv/.stamp ## Write docs/asyncapi.yaml and docs/openapi.json from the code
+docs: .venv/.stamp ## Write from the code what of docs/ follows from it: contracts, schemas, reference
 	$(python) -m docs.generate
 
 .PHONY: k8s

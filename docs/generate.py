@@ -1,4 +1,4 @@
-"""Writes docs/asyncapi.yaml and docs/openapi.json from the code; a test keeps the committed ones from drifting."""
+"""Writes the documents of docs/ that follow from the code; a test keeps the committed ones from drifting."""
 
 import inspect
 import json
@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from docs import reference
 from services.intake.api import app
 from shared.domain import topics
 from shared.domain.events import EVENT_TYPES, Event
@@ -162,9 +163,17 @@ _DEAD_LETTER = {
 }
 
 
+def documents() -> dict[str, str]:
+    """Each document, by its path below docs/."""
+    schemas = {f"schemas/{name}": json.dumps(schema, indent=2) + "\n" for name, schema in reference.schemas().items()}
+    contracts = {"asyncapi.yaml": asyncapi(), "openapi.json": openapi()}
+    return {**contracts, **schemas, "plug-in/reference.md": reference.page()}
+
+
 def main() -> None:
-    """Writes both documents."""
-    for name, content in {"asyncapi.yaml": asyncapi(), "openapi.json": openapi()}.items():
+    """Writes them all."""
+    for name, content in documents().items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(content)
         typer.echo(f"wrote docs/{name}")
 

@@ -21,7 +21,11 @@ from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
 from deploy.demo.proof import collect, further
 from deploy.demo.report import Report
+from deploy.local.certificates import DownloadFailedError
+from deploy.local.java import JavaMissingError
 from deploy.local.paths import LOCAL, ROOT
+from deploy.local.postgres_binaries import PostgresMissingError
+from deploy.local.process import ChildFailedError
 from deploy.local.progress import Progress
 from deploy.local.services import Servers, Services
 from deploy.local.unprivileged import become_unprivileged
@@ -46,6 +50,8 @@ def main(
     try:
         with alone("demo", busy=BUSY):
             failed = _run(console, leave=leave)
+    except (DownloadFailedError, ChildFailedError, JavaMissingError, PostgresMissingError) as error:
+        sys.exit(f"{error}")
     except KeyboardInterrupt:
         console.print("\nStopped.")
         sys.stdout.flush()
@@ -81,7 +87,7 @@ def _run(console: Console, *, leave: bool) -> int:
         for request in requests:
             report.request(request)
         report.findings([of_the_platform])
-        report.further(further(services, estate, requests[0]))
+        report.further(further(services, estate, requests[0], stays=not leave))
         report.verdict(time.monotonic() - began)
         if not leave:
             console.print("Everything stays up until Ctrl-C.")

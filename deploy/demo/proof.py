@@ -12,6 +12,7 @@ from deploy.demo.board import Finding, SubmittedRequest
 from deploy.demo.client import DsrClient
 from deploy.demo.estate import Estate
 from deploy.local.services import Services
+from deploy.up import environment
 from shared.domain.topics import ServiceName
 from shared.storage import certificate
 
@@ -36,22 +37,28 @@ async def collect(client: DsrClient, requests: Sequence[SubmittedRequest], folde
         request.files = tuple(files)
 
 
-def further(services: Services, estate: Estate, request: SubmittedRequest) -> Mapping[str, str]:
-    """Commands that show more, ready to paste."""
-    key = services.key("privacy")
+def further(services: Services, estate: Estate, request: SubmittedRequest, *, stays: bool) -> Mapping[str, str]:
+    """Commands that show more, ready to paste; with addresses where those stay up."""
     certified = request.files[0] if request.files else Path("FILE")
+    dsr = _shown(Path(sys.executable).with_name("dsr"))
+    offline = {
+        "check a certificate offline": f"{dsr} certificate verify {_shown(certified)}",
+        "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
+    }
+    if not stays:
+        return offline
+    key = services.key("privacy")
     curl = f'curl -s -H "Authorization: Bearer {key}" {services.url}/v1/requests/{request.request_id}'
     return {
         "where a request stands, and its timeline": f"{curl} ; {curl}/timeline",
-        "check a certificate offline": f"{_shown(Path(sys.executable).with_name('dsr'))} certificate verify"
-        f" {_shown(certified)}",
+        "submit one of your own": environment.curl(services.url, services.key("channel")),
         "the API's documentation": f"{services.url}/docs",
         "the five services' metrics, explained in docs/metrics.md": " ".join(
             f"{services.url_of(name)}/metrics" for name in ServiceName
         ),
-        "a Prometheus that watches them, if you have one": f"prometheus --config.file={_shown(services.prometheus)}",
-        "logs": " ".join(_shown(path) for path in (services.directory, *estate.logs.values())),
+        "the broker": estate.platform.kafka_bootstrap,
         "the platform's database": f"psql {estate.dsn}",
+        **offline,
     }
 
 

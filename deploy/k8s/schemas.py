@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from deploy.local import certificates
+from deploy.local.certificates import DownloadFailedError
 from deploy.local.java import find_java
 from deploy.local.paths import CACHE
 from deploy.local.venv import alone
@@ -81,8 +83,10 @@ def _from_go_modules(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]
     go = ["go"] if shutil.which("go") else [sys.executable, "-m", "uv", "--quiet", "tool", "run", "--from", GO, "go"]
     settings = {"GOMODCACHE": folder / "go", "GOFLAGS": "-modcacherw", "GOTOOLCHAIN": "local", "HOME": folder}
     command: list[str] = [*go, "mod", "download", "-json", KEDA, CLOUDNATIVE_PG]
-    environment: Mapping[str, Any] = {**os.environ, **settings}
-    done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
+    environment: Mapping[str, Any] = {**os.environ, **certificates.environment(), **settings}
+    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise DownloadFailedError("the schemas of KEDA and CloudNativePG", done.stderr)
     keda, postgres = (Path(found) for found in re.findall(r'"Dir": "(.+)"', done.stdout))
     definitions = [path for module in (keda, postgres) for path in sorted(module.glob("config/crd/bases/*.yaml"))]
     sources = {kind: (keda / "pkg" / "scalers" / name).read_text() for kind, name in _SCALERS.items()}
@@ -93,8 +97,12 @@ def _from_strimzi(folder: Path) -> dict[str, Any]:
     jars = folder / "strimzi"
     jars.mkdir(exist_ok=True)
     artifacts = "+".join(f"io.strimzi:{name}:{STRIMZI}" for name in ("api", "crd-generator"))
-    environment = {**os.environ, "M2_REPO": str(folder / "repository"), "JGO_CACHE_DIR": str(folder / "jgo")}
-    subprocess.run([sys.executable, "-c", _JGO, artifacts, jars], check=True, capture_output=True, env=environment)
+    caches = {"M2_REPO": str(folder / "repository"), "JGO_CACHE_DIR": str(folder / "jgo")}
+    environment = {**os.environ, **certificates.environment(), **caches}
+    command = [sys.executable, "-c", _JGO, artifacts, str(jars)]
+    done = subprocess.run(command, check=False, capture_output=True, env=environment, text=True)
+    if done.returncode:
+        raise DownloadFailedError("the schemas of Strimzi", done.stderr)
     files = [folder / f"{kind}.yaml" for kind in _STRIMZI_KINDS]
     kinds = [f"io.strimzi.api.kafka.model.{file.stem}={file}" for file in files]
     generator = [str(find_java(21)), "-cp", f"{jars}/*", "io.strimzi.crdgenerator.CrdGenerator", "--yaml"]

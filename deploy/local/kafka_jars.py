@@ -6,6 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from deploy.local import certificates
+from deploy.local.certificates import DownloadFailedError
 from deploy.local.process import Child
 from deploy.local.progress import Progress, Step
 
@@ -24,8 +26,8 @@ _LOOK_EVERY = 0.3
 _EXPECTED = Path(__file__).with_name("kafka.sha256")
 
 
-class JarsMissingError(RuntimeError):
-    """The broker's jars could not be fetched; what was said stands in the message."""
+class JarsMissingError(DownloadFailedError):
+    """The broker's jars could not be fetched, or are not the expected ones."""
 
 
 def fetch(cache: Path, progress: Progress, download: str = _DOWNLOAD) -> Path:
@@ -54,14 +56,15 @@ def fetch(cache: Path, progress: Progress, download: str = _DOWNLOAD) -> Path:
 
 def _run(download: str, workplace: Path, fetched: Path, step: Step) -> None:
     """Run the download, showing how many jars have come."""
-    env = {"M2_REPO": str(workplace / "repository"), "JGO_CACHE_DIR": str(workplace / "jgo")}
+    caches = {"M2_REPO": str(workplace / "repository"), "JGO_CACHE_DIR": str(workplace / "jgo")}
+    env = {**certificates.environment(), **caches}
     command: list[str | Path] = [sys.executable, "-c", download, f"{BROKER}+{LOGGING}", fetched]
     names = _expected().keys()
     with Child("the download", command, log=workplace / "log", env=env) as running:
         while (status := running.wait(_LOOK_EVERY)) is None:
             step.reach(len(names & {jar.name for jar in workplace.rglob("*.jar")}))
     if status:
-        raise JarsMissingError(f"the download failed: {running.tail()}")
+        raise JarsMissingError(f"Apache Kafka {VERSION}", running.tail())
 
 
 def _expected() -> dict[str, str]:
@@ -73,4 +76,5 @@ def _check(libs: Path) -> None:
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in libs.glob("*.jar")}
     wrong = sorted(name for name, _ in found.items() ^ _expected().items())
     if wrong:
-        raise JarsMissingError(f"these jars are missing, strange or not as expected: {', '.join(wrong)}")
+        said = f"these jars are missing, strange or not as expected: {', '.join(wrong)}"
+        raise JarsMissingError(f"Apache Kafka {VERSION}", said)

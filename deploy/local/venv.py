@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.local import certificates
+from deploy.local.certificates import DownloadFailedError
 from deploy.local.paths import CACHE, LOCAL
 
 
@@ -33,7 +35,7 @@ def locked_venv(name: str, lock: Path) -> Path:
     """The folder of programs of the environment with exactly the packages of a lock; made where it is missing.
 
     Raises:
-        subprocess.CalledProcessError: There is no `uv` beside the interpreter, or it could not install the packages.
+        DownloadFailedError: There is no `uv` beside the interpreter, or it could not install the packages.
     """
     venv = LOCAL / name / "venv"
     stamp = venv / ".stamp"
@@ -49,10 +51,15 @@ def _make(venv: Path, lock: Path) -> None:
     # Where uv builds a package it leaves a lock in the folder for temporary files.
     temporary = CACHE / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
-    environment = {"UV_CACHE_DIR": str(CACHE / "uv"), **os.environ, "PYTHONPYCACHEPREFIX": "", "TMPDIR": str(temporary)}
+    cache = {"UV_CACHE_DIR": str(CACHE / "uv")}
+    own = {"PYTHONPYCACHEPREFIX": "", "TMPDIR": str(temporary)}
+    environment = {**cache, **os.environ, **certificates.environment(), **own}
     shutil.rmtree(venv, ignore_errors=True)
     for words in (
         ("venv", "--python", sys.executable, venv),
         ("pip", "sync", "--compile-bytecode", "--python", venv / "bin" / "python", "--require-hashes", lock),
     ):
-        subprocess.run([sys.executable, "-m", "uv", "--quiet", *words], check=True, env=environment)
+        command = [sys.executable, "-m", "uv", "--quiet", *words]
+        done = subprocess.run(command, check=False, env=environment, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise DownloadFailedError(f"what {lock.parent.name} needs", done.stderr)

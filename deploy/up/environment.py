@@ -47,16 +47,15 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def curl(known: Mapping[str, Any]) -> str:
+def curl(api: str, key: str) -> str:
     """The command that submits a request, ready to paste."""
     body = {
         "right": "access",
         "subject": {"email": "ada@example.org"},
         "assurance": {"level": "L2", "method": "signed_in_mfa"},
     }
-    key = known["keys"]["channel"]
     return (
-        f"curl -s {known['api']}/v1/requests -H 'Authorization: Bearer {key}' -H 'Idempotency-Key: my-first'"
+        f"curl -s {api}/v1/requests -H 'Authorization: Bearer {key}' -H 'Idempotency-Key: my-first'"
         f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
     )
 

@@ -1,5 +1,6 @@
 """The two commands: what an engineer types, and what they read."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,8 +15,11 @@ from deploy.local.paths import LOCAL, ROOT
 from deploy.local.unprivileged import become_unprivileged
 from deploy.up import environment
 from deploy.up.lock import Lock
+from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
-from shared.downstreams.file import read
+from shared.downstreams.check import check, demanding
+from shared.downstreams.commands import send_nothing
+from shared.downstreams.registry import Wiring
 
 HERE = LOCAL / "up"
 READY = "ready"
@@ -43,10 +47,8 @@ def up(
     if (running := Lock(folder).holder) is not None:
         _say_what_runs(folder, declared, running)
         return
-    try:
-        read(declared, os.environ)
-    except Misconfigured as error:
-        sys.exit(f"{error}\nNothing was started. `.venv/bin/dsr downstreams check {declared}` says more.")
+    if wrong := _mistakes(declared):
+        sys.exit("\n".join([*wrong, "Nothing was started."]))
     _start(folder, declared, keep=keep)
     _show(folder)
 
@@ -68,6 +70,17 @@ def down(folder: Folder = HERE) -> None:
         sys.exit(f"Process {pid} belongs to another user: let that user, or root, end it.")
     environment.remove(folder)
     typer.echo("Stopped. What it held stays until the next `make up`; `make up KEEP=1` goes on with it.")
+
+
+def _mistakes(declared: Path) -> list[str]:
+    """Everything because of which the services would not start with that file."""
+    wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
+    try:
+        checked = asyncio.run(check(declared, wiring, live=False))
+    except Misconfigured as error:
+        return [str(fault) for fault in error.faults]
+    used = [demanding(each) for each in checked if each.declared is None or each.declared.enabled]
+    return [f"[{each.name}]: {fault}" if not fault.file else str(fault) for each in used for fault in each.faults]
 
 
 def _without_systems(folder: Path) -> Path:
@@ -134,7 +147,7 @@ def _show(folder: Path) -> None:
 
     console.print("\n[bold]The platform is up.[/]\n")
     say("your systems", _shown(Path(known["downstreams"])))
-    say("submit a request, and see where it stands", environment.curl(known))
+    say("submit a request, and see where it stands", environment.curl(known["api"], known["keys"]["channel"]))
     say("the API's documentation", known["docs"])
     say("every command of the platform, with its settings", f"{_shown(folder / 'dsr')} downstreams list")
     say("the broker, for teams on the bus; the database", f"{known['broker']}  {known['database']}")

@@ -85,16 +85,17 @@ def _kind(info: FieldInfo) -> str:
     if get_origin(info.annotation) is Literal:
         return " or ".join(map(str, parts[1:]))
     if info.annotation in _NUMBERS:
-        return _NUMBERS[info.annotation] + _bounds(info)
+        return _NUMBERS[info.annotation] + bounds(info)
     if FilePath in parts or get_args(FilePath)[1] in info.metadata:
         return "the path of a file that is there"
     return "true or false" if info.annotation is bool else "a path" if Path in parts else "a value"
 
 
-def _bounds(info: FieldInfo) -> str:
-    bounds = {name: getattr(each, name) for each in info.metadata for name in ("ge", "gt", "le") if hasattr(each, name)}
-    lowest = f" from {bounds['ge']}" if "ge" in bounds else f" above {bounds['gt']}" if "gt" in bounds else ""
-    return lowest + (f" up to {bounds['le']}" if "le" in bounds else "")
+def bounds(info: FieldInfo) -> str:
+    """In words from where up to where a number may be, with a blank before them; nothing where it has no limits."""
+    limits = {name: getattr(each, name) for each in info.metadata for name in ("ge", "gt", "le") if hasattr(each, name)}
+    lowest = f" from {limits['ge']}" if "ge" in limits else f" above {limits['gt']}" if "gt" in limits else ""
+    return lowest + (f" up to {limits['le']}" if "le" in limits else "")
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -11,15 +11,16 @@ import orjson
 import typer
 
 from shared.domain.clock import SystemClock
-from shared.domain.errors import Misconfigured, all_of
+from shared.domain.errors import Fault, Misconfigured, all_of
 from shared.domain.operations import Operation
 from shared.domain.proofs import proof_policy
 from shared.domain.records import Message
+from shared.downstreams import check as checking
+from shared.downstreams.check import Checked
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.file import read
-from shared.downstreams.http import HttpAdapter
-from shared.downstreams.registry import Downstreams, Wiring
-from shared.downstreams.sql import SqlAdapter, SqlSettings, schema_for
+from shared.downstreams.registry import Wiring
+from shared.downstreams.sql import SqlSettings, schema_for
 
 downstreams = typer.Typer(help="The file that declares the systems which hold personal data.")
 
@@ -31,19 +32,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def check(
     file: Path,
     *,
+    system: Annotated[str | None, typer.Option(help="Check this one alone, and demand its variables.")] = None,
     file_only: Annotated[bool, typer.Option("--file-only", help="Look into no store and ask no system.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what each system of a downstreams file will be asked to do.
+    """Say what each system of a downstreams file will be asked to do, and everything that is wrong with it.
 
-    Status 1 if the file cannot be used, if a SQL store in it does not answer, is not as declared or not prepared, or if
-    a declared HTTP system does not let us in.
+    A system whose variables are not set is checked by the file alone, and that is said. Status 1 if anything is wrong:
+    in the file, in what it names, or in a live system (does it answer, let us in, is it as declared and prepared).
     """
     wiring = Wiring(os.environ, SystemClock(), send_nothing, b"")
-    found = report(file, wiring)
-    if not file_only:
-        asyncio.run(look(file, wiring))
+    checked = asyncio.run(checking.check(file, wiring, system, live=not file_only))
+    if system and not file_only:
+        checked = [checking.demanding(each) for each in checked]
+    found = report(checked)
     typer.echo(orjson.dumps(found) if as_json else "\n".join(lines_of(found)))
+    if any(each.faults for each in checked):
+        raise typer.Exit(1)
 
 
 @downstreams.command()
@@ -81,71 +86,66 @@ def _statements(path: Path, store: Downstream, environment: Mapping[str, str]) -
         raise Misconfigured(f"{path}: [{store.name}]: {name}: {error}") from None
 
 
-async def look(path: Path, wiring: Wiring, name: str | None = None) -> None:
-    """Look into every SQL store, and ask every declared HTTP system, that is enabled, or this one.
-
-    Raises:
-        Misconfigured: says of each that cannot be worked with what is wrong with it.
-    """
-    loaded = Downstreams.load(path, wiring)
-    try:
-        chosen = [each for each in loaded.all if name in {None, each.name}]
-        looks = [each.adapter.look() for each in chosen if isinstance(each.adapter, SqlAdapter | HttpAdapter)]
-        faults = [str(each) for each in await asyncio.gather(*looks, return_exceptions=True) if each is not None]
-    finally:
-        await loaded.close()
-    if faults:
-        raise Misconfigured(f"{path}: {'; '.join(faults)}")
-
-
-def report(path: Path, wiring: Wiring) -> dict[str, Any]:
-    """What is declared of each system, and the order in which an erasure works them.
-
-    Raises:
-        Misconfigured: the file cannot be used.
-    """
-    loaded = Downstreams.load(path, wiring)
-    asyncio.run(loaded.close())
+def report(checked: Sequence[Checked]) -> dict[str, Any]:
+    """What is declared of each system, what is wrong, and the order in which an erasure works those that are right."""
+    usable = checking.working(checked)
     systems: dict[str, Any] = {}
-    for declared in read(path, wiring.environment):
-        name = declared.name
-        systems[name] = {"adapter": getattr(declared.settings, "adapter", None), "enabled": declared.enabled}
-        if declared.enabled:
-            systems[name]["needs"] = sorted(declared.needs)
-            systems[name]["operations"] = [each for each in Operation if loaded.get(name).can(each)]
-            if (tenants := loaded.get(name).tenants) is None or tenants:
-                systems[name]["tenants"] = ["any"] if tenants is None else sorted(tenants)
-            held = loaded.get(name).categories
-            if (unknown := proof_policy().unknown(held)) or not held:
-                systems[name]["unknown_categories"] = unknown
-            if by_hand := [each for each in Operation if loaded.get(name).by_hand(each)]:
-                systems[name]["by_hand"] = by_hand
-            if never_shown := getattr(loaded.get(name).adapter, "never_shown", ()):
-                systems[name]["never_shown"] = never_shown
-    stages = [[f"{step.operation} {step.system}" for step in stage] for stage in loaded.stages(Operation.ERASE)]
+    for each in checked:
+        declared = each.declared
+        said = systems[each.name] = {
+            "adapter": getattr(declared.settings, "adapter", None) if declared else None,
+            "enabled": declared is None or declared.enabled,
+            "faults": [{"file": f.file, "line": f.line, "place": f.place, "says": f.says} for f in each.faults],
+            "not_set": list(each.unset),
+            "looked_at": each.looked,
+        }
+        if declared is not None and declared.adapter is not None and declared.enabled:
+            said |= _declared(declared)
+    stages = [[f"{step.operation} {step.system}" for step in stage] for stage in usable.stages(Operation.ERASE)]
     return {"systems": systems, "erasure": stages}
 
 
+def _declared(declared: Downstream) -> dict[str, Any]:
+    """What a system will be asked to do, and what not."""
+    lacking: frozenset[Operation] = getattr(declared.adapter, "undeclared", frozenset())
+    able = [each for each in Operation if declared.can(each) and each not in declared.not_held | lacking]
+    said: dict[str, Any] = {"needs": sorted(declared.needs), "operations": able}
+    if declared.tenants is None or declared.tenants:
+        said["tenants"] = ["any"] if declared.tenants is None else sorted(declared.tenants)
+    if (unknown := proof_policy().unknown(declared.categories)) or not declared.categories:
+        said["unknown_categories"] = unknown
+    if by_hand := [each for each in Operation if declared.by_hand(each) or each in lacking - declared.not_held]:
+        said["by_hand"] = by_hand
+    if never_shown := getattr(declared.adapter, "never_shown", ()):
+        said["never_shown"] = never_shown
+    return said
+
+
 def lines_of(found: Mapping[str, Any]) -> list[str]:
-    """The same, a line for each system and one for the order."""
-    lines = [
-        f"{name}  ({system['adapter']})  "
-        + (
-            f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"
-            + (f"; by hand: {', '.join(system['by_hand'])}" if "by_hand" in system else "")
-            + (f"; tells apart: {', '.join(system['tenants'])}" if "tenants" in system else "")
-            + (
-                f"; never shown, for want of a party: {', '.join(system['never_shown'])}"
-                if "never_shown" in system
-                else ""
-            )
-            + _strictest(system.get("unknown_categories"))
-            if system["enabled"]
-            else "not enabled"
-        )
-        for name, system in found["systems"].items()
-    ]
-    return [*lines, f"an erasure: {'; then '.join(', '.join(stage) for stage in found['erasure'])}"]
+    """The same: a line for each system, one for each thing that is wrong with it, and one for the order."""
+    lines: list[str] = []
+    for name, system in found["systems"].items():
+        lines.append(f"{name}  ({system['adapter'] or '?'})  {_line(system)}")
+        if system["not_set"]:
+            lines.append(f"  checked by the file alone: {', '.join(system['not_set'])} not set")
+        lines.extend(f"  {Fault(**fault)}" for fault in system["faults"])
+    order = "; then ".join(", ".join(stage) for stage in found["erasure"])
+    return [*lines, f"an erasure: {order}"] if order else lines
+
+
+def _line(system: Mapping[str, Any]) -> str:
+    if not system["enabled"]:
+        return "not enabled"
+    if "needs" not in system:
+        return "cannot be used"
+    said = [f"searched by {' or '.join(system['needs'])}: {', '.join(system['operations'])}"]
+    if "by_hand" in system:
+        said.append(f"by hand: {', '.join(system['by_hand'])}")
+    if "tenants" in system:
+        said.append(f"tells apart: {', '.join(system['tenants'])}")
+    if "never_shown" in system:
+        said.append(f"never shown, for want of a party: {', '.join(system['never_shown'])}")
+    return "; ".join(said) + _strictest(system.get("unknown_categories"))
 
 
 def _strictest(unknown: Sequence[str] | None) -> str:

@@ -13,7 +13,8 @@ import typer
 
 from shared.domain.clock import SystemClock
 from shared.domain.errors import Misconfigured
-from shared.downstreams.commands import AsJson, downstreams, look, send_nothing
+from shared.downstreams.check import check
+from shared.downstreams.commands import AsJson, downstreams, send_nothing
 from shared.downstreams.file import in_use
 from shared.downstreams.registry import Downstreams, Wiring
 from shared.fulfilment.team_topics import topics
@@ -104,7 +105,9 @@ async def _on(name: str, path: Path, *, file_only: bool) -> Sequence[Finding]:
     fingerprint = loaded.get(name).fingerprint
     await loaded.close()
     if not file_only:
-        await look(path, wiring, name)
+        for checked in await check(path, wiring, name):
+            if checked.faults:
+                raise Misconfigured(*checked.faults)
     async with connected(PostgresSettings().dsn) as connection:
         return await systems.switch_on(connection, name, fingerprint)
 

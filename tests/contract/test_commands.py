@@ -1,6 +1,7 @@
 """The command ``dsr``: complete in itself, quick to start, and one line where something is wrong."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -111,6 +112,49 @@ def test_what_is_wrong_and_what_to_do_about_it_is_said_in_one_line(
     assert str(told).strip().count("\n") == 0
 
 
+OFFLINE = {
+    *("certificate verify", "downstreams check", "downstreams prepare", "downstreams topics", "key new", "key rotate"),
+    *("time-limit",),
+}
+"""Commands that work on files alone, or on what their arguments name."""
+
+
+MADE_UP = {
+    "role": "privacy",
+    "holder": "officer-7",
+    "service": "erasure",
+    "file": "numbers.csv",
+    "moment": "2026-03-02T09:00:00+00:00",
+}
+
+
+def arguments(command: str) -> list[str]:
+    """Something for each argument and option that a command demands."""
+    group, _, sub = command.partition(" ")
+    found = COMMANDS.get_command(None, group)
+    needed = [each for each in (found.commands[sub] if sub else found).params if each.required]
+    values = [(each, MADE_UP.get(each.name, "customers")) for each in needed]
+    return [word for each, value in values for word in (each.opts[0], value) if word.startswith("-") or word == value]
+
+
+@pytest.mark.parametrize("command", sorted({*words()} - OFFLINE))
+def test_a_command_without_settings_names_the_variable_that_it_needs_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    (tmp_path / MADE_UP["file"]).write_text("number,account_id,valid_from,valid_to,line\n")
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("DSR_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "argv", ["dsr", *command.split(), *arguments(command)])
+    for name in [name for name in sys.modules if re.fullmatch(r"services\.\w+\.__main__", name)]:
+        monkeypatch.delitem(sys.modules, name)  # another test may have imported it
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = str(ended.value.code)
+    assert re.search(r"DSR_\w+", told), told + capsys.readouterr().err
+    assert told.strip().count("\n") == 0
+
+
 def test_a_service_that_is_not_well_is_told_with_the_loops_that_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     class Ill(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -156,6 +200,9 @@ def test_with_json_a_command_says_the_same_to_a_program(tmp_path: Path) -> None:
             "billing": {
                 "adapter": "bus",
                 "enabled": True,
+                "faults": [],
+                "not_set": [],
+                "looked_at": False,
                 "needs": ["email"],
                 "operations": ["erase"],
                 "by_hand": ["export", "rectify", "restrict", "lift", "suppress"],

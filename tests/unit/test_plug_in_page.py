@@ -1,5 +1,6 @@
 """What docs/plug-in.md and its pages tell other teams is what the code takes."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from shared.domain.clock import SystemClock
 from shared.domain.operations import Operation
 from shared.downstreams.bus.messages import TaskRequested, parse_reply
 from shared.downstreams.bus.upload import read_result
+from shared.downstreams.check import check
 from shared.downstreams.commands import lines_of, report
 from shared.downstreams.registry import Downstreams, Wiring
 from tests.unit.test_registry import publish
@@ -32,7 +34,7 @@ def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
     (tmp_path / "downstreams.toml").write_text(orders + mailing + billing + helpdesk)
     secrets = {"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders", "ZENDESK_USER": "us", "ZENDESK_TOKEN": "secret"}
     wiring = Wiring(secrets, SystemClock(), publish, b"")
-    lines = lines_of(report(tmp_path / "downstreams.toml", wiring))
+    lines = lines_of(report(asyncio.run(check(tmp_path / "downstreams.toml", wiring, live=False))))
     assert [line.split(":")[0] for line in lines] == [
         "orders  (sql)  searched by email",
         "mailing  (opendsr)  searched by email",
@@ -55,7 +57,7 @@ def test_the_customers_of_the_page_are_told_apart_where_a_table_says_how(tmp_pat
     loaded = Downstreams.load(tmp_path / "downstreams.toml", wiring)
     told = {name: [loaded.get(name).tells_apart(tenant) for tenant in TENANTS] for name in ("orders", "billing")}
     assert told == {"orders": [True, True, True, False], "billing": [True] * 4}
-    lines = lines_of(report(tmp_path / "downstreams.toml", wiring))
+    lines = lines_of(report(asyncio.run(check(tmp_path / "downstreams.toml", wiring, live=False))))
     assert [line.partition("tells apart: ")[2].partition(";")[0] for line in lines[:2]] == [
         "acme, harbour-cranes",
         "any",

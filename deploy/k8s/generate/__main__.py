@@ -19,7 +19,7 @@ def documents() -> dict[str, str]:
     """Every generated file by its path below deploy/k8s; kustomize reads none outside it."""
     return {
         "base/settings.env": settings.environment(),
-        "base/downstreams.toml": topics.DOWNSTREAMS.read_text(),
+        "base/downstreams.toml": topics.DOWNSTREAMS.read_text().partition("\n")[2],  # without the line for editors
         "components/kafka/topics.yaml": _yaml(topics.topics()),
         "components/kafka/users.yaml": _yaml(topics.kafka_users()),
         "components/autoscaling/scaledobjects.yaml": _yaml(map(scaling.scaled_object, ServiceName)),

@@ -9,7 +9,7 @@ import httpx
 from shared.domain.clock import Clock
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import IdentityType
-from shared.domain.operations import TaskOutcome
+from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Checkpoint, Pending, Receipt, Record, Result, Task
 from shared.downstreams.http.amendment import Amendment
 from shared.downstreams.http.budget import Later
@@ -18,6 +18,8 @@ from shared.downstreams.http.erasure import Erasure
 from shared.downstreams.http.search import Search, shown, yielded
 from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
+
+_BY_REQUESTS = (Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS)
 
 
 class HttpAdapter:
@@ -55,6 +57,13 @@ class HttpAdapter:
         return frozenset(each.category for each in self._declaration.resource.values())
 
     @property
+    def undeclared(self) -> frozenset[Operation]:
+        """What it cannot do because no resource declares a request for it."""
+        resources = self._declaration.resource.values()
+        said = {operation: any(getattr(each, operation) for each in resources) for operation in _BY_REQUESTS}
+        return frozenset(operation for operation, declared in said.items() if not declared)
+
+    @property
     def calls(self) -> int:
         """How many requests were sent."""
         return self._session.asked
@@ -63,9 +72,10 @@ class HttpAdapter:
         """Closes the connections."""
         await self._session.close()
 
-    async def look(self) -> None:
+    async def inspect(self) -> Sequence[str]:
         """Makes the harmless request of the declaration; raises what a task would be answered."""
         await self._session.ask(self._declaration.check, {})
+        return ()
 
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """What else the subject is known by there."""

@@ -78,7 +78,11 @@ class Resource(Declared):
 
     category: str = Field(pattern=_NAME)
     of: str | None = None
-    find: Annotated[tuple[Find, ...], BeforeValidator(_listed), Field(min_length=1)]
+    find: Annotated[
+        tuple[Find, ...],
+        BeforeValidator(_listed, json_schema_input_type=Find | tuple[Find, ...]),
+        Field(min_length=1),
+    ]
     owner: Mapping[AnyPath, str] = Field(min_length=1)
     yields: Mapping[Path, IdentityType] = {}
     fields: Mapping[str, Literal["A", "B", "C", "M", "T"]] = {}
@@ -96,23 +100,27 @@ class Resource(Declared):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if wrong := [*self._lacks()]:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _lacks(self) -> Iterator[str]:
         if any((self.of is None) != bool(each.by) for each in self.find):
-            raise ValueError("find a resource by identities (find.by), or below another one (of), and not both")
+            yield "find a resource by identities (find.by), or below another one (of), and not both"
         if len({each.id for each in self.find}) > 1:
-            raise ValueError("every search of a resource must bring the same id")
+            yield "every search of a resource must bring the same id"
         if self.erase and self.by_hand:
-            raise ValueError("erase is what the interface does and by_hand what a person does: leave one out")
+            yield "erase is what the interface does and by_hand what a person does: leave one out"
         if self.by_hand and (self.by_hand[-1].when or not all(each.when for each in self.by_hand[:-1])):
-            raise ValueError("by_hand: each but the last says when it is told, the last, without when, of the rest")
+            yield "by_hand: each but the last says when it is told, the last, without when, of the rest"
         if bool(self.erase or self.by_hand) != (self.verify is not None):
-            raise ValueError("erase needs verify: what was sent is not yet erased; verify = false if nobody can look")
+            yield "erase needs verify: what was sent is not yet erased; verify = false if nobody can look"
         if self.read is None and (self.rectify or any(getattr(self, each) for each in CHANGES)):
-            raise ValueError("rectify, restrict, lift and suppress need read: what was changed is looked at again")
+            yield "rectify, restrict, lift and suppress need read: what was changed is looked at again"
         for path, whose in self.owner.items():
             if whose not in set(IdentityType) and (self.of is None or "." not in whose):
                 kinds = ", ".join(IdentityType)
-                raise ValueError(f"owner.{path}: {whose!r} is no identity type ({kinds}) and no field of the parent")
-        return self
+                yield f"owner.{path}: {whose!r} is no identity type ({kinds}) and no field of the parent"
 
     @property
     def id(self) -> Path:
@@ -146,43 +154,54 @@ class Declaration(Declared):
 
     @model_validator(mode="after")
     def _refers_to_what_is_there(self) -> Self:
-        for name, resource in self.resource.items():
-            if resource.of is not None and resource.of not in self.resource:
-                raise ValueError(f"resource.{name}: of names no resource: {resource.of}")
+        if wrong := [*self._lost()] or [*self._unknown()]:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _lost(self) -> Iterator[str]:
+        """What is wrong with how its resources lie below one another."""
+        named = [(name, each.of) for name, each in self.resource.items() if each.of is not None]
+        if lost := [f"resource.{name}: of names no resource: {of}" for name, of in named if of not in self.resource]:
+            yield from lost
+            return
         try:
             _ = self.order
         except CycleError:
-            raise ValueError("resources lie below one another in a circle") from None
+            yield "resources lie below one another in a circle"
+
+    def _unknown(self) -> Iterator[str]:
+        """What its resources name and nobody knows there."""
         for name, resource in self.resource.items():
-            self._has_what_steps_need(name, resource)
+            yield from self._lacked_by_steps(name, resource)
             for path, whose in resource.owner.items():
                 if whose not in set(IdentityType) and whose.partition(".")[0] not in self.above(name):
-                    raise ValueError(f"resource.{name}: owner.{path}: it lies below no {whose.partition('.')[0]}")
+                    yield f"resource.{name}: owner.{path}: it lies below no {whose.partition('.')[0]}"
             for by_hand in resource.by_hand:
-                self._knows_all(name, by_hand.names, {"id"}, "a person is told what to do")
+                yield from self._unknown_of(name, by_hand.names, {"id"}, "a person is told what to do")
             for find in resource.find:
-                self._knows(name, find, {*find.by}, whole=True)
+                yield from self._unknown_in(name, find, {*find.by}, whole=True)
             for request in (*resource.steps, *_looked(resource), *filter(None, [resource.read])):
-                self._knows(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
-        return self
+                yield from self._unknown_in(name, request, {*IdentityType, *OF_THE_TASK}, whole=False)
 
-    def _has_what_steps_need(self, name: str, resource: Resource) -> None:
+    def _lacked_by_steps(self, name: str, resource: Resource) -> Iterator[str]:
         for step in resource.steps:
             if step.job is not None and step.job not in self.job:
-                raise ValueError(f"resource.{name}: no job is called {step.job}")
+                yield f"resource.{name}: no job is called {step.job}"
             if step.batch > 1 and "ids" not in step.names:
-                raise ValueError(f"resource.{name}: a step for {step.batch} records at a time must name {{ids}}")
+                yield f"resource.{name}: a step for {step.batch} records at a time must name {{ids}}"
 
-    def _knows(self, name: str, request: Request, known: set[str], *, whole: bool) -> None:
-        """Raises unless every name is known there; of what lies above, a search knows all, and a step the id alone."""
-        self._knows_all(name, request.names, known, f"{request.path} is asked", whole=whole)
+    def _unknown_in(self, name: str, request: Request, known: set[str], *, whole: bool) -> Iterator[str]:
+        """The names that nobody knows there; of what lies above, a search knows all, and a step the id alone."""
+        yield from self._unknown_of(name, request.names, known, f"{request.path} is asked", whole=whole)
 
-    def _knows_all(self, name: str, used: set[str], known: set[str], where: str, *, whole: bool = False) -> None:
+    def _unknown_of(
+        self, name: str, used: set[str], known: set[str], where: str, *, whole: bool = False
+    ) -> Iterator[str]:
         above = {each: self.resource[each].id for each in self.above(name)}
         for each in sorted(used - known):
             parent, _, path = each.partition(".")
             if parent not in above or not (whole or path == above[parent]):
-                raise ValueError(f"resource.{name}: {{{each}}} is known to nobody where {where}")
+                yield f"resource.{name}: {{{each}}} is known to nobody where {where}"
 
     def above(self, name: str) -> tuple[str, ...]:
         """A resource's ancestors, the nearest first."""

@@ -36,7 +36,7 @@ def _address(value: str) -> str:
     return value
 
 
-Span = Annotated[timedelta, BeforeValidator(_span)]
+Span = Annotated[timedelta, BeforeValidator(_span, json_schema_input_type=str)]
 """A time, as ``30s``, ``5m``, ``1h``, ``30d``."""
 Address = Annotated[str, AfterValidator(_address)]
 Text = Annotated[str, AfterValidator(_template)]

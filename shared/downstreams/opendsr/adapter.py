@@ -62,6 +62,11 @@ class OpenDsrAdapter:
         """The types of identity that the rest of its table maps."""
         return frozenset({*self._settings.identities, *self._settings.extensions})
 
+    async def inspect(self) -> Sequence[str]:
+        """Asks what it supports; raises what a task would be answered."""
+        await self._processor.discover()
+        return ()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._processor.close()

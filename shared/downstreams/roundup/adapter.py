@@ -72,6 +72,11 @@ class RoundupAdapter:
         """Close the connections."""
         await self._tracker.close()
 
+    async def inspect(self) -> Sequence[str]:
+        """Signs in, and asks for nobody; raises what a task would be answered."""
+        await self._tracker.search("user", "id", id=["0"])
+        return ()
+
     async def locate(self, tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         """Find the subject's users and what else they are known by."""
         del save_progress

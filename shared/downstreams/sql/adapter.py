@@ -7,7 +7,7 @@ from shared.domain.errors import NotSupported
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Checkpoint, Result, Task
-from shared.downstreams.sql import comparison, progress
+from shared.downstreams.sql import comparison, inspection, progress
 from shared.downstreams.sql.amendment import Amendment
 from shared.downstreams.sql.erasure import Erasure
 from shared.downstreams.sql.examination import covered, with_unattributed
@@ -47,6 +47,14 @@ class SqlAdapter:
         return self._store.dataset.not_held
 
     @property
+    def undeclared(self) -> frozenset[Operation]:
+        """What it cannot do because its dataset declares no switch for it."""
+        dataset = self._store.dataset
+        if dataset.restriction or any(table.restriction for table in dataset.tables.values()):
+            return frozenset()
+        return frozenset({Operation.RESTRICT, Operation.LIFT})
+
+    @property
     def tenants(self) -> frozenset[str]:
         """The customers of ours whose rows it tells apart."""
         return frozenset(tenant for tenant in self._store.tenancy.values if tenant)
@@ -64,10 +72,14 @@ class SqlAdapter:
     async def close(self) -> None:
         await self._store.close()
 
-    async def look(self) -> None:
-        """Look whether the store is as declared and prepared; raises what a task would be answered."""
-        async with self._store.session():
-            pass
+    async def inspect(self) -> Sequence[str]:
+        """Everything in which the store is not as declared, not prepared, or closed to us."""
+        async with self._store.connection() as connection:
+            faults = await inspection.faults(connection, self._store.settings.namespace, self._store.dataset)
+        if not faults:
+            async with self._store.session():
+                pass
+        return faults
 
     async def forget(self) -> None:
         """Forget in the store what was noted of requests that are long over."""

@@ -78,6 +78,14 @@ class SqlStore:
             self._pool = None
 
     @asynccontextmanager
+    async def connection(self) -> AsyncIterator[PoolConnectionProxy]:
+        """A connection to the store as it is, whatever is declared of it."""
+        with translated(self.system):
+            pool = await self._connections()
+            async with pool.acquire() as connection:
+                yield connection
+
+    @asynccontextmanager
     async def session(self, tenant: str | None = None, *, reading: bool = False) -> AsyncIterator[Session]:
         """A connection whose tables were looked at just now; ``reading`` is stricter about unclassified columns.
 

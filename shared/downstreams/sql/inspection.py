@@ -1,0 +1,93 @@
+"""Everything in which a store is not as its dataset declares it, with what to do; nothing of anybody is read."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from asyncpg.pool import PoolConnectionProxy
+
+from shared.downstreams.sql.dataset import Dataset, Table
+
+_COLUMNS = """
+SELECT c.relname, a.attname, has_column_privilege(c.oid, a.attnum, 'SELECT'),
+       has_column_privilege(c.oid, a.attnum, 'UPDATE')
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+_TABLES = """
+SELECT c.relname, has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'DELETE')
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+
+
+class _Column(NamedTuple):
+    readable: bool
+    changeable: bool
+
+
+class _Found(NamedTuple):
+    """A table as it is for this role."""
+
+    columns: Mapping[str, _Column]
+    insertable: bool
+    deletable: bool
+
+
+async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Dataset) -> list[str]:
+    """What is wrong, a sentence for each table and kind of mistake; empty where all is as declared."""
+    role = await connection.fetchval("SELECT quote_ident(current_user)")
+    side = dataset.restriction
+    names = [*dataset.tables, *([side.table] if side else [])]
+    columns: dict[str, dict[str, _Column]] = {}
+    for table, column, *may in await connection.fetch(_COLUMNS, namespace, names):
+        columns.setdefault(table, {})[column] = _Column(*may)
+    there = {
+        table: _Found(columns.get(table, {}), *may) for table, *may in await connection.fetch(_TABLES, namespace, names)
+    }
+    wrong: list[str] = []
+    for name in names:
+        place = f"{namespace}.{name}"
+        if name not in there:
+            wrong.append(f"{place} is declared and does not exist: correct its name, or the namespace of the table")
+        elif name in dataset.tables:
+            wrong += _faults_of(place, dataset.tables[name], there[name], role)
+    if side and (found := there.get(side.table)):
+        absent = {side.number, side.valid_from, side.valid_to, side.request} - found.columns.keys()
+        wrong += _absent(f"{namespace}.{side.table}", absent, "[restriction]")
+        if not (found.insertable and found.deletable and all(each.readable for each in found.columns.values())):
+            wrong.append(_grant("SELECT, INSERT, DELETE", f"{namespace}.{side.table}", role))
+    return wrong
+
+
+def _faults_of(place: str, table: Table, found: _Found, role: str) -> Iterator[str]:
+    yield from _absent(place, table.columns.keys() - found.columns.keys(), f"{place.partition('.')[2]}.columns")
+    if strange := sorted(found.columns.keys() - table.columns.keys()):
+        yield f"{place} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
+    declared = {name: found.columns[name] for name in table.columns if name in found.columns}
+    if unreadable := sorted(name for name, may in declared.items() if not may.readable):
+        yield _grant(f"SELECT ({', '.join(unreadable)})", place, role)
+    fixed = sorted(name for name in _changed(table) if name in declared and not declared[name].changeable)
+    if fixed:
+        yield _grant(f"UPDATE ({', '.join(fixed)})", place, role)
+    if table.erase == "delete" and not found.deletable:
+        yield _grant("DELETE", place, role)
+
+
+def _absent(place: str, columns: set[str], where: str) -> Iterator[str]:
+    if columns:
+        yield f"{place} has no column {', '.join(sorted(columns))}, which {where} declares: correct the dataset"
+
+
+def _changed(table: Table) -> set[str]:
+    """The columns that are certainly written: those that switches name, that are corrected, that blanking empties."""
+    switches = {each.column for each in (table.restriction, table.marketing) if each}
+    corrected = {name for name, column in table.columns.items() if column.rectifies}
+    blanked = {name for party in table.parties for name, c in table.fields_of(party).items() if c.personal == "A"}
+    return switches | corrected | (blanked if table.erase == "blank" else set())
+
+
+def _grant(right: str, place: str, role: str) -> str:
+    return f"this role may not do what is declared: let the owner run GRANT {right} ON {place} TO {role}"

@@ -1,0 +1,127 @@
+"""``dsr downstreams check``: every mistake at once, with its line and the mend, and nobody else's secrets needed."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from shared.domain.clock import SystemClock
+from shared.domain.errors import Misconfigured
+from shared.domain.toml_places import line_of, lines_of
+from shared.downstreams.check import Checked, check, demanding, working
+from shared.downstreams.commands import lines_of as words_of
+from shared.downstreams.commands import report
+from shared.downstreams.registry import Wiring
+from tests.unit.test_registry import DEMO, publish
+
+WRONG = """\
+[orders]
+adapter = "sql"
+dsn_env = "DSR_ORDERS_DSN"
+dataset = "orders.toml"
+needs = ["mail"]
+max_row = 5
+
+[shop]
+adapter = "sql"
+dsn_env = "DSR_SHOP_DSN"
+dataset = "orders.toml"
+needs = ["phone"]
+
+[helpdesk]
+adapter = "http"
+url = "${HELPDESK_URL}"
+declaration = "zendesk"
+needs = ["email"]
+yields = ["phone"]
+"""
+ORDERS = """\
+name = "orders"
+
+[tables.customer_order]
+category = "order"
+primary_key = ["id"]
+colour = "red"
+
+[tables.customer_order.columns]
+id = { class = "T" }
+email = { class = "Z", identity = "email" }
+goods = { class = "M", partty = "x" }
+"""
+
+
+def checked(folder: Path, text: str = WRONG, dataset: str = ORDERS, **environment: str) -> Sequence[Checked]:
+    (folder / "orders.toml").write_text(dataset)
+    (folder / "downstreams.toml").write_text(text)
+    wiring = Wiring(environment, SystemClock(), publish, b"")
+    return asyncio.run(check(folder / "downstreams.toml", wiring, live=False))
+
+
+def test_every_mistake_of_every_file_is_told_at_once_with_its_line_and_what_to_write(tmp_path: Path) -> None:
+    orders, shop, helpdesk = checked(tmp_path)
+    assert [(each.line, each.place, each.says) for each in orders.faults[:2]] == [
+        (5, "[orders]", "needs.0: Input should be 'email', 'phone', 'account_id', 'sip_uri' or 'name'"),
+        (6, "[orders]", "max_row is not a key here; write max_rows"),
+    ]
+    assert [(Path(each.file).name, each.line, each.place, each.says) for each in shop.faults] == [
+        (
+            "orders.toml",
+            10,
+            "tables.customer_order.columns.email.class",
+            "holds 'Z': Input should be 'A', 'B', 'M', 'C' or 'T'",
+        ),
+        ("orders.toml", 11, "tables.customer_order.columns.goods.partty", "is no key here; write party"),
+        ("orders.toml", 6, "tables.customer_order.colour", "is no key here; write columns"),
+    ]
+    assert [each.line for each in orders.faults[2:]] == [10, 11, 6]
+    assert helpdesk.faults == ()
+
+
+def test_a_system_whose_variables_are_not_set_is_checked_by_its_file_and_said_to_be_so(tmp_path: Path) -> None:
+    *_, helpdesk = checked(tmp_path)
+    assert helpdesk.unset == ("HELPDESK_URL", "ZENDESK_USER", "ZENDESK_TOKEN")
+    lines = words_of(report([helpdesk]))
+    assert lines[1] == "  checked by the file alone: HELPDESK_URL, ZENDESK_USER, ZENDESK_TOKEN not set"
+    assert [each.says.partition(",")[0] for each in demanding(helpdesk).faults] == [
+        "export HELPDESK_URL",
+        "export ZENDESK_USER",
+        "export ZENDESK_TOKEN",
+    ]
+
+
+def test_what_a_dataset_searches_by_and_the_table_does_not_name_is_told_with_the_tables_line(tmp_path: Path) -> None:
+    right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
+    _, shop, _ = checked(tmp_path, dataset=right)
+    assert [(each.line, each.says.partition(",")[0]) for each in shop.faults] == [(12, "needs lacks email")]
+
+
+def test_the_file_that_ships_is_right_without_a_single_secret() -> None:
+    found = asyncio.run(check(DEMO, Wiring({}, SystemClock(), publish, b""), live=False))
+    assert [each.name for each in found if each.faults] == []
+    assert [each.name for each in working(found).all] == ["crm", "cdr", "ticketing"]
+    said = report(found)
+    assert said["erasure"] == [["locate crm"], ["erase cdr", "erase ticketing"], ["erase crm"]]
+
+
+def test_an_operation_that_nothing_declares_is_told_as_one_by_hand(tmp_path: Path) -> None:
+    right = ORDERS.replace('colour = "red"\n', "").replace('"Z"', '"A"').replace(', partty = "x"', "")
+    text = WRONG[WRONG.index("[shop]") :].replace('needs = ["phone"]', 'needs = ["email"]')
+    shop, helpdesk = report(checked(tmp_path, text, right))["systems"].values()
+    assert shop["operations"] == ["locate", "export", "erase"]
+    assert shop["by_hand"] == ["restrict", "lift"]
+    assert not {"restrict", "lift"} & set(helpdesk["operations"])
+
+
+def test_a_system_that_the_file_does_not_declare_is_told_with_those_it_does(tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text('[billing]\nadapter = "bus"\nneeds = ["email"]\n')
+    with pytest.raises(Misconfigured, match=r"declares no \[shop\]: it declares billing"):
+        asyncio.run(check(tmp_path / "d.toml", Wiring({}, SystemClock(), publish, b""), "shop"))
+
+
+def test_lines_are_told_of_tables_of_arrays_quoted_keys_and_what_stands_within_one_line() -> None:
+    lines = lines_of('a = 1\n[b."c d"]\n"e.f" = { g = 2 }\n[[h]]\ni = 1\n[[h]]\n[h.j]\nk = 1\n')
+    assert line_of(lines, ("b", "c d", "e.f", "g")) == 3
+    assert line_of(lines, ("h", 0, "i")) == 5
+    assert line_of(lines, ("h", 1, "j", "k")) == 8
+    assert line_of(lines, ("z",)) is None
