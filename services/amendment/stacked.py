@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
+from services.amendment import flags
 from shared.domain.events import LiftDecided
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
@@ -68,8 +69,12 @@ async def lifts(tx: UnitOfWork, fulfilments: Fulfilments, events: Sequence[LiftD
     await tx.connection.execute(_LOCK, requests)
     others = await _others(tx, requests)
     new = []
+    left = await flags.left(tx, requests)
     for event in events:
         opening = partial(NewFulfilment, event.request_id, event.subject, event.right, Operation.LIFT, event.due_on)
+        if as_found := left.get(event.request_id):
+            opening = partial(opening, details={"left": as_found})
+            tx.log_evidence(event.request_id, "restriction.left_as_found", {"systems": [*sorted(as_found)]})
         kept_by = [other for other in others.get(event.request_id, ()) if other.covers]
         flagged = _flagged(fulfilments) if kept_by else frozenset()
         new.append(opening(systems=_lifting(fulfilments) - flagged) if flagged else opening())

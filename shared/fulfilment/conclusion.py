@@ -89,8 +89,12 @@ class Conclusions:
     async def _take_back(self, tx: UnitOfWork, late: Sequence[Claim]) -> None:
         """Lifts again what a worker that slept may have put back: not every system knows whose turn it is."""
         lifted = await repairs.decided(tx, [claim.request_id for claim in late], Operation.LIFT) if late else set()
+        left = await repairs.left_as_found(tx, [*lifted]) if lifted else {}
+        told = {r: {**repairs.REPAIR, **({"left": left[r]} if r in left else {})} for r in lifted}
         lifts = [
-            repairs.repair(tx, c.request_id, c.subject_ref, Right(c.right), Operation.LIFT, [self.system])
+            repairs.repair(
+                tx, c.request_id, c.subject_ref, Right(c.right), Operation.LIFT, [self.system], told[c.request_id]
+            )
             for c in late
             if c.request_id in lifted
         ]

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
 from shared.fulfilment.store import NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
 
-REPAIR: Mapping[str, bool] = {"repair": True}
-MARKED: Mapping[str, bool] = {"repair": True, "marked": True}
+REPAIR: Mapping[str, JsonValue] = {"repair": True}
+MARKED: Mapping[str, JsonValue] = {"repair": True, "marked": True}
 """Takes away only what bears the mark of the request: what does not may be somebody else's. It looks for nobody."""
 _LAST = timedelta(days=60)
 """Due so late that whatever somebody asked for is worked first."""
@@ -22,6 +24,10 @@ _LAST = timedelta(days=60)
 _DECIDED = """
 SELECT DISTINCT request_id FROM fulfilment
 WHERE request_id = ANY($1) AND operation = $2 AND state <> 'cancelled'
+"""
+_LEFT = """
+SELECT request_id, details -> 'left' FROM fulfilment
+WHERE request_id = ANY($1) AND operation = 'lift' AND details ? 'left'
 """
 # Fulfilments first, tasks second, as in `fan_in`: two orders would be a deadlock.
 _ENDED = """
@@ -48,7 +54,7 @@ def repair(
     right: Right,
     operation: Operation,
     systems: Iterable[str] | None = None,
-    details: Mapping[str, bool] = REPAIR,
+    details: Mapping[str, JsonValue] = REPAIR,
 ) -> NewFulfilment:
     """A repair by that operation, in all systems or in some."""
     due_on = (tx.now + _LAST).date()
@@ -62,8 +68,13 @@ async def decided(tx: UnitOfWork, requests: Sequence[UUID], operation: Operation
     return {row[0] for row in await tx.connection.fetch(_DECIDED, requests, operation)}
 
 
+async def left_as_found(tx: UnitOfWork, requests: Sequence[UUID]) -> dict[UUID, JsonValue]:
+    """Of lifts that were decided: whose flag they were told to leave, by system."""
+    return {row[0]: row[1] for row in await tx.connection.fetch(_LEFT, requests)}
+
+
 async def call_off(
-    tx: UnitOfWork, requests: Sequence[UUID], operation: Operation, details: Mapping[str, bool] = REPAIR
+    tx: UnitOfWork, requests: Sequence[UUID], operation: Operation, details: Mapping[str, JsonValue] = REPAIR
 ) -> None:
     """Ends the repairs of these requests that are not done, and forgets those that are."""
     ended = await tx.connection.fetch(_ENDED, requests, operation, details)

@@ -150,6 +150,24 @@ async def test_a_restricted_subject_is_hidden_from_ordinary_agents_until_it_is_l
     assert [ticketing.seen_by_agent(*part) for part in parts] == [FORBIDDEN] * 4
 
 
+async def test_whom_an_agent_had_hidden_before_stays_hidden_and_marketing_stays_off_when_ours_is_lifted(
+    ticketing: Ticketing,
+) -> None:
+    agents, ours = (unique(name) for name in ("agents", "ours"))
+    users = {address: ticketing.person("Rita Quiet", address) for address in (agents, ours)}
+    await ticketing.run(task(Operation.RESTRICT, email(agents), ground="accuracy"))  # as if an agent had
+    await ticketing.run(task(Operation.SUPPRESS, email(ours)))
+    for address, bore in ((agents, True), (ours, False)):
+        restrict = task(Operation.RESTRICT, email(address), ground="accuracy")
+        await ticketing.one(restrict)
+        await ticketing.one(ticketing.again(restrict))
+        assert ticketing.notes[restrict.task_id]["flags"] == {users[address]: bore}
+    for address in (agents, ours):
+        await ticketing.run(task(Operation.LIFT, email(address), left={"system": [users[agents]]}))
+    assert [bool(ticketing.get("user", users[each])["restricted"]) for each in (agents, ours)] == [True, False]
+    assert ticketing.get("user", users[ours])["marketing_opt_out"]
+
+
 async def test_an_objection_stops_marketing(ticketing: Ticketing) -> None:
     address = unique("spam")
     user = ticketing.person("No Spam", address)

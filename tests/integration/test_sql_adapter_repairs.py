@@ -1,4 +1,4 @@
-"""What a repair sets right in a SQL store: what is in force and missing there, and nothing of anybody else."""
+"""What a repair and a lift change in a SQL store: what is in force and missing there, and nothing of anybody else's."""
 
 from dataclasses import replace
 
@@ -86,3 +86,19 @@ async def test_a_flag_bears_no_mark_and_is_left_alone(customer_store: CustomerSt
     await customers.run(first)
     assert (await customers.receipt(marked(first))).outcome is TaskOutcome.NO_MATCH
     assert await customer_store.ask("SELECT account_id FROM customer WHERE restricted") == [("C1",)]
+
+
+async def test_a_switch_that_somebody_had_set_before_ours_stays_when_ours_is_lifted(
+    customer_store: CustomerStore, customers: SqlEngine
+) -> None:
+    emails = dict(await customer_store.ask("SELECT account_id, lower(email) FROM customer"))
+    await customer_store.run("UPDATE customer SET restricted = true WHERE account_id = 'C1'")
+    restrictions = [task(Operation.RESTRICT, email(emails[account])) for account in ("C1", "C2")]
+    for restriction, found in zip(restrictions, ({'customer ["C1"]': True}, {'customer ["C2"]': False}), strict=True):
+        await customers.receipt(restriction)
+        await customers.receipt(customers.again(restriction))  # a repeat sees what the first attempt has set
+        assert customers.notes[restriction.task_id]["flags"] == found
+    for restriction in restrictions:
+        await customers.receipt(task(Operation.LIFT, *restriction.identities, left={"system": ['customer ["C1"]']}))
+    shown = await customer_store.ask("SELECT account_id FROM customer WHERE restricted")
+    assert shown == [("C1",)]

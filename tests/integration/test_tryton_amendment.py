@@ -32,6 +32,23 @@ async def test_a_restricted_customer_is_hidden_from_an_agent_until_the_restricti
     assert await crm.seen_by_agent(customer) == (0, 0, 0)
 
 
+async def test_whom_an_agent_had_hidden_before_stays_hidden_when_ours_is_lifted(crm: Crm) -> None:
+    agents, ours = await crm.add(), await crm.add()
+    ids = {customer: await crm.party(customer) for customer in (agents, ours)}
+    await crm.one(task(Operation.RESTRICT, email(agents.emails[0]), ground="accuracy"))  # as if an agent had
+    for customer, bore in ((agents, True), (ours, False)):
+        restrict = task(Operation.RESTRICT, email(customer.emails[0]), ground="accuracy")
+        await crm.one(restrict)
+        assert crm.notes[restrict.task_id]["flags"] == {str(ids[customer]): bore}
+        await crm.one(crm.again(restrict))  # a repeat sees what the first attempt has set
+        assert crm.notes[restrict.task_id]["flags"] == {str(ids[customer]): bore}
+    left = {"system": [str(ids[agents])]}
+    for customer in (agents, ours):
+        await crm.one(task(Operation.LIFT, email(customer.emails[0]), left=left))
+    assert await crm.seen_by_agent(agents) == (0, 0, 0)
+    assert await crm.seen_by_agent(ours) == (1, 1, 1)
+
+
 async def test_only_whoever_provisions_numbers_assigns_them_and_the_rest_see_those_of_customers_they_see(
     crm: Crm,
 ) -> None:

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from shared.domain.errors import Refused, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, Unsearched
+from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, NotSearched, Receipt, Result, Task
 from shared.downstreams.http_client import failures_of
 from shared.downstreams.results import of_whom_found, per_task, where_held
@@ -160,17 +161,26 @@ class RoundupAdapter:
             for task in found
             if task.repair
         }
+        changed = {
+            t.task_id: [each for each in people[t.task_id].ids if each not in flags.left_as_found(t)] for t in found
+        }
+        if first := {task.task_id: task for task in found if flags.is_first(task)}:
+            everybody = {each for key in first for each in people[key].ids}
+            bear = await amendment.bearing(self._tracker, everybody, Operation.RESTRICT)
+            had = {key: {each: each in bear for each in people[key].ids} for key in first}
+            await save_progress({key: flags.found(task, had[key]) for key, task in first.items()})
         turn = asyncio.Semaphore(self._settings.parallel)
 
         async def change(task: Task) -> None:
             async with turn:  # or all would have looked long before the tracker comes to them
                 look = partial(save_progress, {task.task_id: {}})
-                await amendment.amend(self._tracker, task, people[task.task_id].ids, look)
+                await amendment.amend(self._tracker, task, changed[task.task_id], look)
 
         failures = await failures_of({task.task_id: change(task) for task in found})
 
         def decide(task: Task, found: Found) -> Receipt:
-            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, len(found.ids))})
+            number = len([each for each in found.ids if each not in flags.left_as_found(task)])
+            return Receipt.counted(task, TaskOutcome.AMENDED, {"account": wrong.get(task.task_id, number)})
 
         return per_task(tasks, {**search, **failures}, decide)
 

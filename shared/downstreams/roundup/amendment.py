@@ -1,6 +1,6 @@
 """Changes in place in a tracker: correct a person's fields (Art. 16), set and lift their flags (Art. 18, 21)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shared.domain.errors import Refused, ResidueFound
 from shared.domain.operations import Change, Operation
@@ -49,6 +49,13 @@ async def wrong(tracker: Tracker, task: Task, people: Sequence[str]) -> int:
 async def flagged(tracker: Tracker, operation: Operation) -> set[str]:
     """The users that bear its flag, whoever has set it."""
     return {str(user["id"]) for user in await tracker.search("user", "id", **_FLAGS[operation])}
+
+
+async def bearing(tracker: Tracker, people: Iterable[str], operation: Operation) -> set[str]:
+    """Those of the people who bear its flag."""
+    (flag, value), *_ = _FLAGS[operation].items()
+    present = await tracker.read("user", sorted(people), flag)
+    return {str(person["id"]) for person in present if bool(person.get(flag)) is value}
 
 
 def corrected(person: Item, changes: Sequence[Change]) -> Mapping[str, str]:

@@ -7,12 +7,14 @@ from shared.downstreams.roundup.tracker import Tracker
 
 _KEY = "dsr_request"
 RESOLVED = "resolved"
+_THEIRS = "passing on to a customer what they decide about"
 
 
 async def escalate(tracker: Tracker, task: Task) -> Receipt:
     """Open the request's ticket, or find it, and comment on it unless this very task has; resolve it once answered.
 
-    The ticket is found by its field ``dsr_request``, the comment by its message id, so each step can be repeated. A
+    The ticket is found by its field ``dsr_request``, the comment by its message id, so each step can be repeated. One
+    that was resolved is open again with what is said of it later. A
     request that nobody was ever warned of has no ticket, and gets none when it is answered.
     """
     request, level = str(task.request_id), str(task.details.get("level", ""))
@@ -28,11 +30,15 @@ async def escalate(tracker: Tracker, task: Task) -> Receipt:
     if comment is None:
         comment = await tracker.create("msg", {"content": content, "messageid": message_id})
     await tracker.add("issue", ticket, "messages", comment)
+    status = await _find(tracker, "status", "name", RESOLVED) if level == RESOLVED or not opened else None
     if level == RESOLVED:
-        status = await _find(tracker, "status", "name", RESOLVED)
         if status is None:
             raise Refused(f"the tracker has no status {RESOLVED!r}; add one")
         await tracker.change("issue", ticket, {"status": status})
+    elif status is not None:  # somebody is needed again
+        (present,) = await tracker.read("issue", [ticket], "status")
+        if (present.get("status") or {}).get("id") == status and (first := await _first_status(tracker)):
+            await tracker.change("issue", ticket, {"status": first})
     return Receipt(task.task_id, TaskOutcome.ESCALATED, found=int(not opened), changed=1, reference=ticket)
 
 
@@ -41,6 +47,7 @@ def _words(task: Task, level: str) -> tuple[str, str]:
     request, right = str(task.request_id), str(task.details.get("right", ""))
     due = str(task.details.get("due_on") or task.due_on or "")
     title = f"Data subject request {request} ({right}) must be answered by {due}"
+    what = _THEIRS if level == "forwarding_overdue" else "this"
     match level:
         case "resolved":
             return title, f"{level}: the request {request} ({right}) was answered: {task.details.get('outcome')}."
@@ -49,11 +56,13 @@ def _words(task: Task, level: str) -> tuple[str, str]:
         case "daily_page":
             title = f"Data subject requests nearly due or overdue on {due}"
             return title, "\n".join((f"{level}{_to(task)}: to be answered:", *_listed(task, "lines")))
-        case "extend_or_answer":
-            words = f"extend the request {request} ({right}), or answer it by {due}"
+        case "extend_or_answer" | "controller_silent":
+            prompt = f"extend the request {request} ({right}), or answer it by {due}"
+            silent = f"the customer to whom the request {request} ({right}) was passed on has said nothing: ask them"
+            words = prompt if level == "extend_or_answer" else silent
             return title, f"{level}{_to(task)}: {words}."
         case _ if target_on := task.details.get("target_on"):
-            words = f"this was to be done by {target_on} for the request {request} ({right})"
+            words = f"{what} was to be done by {target_on} for the request {request} ({right})"
             return title, f"{level}{_to(task)}: {words}, which must be answered by {due}."
         case _:
             return title, f"{level}: the request {request} ({right}) must be answered by {due}."
@@ -68,6 +77,13 @@ def _to(task: Task) -> str:
 def _listed(task: Task, name: str) -> list[str]:
     found = task.details.get(name)
     return [*map(str, found)] if isinstance(found, list) else []
+
+
+async def _first_status(tracker: Tracker) -> str | None:
+    """What a ticket is that somebody has yet to look at: the first of the tracker's statuses, but resolved."""
+    known = await tracker.search("status", "name,order")
+    left = [each for each in known if each.get("name") != RESOLVED]
+    return str(min(left, key=lambda each: each.get("order") or 0)["id"]) if left else None
 
 
 async def _find(tracker: Tracker, classname: str, key: str, value: str) -> str | None:

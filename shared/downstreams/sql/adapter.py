@@ -42,6 +42,12 @@ class SqlAdapter:
         return self._store.dataset.restriction is not None
 
     @property
+    def one_flag(self) -> bool:
+        """Whether a row bears one switch, whoever has asked for it."""
+        tables = self._store.dataset.tables.values()
+        return self._store.dataset.restriction is None and any(table.restriction for table in tables)
+
+    @property
     def not_held(self) -> frozenset[Operation]:
         """What concerns nothing that its dataset declares."""
         return self._store.dataset.not_held

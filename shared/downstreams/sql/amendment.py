@@ -10,9 +10,10 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import changes, examination, progress
-from shared.downstreams.sql.declared import SideTable
+from shared.downstreams.sql.declared import SideTable, Switch
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.restricted import Held, Place
@@ -159,24 +160,41 @@ class Amendment:
         """Set a declared switch in every row of the subject, and look again at what the rows hold."""
         counts: Counter[str] = Counter()
         switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
+        left = flags.of_tables(flags.left_as_found(task))
         async with self._connection.transaction():
+            if name == "restriction" and flags.is_first(task):
+                await self._note_as_found(task, switches)
             for table, keys, switch in switches:
-                value = switch.value is wanted
-                wrong = await self._connection.fetchval(*changes.count_unlike(table, keys, switch.column, value))
-                rows = len(await self._connection.fetch(*changes.update_one(table, keys, switch.column, value)))
+                value, stay = switch.value is wanted, left.get(table.name, ())
+                unlike = changes.count_unlike(table, keys, switch.column, value, but=stay)
+                wrong = await self._connection.fetchval(*unlike)
+                update = changes.update_one(table, keys, switch.column, value, but=stay)
+                rows = len(await self._connection.fetch(*update))
                 counts[table.table.category] += wrong if task.repair else rows
             if excess := self._settings.excess(task, rows=counts.total()):
                 raise excess
             counts = await self._keep(task, counts)
         for table, keys, switch in switches:
-            if await self._connection.fetchval(
-                *changes.count_unlike(table, keys, switch.column, switch.value is wanted)
-            ):
+            stay = left.get(table.name, ())
+            unlike = changes.count_unlike(table, keys, switch.column, switch.value is wanted, but=stay)
+            if await self._connection.fetchval(*unlike):
                 return ResidueFound(f"{self._session.system} took the change and does not show it")
-        idle = name == "restriction" and not task.repair and not counts.total()
+        idle = name == "restriction" and not (task.repair or left or counts.total())
         if idle and (tables := await self._without_switch(task)):
             return NotSupported(f"nothing in {tables} tells who is restricted: do it by hand, and enter what was done")
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
+
+    async def _note_as_found(
+        self, task: Task, switches: Sequence[tuple[Statements, Sequence[SearchKey], Switch]]
+    ) -> None:
+        """Notes whose switch was set already, before this restriction sets it; nobody else can set it meanwhile."""
+        had: dict[str, bool] = {}
+        for table, keys, switch in switches:
+            rows = await self._connection.fetch(*changes.select_flags(table, keys, switch.column, switch.value))
+            had |= {flags.in_table(table.name, key): held for key, held in rows}
+        if excess := self._settings.excess(task, rows=len(had)):
+            raise excess
+        await self._save_progress({task.task_id: flags.found(task, had)})
 
 
 def _vouched_for(task: Task) -> bool:

@@ -11,12 +11,23 @@ from shared.downstreams.sql.search_keys import SearchKey
 from shared.downstreams.sql.statements import Call, Statements
 
 
-def count_unlike(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
-    """How many of one subject's rows do not hold that value."""
+def count_unlike(
+    table: Statements, keys: Sequence[SearchKey], column: str, value: Any, but: Sequence[str] = ()
+) -> Call:
+    """How many of one subject's rows do not hold that value; ``but``: primary keys, as ``select_flags`` gives them."""
     condition = Condition()
     rows = table.mine(keys, condition)
     unlike = f"t.{quoted(column)} IS DISTINCT FROM {_value(table, column, value, condition)}"
-    return f"SELECT count(*) FROM {table.source} t WHERE ({rows}) AND {unlike}", *condition.arguments
+    others = _others(table, but, condition)
+    return f"SELECT count(*) FROM {table.source} t WHERE ({rows}) AND {unlike}{others}", *condition.arguments
+
+
+def select_flags(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
+    """The primary key, as a text, of each of one subject's rows, and whether it holds that value; they stay so."""
+    condition = Condition()
+    rows = table.mine(keys, condition)
+    like = f"t.{quoted(column)} IS NOT DISTINCT FROM {_value(table, column, value, condition)}"
+    return f"SELECT {_key(table)}, {like} FROM {table.source} t WHERE ({rows}) FOR UPDATE", *condition.arguments
 
 
 def select_like(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
@@ -36,9 +47,17 @@ def count_like(table: Statements, column: str, value: Any) -> Call:
 
 
 def update_one(
-    table: Statements, keys: Sequence[SearchKey], column: str, value: Any, current: str | None = None
+    table: Statements,
+    keys: Sequence[SearchKey],
+    column: str,
+    value: Any,
+    current: str | None = None,
+    but: Sequence[str] = (),
 ) -> Call:
-    """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys."""
+    """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys.
+
+    ``but``: primary keys of rows that stay as they are, as ``select_flags`` gives them.
+    """
     condition = Condition()
     change = f"{quoted(column)} = {_value(table, column, value, condition)}"
     held = ""
@@ -48,7 +67,16 @@ def update_one(
     keys_ = ", ".join(f"t.{quoted(c)}" for c in table.table.primary_key)
     party = table.table.columns[column].party
     rows = table.mine(keys, condition, table.columns_of(party) if party else None)
+    held += _others(table, but, condition)
     return f"UPDATE {table.source} t SET {change} WHERE ({rows}){held} RETURNING {keys_}", *condition.arguments
+
+
+def _key(table: Statements) -> str:
+    return f"jsonb_build_array({', '.join(f't.{quoted(c)}' for c in table.table.primary_key)})::text"
+
+
+def _others(table: Statements, but: Sequence[str], condition: Condition) -> str:
+    return f" AND {_key(table)} <> ALL ({condition.place([*but], 'text[]')})" if but else ""
 
 
 def _value(table: Statements, column: str, value: Any, condition: Condition) -> str:

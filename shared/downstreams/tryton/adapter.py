@@ -8,6 +8,7 @@ import httpx
 from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import ResidueFound
 from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.http_client import connect
 from shared.downstreams.results import of_whom_found, per_task, where_held
@@ -110,15 +111,18 @@ class TrytonAdapter:
         flag, value = _FLAGS[tasks[0].operation]
         acting = [task for task in tasks if not task.marked]  # a flag says not whose it is
         found = {**dict.fromkeys((task.task_id for task in tasks), ()), **await self._subjects.of(acting)}
+        stays = {int(each) for task in tasks for each in flags.left_as_found(task)}
         wrong = {p.id for parties in of_whom_found(found).values() for p in parties if getattr(p, flag) is not value}
-        ids = party_ids(found)
+        ids = [party for party in party_ids(found) if party not in stays]
         versions = {party.id: party.version for parties in of_whom_found(found).values() for party in parties}
         # Whoever looks at our own tasks between reading a version and changing it changes nothing that its heir did.
-        await save_progress({task.task_id: {} for task in acting})
+        had = {key: {str(p.id): getattr(p, flag) is value for p in each} for key, each in of_whom_found(found).items()}
+        await save_progress({task.task_id: flags.found(task, had.get(task.task_id, {})) for task in acting})
         await self._rpc.write(PARTY, ids, {flag: value}, versions)
         now = await load(self._rpc, ids)
 
-        def decide(task: Task, parties: Sequence[Party]) -> Result:
+        def decide(task: Task, every: Sequence[Party]) -> Result:
+            parties = [party for party in every if party.id not in stays]
             if any(party.id not in now or getattr(now[party.id], flag) is not value for party in parties):
                 return ResidueFound(f"the CRM accepted {flag} and still shows the old value")
             n = sum(party.id in wrong for party in parties) if task.repair else len(parties)
