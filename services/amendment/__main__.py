@@ -6,13 +6,12 @@ from services.amendment import handlers, nightly, strangers
 from shared.app.service import Service
 from shared.domain import events
 from shared.domain.operations import Operation
-from shared.domain.rights import Right
 from shared.fulfilment import by_hand
 from shared.fulfilment import handlers as fulfilling
 
 service = Service("amendment")
 
-for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
+for right in handlers.VERBS:
     service.on(events.RequestVerified, partial(handlers.begin, service.fulfilments), right=right)
     service.on(events.RequestExtended, fulfilling.reschedule, right=right)
     service.on(events.RequestRedated, fulfilling.reschedule, right=right)
@@ -21,6 +20,7 @@ for right in (Right.RECTIFICATION, Right.RESTRICTION, Right.OBJECTION):
     service.on(events.LimitConfirmed, partial(fulfilling.confirm, service.fulfilments), right=right)
     service.on(events.TaskRecorded, partial(by_hand.record, service.fulfilments, service.conclusions), right=right)
     service.on(events.RequestWithdrawn, fulfilling.cancel, right=right)
+    service.on(events.RestrictionNeeded, partial(handlers.restrict_meanwhile, service.fulfilments), right=right)
     service.on(events.LiftDecided, partial(handlers.lift, service.fulfilments), right=right)
 for operation in (Operation.RECTIFY, Operation.RESTRICT, Operation.LIFT, Operation.SUPPRESS):
     service.works(operation, concludes=partial(handlers.finish, service.fulfilments))

@@ -1,14 +1,14 @@
 """What amendment does with its events: one table of restrictions in force, one of suppressed contact points."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from services.amendment import registers, stacked
-from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified
+from services.amendment import flags, registers, stacked
+from shared.domain.events import AnswerDecided, LiftDecided, RequestVerified, RestrictionNeeded
 from shared.domain.operations import Operation
 from shared.domain.rights import Right
-from shared.fulfilment import repairs, reports
+from shared.fulfilment import repairs, reports, store
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Completed, NewFulfilment
 from shared.messaging.unit_of_work import UnitOfWork
@@ -19,6 +19,19 @@ VERBS = {
     Right.OBJECTION: Operation.SUPPRESS,
 }
 
+MEANWHILE = "meanwhile"
+"""Of a restriction: a correction that some system cannot do at once is waited for."""
+# A system lets the later of two operations of a request stand: what is still to be corrected comes after it.
+_AFTERWARDS = """
+UPDATE fulfilment f SET opened_at = greatest(f.opened_at, r.opened_at + interval '1 microsecond') FROM fulfilment r
+WHERE r.fulfilment_id = ANY($1) AND f.request_id = r.request_id AND f.operation = 'rectify'
+  AND f.state IN ('open', 'blocked')
+"""
+_NEEDLESS = """
+UPDATE fulfilment SET state = 'cancelled'
+WHERE request_id = ANY($1) AND operation = 'restrict' AND details ? 'meanwhile' AND state IN ('open', 'blocked')
+RETURNING fulfilment_id
+"""
 _DUE = "SELECT request_id, max(due_on) FROM fulfilment WHERE request_id = ANY($1) GROUP BY 1"
 DETAIL = {Right.RESTRICTION: "ground", Right.OBJECTION: "scope"}
 """What the scope of a request is called in the tasks that it becomes."""
@@ -35,9 +48,19 @@ async def begin(fulfilments: Fulfilments, events: Sequence[RequestVerified], tx:
     await fulfilments.open_all(tx, new_fulfilments)
 
 
+async def restrict_meanwhile(fulfilments: Fulfilments, events: Sequence[RestrictionNeeded], tx: UnitOfWork) -> None:
+    """What a system cannot correct at once is restricted in every system until it is, or somebody has decided."""
+    details: Mapping[str, JsonValue] = {"ground": "accuracy_contested", MEANWHILE: True}
+    known = [(e.request_id, e.subject, e.right, Operation.RESTRICT, e.due_on, details) for e in events]
+    await fulfilments.open_all(tx, [NewFulfilment(*each) for each in known])
+
+
 async def lift(fulfilments: Fulfilments, events: Sequence[LiftDecided], tx: UnitOfWork) -> None:
     """The subject was told beforehand (Art. 18(3)); from now on no look of the night puts the restriction back."""
-    await repairs.call_off(tx, [event.request_id for event in events], Operation.RESTRICT)
+    requests = [event.request_id for event in events]
+    await repairs.call_off(tx, requests, Operation.RESTRICT)
+    await store.cancel_tasks(tx, [row[0] for row in await tx.connection.fetch(_NEEDLESS, requests)])
+    await flags.note(tx, requests)
     new = await stacked.lifts(tx, fulfilments, events)
     nowhere = [each for each in new if each.systems == frozenset()]
     await fulfilments.open_all(tx, [each for each in new if each not in nowhere])
@@ -48,10 +71,16 @@ async def finish(fulfilments: Fulfilments, completed: Sequence[Completed], tx: U
     """Every downstream was changed and looked at again: keep the registers, and say so."""
     answers = [done for done in completed if not done.repair]
     await registers.keep_restrictions(tx, answers)
-    await stacked.note(tx, [done for done in answers if done.operation is Operation.RESTRICT])
-    await stacked.put_back(tx, fulfilments, [done.request_id for done in answers if done.operation is Operation.LIFT])
+    restricted = [done for done in answers if done.operation is Operation.RESTRICT]
+    await stacked.note(tx, restricted)
+    await flags.note(tx, [done.request_id for done in restricted])
+    lifted = [done.request_id for done in answers if done.operation is Operation.LIFT]
+    await stacked.put_back(tx, fulfilments, lifted)
+    await flags.forget(tx, lifted)
     located = {done.request_id: done.subject_ref for done in answers if done.operation is Operation.SUPPRESS}
     await registers.suppress(tx, located, located=True)
+    meanwhile = [done.fulfilment_id for done in answers if done.details.get(MEANWHILE)]
+    await tx.connection.execute(_AFTERWARDS, meanwhile)
     interim = [done for done in answers if done.operation is Operation.RESTRICT and done.details.get("interim")]
     await _correct(fulfilments, interim, tx)
     for done in await registers.with_list(tx, answers):

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.deadline import deferrals, notifications, repository, transitions
+from services.deadline import deferrals, forwarding, notifications, repository, transitions
 from services.deadline.clock import AskedQuestion, Clock, Step, notices_of
 from shared.app.service import Service
 from shared.domain.events import (
+    ControllerReplied,
     Event,
     FulfilmentBlocked,
     FulfilmentCompleted,
@@ -20,6 +21,7 @@ from shared.domain.events import (
     QuestionSent,
     RequestClosed,
     RequestExtended,
+    RequestForwarded,
     RequestPostponed,
     RequestReceived,
     RequestRedated,
@@ -53,6 +55,8 @@ class Deadlines:
         service.on(QuestionSent, self.asked)
         service.on(QuestionAnswered, self.answered)
         service.on(RequestExtended, self.extended)
+        service.on(RequestForwarded, self.forwarded)
+        service.on(ControllerReplied, self.replied)
         service.on(RequestRedated, self.redated)
         service.on(RequestClosed, self.closed)
         service.on(RequestReopened, self.reopened)
@@ -65,6 +69,8 @@ class Deadlines:
         """Computes the dates of a request, once, and starts its clock."""
         clocks = [transitions.start(event, self._policy, tx.traces.get(event.request_id)) for event in events]
         await repository.insert(tx.connection, clocks)
+        in_part = {event.request_id for event in events if event.role == "both"}
+        await forwarding.expect(tx, [clock for clock in clocks if clock.request_id in in_part], self._policy)
         for clock in clocks:
             computed = clock.dates | {"calc_version": clock.calc_version}
             del computed["received_at"]
@@ -118,7 +124,19 @@ class Deadlines:
         """The receipt was corrected, or the policy or a calendar has changed: every date is computed anew."""
         for cause in dict.fromkeys(event.cause for event in events):
             of_cause = [event for event in events if event.cause == cause]
-            await self._change(tx, cause, of_cause, transitions.redate)
+            await forwarding.redate(tx, await self._change(tx, cause, of_cause, transitions.redate), self._policy)
+
+    async def forwarded(self, events: Sequence[RequestForwarded], tx: UnitOfWork) -> None:
+        """A customer who decides about the data, or a part of them, has the request: they are reminded if silent."""
+        await repository.take(tx.connection, Step.TRIAGED, _requests(events))
+        await forwarding.forwarded(tx, events, self._policy)
+
+    async def replied(self, events: Sequence[ControllerReplied], tx: UnitOfWork) -> None:
+        """The customer has replied: the ticket that asked for it is resolved, unless our own part is still open."""
+        await forwarding.replied(tx, events)
+        clocks = (await repository.of(tx.connection, _requests(events))).values()
+        answered = [clock for clock in clocks if clock.responded_at and not clock.outstanding]
+        await notifications.release(self._fulfilments, tx, answered)
 
     async def closed(self, events: Sequence[RequestClosed], tx: UnitOfWork) -> None:
         """Stops the clock of an answered request, says so if it was late, and warns nobody of it any more."""
@@ -142,6 +160,8 @@ class Deadlines:
             await notifications.release(self._fulfilments, tx, [each for each in stopped if not each.outstanding])
         if no_longer := [event for event in events if event.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED}]:
             await repository.drop_deferrals(tx.connection, _requests(no_longer))
+        gone = {Outcome.WITHDRAWN, Outcome.DUPLICATE}
+        await forwarding.end(tx, {event.request_id: event.responded_at for event in events if event.outcome in gone})
 
     async def part_answered(self, events: Sequence[PartAnswered], tx: UnitOfWork) -> None:
         """Something that was owed of an answered request is done; with the last of it nobody is warned any more.

@@ -86,6 +86,12 @@ async def hold(connection: Connection, requests: Sequence[UUID], *, stopped: boo
     return [_clock_of(row, tuple(asked[row[0]])) for row in rows]
 
 
+async def of(connection: Connection, requests: Sequence[UUID]) -> dict[UUID, Clock]:
+    """The clocks of these requests, whether or not they run; not locked."""
+    rows = await connection.fetch(f"SELECT {_CLOCK} FROM clock c WHERE request_id = ANY($1)", requests)  # noqa: S608
+    return {row[0]: _clock_of(row) for row in rows}
+
+
 async def due_clocks(connection: Connection, query: str, until: datetime, limit: int) -> list[Clock]:
     """Up to ``limit`` clocks that are due by ``DUE_MILESTONES`` or ``DUE_TARGETS``, the longest due first."""
     return [_clock_of(row) for row in await connection.fetch(query, until, limit)]

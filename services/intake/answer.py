@@ -7,6 +7,7 @@ from services.intake import deferrals, instructed
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
+from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
 from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import RESTRICTED, of_restriction, restricted
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
@@ -52,7 +53,8 @@ DID: Mapping[str, str] = {
 """What was done to a record, by operation."""
 _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
-    " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us."
+    " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us so in the same way in"
+    " which you made your request, with its reference: then we erase at once, and there may be nothing left to copy."
 )
 _ERASED_FIRST = (
     "We had begun to erase your data, as you have asked us. We finish that first: what is erased by then can no longer"
@@ -62,12 +64,11 @@ _OPPOSED = (
     "You have also asked us to restrict your data, that is to keep it. We erase nothing until you have told us which of"
     " the two you want: withdraw the other request."
 )
-_NOT_OURS = "Your request is about data that we process for a customer of ours, who decides about them."
 _ENDED = {
     Outcome.WITHDRAWN: "You withdrew your request; nothing more of what you asked for will be done. {done}",
     Outcome.REFUSED: "We do not do what you asked for. {done} Our letter says why, and where you can complain.",
     Outcome.DUPLICATE: "You have asked us for the same before. Our answer to your first request answers this one too.",
-    Outcome.FORWARDED: f"{_NOT_OURS} We have passed your request on to them, and they will answer you.",
+    Outcome.FORWARDED: f"{NOT_OURS} We have passed your request on to them, and they will answer you.",
 }
 
 
@@ -86,11 +87,12 @@ _UNSEARCHED = {
 
 def standing(request: StoredRequest, today: date) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
-    return answer(request) if request.outcome else _waiting(request, today)
+    own = answer(request) if request.outcome else _waiting(request, today)
+    return " ".join((own, *of_the_other_part(request, today)))
 
 
 def answer(request: StoredRequest) -> str:
-    """How the request ended, with what could not be done if there is anything."""
+    """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
     if request.tenant and (told := instructed.told(request)):
         return " ".join((told, *_beyond(request)))
     return _to_subject(request)
@@ -274,7 +276,7 @@ def _waiting(request: StoredRequest, today: date) -> str:
     late = request.due_on < today
     by = f"by {letter_date(request.due_on)}"
     if request.role == "processor":
-        return f"{_NOT_OURS} We {'were to' if late else 'will'} pass your request on to them {by}{_LATE * late}."
+        return f"{NOT_OURS} We {'were to' if late else 'will'} pass your request on to them {by}{_LATE * late}."
     told = f"You {'were to' if late else 'will'} hear from us {by}{_LATE * late}."
     if request.postponed:
         return f"{_postponed(request)} {told}"

@@ -75,6 +75,14 @@ class MovedByOtherRequests(MovingRequest):
             return self.noted("erasure.waiting_waived").then(self.begin("waived"))
         return self.moved("waive", self.state, at_once=True).noted("erasure.waiting_waived")
 
+    def waive_packages(self) -> Transition[Self]:
+        """The person wants their erasure to remove the packages, too, that were made for their earlier requests."""
+        if self.right is not Right.ERASURE:
+            raise IllegalTransition("only an erasure removes the packages of other requests")
+        if self.outcome in {Outcome.WITHDRAWN, Outcome.REFUSED, Outcome.DUPLICATE} or self.packages_waived:
+            raise IllegalTransition("it removes nothing, or was told to remove the packages before")
+        return self.moved_in_place("waive_packages", packages_waived=True).noted("packages.waived")
+
     def must_have_begun(self) -> None:
         """Raises ``IllegalTransition`` for an erasure that waits for other requests: it has nothing to be retried."""
         if self.postponed:

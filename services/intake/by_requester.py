@@ -10,7 +10,17 @@ from pydantic import JsonValue
 from services.intake import deferrals
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State, first_state
-from services.intake.transition import MovingRequest, R, Transition, answered, closed, reopened, retried, verified
+from services.intake.transition import (
+    MovingRequest,
+    R,
+    Transition,
+    answered,
+    closed,
+    ended,
+    reopened,
+    retried,
+    verified,
+)
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
@@ -72,7 +82,7 @@ class MovedByRequester(MovingRequest):
         if self.state is not State.AWAITING_CLARIFICATION:
             return said.then(Transition(request))
         if self.finished is not None:
-            return said.then(closed(request, "answer", self.finished, at))
+            return said.then(ended(request, "answer", self.finished, at))
         if not self.unsearched:
             return said.then(Transition(request.moved("answer", first_state(self.role))))
         if not identities:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from services.intake import deferrals, restrictions
 from services.intake.closing import closing_letter, later_letter, refusal_letter
 from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, R, Transition, answered, closed, less_owed, retried
+from services.intake.transition import MovingRequest, R, Transition, answered, closed, ended, less_owed, retried
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -40,18 +40,26 @@ class MovedBySystem(MovingRequest):
             return done.noted("completion.waits_for_report", outcome=event.outcome)
         if self.state is State.AWAITING_CLARIFICATION:
             return replace(done, finished=event.outcome).noted("completion.waits_for_reply", outcome=event.outcome)
-        return closed(done, "complete", self.amount_to(event.outcome), at)
+        return ended(done, "complete", event.outcome, at)
 
     def block(self, event: events.FulfilmentBlocked) -> Transition[Self]:
         """A downstream failed for good: a person must decide; nothing is called done that is not."""
         if event.operation == Operation.LIFT:
             return _lifted(self, "restriction.lift_blocked", event.tasks)
+        if self.unchangeable and event.operation == Operation.RESTRICT:  # what is to be corrected has its own reports
+            return replace(self, tasks=self._reports(event.tasks)).noted("restriction.blocked")
         if event.deferred or self.lacked_a_part:
             return _done_later(self, "erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.allows("block"):
             return self.noted("completion.late", state=self.state, blocked=True)
         waiting = self.moved("block", State.AWAITING_DECISION, tasks=self._reports(event.tasks))
-        return waiting.noted("decision.needed", operation=event.operation)
+        needed = waiting.noted("decision.needed", operation=event.operation)
+        undone = sorted(task.system for task in event.tasks if task.failure and task.operation == Operation.RECTIFY)
+        if self.restricts or not undone or self.decided is not None or self.tenant:  # a customer instructs no more
+            return needed
+        restricting = replace(waiting, unchangeable=True)
+        event_of = events.RestrictionNeeded.about(restricting)
+        return needed.then(restricting.noted("restriction.needed", event_of, systems=[*undone]))
 
     def _is_beside(self, event: events.FulfilmentCompleted) -> bool:
         """Whether what is done is not what was asked for: the restriction of a rectification, or the lift of one."""
@@ -128,11 +136,39 @@ class MovedBySystem(MovingRequest):
         begun = self.moved("retry", state, tasks=left, question=None if asked else self.question)
         return noted.then(said).then(retried(begun))
 
+    def answer_own_part(self, at: datetime) -> Transition[Self]:
+        """The request is due: our own part is answered, though the customer does not have theirs yet."""
+        alone = self.noted("request.answered_without_forwarding", due_on=self.due_on.isoformat())
+        return alone.then(closed(self, "answer_own_part", self.amount_to(self.finished or Outcome.NO_DATA), at))
+
+    def forwarding_is_overdue(self) -> Transition[Self]:
+        """The day is over by which a customer should have had their part."""
+        return Transition(replace(self, forwarding_overdue=True) if self.owes_forwarding else self)
+
+    def controller_is_silent(self, event: events.ControllerSilent, controller: str) -> Transition[Self]:
+        """The customer has said nothing of what was passed on to them: they are reminded, or people of ours look."""
+        if self.forwarded_at is None or self.controller_replied_at is not None or not controller:
+            return self.noted("controller.notice_late", notice=event.notice)
+        if event.notice == "escalation":
+            return self.noted("controller.silent", working_days=event.working_days)
+        fields: Mapping[str, str | date] = {"to": controller, "forwarded_on": self.forwarded_at, "right": self.right}
+        return replace(
+            self.noted("controller.reminded", working_days=event.working_days),
+            letters=(("reminder_to_controller", fields),),
+        )
+
     def redate(
-        self, cause: Redating, arrival: Arrival, due_on: date, calc_version: str, **why: JsonValue
+        self,
+        cause: Redating,
+        arrival: Arrival,
+        due_on: date,
+        calc_version: str,
+        forward_by: date | None = None,
+        **why: JsonValue,
     ) -> Transition[Self]:
         """Another arrival or due date holds; a warning of a date that has moved away is no longer true."""
         arrived = {"received_at": arrival.received_at, "zones": arrival.zones, "calendar": arrival.calendar or ""}
+        arrived["forward_by"] = forward_by or self.forward_by
         warning = None if due_on > self.due_on else self.warning
         moved = self.moved("redate", self.state, due_on=due_on, calc_version=calc_version, warning=warning, **arrived)
         event = events.RequestRedated.about(moved, cause=cause)

@@ -48,6 +48,7 @@ class MovedByWeighing(MovingRequest):
 
     def weigh(self, finding: Finding, words: str, proposed_by: str, at: datetime) -> Transition[Self]:
         """Two persons have weighed it; ``words``: what the person is told of it."""
+        self.must_be_forwarded_first()
         upheld = finding == "upheld"
         ended = closed(replace(self, question=None), "weigh", Outcome.FULFILLED if upheld else Outcome.REFUSED, at)
         noted = self.noted("objection.weighed", finding=finding, proposed_by=f"key:{proposed_by}")

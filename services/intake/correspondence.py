@@ -6,7 +6,7 @@ The record of that key has the id of the request. Its statement says how the sub
 import base64
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from operator import attrgetter
 from uuid import UUID
@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from services.intake.answer import standing
 from services.intake.auth import Caller
-from services.intake.letters import LetterKind, Letters, letter_date
+from services.intake.letters import TO_CONTROLLER, LetterKind, Letters, letter_date
 from services.intake.request import Request, Transition
 from services.intake.stored_request import StoredRequest
 from shared.domain.identities import Identity, IdentityType
@@ -61,6 +61,16 @@ def begin(vault: Vault, letters: Letters, request: StoredRequest, said: Sequence
     acknowledgement = write(letters, request, "acknowledgement", fields)
     record, sealed = vault.new_record(request.request_id, statement, [acknowledgement], now)
     return Opened(record, acknowledgement, sealed)
+
+
+async def acknowledge_as_it_stands(
+    tx: UnitOfWork, letters: Letters, request: StoredRequest, acknowledgement: Sealing
+) -> None:
+    """Writes the acknowledgement of a new request anew, in the words of how it stands now."""
+    fields = {"standing": standing(request, tx.now.date()), "code": code(tx.vault.keyring, request.request_id)}
+    written = write(letters, request, "acknowledgement", fields)
+    await tx.vault.drop_one(tx.connection, acknowledgement.sealed_id)
+    await tx.vault.seal(tx.connection, [replace(written, sealed_id=acknowledgement.sealed_id)], tx.now)
 
 
 async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
@@ -125,6 +135,8 @@ async def words_of(tx: UnitOfWork, request: StoredRequest) -> str:
 async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_code: bool) -> list[dict[str, object]]:
     """Every letter of a request, the oldest first, and to whom it goes; who has read them is on record.
 
+    What went to a customer of ours is for the privacy team alone: the subject may not be told who that is.
+
     Raises:
         Shredded: the correspondence has expired.
     """
@@ -135,7 +147,8 @@ async def read(tx: UnitOfWork, request: StoredRequest, caller: Caller, *, by_cod
     rows = await tx.connection.fetch(written, request_id)
     words = {letter_id: content for letter_id, _, content in opened}
     tx.log_evidence(request_id, "letters.read", {"holder": caller.holder, "by_code": by_code}, caller.actor)
-    return [{**usual, **row, **orjson.loads(words[row["letter_id"]])} for row in rows]
+    shown = [row for row in rows if caller.role == "privacy" or row["kind"] not in TO_CONTROLLER]
+    return [{**usual, **row, **orjson.loads(words[row["letter_id"]])} for row in shown]
 
 
 async def waiting(unit_of_work: UnitOfWorkFactory, after: UUID | None, limit: int) -> list[dict[str, object]]:

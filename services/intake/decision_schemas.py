@@ -52,6 +52,12 @@ class Forwarded(Strict):
     may_be_named: bool = Field(default=False, description="the contract lets us name the customer to the subject")
 
 
+class ControllerReply(Strict):
+    """What the customer to whom a request was passed on says: that they have it, how they go on."""
+
+    text: Text = Field(description="in their words; kept sealed")
+
+
 class Retry(Strict):
     """What is not done is tried again."""
 

@@ -34,7 +34,7 @@ _ERASED = """
 """
 
 # $1: the end of the period, as seen from now. An erasure also ends what earlier requests of the same person have left,
-# which are told as in ``same_person``; their letters and a package within its days stay.
+# which are told as in ``same_person``; their letters stay, and a package within its days unless that is waived.
 DUE = {
     "collected": """
         SELECT r.request_id, s.sealed_id FROM vault.sealed s JOIN request r USING (subject_ref)
@@ -51,6 +51,7 @@ DUE = {
         FROM request r JOIN vault.subject v ON v.subject_ref = r.subject_ref
         WHERE v.wrapped_key IS NOT NULL AND r.state = 'closed' AND NOT {_NEEDED} AND EXISTS ({_ERASED})
               AND (r.package_id IS NULL OR r.responded_at < $1 - interval '14 days'
+                   OR EXISTS ({_ERASED} AND e.packages_waived)
                    AND NOT EXISTS (SELECT 1 FROM vault.sealed s WHERE s.sealed_id = r.package_id))""",  # noqa: S608
     "register": """
         SELECT r.request_id, r.subject_ref FROM request r

@@ -219,6 +219,10 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[_Submi
     received = [seen.applied_to(each.received) for each in prepared]
     new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]
     await repository.insert(tx.connection, new)
+    for after, each in zip(received, prepared, strict=True):
+        if after.request.postponed:
+            sealed = each.correspondence.acknowledgement
+            await correspondence.acknowledge_as_it_stands(tx, letters, after.request, sealed)
     for after in received:
         request_id = after.request.request_id
         context = context_of[request_id]

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, deferrals, other_requests, proposals, restrictions
+from services.intake import correspondence, deferrals, forwarding, other_requests, proposals, restrictions
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Reasons
@@ -12,9 +12,11 @@ from services.intake.repository import Requests
 from services.intake.request import Request
 from shared.app.service import Service
 from shared.domain.events import (
+    ControllerSilent,
     DeadlineApproaching,
     DeadlineOverdue,
     Event,
+    ForwardingOverdue,
     FulfilmentBlocked,
     FulfilmentCompleted,
     FulfilmentPostponed,
@@ -47,6 +49,8 @@ class Handlers:
         service.on(FulfilmentReported, self.report)
         service.on(FulfilmentPostponed, self.postpone)
         service.on(QuestionUnanswered, self.unanswered)
+        service.on(ForwardingOverdue, self.forwarding_overdue)
+        service.on(ControllerSilent, self.controller_silent)
         for milestone in (DeadlineApproaching, DeadlineOverdue, TargetMissed):
             service.on(milestone, self.warn)
 
@@ -62,9 +66,7 @@ class Handlers:
                 request = await requests.apply(
                     request.restricted(event) if weighed else request.complete(event, tx.now)
                 )
-                corrected = request.is_contested and event.operation == Operation.RECTIFY
-                if corrected and request.state is State.CLOSED and request.lift_told_at is None:
-                    await requests.apply(request.lift(tx.now))
+                request = await self._answer_alone_if_due(requests, request)
             erased = [r for r in requests.all if r.right is Right.ERASURE and r.insisted and r.state is State.CLOSED]
         await self._end_restrictions(tx, erased)
 
@@ -133,12 +135,35 @@ class Handlers:
                 if request is None:
                     continue
                 request = await requests.apply(request.warn(_name(event)))
+                request = await self._answer_alone_if_due(requests, request)
                 short = request.postponed and request.allows("time_is_short")
                 if short and self._must_be_answered_or_extended(event):
                     request = await requests.apply(request.time_is_short())
                 late = not isinstance(event, TargetMissed) or event.target == ASKING
                 if late and request.question is None and request.state is State.AWAITING_IDENTITY:
                     await self._ask(requests, request, Question.IDENTITY)
+
+    async def forwarding_overdue(self, events: Sequence[ForwardingOverdue], tx: UnitOfWork) -> None:
+        """Show that a customer does not have the part that they decide about, though its day is over."""
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                await requests.apply(requests[event.request_id].forwarding_is_overdue())
+
+    async def controller_silent(self, events: Sequence[ControllerSilent], tx: UnitOfWork) -> None:
+        """Remind a customer of what was passed on to them, by a letter to them."""
+        async with self._locked(events, tx) as requests:
+            for event in events:
+                request = requests[event.request_id]
+                name = await forwarding.controller(tx, request, to_subject=False)
+                await requests.apply(request.controller_is_silent(event, name or ""))
+
+    async def _answer_alone_if_due(self, requests: Requests, request: Request) -> Request:
+        """Answers our own part of a request that is due, and waits for nothing but that a customer gets theirs."""
+        last = f"due_in_{min(self._policy.milestones.approaching_days, default=0)}_days"
+        due = request.warning == last or (request.warning or "").startswith("overdue_")
+        if not (due and request.waits_to_be_forwarded):
+            return request
+        return await requests.apply(request.answer_own_part(requests.tx.now))
 
     def _must_be_answered_or_extended(self, event: Milestone) -> bool:
         prompt = self._policy.prompt.days_before_due if self._policy.prompt else None

@@ -26,6 +26,8 @@ LetterKind = Literal[
     "proof_last_notice",
     "reopened",
     "forwarded",
+    "forwarded_part",
+    "reminder_to_controller",
     "refusal",
     "partial",
     "duplicate",
@@ -43,6 +45,8 @@ LetterKind = Literal[
     "part_ended",
 ]
 KINDS: tuple[LetterKind, ...] = get_args(LetterKind)
+TO_CONTROLLER: frozenset[LetterKind] = frozenset({"reminder_to_controller"})
+"""What goes to a customer of ours, and is no letter to the subject."""
 LetterOf = tuple[LetterKind, Mapping[str, str | date]]
 """A letter to be written: its kind, and what its template needs; ``to``: to whom, if not to who has asked."""
 
@@ -75,19 +79,25 @@ class Letters:
     def write(self, kind: LetterKind, country: str | None, fields: Mapping[str, str | date]) -> Letter:
         """The letter of that kind, with where to complain in that country (ISO 3166), or else with every way to do so.
 
-        What people wrote stands in it as they wrote it, and days as ``letter_date`` says them.
+        What goes to a customer of ours names no authority.
+
+        A field ``besides`` is a paragraph that stands before that. What people wrote stands in it as they wrote it, and
+        days as ``letter_date`` says them.
 
         Raises:
             KeyError: a field of the template is not given.
         """
         template, remedies = self._templates[kind], self._templates["remedies"]
-        authorities = remedies["authority"]
-        remedy = remedies["text"].format(authority=authorities.get(country or "", authorities["elsewhere"]))
         words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
         if causes := template.get("causes"):  # one of several sentences says why
             words["why"] = causes[words["cause"]].format_map(words).strip()
-        body = _BLANK_LINES.sub("\n\n", template["body"].format_map(words)).strip()
-        return Letter(template["subject"], f"{body}\n\n{remedy.strip()}\n")
+        paragraphs = [_BLANK_LINES.sub("\n\n", template["body"].format_map(words)), words.get("besides", "")]
+        if kind not in TO_CONTROLLER:
+            authorities = remedies["authority"]
+            authority = authorities.get(country or "", authorities["elsewhere"])
+            paragraphs.append(remedies["text"].format(authority=authority))
+        said = (each.strip() for each in paragraphs)
+        return Letter(template["subject"], "{}\n".format("\n\n".join(filter(None, said))))
 
     def fetch(self, now: datetime) -> str:
         """Where a copy can be fetched that is made available now, until when and how often."""
@@ -116,3 +126,12 @@ class Letters:
     def controller(self, name: str | None) -> str:
         """The customer to whom a request was passed on, by name or, where the contract forbids it, without."""
         return name or str(self._templates["forwarded"]["unnamed"])
+
+    def part_forwarded(self, controller: str, forwarded_at: date) -> str:
+        """That a customer has the part of a request that they decide about."""
+        said: str = self._templates["forwarded_part"]["besides"]["forwarded"]
+        return said.format(controller=controller, forwarded_on=letter_date(forwarded_at))
+
+    def part_not_forwarded(self) -> str:
+        """That a customer does not have yet the part of a request that they decide about."""
+        return str(self._templates["forwarded_part"]["besides"]["not_yet"])

@@ -8,6 +8,8 @@ What waits for other requests of the same person publishes ``RequestPostponed`` 
 which follows when it begins; an erasure that has found whose data they are can still ``yield_to`` them.
 ``ask_proof``: what is proved is being done, and of the rest it is asked who they are; ``verify`` then goes on with it.
 ``stop`` and ``go_on``: a brake of the key (``services.intake.brake``), whose methods they are.
+Of a request that is a customer's in part (``role`` is ``both``) that part is forwarded, and ours is answered once it
+is, or when the request is due (``answer_own_part``).
 What was closed without an answer to its question is *resumable*: a late answer reopens it. What two persons have
 decided (``decide``: to refuse, or to answer in part) is answered when it is known what is done by now (``report``); a
 part that is owed then is done later.
@@ -20,6 +22,7 @@ from typing import Literal
 
 from shared.domain.events import (
     AnswerDecided,
+    ControllerReplied,
     Event,
     LiftDecided,
     LimitConfirmed,
@@ -28,6 +31,7 @@ from shared.domain.events import (
     QuestionSent,
     RequestClosed,
     RequestExtended,
+    RequestForwarded,
     RequestHeld,
     RequestPostponed,
     RequestReceived,
@@ -35,6 +39,7 @@ from shared.domain.events import (
     RequestReopened,
     RequestVerified,
     RequestWithdrawn,
+    RestrictionNeeded,
     RetryDecided,
     TaskRecorded,
 )
@@ -98,8 +103,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
-    "complete":        rule(BEGUN,            MEANING | CLOSED,          *ENDED),
-    "block":           rule(BEGUN,            PERSON),
+    "complete":        rule(BEGUN,            MEANING | PERSON | CLOSED, *ENDED),
+    "block":           rule(BEGUN,            PERSON,                    RestrictionNeeded),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
     "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),
@@ -112,11 +117,15 @@ TRANSITIONS: Mapping[str, Rule] = {
     "report":          rule(BEGUN,            CLOSED,                    *ENDED),
     "report_late":     rule(CLOSED,           CLOSED),
     "done_later":      rule(CLOSED,           CLOSED,                    PartAnswered),
-    "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestClosed),
+    "forward":         rule(OPEN | RESUMABLE, FINAL,                     RequestForwarded, RequestClosed),
+    "forward_part":    rule(OPEN | CLOSED,    OPEN | CLOSED,             RequestForwarded, *ENDED),
+    "hear_controller": rule(OPEN | CLOSED,    OPEN | CLOSED,             ControllerReplied),
+    "answer_own_part": rule(PERSON,           CLOSED,                    *ENDED),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
     "yield_to":        rule(MEANING | WORK,   MEANING | WORK | PERSON,   RequestPostponed, RetryDecided),
     "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "waive":           rule(IDENTITY,         IDENTITY),
+    "waive_packages":  rule(OPEN | CLOSED,    OPEN | CLOSED),
     "time_is_short":   rule(WORK,             PERSON),
     "repeat":          rule(IDENTITY | WORK | PERSON, FINAL,             RequestClosed),
     "restricted":      rule(BEGUN,            PERSON),

@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import brake, correspondence, old_contacts, other_requests, other_restrictions
+from services.intake import brake, correspondence, forwarding, old_contacts, other_requests, other_restrictions
 from services.intake.letters import LetterOf, Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
@@ -38,7 +38,10 @@ _CHANGING = {
 }
 """Stored as the request has them: a new column is a field of the request."""
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
-_NEW = ("state", "received_at", "due_on", "calendar", "role", "calc_version", "held", "postponed", "at_once", "country")
+_NEW = (
+    *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country"),
+    *("held", "postponed", "at_once", "packages_waived", "forward_by"),
+)
 """What a new request has besides; every other column has its default."""
 _MARKS = ("asks", "proved_account", "proved_email")
 _READ = "SELECT {} FROM request".format(", ".join(f'"{column}"' for column in _COLUMNS))  # noqa: S608  # constants
@@ -103,7 +106,7 @@ class Requests:
             transition = await other_requests.unless_awaited(self.tx, before, transition)
         request = transition.request
         others = await other_restrictions.told(self.tx.connection, transition)
-        for kind, fields in transition.letters:
+        for kind, fields in await forwarding.with_both_parts(self.tx, self._letters, request, transition.letters):
             fetch = self._letters.fetch(self.tx.now) if request.package_id else ""
             self._write(request, (kind, {"others": others, "fetch": fetch, **fields}))
         for action, detail in transition.evidence:

@@ -32,11 +32,15 @@ def corrections(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskR
 
 
 def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
-    """The reports as they are now; those of the restriction of a rectification stay, since no later ones name it."""
+    """The reports as they are now; of a rectification those of its restriction stay with later ones of the correction.
+
+    Those of the correction stay with later ones of the restriction, where that comes after it.
+    """
     later = tuple(now)
     known = {(task.system, task.operation) for task in later}
-    beside = [task for task in before or () if task not in corrections(right, [task])]
-    return (*(task for task in beside if (task.system, task.operation) not in known), *later)
+    of_both = right is Right.RECTIFICATION and all(task.operation != Operation.RECTIFY for task in later)
+    stay = [task for task in before or () if of_both or task not in corrections(right, [task])]
+    return (*(task for task in stay if (task.system, task.operation) not in known), *later)
 
 
 def ends_with(right: Right, outcome: Outcome) -> bool:

@@ -68,11 +68,12 @@ def person(identities: Iterable[Identity], keyring: Keyring) -> Person:
 
 
 def asks(submission: Submission, identities: Iterable[Identity], keyring: Keyring) -> bytes:
-    """A keyed digest (HMAC-SHA256) of what is asked for: right, scope, changes, and about whom.
+    """A keyed digest (HMAC-SHA256) of what is asked for: right, scope, changes, what goes with it, and about whom.
 
     Whoever states a number more, or another period of one, asks for something else: nothing that they state is lost.
     """
     stated = [(each.type, each.value, each.valid_from, each.valid_to) for each in sorted(identities, key=_value)]
     changes = [(change.field, change.current, change.asserted) for change in submission.changes]
-    wanted = (submission.right, scope_of(submission), submission.role, submission.instruction_id, changes)
+    said = (submission.role, submission.instruction_id, submission.packages_waived)
+    wanted = (submission.right, scope_of(submission), *said, changes)
     return hmac.digest(keyring.lookup, b"asks\0" + orjson.dumps((wanted, stated)), "sha256")

@@ -204,12 +204,17 @@ class Submission(Strict):
     at_once: bool = Field(
         default=False, description="of an erasure, and only there: it must not wait for the answer to other requests"
     )
+    packages_waived: bool = Field(
+        default=False,
+        description="of an erasure, and only there: it removes packages of earlier requests before their days are over",
+    )
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
     assurance: Assurance | None = Field(default=None, description="without this and `proofs` nothing is proved")
     proofs: Proofs = Field(default=(), description=_PROOFS)
     role: Role = Field(
         default="controller",
-        description="what we are for the data; processor: a customer of ours decides, and we only forward",
+        description="what we are for the data; processor: a customer of ours decides, and we only forward; both: a"
+        " customer decides about a part, which we forward, and we answer ours",
     )
     instruction_id: Reference | None = Field(
         default=None,
@@ -227,12 +232,14 @@ class Submission(Strict):
             raise ValueError("a ground (Art. 18(1)) belongs to a restriction, and a restriction needs one")
         if (self.right is Right.OBJECTION) != (self.scope is not None):
             raise ValueError("a scope (Art. 21) belongs to an objection, and an objection needs one")
-        if self.instruction_id and self.role == "processor":
+        if self.instruction_id and self.role != "controller":
             raise ValueError("an instruction is carried out, and not forwarded to the customer who gives it: no role")
         if self.instruction_id and self.scope == "legitimate_interests":
             raise ValueError("you weigh such an objection: instruct what follows from it, a restriction or an erasure")
-        if self.at_once and self.right is not Right.ERASURE:
-            raise ValueError("at_once belongs to an erasure: nothing else waits for another request")
+        if (self.at_once or self.packages_waived) and self.right is not Right.ERASURE:
+            raise ValueError(
+                "at_once and packages_waived belong to an erasure: nothing else waits, or removes a package"
+            )
         return self
 
 

@@ -40,11 +40,15 @@ class StoredRequest:
     and its due date follows from that. ``package_fault``: why the package is withheld; ``renewing``: it is made anew.
     ``package_gone``: the package that is no longer kept. ``held``: by a brake of its key, before it may ``begin``,
     or else ``retry``. ``postponed``: it waits for other requests of the same person, found after its work had
-    ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else.
-    ``duplicate_of``: the request with which it is answered. ``lift_told_at``: when the subject was told
-    that what it had restricted is lifted. ``tasks``: what the downstreams reported, in counts. ``tenant``: the
-    customer of ours whose instruction it is, by that customer's ``instruction_id``. ``country``: where the subject
-    lives (ISO 3166), if said.
+    ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else;
+    ``packages_waived``: nor is a package of theirs kept for its days.
+    ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not correct it at once,
+    so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it had restricted is
+    lifted. ``forward_by``: by when a customer of ours gets the part that they decide about, where the rest is ours;
+    ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or their part;
+    ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in counts.
+    ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``. ``country``: where
+    the subject lives (ISO 3166), if said.
     ``version``: one more whenever it was written.
     """
 
@@ -74,7 +78,13 @@ class StoredRequest:
     at_once: bool = False
     insisted: bool = False
     begun: bool = False
+    packages_waived: bool = False
     duplicate_of: UUID | None = None
+    unchangeable: bool = False
+    forward_by: date | None = None
+    forwarding_overdue: bool = False
+    forwarded_at: datetime | None = None
+    controller_replied_at: datetime | None = None
     extended: bool = False
     finished: Outcome | None = None
     decided: Outcome | None = None
@@ -186,8 +196,8 @@ class StoredRequest:
 
     @property
     def is_contested(self) -> bool:
-        """Whether it is a rectification that restricts until the accuracy is verified (Art. 18(1)(a))."""
-        return self.right is Right.RECTIFICATION and self.scope == "accuracy_contested"
+        """Whether it is a rectification that restricts: what is wrong is contested, or stays for a while (18(1)(a))."""
+        return self.right is Right.RECTIFICATION and (self.scope == "accuracy_contested" or self.unchangeable)
 
     @property
     def is_weighed(self) -> bool:
@@ -210,6 +220,17 @@ class StoredRequest:
         return restrictions.took_effect(self.tasks)
 
     @property
+    def owes_forwarding(self) -> bool:
+        """Whether a customer of ours decides about a part of it, and does not have that part yet."""
+        return self.role == "both" and self.forwarded_at is None
+
+    @property
+    def waits_to_be_forwarded(self) -> bool:
+        """Whether our own part is done, and is answered once the customer has theirs."""
+        waiting = self.finished is not None and self.state is State.AWAITING_DECISION
+        return waiting and self.owes_forwarding
+
+    @property
     def given_up(self) -> bool:
         """Whether the requester was told that we go on without their answer, and that they may resume at any time."""
         return self.question is not None and self.question.last_notice_at is not None
@@ -228,6 +249,15 @@ class StoredRequest:
         if self.role == "processor":
             raise IllegalTransition("we only process these data for a customer: forward the request to that customer")
 
+    def must_be_forwarded_first(self) -> None:
+        """Checks that both parts can be answered at once; once it is too late for that, ours is answered alone.
+
+        Raises:
+            IllegalTransition: a customer must have their part first.
+        """
+        if self.owes_forwarding and not self.forwarding_overdue:
+            raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
+
     def amount_to(self, work: Outcome) -> Outcome:
         """What finished work amounts to: a part of the whole, where a question stays without an answer."""
         return Outcome.PARTIALLY_FULFILLED if self.given_up else work
@@ -244,6 +274,15 @@ class StoredRequest:
         """
         if not self.allows(cause):
             raise IllegalTransition(f"a request that is {self.state} does not allow: {cause.replace('_', ' ')}")
+
+    def moved_in_place(self, cause: str, **changes: Any) -> Self:
+        """The request in its state, and resumable as before, with what else has changed.
+
+        Raises:
+            IllegalTransition: see ``must_allow``.
+        """
+        self.must_allow(cause)
+        return replace(self, **changes)
 
     def moved(self, cause: str, state: State, **changes: Any) -> Self:
         """The request in another state, with what else has changed.

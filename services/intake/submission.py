@@ -106,6 +106,7 @@ class Submissions:
         tenant = caller.grant.tenant  # who asks the customer for it, the customer has to know
         least = self._identity.least(asks_for(submission.right, scope, submission.changes))
         identified = bool(tenant) or highest(proved.identities) >= least
+        in_part = submission.role == "both"
         request = Request(
             request_id=uuid7(),
             subject_ref=uuid7(),
@@ -125,6 +126,8 @@ class Submissions:
             at_once=submission.at_once,
             tenant=tenant,
             instruction_id=submission.instruction_id,
+            packages_waived=submission.packages_waived,
+            forward_by=due_on(arrival, submission.right, scope, self._policy, "processor") if in_part else None,
         )
         proof: dict[str, JsonValue] = dict(submission.assurance) if submission.assurance else {}
         if proved.evidence:

@@ -42,8 +42,9 @@ class TimingUseCases(Deciding):
             notified_at = await tx.connection.fetchval(approved, request.request_id)
             why["extension_told_in_time"] = notified_at < limits(arrival, policy).commit_due_instant
         due_on = redating.due_after(request, arrival, policy)
+        forward_by = redating.forward_by(request, arrival, policy)
         found = replace(request, country=correction.country or request.country)
-        return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), **why)
+        return found.redate("receipt_corrected", arrival, due_on, calc_version(policy), forward_by, **why)
 
     @decision
     async def propose_extension(self, held: Held, proposal: timing_schemas.ExtensionProposal) -> Transition:

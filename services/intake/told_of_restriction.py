@@ -29,6 +29,10 @@ _STAYS = (
 _MEANWHILE = (
     "Until that is settled your data is restricted ({ground} GDPR): it is kept, and not used for anything else."
 )
+_UNCHANGEABLE = (
+    "One of our systems cannot correct your data at once. Until that is settled we restrict your data ({ground} GDPR):"
+    " it is kept, and not used for anything else."
+)
 
 
 def restricted(request: StoredRequest) -> str:
@@ -41,10 +45,12 @@ def of_restriction(request: StoredRequest) -> str:
     if request.lift_told_at is not None:
         lifted = _LIFTED if request.was_restricted else _LIFTED_IF_ANY
         return lifted.format(ground=_ground(request), day=letter_date(request.lift_told_at))
-    if not (request.restricts and request.was_restricted):
+    if not (request.restricts and (request.was_restricted or request.unchangeable)):
         return ""
     if request.right is Right.RESTRICTION:
         return ""
+    if request.state is not State.CLOSED and request.unchangeable:
+        return _UNCHANGEABLE.format(ground=_ground(request))
     if request.state is not State.CLOSED:
         return _MEANWHILE.format(ground=_ground(request)) if request.is_contested else ""
     upheld = request.is_weighed and request.outcome is Outcome.FULFILLED

@@ -78,7 +78,7 @@ def closed(request: R, cause: str, outcome: Outcome, at: datetime) -> Transition
 def lifts_with(request: StoredRequest, outcome: Outcome) -> bool:
     """Whether a restriction is lifted as the request closes so: what has taken effect, or may at this very moment."""
     begun = request.allows("complete") or request.was_restricted
-    nothing = outcome is Outcome.NO_DATA and not request.was_restricted
+    nothing = outcome is Outcome.NO_DATA and not (request.was_restricted or request.unchangeable)
     return request.restricts and begun and not nothing and restrictions.ends_with(request.right, outcome)
 
 
@@ -87,6 +87,14 @@ def lifted(request: R, at: datetime) -> Transition[R]:
     told = replace(request, lift_told_at=at)
     event = events.LiftDecided.about(told)
     return told.noted("restriction.lift_decided", event, informed_at=at.isoformat())
+
+
+def ended(request: R, cause: str, work: Outcome, at: datetime) -> Transition[R]:
+    """The work has ended: that is the answer, as soon as a customer has the part that they decide about."""
+    if request.owes_forwarding:
+        waiting = request.moved(cause, State.AWAITING_DECISION, finished=work)
+        return waiting.noted("completion.waits_for_forwarding", outcome=work)
+    return closed(request, cause, request.amount_to(work), at)
 
 
 def reopened(request: R, answered_at: datetime, policy: TimeLimitPolicy) -> Transition[R]:

@@ -11,6 +11,7 @@ from services.intake import (
     correspondence,
     decision_schemas,
     deferrals,
+    forwarding,
     other_requests,
     package_release,
     proposals,
@@ -128,6 +129,11 @@ class UseCases(TimingUseCases):
         return held.request.waive()
 
     @decision
+    async def waive_packages(self, held: Held) -> Transition:
+        """The person wants their erasure to remove the packages of their earlier requests, whose days are not over."""
+        return held.request.waive_packages()
+
+    @decision
     async def decide(self, held: Held, decision: decision_schemas.Decision) -> Transition:
         """A person has what is not done tried again, or proposes how to answer the request, which another approves.
 
@@ -199,12 +205,19 @@ class UseCases(TimingUseCases):
 
     @decision
     async def forward(self, held: Held, forwarded: decision_schemas.Forwarded) -> Transition:
-        """A customer of ours decides about the data and has the request; the subject is told who will answer."""
-        tx, request, name = held.tx, held.request, forwarded.controller
-        answered_by = self.letters.controller(name if forwarded.may_be_named else None)
-        place = await correspondence.seal(tx, request, "controller", "forwarding", name.encode())
-        detail: dict[str, JsonValue] = {"controller": str(place), "named_to_subject": forwarded.may_be_named}
+        """A customer of ours decides about the data, or a part of them, and has it; the subject is told who answers."""
+        tx, request = held.tx, held.request
+        detail = await forwarding.note(tx, request, forwarded)
+        if request.role == "both":
+            return request.forward_part(tx.now, **detail)
+        answered_by = self.letters.controller(forwarded.controller if forwarded.may_be_named else None)
         return request.forward(answered_by, tx.now, **detail)
+
+    @decision
+    async def hear_controller(self, held: Held, reply: decision_schemas.ControllerReply) -> Transition:
+        """The customer to whom a request was passed on has said how they go on; nobody reminds them any more."""
+        place = await correspondence.seal(held.tx, held.request, "reply", "controller", reply.text.encode())
+        return held.request.hear_controller(held.tx.now, reply=str(place))
 
     @decision
     async def ask(self, held: Held, asked: schemas.QuestionAsked) -> Transition:

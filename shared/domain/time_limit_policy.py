@@ -88,7 +88,7 @@ class Span(_Data):
     def holds_for(self, right: Right, scope: str | None, role: Role) -> bool:
         """Whether it is a limit of every such request; one that names no role is for data that we decide about."""
         if self.role is None:
-            return role == "controller" and self.right is right and self.scope == scope
+            return role != "processor" and self.right is right and self.scope == scope
         return self.role == role and self.right in (None, right) and self.scope in (None, scope)
 
     @model_validator(mode="after")
@@ -125,6 +125,21 @@ class SuspensionRules(_Data):
     regimes: dict[str, str]
 
 
+class ForwardingRules(_Data):
+    """When a customer who has said nothing of a request that we passed on is reminded, and when we look ourselves."""
+
+    reminder_working_days: Annotated[tuple[Length, ...], Field(min_length=1)]
+    escalation_working_days: Length
+    escalate_to: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_after_the_other(self) -> Self:
+        days = [*self.reminder_working_days, self.escalation_working_days]
+        if days != sorted(set(days)):
+            raise ValueError("reminder_working_days must ascend, and escalation_working_days come after the last")
+        return self
+
+
 class TimeLimitPolicy(_Data):
     """Everything about time that is policy rather than law; ``version`` is stored beside every computed date."""
 
@@ -135,6 +150,7 @@ class TimeLimitPolicy(_Data):
     targets: dict[TargetName, Span]
     extension: ExtensionRules
     suspension: SuspensionRules
+    forwarding: ForwardingRules
     calendars: dict[str, str]
     capital_zones: dict[str, Zone]
 

@@ -14,7 +14,7 @@ from shared.messaging.unit_of_work import UnitOfWork
 # reopened has another one.
 _FULFILMENTS = """
 SELECT fulfilment_id, request_id, subject_ref, "right", operation, details FROM fulfilment
-WHERE request_id = ANY($1) AND operation = ANY($2) AND NOT details ?| '{repair,deferred}'::text[]
+WHERE request_id = ANY($1) AND operation = ANY($2) AND NOT details ?| '{repair,deferred,meanwhile}'::text[]
 ORDER BY fulfilment_id FOR UPDATE
 """
 # Of what was called off, only what no other task has taken the place of.

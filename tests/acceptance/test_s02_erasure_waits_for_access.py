@@ -280,3 +280,23 @@ async def test_what_comes_while_the_erasure_is_at_work_waits_for_its_end_and_is_
     await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE)
     await look(intake)
     assert await begun(intake, later) == [True]
+
+
+async def test_the_acknowledgement_of_an_erasure_that_waits_says_for_what_and_how_to_have_it_begin_at_once(
+    intake: Intake,
+) -> None:
+    access, erasure = await batch(intake, "access", "erasure")
+    other = await intake.submit(right="erasure")
+    said = {}
+    for path in (access, erasure, other):
+        (letter,) = (await intake.view(f"{path}/letters"))["letters"]
+        assert letter["kind"] == "acknowledgement"
+        said[path] = " ".join(letter["body"].split())
+    assert "We are working on your request" in said[access]
+    assert "We are working on your request" in said[other]
+    assert "We are working" not in said[erasure]
+    assert "We answer that first" in said[erasure]
+    assert "If you do not want to wait for it, tell us so in the same way" in said[erasure]
+    codes = {path: text.partition("this code: ")[2].split()[0] for path, text in said.items()}
+    read = await intake.channel.get(f"{erasure}/letters", headers={"Letter-Code": codes[erasure]})
+    assert read.status_code == 200

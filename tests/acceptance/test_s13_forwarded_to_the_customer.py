@@ -1,5 +1,6 @@
 """Scenario 13: what a customer of ours decides about is forwarded within two working days, and nobody of ours opens it.
 
+A customer who says nothing is reminded. Where a part is ours, both parts stand in one answer.
 Without recordings, which come later: what is stored of the person stands for one.
 """
 
@@ -8,6 +9,8 @@ from uuid import UUID
 
 import pytest
 
+from services.deadline import forwarding
+from services.deadline.sweep import milestones
 from shared.storage.keyring import Keyring
 from tests.acceptance.company import Company, opened
 from tests.fixtures.engine import OpenHarness, ScriptedSystem
@@ -40,6 +43,57 @@ async def test_the_customer_has_it_within_two_working_days_and_no_system_was_ope
         assert ((await intake.view(path))["outcome"], recordings.asked) == ("forwarded", [])
         assert await company.export.states(UUID(id_of(path))) == {}
         assert await company.deadline.pool.fetchval("SELECT timeliness FROM clock") == judged
+
+
+async def test_a_silent_customer_is_reminded_on_the_fifth_and_tenth_working_day_and_then_people_of_ours_look(
+    intake: Intake, open_harness: OpenHarness, database: str, keys: Keyring
+) -> None:
+    async with opened(intake, open_harness, database, keys, ScriptedSystem("recordings")) as company:
+        silent, answering = await intake.submit(role="processor"), await intake.submit(role="processor")
+        for path in (silent, answering):  # on Monday, 2 March
+            (await intake.officer.post(f"{path}/forward", json={"controller": CUSTOMER})).raise_for_status()
+        reminded = []
+        for day in (8, 9, 15, 16, 22, 23):
+            await passed(company, intake.clock.at.replace(day=day))
+            reminded.append(await reminders(intake, silent))
+            if day == 9:
+                reply = {"text": "We have it, and answer by Friday."}
+                (await intake.officer.post(f"{answering}/controller-replied", json=reply)).raise_for_status()
+        assert reminded == [0, 1, 1, 2, 2, 2]
+        assert await reminders(intake, answering) == 1
+        (ticket,) = await company.deadline.details()
+        assert (ticket["level"], ticket["escalate_to"]) == ("controller_silent", ["counsel", "privacy_team"])
+        assert (await intake.view(silent))["outcome"] == "forwarded"
+
+
+async def test_of_what_is_ours_in_part_both_parts_are_answered_in_one_letter_and_ours_is_never_late_for_theirs(
+    intake: Intake, open_harness: OpenHarness, database: str, keys: Keyring
+) -> None:
+    async with opened(intake, open_harness, database, keys, ScriptedSystem("crm")) as company:
+        in_time, forgotten = await intake.submit(role="both"), await intake.submit(role="both")
+        await company.work()
+        assert [(await intake.view(path))["outcome"] for path in (in_time, forgotten)] == [None, None]
+        (await intake.officer.post(f"{in_time}/forward", json={"controller": CUSTOMER})).raise_for_status()
+        await passed(company, intake.clock.at.replace(day=6))
+        overdue = [(await intake.view(path))["forwarding"]["overdue"] for path in (in_time, forgotten)]
+        assert overdue == [False, True]
+        await passed(company, intake.clock.at.replace(day=31))  # due on 1 April
+        for path, said in ((in_time, "passed that part on to"), (forgotten, "have not passed that part on yet")):
+            (letter,) = await intake.letters(path)
+            assert (letter["kind"], said in " ".join(letter["body"].split())) == ("completion", True)
+
+
+async def passed(company: Company, at: datetime) -> None:
+    """Time passes, and everybody hears what has come with it."""
+    for source in (milestones, forwarding.sweep):
+        await company.deadline.sweeps(source, at=at)
+    await company.deliver()
+
+
+async def reminders(intake: Intake, path: str) -> int:
+    """How many letters the customer was written."""
+    letters = (await intake.officer.get(f"{path}/letters")).raise_for_status().json()["letters"]
+    return [letter["kind"] for letter in letters].count("reminder_to_controller")
 
 
 async def overdue(company: Company, row_at: datetime) -> bool:

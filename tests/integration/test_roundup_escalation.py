@@ -24,6 +24,17 @@ async def test_a_ticket_is_resolved_when_its_request_is_answered_and_none_is_ope
     assert (last.outcome, last.reference) == (TaskOutcome.NO_MATCH, None)
 
 
+async def test_a_ticket_that_was_resolved_is_open_again_when_a_customer_says_nothing(ticketing: Ticketing) -> None:
+    request, levels = uuid7(), ("overdue_commitment", "resolved", "controller_silent", "resolved")
+    said: dict[str, Any] = {"request": request, "right": "access", "outcome": "forwarded", "escalate_to": ["counsel"]}
+    resolved, tickets = [], []
+    for level in levels:
+        tickets.append(str((await ticketing.receipt(task(Operation.ESCALATE, level=level, **said))).reference))
+        resolved.append(ticketing.is_resolved(tickets[-1]))
+    assert resolved == [False, True, False, True]
+    assert "controller_silent for counsel: the customer" in ticketing.comments(tickets[0])[2]
+
+
 @pytest.mark.parametrize(
     ("level", "more", "told"),
     [

@@ -1,5 +1,6 @@
 """Restrictions of the same people: each falls alone, and the flag that a system has for a person with the last (M3)."""
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Right
 from shared.domain.topics import ServiceName
+from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.fulfilment.store import Completed
 from shared.storage.subject_data import encode_identities
 from shared.storage.vault import Sealing
@@ -113,3 +115,63 @@ async def test_an_objection_to_marketing_suppresses_what_was_stated_at_once_and_
     channels = await harness.pool.fetch("SELECT channel FROM suppression ORDER BY channel")
     assert [row[0] for row in channels] == ["email", "phone"]
     assert (await harness.actions(event.request_id)).count("suppression.added") == 2
+
+
+async def found(harness: Harness, **flags: bool) -> LiftDecided:
+    """What lifts a restriction that has begun in the CRM, which has noted of whom the flag was set before."""
+    event = a(RequestVerified, right=Right.RESTRICTION, subject=await harness.subject(ADA, ACCOUNT), due_on=DUE)
+
+    async def note(tasks: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
+        await save_progress({task.task_id: {"flags": {**flags}} for task in tasks})
+        return [Receipt(task.task_id, TaskOutcome.AMENDED, found=1, changed=1) for task in tasks]
+
+    harness.systems["crm"].answers[Operation.RESTRICT] = note
+    async with harness.unit_of_work.begin() as tx:
+        await amendment.begin(harness.fulfilments, [event], tx)
+    for system in harness.systems:
+        await harness.worker(system, Operation.RESTRICT).work()
+    return a(LiftDecided, about=event, due_on=DUE)
+
+
+async def left(harness: Harness, decided: LiftDecided) -> object:
+    """Whose flag the lift of a request is told to leave."""
+    query = "SELECT details -> 'left' FROM fulfilment WHERE request_id = $1 AND operation = 'lift'"
+    return await harness.pool.fetchval(query, decided.request_id)
+
+
+@pytest.fixture
+def amending(harness: Harness) -> Harness:
+    """The same, and what is completed is concluded."""
+    harness.concludes = dict.fromkeys(
+        Operation, lambda completed, tx: amendment.finish(harness.fulfilments, completed, tx)
+    )
+    return harness
+
+
+async def test_a_flag_that_an_agent_had_set_before_ours_is_left_by_the_lift(amending: Harness) -> None:
+    first = await found(amending, p12=True, p13=False)
+    await lift(amending, first)
+    assert await left(amending, first) == {"crm": ["p12"]}
+    assert "restriction.left_as_found" in await amending.actions(first.request_id)
+    for system in amending.systems:
+        await amending.worker(system, Operation.LIFT).work()
+    assert await amending.pool.fetchval("SELECT count(*) FROM restriction_flag") == 0
+
+
+@pytest.mark.parametrize("agents", [True, False])
+async def test_of_several_of_ours_the_first_tells_whether_the_flag_was_there_before(
+    amending: Harness, *, agents: bool
+) -> None:
+    first, second = await found(amending, p12=agents), await found(amending, p12=True)
+    await lift(amending, first)
+    for system in amending.systems:
+        await amending.worker(system, Operation.LIFT).work()
+    await lift(amending, second)
+    assert await left(amending, second) == ({"crm": ["p12"]} if agents else None)
+
+
+async def test_of_two_at_once_one_that_has_seen_no_flag_speaks_for_both(amending: Harness) -> None:
+    later = await found(amending, p12=True)  # it saw what the other had just set, and was noted before it
+    earlier = await found(amending, p12=False)
+    await lift(amending, earlier, later)
+    assert (await left(amending, earlier), await left(amending, later)) == (None, None)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from services.intake.letters import KINDS, LETTERS, LetterKind, Letters
+from services.intake.letters import KINDS, LETTERS, TO_CONTROLLER, LetterKind, Letters
 from shared.domain.errors import Misconfigured
 from shared.domain.time_limit_policy import read_policy
+from tests.fixtures.requests import AT
 
 FIELDS = {
     "received_on": "05 March 2026",
@@ -35,6 +36,9 @@ FIELDS = {
     "others": "Your data stay restricted for your request of 02 March 2026.",
     "changed": "Nothing was changed in any system.",
     "system": "cdr",
+    "forwarded_on": "09 March 2026",
+    "to": "Harbour {Cranes} Ltd",
+    "right": "access",
 }
 
 
@@ -42,7 +46,7 @@ def said_by(kind: LetterKind) -> dict[str, str]:
     return FIELDS | ({"cause": "meaning"} if kind == "clarification_last_notice" else {})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in TO_CONTROLLER])
 @pytest.mark.parametrize(
     ("country", "authority"),
     [
@@ -90,6 +94,11 @@ LAST_NOTICE = (*QUESTION, "We have had no answer", "You may resume it at any tim
         ("lifting", ("On 07 March 2026 we decided", "before we do")),
         ("package_withheld", ("told you that a copy is ready", "nobody can fetch it", "write to you")),
         ("package_released", ("looked at it again", "until 19 March 2026")),
+        ("forwarded_part", ("have answered it as far as we decide",)),
+        (
+            "reminder_to_controller",
+            ("To Harbour {Cranes} Ltd", "on 09 March 2026. We have heard nothing", "(access; reference 019c0000)"),
+        ),
         ("notice_to_old_contact", ("no longer have this address or number", "tell us at once")),
     ],
 )
@@ -111,6 +120,17 @@ def test_whoever_is_asked_for_proof_reads_for_what_it_is_needed_and_what_would_b
     said = " ".join(Letters().proof(["cdr", "voicemail"], "L2").split())
     assert "For what cdr, voicemail may hold about you" in said
     assert "with a second factor, from both an e-mail address and a phone number" in said
+
+
+def test_what_goes_to_a_customer_names_no_authority_to_complain_to() -> None:
+    for kind in TO_CONTROLLER:
+        assert "complaint" not in Letters().write(kind, "DE", FIELDS).body
+
+
+def test_what_else_is_said_stands_before_where_to_complain() -> None:
+    besides = Letters().part_forwarded("Harbour {Cranes} Ltd", AT)
+    body = " ".join(Letters().write("completion", "DE", FIELDS | {"besides": besides}).body.split())
+    assert body.index("that part on to Harbour {Cranes} Ltd on 05 March 2026.") < body.index("lodge a complaint")
 
 
 def test_a_controller_who_may_not_be_named_is_the_customer() -> None:

@@ -21,7 +21,7 @@ from shared.domain.events import (
     QuestionUnanswered,
     RequestClosed,
 )
-from shared.domain.operations import Exceeded, Limit, TaskOutcome, TaskReport
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right, Role
 from shared.domain.time_limit_policy import Question
 from tests.fixtures.events import a
@@ -38,6 +38,10 @@ PARTLY = Outcome.PARTIALLY_FULFILLED
 BY_HAND = STOPPED.model_copy(update={"failure": "not_supported", "exceeded": None})
 COPIED = KEPT.model_copy(update={"operation": "export", "outcome": TaskOutcome.EXPORTED})
 RETIRED = BY_HAND.model_copy(update={"failure": "system_retired"})
+UNCHANGEABLE: dict[str, Any] = {
+    "operation": "rectify",
+    "tasks": (BY_HAND.model_copy(update={"operation": Operation.RECTIFY}),),
+}
 FOLLOWS = {
     State.RECEIVED: {State.AWAITING_IDENTITY, State.IN_PROGRESS, State.AWAITING_DECISION},
     State.AWAITING_IDENTITY: {State.IN_PROGRESS, State.AWAITING_DECISION, State.CLOSED},
@@ -79,6 +83,14 @@ def corrected(request: Request) -> Transition:
     return transition if transition.request != contested(request) else replace(transition, request=request)
 
 
+def unchangeable(request: Request) -> Transition:
+    """A value cannot be corrected at once, of a rectification that is worked on."""
+    transition = replace(request, right=Right.RECTIFICATION).block(a(FulfilmentBlocked, **UNCHANGEABLE))
+    if not transition.published:
+        raise IllegalTransition
+    return transition
+
+
 def done_later(request: Request) -> Transition:
     """What was owed of a request that was answered in part is done, or nothing of the kind was."""
     owed = replace(request, outcome=request.outcome and PARTLY, owed=True, tasks=(STOPPED,))
@@ -106,6 +118,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("give_up", silent),
     ("complete", lambda r: r.complete(a(FulfilmentCompleted), AT)),
     ("block", lambda r: r.block(a(FulfilmentBlocked))),
+    ("block", unchangeable),
     ("retry", lambda r: r.retry(AT)),
     ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
     ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
@@ -121,6 +134,11 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("report", lambda r: told(r, PARTLY, STOPPED)),
     ("done_later", done_later),
     ("forward", lambda r: r.forward("them", AT)),
+    ("forward_part", lambda r: r.forward_part(AT)),
+    ("forward_part", lambda r: replace(r, right=Right.RECTIFICATION, unchangeable=True).forward_part(AT)),
+    ("hear_controller", lambda r: replace(r, forwarded_at=AT).hear_controller(AT)),
+    ("answer_own_part", lambda r: r.answer_own_part(AT)),
+    ("answer_own_part", lambda r: contested(r).answer_own_part(AT)),
     ("withdraw", lambda r: r.withdraw(AT)),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder").renew()),
     ("renew", lambda r: replace(r, package_id=QUESTION, package_fault="another_holder", tasks=(COPIED,)).renew()),
@@ -130,6 +148,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("begin", lambda r: replace(r, postponed=True).begin("answered")),
     ("begin", lambda r: replace(r, postponed=True, begun=True).begin("decided")),
     ("waive", lambda r: replace(r, right=Right.ERASURE).waive()),
+    ("waive_packages", lambda r: r.waive_packages()),
     ("time_is_short", lambda r: replace(r, postponed=True).time_is_short()),
     ("restricted", lambda r: r.restricted(a(FulfilmentCompleted, operation="restrict"))),
     (
@@ -150,7 +169,7 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
 
 def every_request() -> Iterator[Request]:
     """Every request that there can be, and some more."""
-    roles: tuple[Role, ...] = ("controller", "processor")
+    roles: tuple[Role, ...] = ("controller", "processor", "both")
     questions = (None, open_question(QUESTION), open_question(QUESTION, last_notice_at=AT))
     work: list[tuple[Outcome | None, tuple[TaskReport, ...] | None]] = [
         (None, None),

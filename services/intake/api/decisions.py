@@ -8,7 +8,14 @@ from fastapi import APIRouter
 from services.intake.api.dependencies import DECIDING, PRIVACY_TEAM, AnyCaller, MadeFor, UseServices
 from services.intake.api.views import ManualSteps, ProposalView, StateView, StepsInSystem
 from services.intake.balancing import Balancing
-from services.intake.decision_schemas import Confirmation, Decision, Forwarded, ProofTakenBack, TaskResult
+from services.intake.decision_schemas import (
+    Confirmation,
+    ControllerReply,
+    Decision,
+    Forwarded,
+    ProofTakenBack,
+    TaskResult,
+)
 from services.intake.errors import NotFound, NotReady, SamePerson
 from services.intake.problems import documented
 from services.intake.proposals import Proposal
@@ -61,6 +68,15 @@ async def approve_weighing(basis: MadeFor, services: UseServices) -> Decided:
 async def waive(basis: MadeFor, services: UseServices) -> Decided:
     """State that the person does not want their erasure to wait until their other requests are answered."""
     return await services.use_cases.waive(basis)
+
+
+@router.post("/packages-waiver", response_model=StateView)
+async def waive_packages(basis: MadeFor, services: UseServices) -> Decided:
+    """State that the erasure is also to remove the packages made for earlier requests of the same person.
+
+    Without it they are kept for their days, so that what was asked for can still be fetched.
+    """
+    return await services.use_cases.waive_packages(basis)
 
 
 @router.post("/decision", response_model=StateView, dependencies=PRIVACY_TEAM)
@@ -154,5 +170,17 @@ async def lift(basis: MadeFor, services: UseServices) -> Decided:
 
 @router.post("/forward", response_model=StateView, dependencies=PRIVACY_TEAM)
 async def forward(body: Forwarded, basis: MadeFor, services: UseServices) -> Decided:
-    """State that a request was passed on to the customer who decides about the data (privacy team)."""
+    """State that a request was passed on to the customer who decides about the data (privacy team).
+
+    Of a request with the role `both` that is said of the customer's part: ours is answered together with it.
+    """
     return await services.use_cases.forward(basis, body)
+
+
+@router.post("/controller-replied", response_model=StateView, dependencies=PRIVACY_TEAM)
+async def hear_controller(body: ControllerReply, basis: MadeFor, services: UseServices) -> Decided:
+    """State that the customer to whom a request was passed on has replied (privacy team).
+
+    Until then they are reminded, and at last a ticket asks the privacy team to look.
+    """
+    return await services.use_cases.hear_controller(basis, body)

@@ -54,6 +54,15 @@ class BatchAccepted(BaseModel):
     requests: list[SubmissionAccepted]
 
 
+class ForwardingView(BaseModel):
+    """What a customer of ours decides about, all of a request or a part of it, and whether they have it."""
+
+    due_on: date = Field(description="by when it is to be passed on")
+    overdue: bool = Field(description="that day is over, and the customer does not have it")
+    forwarded_at: Instant | None
+    controller_replied_at: Instant | None = Field(description="when the customer said how they go on")
+
+
 class RequestView(BaseModel):
     """Where a request stands, what each system did in counts, and the answer in plain words."""
 
@@ -78,6 +87,9 @@ class RequestView(BaseModel):
     waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
     awaits: list[UUID] = Field(
         description="of an erasure: the same person's open access and portability requests, which are answered first"
+    )
+    forwarding: ForwardingView | None = Field(
+        default=None, description="of what a customer of ours decides about: whether they have it"
     )
     duplicate_of: UUID | None = Field(description="the request of the same person with which it was answered")
 
@@ -191,6 +203,10 @@ _WITHHELD = (
     "Its package is withheld (`package_withheld`). Two persons who have looked at it release it (POST"
     " …/package/release), or one has it made anew (POST …/package/renewal)."
 )
+_TO_BE_FORWARDED = (
+    "Our own part is done, and answered together with the customer's: find out whose that part is, pass it on, and say"
+    " so (POST /v1/requests/ID/forward)."
+)
 _POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
 
 
@@ -207,6 +223,8 @@ def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer:
         **({"waits_for": doubt} if (doubt := _doubt(request)) else {}),
         **({"waits_for": _POSTPONED} if awaits else {}),
         **({"waits_for": _WITHHELD} if request.package_fault and not request.package_is_gone else {}),
+        **({"waits_for": _TO_BE_FORWARDED} if request.waits_to_be_forwarded else {}),
+        **({"forwarding": _forwarding(request)} if request.role != "controller" else {}),
         **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
@@ -220,6 +238,17 @@ def _doubt(request: Request) -> str | None:
         return _CONFLICT
     doubtful = any(task.failure == AssignmentInDoubt.code for task in request.tasks or ())
     return _IN_DOUBT if doubtful else None
+
+
+def _forwarding(request: Request) -> ForwardingView:
+    theirs = request.role == "processor"
+    late = (request.warning or "").startswith("overdue_") if theirs else request.forwarding_overdue
+    return ForwardingView(
+        due_on=request.forward_by or request.due_on,
+        overdue=late and request.forwarded_at is None,
+        forwarded_at=request.forwarded_at,
+        controller_replied_at=request.controller_replied_at,
+    )
 
 
 def _report(task: TaskReport, *, officer: bool) -> TaskReport:

@@ -11,8 +11,10 @@ from shared.domain.events.completions import (
     FulfilmentReported,
 )
 from shared.domain.events.deadlines import (
+    ControllerSilent,
     DeadlineApproaching,
     DeadlineOverdue,
+    ForwardingOverdue,
     QuestionUnanswered,
     RetentionEnded,
     TargetMissed,
@@ -26,6 +28,7 @@ from shared.domain.events.event import (
 )
 from shared.domain.events.requests import (
     AnswerDecided,
+    ControllerReplied,
     LiftDecided,
     LimitConfirmed,
     PartAnswered,
@@ -34,6 +37,7 @@ from shared.domain.events.requests import (
     QuestionSent,
     RequestClosed,
     RequestExtended,
+    RequestForwarded,
     RequestHeld,
     RequestPostponed,
     RequestReceived,
@@ -41,6 +45,7 @@ from shared.domain.events.requests import (
     RequestReopened,
     RequestVerified,
     RequestWithdrawn,
+    RestrictionNeeded,
     RetryDecided,
     TaskRecorded,
 )
@@ -51,9 +56,12 @@ __all__ = [
     "UNPUBLISHED",
     "AnswerDecided",
     "Concerned",
+    "ControllerReplied",
+    "ControllerSilent",
     "DeadlineApproaching",
     "DeadlineOverdue",
     "Event",
+    "ForwardingOverdue",
     "FulfilmentBlocked",
     "FulfilmentCompleted",
     "FulfilmentPostponed",
@@ -67,6 +75,7 @@ __all__ = [
     "QuestionUnanswered",
     "RequestClosed",
     "RequestExtended",
+    "RequestForwarded",
     "RequestHeld",
     "RequestPostponed",
     "RequestReceived",
@@ -74,6 +83,7 @@ __all__ = [
     "RequestReopened",
     "RequestVerified",
     "RequestWithdrawn",
+    "RestrictionNeeded",
     "RetentionEnded",
     "RetryDecided",
     "SubjectRef",

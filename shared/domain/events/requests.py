@@ -124,12 +124,37 @@ class TaskRecorded(Event, topic=Topic.REQUESTS):
     task: TaskReport
 
 
+class RestrictionNeeded(Event, topic=Topic.REQUESTS):
+    """A system cannot change at once what is said to be wrong: until then the data are restricted (Art. 18(1)(a))."""
+
+    type: Literal["dsr.request.restriction_needed.v1"] = "dsr.request.restriction_needed.v1"
+    subject: SubjectRef
+    due_on: date
+
+
 class LiftDecided(Event, topic=Topic.REQUESTS):
     """The subject has been told (Art. 18(3)) and the restriction is to be lifted."""
 
     type: Literal["dsr.request.lift_decided.v1"] = "dsr.request.lift_decided.v1"
     subject: SubjectRef
     due_on: date
+
+
+class RequestForwarded(Event, topic=Topic.REQUESTS):
+    """The customer who decides about the data, or about a part of them, has the request; their answer is awaited."""
+
+    type: Literal["dsr.request.forwarded.v1"] = "dsr.request.forwarded.v1"
+    subject: SubjectRef
+    calendar: Calendar
+    forwarded_at: AwareDatetime
+
+
+class ControllerReplied(Event, topic=Topic.REQUESTS):
+    """The customer to whom a request was passed on has said how they go on: nobody reminds them any more."""
+
+    type: Literal["dsr.request.controller_replied.v1"] = "dsr.request.controller_replied.v1"
+    subject: SubjectRef
+    replied_at: AwareDatetime
 
 
 class QuestionSent(Event, topic=Topic.REQUESTS):

@@ -201,11 +201,12 @@ def _words(event: Event) -> str:
             return f"overdue {event.clock}"
         case events.TargetMissed():
             return event.target
-        case events.QuestionUnanswered():
-            return f"{event.notice} {event.days_open}"
+        case events.QuestionUnanswered() | events.ControllerSilent():
+            days = event.working_days if isinstance(event, events.ControllerSilent) else event.days_open
+            return f"{event.notice} {days}"
         case events.RetentionEnded():
             return f"{'+'.join(event.systems)} {event.due_on}"
-    return type_of(type(event))
+    return f"forwarding_overdue {event.due_on}" if isinstance(event, events.ForwardingOverdue) else type_of(type(event))
 
 
 @pytest.fixture

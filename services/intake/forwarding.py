@@ -1,0 +1,64 @@
+"""What is passed on to a customer of ours who decides about the data: to whom, and both parts in one letter.
+
+The customer's name lies sealed under the key of the correspondence; the subject reads it only if the contract allows.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.intake import correspondence
+from services.intake.decision_schemas import Forwarded
+from services.intake.letters import LetterKind, LetterOf, Letters
+from services.intake.stored_request import StoredRequest
+from shared.messaging.unit_of_work import UnitOfWork
+
+_NAMED, _UNNAMED = "named", "unnamed"
+_ANSWERS: Final[frozenset[LetterKind]] = frozenset(
+    {
+        "completion",
+        "no_data",
+        "unidentified",
+        "partial",
+        "refusal",
+        "objection_weighed",
+        "identity_last_notice",
+        "forwarded_part",
+    }
+)
+"""The letters that answer a request; of one that is a customer's in part they say what becomes of that part as well."""
+
+
+async def note(tx: UnitOfWork, request: StoredRequest, forwarded: Forwarded) -> Mapping[str, JsonValue]:
+    """Keeps to whom a request goes; returns what is on record of it."""
+    how = _NAMED if forwarded.may_be_named else _UNNAMED
+    place = await correspondence.seal(tx, request, "controller", how, forwarded.controller.encode())
+    return {"controller": str(place), "named_to_subject": forwarded.may_be_named}
+
+
+async def controller(tx: UnitOfWork, request: StoredRequest, *, to_subject: bool) -> str | None:
+    """To whom a request was passed on; for the subject only if the customer may be named to them.
+
+    Raises:
+        Shredded: the correspondence has expired.
+    """
+    known = await tx.vault.open_kind(tx.connection, request.request_id, "controller")
+    if not known:
+        return None
+    _, how, name = known[-1]
+    return None if to_subject and how != _NAMED else name.decode()
+
+
+async def with_both_parts(
+    tx: UnitOfWork, letters: Letters, request: StoredRequest, written: Sequence[LetterOf]
+) -> Sequence[LetterOf]:
+    """The letters, each that answers a request with what becomes of the part that a customer decides about."""
+    if request.role != "both" or not any(kind in _ANSWERS for kind, _ in written):
+        return written
+    if request.forwarded_at is None:
+        besides = letters.part_not_forwarded()
+    else:
+        named = letters.controller(await controller(tx, request, to_subject=True))
+        besides = letters.part_forwarded(named, request.forwarded_at)
+    return [(kind, {**fields, "besides": besides} if kind in _ANSWERS else fields) for kind, fields in written]
