@@ -12,6 +12,7 @@ from shared.domain.toml_places import line_of, lines_of
 from shared.downstreams.check import Checked, check, demanding, working
 from shared.downstreams.commands import lines_of as words_of
 from shared.downstreams.commands import report
+from shared.downstreams.http import HttpAdapter
 from shared.downstreams.registry import Wiring
 from tests.unit.test_registry import DEMO, publish
 
@@ -87,6 +88,25 @@ def test_a_system_whose_variables_are_not_set_is_checked_by_its_file_and_said_to
         "export HELPDESK_URL",
         "export ZENDESK_USER",
         "export ZENDESK_TOKEN",
+    ]
+
+
+def test_a_system_of_which_a_secret_is_not_set_is_never_asked_with_something_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def inspect(_: HttpAdapter) -> Sequence[str]:
+        return ["it was asked"]
+
+    monkeypatch.setattr(HttpAdapter, "inspect", inspect)
+    (tmp_path / "d.toml").write_text(WRONG[WRONG.index("[helpdesk]") :])
+    secrets = {"HELPDESK_URL": "http://127.0.0.1:9", "ZENDESK_USER": "us"}
+    found = [
+        asyncio.run(check(tmp_path / "d.toml", Wiring(known, SystemClock(), publish, b"")))[0]
+        for known in (secrets, {**secrets, "ZENDESK_TOKEN": "secret"})
+    ]
+    assert [(each.looked, [fault.says for fault in each.faults]) for each in found] == [
+        (False, []),
+        (True, ["it was asked"]),
     ]
 
 
