@@ -139,9 +139,9 @@ async def test_a_store_is_not_restricted_again_by_a_worker_that_slept_through_th
 
     async def sleep(asked: Sequence[Task], save_progress: Checkpoint) -> Sequence[Result]:
         async def fall_asleep(noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-            """Between the last look at our own database, at which nothing is noted, and the change."""
+            """Between the last look at our own database, after the store was noted, and the change."""
             await save_progress(noted)
-            if not any(noted.values()):
+            if not any("store" in each for each in noted.values()):
                 asleep.set()
                 await woken.wait()
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
+from pydantic import JsonValue
+
 from shared.domain.assignments import NUMBERS
 from shared.domain.errors import NotSupported, Refused, ResidueFound, Unavailable
 from shared.domain.identities import IdentityType
@@ -13,7 +15,7 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import changes, examination, progress
-from shared.downstreams.sql.declared import SideTable, Switch
+from shared.downstreams.sql.declared import SideTable
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.restricted import Held, Place
@@ -40,7 +42,9 @@ class Amendment:
     async def _one(self, task: Task) -> Result:
         """The result of one task, also where it fails: what was committed of the tasks before it stays done."""
         try:
-            await self._save_progress({task.task_id: {}})  # what was withdrawn meanwhile is not begun
+            with translated(self._session.system):
+                found = await self._as_found(task)
+            await self._save_progress({task.task_id: found})  # what was withdrawn meanwhile is not begun
             with translated(self._session.system):
                 return await self._change(task)
         except (Unavailable, Refused) as failure:  # it has rolled back this task alone
@@ -162,8 +166,6 @@ class Amendment:
         switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
         left = flags.of_tables(flags.left_as_found(task))
         async with self._connection.transaction():
-            if name == "restriction" and flags.is_first(task):
-                await self._note_as_found(task, switches)
             for table, keys, switch in switches:
                 value, stay = switch.value is wanted, left.get(table.name, ())
                 unlike = changes.count_unlike(table, keys, switch.column, value, but=stay)
@@ -184,17 +186,18 @@ class Amendment:
             return NotSupported(f"nothing in {tables} tells who is restricted: do it by hand, and enter what was done")
         return Receipt.counted(task, TaskOutcome.AMENDED, counts)
 
-    async def _note_as_found(
-        self, task: Task, switches: Sequence[tuple[Statements, Sequence[SearchKey], Switch]]
-    ) -> None:
-        """Notes whose switch was set already, before this restriction sets it; nobody else can set it meanwhile."""
+    async def _as_found(self, task: Task) -> dict[str, JsonValue]:
+        """What is to be noted before a restriction sets a switch: whose was set already."""
+        if self._session.restriction is not None or not flags.is_first(task):
+            return {}
         had: dict[str, bool] = {}
-        for table, keys, switch in switches:
-            rows = await self._connection.fetch(*changes.select_flags(table, keys, switch.column, switch.value))
-            had |= {flags.in_table(table.name, key): held for key, held in rows}
+        for table, keys in self._keys(task):
+            if switch := table.table.restriction:
+                rows = await self._connection.fetch(*changes.select_flags(table, keys, switch.column, switch.value))
+                had |= {flags.in_table(table.name, key): held for key, held in rows}
         if excess := self._settings.excess(task, rows=len(had)):
             raise excess
-        await self._save_progress({task.task_id: flags.found(task, had)})
+        return flags.found(task, had)
 
 
 def _vouched_for(task: Task) -> bool:

@@ -23,11 +23,11 @@ def count_unlike(
 
 
 def select_flags(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
-    """The primary key, as a text, of each of one subject's rows, and whether it holds that value; they stay so."""
+    """The primary key, as a text, of each of one subject's rows, and whether it holds that value."""
     condition = Condition()
     rows = table.mine(keys, condition)
     like = f"t.{quoted(column)} IS NOT DISTINCT FROM {_value(table, column, value, condition)}"
-    return f"SELECT {_key(table)}, {like} FROM {table.source} t WHERE ({rows}) FOR UPDATE", *condition.arguments
+    return f"SELECT {_key(table)}, {like} FROM {table.source} t WHERE ({rows})", *condition.arguments
 
 
 def select_like(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
