@@ -1,0 +1,147 @@
+"""docs/plug-in.md, typed as it stands: a store of one's own is prepared, checked, plugged in and asked."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from deploy.demo.client import DsrClient
+from deploy.local.paths import ROOT
+from deploy.local.postgres_binaries import find_postgres
+from deploy.local.postgres_databases import as_role, fetch
+from deploy.up import environment
+from shared.storage.postgres import connected
+from tests.fixtures.live import eventually
+
+PAGE = (ROOT / "docs" / "plug-in.md").read_text()
+BLOCKS = re.findall(r"^```sh run\n(.+?)^```", PAGE, re.MULTILINE | re.DOTALL)
+OF_A_STORE = re.findall(
+    r"^```toml\n(.*?)^```", (ROOT / "docs" / "plug-in" / "sql.md").read_text(), re.DOTALL | re.MULTILINE
+)
+CHECKED, PREPARED, CHECKED_LIVE, UP, ASKED, FOLLOWED, DOWN = range(7)
+SCHEMA = """
+CREATE TABLE customer_order (order_id integer PRIMARY KEY, email text, goods text);
+CREATE INDEX ON customer_order (lower(email));
+INSERT INTO customer_order VALUES (1, 'Ada@Example.org', 'a headset'), (2, 'bob@example.org', 'a desk phone');
+CREATE ROLE dsr_orders LOGIN PASSWORD 'orders';
+GRANT SELECT, DELETE ON customer_order TO dsr_orders;
+"""
+
+
+class Shell:
+    """An engineer's shell in a checkout, whose path has a space; `make` runs the two targets of the page alone."""
+
+    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.up = folder / ".local" / "up"
+        (folder / ".venv" / "bin").mkdir(parents=True)
+        product = f'PYTHONPATH="{ROOT}" exec "{sys.executable}" -P -m'
+        self._script(folder / ".venv" / "bin" / "dsr", f'{product} services "$@"')
+        targets = f'case "$1" in up) set -- up --downstreams "${{2#DOWNSTREAMS=}}" ;; esac\n{product} deploy.up "$@"'
+        self._script(folder / "bin" / "make", f'{targets} --folder "{self.up}"')
+        path = f"{folder / 'bin'}:{find_postgres().folder}:/usr/bin:/bin"
+        self.environment = {**os.environ, **variables, "PATH": path}
+
+    def _script(self, file: Path, text: str) -> None:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
+
+    def runs(self, block: int | str, status: int = 0) -> str:
+        """What a block of the page, or another command, says."""
+        script = block if isinstance(block, str) else BLOCKS[block]
+        command = ["/bin/sh", "-c", f"set -eu\n{script}"]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What environment.json says."""
+        return json.loads((self.up / environment.FILE).read_text())  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def shell(tmp_path: Path, database: str, empty_database: str, kafka_bootstrap: str) -> AsyncIterator[Shell]:
+    """Beside a store with two customers; whatever came of it, nothing is left running."""
+    async with connected(empty_database) as connection:
+        await connection.execute(SCHEMA)
+    variables = {
+        "DSR_POSTGRES_DSN": database,
+        "DSR_KAFKA_BOOTSTRAP": kafka_bootstrap,
+        "DSR_ORDERS_DSN": as_role(empty_database, "dsr_orders", "orders"),
+        "ORDERS_OWNER_DSN": empty_database,
+    }
+    (folder := tmp_path / "a checkout").mkdir()
+    (folder / "my-downstreams.toml").write_text(OF_A_STORE[0])
+    (folder / "orders.toml").write_text(OF_A_STORE[1])
+    shell = Shell(folder, variables)
+    yield shell
+    await asyncio.to_thread(shell.runs, "make down")
+    await fetch(empty_database, "DROP OWNED BY dsr_orders")
+    await fetch(empty_database, "DROP ROLE dsr_orders")
+
+
+async def test_a_store_is_plugged_in_as_the_page_says_and_what_ends_by_itself_is_started_again(
+    shell: Shell, empty_database: str
+) -> None:
+    await asyncio.to_thread(_plug_in, shell)
+    before = shell.known["processes"]
+    os.kill(before["export"]["pid"], signal.SIGKILL)
+
+    async def up_again() -> bool:
+        return bool(shell.known["processes"]["export"]["restarts"])
+
+    await eventually(up_again)
+    after = shell.known["processes"]
+    assert (after["export"]["restarts"], after["erasure"]) == (1, before["erasure"])
+    assert "export ended with status 137; it is started again" in (shell.up / "up.log").read_text()
+    assert "export (1×)" in await asyncio.to_thread(shell.runs, UP)
+
+    shell.environment["REQUEST_ID"] = json.loads(await asyncio.to_thread(shell.runs, ASKED))["request_id"]
+    async with DsrClient(shell.known["api"], shell.known["keys"]["channel"]) as client:
+        await client.follow(shell.environment["REQUEST_ID"], "closed")
+    assert '"outcome":"fulfilled"' in await asyncio.to_thread(shell.runs, FOLLOWED)
+    left = await fetch(empty_database, "SELECT email FROM customer_order")
+    assert [row[0] for row in left] == ["bob@example.org"]
+
+    pids = [shell.known["supervisor"]["pid"], *(each["pid"] for each in shell.known["processes"].values())]
+    assert "Stopped" in await asyncio.to_thread(shell.runs, DOWN)
+    assert await asyncio.to_thread(_left_of, [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]) == []
+    assert not (shell.up / environment.FILE).exists()
+    assert "Nothing of `make up` runs here" in await asyncio.to_thread(shell.runs, DOWN)
+
+
+def _plug_in(shell: Shell) -> None:
+    assert "orders  (sql)  searched by email" in shell.runs(CHECKED)
+    refused = shell.runs("env -u DSR_ORDERS_DSN make up DOWNSTREAMS=my-downstreams.toml", status=1)
+    assert "export DSR_ORDERS_DSN" in refused
+    assert refused.endswith("Nothing was started.\n")
+    shell.runs(PREPARED)
+    shell.runs(CHECKED_LIVE)
+    assert "The platform is up." in shell.runs(UP)
+    assert [(shell.up / name).stat().st_mode & 0o777 for name in ("environment.json", "environment.sh", "dsr")] == [
+        0o600,
+        0o600,
+        0o700,
+    ]
+    assert "orders  on since" in shell.runs(".local/up/dsr downstreams list")
+    (shell.folder / "other.toml").write_text((shell.folder / "my-downstreams.toml").read_text())
+    assert "`make down` first" in shell.runs("make up DOWNSTREAMS=other.toml", status=1)
+
+
+def _left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended after a while; one whose parent has yet to hear of it has."""
+    _, alive = psutil.wait_procs(processes, timeout=15)
+    return [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
