@@ -7,7 +7,8 @@ from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.release import Match
 from tests.fixtures.handed_out import ADA, GIVEN, MARCH, answered, register
 from tests.fixtures.intake import Intake, id_of
-from tests.integration.test_proof_in_part import CODED, LINKED, SUBJECT
+from tests.integration.test_proof_in_part import CODED, LINKED, SUBJECT, UNPROVED
+from tests.integration.test_unsearched import blocked
 
 EMAIL = IdentityType.EMAIL
 NOTE = "The code was sent to Ben Quarzfels, who has the number now."
@@ -38,6 +39,17 @@ async def test_of_an_open_request_one_word_is_enough_and_what_was_proved_togethe
     assert (detail["identity"], detail["holder"]) == ("phones.0", "portal")
     assert "Quarzfels" not in str(await intake.evidence(path))
     assert await intake.unit_of_work.pool.fetchval("SELECT proved_account FROM request") is None
+
+
+async def test_what_is_proved_once_more_after_that_counts_again(intake: Intake) -> None:
+    path = await intake.submit(subject=SUBJECT, assurance=None, proofs=[LINKED])
+    await taken_back(intake, path)
+    again = {**LINKED, "identity": "email"}
+    assert await levels(intake, path) == {"email": "L0", "phone": "L0"}
+    await blocked(intake, path, UNPROVED.model_copy(update={"level": "L1"}))
+    assert (await intake.view(path))["state"] == "awaiting_identity", "it is asked for"
+    (await intake.channel.post(f"{path}/verify", json={"proofs": [again]})).raise_for_status()
+    assert (await levels(intake, path))["email"] == "L1"
 
 
 async def test_of_an_answered_request_it_takes_two_and_its_package_is_withheld_from_the_first_word_on(
