@@ -94,9 +94,12 @@ class Services:
         wait_for(migrate(self._servers.postgres_dsn))
         wait_for(admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems)))
 
-    def key(self, role: str, holder: str | None = None) -> str:
-        """A new API key with that role, for that holder or for one of its own; a channel's may do all that any may."""
-        grant = Grant.of("L3", *Power) if role == "channel" else None
+    def key(self, role: str, holder: str | None = None, tenant: str | None = None) -> str:
+        """A new API key with that role, for that holder or for one of its own; a channel's may do all that any may.
+
+        ``tenant``: the customer whose channel it is.
+        """
+        grant = Grant("L3", powers=frozenset(Power), tenant=tenant) if role == "channel" else None
         who = holder or f"{role.split(':', maxsplit=1)[0]}-{secrets.token_hex(4)}"
         return wait_for(auth.create(self._servers.postgres_dsn, role, who, SystemClock().now(), grant))
 

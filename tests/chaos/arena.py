@@ -42,6 +42,7 @@ class Arena:
     stores: Stores
     dsn: str
     channels: list[DsrClient]
+    customer: DsrClient
     officers: list[DsrClient]
 
     @property
@@ -86,12 +87,13 @@ async def arena(directory: Path, people: int) -> AsyncIterator[Arena]:
         services = Services(directory, on, seeded.downstreams, env)
         await start(services)
 
-        async def clients(role: str, number: int) -> list[DsrClient]:
-            keys = [await asyncio.to_thread(services.key, role) for _ in range(number)]
+        async def clients(role: str, number: int, tenant: str | None = None) -> list[DsrClient]:
+            keys = [await asyncio.to_thread(services.key, role, None, tenant) for _ in range(number)]
             return [await stack.enter_async_context(DsrClient(services.url, key, timeout=30)) for key in keys]
 
         channels, officers = await clients("channel", 1 + people // ERASURES_OF_A_KEY), await clients("privacy", 2)
-        yield Arena(services, brokers, servers, links, seeded, dsn, channels, officers)
+        [customer] = await clients("channel", 1, "acme")
+        yield Arena(services, brokers, servers, links, seeded, dsn, channels, customer, officers)
 
 
 def _through(link: Link, dsn: str) -> str:

@@ -11,7 +11,7 @@ from enum import StrEnum
 import httpx
 
 from deploy.demo.client import DsrClient
-from tests.fixtures.stores import Subject
+from tests.fixtures.stores import STORES, Subject
 
 _AGAIN_SECONDS = 0.2
 _LONGEST_SECONDS = 2.0
@@ -31,6 +31,7 @@ class Wish(StrEnum):
     RESTRICTION = "restriction"
     WITHDRAWN = "withdrawn"  # an erasure that is withdrawn while it may be under way
     UNPROVEN = "unproven"  # one that is withdrawn before anybody has proved who they are
+    INSTRUCTED = "instructed"  # one of a customer of ours, whose data no store tells apart: a person looks
     SEEN_FIRST = "seen first"  # one that comes in one message with an access, and waits for it
 
 
@@ -42,12 +43,14 @@ _SHARES = {
     Wish.WITHDRAWN: 6,
     Wish.UNPROVEN: 6,
     Wish.SEEN_FIRST: 6,
+    Wish.INSTRUCTED: 4,
 }
-_ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST}
+_ERASES = {Wish.ERASURE, Wish.WITHDRAWN, Wish.UNPROVEN, Wish.SEEN_FIRST, Wish.INSTRUCTED}
 _SAYS: dict[Wish, dict[str, object]] = {
     Wish.RECTIFICATION: {"changes": [{"field": "address.city", "current": "Berlin", "asserted": "Potsdam"}]},
     Wish.RESTRICTION: {"ground": "accuracy_contested"},
     Wish.UNPROVEN: {"assurance": None},
+    Wish.INSTRUCTED: {"assurance": None, "instruction_id": "INS-2026-7"},
 }
 
 
@@ -70,11 +73,15 @@ class Crowd:
     officers: Sequence[DsrClient]
     people: int
     draw: random.Random
+    customer: DsrClient | None = None
+    """Whose instructions come, if there is one."""
     asked: dict[str, Asked] = field(default_factory=dict)
     to_be_lifted: set[str] = field(default_factory=set)
     """Restrictions that nobody has lifted yet."""
     to_be_fetched: set[str] = field(default_factory=set)
     """Copies that nobody has fetched yet."""
+    to_be_entered: set[str] = field(default_factory=set)
+    """Instructions that wait for a person."""
     refused: Counter[int] = field(default_factory=Counter)
     """Answers that nobody should get, by status."""
     at_it: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -84,10 +91,11 @@ class Crowd:
     async def come(self, per_second: float, enough: asyncio.Event) -> None:
         """So many come in each second until it is enough, also while nobody answers them."""
         clock = asyncio.get_running_loop().time
+        shares = {wish: share for wish, share in _SHARES.items() if wish is not Wish.INSTRUCTED or self.customer}
         at = clock()
         while not enough.is_set() and self._next < self.people:
             if self._next % BYSTANDER_EVERY:
-                wish = self.draw.choices(list(_SHARES), list(_SHARES.values()))[0]
+                wish = self.draw.choices(list(shares), list(shares.values()))[0]
                 self._begin(self._ask(Subject(self._next), wish))
                 at += 1 / per_second
             self._next += 1
@@ -102,6 +110,11 @@ class Crowd:
         """Lets somebody fetch their copy as often as they may, and once more."""
         self.to_be_fetched.discard(request_id)
         self._begin(self._fetch(self.asked[request_id]))
+
+    def enter(self, request_id: str) -> None:
+        """Lets an officer look for a customer's data, in each store, and enter that nothing was there."""
+        self.to_be_entered.discard(request_id)
+        self._begin(self._enter(request_id))
 
     async def release_brakes(self) -> None:
         """For ever; two officers let every key erase again that asked for too many."""
@@ -130,6 +143,8 @@ class Crowd:
             self.asked[access] = Asked(subject.number, Wish.ACCESS, access, by)
         self.asked[request_id] = Asked(subject.number, wish, request_id, by, *before)
         self.to_be_fetched.update([request_id] if wish is Wish.ACCESS else before)
+        if wish is Wish.INSTRUCTED:
+            self.to_be_entered.add(request_id)
         if wish is Wish.RESTRICTION:
             self.to_be_lifted.add(request_id)
         if wish in {Wish.WITHDRAWN, Wish.UNPROVEN}:
@@ -137,6 +152,8 @@ class Crowd:
 
     def _channel(self, wish: Wish) -> DsrClient:
         """The key by which that is asked for."""
+        if wish is Wish.INSTRUCTED and self.customer:
+            return self.customer
         self._erasures += wish in _ERASES
         return self.channels[min(self._erasures // ERASURES_OF_A_KEY, len(self.channels) - 1)]
 
@@ -147,13 +164,18 @@ class Crowd:
         if answer.status_code != httpx.codes.GONE:
             self.refused[answer.status_code] += 1
 
-    async def _decide(self, who: DsrClient, request_id: str, what: str) -> None:
+    async def _enter(self, request_id: str) -> None:
+        for store in STORES:
+            nothing = {"system": store, "found": 0, "changed": 0}
+            await self._decide(self.officers[0], request_id, "task-result", nothing)
+
+    async def _decide(self, who: DsrClient, request_id: str, what: str, body: dict[str, object] | None = None) -> None:
         """Decides, for the version that was read; an answer that was lost is asked for again for the same one."""
         path = f"/v1/requests/{request_id}"
         while True:
             view = await self._insist(who, "GET", path)
             headers = {"If-Match": view.headers.get("ETag", "")}
-            answer = await self._insist(who, "POST", f"{path}/{what}", headers)
+            answer = await self._insist(who, "POST", f"{path}/{what}", headers, body)
             if answer.status_code != httpx.codes.PRECONDITION_FAILED:
                 if not answer.is_success and not (what == "withdraw" and answer.status_code == httpx.codes.CONFLICT):
                     self.refused[answer.status_code] += 1

@@ -110,7 +110,7 @@ async def run(directory: Path, seed: int, seconds: float, *, timed: bool) -> Res
     people = int((seconds + _DRAIN_SECONDS) * PER_SECOND * BYSTANDER_EVERY / (BYSTANDER_EVERY - 1))
     result = Result(seed)
     async with arena(directory, people) as there:
-        crowd = Crowd(there.channels, there.officers, people, random.Random(seed))  # noqa: S311
+        crowd = Crowd(there.channels, there.officers, people, random.Random(seed), there.customer)  # noqa: S311
         watch, striker, enough = Watch(there, crowd), Striker(there), asyncio.Event()
         coming = asyncio.create_task(crowd.come(PER_SECOND, enough))
         loops = (watch.keep_looking(), striker.keep_up(), crowd.release_brakes())
@@ -168,7 +168,7 @@ async def _drain(crowd: Crowd, watch: Watch) -> None:
 
     while time.monotonic() < ends:
         look = watch.looks[-1]
-        under_way = crowd.at_it or crowd.to_be_lifted or crowd.to_be_fetched
+        under_way = crowd.at_it or crowd.to_be_lifted or crowd.to_be_fetched or crowd.to_be_entered
         all_closed = not under_way and crowd.asked.keys() <= watch.closed.keys()
         now = (float(look.closed), float(sum(look.work.values())))
         if all_closed and now == last:

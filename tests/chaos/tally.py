@@ -16,7 +16,7 @@ from tests.fixtures.stores import TICKETS_EACH
 DOWNLOADS = 5
 """How often a copy may be fetched."""
 _DONE, _BEGUN = "request.closed", "erasure.begun"
-_LETTERS_OF = defaultdict(lambda: "completion", {"withdrawn": "withdrawal"})
+_LETTERS_OF = defaultdict(lambda: "completion", {"withdrawn": "withdrawal", "assisted": "assisted"})
 """By the outcome: the letter that closes the request."""
 _WITHDRAWN = {Wish.WITHDRAWN, Wish.UNPROVEN}
 ROWS = {"customers": 1, "calls": CALLS_EACH, "tickets": TICKETS_EACH}
@@ -135,7 +135,8 @@ def _judge(asked: Asked, ledger: Ledger, said: Said) -> Iterator[tuple[str, str]
         return
     if (times := said.closures.get(request_id, 0)) != 1:
         yield "twice" if times else "lost", f"closed {times} times on record"
-    if outcome != "fulfilled" and (outcome, asked.wish in _WITHDRAWN) != ("withdrawn", True):
+    ended = "assisted" if asked.wish is Wish.INSTRUCTED else "fulfilled"
+    if outcome != ended and (outcome, asked.wish in _WITHDRAWN) != ("withdrawn", True):
         yield "lost", f"closed as {outcome}"
     yield from _letters(said.letters.get(request_id, {}), _LETTERS_OF[outcome], asked.wish)
     yield from _effects(asked, outcome, ledger, said)

@@ -19,6 +19,7 @@ _EVERY_SECONDS = 0.2
 _ANSWER_SECONDS = 1.0
 _STORES = "ledger"
 _CLOSED = "SELECT request_id::text, outcome, closed_at FROM intake.request WHERE closed_at > $1"
+_WAITING = "SELECT request_id::text FROM intake.request WHERE state = 'awaiting_decision' AND tenant IS NOT NULL"
 _LATE = timedelta(seconds=30)
 """How much later than another one a closure may be seen that was noted earlier."""
 AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
@@ -36,7 +37,10 @@ class Look:
 
 @dataclass
 class Watch:
-    """The looks so far; the crowd is told when a restriction that it lifts is in force, and when a copy is ready."""
+    """The looks so far.
+
+    The crowd is told when a restriction that it lifts is in force, when a copy is ready, and who waits for a person.
+    """
 
     arena: Arena
     crowd: Crowd
@@ -73,6 +77,9 @@ class Watch:
         self.closed |= {row["request_id"]: row["outcome"] for row in new}
         for request_id in self.crowd.to_be_lifted & self.closed.keys():
             self.crowd.lift(request_id)
+        waiting = await ours.fetch(_WAITING) if self.crowd.to_be_entered else ()
+        for request_id in self.crowd.to_be_entered & {row["request_id"] for row in waiting}:
+            self.crowd.enter(request_id)
         for request_id in self.crowd.to_be_fetched & self.closed.keys():
             self.crowd.fetch(request_id)
         async with self._more:
