@@ -27,7 +27,8 @@ SELECT greatest((SELECT max(changed_at) FROM register.source), (SELECT max(settl
 # A request that has been looked at since the last change is not among them.
 _WAITING = """
 SELECT request_id, subject_ref, coalesce(register_seen_at, accepted_at) FROM request
-WHERE (state IN ('awaiting_decision', 'awaiting_clarification') OR state = 'closed' AND owed)
+WHERE request_id IN (SELECT request_id FROM request WHERE state IN ('awaiting_decision', 'awaiting_clarification')
+                     UNION ALL SELECT request_id FROM request WHERE state = 'closed' AND owed)
   AND coalesce(register_seen_at, accepted_at) < $1
   AND jsonb_path_exists(tasks, '$[*] ? (@.not_searched == $why[*] || @.failure == $doubt)', $2)
 ORDER BY request_id LIMIT $3 FOR UPDATE SKIP LOCKED
