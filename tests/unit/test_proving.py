@@ -14,6 +14,7 @@ from services.intake.instants import Instants
 from services.intake.proving import Proved, Proving
 from services.intake.schemas import Assurance, IdentityProof
 from shared.domain.identities import Identity, IdentityType
+from shared.domain.proofs import without_proof_of
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 EMAIL, ACCOUNT = Identity(IdentityType.EMAIL, "a@b.example"), Identity(IdentityType.ACCOUNT_ID, "C-1")
@@ -138,3 +139,20 @@ def test_whatever_is_proved_what_was_not_named_stays_unproved_and_the_record_hol
     named = {places[name].value for name, *_ in proofs}
     assert levels(known).keys() <= named
     assert not any(value in str(known.evidence) for value in (each.value for each in STATED))
+
+
+@pytest.mark.parametrize(
+    ("proofs", "wrong", "left"),
+    [
+        ([LINKED, CODED], PHONE, {PHONE.value: "L0", EMAIL.value: "L1"}),
+        ([LINKED, CODED], EMAIL, {EMAIL.value: "L0", PHONE.value: "L1"}),
+        ([LINKED], EMAIL, {EMAIL.value: "L0"}),
+        ([LINKED, CODED], ACCOUNT, {ACCOUNT.value: "L0"}),
+    ],
+)
+def test_what_was_proved_together_with_what_is_taken_back_proves_less_alone(
+    proofs: list[tuple[str, str]], wrong: Identity, left: dict[str, str]
+) -> None:
+    known = listed(*(said(*each) for each in proofs)).identities
+    same = next(each for each in known if each.value == wrong.value)
+    assert {each.value: each.level for each in without_proof_of(known, same)} == left
