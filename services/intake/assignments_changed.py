@@ -55,7 +55,8 @@ async def run(running: Running) -> None:
         while await search_again(running.unit_of_work) == _AT_A_TIME:
             running.heartbeats.beat("assignments_changed")
 
-    await run_periodically(look, "assignments_changed", _EVERY_SECONDS, running.stopping, running.heartbeats)
+    stopping, heartbeats = running.stopping, running.heartbeats
+    await run_periodically(look, "assignments_changed", _EVERY_SECONDS, stopping, heartbeats, share=1)
 
 
 async def search_again(unit_of_work: UnitOfWorkFactory) -> int:

@@ -45,7 +45,7 @@ async def run(running: Running) -> None:
         while await stop(running.unit_of_work) or await let_go(running.unit_of_work):
             running.heartbeats.beat("held")
 
-    await run_periodically(look, "held", _EVERY_SECONDS, running.stopping, running.heartbeats)
+    await run_periodically(look, "held", _EVERY_SECONDS, running.stopping, running.heartbeats, share=1)
 
 
 async def count(connection: Connection) -> None:
