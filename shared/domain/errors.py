@@ -19,13 +19,13 @@ DsrError
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
 │   ├── NotSupported          the system holds the data, and has no way to do this: a person does it by hand
+│   │   └── CannotLookAgain   it was told to, and shows nobody whether it did
 │   ├── Withdrawn             the subject no longer wants it, and said so while it was worked
 │   ├── SystemQuarantined     the system is quarantined, for so long that a person may answer without it
 │   ├── SystemRetired         the system was retired, and the task needs it
 │   ├── KeyGone               the subject's key was shredded before the task was worked
 │   ├── CrmRefused            the CRM refused, and said why
 │   ├── MalformedReply        a team's reply cannot be read
-│   ├── MalformedResult       what a team has uploaded is no copy of anything
 │   ├── SignatureWrong        an OpenDSR answer is not signed by its processor
 │   └── UnforeseenError       an adapter broke on the task in a way that nobody foresaw
 ├── LeaseLost                 another worker has taken the task over
@@ -39,13 +39,16 @@ DsrError
 ├── IllegalTransition         a request cannot go from this state to that one
 ├── MalformedIdentity         what somebody is said to be known by cannot be right
 ├── TokenMalformed, TokenForged, TokenExpired      an identity token opens nothing
+├── MalformedResult           what a team has uploaded is no copy of anything
 ├── BadRequest, Unauthorised, Forbidden, NotFound, IdempotencyKeyReused, TooLarge, NotReady, Withheld, Expired,
 ├── ExtensionRefused, SamePerson, ResultGiven,
 ├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
 │                             what intake answers to a client that must change or repeat its request
 ├── Shredded                  the key is gone, and what it sealed with it
 ├── UnknownKey                sealed under a key that this keyring does not hold
+├── Died                      an examined worker was killed on purpose (conformance)
 └── Misconfigured             the configuration cannot be used; says what to change
+    └── SeedFailed            a system under examination could not be filled as its table declares
 """
 
 import re
@@ -109,6 +112,12 @@ class NotSupported(Refused):
     def __init__(self, message: str = "", manual_steps: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.manual_steps = tuple(manual_steps)
+
+
+class CannotLookAgain(NotSupported):
+    """The system was told to, and shows nobody whether it did: look there by hand, and enter what was done."""
+
+    code: ClassVar[str] = NotSupported.code
 
 
 class ForeignHit(Refused):

@@ -9,6 +9,7 @@ from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
 from shared.domain.operations import BY_HAND, Operation
 from shared.domain.proofs import Action
+from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.contract import CAN, Adapter, Operate
 
 
@@ -40,6 +41,7 @@ class Downstream:
     tenants: frozenset[str] | None = frozenset()
     categories: frozenset[str] = frozenset()
     needed: Mapping[Action, Level] = field(default_factory=lambda: dict.fromkeys(Action, LEVELS[-1]))
+    conformance: Conformance | None = None
 
     def can(self, operation: Operation) -> bool:
         """Whether its adapter has that operation; one whose table says which it has says so by ``operations``."""

@@ -17,6 +17,7 @@ from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation
 from shared.domain.toml_file import read_toml
 from shared.downstreams.bus.settings import BusSettings
+from shared.downstreams.conformance.declared import Conformance
 from shared.downstreams.downstream import Downstream
 from shared.downstreams.fingerprints import digest
 from shared.downstreams.http import DeclaredHttpSettings
@@ -52,10 +53,15 @@ class System(BaseModel):
     categories: frozenset[str] = Field(
         default=frozenset(), description="what it holds, where its kind or its dataset does not tell"
     )
+    conformance: Conformance | None = Field(
+        default=None, description="how `dsr conformance` fills it with invented people, and removes them"
+    )
     enabled: bool = Field(default=True, description="false: read and checked, and not worked with yet")
     settings: Annotated[AdapterSettings, Field(discriminator="adapter")]
 
 
+_NO_PART = frozenset({"enabled", "conformance"})
+"""Keys that change nothing about how a system is worked."""
 _SEARCHED = {name: info for name, info in System.model_fields.items() if name != "settings"}
 
 
@@ -122,13 +128,14 @@ def declare(place: Table, table: object, environment: Mapping[str, str]) -> Down
     except ValidationError as error:
         wrong = error.errors(include_url=False)
         raise Misconfigured(*(place.fault(_what_to_write(item, table), *_key(item)) for item in wrong)) from None
-    written = digest({key: value for key, value in table.items() if key != "enabled"})
+    written = digest({key: value for key, value in table.items() if key not in _NO_PART})
     settings = _anchored(said.settings, place.file.parent)
     return Downstream(
         *(place.name, said.needs, said.yields, settings, None, said.enabled, written, said.assigns),
         not_held=frozenset(map(Operation, said.not_held)),
         accounts=said.accounts or place.name,
         categories=said.categories,
+        conformance=said.conformance,
     )
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -11,6 +11,7 @@ import httpx
 import orjson
 from pydantic import JsonValue
 
+from shared.domain.clock import Clock
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation
 from shared.domain.records import Message
@@ -19,7 +20,10 @@ from shared.downstreams.bus.identity_token import verify
 from shared.downstreams.bus.messages import TaskIdentities, parse_reply, progress_from_reply
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import read_result
-from shared.downstreams.contract import Checkpoint, Erasable, Operate, Pending, Result, Task
+from shared.downstreams.conformance import examined as conformance
+from shared.downstreams.conformance.people import Person
+from shared.downstreams.contract import Erasable, Task
+from shared.downstreams.downstream import Downstream
 from shared.downstreams.http import DeclaredHttpSettings, HttpAdapter
 from shared.downstreams.opendsr import OpenDsrAdapter, OpenDsrSettings
 from tests.fakes import zendesk_responder
@@ -59,6 +63,14 @@ class Stand(Protocol):
     def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
         """Add to the tasks' progress what the system has answered meanwhile, where it answers on its own."""
 
+    def wait(self, delay: timedelta) -> None:
+        """Let so much time pass, where the system goes by a clock of the test's."""
+
+
+def _pass(clock: Clock, delay: timedelta) -> None:
+    assert isinstance(clock, SetClock)
+    clock.at += delay
+
 
 @dataclass
 class OpenDsrStand:
@@ -79,6 +91,9 @@ class OpenDsrStand:
 
     def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
         pass
+
+    def wait(self, delay: timedelta) -> None:
+        _pass(self.system.clock, delay)
 
 
 def opendsr_stand(
@@ -127,6 +142,9 @@ class HttpStand:
 
     def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
         pass
+
+    def wait(self, delay: timedelta) -> None:
+        _pass(self.desk.clock, delay)
 
 
 @asynccontextmanager
@@ -222,6 +240,9 @@ class BusStand:
             task_id, heard = progress_from_reply(parse_reply(self.replies.pop(0)))
             progress.setdefault(task_id, {}).update(heard)
 
+    def wait(self, delay: timedelta) -> None:
+        self.clock.at += delay
+
 
 @asynccontextmanager
 async def bus() -> AsyncIterator[BusStand]:
@@ -238,44 +259,41 @@ Those of systems that must run are in ``tests/integration/test_adapters_of_real_
 """
 
 
-METHODS = {Operation.ERASE: "erase", Operation.EXPORT: "export", Operation.LOCATE: "locate"}
+@dataclass
+class OnStand:
+    """A stand as a system under examination."""
+
+    stand: Stand
+    name: str = "system"
+
+    @property
+    def downstream(self) -> Downstream:
+        adapter: Any = self.stand.adapter
+        return Downstream(self.name, frozenset({IdentityType.EMAIL}), adapter=adapter)
+
+    async def put(self, person: Person, rows: int) -> int | None:
+        return self.stand.put(person.email, rows)
+
+    async def held(self, person: Person) -> int | None:
+        return self.stand.holds(person.email)
+
+    def about(self, task: Task) -> None:
+        if isinstance(self.stand, BusStand):
+            self.stand.people[task.subject_ref] = task.identities
+            self.stand.changes[task.subject_ref] = task.changes
+
+    async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
+        self.stand.hear(progress)
+        self.stand.wait(delay)
 
 
-class Engine:
-    """What the engine does around an adapter: keeps progress, asks again while a result is pending."""
+class Engine(conformance.Engine):
+    """What the engine does around the adapter of a stand."""
 
     def __init__(self, stand: Stand) -> None:
-        self.stand = stand
-        self.progress: dict[UUID, dict[str, JsonValue]] = {}
+        super().__init__(OnStand(stand))
 
-    async def save_progress(self, noted: Mapping[UUID, Mapping[str, JsonValue]]) -> None:
-        for task_id, more in noted.items():
-            self.progress.setdefault(task_id, {}).update(more)
-
-    async def once(self, tasks: Sequence[Task], save_progress: Checkpoint | None = None) -> Sequence[Result]:
-        """One call with the progress of now."""
-        known = [replace(task, progress=dict(self.progress.get(task.task_id, {}))) for task in tasks]
-        operate: Operate = getattr(self.stand.adapter, METHODS.get(tasks[0].operation, "amend"))
-        results = await operate(known, save_progress or self.save_progress)
-        self.stand.hear(self.progress)
-        return results
-
-    async def run(self, tasks: Sequence[Task]) -> list[Result]:
-        """Call again for those that are pending, until none is."""
-        final: dict[UUID, Result] = {}
-        for _ in range(TIMEOUT_SECONDS):
-            waiting = [task for task in tasks if task.task_id not in final]
-            results = await self.once(waiting)
-            final |= {
-                task.task_id: result
-                for task, result in zip(waiting, results, strict=True)
-                if not isinstance(result, Pending)
-            }
-            if len(final) == len(tasks):
-                return [final[task.task_id] for task in tasks]
-        raise AssertionError(f"still pending after {TIMEOUT_SECONDS} calls")
-
-    erase = run
+    erase = conformance.Engine.run
 
 
 def erasure_of(stand: Stand, email: str) -> Task:

@@ -1,9 +1,10 @@
-"""What every system that can erase must do (``tests/contract/test_adapters.py``), on the real ones that we run."""
+"""What every system must do of what it can (``tests/contract/test_adapters.py``), on the real ones that we run."""
 
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,33 +16,25 @@ from uuid_utils.compat import uuid7
 from deploy.local import postgres_databases as databases
 from deploy.local.roundup import Roundup
 from deploy.local.tryton import Tryton
+from shared.domain.operations import Change
+from shared.downstreams.conformance.checks import CHECKS, run
+from shared.downstreams.conformance.examined import Trial
+from shared.downstreams.conformance.findings import Word
+from shared.downstreams.conformance.people import People
 from shared.downstreams.contract import Erasable
-from tests.contract.adapter_stands import Stand
-from tests.contract.test_adapters import (
-    test_a_neighbour_whose_address_contains_the_subjects_is_not_touched,
-    test_a_repeat_of_a_concluded_task_gives_the_same_receipt,
-    test_a_subject_whom_the_system_does_not_know_is_no_match,
-    test_a_worker_that_dies_at_any_note_leaves_a_task_that_ends_with_the_same_counts,
-    test_nothing_asked_is_nothing_done,
-    test_results_come_in_the_order_of_the_tasks,
-    test_what_is_found_is_erased_and_counted,
-    test_what_was_withdrawn_before_the_first_note_is_left_as_it_was,
-)
+from tests.contract.adapter_stands import OnStand, Stand
 from tests.fixtures.cdr import engine
 from tests.fixtures.customer_store import CustomerStore, lay
 from tests.fixtures.roundup import Ticketing
 from tests.fixtures.tryton import Crm
 
-__all__ = [
-    "test_a_neighbour_whose_address_contains_the_subjects_is_not_touched",
-    "test_a_repeat_of_a_concluded_task_gives_the_same_receipt",
-    "test_a_subject_whom_the_system_does_not_know_is_no_match",
-    "test_a_worker_that_dies_at_any_note_leaves_a_task_that_ends_with_the_same_counts",
-    "test_nothing_asked_is_nothing_done",
-    "test_results_come_in_the_order_of_the_tasks",
-    "test_what_is_found_is_erased_and_counted",
-    "test_what_was_withdrawn_before_the_first_note_is_left_as_it_was",
-]
+CORRECTED = {
+    "sql": Change(field="email", current=None, asserted="dsr-conformance-corrected@example.com"),
+    "tryton": Change(field="name", current=None, asserted="Corrected Quarzfels"),
+    "roundup": Change(field="name", current=None, asserted="Corrected Quarzfels"),
+}
+NOT_YES: Mapping[str, Mapping[str, Word]] = {"sql": {}, "tryton": {}, "roundup": {}}
+"""What is expected of a system besides ``yes``."""
 _numbers = itertools.count(1)
 
 
@@ -59,23 +52,30 @@ class RealStand:
     def hear(self, progress: dict[UUID, dict[str, JsonValue]]) -> None:
         """It answers when it is asked."""
 
+    def wait(self, delay: timedelta) -> None:
+        """Nothing here goes by a clock."""
+
 
 class SqlStand(RealStand):
-    """A SQL store of what people wrote."""
+    """A SQL store of customers and what they wrote."""
 
     def __init__(self, adapter: Erasable, store: CustomerStore) -> None:
         super().__init__(adapter)
         self._store = store
 
     def put(self, email: str, rows: int) -> int:
-        numbers = ", ".join(f"({next(_numbers) + 100}, $1, 'Invoice', now())" for _ in range(rows))
-        databases.wait_for(
-            databases.fetch(self._store.dsn, f"INSERT INTO contact VALUES {numbers}", self.address(email))
-        )
+        address, key = self.address(email), next(_numbers) + 100
+        contacts = ", ".join(f"({next(_numbers) + 100}, $1, 'Invoice', now())" for _ in range(rows - 1))
+        customer = "INSERT INTO customer (account_id, name, email) VALUES ($2, 'Somebody', $1)"
+        databases.wait_for(databases.fetch(self._store.dsn, customer, address, f"K{key}"))
+        databases.wait_for(databases.fetch(self._store.dsn, f"INSERT INTO contact VALUES {contacts}", address))
         return self.holds(email)
 
     def holds(self, email: str) -> int:
-        counted = "SELECT count(*) FROM contact WHERE requester = $1"
+        counted = (
+            "SELECT (SELECT count(*) FROM contact WHERE requester = $1)"
+            " + (SELECT count(*) FROM customer WHERE email = $1)"
+        )
         return int(databases.wait_for(databases.fetch(self._store.dsn, counted, self.address(email)))[0][0])
 
 
@@ -156,3 +156,16 @@ async def stand(server: Any, tmp_path: Path) -> AsyncIterator[Stand]:
                 store = await lay(dsn, tmp_path)
                 customers = await stack.enter_async_context(engine(dsn, store.dataset, {}))
                 yield SqlStand(customers.adapter, store)
+
+
+@pytest.mark.parametrize("check", [name for name in CHECKS if name != "missing permission named"])
+async def test_a_real_system_does_what_it_says(request: pytest.FixtureRequest, stand: Stand, check: str) -> None:
+    name = request.node.callspec.params["server"]
+    trial = Trial(
+        OnStand(stand, name),
+        People(domain=stand.address("@example.com")[1:]),
+        change=CORRECTED[name],
+        row_by_row=name == "sql",
+    )
+    finding = await run(CHECKS[check], trial)
+    assert finding.word is NOT_YES[name].get(check, Word.YES), finding

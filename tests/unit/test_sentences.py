@@ -37,9 +37,6 @@ OURS = {
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
     "which of the types and formats that we know a processor takes": "', '.join(formats) ', '.join(sorted(missing))",
     "a word that the downstreams file lists for the team": "reason",
-    "where an upload of a team is wrong, by names of ours, and what is, without the value": (
-        "_place(each['loc']) each['msg']"
-    ),
     "a field that the adapter knows": "change.field",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column min(absent) other.sqlstate ', '.join(names)"

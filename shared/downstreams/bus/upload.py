@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from shared.domain.errors import AnswerMalformed, ForeignHit, Misconfigured, Refused
+from shared.domain.errors import AnswerMalformed, DsrError, ForeignHit, Misconfigured
 from shared.domain.identities import LONGEST, IdentityType
 from shared.domain.release import Match, spelled
 from shared.downstreams.bus.settings import BusSettings
@@ -23,7 +23,7 @@ DEEPEST = 8
 """Objects and lists within one another in one row's data."""
 
 
-class MalformedResult(Refused):
+class MalformedResult(DsrError):
     """What was uploaded is no result; the message names the place and what is wrong with it, never the value."""
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from shared.domain.errors import AnswerMalformed, NotSupported
+from shared.domain.errors import AnswerMalformed, CannotLookAgain, NotSupported
 from shared.downstreams.http.declaration import Declaration
 from shared.downstreams.http.plan import Plan, Target
 from shared.downstreams.http.requests import Look
@@ -37,6 +37,7 @@ def must_be_whole(system: str, declaration: Declaration, plan: Plan) -> None:
 
     Raises:
         NotSupported: a person does it, and is told how where the declaration says it.
+        CannotLookAgain: it was told to, and nothing shows whether it did.
         AnswerMalformed: an id is none that could stand in what they are told.
     """
     left = [name for name in reversed(declaration.order) if _left(declaration, plan, name)]
@@ -47,7 +48,7 @@ def must_be_whole(system: str, declaration: Declaration, plan: Plan) -> None:
         raise NotSupported(f"{said}; GET …/manual-steps says how" if told else said, told)
     if unseen:
         said = f"{system} was told to erase {', '.join(unseen)} and shows nobody whether it did"
-        raise NotSupported(f"{said}: look there, and enter what was done")
+        raise CannotLookAgain(f"{said}: look there, and enter what was done")
 
 
 def _seen(declaration: Declaration, name: str) -> bool:

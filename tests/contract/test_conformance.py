@@ -1,0 +1,243 @@
+"""The checks find out each lie that a system could tell; one that tells none passes them all."""
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import JsonValue
+from typer.testing import CliRunner
+
+from services import cli
+from shared.domain.errors import CannotLookAgain, NotSupported, Refused, SignInRefused, Unavailable
+from shared.domain.identities import IdentityType
+from shared.domain.operations import Change, Operation, TaskOutcome
+from shared.domain.release import Match
+from shared.downstreams.conformance.checks import CHECKS, run
+from shared.downstreams.conformance.declared import Way
+from shared.downstreams.conformance.examined import Trial
+from shared.downstreams.conformance.findings import Finding, Word, status
+from shared.downstreams.conformance.people import PREFIX, People, Person
+from shared.downstreams.conformance.seeding import SeedFailed, Seeding
+from shared.downstreams.contract import Checkpoint, Receipt, Record, Result, Task
+from shared.downstreams.downstream import Downstream
+
+Row = dict[str, JsonValue]
+
+
+async def _unnoted(_: object) -> None:
+    """What only reads notes nothing."""
+
+
+@dataclass
+class Toy:
+    """A system that is a list of rows, and may lie in one way."""
+
+    lie: str = ""
+    rows: list[Row] = field(default_factory=list)
+    downstream: Downstream = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.downstream = Downstream("toy", frozenset({IdentityType.EMAIL}), adapter=self)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def put(self, person: Person, rows: int) -> int | None:
+        self.rows += [{"email": person.email, "name": person.name, "flag": False} for _ in range(rows)]
+        return rows
+
+    async def held(self, _: Person) -> int | None:
+        return None  # as of a live system: what it answers must do
+
+    def about(self, task: Task) -> None:
+        pass
+
+    async def hear(self, progress: dict[UUID, dict[str, JsonValue]], delay: timedelta) -> None:
+        pass
+
+    def _theirs(self, task: Task) -> list[Row]:
+        emails = {identity.value for identity in task.identities}
+        if self.lie == "searches for a part of an address":
+            return [row for row in self.rows if any(email in str(row["email"]) for email in emails)]
+        return [row for row in self.rows if row["email"] in emails]
+
+    async def _each(
+        self, tasks: Sequence[Task], save: Checkpoint, do: Callable[[Task, list[Row]], Awaitable[Receipt]]
+    ) -> Sequence[Result]:
+        if self.lie in ANSWERS:
+            return [ANSWERS[self.lie] for _ in tasks]
+        results: list[Result] = []
+        for task in tasks:
+            before, theirs = task.progress.get("found"), self._theirs(task)
+            if not (theirs or before):
+                results.append(Receipt(task.task_id, TaskOutcome.NO_MATCH))
+                continue
+            if before is None and self.lie not in {"forgets what was there", "takes no note"}:
+                await save({task.task_id: {"found": len(theirs)}})
+            results.append(await do(task, theirs))
+        return results[::-1] if self.lie == "mixes results up" else results
+
+    async def locate(self, tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
+        async def do(task: Task, theirs: list[Row]) -> Receipt:
+            return Receipt(task.task_id, TaskOutcome.LOCATED, found=len(theirs))
+
+        return await self._each(tasks, _unnoted, do)
+
+    async def export(self, tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
+        async def do(task: Task, theirs: list[Row]) -> Receipt:
+            shown = self.rows if self.lie == "gives everybody's rows" else theirs
+            more = {"seen_with": self.rows[-1]["email"]} if self.lie == "mentions somebody else" else {}
+            matched = () if self.lie == "does not say by what" else None
+            records = tuple(
+                Record(
+                    "row",
+                    "toy",
+                    {**row, **more},
+                    matched=(Match("email", str(row["email"])),) if matched is None else (),
+                )
+                for row in shown
+            )
+            return Receipt(task.task_id, TaskOutcome.EXPORTED, found=len(theirs), records=records)
+
+        return await self._each(tasks, _unnoted, do)
+
+    async def erase(self, tasks: Sequence[Task], save: Checkpoint) -> Sequence[Result]:
+        async def do(task: Task, theirs: list[Row]) -> Receipt:
+            kept = theirs[:1] if self.lie == "keeps a row" else []
+            if self.lie == "erases everybody":
+                self.rows.clear()
+            self.rows = [row for row in self.rows if not any(row is other for other in theirs) or row in kept]
+            noted = task.progress.get("found")
+            n = noted if isinstance(noted, int) else len(theirs)
+            return Receipt(task.task_id, TaskOutcome.ERASED, found=n, changed=n)
+
+        return await self._each(tasks, save, do)
+
+    async def amend(self, tasks: Sequence[Task], _: Checkpoint) -> Sequence[Result]:
+        async def do(task: Task, theirs: list[Row]) -> Receipt:
+            for row in theirs:
+                if self.lie != "corrects nothing":
+                    row |= {change.field: change.asserted for change in task.changes}
+                row["flag"] = task.operation is Operation.RESTRICT
+            return Receipt(task.task_id, TaskOutcome.AMENDED, found=len(theirs), changed=len(theirs))
+
+        return await self._each(tasks, _unnoted, do)
+
+
+ANSWERS: dict[str, Result] = {
+    "is away": Unavailable("toy is away"),
+    "refuses": Refused("toy refuses"),
+    "cannot": NotSupported("toy has no way"),
+    "shows nobody": CannotLookAgain("toy was told, and shows nobody"),
+}
+RENAMED = Change(field="name", current=None, asserted="Corrected Quarzfels")
+
+
+def trial(lie: str = "") -> Trial:
+    return Trial(Toy(lie), change=RENAMED, patience=timedelta(seconds=1))
+
+
+async def words(of: Trial) -> dict[str, Word]:
+    return {name: (await run(check, of)).word for name, check in CHECKS.items()}
+
+
+async def test_a_system_that_does_what_it_says_passes_every_check() -> None:
+    found = await words(trial())
+    assert found.pop("missing permission named") is Word.SKIPPED
+    assert set(found.values()) == {Word.YES}, found
+
+
+@pytest.mark.parametrize(
+    ("lie", "checks"),
+    [
+        ("gives everybody's rows", {"exported"}),
+        ("does not say by what", {"exported"}),
+        ("mentions somebody else", {"exported"}),
+        ("corrects nothing", {"rectified"}),
+        ("keeps a row", {"gone on the second look", "kill in the middle"}),
+        ("erases everybody", {"foreign hit refused"}),
+        ("searches for a part of an address", {"foreign hit refused"}),
+        ("forgets what was there", {"repeat harmless", "kill in the middle"}),
+        ("takes no note", {"withdrawn before"}),
+        ("mixes results up", {"results in order"}),
+    ],
+)
+async def test_a_lie_is_found_out(lie: str, checks: set[str]) -> None:
+    found = await words(trial(lie))
+    assert {name for name, word in found.items() if word is Word.NO} >= checks, found
+
+
+@pytest.mark.parametrize(
+    ("lie", "word"),
+    [
+        ("is away", Word.UNKNOWN),
+        ("refuses", Word.NO),
+        ("cannot", Word.NOT_DECLARED),
+        ("shows nobody", Word.CANNOT_LOOK_AGAIN),
+    ],
+)
+async def test_what_cannot_be_found_out_is_not_taken_for_yes_or_no(lie: str, word: Word) -> None:
+    assert (await run(CHECKS["erased"], trial(lie))).word is word
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [(SignInRefused("toy does not let us in: grant DELETE"), Word.YES), (Unavailable("away"), Word.NO)],
+)
+async def test_a_missing_permission_must_be_named(said: Result, word: Word, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ANSWERS, "said", said)
+    finding = await run(CHECKS["missing permission named"], replace(trial(), forbidden=Toy("said").downstream))
+    assert finding.word is word
+
+
+def test_the_status_is_that_of_the_worst_word() -> None:
+    def of(*found: Word) -> int:
+        return status([{str(n): Finding(word) for n, word in enumerate(found)}])
+
+    fine = (Word.YES, Word.NOT_DECLARED, Word.CANNOT_LOOK_AGAIN, Word.SKIPPED)
+    assert [of(*fine), of(*fine, Word.UNKNOWN), of(*fine, Word.NO), of(Word.NO, Word.UNKNOWN)] == [0, 2, 1, 1]
+
+
+def test_invented_people_are_no_two_alike_and_all_bear_the_prefix() -> None:
+    people = People()
+    person = people.another()
+    everybody = [person, *people.neighbours(person), people.another()]
+    assert len({each.email for each in everybody}) == len({each.key for each in everybody}) == 6
+    assert all(each.key.startswith(people.prefix) and each.email.startswith(PREFIX) for each in everybody)
+    assert people.made == everybody
+
+
+async def test_a_command_is_given_the_person_and_tells_how_many_rows_it_made(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    code = f"import sys; open({str(told)!r}, 'w').write(sys.stdin.read()); print(3)"
+    way = Way(command=(sys.executable, "-c", code))
+    assert await Seeding("toy", way, {}).run(People().another().values) == 3
+    assert PREFIX in told.read_text()
+    with pytest.raises(SeedFailed, match="ended with status 1"):
+        await Seeding("toy", Way(command=(sys.executable, "-c", "raise SystemExit(1)")), {}).run({})
+    with pytest.raises(SeedFailed, match="No such file"):
+        await Seeding("toy", Way(command=("/nowhere",)), {}).run({})
+
+
+def conformance(*words: str | Path) -> Any:
+    return CliRunner().invoke(cli.app, ["conformance", *map(str, words)])
+
+
+def test_a_file_that_says_nothing_of_test_subjects_is_skipped_and_a_wrong_one_ends_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "downstreams.toml"
+    file.write_text('[mailing]\nadapter = "opendsr"\nurl = "http://127.0.0.1:1/v2"\nneeds = ["email"]\n')
+    done = conformance(file)
+    assert done.exit_code == 0
+    assert "skipped: write [mailing.conformance] in downstreams.toml" in done.stdout
+    assert conformance(file, "--system", "crm").exit_code == 2
+    assert conformance(file, "--subject", "shoe=42").exit_code == 2
+    file.write_text(file.read_text() + '[mailing.conformance]\nmark = "TEST-"\n')
+    assert "give --subject, and mark in the file" in conformance(file).stdout
+    assert conformance(file, "--subject", "email=ada@example.com").exit_code == 2
+    file.write_text(file.read_text() + "seed = { command = ['a'], sql = ['b'] }\n")
+    assert conformance(file).exit_code == 2
