@@ -24,6 +24,7 @@ class Proof(NamedTuple):
     method: str
     level: Level
     since: datetime
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,10 @@ class Proving:
     ) -> Proved:
         """What is proved of what is stated; what was proved before stays.
 
-        An e-mail address and a number that are proved each by itself prove more together.
+        An e-mail address and a number that are proved each by itself prove more together, if the register confirms it.
 
         Raises:
-            BadRequest: there is no such method or identity, the method does not prove it, or it lies in the future
+            BadRequest: there is no such method or identity, the method does not prove it, or not now
             Forbidden: it is more than the key may state
         """
         if assurance:
@@ -65,7 +66,7 @@ class Proving:
             grant.must_state(found[-1].level)
         known = [_with(identity, found) for identity in stated]
         if two_contact_points(known):
-            known = [replace(each, level=raised(each, grant.level)) for each in known]
+            known = [raised(each, grant.level) for each in known]
         said_of = dict.fromkeys((proof.type, proof.method, proof.level) for proof in found)
         return Proved(tuple(known), tuple({"type": t, "method": m, "level": level} for t, m, level in said_of))
 
@@ -77,7 +78,7 @@ class Proving:
         level = min(assurance.level, method.level)
         one_number = len({each.value for each in stated if each.type is IdentityType.PHONE}) == 1
         return [
-            Proof(each.type, each.value, assurance.method, level, now)
+            Proof(each.type, each.value, assurance.method, level, now, method.together)
             for each in stated
             if each.type in method.proves and (each.type is not IdentityType.PHONE or one_number)
         ]
@@ -97,9 +98,12 @@ class Proving:
                 "on_file_since lies after it was proved; give the time from which it was on file",
                 f"{place}.on_file_since",
             )
+        if now - proved_at > timedelta(days=self.policy.proof_days):
+            oldest = f"older than {self.policy.proof_days} days, and shows nothing of today: let it be proved anew"
+            raise BadRequest(oldest, f"{place}.proved_at")
         fresh = method.of_record and proved_at - since < timedelta(days=self.policy.on_file_days)
         level = less(method.level) if fresh else method.level
-        return Proof(identity.type, identity.value, said.method, level, since)
+        return Proof(identity.type, identity.value, said.method, level, since, method.together)
 
     def _method(self, name: str, field: str) -> Method:
         """What stays in the evidence is no free text."""
@@ -113,7 +117,9 @@ def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:
     mine = [proof for proof in proofs if (proof.type, proof.value) == (identity.type, identity.value)]
     if not mine:
         return identity
-    proved = replace(identity, level=max((identity.level, *(proof.level for proof in mine))))
+    said = [(identity.level, identity.together), *((proof.level, proof.together) for proof in mine)]
+    level = max(level for level, _ in said)
+    proved = replace(identity, level=level, together=all(together for each, together in said if each == level))
     since = [proof.since for proof in mine if proof.level > NOTHING]
     if identity.type is not IdentityType.PHONE or not since:
         return proved

@@ -35,7 +35,8 @@ class Identity:
     half-open ``[from, to)``, the period in which a number was assigned to the subject; a phone number without
     ``valid_from`` proves nothing about past calls. ``source``: who says so: ``requester`` or the name of a downstream.
     ``proved_since``: from when on a channel vouches that the requester controls the number. ``level``: how well it is
-    proved that this identity is the requester's (see ``shared.domain.proofs``).
+    proved that this identity is the requester's (see ``shared.domain.proofs``). ``together``: it is so by two contact
+    points, which counts only as long as the register confirms it (``shared.domain.contact_points``).
     """
 
     type: IdentityType
@@ -45,6 +46,7 @@ class Identity:
     source: str = "requester"
     proved_since: datetime | None = None
     level: Level = "L0"
+    together: bool = False
 
 
 class MalformedIdentity(DsrError):

@@ -59,6 +59,7 @@ class Method(BaseModel):
     """A way to prove who one is: to which ``level`` at most, and of which identities.
 
     ``of_record``: it proves control of what is on file, so it proves less while that is not on file for long.
+    ``together``: it proves by two contact points, so it proves as much as the register bears out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +67,7 @@ class Method(BaseModel):
     level: Level
     proves: frozenset[IdentityType]
     of_record: bool = False
+    together: bool = False
 
 
 class ProofPolicy(BaseModel):
@@ -77,6 +79,7 @@ class ProofPolicy(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     on_file_days: Annotated[int, Field(ge=0, le=3650)]
+    proof_days: Annotated[int, Field(ge=1, le=3650)]
     methods: Annotated[Mapping[Word, Method], Field(min_length=1)]
     categories: Annotated[Mapping[Word, frozenset[str]], Field(min_length=1)]
     required_level: Mapping[Word, Mapping[Action, Level]]
@@ -146,20 +149,24 @@ def two_contact_points(identities: Iterable[Identity]) -> bool:
 def without_proof_of(identities: Iterable[Identity], wrong: Identity) -> tuple[Identity, ...]:
     """Those that are proved less well once that proof is found to be wrong, each with the level that is left.
 
-    A contact point that had been raised, as it may be by the one that was wrong, counts as one by itself again.
+    What was proved together with the one that was wrong counts as one by itself again.
     """
     known = tuple(identities)
-    alone = wrong.type in _CONTACT_POINTS and two_contact_points(known)
     same = [replace(each, level=NOTHING) for each in known if (each.type, each.value) == (wrong.type, wrong.value)]
     others = [
-        replace(each, level=_ONE)
+        replace(each, level=min(each.level, _ONE), together=False)
         for each in known
-        if alone and each.type in _CONTACT_POINTS and each.value != wrong.value and each.level > _ONE
+        if wrong.type in _CONTACT_POINTS and each.together and each.value != wrong.value
     ]
     return (*same, *others)
 
 
-def raised(identity: Identity, most: Level) -> Level:
-    """The level of a contact point that is proved together with another one; ``most``: what may be stated at all."""
-    together = identity.type in _CONTACT_POINTS and identity.level >= _ONE
-    return max(identity.level, min(_TWO, most)) if together else identity.level
+def raised(identity: Identity, most: Level) -> Identity:
+    """A contact point that is proved together with another one; ``most``: what may be stated at all.
+
+    It counts as far as the register confirms it (``shared.domain.contact_points``).
+    """
+    level = min(_TWO, most)
+    if identity.type not in _CONTACT_POINTS or not _ONE <= identity.level < level:
+        return identity
+    return replace(identity, level=level, together=True)

@@ -27,6 +27,8 @@ Named = tuple[str, str]
 
 ITEMISED = "itemised"
 """The type of what tells from which line a call was made that is shown as an itemised bill shows it."""
+ASSIGNED = "assigned"
+"""The type of a number that a row says to be assigned to the subject, at the first and at the last moment of that."""
 
 
 class Match(NamedTuple):
@@ -102,6 +104,15 @@ class Known:
         """Why it cannot be told from this value that the row is theirs, or of their line."""
         return self._fault(match) if (match.tenant or None) == self.tenant else Fault.ANOTHER_TENANT
 
+    def contradicts(self, assigned: Sequence[Match]) -> bool:
+        """Whether the register shows a number as somebody else's at a time at which a row says that it is theirs."""
+        if not assigned:
+            return False
+        moments = [match.at or self.at for match in assigned]
+        kind = IdentityType.SIP_URI if assigned[0].value.startswith("sip:") else IdentityType.PHONE
+        others = self.others.get(spelled(kind, assigned[0].value), ())
+        return any(since <= max(moments) and min(moments) < until for since, until in others)
+
     def _fault(self, match: Match) -> Fault | None:
         if match.type == ITEMISED:
             return self._itemised(match)
@@ -133,7 +144,10 @@ class Known:
 def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
     """Why the first row that is not shown to be the subject's is not; None where all are."""
     cleared: set[Match] = set()
-    for matches in rows:
+    for row in rows:
+        if known.contradicts([match for match in row if match.type == ASSIGNED]):
+            return Fault.ANOTHER_HOLDER
+        matches = [match for match in row if match.type != ASSIGNED]
         itemised = any(match.type == ITEMISED for match in matches)  # and then nothing else may stand in it
         if not itemised and not cleared.isdisjoint(matches):
             continue

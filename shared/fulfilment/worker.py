@@ -34,7 +34,7 @@ from shared.runtime import metrics, telemetry
 from shared.runtime.liveness import Heartbeats
 from shared.runtime.loops import gather, retry_while_unavailable
 from shared.runtime.settings import WorkSettings
-from shared.storage.register import register_for
+from shared.storage.register import confirmed_by_register
 from shared.storage.subject_data import SubjectData
 
 log = logging.getLogger(__name__)
@@ -107,16 +107,16 @@ class Worker:
         return len(claims)
 
     async def _claim(self, holder: UUID) -> tuple[list[Claim], dict[UUID, SubjectData], Register | None]:
-        register = None  # the source of the register is asked with what was said: it must find the account first
+        register: Register | None = None
         async with self._unit_of_work.pool.acquire() as connection:
             now, limit = self._unit_of_work.clock.now(), self._settings.batch
             claims = await tasks.claim(connection, self._step, limit, now, holder, self._downstream.fingerprint)
             subjects = [claim.subject_ref for claim in claims]
             known = await self._unit_of_work.vault.subject_data(connection, subjects) if claims else {}
-            if known and not self._downstream.assigns:
-                identities = (identity for subject in known.values() for identity in subject.identities)
-                register = await register_for(connection, self._unit_of_work.vault.keyring, identities)
-        return claims, known, register
+            if known:
+                register, known = await confirmed_by_register(connection, self._unit_of_work.vault.keyring, known, now)
+        # The source of the register is asked with what was said: it must find the account first.
+        return claims, known, None if self._downstream.assigns else register
 
     async def _results(
         self, holder: UUID, claims: Sequence[Claim], known: Mapping[UUID, SubjectData], register: Register | None
@@ -190,9 +190,12 @@ class Worker:
         return replace(result, searched_by=by, categories=known if whole else None)
 
     def _is_narrowed(self, subject: SubjectData, register: Register, level: Level) -> bool:
-        """Whether it was searched for less than is theirs; what yields identities knows a person as a whole."""
-        needs = self._downstream.needs
-        if not NUMBERS & needs or self._downstream.yields:
+        """Whether it was searched for less than is theirs.
+
+        What yields identities knows a person as a whole; what knows no times is searched for all of a number.
+        """
+        needs, dated = self._downstream.needs, getattr(self._downstream.adapter, "knows_times", True)
+        if not (NUMBERS & needs and dated) or self._downstream.yields:
             return False
         return register.narrowed(filed_by(needs, subject.identities), subject.tenant, level)
 

@@ -4,9 +4,9 @@ Numbers and holders are stored as keyed hashes alone.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,10 +15,13 @@ from uuid_utils.compat import uuid7
 from shared.domain.assignments import NUMBERS, AssignedNumber, Assignment, Line, Register
 from shared.domain.assignments_policy import Readings
 from shared.domain.conflicts import Conflict
+from shared.domain.contact_points import confirmed
 from shared.domain.errors import DsrError, Misconfigured
 from shared.domain.identities import Identity
+from shared.domain.proofs import proof_policy
 from shared.storage.keyring import Keyring
 from shared.storage.postgres import Connection
+from shared.storage.subject_data import SubjectData
 
 # Locked until the end, so that readings come one after the other; one that began before the last has been overtaken.
 _SOURCE = """
@@ -189,6 +192,18 @@ async def register_for(connection: Connection, keyring: Keyring, identities: Ite
         found[row[0]].append(Assignment(row[0], row[1], row[2], row[3], Line(row[4])))
     settled = {(row[0], row[1], row[2], row[3]) for row in await connection.fetch(_SETTLED, list(wanted))}
     return Register(source[0], found, keyring.fingerprint, keyring.holder, source[1], settled)
+
+
+async def confirmed_by_register(
+    connection: Connection, keyring: Keyring, known: Mapping[UUID, SubjectData], now: datetime
+) -> tuple[Register, dict[UUID, SubjectData]]:
+    """What the register says of these subjects' numbers, and the subjects, as well proved as it bears out."""
+    register = await register_for(connection, keyring, (i for subject in known.values() for i in subject.identities))
+    on_file = timedelta(days=proof_policy().on_file_days)
+    return register, {
+        ref: replace(subject, identities=confirmed(subject.identities, register, on_file, now))
+        for ref, subject in known.items()
+    }
 
 
 async def note_conflicts(connection: Connection, found: Iterable[tuple[UUID, Conflict]], now: datetime) -> list[Noted]:

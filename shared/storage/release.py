@@ -4,8 +4,9 @@ import asyncio
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -37,7 +38,14 @@ KIND = "release"
 """Of the pieces in the vault that say by what the rows of a package were found; they outlive it, not its days."""
 _NAMESPACE = "SELECT namespace FROM register.source LIMIT 1"
 _ROWS = "SELECT identity, holder, valid_from, valid_to, line FROM register.assignment WHERE identity = ANY($1)"
+_HOLDS = """
+SELECT EXISTS (
+    SELECT FROM register.assignment WHERE identity = ANY($1) AND holder = $2 AND line = 'personal'
+      AND valid_from <= $3 AND (valid_to IS NULL OR valid_to > $4))
+"""
 _PERSONAL = "personal"
+_ONE: Final[Level] = "L1"
+_TWO: Final[Level] = "L2"
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _NUMBERS = frozenset({IdentityType.PHONE, IdentityType.SIP_URI})
 
@@ -111,7 +119,8 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
     if subject is None:
         raise Shredded("the subject's key is gone, and nobody can tell any more whose the rows are")
     namespace, tenant = await connection.fetchval(_NAMESPACE) or "", subject.tenant
-    proved = [each for each in subject.identities if each.level >= least]
+    sure = await _sure(connection, vault.keyring, namespace, subject.identities, at)
+    proved = [each for each in sure if each.level >= least]
     theirs, others, lines = await _registered(connection, vault.keyring, namespace, proved, tenant)
     return Known(
         at=at,
@@ -123,6 +132,31 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
         proved=proved_of(proved) | (instructed_of(proved, theirs.keys() | others.keys()) if tenant else {}),
         tenant=tenant,
     )
+
+
+async def _sure(
+    connection: Connection, keyring: Keyring, namespace: str, identities: Sequence[Identity], at: datetime
+) -> Sequence[Identity]:
+    """The identities as well proved as the register bears out.
+
+    What two contact points prove together counts if the source of the register knows the address as that of its only
+    account, which then has been the number's holder for long enough; and it counts for the account as well.
+    """
+    pair = [each for each in identities if each.together and each.level >= _TWO]
+    if not pair:
+        return identities
+    ours = [each for each in identities if each.source == namespace and each.level >= _ONE]
+    accounts = [each for each in ours if each.type is IdentityType.ACCOUNT_ID]
+    addresses = {each.value for each in pair if each.type is IdentityType.EMAIL}
+    current = {each.value for each in ours if each.type is IdentityType.EMAIL and each.valid_to is None}
+    holds = False
+    if len(accounts) == 1 and addresses & current:
+        numbers = [keyring.fingerprint(each) for each in pair if each.type is IdentityType.PHONE]
+        since = at - timedelta(days=proof_policy().on_file_days)
+        holds = await connection.fetchval(_HOLDS, numbers, keyring.holder(namespace, accounts[0].value), since, at)
+    if not holds:
+        return [replace(each, level=min(each.level, _ONE)) if each.together else each for each in identities]
+    return [replace(each, level=max(each.level, _TWO)) if each is accounts[0] else each for each in identities]
 
 
 async def _registered(

@@ -33,7 +33,8 @@ def merged(identities: Iterable[Identity]) -> tuple[Identity, ...]:
         elif before != each:
             since = [moment for moment in (before.proved_since, each.proved_since) if moment]
             level = max(before.level, each.level)
-            known[same] = replace(each, level=level, proved_since=min(since, default=None))
+            together = all(one.together for one in (before, each) if one.level == level)
+            known[same] = replace(each, level=level, together=together, proved_since=min(since, default=None))
     return tuple(known.values())
 
 
@@ -43,7 +44,8 @@ def less_proved(known: Iterable[Identity], left: Iterable[Identity]) -> tuple[Id
 
     def without(each: Identity) -> Identity:
         level = min(each.level, levels.get((each.type, each.value), each.level))
-        return replace(each, level=level, proved_since=each.proved_since if level > NOTHING else None)
+        since = each.proved_since if level > NOTHING else None
+        return replace(each, level=level, together=each.together and level == each.level, proved_since=since)
 
     return tuple(map(without, known))
 
@@ -56,7 +58,8 @@ def encode_identities(identities: Iterable[Identity]) -> bytes:
 def encode(data: SubjectData) -> bytes:
     """The form in which what is known is sealed."""
     identities = [
-        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level) for i in data.identities
+        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level, i.together)
+        for i in data.identities
     ]
     return orjson.dumps([identities, [change.model_dump() for change in data.changes], data.tenant])
 
@@ -66,8 +69,8 @@ def decode(content: bytes) -> SubjectData:
     identities, changes, *tenant = orjson.loads(content)
     return SubjectData(
         tuple(
-            Identity(IdentityType(kind), value, _instant(start), _instant(end), source, _instant(proved), level)
-            for kind, value, start, end, source, proved, level in identities
+            Identity(IdentityType(kind), value, _instant(start), _instant(end), source, _instant(proved), *level)
+            for kind, value, start, end, source, proved, *level in identities
         ),
         tuple(map(Change.model_validate, changes)),
         *tenant,

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
@@ -19,12 +21,15 @@ NUMBER = Identity(IdentityType.PHONE, "+493023125001", SINCE, source="crm")
 ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="crm")
 
 
-def systems() -> tuple[ScriptedSystem, ScriptedSystem, ScriptedSystem]:
+EMAIL_OF_RECORD = replace(EMAIL, source="crm")
+
+
+def systems(*more: Identity) -> tuple[ScriptedSystem, ScriptedSystem, ScriptedSystem]:
     """The CRM yields account and number of whoever is found by the address; the others hold calls and tickets."""
     known = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.ACCOUNT_ID})
 
     def located(task: Task) -> Result:
-        found = (ACCOUNT, NUMBER) if any(i.type is IdentityType.EMAIL for i in task.identities) else ()
+        found = (ACCOUNT, NUMBER, *more) if any(i.type is IdentityType.EMAIL for i in task.identities) else ()
         return Receipt(task.task_id, TaskOutcome.LOCATED if found else TaskOutcome.NO_MATCH, identities=found)
 
     crm = ScriptedSystem("crm", known, known, {Operation.LOCATE: each(located)}, assigns=True, needed="L1")
@@ -110,6 +115,22 @@ async def test_with_its_proof_the_rest_goes_on_and_what_was_done_is_not_done_aga
     assert {(report.system, report.outcome) for report in done.reports if report.operation == "erase"} == {
         *(("crm", "erased"), ("cdr", "erased"), ("tickets", "erased"))
     }
+
+
+BOTH = (replace(EMAIL, level="L2", together=True), replace(NUMBER, source="requester", level="L2", together=True))
+ANY_SIM = replace(BOTH[1], value="+493023125099")
+
+
+@pytest.mark.parametrize(("stated", "searched"), [(BOTH, {NUMBER.value}), ((BOTH[0], ANY_SIM), set())])
+async def test_two_contact_points_open_the_calls_only_where_the_register_shows_both_as_one_accounts(
+    open_harness: OpenHarness, stated: tuple[Identity, ...], searched: set[str]
+) -> None:
+    harness = await open_harness(*systems(EMAIL_OF_RECORD))
+    asked = await erase(harness, *stated)
+    cdr = harness.systems["cdr"]
+    assert values(cdr.asked) == searched
+    if not searched:
+        assert (await reports(harness, asked))["cdr"] == ("not_searched", "not_proved", "L2")
 
 
 async def test_what_a_system_yields_is_known_as_well_as_that_by_which_it_was_searched(

@@ -1,6 +1,7 @@
 """Nothing is handed out that is not shown to be the subject's: not what a system collected, and not a day later."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import httpx
 import pytest
@@ -86,6 +87,25 @@ async def test_what_was_found_by_less_proof_than_its_kind_needs_makes_no_package
     said = await harness.pool.fetchval("SELECT why ->> 'sentence' FROM task WHERE failure = 'release_blocked'")
     assert said == f"nothing was handed out: {Fault.NOT_PROVED.sentence}"
     assert "package.withheld" in await harness.actions(new.request_id)
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [((ADA, MAY, None), "dsr.fulfilment.completed.v1"), ((BEN, MARCH, MAY), "dsr.fulfilment.blocked.v1")],
+    ids=["of record", "nobody's any more"],
+)
+async def test_two_contact_points_count_as_far_as_the_register_shows_both_as_one_accounts(
+    open_harness: OpenHarness, held: tuple[Identity, datetime, datetime | None], said: str
+) -> None:
+    harness = await open_harness(system("cdr", Match(PHONE, NUMBER, MAY)))  # the search has asked for no proof
+    await register(harness.unit_of_work, held)
+    by_both = Identity(PHONE, NUMBER, proved_since=MAY, together=True), replace(ADDRESS, together=True)
+    located = (replace(each, level="L1") for each in (ADA, replace(ADDRESS, source="crm")))
+    harness.concludes = {**harness.concludes, Operation.EXPORT: export.finish}
+    subject = await harness.subject(*(replace(each, level="L2") for each in by_both), *located)
+    await harness.open(NewFulfilment(uuid7(), subject, Right.ACCESS, Operation.EXPORT, DUE))
+    await work(harness)
+    assert await harness.outbox() == [said]
 
 
 async def test_what_is_tried_again_and_fits_is_a_package_with_what_the_others_gave(open_harness: OpenHarness) -> None:

@@ -44,6 +44,10 @@ def in_short(level: str, method: str, stated: tuple[Identity, ...] = STATED) -> 
     return PROVING.prove(stated, assurance, (), Grant("L3"), NOW)
 
 
+def together(known: Proved) -> set[str]:
+    return {identity.value for identity in known.identities if identity.together}
+
+
 def levels(known: Proved) -> dict[str, str]:
     return {identity.value: identity.level for identity in known.identities if identity.level != "L0"}
 
@@ -59,14 +63,32 @@ def test_what_is_not_on_file_for_thirty_days_proves_less(days: int, linked: dict
     assert levels(listed(said("account_id", "post", ago(days)))) == {ACCOUNT.value: posted}
 
 
+def test_a_proof_of_long_ago_is_none_of_today() -> None:
+    def proved(days: int) -> Proved:
+        return listed(said(*LINKED, proved_at=ago(days).isoformat()))
+
+    assert levels(proved(POLICY.proof_days)) == {EMAIL.value: "L1"}
+    with pytest.raises(BadRequest, match="older than 30 days") as refused:
+        proved(POLICY.proof_days + 1)
+    assert refused.value.field == "proofs.0.proved_at"
+
+
 def test_what_is_not_said_to_be_on_file_is_not() -> None:
     assert levels(listed(said(*LINKED, NOW, on_file_since=None))) == {}
 
 
 def test_an_address_and_a_number_of_record_prove_more_together_and_two_numbers_do_not() -> None:
     assert levels(listed(said(*LINKED), said(*CODED))) == {EMAIL.value: "L2", PHONE.value: "L2"}
+    assert together(listed(said(*LINKED), said(*CODED))) == {EMAIL.value, PHONE.value}
     two_numbers = listed(said(*CODED), said("phones.1", "sms_code"))
     assert levels(two_numbers) == {PHONE.value: "L1", OTHER.value: "L1"}
+
+
+def test_what_is_proved_by_two_contact_points_is_marked_whoever_says_so_and_what_is_proved_alone_is_not() -> None:
+    both = in_short("L2", "two_contact_points", (EMAIL, ACCOUNT, PHONE))
+    assert together(both) == {EMAIL.value, ACCOUNT.value, PHONE.value}
+    assert together(in_short("L2", "portal", both.identities)) == {PHONE.value}
+    assert together(listed(said(*CODED), stated=in_short("L2", "portal").identities)) == {PHONE.value}
 
 
 def test_the_second_contact_point_may_be_proved_later() -> None:

@@ -5,7 +5,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.release import Fault, Known, Match, Span, first_fault, proved_of, read_number, stated_of, values_of
+from shared.domain.release import (
+    ASSIGNED,
+    Fault,
+    Known,
+    Match,
+    Span,
+    first_fault,
+    proved_of,
+    read_number,
+    stated_of,
+    values_of,
+)
 
 NUMBER, EMMAS, ADDRESS = "+442079460000", "+442079460999", "ada@example.org"
 PHONE, EMAIL = IdentityType.PHONE, IdentityType.EMAIL
@@ -103,3 +114,20 @@ def test_what_cannot_be_read_stays_as_it_is_and_is_nobodys() -> None:
 
 def test_every_fault_has_a_sentence() -> None:
     assert all(fault.sentence for fault in Fault)
+
+
+def assigned(since: int, until: int | None) -> list[Match]:
+    """A row that says that a number is theirs for that time; by the address it is theirs."""
+    held = [Match(ASSIGNED, NUMBER, day(since)), Match(ASSIGNED, NUMBER, None if until is None else day(until))]
+    return [Match(EMAIL, ADDRESS), *held]
+
+
+@pytest.mark.parametrize(
+    ("others", "fault"),
+    [((), None), (((day(0), day(10)),), None), (((day(15), day(16)),), Fault.ANOTHER_HOLDER)],
+)
+def test_a_number_that_the_register_gives_to_somebody_else_is_not_handed_out_as_theirs(
+    others: tuple[Span, ...], fault: Fault | None
+) -> None:
+    assert first_fault([[Match(EMAIL, ADDRESS)], assigned(10, 20)], known(others=others)) is fault
+    assert first_fault([assigned(10, None)], known(others=((day(99), day(200)),))) is Fault.ANOTHER_HOLDER

@@ -18,7 +18,7 @@ from shared.downstreams.bus.identity_token import IdentityToken, TokenExpired, T
 from shared.downstreams.bus.messages import TaskIdentities
 from shared.downstreams.bus.upload import MalformedResult, TaskResult, read_result
 from shared.storage import uploads
-from shared.storage.register import register_for
+from shared.storage.register import confirmed_by_register
 from shared.storage.uploads import Kept
 from shared.storage.vault import Sealing
 
@@ -53,10 +53,11 @@ async def identities(token: Claim, caller: AnyCaller, services: UseServices) -> 
         known = await tx.vault.subject_data(tx.connection, [shown.subject_ref])
         if shown.subject_ref not in known:
             raise Shredded("the subject's key was shredded: there is nobody left to search for")
+        register, known = await confirmed_by_register(tx.connection, tx.vault.keyring, known, tx.now)
         subject = known[shown.subject_ref]
         theirs, tenant = subject.identities, subject.tenant
         try:
-            vouched = (await register_for(tx.connection, tx.vault.keyring, theirs)).vouched(theirs, tenant, shown.level)
+            vouched = register.vouched(theirs, tenant, shown.level)
         except AssignmentInDoubt as doubt:
             raise NotReady(f"{doubt}; until then do nothing about this task") from None
         names = (each for each in theirs if each.type is IdentityType.NAME and each not in vouched)

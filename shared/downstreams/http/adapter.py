@@ -27,6 +27,8 @@ class HttpAdapter:
 
     one_flag = True
     """A record bears one flag, whoever has asked for it."""
+    knows_times = False
+    """It is searched for all that is a number's, of whatever time."""
 
     def __init__(
         self,

@@ -40,6 +40,9 @@ class OpenDsrAdapter:
     find nothing. The ids derive from the task, so a repeat asks about the same three requests.
     """
 
+    knows_times = False
+    """It is searched for all that is a number's, of whatever time."""
+
     def __init__(
         self,
         system: str,

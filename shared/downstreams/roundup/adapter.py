@@ -56,6 +56,8 @@ class RoundupAdapter:
     """What a subject may have in it."""
     one_flag = True
     """A user is restricted or is not, by however many requests."""
+    knows_times = False
+    """It is searched for all that is a number's, of whatever time."""
 
     def __init__(
         self,

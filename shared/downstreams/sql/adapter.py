@@ -37,6 +37,11 @@ class SqlAdapter:
         return any(table.itemised for table in self._store.dataset.tables.values())
 
     @property
+    def knows_times(self) -> bool:
+        """Whether it tells of what time its rows are, so that a period leaves some of them out."""
+        return any(table.occurred or table.period for table in self._store.dataset.tables.values())
+
+    @property
     def keeps_periods(self) -> bool:
         """Whether a restriction stands in it by number and period, as the register tells them."""
         return self._store.dataset.restriction is not None

@@ -35,6 +35,8 @@ class TrytonAdapter:
     categories = CATEGORIES
     one_flag = True
     """A party is restricted or is not, by however many requests."""
+    knows_times = False
+    """It is searched for all that is a number's, of whatever time."""
 
     def __init__(
         self,

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 from shared.domain.identities import IdentityType
-from shared.domain.release import Match
+from shared.domain.release import ASSIGNED, Match
 from shared.downstreams.contract import Record
 from shared.downstreams.tryton.party import STREET_PARTS, Party
+
+_INSTANT = timedelta(microseconds=1)
 
 
 def records(party: Party, source: str) -> Iterator[Record]:
@@ -20,7 +23,7 @@ def records(party: Party, source: str) -> Iterator[Record]:
     ]
     matched = tuple(Match(kind, value) for kind, value in [(IdentityType.ACCOUNT_ID, party.code), *held] if kind)
     for record in _records(party, source):
-        yield replace(record, matched=matched)
+        yield replace(record, matched=(*matched, *record.matched))
 
 
 def _records(party: Party, source: str) -> Iterator[Record]:
@@ -36,12 +39,15 @@ def _records(party: Party, source: str) -> Iterator[Record]:
     for each in party.assignments:
         period = {"assigned_from": each.valid_from, "assigned_until": each.valid_to}
         known = {name: moment.isoformat() for name, moment in period.items() if moment is not None}
-        yield Record("assignment", source, {"number": each.number, "line": each.line.value, **known}, portable=False)
+        last = each.valid_to - _INSTANT if each.valid_to else None
+        held = (Match(ASSIGNED, each.spelled, each.valid_from), Match(ASSIGNED, each.spelled, last))
+        shown = {"number": each.number, "line": each.line.value, **known}
+        yield Record("assignment", source, shown, portable=False, matched=held)
     for address in party.addresses:
         if address.lines:
             lines = {"street": address.street, **address.lines}
-            shown = {field: text for field, text in lines.items() if text and field not in _PARTS_OF_STREET}
-            yield Record("address", source, shown)
+            written = {field: text for field, text in lines.items() if text and field not in _PARTS_OF_STREET}
+            yield Record("address", source, written)
     for kind, code in party.identifiers:
         yield Record("identifier", source, {"kind": kind, "code": code})
 

@@ -142,7 +142,7 @@ class Party:
         )
 
 
-CATEGORIES = ("account", "address", "contact", "identifier")
+CATEGORIES = ("account", "address", "assignment", "contact", "identifier")
 """What a party may hold."""
 
 
