@@ -19,8 +19,9 @@ from shared.downstreams.bus.messages import TaskRequested
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.contract import NotSearched, Pending, Receipt
 from shared.messaging.producer import BusAway
-from tests.contract.adapter_stands import BusStand, Engine, erasure_of
-from tests.contract.bus_stands import AGREED, Asked, Silent
+from tests.contract.adapter_stands import Engine, erasure_of
+from tests.contract.bus_stand import BusStand
+from tests.contract.silent_team import AGREED, Asked, Silent
 from tests.fakes.bus_responder import Billing
 from tests.fixtures.engine import SetClock
 

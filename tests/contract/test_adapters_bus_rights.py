@@ -16,8 +16,9 @@ from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.bus.upload import MalformedResult, read_result
 from shared.downstreams.contract import Pending, Receipt
 from shared.downstreams.downstream import Downstream
-from tests.contract.adapter_stands import BusStand, Engine, task_of
-from tests.contract.bus_stands import ADA, AGREED, Asked, Silent
+from tests.contract.adapter_stands import Engine, task_of
+from tests.contract.bus_stand import BusStand
+from tests.contract.silent_team import ADA, AGREED, Asked, Silent
 from tests.fakes.bus_responder import Billing
 from tests.fixtures.engine import SetClock
 

@@ -26,7 +26,7 @@ from shared.fulfilment.store import NewFulfilment
 from shared.storage import uploads
 from shared.storage.uploads import Kept, Uploads
 from shared.storage.vault import Sealing
-from tests.contract.adapter_stands import EVERYTHING
+from tests.contract.bus_stand import EVERYTHING
 from tests.fixtures.engine import DUE, OpenHarness, ScriptedSystem
 from tests.fixtures.intake import Intake
 

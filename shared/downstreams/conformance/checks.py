@@ -22,43 +22,21 @@ from shared.downstreams.conformance.findings import (
     receipt_of,
     unless,
 )
-from shared.downstreams.conformance.people import Person
-from shared.downstreams.contract import Receipt, Record
+from shared.downstreams.conformance.looks import LOOKS, has_kept, look, records, shown
+from shared.downstreams.contract import Receipt
 
 Check = Callable[[Trial], Awaitable[Finding]]
 
-_LOOKS = (Operation.LOCATE, Operation.EXPORT)
-_FOUND = {Operation.LOCATE: TaskOutcome.LOCATED, Operation.EXPORT: TaskOutcome.EXPORTED}
 _MOST_NOTES = 12
-
-
-async def _look(trial: Trial, person: Person) -> int | None:
-    """How much of somebody it shows now; None: it can show nothing."""
-    for operation in _LOOKS:
-        if trial.can(operation):
-            receipt = receipt_of(await trial.ask(operation, person), _FOUND[operation], TaskOutcome.NO_MATCH)
-            return receipt.found if receipt.outcome is not TaskOutcome.NO_MATCH else 0
-    return None
-
-
-async def _has_kept(trial: Trial, person: Person, held: int | None) -> bool:
-    """Whether no row of theirs has gone, as far as that can be told; a history may have grown."""
-    now = await trial.examined.held(person)
-    return now is None or held is None or now >= held
-
-
-async def _records(trial: Trial, person: Person) -> list[Record]:
-    receipt = receipt_of(await trial.ask(Operation.EXPORT, person), TaskOutcome.EXPORTED, TaskOutcome.NO_MATCH)
-    return list(receipt.records)
 
 
 async def found(trial: Trial) -> Finding:
     """Who was seeded is found, and who was not is not."""
-    if not any(map(trial.can, _LOOKS)):
+    if not any(map(trial.can, LOOKS)):
         return NOT_DECLARED
     person, _ = await trial.seeded()
-    unless(await _look(trial, person), "it finds nothing of somebody about whom it holds something")
-    unless(not await _look(trial, trial.people.another()), "it finds something of somebody whom it has never heard of")
+    unless(await look(trial, person), "it finds nothing of somebody about whom it holds something")
+    unless(not await look(trial, trial.people.another()), "it finds something of somebody whom it has never heard of")
     return YES
 
 
@@ -93,8 +71,8 @@ async def rectified(trial: Trial) -> Finding:
     if trial.can(Operation.EXPORT) and trial.change.field not in {
         each.value for each in IdentityType if each != "name"
     }:
-        shown = repr([record.data for record in await _records(trial, person)])
-        unless(trial.change.asserted in shown, "it says corrected, and a copy does not show the new value")
+        copy = repr([record.data for record in await records(trial, person)])
+        unless(trial.change.asserted in copy, "it says corrected, and a copy does not show the new value")
     return YES
 
 
@@ -114,7 +92,7 @@ async def _changed(trial: Trial, *operations: Operation) -> Finding:
     person, held = await trial.seeded()
     for operation in operations:
         receipt_of(await trial.ask(operation, person), TaskOutcome.AMENDED)
-    unless(await _has_kept(trial, person, held), "rows have gone with a change in place")
+    unless(await has_kept(trial, person, held), "rows have gone with a change in place")
     return YES
 
 
@@ -138,7 +116,7 @@ async def gone(trial: Trial) -> Finding:
     receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
     began, left = time.monotonic(), trial.patience
     while True:
-        if (seen := await _look(trial, person)) is None:
+        if (seen := await look(trial, person)) is None:
             again = await trial.ask(Operation.ERASE, person)
             seen = receipt_of(again, TaskOutcome.ERASED, TaskOutcome.NO_MATCH).found
         if not seen:
@@ -154,19 +132,12 @@ async def foreign(trial: Trial) -> Finding:
         return NOT_DECLARED
     person, _ = await trial.seeded()
     neighbours = [await trial.seeded(each) for each in trial.people.neighbours(person)]
-    before = [await _shown(trial, each) for each, _ in neighbours]
+    before = [await shown(trial, each) for each, _ in neighbours]
     receipt_of(await trial.ask(Operation.ERASE, person), TaskOutcome.ERASED)
-    for (each, held), shown in zip(neighbours, before, strict=True):
-        unless(await _has_kept(trial, each, held), "rows of somebody else have gone")
-        unless(await _shown(trial, each) == shown, "somebody else is not as they were")
+    for (each, held), seen in zip(neighbours, before, strict=True):
+        unless(await has_kept(trial, each, held), "rows of somebody else have gone")
+        unless(await shown(trial, each) == seen, "somebody else is not as they were")
     return YES
-
-
-async def _shown(trial: Trial, person: Person) -> object:
-    """All that can be seen of somebody without changing anything."""
-    if trial.can(Operation.EXPORT):
-        return sorted(repr((each.category, each.source, dict(each.data))) for each in await _records(trial, person))
-    return await _look(trial, person)
 
 
 async def repeated(trial: Trial) -> Finding:
@@ -195,7 +166,7 @@ async def permission(trial: Trial) -> Finding:
     except DsrError as error:
         result = error  # type: ignore[assignment]  # what is raised is said of every task
     unless(isinstance(result, SystemRefused), f"it answers {of_what(result)} where a permission is missing")
-    unless(await _has_kept(trial, person, held), "rows have gone though a permission is missing")
+    unless(await has_kept(trial, person, held), "rows have gone though a permission is missing")
     return Finding(Word.YES, str(result))
 
 
@@ -230,7 +201,7 @@ async def killed(trial: Trial) -> Finding:
         unless(held in {None, receipt.found}, f"{where}, it says {receipt.found} rows where it held {held}")
         unless((receipt.found, receipt.remaining) == (receipt.changed, 0), f"{where}, its counts do not add up")
         unless(not await trial.examined.held(person), f"{where}, it leaves rows behind")
-        unless(not await _look(trial, person), f"{where}, it leaves something to find")
+        unless(not await look(trial, person), f"{where}, it leaves something to find")
         if not died:
             return Finding(Word.YES, f"killed at {at} notes, ended as if it had not been")
     return Finding(Word.YES, f"killed at its first {_MOST_NOTES} notes, ended as if it had not been")
@@ -243,7 +214,7 @@ async def nobody(trial: Trial) -> Finding:
     other, held = await trial.seeded()
     receipt = receipt_of(await trial.ask(Operation.ERASE, trial.people.another()), TaskOutcome.NO_MATCH)
     unless((receipt.found, receipt.changed, receipt.remaining) == (0, 0, 0), "its counts do not add up")
-    unless(await _has_kept(trial, other, held), "rows of somebody else have gone")
+    unless(await has_kept(trial, other, held), "rows of somebody else have gone")
     return YES
 
 
@@ -255,7 +226,7 @@ async def in_order(trial: Trial) -> Finding:
     last, _ = await trial.seeded()
     operate = trial.system.operate(Operation.ERASE)
     unless(list(await operate([], trial.engine().save_progress)) == [], "it answers where nothing is asked")
-    unless(await _has_kept(trial, first, held), "rows have gone where nothing is asked")
+    unless(await has_kept(trial, first, held), "rows have gone where nothing is asked")
     tasks = [trial.task(Operation.ERASE, person) for person in (first, trial.people.another(), last)]
     receipts = [receipt_of(each, *TaskOutcome) for each in await trial.engine().run(tasks)]
     unless([each.task_id for each in receipts] == [task.task_id for task in tasks], "results are in another order")
@@ -279,8 +250,8 @@ async def withdrawn(trial: Trial) -> Finding:
         pass
     else:
         unless(isinstance(result, Withdrawn), f"it answers {of_what(result)} for what was withdrawn")
-    unless(await _has_kept(trial, person, held), "rows have gone though it was withdrawn")
-    unless(await _look(trial, person) != 0, "nothing is left though it was withdrawn")
+    unless(await has_kept(trial, person, held), "rows have gone though it was withdrawn")
+    unless(await look(trial, person) != 0, "nothing is left though it was withdrawn")
     return YES
 
 

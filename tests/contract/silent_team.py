@@ -8,7 +8,8 @@ from pydantic import JsonValue
 from shared.domain.records import Message
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.contract import Result, Task
-from tests.contract.adapter_stands import EVERYTHING, BusStand, Engine, erasure_of
+from tests.contract.adapter_stands import Engine, erasure_of
+from tests.contract.bus_stand import EVERYTHING, BusStand
 
 ADA = "ada@example.com"
 AGREED = BusSettings.model_validate(
