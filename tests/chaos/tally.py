@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import inf
+from datetime import UTC, datetime
 
 from deploy.local import postgres_databases as databases
 from shared.storage.evidence import verify
@@ -15,7 +15,8 @@ from tests.fixtures.stores import TICKETS_EACH
 
 DOWNLOADS = 5
 """How often a copy may be fetched."""
-_DONE, _BEGUN = "request.closed", "erasure.begun"
+_DONE, _BEGUN = "request.closed", "task.concluded"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _LETTERS_OF = defaultdict(lambda: "completion", {"withdrawn": "withdrawal", "assisted": "assisted"})
 """By the outcome: the letter that closes the request."""
 _WITHDRAWN = {Wish.WITHDRAWN, Wish.UNPROVEN}
@@ -38,8 +39,8 @@ SELECT request_id::text, count(*) FILTER (WHERE action = 'package.downloaded'),
 FROM intake.request r JOIN evidence.entry e USING (request_id) WHERE r.package_id IS NOT NULL GROUP BY 1, r.package_id
 """
 _IN_ORDER = """
-SELECT request_id::text, action, min(seq) FROM evidence.entry
-WHERE chain = 'intake' AND action IN ('request.closed', 'erasure.begun') GROUP BY 1, 2
+SELECT request_id::text, action, min(at) FROM evidence.entry
+WHERE action = 'request.closed' OR chain = 'erasure' AND action = 'task.concluded' GROUP BY 1, 2
 """
 _BRAKES = "SELECT count(*) FROM intake.brake WHERE released_at IS NULL"
 _CLOSED = "SELECT request_id::text, count(*) FROM evidence.entry WHERE action = 'request.closed' GROUP BY 1"
@@ -88,8 +89,8 @@ class Said:
     """How often each kind was written to a request: the most and the least of what is on record and what is kept."""
     copies: Mapping[str, tuple[int, int, bool]]
     """How often a copy was fetched and removed, and whether it is still there."""
-    order: Mapping[tuple[str, str], int]
-    """When a request was closed, or its erasure begun: the places on record."""
+    order: Mapping[tuple[str, str], datetime]
+    """When a request was closed, and when the first system had done its part of an erasure."""
 
 
 async def tally(arena: Arena, crowd: Crowd) -> Tally:
@@ -158,7 +159,8 @@ def _effects(asked: Asked, outcome: str, ledger: Ledger, said: Said) -> Iterator
             yield from _changes(changes, ["restricted", "lifted"])
         case Wish.ACCESS if (copy := said.copies.get(request_id)) != (DOWNLOADS, 1, False):
             yield "not shredded", f"fetched, removed, still there: {copy}"
-    if asked.after and not said.order.get((asked.after, _DONE), inf) < said.order.get((request_id, _BEGUN), -inf):
+    seen, erased = said.order.get((asked.after or "", _DONE), _NEVER), said.order.get((request_id, _BEGUN), _NEVER)
+    if asked.after and erased <= seen:
         yield "erased before it was seen", f"its access is {asked.after}"
 
 
