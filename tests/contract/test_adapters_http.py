@@ -8,7 +8,7 @@ from shared.domain.errors import BlastRadius, NotSupported, Refused, ResidueFoun
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.operations import Change, Operation, TaskOutcome
 from shared.downstreams.contract import Pending, Receipt
-from shared.downstreams.http.erasure import ErasureRefused
+from shared.downstreams.refusals import ErasureRefused
 from tests.contract.http_stands import ADA, hubspot, stripe, task, zendesk
 from tests.fakes.stripe_responder import REDACTED
 

@@ -7,9 +7,9 @@ import pytest
 from shared.domain.identities import IdentityType
 from shared.downstreams.sql.attribution import attribute
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.dataset import Table
 from shared.downstreams.sql.search_keys import SearchKey, wanted
 from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.tables import Table
 
 NUMBER = "+34688886392"
 TABLE = Table.model_validate(
@@ -40,13 +40,13 @@ def test_rows_count_for_the_holder_of_their_time(
     first: str, last: str, rows: dict[int, int], strays: set[int], mixed: set[int], *, held_twice: bool
 ) -> None:
     until, since = (
-        SearchKey(IdentityType.PHONE, NUMBER, None, day("01-10")),
-        SearchKey(IdentityType.PHONE, NUMBER, day("03-01")),
+        SearchKey(IdentityType.PHONE, NUMBER, None, day("01-10"), table="call"),
+        SearchKey(IdentityType.PHONE, NUMBER, day("03-01"), table="call"),
     )
     later = (
-        [SearchKey(IdentityType.PHONE, NUMBER, day("11-01"))] if held_twice else []
+        [SearchKey(IdentityType.PHONE, NUMBER, day("11-01"), table="call")] if held_twice else []
     )  # in which order makes no difference
-    asked = wanted([[until, *later], [*later, since]], TABLE)
     statements = Statements("public", "call", TABLE, Relation({}, ()))
+    asked = wanted([[until, *later], [*later, since]], statements.slots)
     found = attribute([(NUMBER, 7, day(first), day(last))], statements, asked)  # type: ignore[list-item]
     assert (found.rows, found.strays, found.mixed) == (rows, strays, mixed)

@@ -29,8 +29,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
-    orders, dataset, _, mailing, billing, helpdesk = blocks("toml")
-    (tmp_path / "orders.toml").write_text(dataset)
+    orders, dataset, lines_of_orders, _, mailing, billing, helpdesk = blocks("toml")
+    (tmp_path / "orders.toml").write_text(dataset + lines_of_orders)
     (tmp_path / "downstreams.toml").write_text(orders + mailing + billing + helpdesk)
     secrets = {"DSR_ORDERS_DSN": "postgresql://127.0.0.1/orders", "ZENDESK_USER": "us", "ZENDESK_TOKEN": "secret"}
     wiring = Wiring(secrets, SystemClock(), publish, b"")
@@ -48,7 +48,7 @@ def test_the_four_tables_of_the_page_work_together(tmp_path: Path) -> None:
 
 
 def test_the_customers_of_the_page_are_told_apart_where_a_table_says_how(tmp_path: Path) -> None:
-    orders, dataset, customers, _, billing, *_ = blocks("toml")
+    orders, dataset, _, customers, _, billing, *_ = blocks("toml")
     (tmp_path / "orders.toml").write_text(
         dataset.replace("columns = {", 'tenant = "served_domain"\ncolumns = { served_domain = { class = "T" },')
     )

@@ -19,7 +19,7 @@ from shared.downstreams.http.search import shown
 OURS = {
     "names from the downstreams file, its settings and the datasets": (
         "self._system self.system self._name self._session.system self._store.system self._downstream.name"
-        " system task.system tracker.system step.system name"
+        " system session.system task.system tracker.system step.system name"
         " dataset.name table.name tables self._domain self._settings.format self._sign_in self._names type_"
     ),
     "names from our code: operations, flags, models, methods, fields, headers, classes, kinds of record, versions": (
@@ -31,7 +31,7 @@ OURS = {
         "count erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records rows remaining status"
-        " still_found"
+        " still_found tied"
     ),
     "what is wrong, in sentences of ours": "' and '.join(faults) '; '.join(wrong) fault.sentence reason_of(text)",
     "which of our fields an answer lacks, or has in another form": "', '.join(fields)",
@@ -40,10 +40,13 @@ OURS = {
     "a field that the adapter knows": "change.field",
     "a name in the store's catalogue, a field's name, and a class of its errors": (
         "column min(absent) other.sqlstate ', '.join(names)"
+        " each.table.name schema dataset derived[0] key.name key.child key.parent child"
+        " ', '.join(silent)"
     ),
     "what the declaration of an HTTP interface says of it": (
         "hit.resource find.id find.method find.path where key slot[1] job.within verify.within pages.max pages.next"
-        " pages.size refusal.reason request.method request.path request.permission ', '.join(left) ', '.join(unseen)"
+        " state.reason pages.size refusal.reason request.method request.path request.permission ', '.join(left)"
+        " ', '.join(unseen)"
     ),
 }
 """What may be put into the sentence of a failure, by what it is."""

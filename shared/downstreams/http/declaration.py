@@ -29,6 +29,7 @@ from shared.downstreams.http.requests import (
     Request,
     Step,
 )
+from shared.downstreams.refusals import Reason
 
 SHIPPED = File(__file__).parents[2] / "policy" / "http"
 _NAME = r"^[a-z][a-z0-9_]{0,40}$"
@@ -63,7 +64,7 @@ class Change(Declared):
 class Refusal(Condition):
     """In which state of a record nothing of the subject may be erased, and why, in a word of ours."""
 
-    reason: Literal["open_ticket", "open_order", "open_invoice", "active_contract", "dispute", "legal_hold"]
+    reason: Reason
 
 
 class Resource(Declared):

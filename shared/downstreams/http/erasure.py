@@ -19,14 +19,11 @@ from shared.downstreams.http.session import Session
 from shared.downstreams.http.settings import DeclaredHttpSettings
 from shared.downstreams.http.steps import SLOWER, NotYet, Part, Steps
 from shared.downstreams.http_client import together
+from shared.downstreams.refusals import ErasureRefused
 
 Some = TypeVar("Some")
 _ROUNDS = 5
 """How often records that keep arriving are chased."""
-
-
-class ErasureRefused(Refused):
-    """A record is in a state in which nothing of the subject may be erased; the message says the declared reason."""
 
 
 class Erasure:

@@ -1,6 +1,7 @@
 """A SQL store as a downstream: found, shown, changed and emptied as its dataset declares."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from shared.domain.errors import NotSupported
@@ -88,8 +89,8 @@ class SqlAdapter:
         async with self._store.connection() as connection:
             faults = await inspection.faults(connection, self._store.settings.namespace, self._store.dataset)
         if not faults:
-            async with self._store.session():
-                pass
+            async with self._store.session() as session:
+                session.references.refuse_undeclared(self._store.dataset.name)
         return faults
 
     async def forget(self) -> None:
@@ -119,9 +120,8 @@ class SqlAdapter:
         del save_progress
 
         async def work(session: Session, theirs: Sequence[Task]) -> Sequence[Result]:
-            return await with_unattributed(
-                session, theirs, covered(session.tables, theirs, await export(session, theirs))
-            )
+            shown = replace(session, tables=(*session.tables, *session.views))
+            return await with_unattributed(session, theirs, covered(shown.tables, theirs, await export(shown, theirs)))
 
         return await self._work(tasks, work, reading=True)
 

@@ -4,7 +4,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -15,13 +15,14 @@ from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
 from shared.downstreams.sql import changes, examination, progress
-from shared.downstreams.sql.declared import SideTable
+from shared.downstreams.sql.declared import SideTable, Switch
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.restricted import Held, Place
 from shared.downstreams.sql.search_keys import SearchKey
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
+from shared.downstreams.sql.switching import Kind, switching
 
 
 class Amendment:
@@ -107,8 +108,8 @@ class Amendment:
 
     async def _differs(self, table: Statements, column: str, asserted: str, rows: Sequence[tuple[Any, ...]]) -> bool:
         same = " AND ".join(f"{quoted(key)} = ${i + 2}" for i, key in enumerate(table.table.primary_key))
-        type_ = table.relation.types[column]
-        query = f"SELECT {quoted(column)} IS DISTINCT FROM $1::text::{type_} FROM {table.source} WHERE {same}"
+        held, type_ = table.read(column), table.type_of(column)
+        query = f"SELECT {held} IS DISTINCT FROM $1::text::{type_} FROM {table.source} t WHERE {same}"
         return any([await self._connection.fetchval(query, asserted, *row) is not False for row in rows])
 
     async def _restrict(self, task: Task) -> Result:
@@ -160,26 +161,30 @@ class Amendment:
         rows = (await examination.count(self._session, [task], but=[side.table]))[task.task_id]
         return Receipt(task.task_id, TaskOutcome.AMENDED, found=rows, changed=rows)
 
-    async def _switch(self, task: Task, name: Literal["restriction", "marketing"], *, wanted: bool) -> Result:
+    async def _switch(self, task: Task, name: Kind, *, wanted: bool) -> Result:
         """Set a declared switch in every row of the subject, and look again at what the rows hold."""
         counts: Counter[str] = Counter()
-        switches = [(*each, s) for each in self._keys(task) if (s := getattr(each[0].table, name))]
         left = flags.of_tables(flags.left_as_found(task))
+        made = (
+            switching(table, keys, name, task, wanted=wanted, but=left.get(table.name, ()))
+            for table, keys in self._keys(task)
+        )
+        switches = [each for each in made if each]
         async with self._connection.transaction():
-            for table, keys, switch in switches:
-                value, stay = switch.value is wanted, left.get(table.name, ())
-                unlike = changes.count_unlike(table, keys, switch.column, value, but=stay)
-                wrong = await self._connection.fetchval(*unlike)
-                update = changes.update_one(table, keys, switch.column, value, but=stay)
-                rows = len(await self._connection.fetch(*update))
-                counts[table.table.category] += wrong if task.repair else rows
+            for each in switches:
+                if each.unknown and await self._connection.fetchval(*each.unknown):
+                    raise NotSupported(
+                        f"a row of {each.table.name} holds a word that is neither of its switch, which nobody could put"
+                        " back: do it by hand for all of the store, and enter what was done"
+                    )
+                wrong, rows = [await self._connection.fetchval(*call) for call in (each.wrong, each.found)]
+                await self._connection.execute(*each.change)
+                counts[each.table.table.category] += wrong if task.repair else rows
             if excess := self._settings.excess(task, rows=counts.total()):
                 raise excess
             counts = await self._keep(task, counts)
-        for table, keys, switch in switches:
-            stay = left.get(table.name, ())
-            unlike = changes.count_unlike(table, keys, switch.column, switch.value is wanted, but=stay)
-            if await self._connection.fetchval(*unlike):
+        for each in switches:
+            if await self._connection.fetchval(*each.wrong):
                 return ResidueFound(f"{self._session.system} took the change and does not show it")
         idle = name == "restriction" and not (task.repair or left or counts.total())
         if idle and (tables := await self._without_switch(task)):
@@ -192,7 +197,7 @@ class Amendment:
             return {}
         had: dict[str, bool] = {}
         for table, keys in self._keys(task):
-            if switch := table.table.restriction:
+            if isinstance(switch := table.table.restriction, Switch):
                 rows = await self._connection.fetch(*changes.select_flags(table, keys, switch.column, switch.value))
                 had |= {flags.in_table(table.name, key): held for key, held in rows}
         if excess := self._settings.excess(task, rows=len(had)):

@@ -1,13 +1,13 @@
 """Whose are the rows that were found: every hit is re-checked against the subject's own identities and periods."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import asyncpg
 
 from shared.downstreams.sql.search_keys import Coverage, Wanted
-from shared.downstreams.sql.statements import Statements
+from shared.downstreams.sql.searching import Searched
 
 Row = asyncpg.Record
 
@@ -27,7 +27,7 @@ class Attribution:
     parties: int = 0
 
 
-def attribute(groups: Iterable[Row], statements: Statements, wanted: Wanted) -> Attribution:
+def attribute(groups: Iterable[Row], statements: Searched, wanted: Wanted) -> Attribution:
     """Count groups of rows (values found by, number, first and last time) for the tasks that own them.
 
     Task 0 had +34600000001 until 1 March, task 1 has it since 1 April::
@@ -41,16 +41,17 @@ def attribute(groups: Iterable[Row], statements: Statements, wanted: Wanted) -> 
     party: then the other party of the row may be nobody's here.
     """
     result = Attribution()
-    columns = tuple(statements.table.searched.values())
-    owners = [wanted.owners[column.identity] if column.identity else {} for column in columns]
-    by_party = statements.table.erase == "blank"
+    finders = statements.finders
+    owners = [wanted.owners[finder.slot] for finder in finders]
+    by_party, rows = statements.table.erase == "blank", len(finders)
     for group in groups:
-        n, first, last = group[len(columns)], group[len(columns) + 1], group[len(columns) + 2]
+        n = group[rows]
         found: dict[int, Coverage] = {}
         parties = set()
-        searched = zip(group, owners, columns, strict=False)
-        for value, own, column in (each for each in searched if each[0] is not None):
-            parties.add(column.party)
+        searched = zip(group, owners, finders, strict=False)
+        for value, own, finder in (each for each in searched if each[0] is not None):
+            parties.add(finder.party)
+            first, last = group[rows + 1 + 2 * finder.time], group[rows + 2 + 2 * finder.time]
             covered = [(position, key.covers(first, last)) for position, key in own.get(value, ())]
             for position, coverage in covered:
                 found[position] = max(coverage, found.get(position, Coverage.OUTSIDE))
@@ -70,16 +71,32 @@ def attribute(groups: Iterable[Row], statements: Statements, wanted: Wanted) -> 
     return result
 
 
-def owners_of(row: Row, start: int, statements: Statements, wanted: Wanted) -> dict[int, set[str | None]]:
+def each_row(
+    rows: Iterable[Row], start: int, statements: Searched, wanted: Wanted
+) -> Iterator[tuple[Row, dict[int, set[str | None]]]]:
+    """Each row that was read, once for each whose it is; ``start``: where the values that it was found by begin.
+
+    A row that leads to several is read several times; which it is its primary key tells, which is read with it.
+    """
+    met: set[tuple[object, ...]] = set()
+    for row in rows:
+        owners = owners_of(row, start, statements, wanted)
+        if not statements.to_one:
+            key = tuple(row[column] for column in statements.table.primary_key)
+            owners = {position: parties for position, parties in owners.items() if (*key, position) not in met}
+            met.update((*key, position) for position in owners)
+        yield row, owners
+
+
+def owners_of(row: Row, start: int, statements: Searched, wanted: Wanted) -> dict[int, set[str | None]]:
     """Whose one row is, and as which party; ``start`` is where the values that it was found by begin."""
-    columns = tuple(statements.table.searched.values())
-    at = row[start + len(columns)]
+    times = start + len(statements.finders)
     owners: dict[int, set[str | None]] = {}
-    for offset, column in enumerate(columns):
-        value = row[start + offset]
-        if value is None or column.identity is None:
+    for offset, finder in enumerate(statements.finders):
+        value, at = row[start + offset], row[times + finder.time]
+        if value is None:
             continue
-        for position, key in wanted.owners[column.identity].get(value, ()):
+        for position, key in wanted.owners[finder.slot].get(value, ()):
             if key.covers(at, at) is Coverage.INSIDE:
-                owners.setdefault(position, set()).add(column.party)
+                owners.setdefault(position, set()).add(finder.party)
     return owners

@@ -6,16 +6,34 @@ from dataclasses import dataclass
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.domain.errors import ColumnUnmapped, Misconfigured, SystemRefused, TableMissing
-from shared.downstreams.sql.dataset import Dataset, Table
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declared import RowSwitch
+from shared.downstreams.sql.tables import Table
+
+Place = tuple[str, str]
+"""The schema and the name of a table."""
 
 _COLUMNS = """
-SELECT c.relname AS table, a.attname AS column, format_type(a.atttypid, NULL) AS type,
-       c.relkind IN ('r', 'p') AND coalesce(l.collisdeterministic, true) AS exact
+SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, NULL),
+       c.relkind IN ('r', 'p') AND coalesce(l.collisdeterministic, true) AS exact,
+       a.attgenerated <> '' AS derived,
+       c.relkind IN ('r', 'p') OR pg_relation_is_updatable(c.oid, true) & 20 = 20 AS changeable
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
-WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+WHERE n.nspname = ANY($1) AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+_UNIQUE = """
+SELECT n.nspname, c.relname, array_agg(a.attname::text)
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, n)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE n.nspname = ANY($1) AND c.relname = ANY($2)
+  AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND k.n <= i.indnkeyatts
+GROUP BY n.nspname, c.relname, i.indexrelid
 """
 
 _CANNOT_NAME_ANYBODY = frozenset(
@@ -49,27 +67,90 @@ class Relation:
     types: Mapping[str, str]
     loose: Collection[str]
     """Columns where = finds more than the same bytes (citext, a collation that ignores case, a view)."""
+    unique: frozenset[frozenset[str]] = frozenset()
+    """The sets of columns that no two rows have in common; looked at for tables that a join leads to."""
+    derived: frozenset[str] = frozenset()
+    """The columns that the database derives, which nobody can write."""
+    changeable: bool = True
+    """Whether rows can be changed and deleted: not through every view."""
 
     def is_text(self, column: str) -> bool:
         return self.types[column] in _TEXT
 
 
-async def describe(connection: PoolConnectionProxy, namespace: str, dataset: Dataset) -> Mapping[str, Relation]:
-    """Every declared table; raises ``TableMissing``, and ``DatasetOutdated`` where a declared column is not there."""
-    wanted = [*dataset.tables, *([dataset.restriction.table] if dataset.restriction else [])]
-    types: dict[str, dict[str, str]] = {}
-    loose: dict[str, set[str]] = {name: set() for name in wanted}
-    for table, column, type_, exact in await connection.fetch(_COLUMNS, namespace, wanted):
-        types.setdefault(table, {})[column] = type_
-        if not exact or type_ not in _BYTEWISE:
-            loose[table].add(column)
-    for name in wanted:
-        if name not in types:
-            raise TableMissing(f"{dataset.name}: table {name} is declared and does not exist")
-    for name, table in dataset.tables.items():
-        if absent := table.columns.keys() - types[name].keys():
+async def describe(connection: PoolConnectionProxy, namespace: str, dataset: Dataset) -> Mapping[Place, Relation]:
+    """Every declared table, and every one that a join names.
+
+    Raises:
+        TableMissing: one of them is not there.
+        DatasetOutdated: a column that is declared, or that a join names, is not there.
+    """
+    named = _named(dataset, namespace)
+    asked = ([*{schema for schema, _ in named}], [*{name for _, name in named}])
+    types: dict[Place, dict[str, str]] = {}
+    loose: dict[Place, set[str]] = {place: set() for place in named}
+    derived: dict[Place, set[str]] = {place: set() for place in named}
+    fixed: set[Place] = set()
+    for schema, table, column, type_, exact, generated, changeable in await connection.fetch(_COLUMNS, *asked):
+        types.setdefault((schema, table), {})[column] = type_
+        if generated and (schema, table) in derived:
+            derived[schema, table].add(column)
+        if not changeable:
+            fixed.add((schema, table))
+        if (not exact or type_ not in _BYTEWISE) and (schema, table) in loose:
+            loose[schema, table].add(column)
+    for (schema, name), columns in named.items():
+        if (schema, name) not in types:
+            where = "" if schema == namespace else f" of the schema {schema}"
+            raise TableMissing(f"{dataset.name}: table {name}{where} is declared and does not exist")
+        if absent := columns - types[schema, name].keys():
             raise DatasetOutdated(f"{dataset.name}: {name} has no column {min(absent)}; correct the dataset")
-    return {name: Relation(types[name], loose[name]) for name in wanted}
+    unique: dict[Place, set[frozenset[str]]] = {place: set() for place in named}
+    for schema, table, columns in await connection.fetch(_UNIQUE, *asked) if dataset.joins else ():
+        if (schema, table) in unique:
+            unique[schema, table].add(frozenset(columns))
+    return {
+        place: Relation(
+            types[place], loose[place], frozenset(unique[place]), frozenset(derived[place]), place not in fixed
+        )
+        for place in named
+    }
+
+
+def _named(dataset: Dataset, namespace: str) -> Mapping[Place, Collection[str]]:
+    """The columns of each table that a dataset names."""
+    named: dict[Place, set[str]] = {}
+    for name, table in dataset.tables.items():
+        real = {column for column, declared in table.columns.items() if not declared.json_}
+        named.setdefault(dataset.place(namespace, name), set()).update(real)
+        for _, path in table.paths:
+            nearer = dataset.place(namespace, name)
+            for join in path:
+                named[nearer].update(join.on)
+                nearer = dataset.place(namespace, join)
+                of_it = (*(far for _, far in join.columns), *(test.column for test in join.where))
+                named.setdefault(nearer, set()).update(of_it)
+        for switch in (table.restriction, table.marketing):
+            if isinstance(switch, RowSwitch):
+                place = (switch.schema_ or namespace, switch.table)
+                columns = {*switch.on, *switch.values, *filter(None, [switch.request])}
+                named.setdefault(place, set()).update(columns)
+    if dataset.restriction:
+        named.setdefault((namespace, dataset.restriction.table), set())
+    return named
+
+
+def refuse_fixed(table: Table, name: str, relation: Relation) -> None:
+    """Refuse a table that cannot be changed as it is declared: through a view, or in a column that is derived."""
+    if not relation.changeable and not table.view:
+        raise DatasetOutdated(
+            f"{name} is a view through which nothing can be changed: write view = true, so that it is only shown, and"
+            " declare the tables that it shows"
+        )
+    written = {column for column, declared in table.columns.items() if declared.rectifies}
+    written |= table.blanked if table.erase == "blank" else set()
+    if derived := sorted(relation.derived & written):
+        raise DatasetOutdated(f"{name}: {derived[0]} is derived by the database: write generated = true in its column")
 
 
 def refuse_unmapped(table: Table, name: str, relation: Relation, *, reading: bool) -> None:

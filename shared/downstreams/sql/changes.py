@@ -30,6 +30,15 @@ def select_flags(table: Statements, keys: Sequence[SearchKey], column: str, valu
     return f"SELECT {_key(table)}, {like} FROM {table.source} t WHERE ({rows})", *condition.arguments
 
 
+def count_held(table: Statements, keys: Sequence[SearchKey], column: str, value: Any, but: Sequence[str]) -> Call:
+    """How many of one subject's rows hold that value."""
+    condition = Condition()
+    rows = table.mine(keys, condition)
+    like = f"t.{quoted(column)} IS NOT DISTINCT FROM {_value(table, column, value, condition)}"
+    others = _others(table, but, condition)
+    return f"SELECT count(*) FROM {table.source} t WHERE ({rows}) AND {like}{others}", *condition.arguments
+
+
 def select_like(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
     """The primary keys of one subject's rows that hold that value."""
     condition = Condition()
@@ -59,11 +68,13 @@ def update_one(
     ``but``: primary keys of rows that stay as they are, as ``select_flags`` gives them.
     """
     condition = Condition()
-    change = f"{quoted(column)} = {_value(table, column, value, condition)}"
+    change = table.assigned([({column: _value(table, column, value, condition)}, None)])
     held = ""
     if current is not None:
         same = (_value(table, column, form, condition) for form in forms(current))
-        held = f" AND ({' OR '.join(f't.{quoted(column)} IS NOT DISTINCT FROM {each}' for each in same)})"
+        held = f" AND ({' OR '.join(f'{table.read(column)} IS NOT DISTINCT FROM {each}' for each in same)})"
+    if table.table.columns[column].json_:
+        held += f" AND {table.read(column)} IS NOT NULL"  # a document without it stays without it
     keys_ = ", ".join(f"t.{quoted(c)}" for c in table.table.primary_key)
     party = table.table.columns[column].party
     rows = table.mine(keys, condition, table.columns_of(party) if party else None)
@@ -81,5 +92,5 @@ def _others(table: Statements, but: Sequence[str], condition: Condition) -> str:
 
 def _value(table: Statements, column: str, value: Any, condition: Condition) -> str:
     if isinstance(value, str):  # as text, so that PostgreSQL parses dates and numbers, and refuses what is neither
-        return f"{condition.place(value, 'text')}::{table.relation.types[column]}"
-    return condition.place(value, table.relation.types[column])
+        return f"{condition.place(value, 'text')}::{table.type_of(column)}"
+    return condition.place(value, table.type_of(column))

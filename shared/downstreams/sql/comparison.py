@@ -7,19 +7,19 @@ from typing import Any
 
 from shared.domain.operations import Operation
 from shared.downstreams.contract import Task
-from shared.downstreams.sql import changes
-from shared.downstreams.sql.declared import SideTable, Switch
+from shared.downstreams.sql.declared import RowSwitch, SideTable, Switch
 from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
+from shared.downstreams.sql.switching import count_shown, select_shown
 
 
 async def shown(session: Session, operation: Operation) -> int:
     """How many rows show it; of a table beside the data, how many requests stand in it."""
     if operation is Operation.RESTRICT and (side := session.restriction):
         return await _number(session, f"SELECT count(DISTINCT {quoted(side.request)}) FROM {_place(session, side)}")
-    calls = (changes.count_like(table, switch.column, switch.value) for table, switch in _switches(session, operation))
-    return sum([await _number(session, *call) for call in calls])
+    calls = (count_shown(table, switch) for table, switch in _switches(session, operation))
+    return sum([await _number(session, *call) for call in calls if call])
 
 
 async def shown_of(session: Session, tasks: Sequence[Task]) -> Collection[str]:
@@ -33,12 +33,13 @@ async def shown_of(session: Session, tasks: Sequence[Task]) -> Collection[str]:
     found: set[str] = set()
     for table, switch in _switches(session, operation):
         for keys in filter(None, map(table.keys, tasks)):
-            rows = await session.connection.fetch(*changes.select_like(table, keys, switch.column, switch.value))
+            call = select_shown(table, keys, switch)
+            rows = await session.connection.fetch(*call) if call else []
             found |= {f"{table.name} {tuple(row)}" for row in rows}
     return found
 
 
-def _switches(session: Session, operation: Operation) -> Iterator[tuple[Statements, Switch]]:
+def _switches(session: Session, operation: Operation) -> Iterator[tuple[Statements, Switch | RowSwitch]]:
     name = "restriction" if operation is Operation.RESTRICT else "marketing"
     return ((table, switch) for table in session.tables if (switch := getattr(table.table, name)))
 

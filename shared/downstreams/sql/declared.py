@@ -1,10 +1,13 @@
 """What a dataset says of a table besides its columns: who is in a row, when it happened, and what restricts it."""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from shared.downstreams.refusals import Reason
 
 _LONGEST_NAME = 63
 
@@ -41,14 +44,93 @@ class Withheld(Declared):
         return not {word for word in words if word} <= {word.casefold() for word in self.shown}
 
 
+class RowTest(Declared):
+    """A condition on one column, whose value is compared as text: one of these words (``in``), or empty (``null``)."""
+
+    column: Name
+    words: tuple[str, ...] = Field(default=(), alias="in")
+    null: bool | None = None
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if bool(self.words) is (self.null is not None):
+            raise ValueError(f"the condition on {self.column} needs either in = [...] or null = true or false")
+        return self
+
+
+class Refusal(RowTest):
+    """In which state of a row nothing of the subject may be erased, and why, in a word of ours."""
+
+    reason: Reason
+
+
+class Constant(Declared):
+    """What a column of a join must hold: a word, or what a column holds in the rows of another table (``where``).
+
+    The second is for keys that say in which table they point, as Django's ``content_type_id`` and ``object_id`` do.
+    """
+
+    word: str | None = Field(default=None, alias="is")
+    table: Name | None = None
+    schema_: Name | None = Field(default=None, alias="schema")
+    column: Name = "id"
+    where: tuple[RowTest, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.word is None) is (self.table is None):
+            raise ValueError('write { is = "a word" }, or { table = "...", column = "...", where = [...] }')
+        return self
+
+
+class Join(Declared):
+    """One step from the rows of a table to those of another.
+
+    ``on``: by column of this table the column of the other that holds the same, or a ``Constant``. ``where``: which
+    rows of the other. ``party``: of a table with several people in a row, as whom the subject is found there.
+    """
+
+    table: Name
+    schema_: Name | None = Field(default=None, alias="schema")
+    on: Mapping[Name, Name | Constant] = Field(min_length=1)
+    where: tuple[RowTest, ...] = ()
+    party: str | None = None
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """The columns of this table, each with that of the other."""
+        return tuple((near, far) for near, far in self.on.items() if isinstance(far, str))
+
+    @property
+    def constants(self) -> tuple[tuple[str, Constant], ...]:
+        """The columns of this table that must hold something of their own."""
+        return tuple((near, far) for near, far in self.on.items() if isinstance(far, Constant))
+
+    @model_validator(mode="after")
+    def _joins(self) -> Self:
+        if not self.columns:
+            raise ValueError(f"the join with {self.table} names no column of it: write on = {{ customer_id = 'id' }}")
+        return self
+
+
+def _paths(value: Any) -> Any:
+    return [value] if isinstance(value, list | tuple) and value and not isinstance(value[0], list | tuple) else value
+
+
+Via = Annotated[tuple[Annotated[tuple[Join, ...], Field(min_length=1)], ...], BeforeValidator(_paths)]
+"""A path of joins, or several; each leads to a table of the dataset that tells whose a row is."""
+
+
 class Party(Declared):
     """A person in a row of several; ``nobody`` are values that identify no one, besides NULL.
 
-    ``seen_by``: to which other parties what tells about it is shown; to all, if left out. ``same_as``: the party that
-    it is where both have a value in common, or that one has none: who was dialled mostly is who was reached.
+    ``via``: the joins that lead to a row of theirs, where this row does not name them. ``seen_by``: to which other
+    parties what tells about it is shown; to all, if left out. ``same_as``: the party that it is where both have a value
+    in common, or that one has none: who was dialled mostly is who was reached.
     """
 
     nobody: tuple[str, ...] = ("",)
+    via: Via = ()
     withheld: Withheld | None = None
     seen_by: tuple[str, ...] | None = None
     same_as: str | None = None
@@ -70,10 +152,38 @@ class Period(Declared):
 
 
 class Switch(Declared):
-    """A boolean column and what it must be for the right to be honoured."""
+    """A column and what it must hold for the right to be honoured: a boolean, or a word (of an enumeration, too).
+
+    ``otherwise``: the word that it holds where nothing is restricted, which lifting puts back; where it holds a third
+    one nobody could tell afterwards what it was, so a person does it.
+    """
 
     column: Name
-    value: bool
+    value: bool | str
+    otherwise: str | None = None
+
+    @model_validator(mode="after")
+    def _has_two_sides(self) -> Self:
+        if isinstance(self.value, bool) and self.otherwise is not None:
+            raise ValueError("otherwise is for a column that holds words")
+        if self.value == self.otherwise:
+            raise ValueError("otherwise is the same word as value")
+        return self
+
+
+class RowSwitch(Declared):
+    """Rows of another table that honour the right by being there (``present``), or by being there no more.
+
+    ``on``: by column of the other table the column of this one that holds the same; ``values``: what its other columns
+    must hold. ``request``: the column with the request whose row it is, by which lifting takes away that alone.
+    """
+
+    table: Name
+    schema_: Name | None = Field(default=None, alias="schema")
+    on: Mapping[Name, Name] = Field(min_length=1)
+    values: Mapping[Name, str] = Field(default_factory=dict)
+    present: bool = True
+    request: Name | None = None
 
 
 class SideTable(Declared):

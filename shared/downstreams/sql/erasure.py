@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -18,13 +18,17 @@ from shared.domain.errors import ForeignHit, ResidueFound
 from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
-from shared.downstreams.sql import examination, progress
+from shared.downstreams.sql import examination, progress, scrubbing, states
 from shared.downstreams.sql.attribution import attribute
+from shared.downstreams.sql.gathering import Gathered
 from shared.downstreams.sql.incarnation import Begun
+from shared.downstreams.sql.quoting import quoted
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
+from shared.downstreams.sql.traces import Traces
 
 _BEGUN = "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)"
+_DELETE = "DELETE FROM "
 _SHORTEST_WINDOW = timedelta(days=2)
 _COLLIDED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 _COLLISIONS = 5
@@ -47,18 +51,29 @@ class Erasure:
         self._connection = session.connection
         self._save_progress = save_progress
         self._unnoted = dict(begun.noted)
+        self._references = session.references
+        place = {name: n for n, name in enumerate(session.references.order)}
+        self._ordered = sorted(session.tables, key=lambda table: place.get(table.name, 0))
         self._done: dict[UUID, Counter[str]] = {}
+        self._traces = Traces()
         self._results: dict[UUID, Result] = {}
 
     async def run(self, tasks: Sequence[Task]) -> list[Result]:
+        """The result of each task.
+
+        Raises:
+            SystemRefused: a table that is not declared refers to one that is.
+        """
+        self._references.refuse_undeclared(self._system)
         searchable = []
         for task in tasks:
-            if any(table.keys(task) for table in self._session.tables):
+            if any(table.keys(task) for table in self._session.tables) or scrubbing.named(self._session.tables, task):
                 searchable.append(task)
             else:
                 self._results[task.task_id] = Receipt(task.task_id, TaskOutcome.NO_MATCH)
         self._results |= await examination.refusals(self._session, searchable)
         self._results |= await examination.doubts(self._session, self._open(searchable))
+        self._results |= await states.refusals(self._session, self._open(searchable))
         left = self._open(searchable)
         for _ in range(self._settings.rounds):
             if not left:
@@ -66,7 +81,9 @@ class Erasure:
             await self._remove(left)
             left = self._open(left)
             remaining = await examination.count(self._session, left)
-            for task in (task for task in left if not remaining[task.task_id]):
+            astray = {*await self._traces.left(self._session, (task.task_id for task in left))}
+            astray |= await scrubbing.left(self._session, left)
+            for task in (task for task in left if not remaining[task.task_id] and task.task_id not in astray):
                 counts = self._done[task.task_id]
                 self._results[task.task_id] = Receipt.counted(task, TaskOutcome.ERASED, counts)
             left = self._open(left)
@@ -78,8 +95,9 @@ class Erasure:
 
     async def _remove(self, tasks: Sequence[Task]) -> None:
         """Remove what is there now, in transactions that hold their locks no longer than the time budget."""
-        blanks = any(table.table.erase == "blank" for table in self._session.tables)
-        # What is counted first and blanked then must be the same rows; a single DELETE counts by itself.
+        tables = self._session.tables
+        blanks = any(each.table.erase == "blank" or each.paths or each.table.scrubbed for each in tables)
+        # What is counted first and changed then must be the same rows; a single DELETE counts by itself.
         isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if blanks else "read_committed"
         single = [task for task in tasks if examination.by_former(self._session.tables, task)]
         queue: list[Sequence[Task]] = [[task for task in tasks if task not in single], *([task] for task in single)]
@@ -117,10 +135,21 @@ class Erasure:
         # Waiting for somebody else's lock is no reason to split: that gives up first, and is tried again later.
         limits = (str(max(2, round(limit * seconds))) for seconds in (1000, 500))
         await self._connection.execute(_BEGUN, *limits)
+        await self._traces.note(self._session, batch)
+        gathered = await Gathered.of(self._session, batch)
+        await self._open_circles(gathered, batch)
         found: list[Counter[str]] = [Counter() for _ in batch]
-        for table in self._session.tables:
-            rows = await (self._of_one if len(batch) == 1 else self._of_many)(table, batch)
+        for table in self._ordered:
+            if table.paths:
+                rows = gathered.counts(table)
+                for statement, *arguments in gathered.removals(table):
+                    await self._execute(table, batch, statement, *arguments)
+            else:
+                rows = await (self._of_one if len(batch) == 1 else self._of_many)(table, batch)
             for position, n in rows.items():
+                found[position][table.table.category] += n
+        for table in (table for table in self._ordered if table.table.scrubbed):  # what is gone needs no change
+            for position, n in (await scrubbing.scrub(self._session, table, batch)).items():
                 found[position][table.table.category] += n
         excess = (
             (task, self._settings.excess(task, rows=counts.total())) for task, counts in zip(batch, found, strict=True)
@@ -139,24 +168,56 @@ class Erasure:
         keys = table.keys(batch[0])
         if not keys:
             return {}
-        tags = [await self._connection.execute(*call) for call in table.erase_one(keys)]
-        return {0: sum(map(_rows, tags))}
+        return {0: sum([await self._execute(table, batch, *call) for call in table.erase_one(keys)])}
 
     async def _of_many(self, table: Statements, batch: Sequence[Task]) -> Mapping[int, int]:
         asked = table.wanted(batch)
         if not asked:
             return {}
         blanks = table.table.erase == "blank"
+        if not blanks:
+            await self._refuse_tied(table, batch, table.deleted, *asked.arrays)
         groups = await self._connection.fetch(table.count if blanks else table.delete, *asked.arrays)
         whose = attribute(groups, table, asked)
         if whose.strays:  # a number of theirs was somebody else's before or after: they need statements of their own
             alone = [[batch[position]] for position in sorted(whose.strays)]
             raise _RolledBack(*alone, [task for position, task in enumerate(batch) if position not in whose.strays])
         if blanks and whose.parties:
-            tags = [await self._connection.execute(sql, *asked.arrays) for sql in table.blank]
-            if sum(map(_rows, tags)) > whose.parties:
+            changed = [await self._execute(table, batch, sql, *asked.arrays) for sql in table.blank]
+            if sum(changed) > whose.parties:
                 raise ForeignHit(f"{self._system}: {table.name} would have changed rows of other people")
         return whose.rows
+
+    async def _execute(self, table: Statements, batch: Sequence[Task], statement: str, *arguments: Any) -> int:
+        """How many rows a statement has changed; none is deleted that others still refer to."""
+        if statement.startswith(_DELETE):
+            await self._refuse_tied(table, batch, statement.removeprefix(_DELETE), *arguments)
+        return int((await self._connection.execute(statement, *arguments)).rpartition(" ")[2])
+
+    async def _refuse_tied(self, table: Statements, batch: Sequence[Task], rows: str, *arguments: Any) -> None:
+        """Refuses to delete rows to which others refer that are nobody's of the batch: they would go too, or stay."""
+        for key in self._references.to(table.name):
+            if tied := await self._connection.fetchval(key.still(rows), *arguments):
+                if len(batch) > 1:
+                    raise _RolledBack(*([task] for task in batch))
+                child = key.child or key.place[1]
+                raise ForeignHit(
+                    f"{tied} rows of {child} refer to rows of the subject in {table.name}"
+                    f" ({key.name}) and are not found to be theirs: correct whose they are, in the store or the dataset"
+                )
+
+    async def _open_circles(self, gathered: Gathered, batch: Sequence[Task]) -> None:
+        """Lets rows go that refer to one another: the check waits for the end, or what refers is emptied before."""
+        for key in self._references.deferred:
+            await self._connection.execute(f"SET CONSTRAINTS {quoted(key.place[0])}.{quoted(key.name)} DEFERRED")
+        for key in self._references.emptied:
+            table = next((table for table in self._session.tables if table.name == key.child), None)
+            if table is not None:
+                assigned = ", ".join(f"{quoted(column)} = NULL" for column in key.columns)
+                asked = table.wanted(batch)
+                calls = gathered.emptied(table, assigned) if table.paths else table.emptied(assigned, asked)
+                for statement, *arguments in calls:
+                    await self._connection.execute(statement, *arguments)
 
     async def _windows(self, task: Task) -> list[Sequence[Task]]:
         """One subject with too many rows for one transaction: the same task, half of its time at a time."""
@@ -184,7 +245,3 @@ def _clipped(identity: Identity, since: datetime | None, until: datetime | None)
 def _within(task: Task, since: datetime | None, until: datetime | None) -> Task:
     clipped = (_clipped(identity, since, until) for identity in task.identities)
     return replace(task, identities=tuple(identity for identity in clipped if identity is not None))
-
-
-def _rows(tag: str) -> int:
-    return int(tag.rpartition(" ")[2])

@@ -10,6 +10,7 @@ from shared.domain.assignments import NUMBERS
 from shared.domain.errors import ForeignHit, NotSupported, Refused
 from shared.domain.operations import TaskOutcome, Unsearched
 from shared.downstreams.contract import NotSearched, Receipt, Result, Task
+from shared.downstreams.sql import sharing
 from shared.downstreams.sql.attribution import attribute, owners_of
 from shared.downstreams.sql.bill import ITEMISED_BILL
 from shared.downstreams.sql.search_keys import Wanted
@@ -78,7 +79,7 @@ def unsearched(task: Task, tables: Sequence[Statements]) -> Unsearched | None:
 
 def by_former(tables: Sequence[Statements], task: Task) -> bool:
     """Whether a table is to be searched for the task by an address that is no longer the subject's."""
-    keeping = (table for table in tables if table.table.keeps_former)
+    keeping = (table for table in tables if table.former_of)
     return any(key.names is not None for table in keeping for key in table.keys(task))
 
 
@@ -88,7 +89,7 @@ async def doubts(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refused]
     for task in (task for task in tasks if by_former(session.tables, task)):
         for table in session.tables:
             keys = table.keys(task)
-            if any(key.names is not None for key in keys) and (
+            if any(key.names is not None and key.table == table.name for key in keys) and (
                 rows := await session.connection.fetchval(*table.count_doubtful(keys))
             ):
                 doubtful[task.task_id] = NotSupported(
@@ -114,6 +115,7 @@ async def refusals(session: Session, tasks: Sequence[Task]) -> dict[UUID, Refuse
             for row in await session.connection.fetch(table.select([table.table.person]), *asked.arrays):
                 for position in owners_of(row, 1, table, asked):
                     people.setdefault(position, set()).add(str(row[0]))
+    refused |= await sharing.refusals(session, [task for task in tasks if task.task_id not in refused])
     for position, found in people.items():
         if excess := session.settings.excess(tasks[position], people=len(found)):
             refused[tasks[position].task_id] = excess
@@ -134,7 +136,8 @@ async def count(session: Session, tasks: Sequence[Task], but: Collection[str] = 
         alone = {n for n, task in enumerate(tasks) if len(tasks) == 1 or by_former([table], task)}
         if asked and len(alone) < len(tasks):
             whose = attribute(await session.connection.fetch(table.count, *asked.arrays), table, asked)
-            alone |= whose.mixed
+            # A row that leads to several is met once for each of them.
+            alone |= whose.mixed if table.to_one else whose.mixed | whose.rows.keys()
             for position in whose.rows.keys() - alone:
                 rows[tasks[position].task_id] += whose.rows[position]
         for position in (position for position in alone if table.keys(tasks[position])):
@@ -151,7 +154,8 @@ async def extent(session: Session, task: Task) -> tuple[datetime | None, datetim
         if keys := table.keys(task):
             n, *times = (await session.connection.fetch(*table.count_one(keys)))[0]
             rows += n
-            moments += [as_utc(time, table.table.timezone) for time in times if time is not None]
+            if table.search:  # a row that is found by joins alone is the subject's at whatever time it is of
+                moments += [as_utc(time, table.table.timezone) for time in times if time is not None]
     return (min(moments, default=None), max(moments, default=None), rows)
 
 

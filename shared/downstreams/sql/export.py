@@ -14,11 +14,13 @@ from shared.domain.release import Match, read_number
 from shared.downstreams.contract import Pending, Receipt, Record, Result, Task
 from shared.downstreams.results import per_task
 from shared.downstreams.sql import examination, itemised
-from shared.downstreams.sql.attribution import Row, owners_of
-from shared.downstreams.sql.dataset import Column, Table
+from shared.downstreams.sql.attribution import Row, each_row
+from shared.downstreams.sql.columns import Column
 from shared.downstreams.sql.readable import readable
+from shared.downstreams.sql.search_keys import Slot
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
+from shared.downstreams.sql.tables import Table
 
 WITHHELD = "withheld"
 _AT_ONCE = timedelta()
@@ -57,14 +59,14 @@ async def _read(session: Session, tasks: Sequence[Task]) -> list[Result]:
         asked = table.wanted(tasks)
         columns = tuple(table.table.columns)
         sheet = _Sheet(session.system, table)
-        for row in await session.connection.fetch(table.select(columns), *asked.arrays) if asked else ():
-            for position, parties in owners_of(row, len(columns), table, asked).items():
+        found = await session.connection.fetch(table.select(columns), *asked.arrays) if asked else ()
+        for row, owners in each_row(found, len(columns), table, asked):
+            for position, parties in owners.items():
                 records[position].append(sheet.record(row, parties))
         for position, task in enumerate(tasks):
             if examination.by_former([table], task):
-                parties = {column.party for column in table.table.searched.values() if column.former}
                 for row in await session.connection.fetch(*table.select_former(table.keys(task), columns)):
-                    records[position].append(sheet.record(row, parties))
+                    records[position].append(sheet.record(row, set(table.former_of)))
 
     bills = await itemised.read(session, tasks, session.bill) if any(task.lines for task in tasks) else {}
     for task, rows in zip(tasks, records, strict=True):
@@ -88,8 +90,10 @@ class _Sheet:
         self._source = f"{system}.{statements.name}"
         self._table, self._tenancy = statements.table, statements.tenancy
         self._columns = tuple(statements.table.columns.items())
-        self._searched = tuple(column.identity for column in statements.table.searched.values() if column.identity)
+        self._finders = statements.finders
+        self._told_by = statements.told_by
         self._layouts: dict[tuple[frozenset[str | None], frozenset[str]], list[tuple[int, str, Column | None]]] = {}
+        self._zones, self._regions = statements.zones, statements.regions
         self._portable = any(c.portable for _, c in self._columns if c.shown)
 
     def record(self, row: Row, mine: set[str | None]) -> Record:
@@ -112,16 +116,27 @@ class _Sheet:
 
     def _matched(self, row: Row) -> tuple[Match, ...]:
         """Whatever of the row could have found it, the subject's or not, when it happened, and whose row it is."""
-        at = row[len(self._columns) + len(self._searched)]
-        moment = None if at is None else examination.as_utc(at, self._table.timezone)
-        held = zip(self._searched, row[len(self._columns) :], strict=False)
-        owner = self._tenancy.owner(row[self._table.tenant]) if self._table.tenant else None
-        return tuple(Match(kind, self._read(kind, value), moment, owner) for kind, value in held if value is not None)
+        first = len(self._columns)
+        times = first + len(self._finders)
+        matches = []
+        for value, finder in zip(row[first:], self._finders, strict=False):
+            if value is not None:
+                at = row[times + finder.time]
+                moment = None if at is None else examination.as_utc(at, self._zones[finder.time])
+                read = self._read(finder.slot, value)
+                matches.append(Match(finder.slot[1], read, moment, self._owner(row, times, finder.time)))
+        return tuple(matches)
 
-    def _read(self, kind: IdentityType, value: str) -> str:
-        """A value in the spelling of identities, as far as the table says how it is dialled."""
-        region = self._table.region
-        return read_number(value, region) if region and kind is IdentityType.PHONE else value
+    def _owner(self, row: Row, times: int, time: int) -> str | None:
+        """For whom it is processed, as the row itself says it, or the one that it leads to."""
+        if self._table.tenant:
+            return self._tenancy.owner(row[self._table.tenant])
+        return self._tenancy.owner(row[times + len(self._told_by) + time - 1]) if self._told_by[time] else None
+
+    def _read(self, slot: Slot, value: str) -> str:
+        """A value in the spelling of identities, as far as its table says how it is dialled."""
+        region = self._regions[slot]
+        return read_number(value, region) if region and slot[1] is IdentityType.PHONE else value
 
     def _layout(self, mine: frozenset[str | None], hidden: frozenset[str]) -> list[tuple[int, str, Column | None]]:
         """Position, label and column of what is shown; no column where the other party's number is withheld."""

@@ -5,21 +5,23 @@ from typing import NamedTuple
 
 from asyncpg.pool import PoolConnectionProxy
 
-from shared.downstreams.sql.dataset import Dataset, Table
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.declared import Switch
+from shared.downstreams.sql.tables import Table
 
 _COLUMNS = """
-SELECT c.relname, a.attname, has_column_privilege(c.oid, a.attnum, 'SELECT'),
+SELECT n.nspname, c.relname, a.attname, has_column_privilege(c.oid, a.attnum, 'SELECT'),
        has_column_privilege(c.oid, a.attnum, 'UPDATE')
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+WHERE n.nspname = ANY($1) AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 _TABLES = """
-SELECT c.relname, has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'DELETE')
+SELECT n.nspname, c.relname, has_table_privilege(c.oid, 'INSERT'), has_table_privilege(c.oid, 'DELETE')
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+WHERE n.nspname = ANY($1) AND c.relname = ANY($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 
 
@@ -40,21 +42,24 @@ async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Datas
     """What is wrong, a sentence for each table and kind of mistake; empty where all is as declared."""
     role = await connection.fetchval("SELECT quote_ident(current_user)")
     side = dataset.restriction
-    names = [*dataset.tables, *([side.table] if side else [])]
-    columns: dict[str, dict[str, _Column]] = {}
-    for table, column, *may in await connection.fetch(_COLUMNS, namespace, names):
-        columns.setdefault(table, {})[column] = _Column(*may)
+    declared = {dataset.place(namespace, name): table for name, table in dataset.tables.items()}
+    places = [*declared, *([(namespace, side.table)] if side else [])]
+    asked = ([*{schema for schema, _ in places}], [*{name for _, name in places}])
+    columns: dict[tuple[str, str], dict[str, _Column]] = {}
+    for schema, table, column, *may in await connection.fetch(_COLUMNS, *asked):
+        columns.setdefault((schema, table), {})[column] = _Column(*may)
     there = {
-        table: _Found(columns.get(table, {}), *may) for table, *may in await connection.fetch(_TABLES, namespace, names)
+        (schema, table): _Found(columns.get((schema, table), {}), *may)
+        for schema, table, *may in await connection.fetch(_TABLES, *asked)
     }
     wrong: list[str] = []
-    for name in names:
-        place = f"{namespace}.{name}"
-        if name not in there:
+    for schema, name in places:
+        place = f"{schema}.{name}"
+        if (schema, name) not in there:
             wrong.append(f"{place} is declared and does not exist: correct its name, or the namespace of the table")
-        elif name in dataset.tables:
-            wrong += _faults_of(place, dataset.tables[name], there[name], role)
-    if side and (found := there.get(side.table)):
+        elif (schema, name) in declared:
+            wrong += _faults_of(place, declared[schema, name], there[schema, name], role)
+    if side and (found := there.get((namespace, side.table))):
         absent = {side.number, side.valid_from, side.valid_to, side.request} - found.columns.keys()
         wrong += _absent(f"{namespace}.{side.table}", absent, "[restriction]")
         if not (found.insertable and found.deletable and all(each.readable for each in found.columns.values())):
@@ -63,7 +68,8 @@ async def faults(connection: PoolConnectionProxy, namespace: str, dataset: Datas
 
 
 def _faults_of(place: str, table: Table, found: _Found, role: str) -> Iterator[str]:
-    yield from _absent(place, table.columns.keys() - found.columns.keys(), f"{place.partition('.')[2]}.columns")
+    real = {name for name, column in table.columns.items() if not column.json_}
+    yield from _absent(place, real - found.columns.keys(), f"{place.partition('.')[2]}.columns")
     if strange := sorted(found.columns.keys() - table.columns.keys()):
         yield f"{place} has columns that the dataset does not classify: {', '.join(strange)}; give each a class"
     declared = {name: found.columns[name] for name in table.columns if name in found.columns}
@@ -72,7 +78,7 @@ def _faults_of(place: str, table: Table, found: _Found, role: str) -> Iterator[s
     fixed = sorted(name for name in _changed(table) if name in declared and not declared[name].changeable)
     if fixed:
         yield _grant(f"UPDATE ({', '.join(fixed)})", place, role)
-    if table.erase == "delete" and not found.deletable:
+    if table.erase == "delete" and not table.view and not found.deletable:
         yield _grant("DELETE", place, role)
 
 
@@ -83,10 +89,11 @@ def _absent(place: str, columns: set[str], where: str) -> Iterator[str]:
 
 def _changed(table: Table) -> set[str]:
     """The columns that are certainly written: those that switches name, that are corrected, that blanking empties."""
-    switches = {each.column for each in (table.restriction, table.marketing) if each}
-    corrected = {name for name, column in table.columns.items() if column.rectifies}
-    blanked = {name for party in table.parties for name, c in table.fields_of(party).items() if c.personal == "A"}
-    return switches | corrected | (blanked if table.erase == "blank" else set())
+    switches = {each.column for each in (table.restriction, table.marketing) if isinstance(each, Switch)}
+    written = {name for name, column in table.columns.items() if column.rectifies or column.scrub}
+    fields = (each for party in table.parties or (None,) for each in table.fields_of(party).items())
+    blanked = {name for name, column in fields if column.personal == "A"} if table.erase == "blank" else set()
+    return switches | {table.columns[name].json_ or name for name in written | blanked}
 
 
 def _grant(right: str, place: str, role: str) -> str:

@@ -69,7 +69,7 @@ def _record(
     line = next((line for line in task.lines if set(values).intersection(spelled(line, table.table))), None)
     if line is None:
         return None
-    moment = examination.as_utc(found[len(table.search)], table.table.timezone)
+    moment = examination.as_utc(found[len(table.finders)], table.table.timezone)
     declared = table.table.columns
     data = {
         declared[name].label or name: readable(value, declared[name], table.table)

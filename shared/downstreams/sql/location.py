@@ -9,7 +9,7 @@ from shared.domain.identities import Identity, IdentityType, MalformedIdentity, 
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Receipt, Result, Task
 from shared.downstreams.sql import examination
-from shared.downstreams.sql.attribution import owners_of
+from shared.downstreams.sql.attribution import each_row
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.store import Session
 
@@ -60,8 +60,8 @@ async def _step(session: Session, table: Statements, tasks: Sequence[Task]) -> l
     rows = await session.connection.fetch(table.select(columns), *asked.arrays)
     return [
         (tasks[position].task_id, list(_yielded(session.system, table, dict(zip(columns, row, strict=False)))))
-        for row in rows
-        for position in owners_of(row, len(columns), table, asked)
+        for row, owners in each_row(rows, len(columns), table, asked)
+        for position in owners
     ]
 
 

@@ -42,7 +42,8 @@ _INCARNATION = """
 SELECT id, (
     SELECT string_agg(c.oid::text, '.' ORDER BY c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p')
-      AND (n.nspname = 'dsr_platform' AND c.relname = 'progress' OR n.nspname = $1 AND c.relname = ANY($2)))
+      AND (n.nspname = 'dsr_platform' AND c.relname = 'progress'
+           OR (n.nspname, c.relname) IN (SELECT * FROM unnest($1::text[], $2::text[]))))
 FROM dsr_platform.incarnation
 """
 
@@ -82,11 +83,11 @@ async def refuse_unprepared(connection: PoolConnectionProxy, system: str) -> Non
 
 
 async def incarnation_of(
-    connection: PoolConnectionProxy, system: str, namespace: str, tables: Collection[str]
+    connection: PoolConnectionProxy, system: str, places: Collection[tuple[str, str]]
 ) -> Incarnation:
     """Which store this is; raises ``StoreUnprepared`` where it does not say so."""
     try:
-        row = await connection.fetchrow(_INCARNATION, namespace, [*tables])
+        row = await connection.fetchrow(_INCARNATION, *([place[part] for place in places] for part in range(2)))
     except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
         row = None
     if row is None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from shared.downstreams.sql.dataset import Column, Table
+from shared.downstreams.sql.columns import Column
+from shared.downstreams.sql.tables import Table
 
 
 def readable(value: Any, column: Column, table: Table) -> JsonValue:

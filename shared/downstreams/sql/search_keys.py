@@ -1,6 +1,6 @@
 """Which identities of a task may be searched in a table, each with the period in which a row is the subject's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -12,10 +12,13 @@ from shared.domain.spellings import spellings
 from shared.domain.text import forms
 from shared.downstreams.contract import Task
 from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.dataset import Table
+from shared.downstreams.sql.tables import Table
 
 ZONELESS = "timestamp without time zone"
 _UTC = ZoneInfo("UTC")
+
+Slot = tuple[str, IdentityType]
+"""Where somebody is searched: in the identities of one type that a table holds."""
 _SECOND = timedelta(seconds=1)
 
 
@@ -35,7 +38,8 @@ class SearchKey:
     """One searchable identity; ``since``/``until`` half-open in the table's own time, ``None`` for no bound.
 
     ``names``: of an address that is no longer theirs: what a row must hold besides, so that it is still theirs; it may
-    always have been somebody else's, which is why it was corrected. Such a row is looked for task by task.
+    always have been somebody else's, which is why it was corrected. Such a row is looked for task by task. ``table``:
+    whose columns are compared with it.
     """
 
     type: IdentityType
@@ -43,6 +47,12 @@ class SearchKey:
     since: datetime | None = None
     until: datetime | None = None
     names: tuple[str, ...] | None = None
+    table: str = ""
+
+    @property
+    def slot(self) -> Slot:
+        """Where it is searched."""
+        return self.table, self.type
 
     def covers(self, first: datetime | None, last: datetime | None) -> Coverage:
         """How much of the rows from ``first`` to ``last`` lies in the period; a row without a time lies in none."""
@@ -57,30 +67,37 @@ class SearchKey:
         return Coverage.STRADDLES
 
 
-def keys_of(task: Task, table: Table, relation: Relation) -> tuple[SearchKey, ...]:
-    """The keys of one task in one table (REQ-N1).
+def keys_of(task: Task, name: str, table: Table, relation: Relation) -> tuple[SearchKey, ...]:
+    """The keys of one task in the table of that name (REQ-N1).
 
     In a table with times a number, or a SIP address, finds rows of its period only, so one without ``valid_from`` finds
     nothing. A table without times shows the present: there it finds something unless it is somebody else's by now. What
     is not ASCII is searched for in both of its forms (NFC, NFD): no index would help to compare the column in one.
     """
+    return spoken_of(task, name, table, relation, table.types)
+
+
+def spoken_of(
+    task: Task, name: str, table: Table, relation: Relation, types: Collection[IdentityType]
+) -> tuple[SearchKey, ...]:
+    """The keys of one task, of identities of these types, for rows of the table of that name."""
     zone = table.timezone if table.occurred and relation.types[table.occurred.column] == ZONELESS else None
     keys: list[SearchKey] = []
     for identity in task.identities:
-        if identity.type not in table.types:
+        if identity.type not in types:
             continue
         if table.occurred is None:
             if identity.valid_to is None:
-                keys += [SearchKey(identity.type, form) for form in spelled(identity, table)]
+                keys += [SearchKey(identity.type, form, table=name) for form in spelled(identity, table)]
             elif table.keeps_former and identity.type is IdentityType.EMAIL:
                 names = tuple(i.value.lower() for i in task.identities if i.type is IdentityType.NAME)
-                keys += [SearchKey(identity.type, form, names=names) for form in forms(identity.value)]
+                keys += [SearchKey(identity.type, form, names=names, table=name) for form in forms(identity.value)]
         elif identity.valid_from is not None or identity.type not in NUMBERS:
             since, until = identity.valid_from, identity.valid_to
             if zone is not None:
                 since = since and wall_clock(since, zone, earliest=False)
                 until = until and wall_clock(until, zone, earliest=True)
-            keys += [SearchKey(identity.type, form, since, until) for form in spelled(identity, table)]
+            keys += [SearchKey(identity.type, form, since, until, table=name) for form in spelled(identity, table)]
     return tuple(dict.fromkeys(keys)) if len(keys) > 1 else tuple(keys)
 
 
@@ -115,20 +132,20 @@ def wall_clock(moment: datetime, zone: ZoneInfo, *, earliest: bool) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The keys of many tasks in one table: whose is a value, and the arrays to search for."""
+    """The keys of many tasks for one table: whose is a value, and the arrays to search for."""
 
-    owners: Mapping[IdentityType, Mapping[str, Sequence[tuple[int, SearchKey]]]]
+    owners: Mapping[Slot, Mapping[str, Sequence[tuple[int, SearchKey]]]]
     arrays: tuple[list[str], ...]
-    """One array of distinct values per identity type of the table, in the order of ``table.types``."""
+    """One array of distinct values per slot, in the order of the slots."""
 
     def __bool__(self) -> bool:
         return any(self.arrays)
 
 
-def wanted(keys: Iterable[Sequence[SearchKey]], table: Table) -> Wanted:
+def wanted(keys: Iterable[Sequence[SearchKey]], slots: Sequence[Slot]) -> Wanted:
     """Bring together what tasks search for, given the keys of each in the order of their positions."""
-    owners: dict[IdentityType, dict[str, list[tuple[int, SearchKey]]]] = {type_: {} for type_ in table.types}
+    owners: dict[Slot, dict[str, list[tuple[int, SearchKey]]]] = {slot: {} for slot in slots}
     for position, own in enumerate(keys):
         for key in (key for key in own if key.names is None):
-            owners[key.type].setdefault(key.value, []).append((position, key))
-    return Wanted(owners, tuple(list(owners[type_]) for type_ in table.types))
+            owners[key.slot].setdefault(key.value, []).append((position, key))
+    return Wanted(owners, tuple(list(owners[slot]) for slot in slots))

@@ -1,136 +1,55 @@
-"""The statements of one declared table; every name is quoted, every value is a parameter.
-
-Rows are always found by ``= ANY`` on an indexed column: joining the values instead turns into a hash join over the
-whole table once there are many. The values are joined only afterwards, to what was found, to tell whose it was.
-"""
+"""The statements of one declared table; every name is quoted, every value is a parameter."""
 
 # ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from shared.domain.identities import IdentityType
-from shared.downstreams.contract import Task
-from shared.downstreams.sql.catalog import Relation
-from shared.downstreams.sql.dataset import Table
+from shared.downstreams.sql.documents import changed
+from shared.downstreams.sql.paths import Path, by_arrays, by_keys, time_name
 from shared.downstreams.sql.quoting import Condition, literal, quoted
-from shared.downstreams.sql.search_keys import SearchKey, Wanted, keys_of, wanted
-from shared.downstreams.sql.tenancy import Tenancy
+from shared.downstreams.sql.search_keys import SearchKey, Wanted
+from shared.downstreams.sql.searching import Searched
 
 Call = tuple[Any, ...]
 """A statement and its arguments, as the driver's methods take them."""
 
 
 @dataclass(frozen=True)
-class Statements:
+class Statements(Searched):
     """Everything that is said to PostgreSQL about one table."""
 
-    namespace: str
-    name: str
-    table: Table
-    relation: Relation
-    tenancy: Tenancy = field(default_factory=Tenancy)
-    tenant: str | None = None
-    """The customer of ours whose rows alone they are about; None: our own alone."""
-
-    def keys(self, task: Task) -> tuple[SearchKey, ...]:
-        """What finds the rows of one task here."""
-        return keys_of(task, self.table, self.relation)
-
-    def wanted(self, tasks: Iterable[Task]) -> Wanted:
-        """What finds the rows of many tasks here."""
-        return wanted(map(self.keys, tasks), self.table)
-
-    @cached_property
-    def source(self) -> str:
-        return f"{quoted(self.namespace)}.{quoted(self.name)}"
-
-    @cached_property
-    def search(self) -> tuple[str, ...]:
-        return tuple(self.table.searched)
-
-    def expression(self, column: str) -> str:
-        """What is compared with an identity; an index must be on exactly this."""
-        declared, plain = self.table.columns[column], f"t.{quoted(column)}"
-        if declared.domain:
-            plain = f"('sip:' || {plain} || '@' || lower(t.{quoted(declared.domain)}))"
-        match declared.match:
-            case "lower":
-                return f"lower({plain})"
-            case "trimmed":
-                return f"lower(btrim({plain}))"
-            case "digits":
-                return f"regexp_replace({plain}, '[^0-9+]', '', 'g')"
-            case "exact":
-                return plain
-
-    def _seen(self, column: str) -> str:
-        """What was found, as text in the spelling of identities: an address is one in any case, as citext has it."""
-        any_case = self.relation.types[column] == "citext" and self.table.columns[column].identity is IdentityType.EMAIL
-        return f"lower({self.expression(column)}::text)" if any_case else f"{self.expression(column)}::text"
-
-    def _values(self, column: str) -> str:
-        """The parameter with the values of its identity type."""
-        identity = self.table.columns[column].identity
-        return f"${self.table.types.index(identity) + 1}::text[]" if identity else ""
-
-    def _cast(self, column: str, of: str = "") -> str:
-        declared = self.table.columns[column]
-        as_text = self.relation.is_text(column) or declared.match != "exact" or declared.domain
-        return "" if as_text else f"::{self.relation.types[column]}{of}"
-
-    def any_of(self, columns: Iterable[str] | None = None) -> str:
-        """One array of values per identity type of the table finds the rows of many subjects."""
-        searched = self.search if columns is None else columns
-        found = " OR ".join(f"{self.expression(c)} = ANY({self._values(c)}{self._cast(c, '[]')})" for c in searched)
-        return f"(({found}){self._theirs})"
-
-    @cached_property
-    def _theirs(self) -> str:
-        """That a row is the tenant's, or ours: part of every condition by which anybody is found."""
-        if self.table.tenant is None:
-            return ""
-        return f" AND {self._owner} IN ({', '.join(map(literal, self.tenancy.values[self.tenant]))})"
-
-    @property
-    def _owner(self) -> str:
-        return f"lower(t.{quoted(self.table.tenant or '')}::text)"
-
-    @cached_property
-    def _bound(self) -> str:
-        """True, and mentions every parameter: of one that a statement leaves out PostgreSQL cannot tell the type."""
-        return " AND ".join(f"${i + 1}::text[] IS NOT NULL" for i, _ in enumerate(self.table.types))
-
-    @cached_property
-    def _moment(self) -> str:
-        return f"t.{quoted(self.table.occurred.column)}" if self.table.occurred else "NULL::timestamptz"
-
-    @cached_property
-    def _found(self) -> str:
-        values = (f"{self._seen(c)} AS dsr_s{i}" for i, c in enumerate(self.search))
-        return f"{', '.join(values)}, {self._moment} AS dsr_at"
-
     def _grouped(self, rows: str) -> str:
-        values = enumerate(map(self._values, self.search))
-        joins = "".join(f" LEFT JOIN unnest({own}) k{i}(v) ON k{i}.v = f.dsr_s{i}" for i, own in values)
-        groups = ", ".join(f"k{i}.v" for i, _ in enumerate(self.search))
-        by = ", ".join(str(i + 1) for i, _ in enumerate(self.search))
-        return f"SELECT {groups}, count(*) AS n, min(f.dsr_at), max(f.dsr_at) FROM {rows} f{joins} GROUP BY {by}"
+        values = [f"${self.slots.index(each.slot) + 1}::text[]" for each in self.finders]
+        joins = "".join(f" LEFT JOIN unnest({own}) k{i}(v) ON k{i}.v = f.dsr_s{i}" for i, own in enumerate(values))
+        groups = ", ".join(f"k{i}.v" for i, _ in enumerate(values))
+        by = ", ".join(str(i + 1) for i, _ in enumerate(values))
+        times = ", ".join(f"min(f.{name}), max(f.{name})" for name in map(time_name, range(self.times)))
+        return f"SELECT {groups}, count(*) AS n, {times} FROM {rows} f{joins} GROUP BY {by}"
 
     @cached_property
     def count(self) -> str:
         """Rows by whom they belong to, with the first and the last time."""
-        return self._grouped(f"(SELECT {self._found} FROM {self.source} t WHERE {self.any_of()})")
+        found = f"FROM {self.source} t{self.joins} WHERE {self.any_of(joined=True)}"
+        return self.beside() + self._grouped(f"(SELECT {self.found} {found})")
 
     @cached_property
     def delete(self) -> str:
-        """Delete what is found, and tell by whom it belonged to."""
-        gone = f"DELETE FROM {self.source} t WHERE {self.any_of()} RETURNING {self._found}"
+        """Delete what is found by the table's own columns, and tell by whom it belonged to."""
+        gone = f"DELETE FROM {self.source} t WHERE {self.any_of()} RETURNING {self.found}"
         return f"WITH gone AS ({gone}) {self._grouped('gone')}"
+
+    @cached_property
+    def deleted(self) -> str:
+        """What ``delete`` deletes, as a relation ``t`` and a condition."""
+        return f"{self.source} t WHERE {self.any_of()} AND {self.bound}"
+
+    def emptied(self, assigned: str, asked: Wanted) -> list[Call]:
+        """What changes a column in the rows of many subjects."""
+        return [(f"UPDATE {self.source} t SET {assigned} WHERE {self.any_of()} AND {self.bound}", *asked.arrays)]
 
     @cached_property
     def foreign(self) -> tuple[str, ...]:
@@ -140,22 +59,29 @@ class Statements:
     def _foreign(self, column: str) -> str:
         expression = self.expression(column)
         return (
-            f"SELECT DISTINCT k.v FROM unnest({self._values(column)}) k(v) "
-            f"JOIN {self.source} t ON {expression} = k.v{self._cast(column)} "
-            f'WHERE {self.any_of([column])} AND {self._bound} AND {self._seen(column)} COLLATE "C" <> k.v'
+            f"SELECT DISTINCT k.v FROM unnest({self.values(column, self.slots)}) k(v) "
+            f"JOIN {self.source} t ON {expression} = k.v{self.cast(column)} "
+            f'WHERE {self.any_of([column])} AND {self.bound} AND {self.seen(column)} COLLATE "C" <> k.v'
         )
 
-    def select(self, columns: Sequence[str], by: Sequence[str] | None = None) -> str:
-        """The rows of many subjects, found ``by`` all columns or these: what is asked for, what finds, and when."""
-        shown = "".join(f"t.{quoted(c)}, " for c in columns)
-        found = self.any_of() if by is None else f"({self.any_of(by)}) AND {self._bound}"
-        return f"SELECT {shown}{self._found} FROM {self.source} t WHERE {found}"
+    def select(self, columns: Sequence[str], by: Sequence[str] | None = None, *, also: str = "") -> str:
+        """The rows of many subjects, found ``by`` all columns or these: what is asked for, what finds, and when.
+
+        ``also``: a condition that goes on.
+        """
+        shown = self.shown(columns)
+        found = self.any_of(joined=True) if by is None else f"({self.any_of(by)}) AND {self.bound}"
+        return f"{self.beside()}SELECT {shown}{self.found} FROM {self.source} t{self.joins} WHERE {found}{also}"
+
+    def leading(self, path: Path) -> str:
+        """The keys by which a path leads to many subjects, with what was found at its end."""
+        return f"SELECT * FROM ({path.rows(by_arrays(self.slots), values=True)}) r WHERE {self.bound}"
 
     @cached_property
     def unattributed(self) -> str | None:
         """How many rows have a number that may be anybody's, up to a limit; ``None``: no column is so derived."""
         lost = " OR ".join(self._lost(raw) for raw in dict.fromkeys(c.of for c in self.table.columns.values() if c.of))
-        lost = f"(({lost}){self._theirs})" if lost else ""
+        lost = f"(({lost}){self.theirs})" if lost else ""
         if self.table.tenant and self.tenant is None:
             lost = " OR ".join(filter(None, (lost, self._nobodys)))
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.source} t WHERE {lost} LIMIT $1) x" if lost else None
@@ -164,7 +90,7 @@ class Statements:
     def _nobodys(self) -> str:
         """That it is declared of nobody, neither of us nor of a tenant: by an index, what lies between those known."""
         known = sorted({value for values in self.tenancy.values.values() for value in values}, key=str.encode)
-        owner, ends = f'({self._owner} COLLATE "C")', ["", *map(literal, known), ""]
+        owner, ends = f'({self.owner} COLLATE "C")', ["", *map(literal, known), ""]
         above, below = f"{owner} > ", f"{owner} < "
         between = (" AND ".join([above + a] * bool(a) + [below + b] * bool(b)) for a, b in pairwise(ends))
         return " OR ".join([f"{owner} IS NULL", *(f"({each})" for each in between)])
@@ -177,82 +103,86 @@ class Statements:
         none, held = " AND ".join(f"t.{quoted(name)} IS NULL" for name in derived), f"t.{quoted(raw)}"
         return f"({none} AND {held} IS NOT NULL AND {held}::text NOT IN ({values or 'NULL'}))"
 
+    # What is read of a row, and what is written into it: columns, and parts of the documents in them.
+
+    def shown(self, columns: Iterable[str]) -> str:
+        """What is asked for of a row, before what finds it."""
+        named = ((c, f" AS {quoted(c)}" if self.table.columns[c].json_ else "") for c in columns)
+        return "".join(f"{self.read(c)}{name}, " for c, name in named)
+
+    def assigned(self, changes: Iterable[tuple[Mapping[str, str], str | None]]) -> str:
+        """The assignments of these changes, each of some columns, in some rows or in all."""
+        held: dict[str, str] = {}
+        for values, rows in changes:
+            fresh = dict(held)
+            for name, value in values.items():
+                document = self.table.columns[name].json_
+                if document is None:
+                    fresh[name] = value
+                elif document not in values:
+                    before = fresh.get(document, f"t.{quoted(document)}")
+                    after = changed(f"({before})::jsonb", name, self.table.columns[name], f"{value}::text")
+                    fresh[document] = f"{after}::{self.relation.types[document]}"
+            for name, value in fresh.items():
+                before = held.get(name, f"t.{quoted(name)}")
+                if value != before:
+                    held[name] = value if rows is None else f"CASE WHEN {rows} THEN {value} ELSE {before} END"
+        return ", ".join(f"{quoted(name)} = {value}" for name, value in held.items())
+
     # What follows blanks one party of a row and leaves the other's record (REQ-R5).
 
     def _nobody(self, party: str) -> str:
         values = ", ".join(literal(v) for v in self.table.parties[party].nobody) or "NULL"
         names = [n for n, c in self.table.fields_of(party).items() if c.personal == "A"]
-        return " AND ".join(f"(t.{quoted(n)} IS NULL OR t.{quoted(n)}::text IN ({values}))" for n in names)
+        return " AND ".join(f"({self.read(n)} IS NULL OR {self.read(n)}::text IN ({values}))" for n in names)
 
     def _alone(self, party: str) -> str:
         return " AND ".join(self._nobody(other) for other in self.table.parties if other != party)
 
-    def columns_of(self, party: str) -> tuple[str, ...]:
-        """By which columns a party is found."""
-        return tuple(c for c in self.search if self.table.columns[c].party == party)
-
-    def _blanked(self, party: str) -> str:
-        fields = self.table.fields_of(party).items()
-        return ", ".join(f"{quoted(name)} = {literal(column.blank)}" for name, column in fields)
+    def _blanked(self, party: str | None) -> Mapping[str, str]:
+        return {name: literal(column.blank) for name, column in self.table.fields_of(party).items()}
 
     @cached_property
     def blank(self) -> tuple[str, ...]:
         """Party by party: delete where nobody else is left, blank where somebody is."""
-        statements = []
-        for party in self.table.parties:
-            if columns := self.columns_of(party):
-                found, alone = f"({self.any_of(columns)}) AND {self._bound}", self._alone(party)
-                statements += [
-                    f"DELETE FROM {self.source} t WHERE ({found}) AND ({alone})",
-                    f"UPDATE {self.source} t SET {self._blanked(party)} WHERE ({found}) AND NOT ({alone})",
-                ]
-        return tuple(statements)
+        parties = ((party, self.columns_of(party)) for party in self.table.parties or (None,))
+        found = ((party, f"({self.any_of(columns)}) AND {self.bound}") for party, columns in parties if columns)
+        return tuple(statement for party, rows in found for statement in self.blanking(party, rows))
+
+    def blanking(self, party: str | None, found: str) -> Sequence[str]:
+        """What deletes the rows of a party in which nobody else is left, and blanks it in the others."""
+        if party is None:  # the row is about one person, and is kept without them
+            return [f"UPDATE {self.source} t SET {self.assigned([(self._blanked(party), None)])} WHERE {found}"]
+        alone, blanked = self._alone(party), self.assigned([(self._blanked(party), None)])
+        return [
+            f"DELETE FROM {self.source} t WHERE ({found}) AND ({alone})",
+            f"UPDATE {self.source} t SET {blanked} WHERE ({found}) AND NOT ({alone})",
+        ]
+
+    @cached_property
+    def among(self) -> str:
+        """The rows with some primary keys, which are given column by column."""
+        keys = [(quoted(c), self.relation.types[c]) for c in self.table.primary_key]
+        each = " AND ".join(f"t.{name} = ANY(${i + 1}::{type_}[])" for i, (name, type_) in enumerate(keys))
+        if len(keys) == 1:
+            return each
+        given = ", ".join(f"${i + 1}::{type_}[]" for i, (_, type_) in enumerate(keys))
+        return f"{each} AND ({', '.join(f't.{name}' for name, _ in keys)}) IN (SELECT * FROM unnest({given}))"
 
     # What follows is bounded by the periods of one task's numbers, so it is exact by itself.
-
-    def mine(self, keys: Sequence[SearchKey], condition: Condition, columns: Iterable[str] | None = None) -> str:
-        """The rows of one subject, each number in its own period."""
-        arms: dict[tuple[IdentityType, datetime | None, datetime | None, tuple[str, ...] | None], list[str]] = {}
-        for key in keys:
-            arms.setdefault((key.type, key.since, key.until, key.names), []).append(key.value)
-        parts = []
-        for (type_, since, until, names), values in arms.items():
-            array = condition.place(values, "text[]")
-            bounds = self._bounds(since, until, condition)
-            parts += [
-                f"({self.expression(column)} = ANY({array}{self._cast(column, '[]')}){bounds}"
-                f"{self._named(column, names, condition)})"
-                for column in (self.search if columns is None else columns)
-                if self.table.columns[column].identity is type_ and (names is None or self.table.columns[column].former)
-            ]
-        return f"(({' OR '.join(parts)}){self._theirs})" if parts else "false"
-
-    def _bounds(self, since: datetime | None, until: datetime | None, condition: Condition) -> str:
-        if self.table.occurred is None:
-            return ""
-        type_ = self.relation.types[self.table.occurred.column]
-        lower = f" AND {self._moment} >= {condition.place(since, type_)}" if since is not None else ""
-        upper = f" AND {self._moment} < {condition.place(until, type_)}" if until is not None else ""
-        return lower + upper
-
-    def _holds(self, column: str, type_: IdentityType, names: Sequence[str] | None) -> bool:
-        declared = self.table.columns[column]
-        return declared.identity is type_ and (names is None or declared.former is not None)
-
-    def _named(self, column: str, names: Sequence[str] | None, condition: Condition) -> str:
-        if names is None:
-            return ""
-        held = f"lower(btrim(t.{quoted(self.table.columns[column].former or column)}::text))"
-        return f" AND coalesce({held} = ANY({condition.place(list(names), 'text[]')}), false)"
 
     def select_former(self, keys: Sequence[SearchKey], columns: Sequence[str]) -> Call:
         """The rows that only a former address of one subject and their name find, as ``select`` gives them."""
         condition = Condition()
         own = self.mine([key for key in keys if key.names is None], condition)
         former = self.mine([key for key in keys if key.names is not None], condition)
-        shown = "".join(f"t.{quoted(c)}, " for c in columns)
+        shown = self.shown(columns)
         found = f"({former}) AND ({own}) IS NOT TRUE"
-        return f"SELECT {shown}{self._found} FROM {self.source} t WHERE {found}", *condition.arguments
+        beside = self.beside(by_keys(keys, condition))
+        return (
+            f"{beside}SELECT {shown}{self.found} FROM {self.source} t{self.joins} WHERE {found}",
+            *condition.arguments,
+        )
 
     def count_doubtful(self, keys: Sequence[SearchKey]) -> Call:
         """How many rows hold a former address of one subject, and nothing else of theirs."""
@@ -261,9 +191,9 @@ class Statements:
         formers = {key.value for key in keys if key.names is not None}
         array = condition.place(sorted(formers), "text[]")
         columns = (c for c in self.search if self.table.columns[c].former)
-        held = " OR ".join(f"{self.expression(c)} = ANY({array}{self._cast(c, '[]')})" for c in columns)
+        held = " OR ".join(f"{self.expression(c)} = ANY({array}{self.cast(c, '[]')})" for c in columns)
         return (
-            f"SELECT count(*) FROM {self.source} t WHERE ({held}){self._theirs} AND ({theirs}) IS NOT TRUE",
+            f"SELECT count(*) FROM {self.source} t WHERE ({held}){self.theirs} AND ({theirs}) IS NOT TRUE",
             *condition.arguments,
         )
 
@@ -273,6 +203,13 @@ class Statements:
         everything = self.mine(keys, first)
         if self.table.erase == "delete":
             return [(f"DELETE FROM {self.source} t WHERE {everything}", *first.arguments)]
+        if not self.table.parties:
+            return [
+                (
+                    f"UPDATE {self.source} t SET {self.assigned([(self._blanked(None), None)])} WHERE {everything}",
+                    *first.arguments,
+                )
+            ]
         left = " AND ".join(
             f"({self._nobody(party)} OR {self.mine(keys, first, self.columns_of(party))})"
             for party in self.table.parties
@@ -284,17 +221,13 @@ class Statements:
             for party in self.table.parties
             if (columns := self.columns_of(party))
         }
-        blanked = (
-            f"{quoted(name)} = CASE WHEN {rows} THEN {literal(column.blank)} ELSE t.{quoted(name)} END"
-            for party, rows in whose.items()
-            for name, column in self.table.fields_of(party).items()
-        )
-        update = f"UPDATE {self.source} t SET {', '.join(blanked)} WHERE {' OR '.join(whose.values())}"
+        blanked = self.assigned((self._blanked(party), rows) for party, rows in whose.items())
+        update = f"UPDATE {self.source} t SET {blanked} WHERE {' OR '.join(whose.values())}"
         return [*statements, (update, *second.arguments)]
 
-    def count_one(self, keys: Sequence[SearchKey], by: Iterable[str] | None = None) -> Call:
+    def count_one(self, keys: Sequence[SearchKey], by: Iterable[str | Path] | None = None) -> Call:
         """How many rows are the subject's, found ``by`` some columns or all, from when to when."""
         condition = Condition()
         rows = self.mine(keys, condition, by)
-        times = f"min({self._moment}), max({self._moment})"
+        times = f"min({self.moment}), max({self.moment})"
         return f"SELECT count(*) AS n, {times} FROM {self.source} t WHERE {rows}", *condition.arguments

@@ -4,17 +4,19 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.downstreams.sql.bill import ShortenedNumbers
-from shared.downstreams.sql.catalog import Relation, describe, refuse_unmapped
+from shared.downstreams.sql.building import statements_of
+from shared.downstreams.sql.catalog import Place, Relation, describe, refuse_fixed, refuse_unmapped
 from shared.downstreams.sql.dataset import Dataset
 from shared.downstreams.sql.declared import SideTable
 from shared.downstreams.sql.failures import translated
 from shared.downstreams.sql.preparation import Incarnation, incarnation_of, refuse_unprepared
+from shared.downstreams.sql.references import References, references_of
 from shared.downstreams.sql.settings import SqlSettings
 from shared.downstreams.sql.statements import Statements
 from shared.downstreams.sql.tenancy import Tenancy
@@ -49,10 +51,14 @@ class Session:
     settings: SqlSettings
     connection: PoolConnectionProxy
     tables: tuple[Statements, ...]
+    """All but those that show what stands in others."""
+    views: tuple[Statements, ...]
     restriction: SideTable | None
     incarnation: Incarnation | None
     """Where it may be changed."""
     bill: ShortenedNumbers
+    references: References = field(default_factory=References)
+    """The foreign keys to its tables, where it may be changed."""
     tenant: str | None = None
     """In whose rows alone anybody is looked for; None: in ours."""
 
@@ -69,7 +75,7 @@ class SqlStore:
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self.tenancy = Tenancy.of(settings, self.dataset)
-        self._statements: dict[tuple[str, str | None], Statements] = {}
+        self._statements: dict[str | None, tuple[Mapping[Place, Relation], tuple[Statements, ...]]] = {}
         self._known: Incarnation | None = None
 
     async def close(self) -> None:
@@ -101,18 +107,28 @@ class SqlStore:
             async with pool.acquire() as connection:
                 relations = await describe(connection, self.settings.namespace, self.dataset)
                 for name, table in self.dataset.tables.items():
-                    refuse_unmapped(table, name, relations[name], reading=reading)
-                theirs = [name for name, table in self.dataset.tables.items() if tenant is None or table.tenant]
-                tables = tuple(self._stated(name, relations[name], tenant) for name in theirs)
+                    place = self.dataset.place(self.settings.namespace, name)
+                    refuse_unmapped(table, name, relations[place], reading=reading)
+                    if not reading:
+                        refuse_fixed(table, name, relations[place])
+                stated = self._stated(relations, tenant)
+                tables = tuple(each for each in stated if not each.table.view)
+                views = tuple(each for each in stated if each.table.view)
                 incarnation = None if reading else await self._incarnation(connection)
                 side = self.dataset.restriction if tenant is None else None
                 bill = self._bill
-                yield Session(self.system, self.settings, connection, tables, side, incarnation, bill, tenant)
+                namespace = self.settings.namespace
+                keys = References() if reading else await references_of(connection, namespace, self.dataset)
+                yield Session(
+                    self.system, self.settings, connection, tables, views, side, incarnation, bill, keys, tenant
+                )
 
     async def _incarnation(self, connection: PoolConnectionProxy) -> Incarnation:
         """Which store it is today, prepared for being changed."""
-        names = [*self.dataset.tables, *([self.dataset.restriction.table] if self.dataset.restriction else [])]
-        incarnation = await incarnation_of(connection, self.system, self.settings.namespace, names)
+        namespace, side = self.settings.namespace, self.dataset.restriction
+        places = {self.dataset.place(namespace, name) for name in self.dataset.tables}
+        places |= {(namespace, side.table)} if side else set()
+        incarnation = await incarnation_of(connection, self.system, places)
         if incarnation != self._known:
             await refuse_unprepared(connection, self.system)
             if self._known:
@@ -136,12 +152,13 @@ class SqlStore:
                 )
             return self._pool
 
-    def _stated(self, name: str, relation: Relation, tenant: str | None) -> Statements:
-        known = self._statements.get((name, tenant))
-        if known is None or known.relation != relation:
-            declared = (self.settings.namespace, name, self.dataset.tables[name], relation)
-            known = self._statements[name, tenant] = Statements(*declared, self.tenancy, tenant)
-        return known
+    def _stated(self, relations: Mapping[Place, Relation], tenant: str | None) -> tuple[Statements, ...]:
+        """The statements of all tables, made anew where one of them has changed."""
+        known = self._statements.get(tenant)
+        if known is None or known[0] != relations:
+            made = statements_of(self.dataset, self.settings.namespace, relations, self.tenancy, tenant)
+            known = self._statements[tenant] = (relations, made)
+        return known[1]
 
 
 async def _end_when_we_are_gone(connection: asyncpg.Connection) -> None:

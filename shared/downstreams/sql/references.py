@@ -1,0 +1,152 @@
+"""Foreign keys to declared tables: in what order rows go, and whose other rows the database would take with them."""
+
+# ruff: noqa: S608 - names are quoted, and what comes from a request is a parameter
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
+
+from asyncpg.pool import PoolConnectionProxy
+
+from shared.downstreams.sql.catalog import DatasetOutdated, Place
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.graph import ordered
+from shared.downstreams.sql.quoting import quoted
+
+# The constraint of a partition is that of its table, and the parents of columns stand in the order of the columns.
+_FOREIGN_KEYS = """
+SELECT k.conname, cn.nspname, c.relname, pn.nspname, p.relname, k.confdeltype::text, k.condeferrable,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS o (attnum, n)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = o.attnum ORDER BY o.n),
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS o (attnum, n)
+             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = o.attnum ORDER BY o.n),
+       NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY(k.conkey)
+                   AND a.attnotnull)
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
+JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0 AND pn.nspname = ANY($1) AND p.relname = ANY($2)
+ORDER BY cn.nspname, c.relname, k.conname
+"""
+_LETS_GO = frozenset("nd")
+"""ON DELETE SET NULL and SET DEFAULT: the row that refers stays, and refers no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key from ``child``, a declared table if it has a name here, to a declared ``parent``."""
+
+    name: str
+    place: Place
+    child: str | None
+    parent: str
+    columns: tuple[str, ...]
+    to: tuple[str, ...]
+    on_delete: str
+    deferrable: bool
+    nullable: bool
+
+    @property
+    def lets_go(self) -> bool:
+        """Whether the row that it refers to may go first."""
+        return self.on_delete in _LETS_GO
+
+    @property
+    def source(self) -> str:
+        return f"{quoted(self.place[0])}.{quoted(self.place[1])}"
+
+    def still(self, parents: str) -> str:
+        """How many rows refer to some rows of the parent, which are a relation ``t`` and a condition."""
+        pairs = [*zip(self.columns, self.to, strict=True)]
+        each = (f"c.{quoted(a)} = ANY(ARRAY(SELECT t.{quoted(b)} FROM {parents}))" for a, b in pairs)
+        near, far = (
+            ", ".join(f"{alias}.{quoted(n)}" for n in names) for alias, names in (("c", self.columns), ("t", self.to))
+        )
+        exact = f" AND ({near}) IN (SELECT {far} FROM {parents})" if len(pairs) > 1 else ""
+        return f"SELECT count(*) FROM {self.source} c WHERE {' AND '.join(each)}{exact}"
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Every foreign key to a declared table, and how rows of all tables can go."""
+
+    keys: tuple[Reference, ...] = ()
+    order: tuple[str, ...] = ()
+    """The names of the tables, those that refer before those that they refer to."""
+    deferred: tuple[Reference, ...] = ()
+    """Checked at the end of the transaction, where tables refer to one another in a circle."""
+    emptied: tuple[Reference, ...] = ()
+    """Of rows that go, emptied before, where nothing is deferrable."""
+
+    def to(self, parent: str) -> Sequence[Reference]:
+        """What keeps a row of that table, or would go with it: from other tables, once theirs is gone."""
+        binding = (key for key in self.keys if key.parent == parent and key.child != parent and not key.lets_go)
+        return [key for key in binding if key not in self.deferred]
+
+    def refuse_undeclared(self, dataset: str) -> None:
+        """Raises ``DatasetOutdated`` where a table refers to a declared one and is not declared itself."""
+        if silent := sorted(
+            {f"{key.place[1]} (to {key.parent}, {key.name})" for key in self.keys if key.child is None}
+        ):
+            raise DatasetOutdated(
+                f"{dataset}: tables refer to declared ones and are not declared, so what is in them about whom is not"
+                f" known: {', '.join(silent)}; declare each, with via = the joins that tell whose its rows are"
+            )
+
+
+async def references_of(connection: PoolConnectionProxy, namespace: str, dataset: Dataset) -> References:
+    """The foreign keys to the declared tables as they are today.
+
+    Raises:
+        DatasetOutdated: tables refer to one another in a circle that nothing allows to open.
+    """
+    places = {dataset.place(namespace, name): name for name in dataset.tables}
+    asked = ([*{schema for schema, _ in places}], [*{name for _, name in places}])
+    keys = []
+    for name, schema, table, *parent, action, deferrable, columns, to, nullable in await connection.fetch(
+        _FOREIGN_KEYS, *asked
+    ):
+        place = (schema, table)
+        if (referred := places.get((parent[0], parent[1]))) is not None:
+            told = (name, place, places.get(place), referred, tuple(columns), tuple(to))
+            keys.append(Reference(*told, action, deferrable, nullable))
+    return arranged(dataset, tuple(keys))
+
+
+def arranged(dataset: Dataset, keys: tuple[Reference, ...]) -> References:
+    """How rows of all tables can go; raises ``DatasetOutdated`` where none can."""
+    kept = {name for name, table in dataset.tables.items() if table.erase == "blank"}
+    binding = [key for key in keys if key.child not in {None, key.parent} and not key.lets_go]
+    deferred: list[Reference] = []
+    emptied: list[Reference] = []
+    while (circle := _circle(binding)) is not None:
+        opening = [key for key in binding if (key.child, key.parent) in circle]
+        # Nothing else waits for the end: CASCADE and RESTRICT act at once, deferrable or not.
+        late = [key for key in opening if key.deferrable and key.on_delete == "a"]
+        loose = [key for key in opening if key.nullable and key.child not in kept]
+        if not late and not loose:
+            names = ", ".join(f"{key.child} to {key.parent} ({key.name})" for key in opening)
+            raise DatasetOutdated(
+                f"{dataset.name}: no row can go first, since tables refer to one another in a circle: {names}; make one"
+                " of these foreign keys DEFERRABLE"
+            )
+        (deferred if late else emptied).append((late or loose)[0])
+        binding.remove((late or loose)[0])
+    after: dict[str, set[str]] = {}
+    for key in binding:
+        after.setdefault(key.parent, set()).add(key.child or "")
+    return References(keys, tuple(ordered(dataset.tables, after)), tuple(deferred), tuple(emptied))
+
+
+def _circle(keys: Sequence[Reference]) -> set[tuple[str | None, str]] | None:
+    """The references of a circle, from child to parent, if there is one."""
+    after: Mapping[str, set[str]] = {key.parent: set() for key in keys}
+    for key in keys:
+        after[key.parent].add(key.child or "")
+    try:
+        TopologicalSorter(after).prepare()
+    except CycleError as found:
+        names = found.args[1]
+        return {*pairwise(names)}
+    return None

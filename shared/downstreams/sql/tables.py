@@ -1,0 +1,222 @@
+"""What a dataset says of one table."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, model_validator
+
+from shared.domain.identities import IdentityType
+from shared.domain.text import Word
+from shared.downstreams.sql.bill import Itemised
+from shared.downstreams.sql.columns import Column
+from shared.downstreams.sql.declared import (
+    UTC_ZONE,
+    Declared,
+    Join,
+    Name,
+    Occurred,
+    Party,
+    Period,
+    Refusal,
+    RowSwitch,
+    RowTest,
+    Switch,
+    Via,
+)
+
+
+class Table(Declared):
+    """One table; ``erase``: delete the row, or blank the subject's fields while another party is left in it (REQ-R5).
+
+    ``person``: the column that tells people apart, for the blast-radius limit. ``tenant``: the column that says for
+    which customer of ours we process the row, if for one; ``ours``: nothing in it is processed for a customer. ``via``:
+    the joins by which a row leads to one of another table, which tells whose it is; several paths, if in several ways.
+    ``schema``: where it stands, if elsewhere than the rest. ``where``: which of its rows are about people at all.
+    ``refuse_when``: in which state of a row nothing of its subject may be erased, here or elsewhere in the store.
+    ``view``: it is shown, and what it shows is erased and changed in other tables of the dataset.
+    """
+
+    schema_: Name | None = Field(default=None, alias="schema")
+    category: Word
+    primary_key: tuple[Name, ...] = Field(min_length=1)
+    erase: Literal["delete", "blank"] = "delete"
+    columns: Mapping[Name, Column] = Field(min_length=1)
+    via: Via = ()
+    where: tuple[RowTest, ...] = ()
+    refuse_when: tuple[Refusal, ...] = ()
+    view: bool = False
+    parties: Mapping[str, Party] = Field(default_factory=dict)
+    occurred: Occurred | None = None
+    period: Period | None = None
+    person: Name | None = None
+    restriction: Switch | RowSwitch | None = None
+    marketing: Switch | RowSwitch | None = None
+    tenant: Name | None = None
+    ours: bool = False
+    itemised: Itemised | None = None
+
+    @cached_property
+    def searched(self) -> Mapping[str, Column]:
+        """The columns by which a subject is found; a name alone finds nobody."""
+        found = {name: c for name, c in self.columns.items() if c.identity and c.identity is not IdentityType.NAME}
+        return MappingProxyType(found)
+
+    @cached_property
+    def types(self) -> tuple[IdentityType, ...]:
+        return tuple(sorted({c.identity for c in self.searched.values() if c.identity}))
+
+    @cached_property
+    def region(self) -> str | None:
+        """In which country its numbers were dialled, if they are written so."""
+        return next((column.region for column in self.searched.values() if column.region), None)
+
+    @cached_property
+    def keeps_former(self) -> bool:
+        """Whether its rows may still hold an address that was corrected since."""
+        return any(column.former for column in self.searched.values())
+
+    @cached_property
+    def paths(self) -> tuple[tuple[str | None, tuple[Join, ...]], ...]:
+        """Every path of its rows, and of which party it tells."""
+        own: list[tuple[str | None, tuple[Join, ...]]] = [(None, path) for path in self.via]
+        return (*own, *((name, path) for name, party in self.parties.items() for path in party.via))
+
+    @staticmethod
+    def switched_by(switch: Switch | RowSwitch | None) -> tuple[str, ...]:
+        """The columns of this table by which it is switched."""
+        if switch is None:
+            return ()
+        return (switch.column,) if isinstance(switch, Switch) else tuple(switch.on.values())
+
+    @property
+    def scrubbed(self) -> Mapping[str, Column]:
+        """The columns with texts in which people write about people."""
+        return {name: column for name, column in self.columns.items() if column.scrub}
+
+    @property
+    def derived(self) -> frozenset[str]:
+        """The columns that the database derives from others."""
+        return frozenset(name for name, column in self.columns.items() if column.generated)
+
+    @property
+    def blanked(self) -> frozenset[str]:
+        """The columns that a row which is kept loses."""
+        return frozenset(name for party in self.parties or (None,) for name in self.fields_of(party))
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        return self.occurred.timezone if self.occurred else UTC_ZONE
+
+    def fields_of(self, party: str | None) -> Mapping[str, Column]:
+        """What the store itself wrote down about a party; in a row about one person, what is blanked in it."""
+        fields = {name: c for name, c in self.columns.items() if c.party == party and not c.generated}
+        return fields if party else {name: c for name, c in fields.items() if c.goes}
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        known = self.columns.keys()
+        named = {
+            "primary_key": self.primary_key,
+            "occurred": (self.occurred.column,) if self.occurred else (),
+            "period": (self.period.valid_from, self.period.valid_to) if self.period else (),
+            "person": (self.person,) if self.person else (),
+            "tenant": (self.tenant,) if self.tenant else (),
+            "restriction": self.switched_by(self.restriction),
+            "marketing": self.switched_by(self.marketing),
+            "domain": tuple(column.domain for column in self.columns.values() if column.domain),
+            "of": tuple(column.of for column in self.columns.values() if column.of),
+            "former": tuple(column.former for column in self.columns.values() if column.former),
+            "itemised": (*self.itemised.by, self.itemised.dialled, *self.itemised.columns) if self.itemised else (),
+            "via": tuple(near for _, path in self.paths for near in path[0].on),
+            "where": tuple(test.column for test in self.where),
+            "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
+            "json": tuple(column.json_ for column in self.columns.values() if column.json_),
+            "withheld": tuple(party.withheld.column for party in self.parties.values() if party.withheld),
+        }
+        for place, columns in named.items():
+            for column in columns:
+                if column not in known:
+                    raise ValueError(f"{place} names column {column}, which is not declared")
+                if self.columns[column].json_:
+                    raise ValueError(f"{place} names {column}, which is a part of a document: name a column")
+        if not self.searched and not self.paths and not self.scrubbed:
+            raise ValueError(
+                "no column holds an identity, so nobody could be found in it: name the joins that lead to a table which"
+                ' does, as via = [{ table = "customer", on = { customer_id = "id" } }]'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _scrubs_texts(self) -> Self:
+        for name, column in self.scrubbed.items():
+            if column.json_ or column.generated or column.identity:
+                raise ValueError(f"column {name} has scrub, which is for texts that somebody writes")
+        return self
+
+    @model_validator(mode="after")
+    def _is_spelled(self) -> Self:
+        for name, column in self.columns.items():
+            if (column.region or column.match == "digits") and column.identity is not IdentityType.PHONE:
+                raise ValueError(f"column {name} has region or match = digits, which is for identity = phone")
+            if column.former and (column.identity is not IdentityType.EMAIL or self.occurred):
+                raise ValueError(f"column {name} has former, which is for identity = email in a table without times")
+            if column.domain and column.identity is not IdentityType.SIP_URI:
+                raise ValueError(f"column {name} has a domain, which is for identity = sip_uri")
+        if len({column.region for column in self.columns.values() if column.region}) > 1:
+            raise ValueError("numbers of one table are dialled in one region")
+        return self
+
+    @model_validator(mode="after")
+    def _bills_what_is_the_subscribers(self) -> Self:
+        if self.itemised:
+            self.itemised.check(self.columns, self.searched, timed=self.occurred is not None)
+        return self
+
+    @model_validator(mode="after")
+    def _knows_whose_it_is(self) -> Self:
+        for name, column in self.columns.items():
+            if column.party is not None and column.party not in self.parties:
+                raise ValueError(f"column {name} belongs to party {column.party}, which is not declared")
+            if self.parties and name in self.searched and column.party is None:
+                raise ValueError(f"column {name} holds an identity; say which party's it is")
+        if self.parties and self.via:
+            raise ValueError("via of a table with parties tells not whose the row is: write it below the party")
+        if self.restriction and len(self.parties) > 1:
+            raise ValueError(
+                "restriction of a row hides all its parties: declare a [restriction] table beside the data"
+            )
+        for party, said in self.parties.items():
+            if unknown := sorted({*(said.seen_by or ()), *filter(None, [said.same_as])} - self.parties.keys()):
+                raise ValueError(f"party {party} names {', '.join(unknown)}, which is not declared")
+            if not any(column.personal == "A" for column in self.fields_of(party).values()):
+                raise ValueError(f"party {party} has no column of class A, so nothing would tell whether it is left")
+        return self
+
+    @model_validator(mode="after")
+    def _is_lifted(self) -> Self:
+        if isinstance(self.restriction, RowSwitch) and not (self.restriction.present and self.restriction.request):
+            raise ValueError("restriction by rows of a table is lifted by a column of it: write request = that column")
+        if (
+            isinstance(self.restriction, Switch)
+            and isinstance(self.restriction.value, str)
+            and not self.restriction.otherwise
+        ):
+            raise ValueError(
+                "restriction by a word is lifted by another: write otherwise = the word that it was before"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_nobody(self) -> Self:
+        if self.erase == "blank" and len(self.parties) == 1:
+            raise ValueError(
+                "erase = blank needs two parties or more, or none: then the row is kept without its person"
+            )
+        if self.erase == "blank":
+            by = {near for _, path in self.paths for near in path[0].on if near not in self.primary_key}
+            if left := sorted(by.union(self.searched) - self.derived - self.blanked):
+                raise ValueError(f"erase = blank leaves {left[0]}, by which its person is found: give it class A")
+        return self

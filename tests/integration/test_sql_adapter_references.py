@@ -1,0 +1,96 @@
+"""Foreign keys of a store: in what order rows go, what would go with them, and what nobody has declared."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import ForeignHit
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.sql import schema_for
+from shared.downstreams.sql.catalog import DatasetOutdated
+from shared.storage.postgres import connected
+from tests.fixtures.cdr import SqlEngine, ask, each, engine
+from tests.fixtures.downstream import email, receipt, task
+
+ANNA = email("anna@example.org")
+ERASE = Operation.ERASE
+SCHEMA = """
+CREATE TABLE account (id int PRIMARY KEY, email text, main_contact int);
+CREATE TABLE contact (id int PRIMARY KEY, account_id int NOT NULL, name text);
+CREATE TABLE letter (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE CASCADE, sender text);
+INSERT INTO account VALUES (1, 'anna@example.org', 11), (2, 'boris@example.org', 12);
+INSERT INTO contact VALUES (11, 1, 'Anna'), (12, 2, 'Boris'), (13, 1, 'Ann');
+INSERT INTO letter VALUES (1, 1, 'anna@example.org'), (2, 2, 'boris@example.org');
+"""
+FORTH = "ALTER TABLE contact ADD CONSTRAINT forth FOREIGN KEY (account_id) REFERENCES account "
+BACK = "ALTER TABLE account ADD CONSTRAINT back FOREIGN KEY (main_contact) REFERENCES contact "
+DATASET = """
+name = "accounts"
+[tables.account]
+category = "account"
+primary_key = ["id"]
+columns = { id = { class = "T" }, email = { class = "A", identity = "email" }, main_contact = { class = "T" } }
+[tables.contact]
+category = "contact"
+primary_key = ["id"]
+via = [{ table = "account", on = { account_id = "id" } }]
+columns = { id = { class = "T" }, account_id = { class = "T" }, name = { class = "A" } }
+[tables.letter]
+category = "letter"
+primary_key = ["id"]
+columns = { id = { class = "T" }, account_id = { class = "T" }, sender = { class = "A", identity = "email" } }
+"""
+LEFT = "SELECT 'a' || id FROM account UNION SELECT 'c' || id FROM contact UNION SELECT 'l' || id FROM letter ORDER BY 1"
+
+
+@pytest.fixture
+async def dsn(empty_database: str) -> str:
+    """The database of some accounts."""
+    async with connected(empty_database) as connection:
+        await connection.execute(SCHEMA + schema_for(empty_database))
+    return empty_database
+
+
+@pytest.fixture
+async def accounts(dsn: str, tmp_path: Path) -> AsyncIterator[SqlEngine]:
+    """Its adapter."""
+    (tmp_path / "accounts.toml").write_text(DATASET, encoding="utf-8")
+    async with engine(dsn, tmp_path / "accounts.toml", {}) as accounts:
+        yield accounts
+
+
+@pytest.mark.parametrize("back", ["", "DEFERRABLE", None], ids=["a column emptied", "deferred", "no circle"])
+async def test_rows_go_in_the_order_of_their_foreign_keys_and_each_is_counted(
+    accounts: SqlEngine, dsn: str, back: str | None
+) -> None:
+    for statement in [FORTH, *([] if back is None else [BACK + back])]:
+        await ask(dsn, statement)
+    done = receipt((await accounts.run(*each(ERASE, ANNA, email("nobody@example.org"))))[0])
+    assert (done.outcome, done.by_category) == (TaskOutcome.ERASED, {"account": 1, "contact": 2, "letter": 1})
+    assert [row[0] for row in await ask(dsn, LEFT)] == ["a2", "c12", "l2"]
+
+
+async def test_a_letter_of_somebody_else_that_hangs_on_the_subjects_account_is_not_deleted_with_it(
+    accounts: SqlEngine, dsn: str
+) -> None:
+    await ask(dsn, "UPDATE letter SET account_id = 1 WHERE id = 2")
+    before = await ask(dsn, LEFT)
+    refused = await accounts.one(task(ERASE, ANNA))
+    assert isinstance(refused, ForeignHit)
+    assert "1 rows of letter refer to rows of the subject in account" in str(refused)
+    assert await ask(dsn, LEFT) == before
+
+
+async def test_a_table_that_refers_to_a_declared_one_and_is_not_declared_is_named_before_anything_is_done(
+    accounts: SqlEngine, dsn: str
+) -> None:
+    await ask(dsn, "CREATE TABLE rating (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE SET NULL)")
+    await ask(dsn, "CREATE TABLE visit (id int PRIMARY KEY, account_id int REFERENCES account ON DELETE CASCADE)")
+    before = await ask(dsn, LEFT)
+    with pytest.raises(DatasetOutdated, match=r"rating \(to account, rating_account_id_fkey\), visit"):
+        await accounts.adapter.inspect()
+    with pytest.raises(DatasetOutdated, match="declare each, with via"):
+        await accounts.one(task(ERASE, ANNA))
+    assert await ask(dsn, LEFT) == before
+    assert (await accounts.receipt(task(Operation.EXPORT, ANNA))).found == 4
