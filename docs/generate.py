@@ -16,7 +16,9 @@ from services.intake.api import app
 from shared.domain import topics
 from shared.domain.events import EVENT_TYPES, Event
 from shared.domain.operations import FULFILLED_BY
+from shared.domain.status import RequestStatus
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
+from shared.domain.user_events import TYPES, UserEvent
 from shared.downstreams.bus.messages import TaskReply, TaskRequested
 
 DOCS = Path(__file__).parent
@@ -36,7 +38,8 @@ one adds a type with the next version. A record can come twice: `ce_id` tells.
 
 def asyncapi() -> str:
     """The contract of the bus, as AsyncAPI 3.0."""
-    messages: list[type[BaseModel]] = [*EVENT_TYPES.values(), TaskRequested, TaskReply]
+    told = dict.fromkeys(TYPES.values())
+    messages: list[type[BaseModel]] = [*EVENT_TYPES.values(), TaskRequested, TaskReply, RequestStatus, *told]
     _, schemas = models_json_schema(
         [(message, "validation") for message in messages], ref_template="#/components/schemas/{model}"
     )
@@ -48,7 +51,12 @@ def asyncapi() -> str:
         "operations": _operations(),
         "components": {
             "messages": {**{message.__name__: _message(message) for message in messages}, "DeadLetter": _DEAD_LETTER},
-            "schemas": {**schemas["$defs"], "EventHeaders": _headers(_EVENT), "TaskHeaders": _headers({})},
+            "schemas": {
+                **schemas["$defs"],
+                "EventHeaders": _headers(_EVENT),
+                "TaskHeaders": _headers({}),
+                "UserEventHeaders": _USER_EVENT,
+            },
         },
     }
     plain = json.loads(json.dumps(document))  # neither enums nor references within the file
@@ -87,6 +95,20 @@ def _channels() -> dict[str, Any]:
     }
     for channel in channels.values():
         channel["bindings"] = {"kafka": {"topicConfiguration": {"retention.ms": topics.RETENTION_MS}}}
+    channels["userEvents"] = {
+        "address": topics.user_events("{emitter}"),
+        "description": _USER_EVENTS,
+        "parameters": {"emitter": {"description": "The emitter's name in the file of emitters"}},
+        "messages": _references(dict.fromkeys(TYPES.values())),
+        "bindings": {"kafka": {"topicConfiguration": {"retention.ms": topics.RETENTION_MS}}},
+    }
+    compacted = {"cleanup.policy": ["compact"], "delete.retention.ms": topics.TOMBSTONE_MS}
+    channels["status"] = {
+        "address": topics.STATUS,
+        "description": "Where each request stands: the latest record of a key is the whole of it.",
+        "messages": _references([RequestStatus]),
+        "bindings": {"kafka": {"topicConfiguration": compacted}},
+    }
     return channels
 
 
@@ -101,6 +123,8 @@ def _operations() -> dict[str, Any]:
     tasks, replies, dead_letters = (_reference("channels", name) for name in ("tasks", "replies", "deadLetters"))
     for service in sorted(set(FULFILLED_BY.values())):
         operations[f"{service}.asks.teams"] = {"action": "send", "channel": tasks, "reply": {"channel": replies}}
+    operations["intake.hears.emitters"] = {"action": "receive", "channel": _reference("channels", "userEvents")}
+    operations["intake.tells.status"] = {"action": "send", "channel": _reference("channels", "status")}
     for service in ServiceName:
         operations[f"{service}.sets.aside"] = {"action": "send", "channel": dead_letters}
     return operations
@@ -116,7 +140,16 @@ def _reference(place: str, name: str) -> dict[str, str]:
 
 def _message(message: type[BaseModel]) -> dict[str, Any]:
     summary, _, description = inspect.cleandoc(message.__doc__ or "").partition("\n\n")
-    headers = "EventHeaders" if issubclass(message, Event) else "TaskHeaders"
+    headers = "EventHeaders" if issubclass(message, Event | RequestStatus) else "TaskHeaders"
+    if issubclass(message, UserEvent):
+        return {
+            "name": " | ".join(kind for kind, event in TYPES.items() if event is message),
+            "title": message.__name__,
+            "summary": " ".join(summary.split()),
+            **({"description": description} if description else {}),
+            "headers": {"$ref": "#/components/schemas/UserEventHeaders"},
+            "payload": {"$ref": f"#/components/schemas/{message.__name__}"},
+        }
     return {
         "name": message.model_fields["type"].default,
         "title": message.__name__,
@@ -145,6 +178,22 @@ def _headers(more: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(required), "properties": {**required, **trace_context}}
 
 
+_USER_EVENTS = (
+    "What another service tells of its users, in binary or structured content mode; only that service may write here."
+    " A person is named by a token alone, for which identities were posted before (`POST /v1/subjects`)."
+)
+_USER_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["ce_specversion", "ce_id", "ce_source", "ce_type"],
+    "properties": {
+        "ce_specversion": {"type": "string", "const": "1.0"},
+        "ce_id": {"type": "string", "description": "The same for every repeat; says nothing of the person"},
+        "ce_source": {"type": "string", "description": "Says nothing of the person"},
+        "ce_type": {"type": "string", "enum": [*TYPES]},
+        "ce_time": {"type": "string", "format": "date-time", "description": "When it was sent; no business date"},
+        "content-type": {"type": "string", "examples": ["application/json", "application/cloudevents+json"]},
+    },
+}
 _DEAD_LETTER = {
     "name": "dead letter",
     "title": "DeadLetter",

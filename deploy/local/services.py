@@ -5,7 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,6 +17,7 @@ from deploy.local.process import Child
 from services.intake import auth
 from services.intake.grant import Grant, Power
 from shared.domain.clock import SystemClock
+from shared.domain.emitters import EMITTERS, read_emitters
 from shared.domain.topics import ServiceName
 from shared.messaging import admin
 from shared.storage import keyring
@@ -92,7 +93,14 @@ class Services:
         if not self.keyring.exists():
             keyring.create(self.keyring)
         wait_for(migrate(self._servers.postgres_dsn))
-        wait_for(admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems)))
+        wait_for(
+            admin.create_topics(self._servers.kafka_bootstrap, admin.declared(self._bus_systems, self._emitters()))
+        )
+
+    def _emitters(self) -> Iterable[str]:
+        """Who tells of users, by the file that intake will read."""
+        named = self.env.get("DSR_INTAKE_EMITTERS") or os.environ.get("DSR_INTAKE_EMITTERS")
+        return read_emitters(Path(named) if named else EMITTERS)
 
     def key(self, role: str, holder: str | None = None, tenant: str | None = None) -> str:
         """A new API key with that role, for that holder or for one of its own; a channel's may do all that any may.

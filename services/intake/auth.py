@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -127,6 +128,11 @@ class ApiKeys:
                 answer.set_result(known)
             while len(self._cache) > _CACHED:
                 del self._cache[next(iter(self._cache))]
+
+
+async def callers(connection: Connection, key_ids: Iterable[str], now: datetime) -> dict[str, Caller]:
+    """Whose keys these are, by id; those that were revoked or have expired are left out."""
+    return {row[0]: _caller(row) for row in await connection.fetch(_KEYS, list(set(key_ids)), now)}
 
 
 async def same_channel(connection: Connection, caller: Caller, key_id: str) -> bool:

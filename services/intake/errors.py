@@ -79,3 +79,31 @@ class BadRequest(DsrError):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class EventRefused(DsrError):
+    """What another service has told of a user takes no effect; it is set aside by name, and its message says why."""
+
+
+class MalformedEvent(EventRefused):
+    """It is no event that can be read; the message names the field, and quotes nothing of it."""
+
+
+class NotDeclared(EventRefused):
+    """The file of emitters does not let this one say that."""
+
+
+class SubjectUnknown(EventRefused):
+    """No identities were posted for that subject token."""
+
+
+class SubjectExpired(EventRefused):
+    """The identities behind the subject token were kept for as long as they may be, and are gone."""
+
+
+class SubjectUsed(EventRefused):
+    """The subject token was good for one event, which was handled."""
+
+
+class SubjectOfAnother(EventRefused):
+    """The subject token is another service's."""

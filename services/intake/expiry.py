@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from services.intake import status
 from services.intake.retention import Retention, retention
 from shared.app.service import Running
 from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
@@ -58,13 +59,17 @@ DUE = {
         WHERE r.state = 'closed' AND r.closed_at < $1 AND NOT EXISTS (
             SELECT 1 FROM vault.subject v
             WHERE v.subject_ref IN (r.request_id, r.subject_ref) AND v.wrapped_key IS NOT NULL)""",
+    "subjects": "SELECT NULL::uuid, t.subject_ref FROM subject_token t WHERE t.expires_at < $1",
+    "contacts": """
+        SELECT NULL::uuid, f.subject_ref FROM former_contact f WHERE f.learned_at < $1
+        UNION ALL SELECT NULL, NULL FROM closed_account c WHERE c.learned_at < $1""",
     "idempotency": "SELECT NULL::uuid, NULL::uuid FROM idempotency i WHERE i.accepted_at < $1",
 }
 """What is past its period, by tier: the request, and what is to go of it."""
 
 _BEFORE = """
 SELECT $1::timestamptz - make_interval(days => $2), $1 - make_interval(months => $3), $1 - make_interval(months => $3),
-       $1, $1 - make_interval(months => $4), $1 - make_interval(days => $5)
+       $1, $1 - make_interval(months => $4), $1, $1 - make_interval(months => $6), $1 - make_interval(days => $5)
 """
 
 
@@ -81,7 +86,8 @@ async def run(running: Running) -> None:
 async def before(connection: Connection, periods: Retention, now: datetime) -> dict[str, datetime]:
     """Before when each tier must have begun to be past its period now."""
     days, months = periods.collected_days, periods.correspondence_months
-    row = await connection.fetchrow(_BEFORE, now, days, months, periods.register_months, periods.idempotency_days)
+    more = periods.register_months, periods.idempotency_days, periods.contact_months
+    row = await connection.fetchrow(_BEFORE, now, days, months, *more)
     return dict(zip(DUE, row or (), strict=True))
 
 
@@ -107,8 +113,8 @@ async def past(connection: Connection, periods: Retention, now: datetime) -> dic
 async def _end_some(unit_of_work: UnitOfWorkFactory, periods: Retention, tier: str) -> int:
     async with unit_of_work.begin() as tx:
         began = (await before(tx.connection, periods, tx.now))[tier]
-        if tier == "idempotency":
-            return await _forget_keys(tx, began)
+        if tier in _OF_NO_REQUEST:
+            return await _OF_NO_REQUEST[tier](tx, began)
         rows = await tx.connection.fetch(f"{DUE[tier]} LIMIT {_AT_A_TIME} FOR UPDATE OF r SKIP LOCKED", began)
         await _END[tier](tx, [row[0] for row in rows], [row[1] for row in rows])
         for request_id in {row[0]: None for row in rows}:
@@ -119,6 +125,23 @@ async def _end_some(unit_of_work: UnitOfWorkFactory, periods: Retention, tier: s
 async def _forget_keys(tx: UnitOfWork, began: datetime) -> int:
     done = await tx.connection.execute("DELETE FROM idempotency WHERE accepted_at < $1", began)
     return int(done.rpartition(" ")[2])
+
+
+async def _forget_subjects(tx: UnitOfWork, began: datetime) -> int:
+    """Tokens that expired, and what those sealed whose event never came."""
+    gone = "DELETE FROM subject_token WHERE expires_at < $1 RETURNING token, subject_ref, used_at"
+    unread = [row for row in await tx.connection.fetch(gone, began) if row[2] is None]
+    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [row[1] for row in unread])
+    for token, *_ in unread:
+        tx.log_evidence(token, "evidence.tier_expired", {"tier": "subjects"})
+    return len(unread)
+
+
+async def _forget_contacts(tx: UnitOfWork, began: datetime) -> int:
+    former = await tx.connection.fetch("DELETE FROM former_contact WHERE learned_at < $1 RETURNING subject_ref", began)
+    await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [row[0] for row in former])
+    done = await tx.connection.execute("DELETE FROM closed_account WHERE learned_at < $1", began)
+    return len(former) + int(done.rpartition(" ")[2])
 
 
 async def _drop(tx: UnitOfWork, _requests: Sequence[UUID], sealed: Sequence[UUID]) -> None:
@@ -137,6 +160,8 @@ _OF_REQUEST = ("letter", "decision", "extension", "proposal", "package_release",
 async def _strike(tx: UnitOfWork, requests: Sequence[UUID], subjects: Sequence[UUID]) -> None:
     await open_requests.end(tx.connection, requests)
     await tx.connection.execute("DELETE FROM vault.subject WHERE subject_ref = ANY($1)", [*requests, *subjects])
+    for request_id in requests:
+        status.forget(tx, request_id)
     for table in (*_OF_REQUEST, "request"):
         await tx.connection.execute(f"DELETE FROM {table} WHERE request_id = ANY($1)", requests)  # noqa: S608  # ours
 
@@ -147,4 +172,9 @@ _END: dict[str, Callable[[UnitOfWork, Sequence[UUID], Sequence[UUID]], Coroutine
     "identities": _shred,
     "erased": _shred,
     "register": _strike,
+}
+_OF_NO_REQUEST: dict[str, Callable[[UnitOfWork, datetime], Coroutine[None, None, int]]] = {
+    "subjects": _forget_subjects,
+    "contacts": _forget_contacts,
+    "idempotency": _forget_keys,
 }

@@ -1,7 +1,7 @@
 """What an API key of a channel may state and do; pure. What is beyond is refused, and told what the key may."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from services.intake.errors import Forbidden
@@ -40,6 +40,10 @@ class Grant:
     def of(cls, level: Level, *powers: Power) -> "Grant":
         """A key for every right that may state that level, and do this."""
         return cls(level, powers=frozenset(powers))
+
+    def at_most(self, level: Level) -> "Grant":
+        """The same, but no higher level than that."""
+        return replace(self, level=min(self.level, level))
 
     def must(self, power: Power) -> None:
         """Raises ``Forbidden`` for what the key is not made for."""

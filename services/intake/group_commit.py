@@ -1,12 +1,13 @@
 """Storing submissions durably: whoever submits while a commit is under way shares the next one."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from uuid import UUID
 
-from services.intake import brake, correspondence, other_requests, repository
+from services.intake import brake, correspondence, former_contacts, other_requests, repository, status
 from services.intake.auth import Caller
 from services.intake.correspondence import Opened
 from services.intake.errors import IdempotencyKeyReused
@@ -79,10 +80,11 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Submission:
+class Submitted:
+    """What came together, from one sender: all of it is stored, or nothing."""
+
     context: SubmissionContext
     prepared: Sequence[PreparedRequest]
-    accepted: "asyncio.Future[list[Accepted]]"
 
     @property
     def requests(self) -> list[Request]:
@@ -96,6 +98,12 @@ class _Submission:
         return (self.context.caller.channel, key) if key else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    submitted: Submitted
+    accepted: "asyncio.Future[list[Accepted]]"
+
+
 class GroupCommit:
     """Commits what was submitted since the last commit began, in one transaction."""
 
@@ -103,7 +111,7 @@ class GroupCommit:
         self._unit_of_work = unit_of_work
         self._letters = letters
         self._erasures_per_hour = erasures_per_hour
-        self._waiting: list[_Submission] = []
+        self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def store(self, prepared: Sequence[PreparedRequest], context: SubmissionContext) -> list[Accepted]:
@@ -113,7 +121,7 @@ class GroupCommit:
             IdempotencyKeyReused: the key came before with another body
         """
         accepted: asyncio.Future[list[Accepted]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Submission(context, prepared, accepted))
+        self._waiting.append(_Waiting(Submitted(context, prepared), accepted))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         return await accepted
@@ -123,26 +131,27 @@ class GroupCommit:
             group, self._waiting = _next_group(self._waiting)
             answers: Sequence[list[Accepted] | Exception]
             try:
-                answers = await self._commit(group)
+                answers = await self._commit([each.submitted for each in group])
             except Exception as error:  # noqa: BLE001  # every caller must hear of it, whatever it is
                 answers = [error] * len(group)
-            for submission, answer in zip(group, answers, strict=True):
-                if submission.accepted.done():
+            for waiting, answer in zip(group, answers, strict=True):
+                if waiting.accepted.done():
                     continue
                 if isinstance(answer, Exception):
-                    submission.accepted.set_exception(answer)
+                    waiting.accepted.set_exception(answer)
                 else:
-                    submission.accepted.set_result(answer)
+                    waiting.accepted.set_result(answer)
 
-    async def _commit(self, group: Sequence[_Submission]) -> list[list[Accepted] | Exception]:
+    async def _commit(self, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
         async with self._unit_of_work.begin() as tx:
-            replays = await _claim_keys(tx, group)
-            fresh = await self._braked(tx, [each for each in group if each.key not in replays])
-            states = await _insert(tx, self._letters, fresh)
-        for request in (prepared.request for each in fresh for prepared in each.prepared):
-            REQUESTS.labels(request.right, "accepted").inc()
-            if request.state is State.AWAITING_IDENTITY:
-                REQUESTS.labels(request.right, "identity_needed").inc()
+            return await self.write(tx, group)
+
+    async def write(self, tx: UnitOfWork, group: Sequence[Submitted]) -> list[list[Accepted] | Exception]:
+        """Stores a group with whatever else the unit of work does; gives the answer for each."""
+        replays = await _claim_keys(tx, group)
+        fresh = await self._braked(tx, [each for each in group if each.key not in replays])
+        states = await _insert(tx, self._letters, fresh)
+        tx.after_commit(partial(_count, [prepared.request for each in fresh for prepared in each.prepared]))
         stored = iter(fresh)
         return [
             replays[each.key]
@@ -151,11 +160,18 @@ class GroupCommit:
             for each in group
         ]
 
-    async def _braked(self, tx: UnitOfWork, group: Sequence[_Submission]) -> Sequence[_Submission]:
+    async def _braked(self, tx: UnitOfWork, group: Sequence[Submitted]) -> Sequence[Submitted]:
         """The group, where erasures of a key that asks for too many only wait."""
         erasures = [p for each in group for p in each.prepared if p.request.right is Right.ERASURE]
         keys = await brake.count(tx, (p.request.key_id for p in erasures), self._erasures_per_hour)
         return [replace(each, prepared=[_held(p, keys) for p in each.prepared]) for each in group] if keys else group
+
+
+def _count(requests: Iterable[Request]) -> None:
+    for request in requests:
+        REQUESTS.labels(request.right, "accepted").inc()
+        if request.state is State.AWAITING_IDENTITY:
+            REQUESTS.labels(request.right, "identity_needed").inc()
 
 
 def _held(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest:
@@ -165,24 +181,25 @@ def _held(prepared: PreparedRequest, keys: Collection[str]) -> PreparedRequest:
     return prepared
 
 
-def _next_group(waiting: Sequence[_Submission]) -> tuple[list[_Submission], list[_Submission]]:
+def _next_group(waiting: Sequence[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
     """Those to commit now and those to commit after: each idempotency key once, and no more than the largest group."""
-    now: list[_Submission] = []
-    later: list[_Submission] = []
+    now: list[_Waiting] = []
+    later: list[_Waiting] = []
     taken: set[_Key] = set()
     size = 0
     for each in waiting:
-        if each.key in taken or (now and size + len(each.prepared) > _LARGEST_GROUP):
+        key, length = each.submitted.key, len(each.submitted.prepared)
+        if key in taken or (now and size + length > _LARGEST_GROUP):
             later.append(each)
         else:
             now.append(each)
-            size += len(each.prepared)
-        if each.key:
-            taken.add(each.key)
+            size += length
+        if key:
+            taken.add(key)
     return now, later
 
 
-async def _claim_keys(tx: UnitOfWork, group: Sequence[_Submission]) -> dict[_Key | None, list[Accepted] | Exception]:
+async def _claim_keys(tx: UnitOfWork, group: Sequence[Submitted]) -> dict[_Key | None, list[Accepted] | Exception]:
     """Takes the idempotency keys of a group; returns the answer for each that was taken before."""
     keyed = {key: each for each in group if (key := each.key)}
     if not keyed:
@@ -206,7 +223,7 @@ async def _claim_keys(tx: UnitOfWork, group: Sequence[_Submission]) -> dict[_Key
     }
 
 
-async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[_Submission]) -> dict[UUID, State]:
+async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[Submitted]) -> dict[UUID, State]:
     """Stores what was submitted; returns where those stand that other requests of the same person have moved."""
     context_of = {each.request.request_id: s.context for s in submissions for each in s.prepared}
     if not context_of:
@@ -215,6 +232,7 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[_Submi
     records = [record for each in prepared for record in (each.subject_row, each.correspondence.record)]
     await tx.vault.insert_subjects(tx.connection, records)
     await correspondence.open_all(tx, [each.correspondence for each in prepared])
+    await former_contacts.search_too(tx, [(each.request, each.marks.person) for each in prepared])
     seen = await other_requests.look(tx, [(each.request, each.marks) for each in prepared])
     received = [seen.applied_to(each.received) for each in prepared]
     new = [(after.request, each.marks) for after, each in zip(received, prepared, strict=True)]
@@ -231,6 +249,7 @@ async def _insert(tx: UnitOfWork, letters: Letters, submissions: Sequence[_Submi
             tx.log_evidence(request_id, action, detail, context.caller.actor)
         for event in after.published:
             tx.publish(event)
+        status.tell(tx, status.of(after.request))
     if not seen.first:
         return {}
     requests = await Requests.locked(tx, letters, seen.first)

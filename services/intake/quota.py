@@ -22,12 +22,19 @@ class Rate:
         Raises:
             TooManyCalls: they come faster than that.
         """
+        self.must_have_room(who, seconds)
+        self.count(who, seconds)
+
+    def must_have_room(self, who: str, seconds: float) -> None:
+        """Raises ``TooManyCalls`` where a call of so many seconds would come too soon; counts nothing."""
         now = asyncio.get_running_loop().time()
-        until = max(self._until.get(who, 0.0), now)
-        if until - now + seconds > self._burst:
-            raise TooManyCalls(
-                "slow down: this came too soon after what was sent before", until - now + seconds - self._burst
-            )
+        ahead = max(self._until.get(who, 0.0) - now, 0.0) + seconds
+        if ahead > self._burst:
+            raise TooManyCalls("slow down: this came too soon after what was sent before", ahead - self._burst)
+
+    def count(self, who: str, seconds: float) -> None:
+        """Counts a call of so many seconds."""
+        until = max(self._until.get(who, 0.0), asyncio.get_running_loop().time())
         if who not in self._until and len(self._until) >= _KNOWN:
             del self._until[next(iter(self._until))]
         self._until[who] = until + (seconds or self._each)

@@ -1,7 +1,7 @@
 """The table of requests: the one place that reads and writes it, in single statements."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
@@ -12,7 +12,16 @@ import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.intake import brake, correspondence, forwarding, old_contacts, other_requests, other_restrictions
+from services.intake import (
+    brake,
+    correspondence,
+    former_contacts,
+    forwarding,
+    old_contacts,
+    other_requests,
+    other_restrictions,
+    status,
+)
 from services.intake.letters import LetterOf, Letters
 from services.intake.lifecycle import State
 from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
@@ -21,7 +30,7 @@ from services.intake.same_person import Marks
 from services.intake.stored_request import OpenQuestion, StoredRequest
 from shared.domain.events import Event, RequestClosed, RequestReopened
 from shared.domain.operations import TaskReport
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
 from shared.storage.vault import Sealing
@@ -29,6 +38,7 @@ from shared.storage.vault import Sealing
 log = logging.getLogger(__name__)
 
 _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package.renewal_blocked"})
+_GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id")
 _QUESTION = column_types(OpenQuestion)
 _CONVERTED = {"zones": "text", "tasks": "jsonb", **_QUESTION}
@@ -55,6 +65,12 @@ async def read(connection: Connection, request_id: UUID) -> Request | None:
     return _request(row) if row else None
 
 
+async def read_all(connection: Connection, request_ids: Sequence[UUID]) -> list[Request]:
+    """The requests with these ids, in their order."""
+    found = await connection.fetch(f"{_READ} WHERE request_id = ANY($1) ORDER BY request_id", request_ids)
+    return [_request(row) for row in found]
+
+
 async def insert(connection: Connection, requests: Iterable[tuple[Request, Marks]]) -> None:
     """Stores new requests, with what they are compared with others by."""
     rows = [
@@ -71,10 +87,12 @@ class Requests:
         self.tx = tx
         self._letters = letters
         self._held = held
+        self._told = dict(held)
         self._actor = actor
         self._changed: set[UUID] = set()
         self._sealings: list[Sealing] = []
         self._corrected: list[Request] = []
+        self._erased: list[UUID] = []
 
     @classmethod
     async def locked(
@@ -138,6 +156,8 @@ class Requests:
         for request, letter in await old_contacts.notices(self.tx, self._corrected):
             self._write(request, letter)
         self._corrected.clear()
+        await former_contacts.forget(self.tx, self._erased)
+        self._erased.clear()
         await correspondence.keep(self.tx, self._sealings)
         self._sealings.clear()
         for request_id in self._changed:
@@ -147,6 +167,10 @@ class Requests:
         rows = [(request.request_id, *_changing(request), *_converted(request)) for request in changed]
         await update_rows(self.tx.connection, "request", "request_id", _CHANGING | _CONVERTED, rows)
         await other_requests.leave(self.tx.connection, changed)
+        for request in changed:
+            if (now := status.of(request)) != status.of(self._told[request.request_id]):
+                status.tell(self.tx, now)
+        self._told.update({request.request_id: request for request in changed})
 
     def _write(self, request: StoredRequest, letter: LetterOf) -> None:
         sealing = correspondence.write(self._letters, request, *letter)
@@ -158,6 +182,8 @@ class Requests:
             case RequestClosed():
                 if old_contacts.corrects(request):
                     self._corrected.append(request)
+                if event.right is Right.ERASURE and event.outcome in _GONE:
+                    self._erased.append(request.request_id)
                 CLOSED.labels(event.right, event.outcome).inc()
                 OPEN_SECONDS.labels(event.right).observe((self.tx.now - request.accepted_at).total_seconds())
                 if event.outcome is Outcome.UNIDENTIFIED:

@@ -22,6 +22,8 @@ class Retention(BaseModel):
     correspondence_months: Months
     register_months: Months
     idempotency_days: Days
+    subject_days: Annotated[int, Field(ge=7, le=90)]
+    contact_months: Months
 
     @model_validator(mode="after")
     def _ends_with_the_register(self) -> "Retention":

@@ -1,14 +1,11 @@
 """Bodies of the API: every value is checked and normalised, and nothing undeclared is accepted."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -27,10 +24,12 @@ from shared.domain.identities import (
     normalise,
 )
 from shared.domain.levels import Level
+from shared.domain.moments import Moment, PeriodEnd
 from shared.domain.operations import Change
 from shared.domain.rights import Right, Role
 from shared.domain.text import ONE_LINE, Text, nfc
 from shared.domain.time_limit_policy import Question
+from shared.domain.user_events import Reference
 
 NFC = AfterValidator(nfc)
 """Text in one form of Unicode."""
@@ -55,27 +54,8 @@ SipUri = Annotated[
     NFC,
 ]
 Number = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NUMBER, pattern=ONE_LINE)]
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$")]
 Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$")]
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
-_FIRST_YEAR, _LAST_YEAR = 1900, 2100
-
-
-def written_out(value: object) -> object:
-    """Refuses a number of seconds, which says nothing about when it was meant to be."""
-    if (isinstance(value, str) and value[4:5] != "-") or isinstance(value, int | float):
-        raise ValueError("write it out, as 2026-03-02T09:00:00+01:00")
-    return value
-
-
-def _of_our_times(value: datetime) -> datetime:
-    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
-        raise ValueError(f"give a year from {_FIRST_YEAR} to {_LAST_YEAR}, or leave it out")
-    return value
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(written_out)]
-PeriodEnd = Annotated[Moment, AfterValidator(_of_our_times)]
 
 
 class Strict(BaseModel):
@@ -102,7 +82,7 @@ class IdentityProof(Strict):
 
 
 Proofs = Annotated[tuple[IdentityProof, ...], Field(max_length=50)]
-_PROOFS = "what was proved: of which identity, by which method, when; it proves nothing of the others"
+PROOFS_OF = "what was proved: of which identity, by which method, when; it proves nothing of the others"
 
 
 class PhoneNumber(Strict):
@@ -210,7 +190,7 @@ class Submission(Strict):
     )
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
     assurance: Assurance | None = Field(default=None, description="without this and `proofs` nothing is proved")
-    proofs: Proofs = Field(default=(), description=_PROOFS)
+    proofs: Proofs = Field(default=(), description=PROOFS_OF)
     role: Role = Field(
         default="controller",
         description="what we are for the data; processor: a customer of ours decides, and we only forward; both: a"
@@ -258,7 +238,7 @@ class Verification(Strict):
     """What the requester has proved since."""
 
     assurance: Assurance | None = None
-    proofs: Proofs = Field(default=(), description=_PROOFS)
+    proofs: Proofs = Field(default=(), description=PROOFS_OF)
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -283,7 +263,7 @@ class QuestionReply(Strict):
     subject: DataSubject | None = Field(
         default=None, description="what else they are known by, where a system could not be searched"
     )
-    proofs: Proofs = Field(default=(), description=f"of that `subject`: {_PROOFS}")
+    proofs: Proofs = Field(default=(), description=f"of that `subject`: {PROOFS_OF}")
     text: Text
     received_at: Moment | None = Field(default=None, description="when it reached the company; now, if left out")
 

@@ -1,11 +1,15 @@
 """Settings of intake's own: how much may be sent, and how fast; ``DSR_INTAKE_…``."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
-from pydantic import Field
+from pydantic import Field, FilePath
 
 from services.intake.instants import Instants
 from shared.domain.configuration import Group
+from shared.domain.emitters import EMITTERS, Emitter, read_emitters
+from shared.domain.errors import of_variable
 
 
 class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
@@ -55,11 +59,20 @@ class IntakeSettings(Group, env_prefix="DSR_INTAKE_"):
         le=1_000_000_000,
         description="erasures of one key in an hour beyond which it is braked, instead of what the policy says",
     )
+    emitters: FilePath = Field(default=EMITTERS, description="TOML file of the services that tell of their users")
     package_days: int = Field(default=14, ge=7, le=30, description="how long a package is kept once it is available")
     package_downloads: int = Field(default=5, ge=1, le=100, description="how often a package is handed out")
     breach_hours: int = Field(
         default=72, ge=1, le=72, description="by when the authority is to be told of a breach, from when it was found"
     )
+
+    def read_emitters(self) -> Mapping[str, Emitter]:
+        """Who tells of users, and what each may say.
+
+        Raises:
+            Misconfigured: the file cannot be used; says what to change.
+        """
+        return of_variable("DSR_INTAKE_EMITTERS", partial(read_emitters, self.emitters))
 
     @property
     def instants(self) -> Instants:

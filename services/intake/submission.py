@@ -1,31 +1,35 @@
 """Accepting submissions: each becomes a request with its due date, its events and its subject sealed in the vault."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Self
+from uuid import UUID
 
 from pydantic import JsonValue
 from uuid_utils.compat import uuid7
 
 from services.intake import correspondence, same_person
-from services.intake.assurance import IdentityPolicy
+from services.intake.assurance import IdentityPolicy, identity_policy
 from services.intake.auth import Caller
 from services.intake.by_weighing import asks_for
 from services.intake.errors import BadRequest, TooLarge
 from services.intake.grant import INSTRUCTED, Grant, Power
-from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext
+from services.intake.group_commit import Accepted, GroupCommit, PreparedRequest, SubmissionContext, Submitted
 from services.intake.letters import Letters
 from services.intake.lifecycle import first_state
 from services.intake.proving import Proving
 from services.intake.quota import Quota, Rate
 from services.intake.request import Request
-from services.intake.schemas import Submission, scope_of
+from services.intake.schemas import Assurance, DataSubject, IdentityProof, Submission, scope_of
 from services.intake.settings import IntakeSettings
+from shared.app.service import Running
 from shared.domain.identities import MalformedIdentity
 from shared.domain.proofs import highest
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
-from shared.messaging.unit_of_work import UnitOfWorkFactory
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime.settings import PolicySettings
 from shared.storage.subject_data import SubjectData
 
 _MINUTE = 60.0
@@ -55,6 +59,12 @@ class Submissions:
         self._rate = Rate(per_second=1, burst_seconds=_MINUTE + 0.001)
         most = settings.erasures_per_hour or identity.brake.erasures_per_hour
         self._commits = GroupCommit(unit_of_work, letters, most)
+
+    @classmethod
+    def of(cls, running: Running, settings: IntakeSettings) -> Self:
+        """Of a running service, by the policies that it reads."""
+        limits = PolicySettings().read_time_limits()
+        return cls(running.unit_of_work, limits, identity_policy(), settings, Letters())
 
     def prepare(self, submissions: Iterable[tuple[str, Submission]], caller: Caller) -> list[PreparedRequest]:
         """What is to be stored of each submission, which comes with the place of its fields in the body.
@@ -95,7 +105,46 @@ class Submissions:
         finally:
             self._waiting.give(context.caller.channel, len(prepared))
 
-    def _prepare(self, submission: Submission, caller: Caller, now: datetime) -> PreparedRequest:
+    def check(
+        self, subject: DataSubject, assurance: Assurance | None, proofs: Sequence[IdentityProof], caller: Caller
+    ) -> None:
+        """Raises what ``prepare`` would of who is stated, and of what is said to be proved."""
+        caller.grant.must(Power.SUBMIT)
+        self._proving.prove(tuple(subject.identities()), assurance, proofs, caller.grant, self._clock.now())
+
+    def prepare_told(
+        self, submission: Submission, caller: Caller, request_id: UUID, told: Mapping[str, JsonValue], number: int
+    ) -> PreparedRequest:
+        """What is to be stored of what an emitter has told, as ``prepare``; ``told``: what the evidence says of that.
+
+        ``number``: the how manieth of the key it is that is stored together.
+
+        Raises:
+            what ``prepare`` raises, and
+            TooManyCalls: more than the key may submit in a minute; ``counted`` counts it once it is stored
+        """
+        if most := caller.grant.per_minute:
+            self._rate.must_have_room(caller.key_id, number * _MINUTE / most)
+        return self._prepare(submission, caller, self._clock.now(), request_id, "events", told)
+
+    def counted(self, caller: Caller) -> None:
+        """Counts one that an emitter has told."""
+        if most := caller.grant.per_minute:
+            self._rate.count(caller.key_id, _MINUTE / most)
+
+    async def write(self, tx: UnitOfWork, submitted: Sequence[Submitted]) -> None:
+        """Stores what was prepared with whatever else the unit of work does."""
+        await self._commits.write(tx, submitted)
+
+    def _prepare(
+        self,
+        submission: Submission,
+        caller: Caller,
+        now: datetime,
+        request_id: UUID | None = None,
+        channel: str = "api",
+        told: Mapping[str, JsonValue] = {},
+    ) -> PreparedRequest:
         self._must_be_granted(submission, caller.grant)
         received_at = self._instants.arrived(submission.received_at, now)
         stated = tuple(submission.subject.identities())
@@ -108,12 +157,12 @@ class Submissions:
         identified = bool(tenant) or highest(proved.identities) >= least
         in_part = submission.role == "both"
         request = Request(
-            request_id=uuid7(),
+            request_id=request_id or uuid7(),
             subject_ref=uuid7(),
             right=submission.right,
             state=first_state(submission.role, identified=identified),
             scope=scope,
-            channel="api",
+            channel=channel,
             key_id=caller.key_id,
             received_at=received_at,
             accepted_at=now,
@@ -129,7 +178,7 @@ class Submissions:
             packages_waived=submission.packages_waived,
             forward_by=due_on(arrival, submission.right, scope, self._policy, "processor") if in_part else None,
         )
-        proof: dict[str, JsonValue] = dict(submission.assurance) if submission.assurance else {}
+        proof: dict[str, JsonValue] = {**told, **(dict(submission.assurance) if submission.assurance else {})}
         if proved.evidence:
             proof["proofs"] = [*proved.evidence]
         identities, keys = proved.identities, self._vault.keyring

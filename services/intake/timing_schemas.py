@@ -1,11 +1,11 @@
 """Bodies of what people decide about the dates of a request."""
 
-from datetime import date
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from services.intake.schemas import NFC, Country, Moment, Strict, written_out
+from services.intake.schemas import NFC, Country, Strict
+from shared.domain.moments import Day, Moment
 from shared.domain.text import LINES, Text
 
 
@@ -24,4 +24,4 @@ class ExtensionProposal(Strict):
 
     reason: Annotated[str, StringConstraints(pattern="^[A-Z_]{1,64}$")]
     explanation: Annotated[str, StringConstraints(max_length=4000, pattern=LINES), NFC]
-    new_due: Annotated[date, BeforeValidator(written_out)]
+    new_due: Day

@@ -73,6 +73,8 @@ class Running:
 
 
 Loop = Callable[[Running], Awaitable[None]]
+Listening = Callable[[Running], tuple[BatchDispatcher, Sequence[str]]]
+"""Who handles, in a group of its own, what comes on these topics."""
 Api = Callable[[Running, APIRouter], ASGIApp]
 """Builds the application of a service; the router holds the probes and metrics, which it includes."""
 
@@ -91,6 +93,7 @@ class Service:
         self.fulfilments = Fulfilments()
         self.conclusions: dict[Operation, Conclude] = {}
         self._loops: list[Loop] = []
+        self._listening: list[Listening] = []
         self._api: Api | None = None
 
     def on(self, event: type[Event], handler: Handler, *, right: Right | None = None) -> None:
@@ -104,6 +107,10 @@ class Service:
     def also(self, *loops: Loop) -> None:
         """Runs loops of the service's own."""
         self._loops += loops
+
+    def hears(self, listening: Listening) -> None:
+        """Hears topics that are not ours in a consumer of its own, so that what comes there delays nothing else."""
+        self._listening.append(listening)
 
     def serves(self, api: Api) -> None:
         """Serves an API beside health and metrics."""
@@ -221,6 +228,8 @@ class Service:
             a_day, heartbeats = running.settings.kafka.dead_letters_a_day, running.heartbeats
             dispatcher = Dispatcher(self.subscriptions, running.unit_of_work, running.tracing, a_day, heartbeats)
             loops |= _consuming(running, dispatcher, topics.read_by(self.name))
+        for listening in self._listening:
+            loops |= _consuming(running, *listening(running))
         return loops
 
     def _fulfilling(self, running: Running, downstreams: Downstreams, lease: Lease) -> dict[str, Awaitable[None]]:

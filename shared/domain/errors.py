@@ -44,6 +44,13 @@ DsrError
 ├── ExtensionRefused, SamePerson, ResultGiven,
 ├── PreconditionRequired, PreconditionFailed, TooManyCalls, Overloaded, UnsupportedType
 │                             what intake answers to a client that must change or repeat its request
+├── EventRefused              what another service has told of a user takes no effect; it is set aside by name
+│   ├── MalformedEvent        it cannot be read: which field is wrong
+│   ├── NotDeclared           the file of emitters does not let it say that
+│   ├── SubjectUnknown, SubjectExpired, SubjectUsed, SubjectOfAnother      its subject token is good for nothing
+│   ├── SubjectUnfit          the identities behind the token are not those that it needs
+│   └── UnknownPurpose        consent was withdrawn for a purpose that is not worked as yet
+├── RegisterUnfilled          a number is told of, and nobody has filled the register
 ├── Shredded                  the key is gone, and what it sealed with it
 ├── UnknownKey                sealed under a key that this keyring does not hold
 ├── Died                      an examined worker was killed on purpose (conformance)

@@ -64,6 +64,27 @@ DEAD_LETTERS = "dsr.dead-letters."
 """How the name of every topic of dead letters begins."""
 
 
+STATUS = "dsr.status"
+"""Where each request stands, for services that show it: compacted, so each keeps its latest record."""
+
+TOMBSTONE_MS = 30 * 24 * 3600 * 1000
+"""For how long it is still told there that the records of a request have expired: longer than a reader is away."""
+
+
+USER_EVENTS = "user.events."
+"""How the name of every topic begins on which another service tells of its users."""
+
+
+def user_events(emitter: str) -> str:
+    """The topic of that emitter, to which nobody else may write."""
+    return f"{USER_EVENTS}{emitter}"
+
+
+def user_events_group(emitter: str) -> str:
+    """The consumer group in which intake hears that emitter alone."""
+    return f"{ServiceName.INTAKE}-events-{emitter}"
+
+
 def dead_letters(service: ServiceName) -> str:
     """The topic for records that this service could not handle."""
     return f"{DEAD_LETTERS}{service}"
@@ -79,9 +100,9 @@ def replies(system: str) -> str:
     return f"dsr.tasks.{system}.replies"
 
 
-def is_replies(topic: str) -> bool:
-    """Whether a team answers on this topic."""
-    return topic.startswith("dsr.tasks.") and topic.endswith(".replies")
+def is_foreign(topic: str) -> bool:
+    """Whether others than our services write to this topic: teams, and emitters."""
+    return topic.startswith(USER_EVENTS) or (topic.startswith("dsr.tasks.") and topic.endswith(".replies"))
 
 
 def system_of(replies_topic: str) -> str:

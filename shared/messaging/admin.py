@@ -1,22 +1,29 @@
 """Makes the topics that the code declares, where nobody else (an operator in a cluster) has made them."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from shared.domain import topics
+from shared.domain.emitters import read_emitters
 from shared.domain.topics import ServiceName, Topic
 from shared.runtime.settings import KafkaSettings
 
 _KNOWN_WITHIN_SECONDS = 30
 _LOOK_EVERY_SECONDS = 0.05
+_SEGMENT_MS = 24 * 3600 * 1000
+"""Of a compacted topic: its newest segment is spared, so a day after it was opened another takes its place."""
 
 
-def declared(bus_systems: Sequence[str] = ()) -> list[str]:
-    """Every topic of the platform; ``bus_systems`` are downstreams reached over the bus."""
-    names: list[str] = [*Topic, *(topics.dead_letters(service) for service in ServiceName)]
+def declared(bus_systems: Sequence[str] = (), emitters: Iterable[str] | None = None) -> list[str]:
+    """Every topic of the platform; ``bus_systems`` are downstreams reached over the bus.
+
+    ``emitters``: who tells of users; None: whom the file of emitters names that ships.
+    """
+    names: list[str] = [*Topic, topics.STATUS, *(topics.dead_letters(service) for service in ServiceName)]
+    names += [topics.user_events(emitter) for emitter in (read_emitters() if emitters is None else emitters)]
     for system in bus_systems:
         names += [topics.tasks(system), topics.replies(system)]
     return names
@@ -28,7 +35,10 @@ def config(name: str) -> dict[str, int | str]:
     What teams send, in any codec, is kept unpacked: nothing that is read has to be unpacked then.
     """
     largest = topics.MAX_DEAD_LETTER_BYTES if name.startswith(topics.DEAD_LETTERS) else topics.MAX_BYTES
-    unpacked: dict[str, int | str] = {"compression.type": "uncompressed"} if topics.is_replies(name) else {}
+    if name == topics.STATUS:
+        forgets = {"delete.retention.ms": topics.TOMBSTONE_MS, "segment.ms": _SEGMENT_MS}
+        return {"cleanup.policy": "compact", "max.message.bytes": largest, **forgets}
+    unpacked: dict[str, int | str] = {"compression.type": "uncompressed"} if topics.is_foreign(name) else {}
     return {"retention.ms": topics.RETENTION_MS, "max.message.bytes": largest, **unpacked}
 
 

@@ -182,8 +182,8 @@ async def _send(producer: AIOKafkaProducer, messages: Sequence[Message]) -> None
 
 
 def _append(batch: Any, message: Message, headers: Sequence[tuple[str, bytes]]) -> bool:
-    """Adds the message to the batch unless it is full."""
-    return batch.append(key=message.key, value=message.value, timestamp=None, headers=headers) is not None
+    """Adds the message to the batch unless it is full; without content it is a tombstone of a compacted topic."""
+    return batch.append(key=message.key, value=message.value or None, timestamp=None, headers=headers) is not None
 
 
 @lru_cache(maxsize=8192)

@@ -10,7 +10,6 @@ from shared.domain.errors import Misconfigured
 from shared.domain.records import Message
 from shared.domain.topics import ServiceName
 from shared.messaging.dead_letters import OURS, REPLAYED_FOR
-from shared.messaging.dispatcher import Unreadable
 from shared.messaging.producer import KafkaProducer
 from shared.runtime.settings import KafkaSettings
 
@@ -20,7 +19,7 @@ _ANSWER_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What was set aside; ``record`` is as it was heard, and ``None`` where it could not be read."""
+    """What was set aside; ``record`` is as it was heard, and ``None`` where nothing of it was kept."""
 
     topic: str
     place: str
@@ -71,12 +70,11 @@ async def replay(settings: KafkaSettings, service: ServiceName) -> tuple[int, in
 def _read(key: bytes, value: bytes, headers: dict[str, bytes | None], service: ServiceName) -> DeadLetter:
     said = {name: (content or b"").decode("utf-8", "replace") for name, content in headers.items()}
     topic, detail = said["dsr_topic"], said.get("dsr_detail", "")
-    unreadable = said["dsr_reason"] == Unreadable.code
     theirs = {name: content for name, content in said.items() if not name.startswith(OURS)}
     return DeadLetter(
         topic=topic,
         place=f"{said.get('dsr_partition', '?')}:{said.get('dsr_offset', '?')}",
         reason=f"{said['dsr_reason']}: {detail}" if detail else said["dsr_reason"],
         at=said["dsr_set_aside_at"],
-        record=None if unreadable else Message(topic, key, value, {**theirs, REPLAYED_FOR: service}),
+        record=None if not (key or value) else Message(topic, key, value, {**theirs, REPLAYED_FOR: service}),
     )

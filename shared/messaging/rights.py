@@ -8,6 +8,7 @@ from aiokafka.errors import SecurityDisabled, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from shared.domain import topics as names
+from shared.domain.emitters import read_emitters
 from shared.domain.operations import FULFILLED_BY, Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.runtime.settings import KafkaSettings
@@ -44,6 +45,11 @@ def team_group(system: str) -> str:
     return f"team-{system}"
 
 
+def emitter_user(emitter: str) -> str:
+    """The user of the service that tells of users by that name."""
+    return f"dsr-emitter-{emitter}"
+
+
 def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
     """What one of our services hears and says: what it does not, it may not."""
     for topic, access in TOPIC_ACCESS.items():
@@ -52,6 +58,10 @@ def of_service(service: ServiceName, teams: Teams) -> Iterator[Acl]:
         if service in access.readers:
             yield from reads(topic, service)
     yield writes(names.dead_letters(service))
+    if service is ServiceName.INTAKE:
+        yield writes(names.STATUS)
+        for emitter in read_emitters():
+            yield from reads(names.user_events(emitter), names.user_events_group(emitter))
     for system, operations in teams.items():
         yield from of_asking(service, system, operations)
 

@@ -1,7 +1,7 @@
 """What each service's own database role may do; a role that does not exist (on one machine none does) is passed by.
 
 Every service changes its own schema and the vault, can add to the evidence but never change it, and reads the register,
-which deadline alone fills; whoever works tasks notes there where a system contradicts it.
+which deadline fills, and to which intake adds what it is told of a number; where anything contradicts it is noted.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,9 @@ def _privileges() -> Iterator[tuple[str, str]]:
         yield name, "SELECT ON ALL TABLES IN SCHEMA register"
         yield name, "SELECT ON public.migration"
     yield role(ServiceName.DEADLINE), "INSERT, UPDATE, DELETE ON register.source, register.assignment, register.reading"
-    yield role(ServiceName.INTAKE), "UPDATE (settled_at, settled_by) ON register.conflict"
+    yield role(ServiceName.INTAKE), "INSERT, UPDATE (kind, request_id, settled_at, settled_by) ON register.conflict"
+    yield role(ServiceName.INTAKE), "INSERT, UPDATE (valid_to, learned_at) ON register.assignment"
+    yield role(ServiceName.INTAKE), "UPDATE (unannounced) ON register.source"
     for service in FULFILLING:
         yield role(service), "INSERT, UPDATE (kind, request_id) ON register.conflict"
         yield role(service), "USAGE ON SCHEMA downstreams"

@@ -36,9 +36,10 @@ CREATE TEMPORARY TABLE reading (LIKE register.assignment INCLUDING CONSTRAINTS I
 """
 _COLUMNS = ("identity", "holder", "valid_from", "valid_to", "line", "source", "learned_at")
 # A period that the source has corrected must not live on beside the new one; whom it no longer knows it has let go.
+# What was told of a number after the reading had begun (``register_changes``) it cannot know: the next one does.
 _CORRECTED = """
 DELETE FROM register.assignment a USING (SELECT DISTINCT identity, holder FROM reading) r
-WHERE a.source = $1 AND a.identity = r.identity AND a.holder = r.holder AND NOT EXISTS (
+WHERE a.source = $1 AND a.learned_at < $2 AND a.identity = r.identity AND a.holder = r.holder AND NOT EXISTS (
     SELECT 1 FROM reading n
     WHERE n.identity = a.identity AND n.holder = a.holder AND n.valid_from = a.valid_from
       AND n.valid_to IS NOT DISTINCT FROM a.valid_to AND n.line = a.line)
@@ -46,7 +47,7 @@ WHERE a.source = $1 AND a.identity = r.identity AND a.holder = r.holder AND NOT 
 _LEARNED = "INSERT INTO register.assignment SELECT * FROM reading ON CONFLICT DO NOTHING"
 _ENDED = """
 UPDATE register.assignment a SET valid_to = greatest($2, valid_from + interval '1 microsecond'), learned_at = $2
-WHERE source = $1 AND valid_to IS NULL
+WHERE source = $1 AND valid_to IS NULL AND learned_at < $2
   AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.identity = a.identity AND n.holder = a.holder)
 """
 
@@ -151,7 +152,7 @@ async def fill(
         known = await connection.fetchval("SELECT count(*) FROM register.assignment WHERE source = $1", source)
         await connection.execute(_READING)
         await connection.copy_records_to_table("reading", records=records, columns=_COLUMNS)
-        corrected = _count(await connection.execute(_CORRECTED, source))
+        corrected = _count(await connection.execute(_CORRECTED, source, read_at))
         learned = _count(await connection.execute(_LEARNED))
         ended = _count(await connection.execute(_ENDED, source, read_at))
         if believed is not None and corrected + ended > (most := believed.most_lost(known)):

@@ -114,6 +114,11 @@ class Vault:
             raise Shredded("its key is gone")
         return _open(*found, ref.bytes)
 
+    async def statements(self, connection: Connection, refs: Iterable[UUID]) -> dict[UUID, bytes]:
+        """The statement of each record whose key is there."""
+        found = await self._subjects(connection, list(set(refs)))
+        return {ref: _open(key, sealed, ref.bytes) for ref, (key, sealed) in found.items()}
+
     async def open_kind(self, connection: Connection, subject_ref: UUID, kind: str) -> list[tuple[UUID, str, bytes]]:
         """Every piece of that kind of one subject as (id, source, content), oldest first.
 

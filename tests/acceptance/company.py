@@ -46,7 +46,7 @@ class Company:
                 await self._hear(event)
 
     async def _said(self, name: str, pool: Any) -> list[events.Event]:
-        query = "SELECT position, value FROM outbox WHERE position > $1 ORDER BY position"
+        query = "SELECT position, value FROM outbox WHERE position > $1 AND topic <> 'dsr.status' ORDER BY position"
         rows = await pool.fetch(query, self._heard[name])
         self._heard[name] = max([self._heard[name], *(row["position"] for row in rows)])
         return [events.EVENT_TYPES[json.loads(row["value"])["type"]].model_validate_json(row["value"]) for row in rows]

@@ -6,10 +6,14 @@ from aiokafka.structs import TopicPartition
 
 from deploy.demo.traces import Seeker
 from deploy.local.platform import Platform
+from shared.domain import topics
 from shared.domain.topics import ServiceName, dead_letters
+from shared.messaging.producer import KafkaProducer
+from shared.runtime.settings import KafkaSettings
 from tests.fixtures.hostile import Headers, batch, send_raw
 from tests.fixtures.live import EVERY_RIGHT, Live, eventually
-from tests.fixtures.stores import SINCE
+from tests.fixtures.stores import SINCE, Subject
+from tests.fixtures.user_events import binary
 
 CANARY, IN_A_HEADER = "canary@example.com", "header-canary@example.com"
 """What a stranger's records hold: the search must find them where such records end."""
@@ -36,6 +40,9 @@ async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_a
         await client.post("/v1/requests", json={"right": "erasure", "subject": {"phones": [phone]}})
         await client.post("/v1/requests", content=b'{"right": "erasure", "subject": {"email": "typo@@example.com"')
 
+    told = live.somebody()
+    values += [told.email, told.phone, told.phone[1:], told.account_id]
+    requests.append(await _tell(live, platform, told))
     dead = dead_letters(ServiceName.ERASURE)
     stranger: Headers = [
         ("ce_type", b"dsr.request.verified.v1"),
@@ -55,10 +62,29 @@ async def test_nothing_that_names_a_subject_is_on_the_bus_in_a_log_or_readable_a
 
     assert all(log.stat().st_size for log in logs)
     assert seeker.found.keys() == wanted.keys() - {"somebody"}, "what may be found is, and nothing else"
-    assert seeker.found["nobody"].keys() >= {"dsr.requests", "intake.request", "evidence.entry"}
+    assert seeker.found["nobody"].keys() >= {
+        *("dsr.requests", "dsr.status", "user.events.selfcare", "intake.request", "evidence.entry")
+    }
     for theirs in ("stranger", "their header"):
         assert seeker.found[theirs].keys() >= {"dsr.requests", dead}
         assert not [place for place in seeker.found[theirs] if place.endswith(".log")]
+
+
+async def _tell(live: Live, platform: Platform, subject: Subject) -> str:
+    """Lets an emitter ask for somebody's copy by an event; the id of the request, once it is closed."""
+    async with live.api(live.services.key("channel", "selfcare")) as client:
+        said = {name: subject.submission("access")[name] for name in ("subject", "assurance", "proofs")}
+        token = str((await client.post("/v1/subjects", json=said)).raise_for_status().json()["subject"])
+        producer = KafkaProducer(KafkaSettings(bootstrap=platform.kafka_bootstrap))
+        await producer.send([binary("selfcare", "user.requested.access", {"subject": token})])
+        await producer.stop()
+
+        async def known() -> bool:
+            return (await client.get(f"/v1/requests/{token}")).is_success
+
+        await eventually(known)
+        await client.follow(token, "closed")
+    return token
 
 
 async def _holds(bootstrap: str, topic: str, value: str) -> bool:
@@ -70,7 +96,7 @@ async def _topics(bootstrap: str) -> list[tuple[str, bytes]]:
     """Every record of every topic of the platform: key, value and headers."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    ours = sorted(topic for topic in await admin.list_topics() if topic.startswith("dsr."))
+    ours = sorted(topic for topic in await admin.list_topics() if topic.startswith(("dsr.", topics.USER_EVENTS)))
     described = await admin.describe_topics(ours)
     await admin.close()
     places = [TopicPartition(topic["topic"], p["partition"]) for topic in described for p in topic["partitions"]]

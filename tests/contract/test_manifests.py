@@ -9,6 +9,7 @@ from deploy.k8s.generate.__main__ import K8S, documents
 from deploy.k8s.generate.topics import PARTITIONS
 from shared.app.service import Service
 from shared.domain import topics
+from shared.domain.emitters import read_emitters
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 
 
@@ -47,8 +48,11 @@ def test_a_service_declares_what_its_user_may_hear_and_say() -> None:
         }
         subscribed = {each.event.topic for several in service.subscriptions.values() for each in several}
         writes = {topic for topic, access in TOPIC_ACCESS.items() if name in access.writers}
-        assert allowed["Read"] == {*subscribed, name} == {*topics.read_by(name), name}
-        assert allowed["Write"] == {*writes, topics.dead_letters(name)}
+        told = read_emitters() if name is ServiceName.INTAKE else ()
+        foreign = {f(emitter) for emitter in told for f in (topics.user_events, topics.user_events_group)}
+        assert allowed["Read"] == {*subscribed, name, *foreign} == {*topics.read_by(name), name, *foreign}
+        status = {topics.STATUS} if name is ServiceName.INTAKE else set()
+        assert allowed["Write"] == {*writes, *status, topics.dead_letters(name)}
 
 
 def test_no_access_rule_has_a_wildcard_and_every_topic_named_is_declared() -> None:

@@ -121,7 +121,7 @@ async def test_a_key_does_only_what_its_role_allows_and_sees_only_what_it_submit
     assert is_problem(await intake.channel.get(f"{path}/timeline", headers=other), 404, "not_found")
     assert is_problem(await intake.channel.get(UNKNOWN), 404, "not_found")
     assert is_problem(await intake.channel.get(f"{ONE}/7"), 422, "invalid")
-    assert is_problem(await intake.channel.get(ONE), 405, "http")
+    assert is_problem(await intake.channel.delete(ONE), 405, "http")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuth
 
 from deploy.local.kafka import ADMIN
 from shared.domain import topics
+from shared.domain.emitters import read_emitters
 from shared.domain.operations import Operation
 from shared.domain.records import Message
 from shared.domain.topics import TOPIC_ACCESS, ServiceName, Topic
@@ -73,9 +74,11 @@ async def hears(guarded: Guarded, user: str, group: str, topic: str) -> bool:
 async def test_a_service_says_what_is_its_own_to_say_and_nothing_else(
     producer: KafkaProducer, name: ServiceName
 ) -> None:
-    for topic, access in TOPIC_ACCESS.items():
+    writers: dict[str, frozenset[ServiceName]] = {topic: access.writers for topic, access in TOPIC_ACCESS.items()}
+    writers |= {topics.STATUS: frozenset({ServiceName.INTAKE}), topics.user_events("selfcare"): frozenset()}
+    for topic, may in writers.items():
         message = Message(topic, b"key", b"value")
-        if name in access.writers:
+        if name in may:
             await producer.send([message])
         else:
             with pytest.raises(BusAway) as refused:
@@ -94,7 +97,15 @@ async def test_a_service_hears_what_is_its_own_to_hear_and_nothing_else(full: Gu
     }:  # who asks the team hears its answers, in a group of their own
         assert await hears(full, user, f"{service}-replies", topics.replies(SYSTEM))
         expected.add(topics.replies(SYSTEM))
+    if service is ServiceName.INTAKE:
+        assert await hears(full, user, topics.user_events_group("selfcare"), topics.user_events("selfcare"))
+        expected |= {topics.user_events(emitter) for emitter in read_emitters()}
     assert heard == expected
+
+
+async def test_whoever_shows_where_requests_stand_hears_that_and_nothing_else(full: Guarded) -> None:
+    user = "dsr-status-reader"
+    assert {topic for topic in declared([SYSTEM]) if await hears(full, user, user, topic)} == {topics.STATUS}
 
 
 async def test_a_team_hears_its_tasks_and_nothing_else(full: Guarded) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.local.paths import ROOT
+from shared.domain import topics as names
+from shared.domain.emitters import read_emitters
 from shared.domain.operations import Operation
 from shared.domain.topics import TOPIC_ACCESS, ServiceName
 from shared.downstreams.bus.settings import BusSettings
@@ -15,6 +17,8 @@ from shared.messaging.rights import Acl, Teams
 DOWNSTREAMS = ROOT / "shared" / "policy" / "downstreams.toml"
 PARTITIONS = 12
 REPLICAS = 3
+STATUS_READER = "dsr-status-reader"
+"""The user of whoever shows people where their request stands; its group bears the same name."""
 SCALER = "dsr-autoscaler"
 """The scaler's user at the broker."""
 
@@ -31,6 +35,8 @@ def users(asked: Teams | None = None) -> dict[str, list[Acl]]:
     ours = {rights.user_of(service): list(rights.of_service(service, asked)) for service in ServiceName}
     ours[SCALER] = [Acl("topic", topic, ("Describe",)) for topic in TOPIC_ACCESS]
     ours[SCALER] += [Acl("group", service, ("Describe",)) for service in ServiceName]
+    ours |= {rights.emitter_user(emitter): [rights.writes(names.user_events(emitter))] for emitter in read_emitters()}
+    ours[STATUS_READER] = rights.reads(names.STATUS, STATUS_READER)
     return ours | {rights.team_user(system): list(rights.of_team(system)) for system in asked}
 
 

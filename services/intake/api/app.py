@@ -1,5 +1,6 @@
 """The application: a door, behind it FastAPI's routes, and past them the two that are submitted to."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -16,7 +17,9 @@ from services.intake.api import (
     breaches,
     decisions,
     handing_out,
+    listing,
     requests,
+    subjects,
     submissions,
     tasks,
     timing,
@@ -35,7 +38,19 @@ from shared.app.service import Running
 from shared.downstreams.bus.upload import TaskResult
 from shared.runtime.settings import PolicySettings
 
-_MODULES = (submissions, requests, decisions, timing, handing_out, tasks, brakes, breaches, assignment_conflicts)
+_MODULES = (
+    submissions,
+    subjects,
+    listing,
+    requests,
+    decisions,
+    timing,
+    handing_out,
+    tasks,
+    brakes,
+    breaches,
+    assignment_conflicts,
+)
 
 
 class Api(FastAPI):
@@ -75,8 +90,16 @@ def describe() -> Api:
     return api
 
 
-def build(running: Running, probes: APIRouter | None = None, settings: IntakeSettings | None = None) -> ASGIApp:
-    """The API over a running service, and its probes; ``settings``: those of the environment, if none are given."""
+def build(
+    running: Running,
+    probes: APIRouter | None = None,
+    settings: IntakeSettings | None = None,
+    submissions_of: Callable[[Running], Submissions] | None = None,
+) -> ASGIApp:
+    """The API over a running service, and its probes; ``settings``: those of the environment, if none are given.
+
+    ``submissions_of``: what accepts submissions there, if anything else submits as well.
+    """
     settings = settings or IntakeSettings()
     unit_of_work, identity = running.unit_of_work, identity_policy()
     policy, letters = PolicySettings().read_time_limits(), Letters()
@@ -87,7 +110,7 @@ def build(running: Running, probes: APIRouter | None = None, settings: IntakeSet
         unit_of_work,
         running.tracing,
         settings,
-        Submissions(unit_of_work, policy, identity, settings, letters),
+        submissions_of(running) if submissions_of else Submissions.of(running, settings),
         UseCases(unit_of_work, policy, letters, identity, settings.instants, read_reasons(), settings),
     )
     inside = Starlette(routes=[*documentation(api), Mount("", api)], exception_handlers=HANDLERS)

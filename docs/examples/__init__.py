@@ -1,0 +1,1 @@
+"""Programs that other services may begin with; tests run them."""

@@ -1,0 +1,58 @@
+"""Listing requests: a channel's own, or for the privacy team all, by page."""
+
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.intake import listing
+from services.intake.api.dependencies import AnyCaller, UseServices
+from services.intake.api.views import Instant
+from services.intake.lifecycle import State
+from services.intake.listing import Wanted
+from shared.domain.moments import Day
+from shared.domain.rights import Outcome, Right
+
+router = APIRouter(prefix="/v1/requests", tags=["listing"])
+
+
+class RequestListed(BaseModel):
+    """Where one of the requests stands; what each system did is read with the request itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    request_id: UUID
+    right: Right
+    state: State
+    received_at: Instant
+    due_on: date
+    outcome: Outcome | None
+    closed_at: Instant | None
+
+
+class RequestList(BaseModel):
+    """A page of requests, in the order of their acceptance."""
+
+    requests: list[RequestListed]
+    cursor: UUID | None = Field(description="send it to get the next page; null: this is the last one")
+
+
+@router.get("")
+async def list_requests(
+    caller: AnyCaller,
+    services: UseServices,
+    state: State | None = None,
+    right: Right | None = None,
+    due_before: Annotated[Day | None, Query(description="only those that are due before this day")] = None,
+    cursor: Annotated[UUID | None, Query(description="of the last answer: this page follows it")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> RequestList:
+    """List the requests that this channel has submitted; the privacy team sees all."""
+    caller.must_be("channel", "privacy")
+    wanted = Wanted(cursor or listing.FIRST, state, right, due_before)
+    async with services.unit_of_work.pool.acquire() as connection:
+        found = await listing.page(connection, caller, wanted, limit + 1)
+    shown = [RequestListed.model_validate(each) for each in found[:limit]]
+    return RequestList(requests=shown, cursor=shown[-1].request_id if len(found) > limit else None)

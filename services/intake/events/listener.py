@@ -1,0 +1,141 @@
+"""Hearing one emitter: a batch of its events takes effect in one unit of work; what cannot is set aside by name.
+
+Each emitter has a consumer, a group and pauses of its own, so that a flood or junk from one delays no other. What comes
+faster than the key may submit waits on the topic.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from uuid import UUID
+
+from services.intake import subjects
+from services.intake.errors import MalformedEvent, NotDeclared, SubjectUsed, TooManyCalls
+from services.intake.events import envelope
+from services.intake.events.asking import submission
+from services.intake.events.envelope import Envelope
+from services.intake.events.telling import tell
+from services.intake.group_commit import SubmissionContext, Submitted
+from services.intake.subjects import Stated, Tokens
+from services.intake.submission import Submissions
+from shared.app.service import Running
+from shared.domain import topics
+from shared.domain.emitters import Emitter
+from shared.domain.errors import DsrError
+from shared.domain.records import Message
+from shared.domain.user_events import TYPES, Asked
+from shared.messaging import inbox
+from shared.messaging.dispatcher import UNREADABLE, BatchDispatcher
+from shared.messaging.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from shared.runtime import metrics
+from shared.runtime.liveness import Heartbeats
+
+UNKNOWN = "unknown"
+"""What an event of a type that is none of ours is counted as."""
+
+
+def hear(
+    running: Running, name: str, emitter: Emitter, submissions: Callable[[Running], Submissions]
+) -> tuple[BatchDispatcher, Sequence[str]]:
+    """Who handles what an emitter tells, and on which topic."""
+    a_day = running.settings.kafka.dead_letters_a_day
+    of = UserEvents(name, emitter, submissions(running), running.unit_of_work, a_day, running.heartbeats)
+    return of, [topics.user_events(name)]
+
+
+class UserEvents(BatchDispatcher):
+    """Takes what one emitter tells."""
+
+    def __init__(
+        self,
+        name: str,
+        emitter: Emitter,
+        submissions: Submissions,
+        unit_of_work: UnitOfWorkFactory,
+        dead_letters_a_day: int,
+        heartbeats: Heartbeats,
+    ) -> None:
+        super().__init__(unit_of_work, topics.user_events_group(name), dead_letters_a_day, heartbeats)
+        self._name = name
+        self._emitter = emitter
+        self._submissions = submissions
+        self._early: list[Message] = []
+        self._again_at = 0.0
+        for kind in (*TYPES, UNREADABLE):  # at zero from the start, so that `rate()` sees the first one
+            metrics.EVENTS.labels(unit_of_work.service, kind, "dead_letter")
+
+    def kind_of(self, record: Message) -> str:
+        said = record.headers.get("ce_type", "")
+        return said if said in TYPES else UNREADABLE
+
+    def detail(self, error: Exception) -> str:
+        """What is wrong: none of our own failures quotes what was sent."""
+        return str(error) if isinstance(error, DsrError) else super().detail(error)
+
+    async def handle(self, records: Sequence[Message]) -> Sequence[Message]:
+        """As any batch; what comes sooner than the key may submit is left, and fetched again."""
+        if asyncio.get_running_loop().time() < self._again_at:
+            return records
+        left = [*await super().handle(records), *self._early]
+        self._early.clear()
+        return left
+
+    async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
+        """Puts into effect what was not heard before."""
+        read = [envelope.read(record) for record in records]
+        known = [each for each in read if each is not None]
+        tx.after_commit(lambda: self._count([UNKNOWN] * (len(read) - len(known)), "ignored"))
+        fresh = await inbox.fresh(tx.connection, [each.event_id for each in known], tx.now)
+        new = list({each.event_id: each for each in known if each.event_id in fresh}.values())
+        if not new:
+            return
+        for each in new:
+            if not self._emitter.may_say(each.type):
+                raise NotDeclared(f"{self._name} may not send {each.type}: the file of emitters does not name it")
+        tokens = await Tokens.locked(tx, [each.event.subject for each in new], self._name)
+        handled = dict[UUID, Stated]()
+        of_key = Counter[str]()
+        kept, submitted = list[UUID](), list[Submitted]()
+        for each in new:
+            stated = self._bounded(tokens[each.event.subject])
+            if stated.token in handled:
+                raise SubjectUsed("two events name it: post the identities again for another event")
+            handled[stated.token] = stated
+            if isinstance(each.event, Asked):
+                of_key[stated.caller.key_id] += 1
+                submitted.append(self._submitted(each, each.event, stated, of_key[stated.caller.key_id]))
+            elif await tell(tx, self._name, self._emitter, each.event, stated):
+                kept.append(stated.subject_ref)
+        await self._submissions.write(tx, submitted)
+        await subjects.used(tx, handled.values(), kept)
+        for one in submitted:
+            tx.after_commit(partial(self._submissions.counted, one.context.caller))
+        tx.after_commit(lambda: self._count([each.type for each in new]))
+
+    def _bounded(self, stated: Stated) -> Stated:
+        """What was stated, with the key bounded by what the file lets the emitter state.
+
+        Raises:
+            NotDeclared: the key is another tenant's
+        """
+        caller = stated.caller
+        if caller.grant.tenant != self._emitter.tenant:
+            raise NotDeclared("the key that has posted the identities is not of the tenant of this emitter")
+        return replace(stated, caller=replace(caller, grant=caller.grant.at_most(self._emitter.level)))
+
+    def _submitted(self, each: Envelope, event: Asked, stated: Stated, number: int) -> Submitted:
+        told = {"emitter": self._name, "event": each.type}
+        asked = submission(each.type, event, stated)
+        prepared = self._submissions.prepare_told(asked, stated.caller, stated.token, told, number)
+        return Submitted(SubmissionContext(stated.caller, None, b"", each.traceparent), [prepared])
+
+    async def _set_aside(self, record: Message, error: Exception) -> bool:
+        """Leaves what comes too soon; of what is malformed, what it holds is not passed on."""
+        if isinstance(error, TooManyCalls):
+            self._again_at = asyncio.get_running_loop().time() + error.retry_after
+            self._early.append(record)
+            return False
+        bare = replace(record, key=b"", value=b"", headers={}) if isinstance(error, MalformedEvent) else record
+        return await super()._set_aside(bare, error)

@@ -1,0 +1,108 @@
+"""Events that ask for nothing: an account was closed, an address or the holder of a number has changed."""
+
+from typing import assert_never
+
+from pydantic import JsonValue
+
+from services.intake import former_contacts
+from services.intake.errors import EventRefused
+from services.intake.subjects import Stated
+from shared.domain.assignments import AssignedNumber, Line
+from shared.domain.conflicts import Conflict
+from shared.domain.emitters import Emitter
+from shared.domain.identities import Identity, IdentityType
+from shared.domain.user_events import (
+    AccountClosed,
+    ContactChanged,
+    NumberAssigned,
+    NumberPorted,
+    NumberReleased,
+    Told,
+)
+from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import register
+from shared.storage.register_changes import NumberTold
+
+_ACTION = {NumberAssigned: "assigned", NumberReleased: "released", NumberPorted: "ported"}
+_CLOSED = """
+INSERT INTO closed_account (account, closed_at, emitter, learned_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (account) DO UPDATE SET closed_at = $2, emitter = $3, learned_at = $4
+"""
+
+
+class SubjectUnfit(EventRefused):
+    """The identities behind the token are not those that an event of this type needs."""
+
+
+async def tell(tx: UnitOfWork, name: str, emitter: Emitter, event: Told, stated: Stated) -> bool:
+    """Puts on record what is told; returns whether what the token sealed is still needed.
+
+    Raises:
+        SubjectUnfit: the token names other identities than that needs
+        RegisterUnfilled: nobody has filled the register of numbers
+    """
+    match event:
+        case AccountClosed():
+            account = _one(stated, IdentityType.ACCOUNT_ID)
+            mark = tx.vault.keyring.fingerprint(account)
+            await tx.connection.execute(_CLOSED, mark, event.closed_at, name, tx.now)
+            _note(tx, stated, name, "account.closed", closed_at=event.closed_at.isoformat())
+        case ContactChanged():
+            _one(stated, IdentityType.ACCOUNT_ID, IdentityType.EMAIL)
+            level = min(emitter.level, stated.caller.grant.level)
+            await former_contacts.learn(tx, stated, name, level, event.changed_at)
+            _note(tx, stated, name, "contact.changed", changed_at=event.changed_at.isoformat())
+            return True
+        case NumberAssigned() | NumberReleased() | NumberPorted():
+            conflict = await _register(tx, name, emitter, event, stated)
+            kind = conflict.kind.value if conflict else None
+            _note(tx, stated, name, "number.told", event=_ACTION[type(event)], conflict=kind)
+        case _:
+            assert_never(event)
+    return False
+
+
+async def _register(
+    tx: UnitOfWork, name: str, emitter: Emitter, event: NumberAssigned | NumberReleased | NumberPorted, stated: Stated
+) -> Conflict | None:
+    """Brings the register up to it, or notes the conflict."""
+    account, number = _one(stated, IdentityType.ACCOUNT_ID), _one_number(stated)
+    told = AssignedNumber(number, account.value)
+    of = await NumberTold.of(tx.connection, tx.vault.keyring, told, emitter.authoritative or "", name, tx.now)
+    conflict = await _changed(of, event)
+    if conflict:
+        await register.note_conflicts(tx.connection, [(stated.token, conflict)], tx.now)
+    return conflict
+
+
+async def _changed(of: NumberTold, event: NumberAssigned | NumberReleased | NumberPorted) -> Conflict | None:
+    match event:
+        case NumberAssigned():
+            return await of.assigned(event.since, Line(event.line))
+        case NumberPorted(direction="in"):
+            return await of.assigned(event.at, Line.PERSONAL)
+        case NumberPorted():
+            return await of.released(event.at)
+        case NumberReleased():
+            return await of.released(event.until)
+
+
+def _one(stated: Stated, kind: IdentityType, beside: IdentityType | None = None) -> Identity:
+    """The identity of that type, beside which there is nothing, or one of the other type."""
+    found = {each.type: each for each in stated.said.subject.identities()}
+    numbers = {IdentityType.PHONE, IdentityType.SIP_URI}
+    needed = {kind} | ({beside} if beside else set())
+    if found.keys() - numbers != needed or (beside and found.keys() & numbers):
+        raise SubjectUnfit(f"post {' and '.join(sorted(needed))}, and nothing else, for an event of this type")
+    return found[kind]
+
+
+def _one_number(stated: Stated) -> Identity:
+    found = [each for each in stated.said.subject.identities() if each.type is not IdentityType.ACCOUNT_ID]
+    if len(found) != 1 or found[0].type not in {IdentityType.PHONE, IdentityType.SIP_URI}:
+        raise SubjectUnfit("post one account_id and one number, and nothing else, for an event of this type")
+    return found[0]
+
+
+def _note(tx: UnitOfWork, stated: Stated, name: str, action: str, **detail: JsonValue) -> None:
+    tx.log_evidence(stated.token, action, {"emitter": name, **detail}, stated.caller.actor)

@@ -1,0 +1,51 @@
+"""The requests of a channel, or for the privacy team all, by page: in the order of acceptance, which never changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from services.intake.auth import Caller
+from services.intake.lifecycle import State
+from services.intake.repository import read_all
+from services.intake.request import Request
+from shared.domain.rights import Right
+from shared.storage.postgres import Connection
+
+FIRST = UUID(int=0)
+
+_WANTED = """
+r.request_id > $1 AND ($2::text IS NULL OR r.state = $2) AND ($3::text IS NULL OR r."right" = $3)
+AND ($4::date IS NULL OR r.due_on < $4) ORDER BY r.request_id LIMIT $5
+"""
+_ALL = f"SELECT r.request_id FROM request r WHERE {_WANTED}"  # noqa: S608  # constants
+# Key by key, so that each is read in its index and no further than the page goes.
+_OWN = f"""
+SELECT page.request_id FROM api_key k CROSS JOIN LATERAL (
+    SELECT r.request_id FROM request r
+    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $7 AND {_WANTED}
+) AS page WHERE k.channel = $6 ORDER BY 1 LIMIT $5
+"""  # noqa: S608  # constants
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which requests: those after that one, in that state, of that right, due before that day; None: any."""
+
+    after: UUID = FIRST
+    state: State | None = None
+    right: Right | None = None
+    due_before: date | None = None
+
+
+async def page(connection: Connection, caller: Caller, wanted: Wanted, limit: int) -> Sequence[Request]:
+    """The next of them, at most so many, that the caller may see.
+
+    A channel sees what its keys have submitted for the tenant of this key, or for none if it has none.
+    """
+    criteria = (wanted.after, wanted.state, wanted.right, wanted.due_before, limit)
+    if caller.role == "privacy":
+        rows = await connection.fetch(_ALL, *criteria)
+    else:
+        rows = await connection.fetch(_OWN, *criteria, caller.channel, caller.grant.tenant)
+    return await read_all(connection, [row[0] for row in rows])

@@ -1,0 +1,239 @@
+"""What other services tell of their users becomes requests and records of ours, once, or is set aside by name."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.intake.grant import Grant
+from services.intake.settings import IntakeSettings
+from shared.domain.rights import Right
+from tests.fixtures.intake import Intake
+from tests.fixtures.told import Count
+from tests.fixtures.user_events import PROVED, Told, binary, emitting, structured
+
+ADA = {"email": "ada@example.org", "account_id": "C7"}
+OF_RIGHT: dict[Right, dict[str, object]] = {
+    Right.RESTRICTION: {"ground": "unlawful"},
+    Right.OBJECTION: {"scope": "legitimate_interests"},
+    Right.ERASURE: {"at_once": True},
+}
+CHANGE = {"field": "email", "asserted": "ada@example.com"}
+
+
+@pytest.fixture
+async def selfcare(intake: Intake, database: str) -> Told:
+    return await emitting(intake, database)
+
+
+@pytest.mark.parametrize("right", Right)
+async def test_a_right_that_a_user_has_exercised_becomes_a_request_whose_id_is_the_token(
+    selfcare: Told, right: Right
+) -> None:
+    changes = {"changes": [CHANGE]} if right is Right.RECTIFICATION else {}
+    token = await selfcare.post(subject=ADA, **PROVED, **changes)
+    await selfcare.says(f"user.requested.{right}", token, **OF_RIGHT.get(right, {}))
+    request = (await selfcare.view(token)).raise_for_status().json()
+    assert (request["request_id"], request["right"], request["state"]) == (token, right, "in_progress")
+    assert await selfcare.set_aside() == []
+
+
+async def test_what_is_asked_for_by_an_event_is_on_record_as_such(selfcare: Told) -> None:
+    token = await selfcare.post(subject=ADA, **PROVED)
+    asked_at = selfcare.intake.clock.at - timedelta(days=3)
+    await selfcare.says("user.requested.access", token, received_at=asked_at.isoformat())
+    pool = selfcare.intake.unit_of_work.pool
+    query = "SELECT action, detail FROM evidence.entry WHERE request_id = $1::uuid ORDER BY 1"
+    entries = {row[0]: json.loads(row[1]) for row in await pool.fetch(query, token)}
+    assert entries.keys() == {"letter.written", "request.received", "subject.stated"}
+    said = entries["request.received"]
+    assert (said["emitter"], said["event"], said["level"]) == ("selfcare", "user.requested.access", "L2")
+    assert await pool.fetchval("SELECT channel FROM request") == "events"
+    assert (await selfcare.view(token)).json()["received_at"] == asked_at.isoformat()
+    sealed = "SELECT count(*) FROM vault.subject v JOIN subject_token t USING (subject_ref)"
+    assert await pool.fetchval(sealed) == 0, "what was posted went with its event; the request has its own"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("user.objected_to_marketing", {}), ("user.consent_withdrawn", {"purpose": "marketing"})]
+)
+async def test_an_objection_to_marketing_and_a_withdrawn_consent_are_worked_as_an_objection(
+    selfcare: Told, kind: str, more: dict[str, object]
+) -> None:
+    token = await selfcare.post(subject=ADA, **PROVED)
+    await selfcare.says(kind, token, **more)
+    request = (await selfcare.view(token)).json()
+    assert (request["right"], request["scope"]) == ("objection", "direct_marketing")
+
+
+async def test_consent_to_another_purpose_is_set_aside_by_name(selfcare: Told) -> None:
+    token = await selfcare.post(subject=ADA, **PROVED)
+    await selfcare.says("user.consent_withdrawn", token, purpose="profiling")
+    [(name, reason)] = await selfcare.set_aside()
+    assert (name, reason) == ("unknown_purpose", "purpose: marketing is the only one that is worked as yet")
+
+
+async def test_both_content_modes_are_heard_and_a_repeat_of_either_is_absorbed(selfcare: Told) -> None:
+    tokens = [await selfcare.post(subject={"email": f"ada.{n}@example.org"}) for n in range(2)]
+    records = [
+        mode("selfcare", "user.requested.access", {"subject": token}, "7-of-today")
+        for mode, token in zip((binary, structured), tokens, strict=True)
+    ]
+    await selfcare.hears(records[0], records[0])
+    await selfcare.hears(*records)  # the same id again, in the other mode: it is the same event
+    assert [(await selfcare.view(token)).status_code for token in tokens] == [200, 404]
+    assert await selfcare.set_aside() == []
+
+
+async def test_the_same_event_id_from_another_emitter_is_another_event(
+    selfcare: Told, intake: Intake, database: str
+) -> None:
+    shop = await emitting(intake, database, "shop")
+    await selfcare.hears(
+        binary("selfcare", "user.requested.access", {"subject": await selfcare.post(subject=ADA)}, "1")
+    )
+    await shop.hears(binary("shop", "user.requested.access", {"subject": str(uuid7())}, "1"))
+    assert [name for name, _ in await shop.set_aside()] == ["subject_unknown"]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (binary("selfcare", "user.requested.access", {}), "data.subject: Field required"),
+        (binary("selfcare", "user.requested.access", {"subject": "ada@example.org"}), "data.subject: uuid_parsing"),
+        (
+            binary("selfcare", "user.requested.access", {"subject": str(uuid7()), "ada@example.org": 1}),
+            "data.(unknown): ",
+        ),
+        (binary("selfcare", "user.account_closed", {"subject": str(uuid7()), "closed_at": 1}), "data.closed_at: write"),
+        (binary("selfcare", "user.requested.access", [], ce_specversion="0.3"), "specversion: send 1.0"),
+        (binary("selfcare", "", {}), "type: a context attribute"),
+        (binary("selfcare", "user.requested.access", {}, ce_subject="ada@example.org"), "subject: leave it out"),
+        (
+            binary("selfcare", "user.requested.access", {}, **{"content-type": "text/plain"}),
+            "content-type: send the data",
+        ),
+        (structured("selfcare", "user.requested.access", {}, partitionkey="C7"), "partitionkey: leave it out"),
+        (structured("selfcare", "user.requested.access", None), "data: model_type"),
+    ],
+)
+async def test_a_malformed_event_is_set_aside_with_field_and_reason_and_nothing_of_it_is_kept(
+    selfcare: Told, record: Any, reason: str
+) -> None:
+    await selfcare.hears(record)
+    [(value, headers)] = await selfcare.dead_letters()
+    assert (headers["dsr_reason"], headers["dsr_topic"]) == ("malformed_event", "user.events.selfcare")
+    assert headers["dsr_detail"].startswith(reason)
+    assert value == b""
+    assert "ada" not in json.dumps(headers)
+    assert not [name for name in headers if name.startswith("ce_")]
+
+
+async def test_an_unknown_type_is_counted_and_left(selfcare: Told) -> None:
+    counted = Count("dsr_events_heard_total", service="intake", type="unknown", result="ignored")
+    await selfcare.hears(binary("selfcare", "user.logged_in", {"at": "noon"}))
+    assert await selfcare.set_aside() == []
+    assert counted.added == 1
+
+
+async def test_a_token_that_is_unknown_expired_used_or_of_another_is_set_aside_by_name(
+    selfcare: Told, intake: Intake, database: str
+) -> None:
+    stranger = await emitting(intake, database, "numbering")
+    used, old = await selfcare.post(subject=ADA), await selfcare.post(subject=ADA)
+    foreign = await stranger.post(subject=ADA)
+    await selfcare.says("user.requested.access", used)
+    await selfcare.says("user.requested.access", used)
+    await selfcare.says("user.requested.access", str(uuid7()))
+    await selfcare.says("user.requested.access", foreign)
+    intake.clock.at += timedelta(days=14)
+    await selfcare.says("user.requested.access", old)
+    names = [name for name, _ in await selfcare.set_aside()]
+    assert names == ["subject_used", "subject_unknown", "subject_of_another", "subject_expired"]
+    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 1
+
+
+async def test_an_event_that_was_set_aside_takes_effect_when_it_is_heard_again_and_can(
+    selfcare: Told, intake: Intake
+) -> None:
+    token = await selfcare.post(subject=ADA)
+    record = binary("selfcare", "user.requested.access", {"subject": token})
+    await intake.unit_of_work.pool.execute(
+        "UPDATE api_key SET revoked_at = $1 WHERE holder = 'selfcare'", intake.clock.at
+    )
+    await selfcare.hears(record)
+    assert [name for name, _ in await selfcare.set_aside()] == ["subject_of_another"]
+    await intake.unit_of_work.pool.execute("UPDATE api_key SET revoked_at = NULL")
+    await selfcare.hears(record)
+    assert (await selfcare.view(token)).status_code == 200
+
+
+async def test_an_emitter_says_and_states_no_more_than_the_file_and_its_key_allow(
+    intake: Intake, database: str
+) -> None:
+    bounded = await emitting(intake, database, rights=frozenset({Right.ACCESS}), level="L1")
+    proved, stated = await bounded.post(subject=ADA, **PROVED), await bounded.post(subject=ADA)
+    await bounded.says("user.requested.access", proved)
+    await bounded.says("user.requested.erasure", stated)
+    await bounded.says("number.assigned", stated, since="2026-01-01T00:00:00Z", line="personal")
+    reasons = await bounded.set_aside()
+    assert [name for name, _ in reasons] == ["forbidden", "not_declared", "not_declared"]
+    assert reasons[0][1] == "this key may not state L2: it may state L1 at most"
+    narrow = await emitting(intake, database, bounds=Grant("L2", rights=frozenset({Right.ACCESS})))
+    await narrow.says("user.requested.erasure", await narrow.post(subject=ADA))
+    assert (await narrow.set_aside())[-1][0] == "forbidden"
+    assert await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request") == 0
+
+
+async def test_a_key_of_another_tenant_than_the_emitters_is_refused(intake: Intake, database: str) -> None:
+    ours = await emitting(intake, database, bounds=Grant("L2", tenant="acme"))
+    await ours.says("user.requested.access", await ours.post(subject=ADA), instruction_id="INS-1")
+    theirs = await emitting(intake, database, bounds=Grant("L2", tenant="acme"), tenant="acme")
+    token = await theirs.post(subject=ADA)
+    await theirs.says("user.requested.access", token, instruction_id="INS-2")
+    assert [name for name, _ in await theirs.set_aside()] == ["not_declared"]
+    assert (await theirs.view(token)).json()["tenant"] == "acme"
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "field"),
+    [
+        ({"subject": {"name": "Ada"}}, 422, "subject"),
+        ({"subject": {"email": "ada"}}, 422, "subject.email"),
+        ({"subject": ADA, "assurance": {"level": "L2", "method": "guess"}}, 400, "assurance.method"),
+        ({"subject": ADA, "right": "access"}, 422, "right"),
+    ],
+)
+async def test_identities_that_no_event_could_use_are_refused_when_they_are_posted(
+    selfcare: Told, said: dict[str, object], status: int, field: str
+) -> None:
+    answer = await selfcare.ask("/v1/subjects", said)
+    assert answer.status_code == status
+    assert [each["field"] for each in answer.json()["errors"]] == [field]
+
+
+async def test_a_flood_beyond_what_a_key_may_submit_waits_and_nothing_of_it_is_lost_or_set_aside(
+    intake: Intake, database: str
+) -> None:
+    slow = await emitting(intake, database, bounds=Grant("L2", per_minute=4))
+    records = [
+        binary("selfcare", "user.requested.access", {"subject": await slow.post(subject={"account_id": f"C{n}"})})
+        for n in range(9)
+    ]
+    left = await slow.hears(*records)
+    assert [*await slow.hears(*left)] == left, "not before it is time"
+    accepted = await intake.unit_of_work.pool.fetchval("SELECT count(*) FROM request")
+    assert (accepted, len(left)) == (4, 5)
+    assert {record.value for record in left} | {record.value for record in records[:4]} == {r.value for r in records}
+    assert await slow.set_aside() == []
+
+
+async def test_erasures_that_come_as_events_are_counted_by_the_brake(intake: Intake, database: str) -> None:
+    fast = await emitting(intake, database, settings=IntakeSettings(erasures_per_hour=2))
+    tokens = [await fast.post(subject={"account_id": f"C{n}"}, **PROVED) for n in range(3)]
+    await fast.hears(*(binary("selfcare", "user.requested.erasure", {"subject": token}) for token in tokens[:2]))
+    await fast.says("user.requested.erasure", tokens[2])
+    states = [(await fast.view(token)).json()["state"] for token in tokens]
+    assert states == ["in_progress", "in_progress", "awaiting_decision"]
