@@ -1,5 +1,5 @@
 // Tells the platform that a user asks for a copy of their data; prints the request.
-// java -cp 'kafka-clients.jar:slf4j-api.jar' SendUserEvent.java EMAIL
+// java -cp 'kafka-clients.jar:slf4j-api.jar' SendUserEvent.java '{"subject": {"email": "ada@example.org"}}'
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -14,10 +14,9 @@ import org.apache.kafka.common.serialization.StringSerializer;
 
 public class SendUserEvent {
     public static void main(String[] arguments) throws Exception {
-        var who = "{\"subject\": {\"email\": \"%s\"}, \"assurance\": {\"level\": \"L2\", \"method\": \"signed_in_mfa\"}}";
         var post = HttpRequest.newBuilder(URI.create(System.getenv("API") + "/v1/subjects"))
             .header("Authorization", "Bearer " + System.getenv("API_KEY")).header("Content-Type", "application/json")
-            .POST(HttpRequest.BodyPublishers.ofString(who.formatted(arguments[0]))).build();
+            .POST(HttpRequest.BodyPublishers.ofString(arguments[0])).build();
         var answer = HttpClient.newHttpClient().send(post, BodyHandlers.ofString()).body();
         var token = Pattern.compile("\"subject\":\"([0-9a-f-]{36})\"").matcher(answer);
         if (!token.find()) throw new IllegalStateException(answer);

@@ -1,6 +1,7 @@
 """A service in another language tells of its user as docs/examples shows, and reads where the request stands."""
 
 import asyncio
+import json
 import os
 import subprocess
 from functools import partial
@@ -16,9 +17,10 @@ EXAMPLE = ROOT / "docs" / "examples" / "SendUserEvent.java"
 
 async def test_an_event_of_the_java_example_becomes_a_request_and_closes(live: Live) -> None:
     subject, key = live.somebody(), live.services.key("channel", "selfcare")
+    said = {name: subject.submission("access")[name] for name in ("subject", "assurance", "proofs")}
     env = {"API": live.services.url, "API_KEY": key, "KAFKA": live.services.env["DSR_KAFKA_BOOTSTRAP"]}
     jars = kafka_jars.fetch(CACHE, Progress())
-    command = [str(find_java()), "-cp", f"{jars}/*", str(EXAMPLE), subject.email]
+    command = [str(find_java()), "-cp", f"{jars}/*", str(EXAMPLE), json.dumps(said)]
     told = {"env": {**os.environ, **env}, "capture_output": True, "text": True, "timeout": 120}
     done = await asyncio.to_thread(partial(subprocess.run, command, check=False, **told))
     assert done.returncode == 0, done.stderr

@@ -30,6 +30,7 @@ from shared.storage.postgres import connected
 from shared.storage.register import fill
 from tests.fixtures.guarded import guarded_broker
 from tests.fixtures.live import EVERY_RIGHT, Live, eventually
+from tests.fixtures.stores import Subject
 from tests.fixtures.user_events import PROVED, binary, structured
 
 LINES = ROOT / "docs" / "examples" / "send_user_event.py"
@@ -183,6 +184,11 @@ async def test_a_repeat_an_unknown_type_and_junk_cost_nothing_but_themselves_and
         assert await connection.fetchval(count, token) == 1
 
 
+def statement(subject: Subject) -> dict[str, object]:
+    """What is posted of somebody who is proved."""
+    return {name: subject.submission("access")[name] for name in ("subject", "assurance", "proofs")}
+
+
 async def statuses(live: Live, request_id: str, state: str) -> list[dict[str, Any]]:
     """What is told of a request, until it is in that state."""
     found = list[dict[str, Any]]()
@@ -202,7 +208,11 @@ async def test_an_event_of_the_twenty_lines_becomes_a_request_closes_and_its_sta
     subject = live.somebody()
     env = {"API": live.services.url, "API_KEY": selfcare.key, "KAFKA": live.services.env["DSR_KAFKA_BOOTSTRAP"]}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(LINES), subject.email, env={**os.environ, **env}, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        str(LINES),
+        json.dumps(statement(subject)),
+        env={**os.environ, **env},
+        stdout=asyncio.subprocess.PIPE,
     )
     printed, _ = await process.communicate()
     assert process.returncode == 0
