@@ -81,6 +81,9 @@ _UNSEARCHED = {
     Unsearched.NUMBER_IN_CONFLICT: "our records do not agree from when to when a number was yours",
     Unsearched.NUMBER_NARROWED: "a number was yours for longer than you have said, as far as we know",
     Unsearched.NUMBER_OF_ANOTHER_KIND: "of numbers and SIP addresses it files by the kind by which we do not know you",
+    Unsearched.HELD_BY_OTHERS: (
+        "an address or a number of yours is other people's too, and by it we would have found what is theirs"
+    ),
     Unsearched.NOT_PROVED: "for what it may hold we must be surer that your request comes from you",
 }
 
