@@ -1,6 +1,7 @@
 """What comes before an erasure of the same person, asked once they are located and nothing is erased yet (G1).
 
-Whom a request is about is known better then than when it was submitted: by every address and account that was located.
+It is asked again before it goes on with what had waited for proof, an answer, a person or a brake. Whom a request is
+about is known better then than when it was submitted: by every address and account that was located.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,7 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
     begun = [each for each in waiting if each.fulfilment_id not in held and each.right is Right.ERASURE]
     entered = ((each.request_id, Kind.ERASURE, marks.get(each.request_id, Marks())) for each in begun)
     await open_requests.enter(tx.connection, entered)
+    await open_requests.rest(tx.connection, [each.request_id for each in begun], rests=False)
     return held
 
 

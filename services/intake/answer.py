@@ -56,6 +56,10 @@ _POSTPONED = (
     " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us so in the same way in"
     " which you made your request, with its reference: then we erase at once, and there may be nothing left to copy."
 )
+_REST_POSTPONED = (
+    "A part of your data is erased. Since you have also asked us for a copy of your data, we answer that first, and"
+    " erase the rest as soon as you have our answer. If you do not want to wait for it, tell us."
+)
 _ERASED_FIRST = (
     "We had begun to erase your data, as you have asked us. We finish that first: what is erased by then can no longer"
     " be copied, corrected or restricted, and our answer says so."
@@ -291,4 +295,6 @@ def _waiting(request: StoredRequest, today: date) -> str:
 def _postponed(request: StoredRequest) -> str:
     if request.right is not Right.ERASURE:
         return _ERASED_FIRST
-    return _OPPOSED if request.state is State.AWAITING_DECISION and request.begun else _POSTPONED
+    if request.state is State.AWAITING_DECISION and request.begun:
+        return _OPPOSED
+    return _REST_POSTPONED if deferrals.changed(request.tasks) else _POSTPONED

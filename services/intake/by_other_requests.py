@@ -35,14 +35,15 @@ class MovedByOtherRequests(MovingRequest):
         return request.noted(f"{self.right}.postponed", events.RequestPostponed.about(request))
 
     def yield_to(self, awaits: Sequence[UUID], *, opposed: bool) -> Transition[Self]:
-        """The erasure has begun to look, and erased nothing: what it has found is also the matter of other requests.
+        """The erasure has found whose data they are, or would go on with its rest: other requests come before that.
 
         ``opposed``: one of them is a restriction, and a person must find out which of the two holds.
         """
         if not self.allows("yield_to"):
             return self.noted("erasure.postponed_late", state=self.state)
         waiting = self.state is State.AWAITING_CLARIFICATION
-        state = self.state if waiting or not opposed else State.AWAITING_DECISION
+        goes = State.AWAITING_DECISION if opposed else State.IN_PROGRESS
+        state = self.state if waiting else goes
         request = self.moved("yield_to", state, postponed=True, begun=True, question=self.question)
         others: list[JsonValue] = [str(other) for other in awaits]
         event = events.RequestPostponed.about(request)

@@ -33,7 +33,7 @@ WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT N
 """
 _AWAITED = """
 SELECT DISTINCT w.request_id, w.other FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
-WHERE w.request_id = ANY($1) AND o.kind <> 'erased' ORDER BY w.other
+WHERE w.request_id = ANY($1) AND o.kind <> 'erased' AND NOT o.rests ORDER BY w.other
 """
 _AWAIT = "INSERT INTO awaits SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
 _ERASED = """
@@ -213,12 +213,12 @@ async def unless_awaited(tx: UnitOfWork, held: Request, transition: Transition) 
 
 
 def may_wait(request: Request) -> bool:
-    """Whether it waits for others: an objection to marketing waits for nothing (Art. 21(3))."""
+    """Whether it waits for others: an objection waits for nothing (Art. 18(1)(d), 21(3))."""
     if request.role == "processor" or request.insisted:
         return False
     if request.right is Right.ERASURE:
         return not request.at_once
-    return request.right is not Right.OBJECTION or request.is_weighed
+    return request.right is not Right.OBJECTION
 
 
 def _postponed(transition: Transition) -> Transition:

@@ -261,11 +261,11 @@ async def test_it_goes_on_by_itself_once_the_restriction_is_no_more(intake: Inta
         ("access", {}, True),
         ("restriction", {"ground": "unlawful"}, True),
         ("rectification", CITY, True),
-        ("objection", {"scope": "legitimate_interests"}, True),
+        ("objection", {"scope": "legitimate_interests"}, False),
         ("objection", {"scope": "direct_marketing"}, False),
     ],
 )
-async def test_what_comes_while_the_erasure_is_at_work_waits_for_its_end_and_is_answered_by_what_is_so(
+async def test_what_comes_while_the_erasure_is_at_work_waits_until_nothing_of_it_is(
     intake: Intake,
     right: str,
     said: dict[str, Any],
@@ -277,6 +277,20 @@ async def test_what_comes_while_the_erasure_is_at_work_waits_for_its_end_and_is_
         await open_requests.enter(tx.connection, [(UUID(id_of(erasure)), Kind.ERASURE, marks)])
     later = await intake.submit(right=right, subject={"email": "mia@example.org"}, **said)
     assert await begun(intake, later) == [not waits]
+    async with intake.unit_of_work.begin() as tx:
+        await open_requests.rest(tx.connection, [UUID(id_of(erasure))], rests=True)
+    assert (await intake.view(later))["awaits"] == []
+    await look(intake)
+    assert await begun(intake, later) == [True], "nothing of the erasure is at work"
+
+
+async def test_what_waits_for_an_erasure_begins_with_its_end(intake: Intake) -> None:
+    erasure = await intake.submit(right="erasure", subject=MIA)
+    marks = Marks.of(intake.unit_of_work.vault.keyring, [Identity(IdentityType.EMAIL, "mia@example.org")])
+    async with intake.unit_of_work.begin() as tx:
+        await open_requests.enter(tx.connection, [(UUID(id_of(erasure)), Kind.ERASURE, marks)])
+    later = await intake.submit(right="access", subject={"email": "mia@example.org"})
+    assert await begun(intake, later) == [False]
     await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE)
     await look(intake)
     assert await begun(intake, later) == [True]
