@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from shared.domain.events import FulfilmentPostponed
+from shared.domain.identities import Identity, marked
 from shared.domain.levels import Level
 from shared.domain.precedence import Kind, Marks
 from shared.domain.proofs import proved
@@ -29,7 +30,7 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
     """
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in waiting])
     marks = {
-        each.request_id: Marks.of(tx.vault.keyring, proved(known[each.subject_ref].identities, _LEAST))
+        each.request_id: Marks.of(tx.vault.keyring, _theirs(known[each.subject_ref].identities))
         for each in waiting
         if each.subject_ref in known
     }
@@ -50,6 +51,11 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
     await open_requests.enter(tx.connection, entered)
     await open_requests.rest(tx.connection, [each.request_id for each in begun], rests=False)
     return held
+
+
+def _theirs(known: Sequence[Identity]) -> list[Identity]:
+    """What is proved of them, or located, and known to be nobody else's: a family's address tells nobody."""
+    return [each for each in proved(marked(known, known), _LEAST) if not each.shared]
 
 
 def _counting(others: Sequence[Other], details: Mapping[str, object]) -> list[Other]:

@@ -65,8 +65,8 @@ _ERASED_FIRST = (
     " be copied, corrected or restricted, and our answer says so."
 )
 _OPPOSED = (
-    "You have also asked us to restrict your data, that is to keep it. We erase nothing until you have told us which of"
-    " the two you want: withdraw the other request."
+    "You have also asked us to restrict your data, that is to keep it. We erase no more until you have told us which of"
+    " the two you want: withdraw that request, and we lift the restriction and erase, or withdraw this one."
 )
 _ENDED = {
     Outcome.WITHDRAWN: "You withdrew your request; nothing more of what you asked for will be done. {done}",
@@ -295,6 +295,6 @@ def _waiting(request: StoredRequest, today: date) -> str:
 def _postponed(request: StoredRequest) -> str:
     if request.right is not Right.ERASURE:
         return _ERASED_FIRST
-    if request.state is State.AWAITING_DECISION and request.begun:
+    if request.opposed:
         return _OPPOSED
     return _REST_POSTPONED if deferrals.changed(request.tasks) else _POSTPONED

@@ -40,7 +40,9 @@ def refusal_letter(request: StoredRequest, words: Mapping[str, str]) -> tuple[Le
 
 
 def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
-    return () if request.lift_told_at is None else (("lifting", {"lifted_on": request.lift_told_at}),)
+    return (
+        () if request.lift_told_at is None else (("lifting", {"lifted_on": request.lift_told_at, "cause": "decided"}),)
+    )
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:

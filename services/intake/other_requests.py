@@ -44,10 +44,6 @@ UNION ALL
 SELECT request_id, 'erased', 'email', proved_email FROM request WHERE request_id = ANY($1) AND proved_email IS NOT NULL
 ON CONFLICT DO NOTHING
 """
-_OVERRIDDEN = """
-SELECT w.other FROM awaits w JOIN request r ON r.request_id = w.other
-WHERE w.request_id = ANY($1) AND r."right" = 'restriction'
-"""
 _PROVED_OF = "SELECT proved_account, proved_email FROM request WHERE request_id = $1"
 _PROVED = """
 UPDATE request SET proved_account = coalesce($2, proved_account), proved_email = coalesce($3, proved_email)
@@ -189,11 +185,6 @@ async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dic
     for request_id, other in await connection.fetch(_AWAITED, request_ids):
         found.setdefault(request_id, []).append(other)
     return found
-
-
-async def overridden(connection: Connection, erasures: Sequence[UUID]) -> list[UUID]:
-    """The restrictions for which these had to wait."""
-    return [row[0] for row in await connection.fetch(_OVERRIDDEN, erasures)] if erasures else []
 
 
 def begins(transition: Transition) -> bool:

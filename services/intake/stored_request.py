@@ -42,13 +42,14 @@ class StoredRequest:
     or else ``retry``. ``postponed``: it waits for other requests of the same person, found after its work had
     ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else;
     ``packages_waived``: nor is a package of theirs kept for its days.
-    ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not correct it at once,
-    so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it had restricted is
-    lifted. ``forward_by``: by when a customer of ours gets the part that they decide about, where the rest is ours;
-    ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or their part;
-    ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in counts.
-    ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``. ``country``: where
-    the subject lives (ISO 3166), if said.
+    ``opposed``: one of those is a restriction, which wants the data kept. ``ended_by``: the erasure with which what it
+    restricts has ended. ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not
+    correct it at once, so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
+    had restricted is lifted. ``forward_by``: by when a customer of ours gets the part that they decide about, where the
+    rest is ours; ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or
+    their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
+    counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
+    ``country``: where the subject lives (ISO 3166), if said.
     ``version``: one more whenever it was written.
     """
 
@@ -79,6 +80,7 @@ class StoredRequest:
     insisted: bool = False
     begun: bool = False
     packages_waived: bool = False
+    opposed: bool = False
     duplicate_of: UUID | None = None
     unchangeable: bool = False
     forward_by: date | None = None
@@ -92,6 +94,7 @@ class StoredRequest:
     package_id: UUID | None = None
     lift_told_at: datetime | None = None
     lifted_at: datetime | None = None
+    ended_by: UUID | None = None
     package_fault: str | None = None
     package_gone: UUID | None = None
     renewing: bool = False
@@ -187,6 +190,13 @@ class StoredRequest:
                 return Kind.RESTRICTION if self.state is not State.CLOSED or in_force else None
             case _:
                 return None
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether it is an answered restriction that was asked for, and that nobody has decided to lift."""
+        asked = self.right is Right.RESTRICTION and self.state is State.CLOSED and not self.resumable
+        restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
+        return asked and restricts and self.lift_told_at is None and self.lifted_at is None
 
     @property
     def forgets_its_subject(self) -> bool:

@@ -18,6 +18,10 @@ _LIFTED = (
     "Your data were restricted while we worked on your request ({ground} GDPR). That restriction is lifted from {day}"
     " on. What else restricts your data, on another request of yours, stays in force."
 )
+_ENDED = (
+    "Your data was restricted, as you had asked. That restriction has ended on {day}, since your data is erased on"
+    " another request of yours (reference {erasure})."
+)
 _LIFTED_IF_ANY = (
     "Where your data were restricted for it ({ground} GDPR), that restriction is lifted from {day} on. What else"
     " restricts your data, on another request of yours, stays in force."
@@ -36,12 +40,16 @@ _UNCHANGEABLE = (
 
 
 def restricted(request: StoredRequest) -> str:
-    """That data is restricted; where none was found, that only what may come is."""
+    """That data is restricted; where none was found, that only what may come is; empty where it has ended."""
+    if request.ended_by:
+        return ""
     return RESTRICTED if restrictions.found_something(request.tasks) else _NOTHING_YET
 
 
 def of_restriction(request: StoredRequest) -> str:
     """What becomes of the restriction with the end of the request, or meanwhile; empty if there is nothing to tell."""
+    if request.lift_told_at is not None and request.ended_by:
+        return _ENDED.format(day=letter_date(request.lift_told_at), erasure=request.ended_by)
     if request.lift_told_at is not None:
         lifted = _LIFTED if request.was_restricted else _LIFTED_IF_ANY
         return lifted.format(ground=_ground(request), day=letter_date(request.lift_told_at))

@@ -228,26 +228,38 @@ async def test_a_restriction_opposes_an_erasure_until_one_of_ours_has_found_out_
     shown = await intake.view(erasure)
     assert (shown["state"], shown["awaits"]) == ("awaiting_decision", [id_of(restriction)])
     assert "which of the two you want" in shown["answer"]
+    assert "`begin`, which ends the restriction" in shown["waits_for"]
+    assert [letter["kind"] for letter in await intake.letters(erasure)] == ["erasure_opposed"]
     await look(intake)
     assert "retry_decided" not in await said_of(intake, erasure)
 
-    (await intake.officer.post(f"{erasure}/decision", json={"decision": "begin"})).raise_for_status()
+    begin = {"decision": "begin"}
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).json()["state"] == "awaiting_decision"
+    assert (await intake.officer.post(f"{erasure}/decision", json=begin)).status_code == 409
+    assert "retry_decided" not in await said_of(intake, erasure)
+    (await intake.colleague.post(f"{erasure}/decision", json=begin)).raise_for_status()
+    kinds = [event["type"].split(".")[2] for event in await intake.published()]
+    assert kinds.index("lift_decided") < kinds.index("retry_decided")
+    assert [letter["kind"] for letter in await intake.letters(restriction)] == ["completion", "lifting"]
+    ended = (await intake.view(restriction))["answer"]
+    assert ("restriction has ended" in ended, "is kept" in ended, id_of(erasure) in ended) == (True, False, True)
     decided = [event for event in await intake.published() if event["type"] == "dsr.request.retry_decided.v1"]
     assert decided[0]["regardless_of"] == ["copy", "restriction"]
     await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE)
-    assert (await said_of(intake, restriction))[-1] == "lift_decided"
     assert (await intake.officer.post(f"{restriction}/lift")).status_code == 409
-    assert [letter["kind"] for letter in await intake.letters(restriction)] == ["completion"]
 
 
-@pytest.mark.parametrize("ends", ["lift", "withdraw"])
+@pytest.mark.parametrize("ends", ["lift", "given up", "withdraw"])
 async def test_it_goes_on_by_itself_once_the_restriction_is_no_more(intake: Intake, ends: str) -> None:
     restriction = await intake.submit(right="restriction", ground="unlawful", subject=MIA)
     erasure = await intake.submit(right="erasure", subject=MIA)
     await yielding(intake, erasure, restriction, opposed=True)
-    if ends == "lift":
+    if ends != "withdraw":
         await intake.complete(restriction, operation=Operation.RESTRICT)
-        (await intake.officer.post(f"{restriction}/lift")).raise_for_status()
+        by, how = (intake.officer, "lift") if ends == "lift" else (intake.channel, "withdraw")
+        (await by.post(f"{restriction}/{how}")).raise_for_status()
+        assert [letter["kind"] for letter in await intake.letters(restriction)] == ["completion", "lifting"]
+        assert (await said_of(intake, restriction))[-1] == "lift_decided"
         await intake.complete(restriction, operation=Operation.LIFT)
     else:
         (await intake.channel.post(f"{restriction}/withdraw")).raise_for_status()

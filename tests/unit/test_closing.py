@@ -86,5 +86,5 @@ def test_every_way_to_the_end_writes_one_closing_letter() -> None:
 def test_the_letter_of_a_lift_says_on_which_day_it_was_decided() -> None:
     restricted = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED)
     lifted = restricted.lift(AT)
-    assert lifted.letters == (("lifting", {"lifted_on": AT}),)
+    assert lifted.letters == (("lifting", {"lifted_on": AT, "cause": "decided"}),)
     assert lifted.evidence == (("restriction.lift_decided", {"informed_at": AT.isoformat()}),)
