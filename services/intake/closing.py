@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from services.intake import deferrals, instructed
-from services.intake.answer import DID, answer, had_been_done
+from services.intake.answer import DID, OUR_LIST, answer, had_been_done
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
@@ -27,7 +27,10 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
     ``words``; without them, ``cause`` says why a part is missing though no two persons have decided so.
     """
-    kind = _KINDS.get(request.outcome or "")
+    kind = _KINDS.get(request.as_told.outcome or "")
+    if request.anonymous:
+        told = {"answer": answer(request), "done": f"- {OUR_LIST}: entered.", "cause": "kept"}
+        return ((kind, told),) if kind else ()
     known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, known), *_lifting(request))
@@ -46,7 +49,9 @@ def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
-    """What is to be written once all is done that was owed of an answered request."""
+    """What is to be written once all is done that was owed of an answered request; of an anonymous one all was said."""
+    if request.anonymous:
+        return ()
     known = {"answer": answer(request), "done": done(request.tasks)}
     if any(map(deferrals.is_out_of_reach, request.tasks or ())):
         known["cause"] = "ended"

@@ -49,8 +49,8 @@ class StoredRequest:
     rest is ours; ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or
     their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
     counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
-    ``country``: where the subject lives (ISO 3166), if said.
-    ``version``: one more whenever it was written.
+    ``country``: where the subject lives (ISO 3166), if said. ``anonymous``: it is done though who has asked has not
+    shown who they are. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -81,6 +81,7 @@ class StoredRequest:
     begun: bool = False
     packages_waived: bool = False
     opposed: bool = False
+    anonymous: bool = False
     duplicate_of: UUID | None = None
     unchangeable: bool = False
     forward_by: date | None = None
@@ -119,6 +120,20 @@ class StoredRequest:
             "due_on": self.due_on.isoformat(),
             "calc_version": self.calc_version,
         }
+
+    @property
+    def as_told(self) -> Self:
+        """What may be told to whoever has asked: of an anonymous one nothing that tells who is a customer (REQ-S5).
+
+        It looks the same for an address that we know and for one that somebody has made up.
+        """
+        if not self.anonymous:
+            return self
+        ended = self.state is State.CLOSED
+        outcome = self.outcome if self.outcome in {Outcome.WITHDRAWN, Outcome.DUPLICATE} else Outcome.FULFILLED
+        nothing: dict[str, Any] = dict.fromkeys(("tasks", "question", "warning", "held", "decided", "finished"))
+        state = State.CLOSED if ended else State.IN_PROGRESS
+        return replace(self, state=state, outcome=outcome if ended else None, owed=False, resumable=False, **nothing)
 
     @property
     def unsearched(self) -> bool:

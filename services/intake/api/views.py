@@ -218,7 +218,8 @@ _POSTPONED = "The same person's open access and portability requests (`awaits`) 
 
 
 def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
-    """A request as the API shows it; an officer also reads why tasks wait for a person."""
+    """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
+    request = request if officer else request.as_told
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "answer": standing(request, today),
