@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 
 from services.intake import deferrals, instructed
+from services.intake.as_told import as_told
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
@@ -86,14 +87,14 @@ _LATE = ", and we are late: we do it now, without further delay"
 
 def standing(request: StoredRequest, today: date) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
-    told = request.as_told
+    told = as_told(request)
     own = answer(told) if told.outcome else _waiting(told, today)
     return " ".join((own, *of_the_other_part(told, today)))
 
 
 def answer(request: StoredRequest) -> str:
     """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
-    request = request.as_told
+    request = as_told(request)
     if request.tenant and (told := instructed.told(request)):
         return " ".join((told, *_beyond(request)))
     return _to_subject(request)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from services.intake import deferrals, instructed
 from services.intake.answer import DID, OUR_LIST, answer, had_been_done
+from services.intake.as_told import as_told
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
@@ -27,7 +28,7 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
     ``words``; without them, ``cause`` says why a part is missing though no two persons have decided so.
     """
-    kind = _KINDS.get(request.as_told.outcome or "")
+    kind = _KINDS.get(as_told(request).outcome or "")
     if request.anonymous:
         told = {"answer": answer(request), "done": f"- {OUR_LIST}: entered.", "cause": "kept"}
         return ((kind, told),) if kind else ()

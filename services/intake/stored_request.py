@@ -122,20 +122,6 @@ class StoredRequest:
         }
 
     @property
-    def as_told(self) -> Self:
-        """What may be told to whoever has asked: of an anonymous one nothing that tells who is a customer (REQ-S5).
-
-        It looks the same for an address that we know and for one that somebody has made up.
-        """
-        if not self.anonymous:
-            return self
-        ended = self.state is State.CLOSED
-        outcome = self.outcome if self.outcome in {Outcome.WITHDRAWN, Outcome.DUPLICATE} else Outcome.FULFILLED
-        nothing: dict[str, Any] = dict.fromkeys(("tasks", "question", "warning", "held", "decided", "finished"))
-        state = State.CLOSED if ended else State.IN_PROGRESS
-        return replace(self, state=state, outcome=outcome if ended else None, owed=False, resumable=False, **nothing)
-
-    @property
     def unsearched(self) -> bool:
         """Whether a system, or a part of it, could not be searched for the subject."""
         return deferrals.unsearched(self.tasks)
@@ -205,13 +191,6 @@ class StoredRequest:
                 return Kind.RESTRICTION if self.state is not State.CLOSED or in_force else None
             case _:
                 return None
-
-    @property
-    def is_in_force(self) -> bool:
-        """Whether it is an answered restriction that was asked for, and that nobody has decided to lift."""
-        asked = self.right is Right.RESTRICTION and self.state is State.CLOSED and not self.resumable
-        restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
-        return asked and restricts and self.lift_told_at is None and self.lifted_at is None
 
     @property
     def forgets_its_subject(self) -> bool:

@@ -48,11 +48,10 @@ def restricted(request: StoredRequest) -> str:
 
 def of_restriction(request: StoredRequest) -> str:
     """What becomes of the restriction with the end of the request, or meanwhile; empty if there is nothing to tell."""
-    if request.lift_told_at is not None and request.ended_by:
-        return _ENDED.format(day=letter_date(request.lift_told_at), erasure=request.ended_by)
     if request.lift_told_at is not None:
-        lifted = _LIFTED if request.was_restricted else _LIFTED_IF_ANY
-        return lifted.format(ground=_ground(request), day=letter_date(request.lift_told_at))
+        lifted = _ENDED if request.ended_by else _LIFTED if request.was_restricted else _LIFTED_IF_ANY
+        day = letter_date(request.lift_told_at)
+        return lifted.format(ground=_ground(request), day=day, erasure=request.ended_by)
     if not (request.restricts and (request.was_restricted or request.unchangeable)):
         return ""
     if request.right is Right.RESTRICTION:

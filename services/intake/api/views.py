@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchem
 
 from services.intake import deferrals
 from services.intake.answer import standing
+from services.intake.as_told import as_told
 from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.reasons import Proposed
@@ -219,7 +220,7 @@ _POSTPONED = "The same person's open access and portability requests (`awaits`) 
 
 def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
-    request = request if officer else request.as_told
+    request = request if officer else as_told(request)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "answer": standing(request, today),
