@@ -10,7 +10,7 @@ from services.intake.closing import closing_letter, done, later_letter
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
-from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
@@ -119,4 +119,12 @@ def test_who_has_not_shown_who_they_are_cannot_tell_a_customer_from_an_invented_
     assert view(customer, day, officer=False).tasks == []
     assert view(customer, day, officer=True) != view(nobody, day, officer=True)
     assert closing_letter(customer) == closing_letter(nobody)
-    assert (later_letter(customer), customer.may_be_asked(CUSTOMER)) == ((), None)
+    assert later_letter(customer) == ()
+
+
+def test_nobody_is_asked_a_question_that_would_tell_them_who_is_a_customer() -> None:
+    lacks = {"operation": Operation.SUPPRESS, "not_searched": Unsearched.NOTHING_TO_SEARCH_BY}
+    reports = [a_task("cdr", TaskOutcome.NOT_SEARCHED, **lacks)]
+    asked = a_request(State.IN_PROGRESS, **MARKETING)
+    assert replace(asked, anonymous=False).may_be_asked(reports)
+    assert asked.may_be_asked(reports) is None
