@@ -103,9 +103,11 @@ def stop(request: R) -> Transition[R]:
 
 def go_on(request: R, released_by: Sequence[str]) -> Transition[R]:
     """Two persons have released the key: what was held begins, or goes on."""
-    if request.state is State.CLOSED:
+    if request.state in {State.CLOSED, State.AWAITING_IDENTITY}:  # proof lets it go on, once it is there
         return replace(request, held=None).noted("erasure.released", released_by=[*released_by])
-    state = State.IN_PROGRESS if request.state is State.AWAITING_DECISION else request.state
+    asks = request.question is not None and not request.given_up
+    goes_on = State.AWAITING_CLARIFICATION if asks else State.IN_PROGRESS
+    state = goes_on if request.state is State.AWAITING_DECISION else request.state
     moved = request.moved("go_on", state, held=None)
     event = (events.RequestVerified if request.held == "begin" else events.RetryDecided).about(moved)
     return moved.noted("erasure.released", event, released_by=[*released_by])

@@ -58,13 +58,19 @@ class MovedByPerson(MovingRequest):
         noted = request.noted("question.sent", sent, question=asked, condition_recorded=recorded)
         return replace(noted, letters=((letter, {"question": words}),))
 
-    def retry(self, at: datetime) -> Transition[Self]:
-        """A person wants what is not done tried again; once it was answered, what is still to be done."""
+    def retry(self) -> Transition[Self]:
+        """A person wants what is not done tried again; once it was answered, what is still to be done.
+
+        A question stays open meanwhile.
+        """
         if self.may_be_done_later:
             return self.noted("decision.made", decision="retry", deferred=True).then(retried(self))
         if self.waits_to_be_forwarded:
             raise IllegalTransition("our own part is done: forward the customer's, and both are answered")
-        decided = _decided(self, "retry", at)
+        if self.state is State.AWAITING_CLARIFICATION and not self.unsearched:
+            raise IllegalTransition(f"a request that is {self.state} does not wait for a decision")
+        self.must_be_ours()
+        decided = self.noted("decision.made", decision="retry")
         waits = decided.request.question is not None and not self.given_up
         state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
         return decided.then(retried(decided.request.moved("retry", state)))

@@ -12,7 +12,6 @@ from services.intake.letters import LetterKind, LetterOf
 from services.intake.lifecycle import State, first_state
 from services.intake.transition import (
     MovingRequest,
-    R,
     Transition,
     answered,
     closed,
@@ -21,6 +20,7 @@ from services.intake.transition import (
     reopened,
     retried,
     verified,
+    without_reply,
 )
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
@@ -80,7 +80,8 @@ class MovedByRequester(MovingRequest):
         if self.resumable:
             return reopened(self, received_at, policy)
         said, request = answered(self, received_at), replace(self, question=None)
-        if self.state is not State.AWAITING_CLARIFICATION:
+        begins_later = self.held or self.postponed  # and is searched then by what is known then
+        if begins_later or (self.state is not State.AWAITING_CLARIFICATION and not (identities and self.unsearched)):
             return said.then(Transition(request))
         if self.finished is not None:
             return said.then(ended(request, "answer", self.finished, at))
@@ -93,8 +94,8 @@ class MovedByRequester(MovingRequest):
     def unanswered(self, event: events.QuestionUnanswered, words: str, at: datetime) -> Transition[Self]:
         """A reminder, or the last notice (Art. 12(4)): then it closes, unless its clear part is still worked on.
 
-        Where a system could not be searched, it is answered with what was found elsewhere, as soon as that is known; a
-        person decides where anything has failed, or is to be done by hand.
+        Where a system could not be searched, it is answered with what was found elsewhere, as soon as that is known and
+        nothing else is missing: what has failed, or is to be done by hand, comes before. The notice says which it is.
         """
         question, asked = self.question, Question(event.question)
         if question is None or not self.awaits_answer_to(event.question_id):
@@ -105,16 +106,20 @@ class MovedByRequester(MovingRequest):
         request = replace(self, question=replace(question, last_notice_at=at))
         begun = bool(self.tasks)
         in_part = begun and asked is Question.IDENTITY
-        cause = "unsearched" if self.unsearched else "meaning"
+        cause = "unsearched" if self.unsearched or in_part else "meaning"
         kind: LetterKind = "proof_last_notice" if in_part else _LAST_NOTICE[asked]
-        notice: LetterOf = (kind, {**fields, "cause": cause})
-        given_up = replace(request.noted("question.given_up", question=asked), letters=(notice,))
+        given_up = request.noted("question.given_up", question=asked)
         if asked is Question.IDENTITY and not begun:  # the notice says everything
-            return given_up.then(replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=()))
-        if self.finished is not None:
-            return given_up.then(closed(request, "give_up", request.amount_to(self.finished), at))
-        waits = self.state in {State.AWAITING_CLARIFICATION, State.AWAITING_IDENTITY}
-        return given_up.then(_without_answer(request)) if waits else given_up
+            follows = replace(closed(request, "give_up", Outcome.UNIDENTIFIED, at), letters=())
+        elif self.finished is not None:
+            follows = closed(request, "give_up", request.amount_to(self.finished), at)
+        else:
+            follows = without_reply(request)
+        answers = follows.request.decided or follows.request.state is State.CLOSED
+        if cause == "unsearched" and not answers:  # no letter is promised that something else has to come before
+            cause = "unfinished"
+        notice: LetterOf = (kind, {**fields, "cause": cause})
+        return replace(given_up, letters=(notice,)).then(follows)
 
     def withdraw(self, at: datetime) -> Transition[Self]:
         """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may.
@@ -127,14 +132,3 @@ class MovedByRequester(MovingRequest):
         # Before the closure: an erasure must stop working before the key that it works with is shredded.
         withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
         return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))
-
-
-def _without_answer(request: R) -> Transition[R]:
-    """What clarifies nothing any more goes on; what could not be searched is answered with what was found elsewhere."""
-    if not request.unsearched:
-        return Transition(request.moved("give_up", first_state(request.role)))
-    if any(task.failure for task in request.tasks or ()):
-        return Transition(request.moved("give_up", State.AWAITING_DECISION))
-    outcome = Outcome.PARTIALLY_FULFILLED if deferrals.found(request.tasks) else Outcome.UNIDENTIFIED
-    awaiting = request.moved("give_up", State.IN_PROGRESS, decided=outcome)
-    return Transition(awaiting, (events.AnswerDecided.about(awaiting, outcome=outcome, owed=False),))

@@ -11,7 +11,17 @@ from pydantic import JsonValue
 from services.intake import deferrals, restrictions
 from services.intake.closing import closing_letter, later_letter, refusal_letter
 from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, R, Transition, answered, closed, ended, less_owed, retried
+from services.intake.transition import (
+    MovingRequest,
+    R,
+    Transition,
+    answered,
+    closed,
+    ended,
+    less_owed,
+    retried,
+    without_reply,
+)
 from shared.domain import events
 from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
@@ -38,12 +48,21 @@ class MovedBySystem(MovingRequest):
         done = replace(self, tasks=self._reports(event.tasks), package_id=event.package_id or self.package_id)
         if self.decided is not None:
             return done.noted("completion.waits_for_report", outcome=event.outcome)
-        if self.state is State.AWAITING_CLARIFICATION:
-            return replace(done, finished=event.outcome).noted("completion.waits_for_reply", outcome=event.outcome)
-        return ended(done, "complete", event.outcome, at)
+        return self._completed(done, event.outcome, at)
+
+    def _completed(self, done: Self, outcome: Outcome, at: datetime) -> Transition[Self]:
+        if self.state is not State.AWAITING_CLARIFICATION:
+            return ended(done, "complete", outcome, at)
+        if self.unsearched:  # what it was asked for is known now
+            return answered(self, at).then(ended(replace(done, question=None), "complete", outcome, at))
+        return replace(done, finished=outcome).noted("completion.waits_for_reply", outcome=outcome)
 
     def block(self, event: events.FulfilmentBlocked) -> Transition[Self]:
-        """A downstream failed for good: a person must decide; nothing is called done that is not."""
+        """A downstream failed for good: a person must decide; nothing is called done that is not.
+
+        Where nothing failed and not everything could be searched, the open question about that governs: its answer is
+        waited for, and after its last notice the request is answered with what was found.
+        """
         if event.operation == Operation.LIFT:
             return _lifted(self, "restriction.lift_blocked", event.tasks)
         if self.unchangeable and event.operation == Operation.RESTRICT:  # what is to be corrected has its own reports
@@ -52,14 +71,28 @@ class MovedBySystem(MovingRequest):
             return _done_later(self, "erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.allows("block"):
             return self.noted("completion.late", state=self.state, blocked=True)
-        waiting = self.moved("block", State.AWAITING_DECISION, tasks=self._reports(event.tasks))
-        needed = waiting.noted("decision.needed", operation=event.operation)
+        return self._stopped(event)
+
+    def _stopped(self, event: events.FulfilmentBlocked) -> Transition[Self]:
+        governs = self._waits_for_reply(event.tasks)
+        state = State.AWAITING_CLARIFICATION if governs else State.AWAITING_DECISION
+        waiting = self.moved("block", state, tasks=self._reports(event.tasks))
+        if self.given_up and self.decided is None and deferrals.only_unsearched(event.tasks):
+            return waiting.noted("search.incomplete", operation=event.operation).then(without_reply(waiting))
+        action = "search.waits_for_reply" if governs else "decision.needed"
+        needed = waiting.noted(action, operation=event.operation)
         undone = sorted(task.system for task in event.tasks if task.failure and task.operation == Operation.RECTIFY)
         if self.restricts or not undone or self.decided is not None or self.tenant:  # a customer instructs no more
             return needed
         restricting = replace(waiting, unchangeable=True)
         event_of = events.RestrictionNeeded.about(restricting)
         return needed.then(restricting.noted("restriction.needed", event_of, systems=[*undone]))
+
+    def _waits_for_reply(self, tasks: Sequence[TaskReport]) -> bool:
+        """Whether the requester is being asked for what these lack, and no person must judge anything of them."""
+        asked = self.question is not None and not self.given_up and self.decided is None
+        judged = deferrals.in_conflict(tasks) or any(map(deferrals.has_failed, tasks))
+        return asked and deferrals.unknown(tasks) and not judged
 
     def _is_beside(self, event: events.FulfilmentCompleted) -> bool:
         """Whether what is done is not what was asked for: the restriction of a rectification, or the lift of one."""

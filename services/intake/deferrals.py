@@ -63,6 +63,12 @@ def has_failed(task: TaskReport) -> bool:
     return bool(task.failure) and not waits_for_hands(task)
 
 
+def only_unsearched(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether all that is missing could not be searched, and systems do not contradict one another about that."""
+    known = tuple(tasks or ())
+    return unsearched(known) and not in_conflict(known) and not any(task.failure for task in known)
+
+
 def found(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether any system has something of the subject, or something of theirs was done."""
     answering = [task for task in tasks or () if task.operation in ANSWERING]

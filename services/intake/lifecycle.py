@@ -2,7 +2,9 @@
 
 Each cause is a method of ``services.intake.request.Request`` of that name (``ask_…``: ``ask``; ``give_up``: the last
 notice in ``unanswered``; ``reopen``: an answer or a proof that comes late). What the requester means may be asked while
-work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. What waits for a
+work is in progress: what is clear goes on, and nothing closes before the answer or the last notice. A question
+about what could not be searched governs: what else is entered, released or tried again meanwhile leaves it open, and
+after its last notice the request is answered in part as soon as nothing else is missing. What waits for a
 person because a system is quarantined goes on by itself once that is on again, and is then complete or blocked anew.
 What waits for other requests of the same person publishes ``RequestPostponed`` in the place of ``RequestVerified``,
 which follows when it begins; an erasure that has found whose data they are can still ``yield_to`` them.
@@ -103,8 +105,8 @@ TRANSITIONS: Mapping[str, Rule] = {
     "answer":          rule(BEGUN,            WORK | PERSON | FINAL,     *ANSWERED),
     "give_up":         rule(OPEN,             WORK | PERSON | RESUMABLE, AnswerDecided, RequestClosed),
     "reopen":          rule(RESUMABLE,        WORK,                      RequestReopened, RequestVerified),
-    "complete":        rule(BEGUN,            MEANING | PERSON | CLOSED, *ENDED),
-    "block":           rule(BEGUN,            PERSON,                    RestrictionNeeded),
+    "complete":        rule(BEGUN,            MEANING | PERSON | CLOSED, QuestionAnswered, *ENDED),
+    "block":           rule(BEGUN,            WORK | MEANING | PERSON,   RestrictionNeeded, AnswerDecided),
     "retry":           rule(MEANING | PERSON, WORK | MEANING,            QuestionAnswered, RetryDecided),
     "confirm":         rule(MEANING | PERSON, MEANING | PERSON | WORK,   LimitConfirmed),
     "stop":            rule(MEANING | WORK,   MEANING | WORK,            RequestHeld),

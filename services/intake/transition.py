@@ -7,10 +7,10 @@ from typing import Generic, Self, TypeVar
 
 from pydantic import JsonValue
 
-from services.intake import restrictions
+from services.intake import deferrals, restrictions
 from services.intake.closing import closing_letter
 from services.intake.letters import LetterOf
-from services.intake.lifecycle import State
+from services.intake.lifecycle import State, first_state
 from services.intake.stored_request import StoredRequest
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
@@ -124,6 +124,27 @@ def answered(request: R, received_at: datetime) -> Transition[R]:
         return Transition(request)
     event = events.QuestionAnswered.about(request, question_id=request.question.question_id, answered_at=received_at)
     return request.noted("question.answered", event, received_at=received_at.isoformat())
+
+
+def without_reply(request: R) -> Transition[R]:
+    """The requester was told that we go on without their answer: how it goes on from where it waits.
+
+    What clarifies nothing any more goes on; what could not be searched is answered with what was found elsewhere. That
+    comes as soon as nothing else is missing: what waits for a person, a brake or another request comes before.
+    """
+    waits_already = request.state in {State.IN_PROGRESS, State.AWAITING_DECISION}
+    if request.held or request.postponed or (waits_already and not deferrals.only_unsearched(request.tasks)):
+        waits = State.AWAITING_DECISION if request.held else State.IN_PROGRESS
+        return Transition(request.moved("give_up", request.state if waits_already else waits))
+    if not request.unsearched:
+        return Transition(request.moved("give_up", first_state(request.role)))
+    if request.state is State.IN_PROGRESS:  # it is being searched once more
+        return Transition(request)
+    if not deferrals.only_unsearched(request.tasks):
+        return Transition(request.moved("give_up", State.AWAITING_DECISION))
+    outcome = Outcome.PARTIALLY_FULFILLED if deferrals.found(request.tasks) else Outcome.UNIDENTIFIED
+    awaiting = request.moved("give_up", State.IN_PROGRESS, decided=outcome)
+    return Transition(awaiting, (events.AnswerDecided.about(awaiting, outcome=outcome, owed=False),))
 
 
 def less_owed(before: StoredRequest, after: StoredRequest) -> tuple[Event, ...]:

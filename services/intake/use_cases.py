@@ -147,7 +147,7 @@ class UseCases(TimingUseCases):
         request.must_not_wait_for_weighing()
         if isinstance(decision, decision_schemas.Retry):
             request.must_have_begun()
-            return request.retry(held.tx.now)
+            return request.retry()
         self.identity.must_not_ask_for_a_document(decision.explanation, "explanation")
         return await proposals.propose(held.tx, request, held.caller, decision, self.reasons)
 

@@ -44,8 +44,11 @@ FIELDS = {
 }
 
 
+CAUSES: dict[LetterKind, str] = {"clarification_last_notice": "meaning", "proof_last_notice": "unsearched"}
+
+
 def said_by(kind: LetterKind) -> dict[str, str]:
-    return FIELDS | ({"cause": "meaning"} if kind == "clarification_last_notice" else {})
+    return FIELDS | ({"cause": CAUSES[kind]} if kind in CAUSES else {})
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in TO_CONTROLLER])

@@ -107,6 +107,13 @@ def waived(request: Request) -> Transition:
     return replace(request, at_once=True).yield_to((QUESTION,), opposed=False)
 
 
+def searched_again(request: Request) -> Transition:
+    """More is known by which it can be searched, of a request that waits for that."""
+    if not (request.allows("retry") and request.unsearched):
+        raise IllegalTransition
+    return request.search_again(AT)
+
+
 CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("receive", lambda r: begin(r, identified=True)),
     ("receive", lambda r: begin(r, identified=False)),
@@ -119,8 +126,10 @@ CAUSES: list[tuple[str, Callable[[Request], Transition]]] = [
     ("complete", lambda r: r.complete(a(FulfilmentCompleted), AT)),
     ("block", lambda r: r.block(a(FulfilmentBlocked))),
     ("block", unchangeable),
-    ("retry", lambda r: r.retry(AT)),
-    ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry(AT)),
+    ("block", lambda r: r.block(a(FulfilmentBlocked, tasks=(COPIED, UNSEARCHED)))),
+    ("retry", lambda r: r.retry()),
+    ("retry", searched_again),
+    ("retry_deferred", lambda r: replace(r, tasks=(KEPT,)).retry()),
     ("confirm", lambda r: replace(r, tasks=(STOPPED,)).confirm("billing", Limit.MAX_ROWS, "officer-1")),
     ("confirm", lambda r: replace(r, tasks=(STOPPED_ONCE,)).confirm("billing", Limit.MAX_ROWS, "officer-2")),
     ("stop", brake.stop),
@@ -279,4 +288,4 @@ def test_what_a_customer_decides_about_waits_for_a_person_and_is_never_worked_by
     theirs = a_request(first_state("processor", identified=True), role="processor")
     assert theirs.state is State.AWAITING_DECISION
     with pytest.raises(IllegalTransition, match="forward"):
-        theirs.retry(AT)
+        theirs.retry()

@@ -1,0 +1,135 @@
+"""An open question governs: whatever else happens meanwhile, the request goes on to an answer."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uuid_utils.compat import uuid7
+
+from services.intake import brake
+from services.intake.lifecycle import State
+from services.intake.request import Request
+from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered
+from shared.domain.operations import TaskOutcome, TaskReport
+from shared.domain.rights import Outcome, Right
+from shared.domain.time_limit_policy import Question
+from tests.fixtures.events import a
+from tests.fixtures.requests import AT, POLICY, a_request, open_question
+
+QUESTION = uuid7()
+COPIED = TaskReport(task_id=uuid7(), system="crm", operation="export", outcome=TaskOutcome.EXPORTED, found=1)
+LACKING = {"outcome": TaskOutcome.NOT_SEARCHED, "not_searched": "nothing_to_search_by"}
+UNSEARCHED = TaskReport.model_validate({**COPIED.model_dump(), "task_id": uuid7(), "system": "cdr", **LACKING})
+SEARCHED = UNSEARCHED.model_copy(update={"outcome": TaskOutcome.EXPORTED, "not_searched": None})
+BY_HAND = COPIED.model_copy(update={"system": "billing", "outcome": None, "failure": "not_supported", "found": 0})
+FAILED = BY_HAND.model_copy(update={"system": "orders", "failure": "system_failed", "task_id": uuid7()})
+
+
+def asked(*tasks: TaskReport, **said: Any) -> Request:
+    known = {"right": Right.ACCESS, "question": open_question(QUESTION), "tasks": tasks or (COPIED, UNSEARCHED), **said}
+    return a_request(known.pop("state", State.AWAITING_CLARIFICATION), **known)
+
+
+def blocked(request: Request, *tasks: TaskReport) -> Request:
+    return request.block(a(FulfilmentBlocked, tasks=tasks)).request
+
+
+def last_notice(request: Request) -> Any:
+    question = Question.IDENTITY if request.state is State.AWAITING_IDENTITY else Question.CLARIFICATION
+    event = a(QuestionUnanswered, question_id=QUESTION, question=question, notice="last_notice")
+    return request.unanswered(event, "Which?", AT)
+
+
+def test_a_result_that_is_entered_by_hand_leaves_the_question_open() -> None:
+    request = asked(COPIED, UNSEARCHED, BY_HAND).record("billing", 0, 0).request
+    after = blocked(request, *request.tasks or ())
+    assert (after.state, after.question) == (State.AWAITING_CLARIFICATION, request.question)
+    assert last_notice(after).request.decided is Outcome.PARTIALLY_FULFILLED
+
+
+@pytest.mark.parametrize("how", ["begin", "retry"])
+def test_a_released_brake_leaves_the_question_open(how: str) -> None:
+    held = asked(right=Right.ERASURE, held=how, state=State.AWAITING_DECISION)
+    released = brake.go_on(held, ("officer-1", "officer-2")).request
+    after = blocked(released, COPIED, UNSEARCHED)
+    assert (released.state, after.state) == (State.AWAITING_CLARIFICATION, State.AWAITING_CLARIFICATION)
+    assert after.answer(AT, AT, POLICY, identities=True).request.state is State.IN_PROGRESS
+
+
+def test_a_brake_is_released_also_where_proof_is_asked_for() -> None:
+    held = a_request(State.AWAITING_IDENTITY, held="retry", question=open_question(QUESTION))
+    assert brake.go_on(held, ("officer-1", "officer-2")).request.held is None
+
+
+def test_what_is_tried_again_meanwhile_leaves_the_question_open_and_ends_it_where_all_is_found() -> None:
+    tried = asked().retry()
+    assert tried.request.question == asked().question
+    assert blocked(tried.request, COPIED, UNSEARCHED).state is State.AWAITING_CLARIFICATION
+    done = tried.request.complete(a(FulfilmentCompleted, tasks=(COPIED, SEARCHED)), AT)
+    assert (done.request.state, done.request.outcome, done.request.question) == (
+        State.CLOSED,
+        Outcome.FULFILLED,
+        None,
+    )
+
+
+def test_an_answer_goes_on_also_while_a_person_looks_at_something_else() -> None:
+    waiting = blocked(asked(), COPIED, UNSEARCHED, FAILED)
+    assert waiting.state is State.AWAITING_DECISION
+    answered = waiting.answer(AT, AT, POLICY, identities=True)
+    assert answered.request.state is State.IN_PROGRESS
+    assert [event.type for event in answered.published] == [
+        "dsr.request.question_answered.v1",
+        "dsr.request.retry_decided.v1",
+    ]
+
+
+@pytest.mark.parametrize("missing", [BY_HAND, FAILED])
+def test_the_last_notice_promises_no_answer_before_something_else_is_done_and_that_brings_the_answer(
+    missing: TaskReport,
+) -> None:
+    waiting = blocked(asked(), COPIED, UNSEARCHED, missing)
+    noticed = last_notice(waiting)
+    (_, fields), *more = noticed.letters
+    assert (noticed.request.state, fields["cause"], more) == (State.AWAITING_DECISION, "unfinished", [])
+    done = missing.model_copy(update={"outcome": TaskOutcome.NO_MATCH, "failure": None})
+    after = blocked(noticed.request, COPIED, UNSEARCHED, done)
+    assert (after.state, after.decided) == (State.IN_PROGRESS, Outcome.PARTIALLY_FULFILLED)
+
+
+def test_the_last_notice_of_what_is_held_waits_for_the_brake_and_then_brings_the_answer() -> None:
+    noticed = last_notice(asked(right=Right.ERASURE, held="retry")).request
+    assert (noticed.state, noticed.decided) == (State.AWAITING_DECISION, None)
+    released = brake.go_on(noticed, ("officer-1", "officer-2")).request
+    assert blocked(released, COPIED, UNSEARCHED).decided is Outcome.PARTIALLY_FULFILLED
+
+
+@given(steps=st.lists(st.sampled_from(["block", "retry", "record", "notice", "hold", "release"]), max_size=8))
+def test_in_whatever_order_it_comes_the_request_ends_with_an_answer_once_nothing_else_is_missing(
+    steps: list[str],
+) -> None:
+    request = asked(COPIED, UNSEARCHED, BY_HAND, right=Right.ERASURE)
+    for step in (*steps, "release", "record", "block", "notice"):
+        request = _after(step, request)
+    assert request.decided is Outcome.PARTIALLY_FULFILLED
+    assert request.state is State.IN_PROGRESS
+
+
+def _after(step: str, request: Request) -> Request:
+    after = request
+    match step:
+        case "block" if not request.decided:
+            after = blocked(request, *request.tasks or ())
+        case "retry" if not request.held and request.allows("retry"):
+            after = blocked(request.retry().request, *request.tasks or ())
+        case "record" if any(task.failure for task in request.tasks or ()) and request.allows("record"):
+            after = request.record("billing", 0, 0).request
+        case "notice" if request.question and not request.given_up:
+            after = last_notice(request).request
+        case "hold" if request.allows("stop") and not request.decided:
+            after = brake.stop(request).request
+        case "release" if request.held:
+            released = brake.go_on(request, ("officer-1", "officer-2")).request
+            after = blocked(released, *released.tasks or ())
+    return after
