@@ -9,6 +9,7 @@ from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
 from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
+from services.intake.told_of_kept import of_kept_for_the_rest
 from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import RESTRICTED, of_restriction, restricted
 from services.intake.told_of_search import not_searched
@@ -177,6 +178,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
         owed = ", ".join(request.outstanding)
         yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
     yield from not_searched(request)
+    yield from of_kept_for_the_rest(request)
     if copy := of_package(request):
         yield copy
 

@@ -43,6 +43,7 @@ _WHY = {
         Unsearched.NUMBER_IN_CONFLICT,
         Unsearched.NUMBER_NOT_VOUCHED_FOR,
         Unsearched.NUMBER_WITHOUT_PERIOD,
+        Unsearched.LINE_SHARED,
     ],
     "doubt": AssignmentInDoubt.code,
 }

@@ -67,7 +67,7 @@ class MovedByPerson(MovingRequest):
             return self.noted("decision.made", decision="retry", deferred=True).then(retried(self))
         if self.waits_to_be_forwarded:
             raise IllegalTransition("our own part is done: forward the customer's, and both are answered")
-        if self.state is State.AWAITING_CLARIFICATION and not self.unsearched:
+        if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition(f"a request that is {self.state} does not wait for a decision")
         self.must_be_ours()
         decided = self.noted("decision.made", decision="retry")
@@ -125,7 +125,7 @@ class MovedByPerson(MovingRequest):
         self.must_be_forwarded_first()
         if self.waits_to_be_forwarded:
             raise IllegalTransition("our own part is done: forward the customer's, and both are answered")
-        if self.state is State.AWAITING_CLARIFICATION and not self.unsearched:
+        if self.state is State.AWAITING_CLARIFICATION and not self.search_incomplete:
             raise IllegalTransition("a question is open: its answer, or the last notice, comes first")
         not_begun = self.postponed or self.held == "begin"
         if decision == "answer_in_part":
@@ -222,6 +222,6 @@ def _decided(request: R, decision: str, at: datetime, **said: JsonValue) -> Tran
     request.must_be_ours()
     if request.state is not State.AWAITING_CLARIFICATION:
         return request.noted("decision.made", decision=decision, **said)
-    if not request.unsearched:
+    if not request.search_incomplete:
         raise IllegalTransition(f"a request that is {request.state} does not wait for a decision")
     return answered(request, at).then(replace(request, question=None).noted("decision.made", decision=decision, **said))

@@ -73,7 +73,7 @@ class MovedByRequester(MovingRequest):
         """
         if (
             self.question is None
-            or (self.awaits_proof and not deferrals.unknown(self.tasks))
+            or (self.awaits_proof and not deferrals.answerable(self.tasks))
             or not (self.resumable or self.allows("answer"))
         ):
             raise IllegalTransition("no clarification is open; proof of identity goes to /verify")
@@ -81,11 +81,13 @@ class MovedByRequester(MovingRequest):
             return reopened(self, received_at, policy)
         said, request = answered(self, received_at), replace(self, question=None)
         begins_later = self.held or self.postponed  # and is searched then by what is known then
-        if begins_later or (self.state is not State.AWAITING_CLARIFICATION and not (identities and self.unsearched)):
+        if begins_later or (
+            self.state is not State.AWAITING_CLARIFICATION and not (identities and self.search_incomplete)
+        ):
             return said.then(Transition(request))
         if self.finished is not None:
             return said.then(ended(request, "answer", self.finished, at))
-        if not self.unsearched:
+        if not self.search_incomplete:
             return said.then(Transition(request.moved("answer", first_state(self.role))))
         if not identities:
             return said.then(Transition(request.moved("answer", State.AWAITING_DECISION)))
@@ -106,7 +108,7 @@ class MovedByRequester(MovingRequest):
         request = replace(self, question=replace(question, last_notice_at=at))
         begun = bool(self.tasks)
         in_part = begun and asked is Question.IDENTITY
-        cause = "unsearched" if self.unsearched or in_part else "meaning"
+        cause = "unsearched" if self.search_incomplete or in_part else "meaning"
         kind: LetterKind = "proof_last_notice" if in_part else _LAST_NOTICE[asked]
         given_up = request.noted("question.given_up", question=asked)
         if asked is Question.IDENTITY and not begun:  # the notice says everything

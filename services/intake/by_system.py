@@ -53,7 +53,7 @@ class MovedBySystem(MovingRequest):
     def _completed(self, done: Self, outcome: Outcome, at: datetime) -> Transition[Self]:
         if self.state is not State.AWAITING_CLARIFICATION:
             return ended(done, "complete", outcome, at)
-        if self.unsearched:  # what it was asked for is known now
+        if self.search_incomplete:  # what it was asked for is known now
             return answered(self, at).then(ended(replace(done, question=None), "complete", outcome, at))
         return replace(done, finished=outcome).noted("completion.waits_for_reply", outcome=outcome)
 
@@ -91,8 +91,8 @@ class MovedBySystem(MovingRequest):
     def _waits_for_reply(self, tasks: Sequence[TaskReport]) -> bool:
         """Whether the requester is being asked for what these lack, and no person must judge anything of them."""
         asked = self.question is not None and not self.given_up and self.decided is None
-        judged = deferrals.in_conflict(tasks) or any(map(deferrals.has_failed, tasks))
-        return asked and deferrals.unknown(tasks) and not judged
+        judged = deferrals.in_conflict(tasks) or any(map(deferrals.needs_judgement, tasks))
+        return asked and deferrals.answerable(tasks) and not judged
 
     def _is_beside(self, event: events.FulfilmentCompleted) -> bool:
         """Whether what is done is not what was asked for: the restriction of a rectification, or the lift of one."""
@@ -144,11 +144,12 @@ class MovedBySystem(MovingRequest):
         whoever has not shown who they are: the question would tell them who is a customer.
         """
         fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided or self.anonymous)
-        if not fresh or deferrals.in_conflict(reports) or any(map(deferrals.has_failed, reports)):
+        if not fresh or deferrals.in_conflict(reports) or any(map(deferrals.needs_judgement, reports)):
             return None
         if deferrals.unproved(reports):
             return None if deferrals.unproved(self.tasks) else Question.IDENTITY
-        return Question.CLARIFICATION if deferrals.unknown(reports) and not deferrals.unknown(self.tasks) else None
+        asked_before = deferrals.answerable(self.tasks)
+        return Question.CLARIFICATION if deferrals.answerable(reports) and not asked_before else None
 
     def search_again(self, at: datetime) -> Transition[Self]:
         """More is known of whose a number was: what was left out for want of that is searched, and a question falls.
@@ -161,7 +162,7 @@ class MovedBySystem(MovingRequest):
         noted = self.noted("search.begun_again")
         if self.state is State.CLOSED:
             return noted.then(retried(self))
-        asked = self.state is State.AWAITING_CLARIFICATION and self.unsearched
+        asked = self.state is State.AWAITING_CLARIFICATION and self.search_incomplete
         said = answered(self, at) if asked else Transition(self)
         waits = not asked and self.question is not None and not self.given_up
         # What was asked for may be asked again: it is another search.

@@ -7,6 +7,7 @@ from services.intake.answer import DID, OUR_LIST, answer, had_been_done
 from services.intake.as_told import as_told
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
+from services.intake.told_of_kept import NOT_BEGUN
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 
@@ -80,9 +81,12 @@ def done(tasks: Iterable[TaskReport] | None) -> str:
 
 
 def _lines(tasks: Iterable[TaskReport]) -> Iterator[str]:
-    for task in sorted(tasks, key=lambda task: (task.system, task.task_id)):
+    known = tuple(tasks)
+    kept = deferrals.kept_for_the_rest(known)
+    for task in sorted(known, key=lambda task: (task.system, task.task_id)):
         if task.operation in ANSWERING:
-            yield f"- {task.system}: {_line(task)}"
+            not_begun = task.system in kept and not task.outcome
+            yield f"- {task.system}: {NOT_BEGUN if not_begun else _line(task)}"
 
 
 def _line(task: TaskReport) -> str:

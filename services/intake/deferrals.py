@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 
-from shared.domain.errors import NotSupported, SystemRetired
+from shared.domain.errors import NotSupported, SeveralPeople, SystemRetired
 from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport, Unsearched
+
+_NOT_ASKED = frozenset({Unsearched.NOT_PROVED, Unsearched.LINE_SHARED, Unsearched.HELD_BY_OTHERS})
+"""Why something is not searched that no other identity of the requester's would mend."""
 
 
 def unsearched(tasks: Iterable[TaskReport] | None) -> bool:
@@ -22,9 +25,19 @@ def unproved(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 
 
 def unknown(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether a system, or a part of it, could not be searched, and the requester may know by what it can be."""
-    known = {None, Unsearched.NOT_PROVED, Unsearched.HELD_BY_OTHERS}
-    return any(task.not_searched not in known for task in tasks or ())
+    """Whether a system, or a part of it, could not be searched by what is known, and could by something else."""
+    return any(task.not_searched and task.not_searched not in _NOT_ASKED for task in tasks or ())
+
+
+def ambiguous(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether a system has several people of whom the subject may be any, as where a household shares an address."""
+    return any(task.failure == SeveralPeople.code for task in tasks or ())
+
+
+def answerable(tasks: Iterable[TaskReport] | None) -> bool:
+    """Whether more could be done by what else the requester is known."""
+    known = tuple(tasks or ())
+    return unknown(known) or ambiguous(known)
 
 
 def is_undone(task: TaskReport) -> bool:
@@ -61,6 +74,19 @@ def concerns_hands(task: TaskReport) -> bool:
 def has_failed(task: TaskReport) -> bool:
     """Whether it failed in a way that only a person can judge; what is done by hand stops nothing else."""
     return bool(task.failure) and not waits_for_hands(task)
+
+
+def kept_for_the_rest(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
+    """The systems in which an erasure was not begun, since what could not be searched can only be found by them."""
+    known = tuple(tasks or ())
+    if not only_unsearched(known):
+        return ()
+    return tuple(sorted({t.system for t in known if t.operation == Operation.ERASE and not t.outcome}))
+
+
+def needs_judgement(task: TaskReport) -> bool:
+    """Whether it failed in a way that nothing can mend which the requester may tell."""
+    return has_failed(task) and task.failure != SeveralPeople.code
 
 
 def only_unsearched(tasks: Iterable[TaskReport] | None) -> bool:

@@ -163,7 +163,7 @@ class Handlers:
                 return isinstance(event, DeadlineOverdue)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
-        words = self._letters.standing(asked)
+        words = self._letters.standing(asked, ambiguous=deferrals.ambiguous(request.tasks))
         if asked is Question.IDENTITY and request.awaits_proof:
             unproved = deferrals.unproved(request.tasks)
             words = self._letters.proof(sorted({task.system for task in unproved}), request.lacks)

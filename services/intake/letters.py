@@ -114,9 +114,13 @@ class Letters:
         """What the weighing of an objection has found, in words."""
         return str(self._templates["objection_weighed"]["findings"][code])
 
-    def standing(self, question: Question) -> str:
-        """How somebody is asked without a person: who they are, or by what else they are known."""
-        return str(self._templates[f"{question}_question"]["standing"]).strip()
+    def standing(self, question: Question, *, ambiguous: bool = False) -> str:
+        """How somebody is asked without a person: who they are, or by what else they are known.
+
+        ``ambiguous``: what they gave may be that of several customers, so their number as a customer would tell.
+        """
+        template = self._templates[f"{question}_question"]
+        return str(template["ambiguous" if ambiguous else "standing"]).strip()
 
     def proof(self, systems: Sequence[str], level: str | None) -> str:
         """How somebody is asked for proof without a person: for what it is needed, and what would be enough."""

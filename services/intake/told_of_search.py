@@ -23,5 +23,6 @@ _UNSEARCHED = {
     Unsearched.HELD_BY_OTHERS: (
         "an address or a number of yours is other people's too, and by it we would have found what is theirs"
     ),
+    Unsearched.LINE_SHARED: "others use your line as well, and we leave calls as they are that may be theirs",
     Unsearched.NOT_PROVED: "for what it may hold we must be surer that your request comes from you",
 }

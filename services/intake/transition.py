@@ -136,7 +136,7 @@ def without_reply(request: R) -> Transition[R]:
     if request.held or request.postponed or (waits_already and not deferrals.only_unsearched(request.tasks)):
         waits = State.AWAITING_DECISION if request.held else State.IN_PROGRESS
         return Transition(request.moved("give_up", request.state if waits_already else waits))
-    if not request.unsearched:
+    if not request.search_incomplete:
         return Transition(request.moved("give_up", first_state(request.role)))
     if request.state is State.IN_PROGRESS:  # it is being searched once more
         return Transition(request)

@@ -242,7 +242,7 @@ class UseCases(TimingUseCases):
         asked_at = request.question.asked_at if request.question else None
         received_at = self.instants.replied(reply.received_at, asked_at, tx.now)
         answered = request.answer(received_at, tx.now, self.policy, identities=reply.subject is not None)
-        if reply.subject and not deferrals.unknown(request.tasks):
+        if reply.subject and not deferrals.answerable(request.tasks):
             raise BadRequest("subject belongs to the answer where a system could not be searched; leave it out")
         await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
         if reply.subject:

@@ -15,6 +15,7 @@ DsrError
 │   ├── AssignmentInDoubt     whose a number was at a time cannot be told
 │   ├── ReleaseBlocked        a row of what was collected is not shown to be the subject's
 │   ├── ForeignHit            the search returned people who are not the subject
+│   │   └── SeveralPeople     several people may be the subject: the customer number would tell
 │   ├── ErasureRefused        a record is in a state in which nothing of the subject may be erased
 │   ├── ResidueFound          the system said yes, and the data is still there
 │   ├── BlastRadius           more people or rows than one request may touch
@@ -129,6 +130,10 @@ class CannotLookAgain(NotSupported):
 
 class ForeignHit(Refused):
     """The system's search returned people who are not the subject; nothing was done to anybody."""
+
+
+class SeveralPeople(ForeignHit):
+    """Several people hold what is known of the subject, as an address of a household; nothing was done to anybody."""
 
 
 class ResidueFound(Refused):

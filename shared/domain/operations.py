@@ -77,6 +77,7 @@ class Unsearched(StrEnum):
     NUMBER_IN_CONFLICT = "number_in_conflict"
     NUMBER_NARROWED = "number_narrowed"
     NUMBER_OF_ANOTHER_KIND = "number_of_another_kind"
+    LINE_SHARED = "line_shared"
     NOT_PROVED = "not_proved"
     HELD_BY_OTHERS = "held_by_others"
 
@@ -97,6 +98,7 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
         "it would be searched by an address or a number that other customers have too: do there by hand what is"
         " theirs alone, and enter what was done"
     ),
+    Unsearched.LINE_SHARED: "others use the subject's line as well, and no request touches calls that may be theirs",
     Unsearched.NOT_PROVED: "nothing that it is searched by is proved to be theirs as well as what it holds needs",
 }
 

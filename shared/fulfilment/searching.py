@@ -6,7 +6,7 @@ Pure. What is proved less well finds nobody, and narrows: a name checks a hit, a
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.domain.assignments import NUMBERS, Register
+from shared.domain.assignments import NUMBERS, AssignmentInDoubt, Register, number_of
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType, marked
 from shared.domain.levels import NOTHING, Level
@@ -68,23 +68,49 @@ def search(
     theirs = (*_vouched(known, subject.tenant, register, level), *names)
     told = marked(system.may_hear(theirs), known)
     bills = operation is Operation.EXPORT and getattr(system.adapter, "itemises", False)
-    lines = register.subscribed(known, subject.tenant, level) if register and bills else ()
+    shared = register.subscribed(known, subject.tenant, level) if register else ()
+    lines = shared if bills else ()
     # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
-    lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *lines), needs, level)
+    lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *shared), needs, level)
     if operation in OF_ONE_PERSON and not system.tells_holders_apart and any(each.shared for each in told):
         told = tuple(each for each in told if not each.shared)
         lacks = lacks or Unsearched.HELD_BY_OTHERS
         if operation is Operation.LIFT and not any(each.type in needs for each in told):
             name = system.name
             raise NotSupported(f"{name} would be searched by what others have too: lift there by hand what is theirs")
+    left = {number_of(each) for each in shared if each.type in needs} - {number_of(each) for each in told}
+    if lacks is None and left and operation not in {Operation.LOCATE, Operation.EXPORT}:
+        lacks = Unsearched.LINE_SHARED
     gone = register.not_theirs(known, theirs) if register and _follows(system, operation, claim) else ()
     if not needs or lines or gone or any(each.type in needs for each in told):
         return Search(told, level, lacks, lines, gone)
-    if highest(each for each in subject.identities if each.type is not IdentityType.NAME) < level:
+    if _proof_would_help(subject, needs, level, register):
         lacks = Unsearched.NOT_PROVED
+    elif lacks is None and left:
+        lacks = Unsearched.LINE_SHARED
     another = NUMBERS & needs and any(i.type in NUMBERS and i.level >= level for i in {*subject.identities} - {*known})
     nothing = Unsearched.NUMBER_OF_ANOTHER_KIND if another else Unsearched.NOTHING_TO_SEARCH_BY
     return Search(told, level, lacks or nothing, impossible=True)
+
+
+def _proof_would_help(
+    subject: SubjectData, needs: Collection[IdentityType], level: Level, register: Register | None
+) -> bool:
+    """Whether a system could be searched, or an account be found by which it could, if more were proved.
+
+    By what is proved as well as the best others were asked already, whatever more is proved of it.
+    """
+    known = [each for each in subject.identities if each.type is not IdentityType.NAME]
+    best = highest(known)
+    if best >= level:
+        return False
+    if best == NOTHING or any(each.level < best for each in known if each.source == "requester"):
+        return True
+    try:
+        vouched = _vouched(known, subject.tenant, register, NOTHING)
+    except AssignmentInDoubt:
+        return True
+    return any(each.type in needs for each in vouched)
 
 
 def filed_by(needs: Collection[IdentityType], identities: Iterable[Identity]) -> tuple[Identity, ...]:

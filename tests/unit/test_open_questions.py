@@ -1,5 +1,6 @@
 """An open question governs: whatever else happens meanwhile, the request goes on to an answer."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.intake import brake
+from services.intake.answer import answer
+from services.intake.closing import done
+from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.request import Request
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered
@@ -66,8 +70,8 @@ def test_what_is_tried_again_meanwhile_leaves_the_question_open_and_ends_it_wher
     tried = asked().retry()
     assert tried.request.question == asked().question
     assert blocked(tried.request, COPIED, UNSEARCHED).state is State.AWAITING_CLARIFICATION
-    done = tried.request.complete(a(FulfilmentCompleted, tasks=(COPIED, SEARCHED)), AT)
-    assert (done.request.state, done.request.outcome, done.request.question) == (
+    ended = tried.request.complete(a(FulfilmentCompleted, tasks=(COPIED, SEARCHED)), AT)
+    assert (ended.request.state, ended.request.outcome, ended.request.question) == (
         State.CLOSED,
         Outcome.FULFILLED,
         None,
@@ -93,8 +97,8 @@ def test_the_last_notice_promises_no_answer_before_something_else_is_done_and_th
     noticed = last_notice(waiting)
     (_, fields), *more = noticed.letters
     assert (noticed.request.state, fields["cause"], more) == (State.AWAITING_DECISION, "unfinished", [])
-    done = missing.model_copy(update={"outcome": TaskOutcome.NO_MATCH, "failure": None})
-    after = blocked(noticed.request, COPIED, UNSEARCHED, done)
+    entered = missing.model_copy(update={"outcome": TaskOutcome.NO_MATCH, "failure": None})
+    after = blocked(noticed.request, COPIED, UNSEARCHED, entered)
     assert (after.state, after.decided) == (State.IN_PROGRESS, Outcome.PARTIALLY_FULFILLED)
 
 
@@ -103,6 +107,57 @@ def test_the_last_notice_of_what_is_held_waits_for_the_brake_and_then_brings_the
     assert (noticed.state, noticed.decided) == (State.AWAITING_DECISION, None)
     released = brake.go_on(noticed, ("officer-1", "officer-2")).request
     assert blocked(released, COPIED, UNSEARCHED).decided is Outcome.PARTIALLY_FULFILLED
+
+
+SHARED = UNSEARCHED.model_copy(update={"not_searched": "line_shared"})
+SEVERAL = FAILED.model_copy(update={"system": "crm", "failure": "several_people"})
+
+
+def working(*tasks: TaskReport) -> Request:
+    return a_request(State.IN_PROGRESS, right=Right.ACCESS, tasks=tasks or None)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "question"),
+    [
+        ((UNSEARCHED,), Question.CLARIFICATION),
+        ((UNSEARCHED, BY_HAND), Question.CLARIFICATION),
+        ((SEVERAL,), Question.CLARIFICATION),
+        ((SHARED,), None),
+        ((UNSEARCHED, FAILED), None),
+        ((SEVERAL, FAILED), None),
+    ],
+)
+def test_a_question_is_asked_where_an_answer_would_help(
+    tasks: tuple[TaskReport, ...], question: Question | None
+) -> None:
+    assert working().may_be_asked(tasks) is question
+    assert working(*tasks).may_be_asked(tasks) is None  # once
+
+
+def test_whoever_may_be_several_people_is_asked_for_the_customer_number_and_goes_on_by_it() -> None:
+    assert "customer number" in " ".join(Letters().standing(Question.CLARIFICATION, ambiguous=True).split())
+    waiting = blocked(asked(SEVERAL), SEVERAL)
+    assert waiting.state is State.AWAITING_CLARIFICATION
+    assert waiting.answer(AT, AT, POLICY, identities=True).request.state is State.IN_PROGRESS
+    noticed = last_notice(waiting)
+    assert (noticed.request.state, noticed.letters[0][1]["cause"]) == (State.AWAITING_DECISION, "unfinished")
+
+
+def test_what_is_kept_since_the_rest_can_only_be_found_by_it_is_named_with_the_way_to_have_it_erased() -> None:
+    unvouched = UNSEARCHED.model_copy(update={"operation": "erase", "not_searched": "number_not_vouched_for"})
+    left = BY_HAND.model_copy(update={"system": "crm", "operation": "erase", "failure": None})
+    closed = a_request(State.CLOSED, outcome=Outcome.PARTIALLY_FULFILLED, resumable=True, tasks=(unvouched, left))
+    kept, way = "What crm may hold of you is kept for now", "leave out the number"
+    assert kept in answer(closed)
+    assert way in answer(closed)
+    assert "- crm: not erased: it is kept for now" in done(closed.tasks)
+    proof = unvouched.model_copy(update={"not_searched": "not_proved", "level": "L2"})
+    unproved = replace(closed, tasks=(proof, left))
+    assert kept in answer(unproved)
+    assert way not in answer(unproved)
+    failed = replace(closed, tasks=(unvouched, left, FAILED))
+    assert kept not in answer(failed)
 
 
 @given(steps=st.lists(st.sampled_from(["block", "retry", "record", "notice", "hold", "release"]), max_size=8))

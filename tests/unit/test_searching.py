@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from shared.domain.assignments import Assignment, AssignmentInDoubt, Register
+from shared.domain.assignments import Assignment, AssignmentInDoubt, Line, Register
 from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
@@ -200,6 +200,47 @@ def test_why_a_system_cannot_be_searched_names_what_is_lacking(
 ) -> None:
     found = searched(system("call_record", needs=frozenset(needs)), known)
     assert (found.impossible, found.lacks) == (True, why)
+
+
+NOBODYS = Register("crm", {}, lambda i: i.value.encode(), lambda _, account: account.encode())
+LINE = Register(
+    "crm", {b"+493023125001": [Assignment(b"", b"C7", SINCE, line=Line.SHARED)]}, NOBODYS.fingerprint, NOBODYS.holder
+)
+ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C7", source="crm", level="L2")
+LOCATED = Identity(PHONE, "+493023125001", SINCE, source="crm", level="L2")
+
+
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        ((at("L1", ADDRESS),), Unsearched.NOTHING_TO_SEARCH_BY),  # everybody was asked by it, and knows nobody
+        ((ADDRESS,), Unsearched.NOT_PROVED),
+        ((at("L1", ADDRESS), Identity(IdentityType.ACCOUNT_ID, "C9")), Unsearched.NOT_PROVED),
+        ((at("L1", ADDRESS), at("L1", NUMBER)), Unsearched.NOT_PROVED),
+    ],
+)
+def test_proof_is_asked_for_only_where_it_would_help(known: tuple[Identity, ...], why: Unsearched) -> None:
+    found = searched(system("call_record", needs=frozenset({PHONE})), *known, register=NOBODYS)
+    assert (found.impossible, found.lacks) == (True, why)
+
+
+@pytest.mark.parametrize(
+    ("right", "operation", "lacks"),
+    [
+        ("access", Operation.EXPORT, None),
+        ("erasure", Operation.ERASE, Unsearched.LINE_SHARED),
+        ("restriction", Operation.RESTRICT, Unsearched.LINE_SHARED),
+    ],
+)
+def test_a_line_that_others_use_lacks_nothing_of_an_access_and_is_named_where_it_is_left_alone(
+    right: str, operation: Operation, lacks: Unsearched | None
+) -> None:
+    tickets = system("ticket", needs=frozenset({EMAIL, PHONE}))
+    known = (at("L2", ADDRESS), ACCOUNT, LOCATED)
+    found = searched(tickets, *known, right=right, operation=operation, fulfils=operation, register=LINE)
+    assert ([each.type for each in found.identities], found.lacks) == ([EMAIL], lacks)
+    alone = searched(system("call_record", needs=frozenset({PHONE})), *known, right=right, register=LINE)
+    assert (alone.impossible, alone.lacks) == (True, Unsearched.LINE_SHARED)
 
 
 def test_a_doubt_about_a_sip_user_is_none_of_a_system_that_files_by_telephone_number() -> None:

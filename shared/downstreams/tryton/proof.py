@@ -18,7 +18,7 @@ corrected is no match: it may always have been somebody else's. Whatever is left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.domain.errors import ForeignHit
+from shared.domain.errors import ForeignHit, SeveralPeople
 from shared.domain.identities import Identity, IdentityType
 from shared.downstreams.tryton.party import Contact, NumberAssignment, Party
 
@@ -50,7 +50,7 @@ def proven(system: str, identities: Sequence[Identity], hits: Iterable[Party]) -
                 raise ForeignHit("a party with other e-mail addresses holds a number of the subject's")
             return (only.party,)
         case _:
-            raise ForeignHit("several parties hold an address or number of the subject's, and none holds all alone")
+            raise SeveralPeople("several parties hold an address or number of the subject's, and none holds all alone")
 
 
 @dataclass(frozen=True, slots=True)
