@@ -7,14 +7,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchema
 
-from services.intake import deferrals
 from services.intake.answer import standing
 from services.intake.as_told import as_told
 from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.reasons import Proposed
 from services.intake.request import Request
-from shared.domain.assignments import AssignmentInDoubt
+from services.intake.waiting import waits_for
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
 from shared.domain.rights import Outcome, Right, Role
@@ -85,7 +84,7 @@ class RequestView(BaseModel):
     coverage: list[Covered] = Field(description="where the subject was searched for, by what, and with which result")
     package: bool = Field(description="there is a package to download")
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
-    waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
+    waits_for: str | None = Field(default=None, description="what it waits for, while it waits")
     awaits: list[UUID] = Field(
         description="other requests of the same person for which it waits: of an erasure, open copies, or restrictions"
         " that oppose it; of any other, an erasure that is at work"
@@ -189,35 +188,6 @@ class LetterList(BaseModel):
     letters: list[LetterView]
 
 
-_BRAKED = (
-    "The key {0} has asked for more erasures in an hour than the policy allows. Nothing is erased for it until two"
-    " persons have released it (POST /v1/brakes/{0}/release)."
-)
-_CONFLICT = (
-    "Our records contradict one another about whose a number was, and when. Nothing is done about the time in question"
-    " until the privacy team has looked (GET /v1/assignment-conflicts)."
-)
-_IN_DOUBT = (
-    "Our register of numbers does not tell to which of several holders a number belongs. Nothing is done where it would"
-    " be searched by until the privacy team has looked."
-)
-_WITHHELD = (
-    "Its package is withheld (`package_withheld`). Two persons who have looked at it release it (POST"
-    " …/package/release), or one has it made anew (POST …/package/renewal)."
-)
-_TO_BE_FORWARDED = (
-    "Our own part is done, and answered together with the customer's: find out whose that part is, pass it on, and say"
-    " so (POST /v1/requests/ID/forward)."
-)
-_OPPOSED = (
-    "The same person has had data restricted that this erasure would remove (`awaits`, Art. 18(1)(b), (c)), and was"
-    " asked which of the two they want (letter `erasure_opposed`): they withdraw one of the requests. Or two persons"
-    " decide `begin`, which ends the restriction, or refuse this request."
-)
-_AT_WORK = "An erasure of the same person (`awaits`) is at work. This begins as soon as nothing of that is."
-_POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
-
-
 def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
     """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
     request = request if officer else as_told(request)
@@ -229,31 +199,10 @@ def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer:
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         "awaits": awaits,
-        **({"waits_for": doubt} if (doubt := _doubt(request)) else {}),
-        **({"waits_for": _awaited(request)} if awaits else {}),
-        **({"waits_for": _WITHHELD} if request.package_fault and not request.package_is_gone else {}),
-        **({"waits_for": _TO_BE_FORWARDED} if request.waits_to_be_forwarded else {}),
+        **({"waits_for": waited} if (waited := waits_for(request)) else {}),
         **({"forwarding": _forwarding(request)} if request.role != "controller" else {}),
-        **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
-
-
-def _awaited(request: Request) -> str:
-    """Why it waits for other requests of the same person."""
-    if request.right is not Right.ERASURE:
-        return _AT_WORK
-    return _OPPOSED if request.opposed else _POSTPONED
-
-
-def _doubt(request: Request) -> str | None:
-    """In whose number the doubt is that a person must settle, if that is what it waits for."""
-    if request.state is not State.AWAITING_DECISION:
-        return None
-    if deferrals.in_conflict(request.tasks):
-        return _CONFLICT
-    doubtful = any(task.failure == AssignmentInDoubt.code for task in request.tasks or ())
-    return _IN_DOUBT if doubtful else None
 
 
 def _forwarding(request: Request) -> ForwardingView:
