@@ -223,6 +223,18 @@ async def store_reply(
     return (row[0], row[1]) if row else None
 
 
+async def count_malformed(connection: Connection, system: str, task_id: UUID, command_id: UUID) -> None:
+    """Counts one more reply to a command of a task that could not be read: too many are its failure."""
+    await connection.execute(
+        "UPDATE task SET progress = jsonb_set(progress, '{malformed}', jsonb_build_object('command', $3::text, 'times',"
+        " CASE WHEN progress #>> '{malformed,command}' = $3::text THEN (progress #>> '{malformed,times}')::int ELSE 0"
+        " END + 1)) WHERE task_id = $1 AND system = $2 AND state IN ('ready', 'leased')",
+        task_id,
+        system,
+        str(command_id),
+    )
+
+
 async def conclude(connection: Connection, conclusions: Sequence[Conclusion], now: datetime) -> set[UUID]:
     """Writes what became of claimed tasks; returns the ids of those that were still ours."""
     rows = await connection.fetch(

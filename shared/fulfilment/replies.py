@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from shared.domain import topics
 from shared.domain.records import Message
-from shared.downstreams.bus.messages import MalformedReply, TaskReply, parse_reply, progress_from_reply
+from shared.downstreams.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.dispatcher import BatchDispatcher
@@ -35,6 +35,11 @@ class Replies(BatchDispatcher):
     def detail(self, error: Exception) -> str:
         """For a malformed reply, which of its fields is wrong: its team must know."""
         return str(error) if isinstance(error, MalformedReply) else super().detail(error)
+
+    async def note_set_aside(self, record: Message, error: Exception, tx: UnitOfWork) -> None:
+        """Counts malformed replies with the task that they answer, which fails when they are too many."""
+        if isinstance(error, MalformedReply) and (answered := answered_by(record.value)):
+            await tasks.count_malformed(tx.connection, topics.system_of(record.topic), *answered)
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
         """Stores each reply; one to a task of another service, or that is done, has no effect."""

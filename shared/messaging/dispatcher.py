@@ -96,6 +96,11 @@ class BatchDispatcher(ABC):
             case _:
                 return ""
 
+    async def note_set_aside(  # noqa: B027  # for most nothing follows
+        self, record: Message, error: Exception, tx: UnitOfWork
+    ) -> None:
+        """What else follows from a record that is set aside, in the same transaction."""
+
     async def paused_topics(self) -> AbstractSet[str]:
         """The topics that are paused now, by whichever process of this service."""
         self._paused = await self._patiently(partial(dead_letters.paused, self._unit_of_work.pool))
@@ -138,6 +143,7 @@ class BatchDispatcher(ABC):
         reason = error.code if isinstance(error, DsrError) else type(error).__name__
         async with self._unit_of_work.begin() as tx:
             tx.send(dead_letters.dead_letter(record, reason, detail, tx))
+            await self.note_set_aside(record, error, tx)
             kind = UNREADABLE if isinstance(error, Unreadable) else self.kind_of(record)
             tx.after_commit(partial(self._count, [kind], "dead_letter"))
             return await dead_letters.count(tx, record.topic, self._dead_letters_a_day)

@@ -51,6 +51,17 @@ async def test_a_reply_that_cannot_be_kept_is_set_aside_alone_and_never_told_in_
     assert (await harness.pool.fetchval("SELECT progress FROM task"))["reply.erase"]["found"] == 2
 
 
+async def test_malformed_replies_are_counted_with_the_task_and_command_that_they_name(
+    open_harness: OpenHarness,
+) -> None:
+    harness, task_id = await asked(open_harness)
+    command = str(uuid7())
+    wrong = [reply(task_id, found=3, changed=5, command_id=command)] * 2
+    other = [reply(uuid7(), found=3, changed=5), Message(TOPIC, b"k", b"ada@example.org", {})]
+    await Replies(harness.unit_of_work, harness.fulfilments, 100, Heartbeats()).handle([*wrong, *other])
+    assert await harness.pool.fetchval("SELECT progress FROM task") == {"malformed": {"command": command, "times": 2}}
+
+
 async def test_a_reply_to_a_task_of_another_service_is_left_to_it(open_harness: OpenHarness) -> None:
     harness, _ = await asked(open_harness)
     await Replies(harness.unit_of_work, harness.fulfilments, 100, Heartbeats()).handle([reply(uuid7())])

@@ -216,6 +216,20 @@ def parse_reply(value: bytes | None) -> TaskReply:
         raise MalformedReply(f"not a dsr.task.replied.v1: {'; '.join(wrong)}") from None
 
 
+def answered_by(value: bytes | None) -> tuple[UUID, UUID] | None:
+    """The task and the command that a malformed reply names, if it names them."""
+    try:
+        named = _Answered.model_validate_json(value or b"")
+    except ValidationError:
+        return None
+    return named.task_id, named.command_id
+
+
+class _Answered(BaseModel):
+    task_id: UUID
+    command_id: UUID
+
+
 def _what_is_wrong(item: ErrorDetails) -> str:
     if item["type"] == "extra_forbidden":
         # Its name came from outside and could itself be an address or a number.

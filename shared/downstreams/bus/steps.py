@@ -21,6 +21,9 @@ from shared.downstreams.bus.messages import (
 from shared.downstreams.bus.settings import BusSettings
 from shared.downstreams.contract import NotSearched, Receipt, Task
 
+MALFORMED_AT_MOST = 3
+"""How many malformed replies to one command are waited through before a person must see to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -154,13 +157,17 @@ def _judge_change(task: Task, said: TaskReply, looked: TaskReply) -> Receipt | F
     return Receipt(task.task_id, TaskOutcome.AMENDED, found=said.found, changed=said.changed)
 
 
-def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask:
+def _reply(task: Task, operation: BusOperation) -> TaskReply | Ask | Failed:
     command = command_id(task.task_id, operation, task.round)
     stored = task.progress.get(progress_key(operation))
     if stored is not None:
         reply = TaskReply.model_validate(stored, strict=False)
         if reply.command_id == command:
             return reply
+    match task.progress.get("malformed"):
+        case {"command": answered, "times": int(times)} if answered == str(command) and times >= MALFORMED_AT_MOST:
+            told = f"{task.system} has answered {times} times in a form that cannot be read: its dead letters say how"
+            return failed(task, AnswerMalformed(told), cast("int", task.progress.get("found", 0)))
     match task.progress.get("asked"):
         case {"command": asked, "times": int(times)} if asked == str(command):
             return Ask(operation, command, times)
