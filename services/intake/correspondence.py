@@ -82,7 +82,9 @@ async def open_all(tx: UnitOfWork, opened: Sequence[Opened]) -> None:
 def write(letters: Letters, request: StoredRequest, kind: LetterKind, fields: Mapping[str, str | date]) -> Sealing:
     """A letter, to be kept. With ``to`` among the fields it goes there, else to who has asked."""
     known = {"received_on": request.received_at, "reference": str(request.request_id), **fields}
-    letter = letters.write(kind, request.country, known)
+    if request.tenant:
+        known = {"instruction": request.instruction_id or "", **known}
+    letter = letters.write(kind, request.country, known, instructed=bool(request.tenant))
     content = {"subject": letter.subject, "body": letter.body} | ({"to": [fields["to"]]} if "to" in fields else {})
     return Sealing(request.request_id, "letter", kind, orjson.dumps(content))
 

@@ -163,10 +163,14 @@ class Handlers:
                 return isinstance(event, DeadlineOverdue)
 
     async def _ask(self, requests: Requests, request: Request, asked: Question) -> None:
-        words = self._letters.standing(asked, ambiguous=deferrals.ambiguous(request.tasks))
+        words = self._letters.standing(
+            asked, ambiguous=deferrals.ambiguous(request.tasks), instructed=bool(request.tenant)
+        )
         if asked is Question.IDENTITY and request.awaits_proof:
             unproved = deferrals.unproved(request.tasks)
-            words = self._letters.proof(sorted({task.system for task in unproved}), request.lacks)
+            words = self._letters.proof(
+                sorted({task.system for task in unproved}), request.lacks, instructed=bool(request.tenant)
+            )
         await requests.apply(await correspondence.ask(requests.tx, request, asked, words, recorded=False))
 
     @asynccontextmanager

@@ -77,10 +77,13 @@ class Letters:
         self._settings = settings or IntakeSettings()
         self._templates = {kind: read_toml(folder / f"{kind}.toml", dict[str, Any]) for kind in (*KINDS, "remedies")}
 
-    def write(self, kind: LetterKind, country: str | None, fields: Mapping[str, str | date]) -> Letter:
+    def write(
+        self, kind: LetterKind, country: str | None, fields: Mapping[str, str | date], *, instructed: bool = False
+    ) -> Letter:
         """The letter of that kind, with where to complain in that country (ISO 3166), or else with every way to do so.
 
-        What goes to a customer of ours names no authority.
+        What goes to a customer of ours names no authority; of what they have ``instructed`` it speaks to them about a
+        person, by their own reference.
 
         A field ``besides`` is a paragraph that stands before that. What people wrote stands in it as they wrote it, and
         days as ``letter_date`` says them.
@@ -90,15 +93,23 @@ class Letters:
         """
         template, remedies = self._templates[kind], self._templates["remedies"]
         words = {name: letter_date(value) if isinstance(value, date) else value for name, value in fields.items()}
+        if instructed:
+            template = {**template, **template.get("instructed", {})}
         if causes := template.get("causes"):  # one of several sentences says why
             words["why"] = causes[words["cause"]].format_map(words).strip()
-        paragraphs = [_BLANK_LINES.sub("\n\n", template["body"].format_map(words)), words.get("besides", "")]
-        if kind not in TO_CONTROLLER:
+        paragraphs = [self._about(kind, words) if instructed else ""]
+        paragraphs += [_BLANK_LINES.sub("\n\n", template["body"].format_map(words)), words.get("besides", "")]
+        if kind not in TO_CONTROLLER and not instructed:
             authorities = remedies["authority"]
             authority = authorities.get(country or "", authorities["elsewhere"])
             paragraphs.append(remedies["text"].format(authority=authority))
         said = (each.strip() for each in paragraphs)
         return Letter(template["subject"], "{}\n".format("\n\n".join(filter(None, said))))
+
+    def _about(self, kind: LetterKind, words: Mapping[str, str]) -> str:
+        """What a letter begins with that is not of its own about an instruction."""
+        own = kind == "assisted" or "instructed" in self._templates[kind]
+        return "" if own else str(self._templates["remedies"]["instructed"]).format_map(words)
 
     def fetch(self, now: datetime) -> str:
         """Where a copy can be fetched that is made available now, until when and how often."""
@@ -114,17 +125,22 @@ class Letters:
         """What the weighing of an objection has found, in words."""
         return str(self._templates["objection_weighed"]["findings"][code])
 
-    def standing(self, question: Question, *, ambiguous: bool = False) -> str:
+    def standing(self, question: Question, *, ambiguous: bool = False, instructed: bool = False) -> str:
         """How somebody is asked without a person: who they are, or by what else they are known.
 
         ``ambiguous``: what they gave may be that of several customers, so their number as a customer would tell.
+        ``instructed``: it is a customer of ours who is asked, about a person.
         """
         template = self._templates[f"{question}_question"]
+        if instructed:
+            return str(template["instructed"]["standing"]).strip()
         return str(template["ambiguous" if ambiguous else "standing"]).strip()
 
-    def proof(self, systems: Sequence[str], level: str | None) -> str:
+    def proof(self, systems: Sequence[str], level: str | None, *, instructed: bool = False) -> str:
         """How somebody is asked for proof without a person: for what it is needed, and what would be enough."""
         template = self._templates["proof_question"]
+        if instructed:
+            return str(template["instructed"]["standing"].format(systems=", ".join(systems))).strip()
         enough = template["enough"][level or "L3"]
         return str(template["standing"].format(systems=", ".join(systems), enough=enough)).strip()
 

@@ -127,10 +127,14 @@ def _with(identity: Identity, proofs: Sequence[Proof]) -> Identity:
     return replace(proved, proved_since=min((*earlier, *since)))
 
 
+_LISTED = {"phones": IdentityType.PHONE, "sip_uris": IdentityType.SIP_URI}
+"""The fields that hold several."""
+
+
 def named(stated: Sequence[Identity], field: str) -> Identity | None:
     """The identity of that field; of a number, by its place among those that differ."""
     name, _, place = field.partition(".")
-    kind = IdentityType.PHONE if name == "phones" else IdentityType(name)
+    kind = _LISTED.get(name) or IdentityType(name)
     found = [each for each in stated if each.type is kind]
     number = int(place or 0)
     return found[number] if number < len(found) else None

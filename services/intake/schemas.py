@@ -64,7 +64,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-IdentityField = Annotated[str, StringConstraints(pattern=r"^(email|account_id|sip_uri|phones\.\d{1,3})$")]
+IdentityField = Annotated[str, StringConstraints(pattern=r"^(email|account_id|sip_uri|(phones|sip_uris)\.\d{1,3})$")]
 Method = Annotated[str, StringConstraints(pattern="^[a-z0-9_]{1,64}$")]
 
 
@@ -72,7 +72,7 @@ class IdentityProof(Strict):
     """That one of the identities is the requester's, and how the channel knows."""
 
     identity: IdentityField = Field(
-        examples=["phones.0"], description="the field of `subject` that holds it; a number by its place there"
+        examples=["phones.0"], description="the field of `subject` that holds it; a number or SIP user by its place"
     )
     method: Method = Field(examples=["sms_code"], description="one of the policy's; it says how much this proves")
     proved_at: PeriodEnd | None = Field(default=None, description="when it was proved; now, if left out")
@@ -85,15 +85,13 @@ Proofs = Annotated[tuple[IdentityProof, ...], Field(max_length=50)]
 PROOFS_OF = "what was proved: of which identity, by which method, when; it proves nothing of the others"
 
 
-class PhoneNumber(Strict):
-    """A number of the subject's, and in which time it was theirs."""
+class Assigned(Strict):
+    """In which time something that passes from one person to the next was the subject's."""
 
-    number: Number = Field(description="E.164, or the national form of `region`")
-    region: Country | None = Field(default=None, description="ISO 3166 country in which `number` is dialled")
     since: PeriodEnd | None = Field(
         default=None,
-        description="From when the number was the subject's. Numbers change hands: what the company's register of"
-        " numbers says decides, and this can only narrow it.",
+        description="From when it was the subject's. Numbers change hands: what the company's register of numbers says"
+        " decides, and this can only narrow it.",
     )
     until: PeriodEnd | None = Field(default=None, description="until when, exclusive; theirs still, if left out")
 
@@ -104,6 +102,19 @@ class PhoneNumber(Strict):
         return self
 
 
+class PhoneNumber(Assigned):
+    """A number of the subject's, and in which time it was theirs."""
+
+    number: Number = Field(description="E.164, or the national form of `region`")
+    region: Country | None = Field(default=None, description="ISO 3166 country in which `number` is dialled")
+
+
+class SipUser(Assigned):
+    """A SIP user or extension with its domain that was the subject's, and in which time."""
+
+    address: SipUri = Field(description="the user, or the extension, with its domain: `1001@sip.example.com`")
+
+
 class DataSubject(Strict):
     """Who the request is about, in the requester's words; at least one identity that a system can be searched by."""
 
@@ -111,16 +122,20 @@ class DataSubject(Strict):
     email: Email | None = None
     phones: Annotated[tuple[PhoneNumber, ...], Field(max_length=50)] = ()
     account_id: AccountId | None = None
-    sip_uri: SipUri | None = None
+    sip_uri: SipUri | None = Field(default=None, description="short for one of `sip_uris`, of all time")
+    sip_uris: Annotated[tuple[SipUser, ...], Field(max_length=50)] = ()
     country: Country | None = Field(
         default=None, description="where the subject lives, ISO 3166; decides zones and holidays"
     )
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
-        if not (self.email or self.phones or self.account_id or self.sip_uri):
+        if self.sip_uri and self.sip_uris:
+            raise ValueError("give sip_uri or sip_uris, and not both")
+        if not (self.email or self.phones or self.account_id or self.sip_uri or self.sip_uris):
             raise ValueError(
-                "give at least one of email, phones, account_id, sip_uri: a name alone finds nobody for certain"
+                "give at least one of email, phones, account_id, sip_uri, sip_uris: a name alone finds nobody for"
+                " certain"
             )
         return self
 
@@ -140,6 +155,9 @@ class DataSubject(Strict):
             if said not in spelled:  # reading one takes its time
                 spelled[said] = _normalised(IdentityType.PHONE, *said, f"phones.{place}.number")
             numbers[Identity(IdentityType.PHONE, spelled[said], phone.since, phone.until)] = None
+        for place, user in enumerate(self.sip_uris):
+            address = _normalised(IdentityType.SIP_URI, user.address, None, f"sip_uris.{place}.address")
+            numbers[Identity(IdentityType.SIP_URI, address, user.since, user.until)] = None
         yield from numbers
 
 

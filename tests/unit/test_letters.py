@@ -7,7 +7,7 @@ import pytest
 
 from services.intake.letters import KINDS, LETTERS, TO_CONTROLLER, LetterKind, Letters
 from shared.domain.errors import Misconfigured
-from shared.domain.time_limit_policy import read_policy
+from shared.domain.time_limit_policy import Question, read_policy
 from tests.fixtures.requests import AT
 
 FIELDS = {
@@ -113,6 +113,24 @@ def test_a_letter_says_what_the_subject_needs_to_know_in_the_words_that_were_wri
     body = " ".join(Letters().write(kind, "DE", said_by(kind)).body.split())
     for words in said:
         assert words in body
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in TO_CONTROLLER])
+def test_what_a_customer_gets_of_an_instruction_speaks_of_a_person_and_of_no_complaint(kind: LetterKind) -> None:
+    body = " ".join(Letters().write(kind, "DE", said_by(kind), instructed=True).body.split())
+    assert "nstruction INS-{2026}-7" in body
+    assert "complaint" not in body
+    assert "judicial" not in body
+
+
+def test_a_customer_is_asked_about_a_person_and_not_about_themselves() -> None:
+    for said in (
+        Letters().standing(Question.CLARIFICATION, instructed=True),
+        Letters().standing(Question.IDENTITY, instructed=True),
+        Letters().proof(["cdr"], "L2", instructed=True),
+    ):
+        assert "person" in said
+        assert "yours" not in said
 
 
 def test_the_last_notice_fits_its_question() -> None:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from services.intake.assurance import identity_policy
 from services.intake.errors import BadRequest, Forbidden
 from services.intake.grant import Grant
 from services.intake.instants import Instants
-from services.intake.proving import Proved, Proving
-from services.intake.schemas import Assurance, IdentityProof
+from services.intake.proving import Proved, Proving, named
+from services.intake.schemas import Assurance, DataSubject, IdentityProof
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.proofs import without_proof_of
 
@@ -178,3 +179,19 @@ def test_what_was_proved_together_with_what_is_taken_back_proves_less_alone(
     known = listed(*(said(*each) for each in proofs)).identities
     same = next(each for each in known if each.value == wrong.value)
     assert {each.value: each.level for each in without_proof_of(known, same)} == left
+
+
+def test_a_sip_user_is_stated_with_its_period_and_proved_by_its_place() -> None:
+    users = [{"address": "1001@pbx.example.com", "since": "2026-01-01T00:00:00Z"}, {"address": "1002@pbx.example.com"}]
+    stated = tuple(DataSubject.model_validate({"sip_uris": users}).identities())
+    assert [(each.type, each.value, each.valid_from is not None) for each in stated] == [
+        (IdentityType.SIP_URI, "sip:1001@pbx.example.com", True),
+        (IdentityType.SIP_URI, "sip:1002@pbx.example.com", False),
+    ]
+    assert named(stated, "sip_uris.1") == stated[1]
+    for wrong in (
+        {"sip_uri": "1001@pbx.example.com", "sip_uris": users},
+        {"sip_uris": [{**users[0], "until": "2025-01-01T00:00:00Z"}]},
+    ):
+        with pytest.raises(ValidationError):
+            DataSubject.model_validate(wrong)

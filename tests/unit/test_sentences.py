@@ -28,7 +28,7 @@ OURS = {
         " type(error).__name__ type(key).__name__ type(other).__name__"
     ),
     "counts and limits": (
-        "count erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
+        "count times erased.remaining looked.remaining kept left len(answers) len(each) len(hits) len(tasks) limit"
         " limits.answer_depth limits.answer_items lines answer.status response.status_code looked.found"
         " records rows remaining status"
         " still_found tied"
