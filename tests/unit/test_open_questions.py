@@ -14,7 +14,13 @@ from services.intake.closing import done
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.request import Request
-from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, QuestionUnanswered
+from shared.domain.events import (
+    FulfilmentBlocked,
+    FulfilmentCompleted,
+    QuestionAnswered,
+    QuestionUnanswered,
+    RetryDecided,
+)
 from shared.domain.operations import TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.time_limit_policy import Question
@@ -83,10 +89,7 @@ def test_an_answer_goes_on_also_while_a_person_looks_at_something_else() -> None
     assert waiting.state is State.AWAITING_DECISION
     answered = waiting.answer(AT, AT, POLICY, identities=True)
     assert answered.request.state is State.IN_PROGRESS
-    assert [event.type for event in answered.published] == [
-        "dsr.request.question_answered.v1",
-        "dsr.request.retry_decided.v1",
-    ]
+    assert [type(event) for event in answered.published] == [QuestionAnswered, RetryDecided]
 
 
 @pytest.mark.parametrize("missing", [BY_HAND, FAILED])
