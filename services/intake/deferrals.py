@@ -92,7 +92,8 @@ def needs_judgement(task: TaskReport) -> bool:
 def only_unsearched(tasks: Iterable[TaskReport] | None) -> bool:
     """Whether all that is missing could not be searched, and systems do not contradict one another about that."""
     known = tuple(tasks or ())
-    return unsearched(known) and not in_conflict(known) and not any(task.failure for task in known)
+    missing = any(task.failure or waits_for_hands(task) for task in known)
+    return unsearched(known) and not in_conflict(known) and not missing
 
 
 def found(tasks: Iterable[TaskReport] | None) -> bool:

@@ -127,11 +127,6 @@ class StoredRequest:
         return deferrals.unsearched(self.tasks)
 
     @property
-    def search_incomplete(self) -> bool:
-        """Whether more could be found by proof, or by what else the subject is known."""
-        return self.unsearched or deferrals.ambiguous(self.tasks)
-
-    @property
     def lacks(self) -> Level | None:
         """The least level of proof with which more of it could be done; None where nothing waits for proof."""
         return min((task.level for task in deferrals.unproved(self.tasks) if task.level), default=None)

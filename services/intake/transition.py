@@ -50,6 +50,11 @@ class MovingRequest(StoredRequest):
         restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
         return asked and restricts and self.lift_told_at is None and self.lifted_at is None
 
+    @property
+    def search_incomplete(self) -> bool:
+        """Whether more could be found by proof, or by what else the subject is known."""
+        return self.unsearched or deferrals.ambiguous(self.tasks)
+
     def noted(self, action: str, *published: Event, **detail: JsonValue) -> Transition[Self]:
         """The request as it is, with one entry of evidence, and what is published with it."""
         return Transition(self, published, ((action, detail),))
