@@ -175,15 +175,17 @@ async def test_nobody_is_asked_twice_without_a_person(intake: Intake, asked: str
     assert len(await intake.letters(asked)) == 1
 
 
-@pytest.mark.parametrize("role", ["failed", "asked by a person already"])
-async def test_where_more_than_an_answer_is_needed_a_person_decides(intake: Intake, role: str) -> None:
+async def test_where_more_than_an_answer_is_needed_a_person_decides(intake: Intake) -> None:
     path = await intake.submit()
-    if role == "failed":
-        await blocked(intake, path, UNSEARCHED, report("crm", failure="residue_found"))
-    else:
-        await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
-        await blocked(intake, path)
+    await blocked(intake, path, UNSEARCHED, report("crm", failure="residue_found"))
     assert (await intake.view(path))["state"] == "awaiting_decision"
+
+
+async def test_a_question_that_a_person_has_asked_already_is_waited_for(intake: Intake) -> None:
+    path = await intake.submit()
+    await intake.officer.post(f"{path}/question", json={"question": "clarification", "text": "Which contract?"})
+    await blocked(intake, path)
+    assert (await intake.view(path))["state"] == "awaiting_clarification"
 
 
 async def test_a_person_need_not_wait_for_the_answer_and_the_subject_reads_what_was_not_searched(
@@ -202,10 +204,10 @@ async def test_a_person_need_not_wait_for_the_answer_and_the_subject_reads_what_
     ]
 
 
-async def test_a_person_may_have_it_tried_again_at_once(intake: Intake, asked: str) -> None:
+async def test_a_person_may_have_it_tried_again_at_once_and_the_question_stays_open(intake: Intake, asked: str) -> None:
     decided = await intake.officer.post(f"{asked}/decision", json={"decision": "retry"})
-    assert decided.json()["state"] == "in_progress"
-    assert (await intake.types())[-2:] == ["question_answered", "retry_decided"]
+    assert decided.json()["state"] == "awaiting_clarification"
+    assert (await intake.types())[-2:] == ["question_sent", "retry_decided"]
 
 
 async def test_identities_are_no_answer_to_another_question(intake: Intake) -> None:
