@@ -1,12 +1,14 @@
 """What the subject is told, in plain words; pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 
 from services.intake import deferrals, instructed
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
+from services.intake.summed import summed
 from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
 from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import RESTRICTED, of_restriction, restricted
@@ -93,6 +95,7 @@ def standing(request: StoredRequest, today: date) -> str:
 
 def answer(request: StoredRequest) -> str:
     """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
+    request = replace(request, tasks=request.tasks and summed(request.tasks))
     if request.tenant and (told := instructed.told(request)):
         return " ".join((told, *_beyond(request)))
     return _to_subject(request)
@@ -133,7 +136,7 @@ def had_been_done(request: StoredRequest) -> str:
     restricted = of_restriction(request)
     if request.tasks is None:
         return restricted
-    tasks = [t for t in request.tasks if not (restricted and t.operation == Operation.RESTRICT)]
+    tasks = [t for t in summed(request.tasks) if not (restricted and t.operation == Operation.RESTRICT)]
     did: dict[str, list[str]] = {}
     for task in tasks:
         if task.changed or task.uncounted:

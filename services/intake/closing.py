@@ -6,6 +6,7 @@ from services.intake import deferrals, instructed
 from services.intake.answer import DID, answer, had_been_done
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
+from services.intake.summed import summed
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 
@@ -67,12 +68,12 @@ def _cause(request: StoredRequest) -> str:
 
 
 def done(tasks: Iterable[TaskReport] | None) -> str:
-    """What each system did, a line for each."""
+    """What each system did since the request was received, a line for each."""
     return "\n".join(_lines(tasks or ())) or "- in no system was anything done."
 
 
 def _lines(tasks: Iterable[TaskReport]) -> Iterator[str]:
-    for task in sorted(tasks, key=lambda task: (task.system, task.task_id)):
+    for task in sorted(summed(tasks), key=lambda task: (task.system, task.task_id)):
         if task.operation in ANSWERING:
             yield f"- {task.system}: {_line(task)}"
 

@@ -259,8 +259,14 @@ class StoredRequest:
             raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
 
     def amount_to(self, work: Outcome) -> Outcome:
-        """What finished work amounts to: a part of the whole, where a question stays without an answer."""
-        return Outcome.PARTIALLY_FULFILLED if self.given_up else work
+        """What finished work amounts to: a part of the whole, where a question stays without an answer.
+
+        Where the last search has found nothing, and something was done before, that is what was asked for.
+        """
+        if self.given_up:
+            return Outcome.PARTIALLY_FULFILLED
+        done_before = work is Outcome.NO_DATA and deferrals.changed(restrictions.corrections(self.right, self.tasks))
+        return Outcome.FULFILLED if done_before else work
 
     def allows(self, cause: str) -> bool:
         """Whether that cause can move a request that stands where this one does."""
