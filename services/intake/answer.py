@@ -1,6 +1,6 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 
@@ -12,6 +12,7 @@ from services.intake.summed import summed
 from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
 from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import RESTRICTED, of_restriction, restricted
+from services.intake.told_of_work import erased_meanwhile, had_been_done
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
 
@@ -29,7 +30,6 @@ _LISTED = (
     "The addresses and numbers that we know of you are on our list of those who get none, which also stops what is"
     " brought in later."
 )
-_UNCHANGED = "Nothing was changed in any system."
 _WAITING = {
     State.RECEIVED: "We have your request.",
     State.AWAITING_IDENTITY: "We have your request and need to be sure that it comes from you.",
@@ -44,23 +44,14 @@ _UPHELD = (
     " (Art. 17(1)(c) GDPR): ask us for that."
 )
 _OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. {done}"
-_CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
-DID: Mapping[str, str] = {
-    Operation.EXPORT: "copied",
-    Operation.ERASE: "erased",
-    Operation.RECTIFY: "corrected",
-    Operation.RESTRICT: "restricted",
-    Operation.SUPPRESS: "kept from marketing",
-}
-"""What was done to a record, by operation."""
 _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
     " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us so in the same way in"
     " which you made your request, with its reference: then we erase at once, and there may be nothing left to copy."
 )
 _ERASED_FIRST = (
-    "We had begun to erase your data, as you have asked us. We finish that first: what is erased by then can no longer"
-    " be copied, corrected or restricted, and our answer says so."
+    "We had begun to erase your data, as you have asked us. That comes to an end first: what is erased by then can no"
+    " longer be copied, corrected or restricted, and our answer says so."
 )
 _OPPOSED = (
     "You have also asked us to restrict your data, that is to keep it. We erase nothing until you have told us which of"
@@ -131,30 +122,6 @@ def _answered(request: StoredRequest) -> str:
             return f"Your request was closed: {str(request.outcome).replace('_', ' ')}."
 
 
-def had_been_done(request: StoredRequest) -> str:
-    """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
-    restricted = of_restriction(request)
-    if request.tasks is None:
-        return restricted
-    tasks = [t for t in summed(request.tasks) if not (restricted and t.operation == Operation.RESTRICT)]
-    did: dict[str, list[str]] = {}
-    for task in tasks:
-        if task.changed or task.uncounted:
-            did.setdefault(DID.get(task.operation, "changed"), []).append(f"{_counted(task)} in {task.system}")
-    told = [f"Before that, we had {how} {', '.join(where)}." for how, where in sorted(did.items())]
-    if not told:
-        told = ["No value was corrected." if restricted and tasks else "" if restricted else _UNCHANGED]
-    failed = {task.system for task in tasks if task.failure and not task.outcome and request.right in _CHANGING}
-    stopped = [f"What was tried in {', '.join(sorted(failed))} was not finished."] if failed else []
-    return " ".join(filter(None, (*told, *stopped, restricted)))
-
-
-def _counted(task: TaskReport) -> str:
-    if not task.changed:
-        return "records that nobody can count"
-    return "1 record" if task.changed == 1 else f"{task.changed} records"
-
-
 def _done_without_reply(request: StoredRequest) -> str:
     if request.outcome is Outcome.UNIDENTIFIED and not request.unsearched:
         return "We could not make sure that your request comes from you, and have done nothing."
@@ -199,6 +166,7 @@ def _by_hand(request: StoredRequest) -> Iterator[str]:
 def _beyond(request: StoredRequest) -> Iterator[str]:
     """What is told with every answer: what is in no package, what may be theirs, what their own dates leave out."""
     yield from _by_hand(request)
+    yield from erased_meanwhile(request)
     yield from _of_whom_nobody_knows(request)
     yield from _by_others(request)
     if narrowed := {task.system for task in request.tasks or () if task.narrowed and not task.not_searched}:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from services.intake import deferrals, instructed
-from services.intake.answer import DID, answer, had_been_done
+from services.intake.answer import answer
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
+from services.intake.told_of_work import DID, had_been_done
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 

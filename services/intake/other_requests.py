@@ -48,6 +48,10 @@ _OVERRIDDEN = """
 SELECT w.other FROM awaits w JOIN request r ON r.request_id = w.other
 WHERE w.request_id = ANY($1) AND r."right" = 'restriction'
 """
+_ERASURES = """
+SELECT w.other FROM awaits w JOIN request r ON r.request_id = w.other
+WHERE w.request_id = $1 AND r."right" = 'erasure' ORDER BY w.other
+"""
 _PROVED_OF = "SELECT proved_account, proved_email FROM request WHERE request_id = $1"
 _PROVED = """
 UPDATE request SET proved_account = coalesce($2, proved_account), proved_email = coalesce($3, proved_email)
@@ -194,6 +198,11 @@ async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dic
 async def overridden(connection: Connection, erasures: Sequence[UUID]) -> list[UUID]:
     """The restrictions for which these had to wait."""
     return [row[0] for row in await connection.fetch(_OVERRIDDEN, erasures)] if erasures else []
+
+
+async def erasures_awaited(connection: Connection, request_id: UUID) -> list[UUID]:
+    """The erasures of the same person for which it had to wait, whether or not they have ended."""
+    return [row[0] for row in await connection.fetch(_ERASURES, request_id)]
 
 
 def begins(transition: Transition) -> bool:

@@ -48,8 +48,8 @@ class StoredRequest:
     ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or their part;
     ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in counts.
     ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``. ``country``: where
-    the subject lives (ISO 3166), if said.
-    ``version``: one more whenever it was written.
+    the subject lives (ISO 3166), if said. ``erased_meanwhile``: what the same person's erasures, for which it waited,
+    have erased by then. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -97,6 +97,7 @@ class StoredRequest:
     renewing: bool = False
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
+    erased_meanwhile: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
     tenant: str | None = None
     instruction_id: str | None = None
@@ -259,10 +260,7 @@ class StoredRequest:
             raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
 
     def amount_to(self, work: Outcome) -> Outcome:
-        """What finished work amounts to: a part of the whole, where a question stays without an answer.
-
-        Where the last search has found nothing, and something was done before, that is what was asked for.
-        """
+        """What finished work amounts to: a part where a question stays open; with what was done before, not nothing."""
         if self.given_up:
             return Outcome.PARTIALLY_FULFILLED
         done_before = work is Outcome.NO_DATA and deferrals.changed(restrictions.corrections(self.right, self.tasks))
