@@ -83,7 +83,7 @@ class MovedBySystem(MovingRequest):
         """
         systems: JsonValue = {report.system: report.outcome or report.failure for report in event.tasks}
         if self.state is State.CLOSED and not self.owed and (self.decided or self.outcome is Outcome.WITHDRAWN):
-            return replace(self, tasks=self.reports_with(event.tasks)).noted("work.reported", systems=systems)
+            return self._reported_late(event.tasks, systems)
         if self.decided is None or not self.allows("report"):
             return self.noted("completion.late", state=self.state, reported=True)
         refused = self.decided is Outcome.REFUSED
@@ -102,6 +102,13 @@ class MovedBySystem(MovingRequest):
         cause = {"cause": "decided", **words}
         closing = refusal_letter if refused else closing_letter
         return replace(answered, letters=closing(answered.request, cause))
+
+    def _reported_late(self, tasks: Sequence[TaskReport], systems: JsonValue) -> Transition[Self]:
+        """What had been done is known; whoever has withdrawn is told where it is more than they have been told."""
+        known = replace(self, tasks=self.reports_with(tasks))
+        noted = known.noted("work.reported", systems=systems)
+        more = deferrals.rows_changed(known.tasks) > deferrals.rows_changed(self.tasks)
+        return replace(noted, letters=closing_letter(known)) if more and self.outcome is Outcome.WITHDRAWN else noted
 
     def may_be_asked(self, reports: Sequence[TaskReport]) -> Question | None:
         """What the requester is asked: for proof, or by what else they are known, where nothing failed elsewhere.

@@ -83,13 +83,19 @@ def _line(task: TaskReport) -> str:
     did = DID[task.operation]
     if task.uncounted:
         return f"{did}; how many records it was cannot be counted."
+    if not task.outcome and task.changed:
+        what = (
+            "that is what it says of itself; nobody has verified it" if task.reported else "the rest was not finished"
+        )
+        return f"{task.changed} of {task.found} records {did}; {what}."
     if task.outcome not in _FOUND:
         return _nothing_done(task, did)
     counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(counts.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
     how = f"{did}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
-    return f"{number} of {task.found} records {how}."
+    said = "; of some of them that is what it says of itself, and nobody has verified it" if task.reported else ""
+    return f"{number} of {task.found} records {how}{said}."
 
 
 def _nothing_done(task: TaskReport, did: str) -> str:

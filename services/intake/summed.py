@@ -53,7 +53,8 @@ def _added_up(reports: list[TaskReport]) -> TaskReport:
     looked = latest.outcome if latest.outcome != TaskOutcome.NO_MATCH else done[-1].outcome
     counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
     uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)
-    return latest.model_copy(update={**counts, **both, "by_category": dict(kinds), "uncounted": uncounted})
+    said = {"uncounted": uncounted, "reported": any(task.reported for task in (*done, latest)) or None}
+    return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds)})
 
 
 def _both(name: str, reports: Iterable[TaskReport]) -> tuple[str, ...] | None:

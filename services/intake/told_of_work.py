@@ -55,4 +55,5 @@ def erased_meanwhile(request: StoredRequest) -> Iterator[str]:
 def _counted(task: TaskReport) -> str:
     if not task.changed:
         return "records that nobody can count"
-    return "1 record" if task.changed == 1 else f"{task.changed} records"
+    counted = "1 record" if task.changed == 1 else f"{task.changed} records"
+    return f"{counted} (as it says of itself)" if task.reported else counted

@@ -56,6 +56,14 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
         (a_task("cdr", TaskOutcome.RETAINED, found=9, changed=4), "- cdr: 4 of 9 records erased."),
         (a_task("cdr", None, failure="residue_found"), "- cdr: not erased."),
         (a_task("cdr", None), "- cdr: not erased."),
+        (
+            a_task("cdr", None, failure="residue_found", found=5, changed=3, remaining=2),
+            "- cdr: 3 of 5 records erased; the rest was not finished.",
+        ),
+        (
+            a_task("cdr", None, failure="residue_found", found=5, changed=3, remaining=2, reported=True),
+            "- cdr: 3 of 5 records erased; that is what it says of itself; nobody has verified it.",
+        ),
         (a_task("cdr", TaskOutcome.NOT_HELD), "- cdr: has nothing that could be erased."),
         (a_task("cdr", TaskOutcome.ERASED, found=2, changed=2, by_hand=True), "- cdr: 2 of 2 records erased by hand."),
         (
