@@ -11,7 +11,7 @@ from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
 from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
 from services.intake.told_of_package import instead_of_ready, of_package
-from services.intake.told_of_restriction import RESTRICTED, of_restriction, restricted
+from services.intake.told_of_restriction import RESTRICTED, but_not, of_restriction, restricted
 from services.intake.told_of_work import erased_meanwhile, had_been_done
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 from shared.domain.rights import Outcome, Right
@@ -40,9 +40,10 @@ _WAITING = {
 
 _TO_BE_WEIGHED = "Your data is restricted, and used for nothing else, until two of us have weighed your objection."
 _UPHELD = (
-    "We follow your objection: your data stays restricted, and is used for nothing else. You can also have it erased"
-    " (Art. 17(1)(c) GDPR): ask us for that."
+    "We follow your objection{restricted}. {but}You can also have your data erased (Art. 17(1)(c) GDPR): ask us for"
+    " that."
 )
+_STAYS = ": your data stays restricted, and is used for nothing else"
 _OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. {done}"
 _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
@@ -134,7 +135,12 @@ def _done_without_reply(request: StoredRequest) -> str:
 def _not_searched(request: StoredRequest) -> Iterator[str]:
     for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
         completely = "" if task.outcome == TaskOutcome.NOT_SEARCHED else " completely"
-        yield f"We could not search {task.system}{completely}: {_UNSEARCHED[Unsearched(str(task.not_searched))]}."
+        yield f"We could not search {task.system}{completely}: {why_not_searched(task)}."
+
+
+def why_not_searched(task: TaskReport) -> str:
+    """Why a system, or a part of it, was not searched."""
+    return _UNSEARCHED[Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY)]
 
 
 def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
@@ -192,7 +198,9 @@ def _by_others(request: StoredRequest) -> Iterator[str]:
 
 def _done(request: StoredRequest) -> str:
     if request.is_weighed:
-        return _UPHELD if request.outcome is Outcome.FULFILLED else RESTRICTED
+        ended = request.lift_told_at or request.lifted_at
+        upheld = _UPHELD.format(restricted="" if ended else _STAYS, but="" if ended else but_not(request))
+        return upheld if request.outcome is Outcome.FULFILLED else restricted(request)
     if instead := instead_of_ready(request):
         return instead
     if request.right is Right.RESTRICTION:
@@ -252,7 +260,7 @@ def _waiting(request: StoredRequest, today: date) -> str:
     if request.postponed:
         return f"{_postponed(request)} {told}"
     if request.is_weighed and request.state is State.AWAITING_DECISION:
-        return f"{_TO_BE_WEIGHED} {told}"
+        return " ".join(filter(None, (_TO_BE_WEIGHED, but_not(request).strip(), told)))
     return " ".join(filter(None, (_WAITING[request.state], of_restriction(request), told)))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from services.intake import deferrals, instructed
-from services.intake.answer import answer
+from services.intake.answer import answer, why_not_searched
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
@@ -33,7 +33,7 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, known), *_lifting(request))
-    return ((kind, known), *(_lifting(request) if kind == "completion" else ())) if kind else ()
+    return ((kind, known),) if kind else ()
 
 
 def refusal_letter(request: StoredRequest, words: Mapping[str, str]) -> tuple[LetterOf, ...]:
@@ -76,7 +76,9 @@ def done(tasks: Iterable[TaskReport] | None) -> str:
 def _lines(tasks: Iterable[TaskReport]) -> Iterator[str]:
     for task in sorted(summed(tasks), key=lambda task: (task.system, task.task_id)):
         if task.operation in ANSWERING:
-            yield f"- {task.system}: {_line(task)}"
+            in_part = task.not_searched and task.outcome != TaskOutcome.NOT_SEARCHED
+            left = f" A part was not searched: {why_not_searched(task)}." if in_part else ""
+            yield f"- {task.system}: {_line(task)}{left}"
 
 
 def _line(task: TaskReport) -> str:
@@ -100,13 +102,15 @@ def _line(task: TaskReport) -> str:
 
 def _nothing_done(task: TaskReport, did: str) -> str:
     match task.outcome:
+        case TaskOutcome.NO_MATCH if task.by_hand:
+            return "looked through by hand, nothing found."
         case TaskOutcome.NO_MATCH:
             where = ", ".join(category.replace("_", " ") for category in task.categories or ())
             return f"searched{f' ({where})' if where else ''}, nothing of yours found."
         case TaskOutcome.NOT_HELD:
             return f"has nothing that could be {did}."
         case TaskOutcome.NOT_SEARCHED:
-            return "could not be searched by what we know of you."
+            return f"not searched: {why_not_searched(task)}."
         case TaskOutcome.NO_LONGER_HELD:
             return f"no longer in use: {str(task.ground).replace('_', ' ')}."
         case _:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
+from services.intake.deferrals import has_failed
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
 from services.intake.told_of_restriction import of_restriction
-from shared.domain.operations import Operation, TaskReport
+from shared.domain.operations import ANSWERING, Operation, TaskReport
 from shared.domain.rights import Right
 
 _UNCHANGED = "Nothing was changed in any system."
@@ -30,15 +31,17 @@ def _had_been_done(request: StoredRequest) -> str:
     if request.tasks is None:
         return ""
     restricted = bool(of_restriction(request))
-    tasks = [t for t in summed(request.tasks) if not (restricted and t.operation == Operation.RESTRICT)]
+    tasks = [t for t in summed(request.tasks) if t.operation in ANSWERING]
+    tasks = [t for t in tasks if not (restricted and t.operation == Operation.RESTRICT)]
     did: dict[str, list[str]] = {}
     for task in tasks:
         if task.changed or task.uncounted:
             did.setdefault(DID.get(task.operation, "changed"), []).append(f"{_counted(task)} in {task.system}")
     told = [f"Before that, we had {how} {', '.join(where)}." for how, where in sorted(did.items())]
     if not told:
-        told = ["No value was corrected." if restricted and tasks else "" if restricted else _UNCHANGED]
-    failed = {task.system for task in tasks if task.failure and not task.outcome and request.right in _CHANGING}
+        uncorrected = request.right is Right.RECTIFICATION and tasks
+        told = ["No value was corrected." if restricted and uncorrected else "" if restricted else _UNCHANGED]
+    failed = {task.system for task in tasks if has_failed(task) and not task.outcome and request.right in _CHANGING}
     stopped = [f"What was tried in {', '.join(sorted(failed))} was not finished."] if failed else []
     return " ".join(filter(None, (*told, *stopped)))
 

@@ -21,6 +21,7 @@ def a_task(system: str, outcome: TaskOutcome | None, **said: object) -> TaskRepo
 
 
 ERASED = a_task("crm", TaskOutcome.ERASED, found=3, changed=3, by_category={"party": 1, "contact_mechanism": 2})
+UNPROVED = "for what it may hold we must be surer that your request comes from you."
 NOTHING = a_task("billing", TaskOutcome.NO_MATCH)
 
 
@@ -68,7 +69,19 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
         (a_task("cdr", TaskOutcome.ERASED, found=2, changed=2, by_hand=True), "- cdr: 2 of 2 records erased by hand."),
         (
             a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="nothing_to_search_by"),
-            "- cdr: could not be searched by what we know of you.",
+            "- cdr: not searched: nothing that we know of you leads there.",
+        ),
+        (
+            a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="not_proved", level="L2"),
+            f"- cdr: not searched: {UNPROVED}",
+        ),
+        (
+            a_task("cdr", TaskOutcome.ERASED, found=2, changed=2, not_searched="not_proved"),
+            f"- cdr: 2 of 2 records erased. A part was not searched: {UNPROVED}",
+        ),
+        (
+            a_task("cdr", TaskOutcome.NO_MATCH, by_hand=True, not_asked=True),
+            "- cdr: looked through by hand, nothing found.",
         ),
         (
             a_task("cdr", TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED),
