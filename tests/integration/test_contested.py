@@ -176,7 +176,7 @@ async def test_it_is_restricted_once_and_lifted_when_it_is_corrected_after_all(i
     await intake.complete(path, **said, operation=Operation.RECTIFY)
     assert (await intake.view(path))["outcome"] == "fulfilled"
     assert [letter["kind"] for letter in await intake.letters(path)] == ["completion"]
-    assert "That restriction is lifted from" in (await intake.letters(path))[-1]["body"]
+    assert "that restriction is lifted from" in (await intake.letters(path))[-1]["body"]
 
 
 async def test_what_is_answered_in_part_stays_restricted_says_so_and_is_lifted_by_a_person(intake: Intake) -> None:

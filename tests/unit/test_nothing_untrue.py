@@ -86,12 +86,17 @@ def test_what_is_lifted_is_not_told_as_restricted_and_what_is_restricted_names_w
         assert not in_force or all(system in text for system in missing)
 
 
-@given(request_=requests())
-def test_a_value_is_told_where_one_was_to_be_corrected_and_a_try_where_something_was_tried(request_: Request) -> None:
-    tried = any(task.failure == "residue_found" for task in request_.tasks or ())
-    for text in told(request_):
-        assert request_.right is Right.RECTIFICATION or "No value was corrected" not in text
-        assert tried or "What was tried" not in text
+@pytest.mark.parametrize("right", Right)
+def test_a_value_is_told_where_one_was_to_be_corrected_and_a_try_where_something_was_tried(right: Right) -> None:
+    for outcome, state, lifted in product((Outcome.WITHDRAWN, Outcome.REFUSED), STATES, (None, AT)):
+        tasks = (
+            report("billing", DOES[right], state),
+            report("billing", Operation.LIFT, "failed" if lifted else "by hand"),
+        )
+        said = {"scope": SCOPES.get(right), "outcome": outcome, "lift_told_at": lifted}
+        for text in told(a_request(State.CLOSED, right=right, tasks=tasks, **said)):
+            assert right is Right.RECTIFICATION or "No value was corrected" not in text
+            assert "failed" in state or "What was tried" not in text
 
 
 @given(request_=requests())
