@@ -39,7 +39,8 @@ def _had_been_done(request: StoredRequest) -> str:
             did.setdefault(DID.get(task.operation, "changed"), []).append(f"{_counted(task)} in {task.system}")
     told = [f"Before that, we had {how} {', '.join(where)}." for how, where in sorted(did.items())]
     if not told:
-        told = ["No value was corrected." if restricted and tasks else "" if restricted else _UNCHANGED]
+        uncorrected = request.right is Right.RECTIFICATION and tasks
+        told = ["No value was corrected." if restricted and uncorrected else "" if restricted else _UNCHANGED]
     failed = {task.system for task in tasks if has_failed(task) and not task.outcome and request.right in _CHANGING}
     stopped = [f"What was tried in {', '.join(sorted(failed))} was not finished."] if failed else []
     return " ".join(filter(None, (*told, *stopped)))
