@@ -1,12 +1,14 @@
 """What comes before an erasure of the same person, asked once they are located and nothing is erased yet (G1).
 
-Whom a request is about is known better then than when it was submitted: by every address and account that was located.
+It is asked again before it goes on with what had waited for proof, an answer, a person or a brake. Whom a request is
+about is known better then than when it was submitted: by every address and account that was located.
 """
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from shared.domain.events import FulfilmentPostponed
+from shared.domain.identities import Identity, marked
 from shared.domain.levels import Level
 from shared.domain.precedence import Kind, Marks
 from shared.domain.proofs import proved
@@ -28,7 +30,7 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
     """
     known = await tx.vault.subject_data(tx.connection, [each.subject_ref for each in waiting])
     marks = {
-        each.request_id: Marks.of(tx.vault.keyring, proved(known[each.subject_ref].identities, _LEAST))
+        each.request_id: Marks.of(tx.vault.keyring, _theirs(known[each.subject_ref].identities))
         for each in waiting
         if each.subject_ref in known
     }
@@ -47,7 +49,13 @@ async def postponed(tx: UnitOfWork, waiting: Sequence[Waiting]) -> set[UUID]:
     begun = [each for each in waiting if each.fulfilment_id not in held and each.right is Right.ERASURE]
     entered = ((each.request_id, Kind.ERASURE, marks.get(each.request_id, Marks())) for each in begun)
     await open_requests.enter(tx.connection, entered)
+    await open_requests.rest(tx.connection, [each.request_id for each in begun], rests=False)
     return held
+
+
+def _theirs(known: Sequence[Identity]) -> list[Identity]:
+    """What is proved of them, or located, and known to be nobody else's: a family's address tells nobody."""
+    return [each for each in proved(marked(known, known), _LEAST) if not each.shared]
 
 
 def _counting(others: Sequence[Other], details: Mapping[str, object]) -> list[Other]:

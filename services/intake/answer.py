@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 from services.intake import deferrals, instructed
+from services.intake.as_told import as_told
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
@@ -12,8 +13,9 @@ from services.intake.summed import summed
 from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
 from services.intake.told_of_package import instead_of_ready, of_package
 from services.intake.told_of_restriction import RESTRICTED, but_not, of_restriction, restricted
+from services.intake.told_of_search import not_searched
 from services.intake.told_of_work import erased_meanwhile, had_been_done
-from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
+from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 
 _DONE = {
@@ -29,6 +31,10 @@ OUR_LIST = "marketing_objections"
 _LISTED = (
     "The addresses and numbers that we know of you are on our list of those who get none, which also stops what is"
     " brought in later."
+)
+_ANONYMOUS = (
+    "The address or number that you gave us is on our list of those who get no marketing from us. We say nothing of"
+    " what else we know or hold: for that you would have to show who you are."
 )
 _WAITING = {
     State.RECEIVED: "We have your request.",
@@ -50,13 +56,17 @@ _POSTPONED = (
     " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us so in the same way in"
     " which you made your request, with its reference: then we erase at once, and there may be nothing left to copy."
 )
+_REST_POSTPONED = (
+    "A part of your data is erased. Since you have also asked us for a copy of your data, we answer that first, and"
+    " erase the rest as soon as you have our answer. If you do not want to wait for it, tell us."
+)
 _ERASED_FIRST = (
     "We had begun to erase your data, as you have asked us. That comes to an end first: what is erased by then can no"
     " longer be copied, corrected or restricted, and our answer says so."
 )
 _OPPOSED = (
-    "You have also asked us to restrict your data, that is to keep it. We erase nothing until you have told us which of"
-    " the two you want: withdraw the other request."
+    "You have also asked us to restrict your data, that is to keep it. We erase no more until you have told us which of"
+    " the two you want: withdraw that request, and we lift the restriction and erase, or withdraw this one."
 )
 _ENDED = {
     Outcome.WITHDRAWN: "You withdrew your request; nothing more of what you asked for will be done. {done}",
@@ -68,25 +78,17 @@ _ENDED = {
 
 _LATE = ", and we are late: we do it now, without further delay"
 
-_UNSEARCHED = {
-    Unsearched.NOTHING_TO_SEARCH_BY: "nothing that we know of you leads there",
-    Unsearched.NUMBER_WITHOUT_PERIOD: "we do not know from when to when a number was yours",
-    Unsearched.NUMBER_NOT_VOUCHED_FOR: "a number that you gave was not yours at that time, as far as we know",
-    Unsearched.NUMBER_IN_CONFLICT: "our records do not agree from when to when a number was yours",
-    Unsearched.NUMBER_NARROWED: "a number was yours for longer than you have said, as far as we know",
-    Unsearched.NUMBER_OF_ANOTHER_KIND: "of numbers and SIP addresses it files by the kind by which we do not know you",
-    Unsearched.NOT_PROVED: "for what it may hold we must be surer that your request comes from you",
-}
-
 
 def standing(request: StoredRequest, today: date) -> str:
     """Where the request stands or how it ended, with what could not be done if there is anything; ``today`` in UTC."""
-    own = answer(request) if request.outcome else _waiting(request, today)
-    return " ".join((own, *of_the_other_part(request, today)))
+    told = as_told(request)
+    own = answer(told) if told.outcome else _waiting(told, today)
+    return " ".join((own, *of_the_other_part(told, today)))
 
 
 def answer(request: StoredRequest) -> str:
     """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
+    request = as_told(request)
     request = replace(request, tasks=request.tasks and summed(request.tasks))
     if request.tenant and (told := instructed.told(request)):
         return " ".join((told, *_beyond(request)))
@@ -128,19 +130,8 @@ def _done_without_reply(request: StoredRequest) -> str:
         return "We could not make sure that your request comes from you, and have done nothing."
     if request.outcome is Outcome.UNIDENTIFIED:
         nothing = _nothing(request) if any(t.outcome == TaskOutcome.NO_MATCH for t in request.tasks or ()) else ""
-        return " ".join(filter(None, (nothing, *_not_searched(request))))
+        return " ".join(filter(None, (nothing, *not_searched(request))))
     return " ".join(_in_part("We have done what was clear in your request", request))
-
-
-def _not_searched(request: StoredRequest) -> Iterator[str]:
-    for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
-        completely = "" if task.outcome == TaskOutcome.NOT_SEARCHED else " completely"
-        yield f"We could not search {task.system}{completely}: {why_not_searched(task)}."
-
-
-def why_not_searched(task: TaskReport) -> str:
-    """Why a system, or a part of it, was not searched."""
-    return _UNSEARCHED[Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY)]
 
 
 def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
@@ -156,7 +147,7 @@ def _in_part(done: str, request: StoredRequest) -> Iterator[str]:
     if request.outstanding:
         owed = ", ".join(request.outstanding)
         yield f"We still owe you what is missing in: {owed}. You will hear from us when it is done."
-    yield from _not_searched(request)
+    yield from not_searched(request)
     if copy := of_package(request):
         yield copy
 
@@ -205,8 +196,9 @@ def _done(request: StoredRequest) -> str:
         return instead
     if request.right is Right.RESTRICTION:
         return restricted(request)
-    if request.right is Right.OBJECTION and any(task.system == OUR_LIST for task in request.tasks or ()):
-        return f"{_DONE[request.right]} {_LISTED}"
+    listed = request.anonymous or any(task.system == OUR_LIST for task in request.tasks or ())
+    if request.right is Right.OBJECTION and listed:
+        return _ANONYMOUS if request.anonymous else f"{_DONE[request.right]} {_LISTED}"
     beyond = any(t.unattributed or t.narrowed or t.written_by_others for t in request.tasks or ())
     if request.right is Right.ERASURE and beyond:
         return "Your personal data was erased wherever it can be told that it is yours."
@@ -267,4 +259,6 @@ def _waiting(request: StoredRequest, today: date) -> str:
 def _postponed(request: StoredRequest) -> str:
     if request.right is not Right.ERASURE:
         return _ERASED_FIRST
-    return _OPPOSED if request.state is State.AWAITING_DECISION and request.begun else _POSTPONED
+    if request.opposed:
+        return _OPPOSED
+    return _REST_POSTPONED if deferrals.changed(request.tasks) else _POSTPONED

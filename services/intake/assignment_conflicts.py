@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from services.intake import metrics
+from services.intake import breaches, metrics
 from services.intake.errors import NotFound
 from shared.domain.conflicts import Disagreement
 from shared.messaging.unit_of_work import UnitOfWork
@@ -51,11 +51,13 @@ async def settle(tx: UnitOfWork, conflict_id: UUID, holder: str, actor: str) -> 
 
     Raises:
         NotFound: there is no such conflict, or somebody has settled it.
+        Forbidden: they own a breach of the request.
     """
     row = await tx.connection.fetchrow(_SETTLE, conflict_id, tx.now, holder)
     if row is None:
         raise NotFound("no conflict of that id is open")
     settled = AssignmentConflict(*row)
+    await breaches.must_not_own(tx.connection, settled.request_id, holder)
     detail: dict[str, JsonValue] = {"conflict_id": str(conflict_id), "system": settled.system, "kind": settled.kind}
     tx.log_evidence(settled.request_id, "assignment.settled", detail, actor)
     return settled

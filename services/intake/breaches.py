@@ -33,6 +33,9 @@ SELECT breach_id, request_id, fault, downloads, found_at, notify_by, owner, deci
 _HANDLERS = """
 SELECT DISTINCT k.holder FROM evidence.entry e JOIN api_key k ON e.actor = 'key:' || k.key_id WHERE e.request_id = $1
 """
+# Decisions hold the request: of one and a new owner at once, the later sees the earlier.
+_HOLD = "SELECT FROM request WHERE request_id = $1 FOR UPDATE"
+_OWNS = "SELECT EXISTS (SELECT FROM breach WHERE request_id = $1 AND owner = $2)"
 _OPEN = """
 SELECT count(*) FILTER (WHERE notify_by > $1), count(*) FILTER (WHERE notify_by <= $1) FROM breach
 WHERE closed_at IS NULL
@@ -88,11 +91,22 @@ async def own(tx: UnitOfWork, breach_id: UUID, holder: str, actor: str) -> Breac
         Forbidden: they have handled the request.
     """
     breach = await _held(tx, breach_id)
+    await tx.connection.execute(_HOLD, breach.request_id)
     if holder in {row[0] for row in await tx.connection.fetch(_HANDLERS, breach.request_id)}:
         raise Forbidden("you have handled this request: somebody else must own its breach")
     await tx.connection.execute("UPDATE breach SET owner = $2 WHERE breach_id = $1", breach_id, holder)
     tx.log_evidence(breach.request_id, "breach.owned", {"breach_id": str(breach_id), "holder": holder}, actor)
     return await _read(tx, breach_id)
+
+
+async def must_not_own(connection: Connection, request_id: UUID, holder: str) -> None:
+    """Checks that whoever is to handle the request sees to no breach of it, open or closed.
+
+    Raises:
+        Forbidden: they are the owner of its breach.
+    """
+    if await connection.fetchval(_OWNS, request_id, holder):
+        raise Forbidden("you own the breach of this request, and judge its handling: somebody else must do this")
 
 
 async def close(tx: UnitOfWork, breach_id: UUID, holder: str, actor: str, decision: Decided, text: str) -> Breach:

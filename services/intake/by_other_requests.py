@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from services.intake.letters import LetterOf
 from services.intake.lifecycle import State
-from services.intake.transition import MovingRequest, Transition, closed, retried, verified
+from services.intake.transition import MovingRequest, Transition, closed, lifted, retried, verified
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.rights import Outcome, Right
@@ -35,18 +35,22 @@ class MovedByOtherRequests(MovingRequest):
         return request.noted(f"{self.right}.postponed", events.RequestPostponed.about(request))
 
     def yield_to(self, awaits: Sequence[UUID], *, opposed: bool) -> Transition[Self]:
-        """The erasure has begun to look, and erased nothing: what it has found is also the matter of other requests.
+        """The erasure has found whose data they are, or would go on with its rest: other requests come before that.
 
         ``opposed``: one of them is a restriction, and a person must find out which of the two holds.
         """
         if not self.allows("yield_to"):
             return self.noted("erasure.postponed_late", state=self.state)
         waiting = self.state is State.AWAITING_CLARIFICATION
-        state = self.state if waiting or not opposed else State.AWAITING_DECISION
-        request = self.moved("yield_to", state, postponed=True, begun=True, question=self.question)
+        goes = State.AWAITING_DECISION if opposed else State.IN_PROGRESS
+        state = self.state if waiting else goes
+        after = {"postponed": True, "begun": True, "opposed": opposed, "question": self.question}
+        request = self.moved("yield_to", state, **after)
         others: list[JsonValue] = [str(other) for other in awaits]
         event = events.RequestPostponed.about(request)
         noted = request.noted("erasure.postponed", event, awaits=others, opposed=opposed)
+        if opposed and not self.opposed:
+            noted = replace(noted, letters=(("erasure_opposed", {"restriction": ", ".join(map(str, awaits))}),))
         return noted.then(request.begin("waived")) if self.at_once and not opposed else noted
 
     def begin(self, cause: Cause) -> Transition[Self]:
@@ -55,17 +59,25 @@ class MovedByOtherRequests(MovingRequest):
             raise IllegalTransition("this request does not wait for another")
         state = State.AWAITING_CLARIFICATION if self.state is State.AWAITING_CLARIFICATION else State.IN_PROGRESS
         waived, insisted = self.at_once or cause != "answered", self.insisted or cause == "decided"
-        begun: dict[str, bool] = {"postponed": False, "begun": False, "at_once": waived, "insisted": insisted}
+        begun: dict[str, bool] = {
+            "postponed": False,
+            "begun": False,
+            "opposed": False,
+            "at_once": waived,
+            "insisted": insisted,
+        }
         request = self.moved("begin", state, **begun)
         goes_on = retried(request) if self.begun else verified(request)
         return request.noted(f"{self.right}.begun", cause=cause).then(goes_on)
 
-    def end_with_erasure(self, at: datetime) -> Transition[Self]:
-        """The restriction has nothing left to restrict: what it has put into any system goes."""
-        if self.precedes is None or self.state is not State.CLOSED:
+    def end_with_erasure(self, erasure: UUID, at: datetime) -> Transition[Self]:
+        """What it restricts is to be erased: it is lifted, and the subject told before anything is changed."""
+        if not self.is_in_force:
             return Transition(self)
-        ended = replace(self, lifted_at=at)
-        return ended.noted("restriction.ended_by_erasure", events.LiftDecided.about(ended))
+        noted = self.noted("restriction.ended_by_erasure", erasure=str(erasure))
+        ended = noted.then(lifted(replace(self, ended_by=erasure), at))
+        letter: LetterOf = ("lifting", {"lifted_on": at, "cause": "erased", "erasure": str(erasure)})
+        return replace(ended, letters=(letter,))
 
     def waive(self) -> Transition[Self]:
         """The person does not want their erasure to wait for what else they have asked for."""

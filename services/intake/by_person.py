@@ -196,9 +196,9 @@ class MovedByPerson(MovingRequest):
         beside = self.right is not Right.RESTRICTION and self.restricts and self.state is State.CLOSED
         if not (in_force or beside):
             raise IllegalTransition("only a restriction that is in force can be lifted")
-        if self.lifted_at is not None:
+        if self.lifted_at is not None or self.ended_by is not None:
             raise IllegalTransition("it has been lifted, or has ended with the erasure of the data")
-        return replace(lifted(self, at), letters=(("lifting", {"lifted_on": at}),))
+        return replace(lifted(self, at), letters=(("lifting", {"lifted_on": at, "cause": "decided"}),))
 
     def extend(
         self, due_on: date, reason: str, words: Mapping[str, str], at: datetime, proposed_by: str

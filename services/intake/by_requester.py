@@ -17,6 +17,7 @@ from services.intake.transition import (
     answered,
     closed,
     ended,
+    lifted,
     reopened,
     retried,
     verified,
@@ -116,7 +117,13 @@ class MovedByRequester(MovingRequest):
         return given_up.then(_without_answer(request)) if waits else given_up
 
     def withdraw(self, at: datetime) -> Transition[Self]:
-        """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may."""
+        """The subject no longer wants it: what has not begun will not begin, and what may be resumed no longer may.
+
+        A restriction that was answered and is in force is given up, and lifted as any (Art. 18(3)).
+        """
+        if self.is_in_force:
+            given_up = self.noted("restriction.given_up").then(lifted(self, at))
+            return replace(given_up, letters=(("lifting", {"lifted_on": at, "cause": "given_up"}),))
         # Before the closure: an erasure must stop working before the key that it works with is shredded.
         withdrawn = Transition(self, (events.RequestWithdrawn.about(self),))
         return withdrawn.then(closed(replace(self, question=None), "withdraw", Outcome.WITHDRAWN, at))

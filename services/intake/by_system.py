@@ -108,14 +108,16 @@ class MovedBySystem(MovingRequest):
         known = replace(self, tasks=self.reports_with(tasks))
         noted = known.noted("work.reported", systems=systems)
         more = deferrals.rows_changed(known.tasks) > deferrals.rows_changed(self.tasks)
-        return replace(noted, letters=closing_letter(known)) if more and self.outcome is Outcome.WITHDRAWN else noted
+        told = more and self.outcome is Outcome.WITHDRAWN and not self.anonymous
+        return replace(noted, letters=closing_letter(known)) if told else noted
 
     def may_be_asked(self, reports: Sequence[TaskReport]) -> Question | None:
         """What the requester is asked: for proof, or by what else they are known, where nothing failed elsewhere.
 
-        They are asked once each, unless a person asks again; and not where systems contradict one another.
+        They are asked once each, unless a person asks again; and not where systems contradict one another. Nor is
+        whoever has not shown who they are: the question would tell them who is a customer.
         """
-        fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided)
+        fresh = self.state is State.IN_PROGRESS and not (self.question or self.decided or self.anonymous)
         if not fresh or deferrals.in_conflict(reports) or any(map(deferrals.has_failed, reports)):
             return None
         if deferrals.unproved(reports):

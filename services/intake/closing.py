@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from services.intake import deferrals, instructed
-from services.intake.answer import answer, why_not_searched
+from services.intake.answer import OUR_LIST, answer
+from services.intake.as_told import as_told
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
 from services.intake.summed import summed
+from services.intake.told_of_search import why_not_searched
 from services.intake.told_of_work import DID, had_been_done
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
@@ -29,7 +31,10 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     A template gets ``answer``, what the subject reads as the answer, ``done``, what each system did in counts, and
     ``words``; without them, ``cause`` says why a part is missing though no two persons have decided so.
     """
-    kind = _KINDS.get(request.outcome or "")
+    kind = _KINDS.get(as_told(request).outcome or "")
+    if request.anonymous:
+        told = {"answer": answer(request), "done": f"- {OUR_LIST}: entered.", "cause": "kept"}
+        return ((kind, told),) if kind else ()
     known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, known), *_lifting(request))
@@ -42,11 +47,15 @@ def refusal_letter(request: StoredRequest, words: Mapping[str, str]) -> tuple[Le
 
 
 def _lifting(request: StoredRequest) -> tuple[LetterOf, ...]:
-    return () if request.lift_told_at is None else (("lifting", {"lifted_on": request.lift_told_at}),)
+    return (
+        () if request.lift_told_at is None else (("lifting", {"lifted_on": request.lift_told_at, "cause": "decided"}),)
+    )
 
 
 def later_letter(request: StoredRequest) -> tuple[LetterOf, ...]:
-    """What is to be written once all is done that was owed of an answered request."""
+    """What is to be written once all is done that was owed of an answered request; of an anonymous one all was said."""
+    if request.anonymous:
+        return ()
     known = {"answer": answer(request), "done": done(request.tasks)}
     if any(map(deferrals.is_out_of_reach, request.tasks or ())):
         known["cause"] = "ended"

@@ -7,10 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
-from services.intake import (
-    auth,
-    versions,
-)
+from services.intake import auth, breaches, versions
 from services.intake.assurance import IdentityPolicy
 from services.intake.auth import Caller
 from services.intake.errors import NotFound
@@ -53,6 +50,7 @@ def decision(
             request = await visible(tx.connection, requests.get(basis.request_id), basis.caller)
             basis.caller.grant.must(Power.SUBMIT)
             basis.caller.grant.must_handle(request.right)
+            await breaches.must_not_own(tx.connection, request.request_id, basis.caller.holder)
             made = versions.fingerprint(tx, basis, step.__name__, bodies)
             if request.version != basis.version:
                 return await versions.first_answer(tx, basis, made)
@@ -70,7 +68,8 @@ class Deciding:
 
     Raises:
         NotFound: from every method, for any other caller.
-        Forbidden: from every decision, where the key may do no such thing, or state no such proof.
+        Forbidden: from every decision, where the key may do no such thing, or state no such proof, or where its holder
+            owns a breach of the request.
         PreconditionFailed: from every decision, where the request has changed since the version it was made for.
         IllegalTransition: from every decision that moves the request, where the lifecycle has no such step.
     """

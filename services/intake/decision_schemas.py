@@ -32,7 +32,8 @@ class TaskResult(Strict):
     """What a person did by hand in a system that cannot do it, and what they found when they looked again."""
 
     system: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,40}$")] = Field(
-        description="the system whose task has `failure`: `not_supported` or `system_retired`"
+        description="the system whose task has `failure`: `not_supported` or `system_retired`, or `not_searched`:"
+        " `held_by_others`"
     )
     found: Count = Field(description="rows or objects of the subject's that were there; 0: nothing was")
     changed: Count = Field(description="how many of them were erased or changed; 0 for a copy")

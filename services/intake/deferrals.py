@@ -22,8 +22,9 @@ def unproved(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
 
 
 def unknown(tasks: Iterable[TaskReport] | None) -> bool:
-    """Whether a system, or a part of it, could not be searched for another reason than want of proof."""
-    return any(task.not_searched and task.not_searched != Unsearched.NOT_PROVED for task in tasks or ())
+    """Whether a system, or a part of it, could not be searched, and the requester may know by what it can be."""
+    known = {None, Unsearched.NOT_PROVED, Unsearched.HELD_BY_OTHERS}
+    return any(task.not_searched not in known for task in tasks or ())
 
 
 def is_undone(task: TaskReport) -> bool:
@@ -47,8 +48,9 @@ def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
 
 
 def waits_for_hands(task: TaskReport) -> bool:
-    """Whether the system has no way to do it or is gone, and a person has not yet entered what was done there."""
-    return task.failure in {NotSupported.code, SystemRetired.code}
+    """Whether the system has no way to do it for one person, or is gone, and nobody has entered what was done there."""
+    shared = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched == Unsearched.HELD_BY_OTHERS
+    return shared or task.failure in {NotSupported.code, SystemRetired.code}
 
 
 def is_out_of_reach(task: TaskReport) -> bool:

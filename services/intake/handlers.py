@@ -25,7 +25,6 @@ from shared.domain.events import (
     TargetMissed,
 )
 from shared.domain.operations import Operation
-from shared.domain.rights import Right
 from shared.domain.time_limit_policy import Question, TimeLimitPolicy
 from shared.messaging.unit_of_work import UnitOfWork
 
@@ -67,16 +66,6 @@ class Handlers:
                     request.restricted(event) if weighed else request.complete(event, tx.now)
                 )
                 request = await self._answer_alone_if_due(requests, request)
-            erased = [r for r in requests.all if r.right is Right.ERASURE and r.insisted and r.state is State.CLOSED]
-        await self._end_restrictions(tx, erased)
-
-    async def _end_restrictions(self, tx: UnitOfWork, erased: Sequence[Request]) -> None:
-        """Ends the restrictions of those whose erasure one of ours has let begin before them."""
-        if others := await other_requests.overridden(tx.connection, [request.request_id for request in erased]):
-            requests = await Requests.locked(tx, self._letters, others)
-            for request in requests.all:
-                await requests.apply(request.end_with_erasure(tx.now))
-            await requests.save()
 
     async def block(self, events: Sequence[FulfilmentBlocked], tx: UnitOfWork) -> None:
         """Ask the requester for proof, or by what else they are known, where that was wanting; else ask a person."""

@@ -39,6 +39,7 @@ LetterKind = Literal[
     "withdrawal",
     "assisted",
     "lifting",
+    "erasure_opposed",
     "notice_to_old_contact",
     "package_withheld",
     "package_released",

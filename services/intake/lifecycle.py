@@ -122,7 +122,7 @@ TRANSITIONS: Mapping[str, Rule] = {
     "hear_controller": rule(OPEN | CLOSED,    OPEN | CLOSED,             ControllerReplied),
     "answer_own_part": rule(PERSON,           CLOSED,                    *ENDED),
     "withdraw":        rule(OPEN | RESUMABLE, FINAL,                     RequestWithdrawn, LiftDecided, RequestClosed),
-    "yield_to":        rule(MEANING | WORK,   MEANING | WORK | PERSON,   RequestPostponed, RetryDecided),
+    "yield_to":        rule(BEGUN,            MEANING | WORK | PERSON,   RequestPostponed, RetryDecided),
     "begin":           rule(BEGUN,            MEANING | WORK,            RequestVerified, RetryDecided),
     "waive":           rule(IDENTITY,         IDENTITY),
     "waive_packages":  rule(OPEN | CLOSED,    OPEN | CLOSED),

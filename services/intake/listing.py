@@ -23,7 +23,8 @@ _ALL = f"SELECT r.request_id FROM request r WHERE {_WANTED}"  # noqa: S608  # co
 _OWN = f"""
 SELECT page.request_id FROM api_key k CROSS JOIN LATERAL (
     SELECT r.request_id FROM request r
-    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $7 AND {_WANTED}
+    WHERE r.key_id = k.key_id AND r.tenant IS NOT DISTINCT FROM $7 AND ($2::text IS NULL OR NOT r.anonymous)
+      AND {_WANTED}
 ) AS page WHERE k.channel = $6 ORDER BY 1 LIMIT $5
 """  # noqa: S608  # constants
 
@@ -41,7 +42,8 @@ class Wanted:
 async def page(connection: Connection, caller: Caller, wanted: Wanted, limit: int) -> Sequence[Request]:
     """The next of them, at most so many, that the caller may see.
 
-    A channel sees what its keys have submitted for the tenant of this key, or for none if it has none.
+    A channel sees what its keys have submitted for the tenant of this key, or for none if it has none; by a state none
+    of those whose true one it is not told.
     """
     criteria = (wanted.after, wanted.state, wanted.right, wanted.due_before, limit)
     if caller.role == "privacy":

@@ -33,7 +33,7 @@ WHERE state <> 'closed' AND (proved_account IS NOT NULL OR proved_email IS NOT N
 """
 _AWAITED = """
 SELECT DISTINCT w.request_id, w.other FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
-WHERE w.request_id = ANY($1) AND o.kind <> 'erased' ORDER BY w.other
+WHERE w.request_id = ANY($1) AND o.kind <> 'erased' AND NOT o.rests ORDER BY w.other
 """
 _AWAIT = "INSERT INTO awaits SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING"
 _ERASED = """
@@ -43,10 +43,6 @@ WHERE request_id = ANY($1) AND proved_account IS NOT NULL
 UNION ALL
 SELECT request_id, 'erased', 'email', proved_email FROM request WHERE request_id = ANY($1) AND proved_email IS NOT NULL
 ON CONFLICT DO NOTHING
-"""
-_OVERRIDDEN = """
-SELECT w.other FROM awaits w JOIN request r ON r.request_id = w.other
-WHERE w.request_id = ANY($1) AND r."right" = 'restriction'
 """
 _ERASURES = """
 SELECT w.other FROM awaits w JOIN request r ON r.request_id = w.other
@@ -195,11 +191,6 @@ async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dic
     return found
 
 
-async def overridden(connection: Connection, erasures: Sequence[UUID]) -> list[UUID]:
-    """The restrictions for which these had to wait."""
-    return [row[0] for row in await connection.fetch(_OVERRIDDEN, erasures)] if erasures else []
-
-
 async def erasures_awaited(connection: Connection, request_id: UUID) -> list[UUID]:
     """The erasures of the same person for which it had to wait, whether or not they have ended."""
     return [row[0] for row in await connection.fetch(_ERASURES, request_id)]
@@ -222,12 +213,12 @@ async def unless_awaited(tx: UnitOfWork, held: Request, transition: Transition) 
 
 
 def may_wait(request: Request) -> bool:
-    """Whether it waits for others: an objection to marketing waits for nothing (Art. 21(3))."""
+    """Whether it waits for others: an objection waits for nothing (Art. 18(1)(d), 21(3))."""
     if request.role == "processor" or request.insisted:
         return False
     if request.right is Right.ERASURE:
         return not request.at_once
-    return request.right is not Right.OBJECTION or request.is_weighed
+    return request.right is not Right.OBJECTION
 
 
 def _postponed(transition: Transition) -> Transition:

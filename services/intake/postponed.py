@@ -1,7 +1,7 @@
 """Requests that wait for others of the same person begin once nothing is open that they wait for.
 
 However that ended: answered, withdrawn, refused, given up. What counts is what is open now, and no event: a copy is
-open while a part of it is owed, a restriction while it is in force.
+open while a part of it is owed, a restriction while it is in force, an erasure while anything of it is at work.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ _MAY_BEGIN = """
 SELECT e.request_id FROM request e
 WHERE e.postponed AND e.state <> 'closed' AND NOT EXISTS (
     SELECT FROM awaits w JOIN vault.open_request o ON o.request_id = w.other
-    WHERE w.request_id = e.request_id AND o.kind <> 'erased')
+    WHERE w.request_id = e.request_id AND o.kind <> 'erased' AND NOT o.rests)
 ORDER BY e.request_id LIMIT $1 FOR UPDATE OF e SKIP LOCKED
 """
 

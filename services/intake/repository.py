@@ -54,7 +54,7 @@ _CHANGING = {
 _COLUMNS = (*_FIXED, *_CHANGING, *_CONVERTED)
 _NEW = (
     *("state", "received_at", "due_on", "calendar", "role", "calc_version", "country"),
-    *("held", "postponed", "at_once", "packages_waived", "forward_by"),
+    *("held", "postponed", "at_once", "anonymous", "packages_waived", "forward_by"),
 )
 """What a new request has besides; every other column has its default."""
 _MARKS = ("asks", "proved_account", "proved_email")

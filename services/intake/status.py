@@ -4,6 +4,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from services.intake.as_told import as_told
 from services.intake.stored_request import StoredRequest
 from shared.domain import topics
 from shared.domain.records import Message
@@ -14,7 +15,8 @@ _TYPE = str(RequestStatus.model_fields["type"].default)
 
 
 def of(request: StoredRequest) -> RequestStatus:
-    """Where it stands."""
+    """Where it stands; of an anonymous one, as whoever has asked is told."""
+    request = as_told(request)
     return RequestStatus(
         request_id=request.request_id,
         right=request.right,

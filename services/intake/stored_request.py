@@ -42,14 +42,16 @@ class StoredRequest:
     or else ``retry``. ``postponed``: it waits for other requests of the same person, found after its work had
     ``begun`` or before; ``at_once``: an erasure must not wait for copies, ``insisted``: nor for anything else;
     ``packages_waived``: nor is a package of theirs kept for its days.
-    ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not correct it at once,
-    so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it had restricted is
-    lifted. ``forward_by``: by when a customer of ours gets the part that they decide about, where the rest is ours;
-    ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or their part;
-    ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in counts.
-    ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``. ``country``: where
-    the subject lives (ISO 3166), if said. ``erased_meanwhile``: what the same person's erasures, for which it waited,
-    have erased by then. ``version``: one more whenever it was written.
+    ``opposed``: one of those is a restriction, which wants the data kept. ``ended_by``: the erasure with which what it
+    restricts has ended. ``duplicate_of``: the request with which it is answered. ``unchangeable``: a system could not
+    correct it at once, so its data are restricted meanwhile. ``lift_told_at``: when the subject was told that what it
+    had restricted is lifted. ``forward_by``: by when a customer of ours gets the part that they decide about, where the
+    rest is ours; ``forwarding_overdue``: that day has passed without it. ``forwarded_at``: when a customer got it, or
+    their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
+    counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
+    ``country``: where the subject lives (ISO 3166), if said. ``anonymous``: it is done though who has asked has not
+    shown who they are. ``erased_meanwhile``: what the same person's
+    erasures, for which it waited, have erased by then. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -79,6 +81,8 @@ class StoredRequest:
     insisted: bool = False
     begun: bool = False
     packages_waived: bool = False
+    opposed: bool = False
+    anonymous: bool = False
     duplicate_of: UUID | None = None
     unchangeable: bool = False
     forward_by: date | None = None
@@ -92,6 +96,7 @@ class StoredRequest:
     package_id: UUID | None = None
     lift_told_at: datetime | None = None
     lifted_at: datetime | None = None
+    ended_by: UUID | None = None
     package_fault: str | None = None
     package_gone: UUID | None = None
     renewing: bool = False

@@ -1,9 +1,9 @@
 """Accepting submissions: each becomes a request with its due date, its events and its subject sealed in the vault."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -24,7 +24,8 @@ from services.intake.request import Request
 from services.intake.schemas import Assurance, DataSubject, IdentityProof, Submission, scope_of
 from services.intake.settings import IntakeSettings
 from shared.app.service import Running
-from shared.domain.identities import MalformedIdentity
+from shared.domain.identities import Identity, IdentityType, MalformedIdentity
+from shared.domain.levels import Level
 from shared.domain.proofs import highest
 from shared.domain.time_limit import Arrival, calc_version, due_on
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -33,6 +34,8 @@ from shared.runtime.settings import PolicySettings
 from shared.storage.subject_data import SubjectData
 
 _MINUTE = 60.0
+_KNOWN: Final[Level] = "L1"
+"""Below it nobody is told whether an account exists (REQ-S5)."""
 
 
 class Submissions:
@@ -173,6 +176,7 @@ class Submissions:
             role=submission.role,
             calc_version=self._calc_version,
             at_once=submission.at_once,
+            anonymous=not tenant and least < _KNOWN and any(i.level < _KNOWN for i in _searched(proved.identities)),
             tenant=tenant,
             instruction_id=submission.instruction_id,
             packages_waived=submission.packages_waived,
@@ -197,3 +201,8 @@ class Submissions:
         grant.must(Power.SUBMIT)
         grant.must_handle(submission.right)
         grant.must_instruct(submission.instruction_id)
+
+
+def _searched(identities: Iterable[Identity]) -> Iterator[Identity]:
+    """By what somebody would be found: by a name nobody is."""
+    return (each for each in identities if each.type is not IdentityType.NAME)

@@ -24,8 +24,9 @@ _LIFTED_AS_ASKED = (
     "Your data were restricted, as you had asked ({ground} GDPR){where}. That restriction is lifted from {day} on."
     " What else restricts your data, on another request of yours, stays in force."
 )
-_ENDED_WITH_ERASURE = (
-    "Your data were restricted, as you had asked. That ended on {day}: they were erased on another request of yours."
+_ENDED = (
+    "Your data were restricted, as you had asked. That restriction has ended on {day}, since your data is erased on"
+    " another request of yours (reference {erasure})."
 )
 _LIFTED_IF_ANY = (
     "Where your data were restricted for it ({ground} GDPR), that restriction is lifted from {day} on. What else"
@@ -65,12 +66,13 @@ def of_restriction(request: StoredRequest) -> str:
 
 def _of_its_end(request: StoredRequest) -> str:
     if request.lift_told_at is not None:
+        day = letter_date(request.lift_told_at)
+        if request.ended_by:
+            return _ENDED.format(day=day, erasure=request.ended_by)
         asked = _LIFTED_AS_ASKED if request.right is Right.RESTRICTION else _LIFTED
         lifted = asked if request.was_restricted else _LIFTED_IF_ANY
         where = systems_of(request) if request.was_restricted else ""
-        return lifted.format(ground=_ground(request), day=letter_date(request.lift_told_at), where=where)
-    if request.lifted_at is not None and request.right is Right.RESTRICTION:
-        return _ENDED_WITH_ERASURE.format(day=letter_date(request.lifted_at))
+        return lifted.format(ground=_ground(request), day=day, where=where)
     return ""
 
 

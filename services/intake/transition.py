@@ -16,7 +16,7 @@ from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
 from shared.domain.operations import TaskReport
-from shared.domain.rights import Outcome
+from shared.domain.rights import Outcome, Right
 from shared.domain.suspension import resumed_due
 from shared.domain.time_limit_policy import TimeLimitPolicy
 
@@ -43,6 +43,13 @@ class MovingRequest(StoredRequest):
     """A request that can say what is on record about it."""
 
     __slots__ = ()
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether it is an answered restriction that was asked for, and that nobody has decided to lift."""
+        asked = self.right is Right.RESTRICTION and self.state is State.CLOSED and not self.resumable
+        restricts = self.outcome in {Outcome.FULFILLED, Outcome.PARTIALLY_FULFILLED, Outcome.ASSISTED}
+        return asked and restricts and self.lift_told_at is None and self.lifted_at is None
 
     def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
         """Its reports with later ones: nothing that was done since it was received is forgotten."""

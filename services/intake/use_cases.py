@@ -12,6 +12,7 @@ from services.intake import (
     decision_schemas,
     deferrals,
     forwarding,
+    opposed,
     other_requests,
     package_release,
     proposals,
@@ -142,7 +143,7 @@ class UseCases(TimingUseCases):
         """
         request = held.request
         if isinstance(decision, decision_schemas.Begin):
-            return request.begin("decided")
+            return await opposed.begin(held.tx, request, held.caller, self.letters)
         request.must_not_wait_for_weighing()
         if isinstance(decision, decision_schemas.Retry):
             request.must_have_begun()

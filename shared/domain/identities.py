@@ -1,8 +1,8 @@
 """What a person is known by, one spelling each; numbers are bound to the period in which they were theirs."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -36,7 +36,8 @@ class Identity:
     ``valid_from`` proves nothing about past calls. ``source``: who says so: ``requester`` or the name of a downstream.
     ``proved_since``: from when on a channel vouches that the requester controls the number. ``level``: how well it is
     proved that this identity is the requester's (see ``shared.domain.proofs``). ``together``: it is so by two contact
-    points, which counts only as long as the register confirms it (``shared.domain.contact_points``).
+    points, which counts only as long as the register confirms it (``shared.domain.contact_points``). ``shared``: the
+    system that yielded it knows it as other people's as well, so that it finds their data too.
     """
 
     type: IdentityType
@@ -47,6 +48,13 @@ class Identity:
     proved_since: datetime | None = None
     level: Level = "L0"
     together: bool = False
+    shared: bool = False
+
+
+def marked(told: Iterable[Identity], known: Iterable[Identity]) -> tuple[Identity, ...]:
+    """What a system would be told; what any system knows as other people's too is marked so, whoever says it."""
+    shared = {(each.type, each.value) for each in known if each.shared}
+    return tuple(replace(each, shared=True) if (each.type, each.value) in shared else each for each in told)
 
 
 class MalformedIdentity(DsrError):

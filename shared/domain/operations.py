@@ -33,6 +33,9 @@ NOTIFICATIONS = frozenset({Operation.ESCALATE, Operation.FLAG})
 ANSWERING = frozenset({Operation.EXPORT, Operation.ERASE, Operation.RECTIFY, Operation.RESTRICT, Operation.SUPPRESS})
 """What the answer to a request follows from: where such a task could not search, somebody must say how to go on."""
 
+OF_ONE_PERSON = frozenset(Operation) - NOTIFICATIONS - {Operation.SUPPRESS}
+"""What is done to one person's data alone; marketing is stopped by the address itself, whoever reads it."""
+
 BY_HAND = ANSWERING | {Operation.LIFT}
 """What a person does by hand in a system that holds the data and has no way to do it."""
 
@@ -75,6 +78,7 @@ class Unsearched(StrEnum):
     NUMBER_NARROWED = "number_narrowed"
     NUMBER_OF_ANOTHER_KIND = "number_of_another_kind"
     NOT_PROVED = "not_proved"
+    HELD_BY_OTHERS = "held_by_others"
 
     @property
     def sentence(self) -> str:
@@ -89,6 +93,10 @@ _UNSEARCHED: Mapping[Unsearched, str] = {
     Unsearched.NUMBER_IN_CONFLICT: "a system contradicts the register of numbers about whose a number was",
     Unsearched.NUMBER_NARROWED: "the register shows a number as the subject's for longer than they have said",
     Unsearched.NUMBER_OF_ANOTHER_KIND: "of numbers and SIP users it files by the kind that the subject is not known by",
+    Unsearched.HELD_BY_OTHERS: (
+        "it would be searched by an address or a number that other customers have too: do there by hand what is"
+        " theirs alone, and enter what was done"
+    ),
     Unsearched.NOT_PROVED: "nothing that it is searched by is proved to be theirs as well as what it holds needs",
 }
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
+from unicodedata import combining, normalize
 
 from shared.domain.errors import Refused
 from shared.domain.identities import Identity, IdentityType, MalformedIdentity, normalise
@@ -57,6 +58,7 @@ class Fault(StrEnum):
     UNTRACED = "untraced"
     ANOTHER_TENANT = "another_tenant"
     NOT_THEIRS = "not_theirs"
+    HELD_BY_OTHERS = "held_by_others"
     NOT_AT_THAT_TIME = "not_at_that_time"
     ANOTHER_HOLDER = "another_holder"
     NOT_PROVED = "not_proved"
@@ -71,6 +73,7 @@ _SENTENCES: Mapping[Fault, str] = {
     Fault.UNTRACED: "a row does not say by what it was found",
     Fault.ANOTHER_TENANT: "a row is processed for another customer than the one who has asked",
     Fault.NOT_THEIRS: "a row has nothing by which the subject is known",
+    Fault.HELD_BY_OTHERS: "a row is found by nothing but an address or a number that other people have too",
     Fault.NOT_AT_THAT_TIME: "a row is of a time at which nothing shows that its number was the subject's",
     Fault.ANOTHER_HOLDER: "a row is of a time at which the register shows its number as somebody else's",
     Fault.NOT_PROVED: "a row is of a kind for which the subject is not proved well enough to be who asks",
@@ -88,7 +91,8 @@ class Known:
     ``values``: what they are known by; ``stated``: in which times they say that a number was theirs; ``theirs`` and
     ``others``: in which times the register shows it as theirs, or as somebody else's; ``lines``: in which they hold it
     as a line that others use too; ``proved``: since when a channel vouches that they control it. ``at``: when the rows
-    were collected. ``tenant``: in whose data alone they are found.
+    were collected. ``tenant``: in whose data alone they are found. ``shared``: what others are known by as well, so a
+    row must have something else of theirs, as an account or one of their ``names``.
     """
 
     at: datetime
@@ -99,6 +103,12 @@ class Known:
     lines: Mapping[Named, Sequence[Span]] = field(default_factory=dict)
     proved: Mapping[Named, datetime] = field(default_factory=dict)
     tenant: str | None = None
+    shared: Collection[Named] = frozenset()
+    names: Collection[frozenset[str]] = frozenset()
+
+    def is_named(self, matches: Iterable[Match]) -> bool:
+        """Whether one of these values is a name of theirs."""
+        return any(match.type == IdentityType.NAME and words(match.value) in self.names for match in matches)
 
     def fault(self, match: Match) -> Fault | None:
         """Why it cannot be told from this value that the row is theirs, or of their line."""
@@ -119,6 +129,8 @@ class Known:
         named = spelled(match.type, match.value)
         if named not in self.values:
             return Fault.NOT_THEIRS
+        if named in self.shared:
+            return Fault.HELD_BY_OTHERS
         if match.type not in _DATED:
             return None
         at = match.at or self.at
@@ -152,6 +164,8 @@ def first_fault(rows: Iterable[Sequence[Match]], known: Known) -> Fault | None:
         if not itemised and not cleared.isdisjoint(matches):
             continue
         faults = [known.fault(match) for match in matches]
+        if not itemised and Fault.HELD_BY_OTHERS in faults and known.is_named(matches):
+            continue
         if None not in faults or (itemised and any(faults)):
             return max((fault for fault in faults if fault), key=list(Fault).index, default=Fault.UNTRACED)
         if not itemised:
@@ -173,6 +187,22 @@ def required(category: str, levels: Mapping[str, Level], names: Mapping[str, Col
 def values_of(identities: Iterable[Identity]) -> frozenset[Named]:
     """What somebody is known by; a name tells nobody from another."""
     return frozenset((i.type.value, i.value) for i in identities if i.type is not IdentityType.NAME)
+
+
+def shared_of(identities: Iterable[Identity]) -> frozenset[Named]:
+    """What systems know to be other people's as well."""
+    return frozenset((i.type.value, i.value) for i in identities if i.shared)
+
+
+def names_of(identities: Iterable[Identity]) -> frozenset[frozenset[str]]:
+    """What they are called."""
+    return frozenset(words(i.value) for i in identities if i.type is IdentityType.NAME)
+
+
+def words(name: str) -> frozenset[str]:
+    """A name as those who write it in another order, in capitals or without accents write it too."""
+    plain = "".join(one for one in normalize("NFKD", name.casefold()) if not combining(one))
+    return frozenset(word for word in "".join(one if one.isalnum() else " " for one in plain).split())
 
 
 def stated_of(identities: Iterable[Identity]) -> Mapping[Named, Sequence[Span]]:

@@ -54,6 +54,11 @@ class Downstream:
         """Whether it restricts a person by one flag, which the last of several restrictions must lift."""
         return bool(getattr(self.adapter, "one_flag", False))
 
+    @property
+    def tells_holders_apart(self) -> bool:
+        """Whether it checks by itself whose is what it finds by an address or a number that several people have."""
+        return bool(getattr(self.adapter, "tells_holders_apart", False))
+
     def by_hand(self, operation: Operation) -> bool:
         """Whether a person must do it there: it holds what that is about, and its adapter has no such operation."""
         return operation in BY_HAND - self.not_held and not self.can(operation)

@@ -15,7 +15,8 @@ _PLACE = "SELECT fulfilment_id FROM task WHERE task_id = ANY($1)"
 _ENTER = """
 UPDATE task SET state = 'done', receipt = $2::jsonb, failure = NULL, why = NULL
 WHERE task_id = $1 AND (state IN ('waiting', 'failed') AND failure IN ('not_supported', 'system_retired')
-    OR state IN ('waiting', 'ready', 'failed') AND $2::jsonb ->> 'outcome' = 'no_longer_held')
+    OR state IN ('waiting', 'ready', 'failed') AND $2::jsonb ->> 'outcome' = 'no_longer_held'
+    OR state = 'done' AND receipt ->> 'outcome' = 'not_searched' AND receipt ->> 'not_searched' = 'held_by_others')
 RETURNING fulfilment_id
 """
 _GO_ON = "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1) AND state = 'blocked'"

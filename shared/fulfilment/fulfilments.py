@@ -166,7 +166,9 @@ class Fulfilments:
             " AND (state = 'blocked' OR state = 'open' AND held) RETURNING fulfilment_id",
             requests,
         )
-        await self._make_ready(tx, [row[0] for row in failed], TaskState.FAILED)
+        stopped = [row[0] for row in (*failed, *unsearched)]
+        postponed = await precedence.postponed(tx, self.postpone, stopped)
+        await self._make_ready(tx, [row[0] for row in failed if row[0] not in postponed], TaskState.FAILED)
         await self.fan_in(tx, [row[0] for row in (*failed, *unsearched)], {})
         return anew
 
@@ -186,6 +188,7 @@ class Fulfilments:
         await tx.connection.execute(
             "UPDATE fulfilment SET state = 'open' WHERE fulfilment_id = ANY($1)", [row[0] for row in again]
         )
+        await precedence.postponed(tx, self.postpone, [row[0] for row in again])
         for _, system, operation in again:
             self.wake(tx, (system, operation))
         detail: dict[str, JsonValue] = {

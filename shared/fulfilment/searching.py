@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.domain.assignments import NUMBERS, Register
-from shared.domain.identities import Identity, IdentityType
+from shared.domain.errors import NotSupported
+from shared.domain.identities import Identity, IdentityType, marked
 from shared.domain.levels import NOTHING, Level
-from shared.domain.operations import NOTIFICATIONS, Operation, Unsearched
+from shared.domain.operations import NOTIFICATIONS, OF_ONE_PERSON, Operation, Unsearched
 from shared.domain.proofs import action_of, highest, proved, restricts
 from shared.domain.rights import Right
 from shared.downstreams.downstream import Downstream
@@ -46,8 +47,11 @@ def search(
 
     What a system yields is known as well as that by which it was searched, so it is asked by the best there is.
 
+    What others have too (a family's address) is no more than a hint to a system that does not check whose its hits are.
+
     Raises:
         AssignmentInDoubt: the register does not tell whose a number is
+        NotSupported: a restriction is to be lifted where it could be found by what others have too alone
     """
     needs = system.needs if claim.searches else frozenset[IdentityType]()
     known = filed_by(needs, subject.identities)
@@ -62,11 +66,17 @@ def search(
         level = max(level, highest(heard))
     names = tuple(each for each in known if each.type is IdentityType.NAME)
     theirs = (*_vouched(known, subject.tenant, register, level), *names)
-    told = system.may_hear(theirs)
+    told = marked(system.may_hear(theirs), known)
     bills = operation is Operation.EXPORT and getattr(system.adapter, "itemises", False)
     lines = register.subscribed(known, subject.tenant, level) if register and bills else ()
     # Whoever says whose a number is finds the account: what is stated besides adds nothing to that.
     lacks = _lacking([i for i in heard if register or i.type not in NUMBERS], (*told, *lines), needs, level)
+    if operation in OF_ONE_PERSON and not system.tells_holders_apart and any(each.shared for each in told):
+        told = tuple(each for each in told if not each.shared)
+        lacks = lacks or Unsearched.HELD_BY_OTHERS
+        if operation is Operation.LIFT and not any(each.type in needs for each in told):
+            name = system.name
+            raise NotSupported(f"{name} would be searched by what others have too: lift there by hand what is theirs")
     gone = register.not_theirs(known, theirs) if register and _follows(system, operation, claim) else ()
     if not needs or lines or gone or any(each.type in needs for each in told):
         return Search(told, level, lacks, lines, gone)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from shared.domain.errors import Refused, SystemQuarantined, SystemRetired
 from shared.domain.operations import Operation
+from shared.fulfilment import precedence
 from shared.fulfilment.failures import why_of
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.fulfilment.store import Conclude, hold
@@ -149,6 +150,7 @@ class Standings:
                         self._fulfilments.wake(tx, step)
                     for request_id, operation in await tx.connection.fetch(_REOPEN, held[0]):
                         tx.log_evidence(request_id, "fulfilment.resumed", {"operation": operation})
+                    await precedence.postponed(tx, self._fulfilments.postpone, held[0])
             if len(ids) < _AT_A_TIME:
                 return
 

@@ -12,6 +12,7 @@ from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, Fulfilm
 from shared.domain.operations import NOTIFICATIONS, Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
+from shared.storage import open_requests
 
 _OF_TASKS = (
     "SELECT DISTINCT f.request_id FROM fulfilment f JOIN task t USING (fulfilment_id)"
@@ -198,7 +199,10 @@ async def complete_all(tx: UnitOfWork, ids: Sequence[UUID], conclude: Mapping[Op
 
 async def block(tx: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Lets fulfilments wait until somebody says how they go on."""
-    for blocked in await end(tx, ids, FulfilmentState.BLOCKED):
+    stopped = await end(tx, ids, FulfilmentState.BLOCKED)
+    if erasures := [each.request_id for each in stopped if each.operation is Operation.ERASE and not each.repair]:
+        await open_requests.rest(tx.connection, erasures, rests=True)
+    for blocked in stopped:
         if blocked.repair:
             continue  # the task that failed says so, and the next night tries again
         reasons = {report.system: report.failure or report.not_searched for report in blocked.reports}

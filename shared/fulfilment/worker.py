@@ -165,7 +165,7 @@ class Worker:
             return NotSupported(f"{self._downstream.name} does not tell the data of our customers apart")
         try:
             found = search(self._downstream, self._operation, claim, subject, register)
-        except AssignmentInDoubt as doubt:
+        except (AssignmentInDoubt, NotSupported) as doubt:
             return doubt
         if found.impossible and found.lacks:
             return NotSearched(claim.task_id, found.lacks, found.lacks_proof_to)

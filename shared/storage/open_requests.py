@@ -18,6 +18,7 @@ _HOLD = "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT unnest($1::bigi
 _OF_THESE = """
 SELECT o.request_id, o.kind, o.type, o.mark FROM vault.open_request o
 WHERE o.request_id IN (SELECT request_id FROM vault.open_request WHERE mark = ANY($1)) AND o.kind = ANY($2)
+  AND NOT o.rests
 ORDER BY o.request_id
 """
 _ENTER = """
@@ -25,6 +26,7 @@ INSERT INTO vault.open_request (request_id, kind, type, mark)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[]) ON CONFLICT DO NOTHING
 """
 _ERASED = "UPDATE vault.open_request SET kind = 'erased' WHERE request_id = ANY($1)"
+_REST = "UPDATE vault.open_request SET rests = $2 WHERE request_id = ANY($1) AND kind = 'erasure' AND rests <> $2"
 _END = "DELETE FROM vault.open_request WHERE request_id = ANY($1)"
 _KEY_BYTES = 8
 
@@ -60,6 +62,11 @@ async def enter(connection: Connection, entered: Iterable[tuple[UUID, Kind, Mark
     rows = [(request_id, kind.value, *row) for request_id, kind, marks in entered for row in marks.rows]
     if rows:
         await connection.execute(_ENTER, *map(list, zip(*rows, strict=True)))
+
+
+async def rest(connection: Connection, erasures: Collection[UUID], *, rests: bool) -> None:
+    """Whether these erasures are stopped, so that nobody needs to wait for them, or are at work (again)."""
+    await connection.execute(_REST, list(erasures), rests)
 
 
 async def erased(connection: Connection, requests: Collection[UUID]) -> None:

@@ -24,8 +24,10 @@ from shared.domain.release import (
     Span,
     first_fault,
     instructed_of,
+    names_of,
     proved_of,
     required,
+    shared_of,
     stated_of,
     values_of,
 )
@@ -131,6 +133,8 @@ async def _known(connection: Connection, vault: Vault, subject_ref: UUID, at: da
         lines=lines,
         proved=proved_of(proved) | (instructed_of(proved, theirs.keys() | others.keys()) if tenant else {}),
         tenant=tenant,
+        shared=shared_of(subject.identities),
+        names=names_of(subject.identities),
     )
 
 

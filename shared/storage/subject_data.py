@@ -32,9 +32,10 @@ def merged(identities: Iterable[Identity]) -> tuple[Identity, ...]:
             known[same] = each
         elif before != each:
             since = [moment for moment in (before.proved_since, each.proved_since) if moment]
-            level = max(before.level, each.level)
+            level, shared = max(before.level, each.level), before.shared or each.shared
             together = all(one.together for one in (before, each) if one.level == level)
-            known[same] = replace(each, level=level, together=together, proved_since=min(since, default=None))
+            since_first = min(since, default=None)
+            known[same] = replace(each, level=level, together=together, proved_since=since_first, shared=shared)
     return tuple(known.values())
 
 
@@ -58,7 +59,7 @@ def encode_identities(identities: Iterable[Identity]) -> bytes:
 def encode(data: SubjectData) -> bytes:
     """The form in which what is known is sealed."""
     identities = [
-        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level, i.together)
+        (i.type, i.value, i.valid_from, i.valid_to, i.source, i.proved_since, i.level, i.together, i.shared)
         for i in data.identities
     ]
     return orjson.dumps([identities, [change.model_dump() for change in data.changes], data.tenant])

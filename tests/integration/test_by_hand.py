@@ -1,12 +1,14 @@
 """Where a system has no way to do what is asked, a person does it and enters what was done; nothing else ends it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from shared.domain.errors import NotSupported
 from shared.domain.events import FulfilmentBlocked, FulfilmentCompleted, TaskRecorded
+from shared.domain.identities import IdentityType
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.proofs import Action
 from shared.domain.rights import Outcome, Right
@@ -107,6 +109,37 @@ async def test_a_repair_of_the_night_asks_nobody_to_do_anything_by_hand(open_har
     subject, repair = await harness.subject(), {"repair": True}
     await harness.open(NewFulfilment(UUID(int=9), subject, Right.RESTRICTION, Operation.RESTRICT, DUE, repair))
     assert await harness.states(UUID(int=9)) == {"crm:restrict": "ready"}
+
+
+async def test_what_is_filed_by_an_address_that_others_have_too_is_worked_by_a_person_alone(
+    open_harness: OpenHarness,
+) -> None:
+    crm = ScriptedSystem("crm", yields=frozenset({IdentityType.EMAIL}))
+    billing = ScriptedSystem("billing")
+    crm.answers[Operation.LOCATE] = located
+    harness = await open_harness(crm, billing)
+    request = await asked(harness, Right.ERASURE, Operation.ERASE)
+    await harness.worker("crm", Operation.LOCATE).work()
+    await harness.worker("billing", Operation.ERASE).work()
+    assert (billing.asked, await harness.fulfilment_state(request)) == ([], "blocked")
+    query = "SELECT task_id, receipt ->> 'not_searched' FROM task WHERE system = 'billing'"
+    [(task_id, why)] = await harness.pool.fetch(query)
+    assert why == "held_by_others"
+    await enter(harness, request, TaskReport(task_id=task_id, system="billing", operation="erase", outcome=None))
+    assert await harness.fulfilment_state(request) == "open"  # now the CRM is erased
+
+
+async def located(tasks: Sequence[Task], _: object) -> Sequence[Result]:
+    """Everybody is known, by an address that somebody else has too."""
+    return [
+        Receipt(
+            each.task_id,
+            TaskOutcome.LOCATED,
+            found=1,
+            identities=tuple(replace(i, source="crm", shared=True) for i in each.identities),
+        )
+        for each in tasks
+    ]
 
 
 def waiting(operation: Operation = Operation.EXPORT) -> TaskReport:

@@ -77,3 +77,18 @@ async def test_another_systems_key_opens_nothing_and_leaves_no_record(intake: In
         answer = await intake.channel.get(FETCH, headers={"Authorization": f"Bearer {key}", "DSR-Claim": token})
         assert answer.status_code == 403
     assert "identities.fetched" not in await intake.actions(path)
+
+
+async def test_a_team_is_never_told_an_address_that_other_people_have_too(intake: Intake, database: str) -> None:
+    path = await intake.submit(subject=SUBJECT)
+    known = (Identity(IdentityType.EMAIL, "ada@example.org", source="crm", shared=True),)
+    async with intake.unit_of_work.begin() as tx:
+        subject = await tx.connection.fetchval("SELECT subject_ref FROM request")
+        sealing = Sealing(subject, "identities", "crm", encode_identities(known))
+        await tx.vault.seal(tx.connection, [sealing], tx.now)
+    key = await create(database, "downstream:billing", "billing", intake.clock.now())
+    both = {IdentityType.EMAIL, IdentityType.ACCOUNT_ID}
+    for needs, status in ((both, 200), ({IdentityType.EMAIL}, 409)):
+        headers = {"Authorization": f"Bearer {key}", "DSR-Claim": await claim(intake, path, needs)}
+        answer = await intake.channel.get(FETCH, headers=headers)
+        assert (answer.status_code, "ada@example.org" in answer.text) == (status, False)

@@ -175,3 +175,34 @@ async def test_whom_no_system_knows_is_on_our_own_list_and_is_told_so(
     assert (shown["outcome"], letter["kind"]) == ("fulfilled", "completion")
     assert "on our list of those who get none" in shown["answer"]
     assert "- marketing_objections: 1 of 1 records kept from marketing (email: 1)." in letter["body"]
+
+
+async def test_an_objection_by_an_address_that_nobody_has_proved_tells_the_privacy_team_alone_what_was_found(
+    intake: Intake,
+) -> None:
+    found = {"outcome": TaskOutcome.AMENDED, "found": 5, "changed": 5}
+    said: dict[str, Any] = {"right": "objection", "scope": "direct_marketing", "assurance": None, "proofs": []}
+    told = []
+    for more in (found, {"outcome": TaskOutcome.NO_MATCH}):
+        path = await intake.submit(**said, subject={"email": f"{uuid7()}@example.org"})
+        report = TaskReport(task_id=uuid7(), system="crm", operation="suppress", **more)
+        await intake.complete(path, right=Right.OBJECTION, operation=Operation.SUPPRESS, tasks=(report,))
+        shown = (await intake.channel.get(path)).json()
+        letters = (await intake.channel.get(f"{path}/letters")).json()["letters"]
+        entries = (await intake.channel.get(f"{path}/timeline")).json()["entries"]
+        assert (await intake.channel.get(f"{path}/certificate")).status_code == 409
+        assert (await intake.officer.get(f"{path}/certificate")).json()["request"]["tasks"] != []
+        all_of_it = (await intake.officer.get(path)).json()
+        assert [each.get("found", 0) for each in all_of_it["tasks"]] == [more.get("found", 0)]
+        told.append(
+            (
+                shown["state"],
+                shown["outcome"],
+                shown["answer"],
+                shown["tasks"],
+                shown["coverage"],
+                [(each["kind"], each["body"].replace(id_of(path), "")) for each in letters[1:]],
+                [each["action"] for each in entries],
+            )
+        )
+    assert told[0] == told[1]

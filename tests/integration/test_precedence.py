@@ -7,9 +7,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.erasure import precedence
-from shared.domain.events import RetryDecided
+from shared.domain.errors import BlastRadius, Refused
+from shared.domain.events import LimitConfirmed, RetryDecided
 from shared.domain.identities import Identity, IdentityType
-from shared.domain.operations import Operation, TaskOutcome
+from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome
 from shared.domain.precedence import Kind, Marks
 from shared.domain.rights import Right
 from shared.downstreams.contract import Receipt
@@ -111,6 +112,68 @@ async def test_who_asks_after_the_erasure_has_begun_is_told_which_one(harness: H
     async with harness.pool.acquire() as connection, connection.transaction():
         found = await open_requests.others(connection, {uuid7(): marks}, [Kind.ERASURE])
     assert [other.request_id for others in found.values() for other in others] == [request_id]
+
+
+async def stopped(harness: Harness) -> UUID:
+    """An erasure that is done in the shop, and of which the rest waits for a person."""
+    harness.systems["crm"].answers[Operation.ERASE] = each(lambda _: Refused("an invoice is unpaid"))
+    request_id = await located(harness)
+    await harness.worker("shop").work()
+    await harness.worker("crm").work()
+    assert await harness.fulfilment_state(request_id) == "blocked"
+    return request_id
+
+
+async def waited_for(harness: Harness) -> bool:
+    """Whether somebody of the same person who comes now has to wait for an erasure."""
+    marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
+    async with harness.pool.acquire() as connection, connection.transaction():
+        return bool(await open_requests.others(connection, {uuid7(): marks}, [Kind.ERASURE]))
+
+
+async def test_nobody_waits_for_an_erasure_that_is_stopped_and_its_rest_waits_for_the_copy_that_came_meanwhile(
+    harness: Harness,
+) -> None:
+    request_id = await stopped(harness)
+    assert not await waited_for(harness)
+    copy = await known(harness, Kind.COPY, OTHER_ADDRESS)
+    await harness.retry(request_id)
+    assert (await harness.states(request_id))["crm:erase"] == "failed"
+    assert (await harness.outbox())[-1] == "dsr.fulfilment.postponed.v1"
+    assert not await waited_for(harness)
+    async with harness.pool.acquire() as connection:
+        await open_requests.end(connection, [copy])
+    await harness.retry(request_id)
+    assert (await harness.states(request_id))["crm:erase"] == "ready"
+    assert await waited_for(harness)
+
+
+async def test_two_persons_who_confirm_a_limit_begin_no_rest_that_waits_for_a_copy(harness: Harness) -> None:
+    exceeded = Exceeded(limit=Limit.MAX_ROWS, found=9, allowed=5)
+    harness.systems["shop"].answers[Operation.ERASE] = each(lambda _: BlastRadius("too many", exceeded))
+    request_id = await located(harness)
+    await harness.worker("shop").work()
+    copy = await known(harness, Kind.COPY, OTHER_ADDRESS)
+    event = a(LimitConfirmed, about=str(request_id), system="shop", limit=Limit.MAX_ROWS, at_most=9)
+    async with harness.unit_of_work.begin() as tx:
+        await harness.fulfilments.confirm(tx, event)
+    assert await harness.states(request_id) == {"crm:locate": "done", "shop:erase": "waiting", "crm:erase": "waiting"}
+    async with harness.pool.acquire() as connection:
+        await open_requests.end(connection, [copy])
+    await harness.retry(request_id)
+    assert (await harness.states(request_id))["shop:erase"] == "ready"
+
+
+async def test_a_copy_that_is_asked_for_as_the_rest_goes_on_is_seen_by_whoever_comes_later(harness: Harness) -> None:
+    request_id, copy = await stopped(harness), uuid7()
+    marks = Marks.of(harness.unit_of_work.vault.keyring, [OTHER_ADDRESS])
+    async with harness.pool.acquire() as asking, asking.transaction():
+        assert await open_requests.others(asking, {copy: marks}, [Kind.ERASURE]) == {}
+        await open_requests.enter(asking, [(copy, Kind.COPY, marks)])
+        going_on = asyncio.create_task(harness.retry(request_id))
+        await _until_it_waits(asking)
+    await going_on
+    assert (await harness.states(request_id))["crm:erase"] == "failed"
 
 
 async def test_nothing_but_hashes_is_kept_of_who_asks(harness: Harness) -> None:

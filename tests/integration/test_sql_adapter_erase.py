@@ -169,8 +169,8 @@ async def test_an_erased_subject_is_not_even_kept_as_restricted(cdr_store: CdrSt
 async def test_a_time_budget_that_is_too_small_makes_smaller_steps_and_the_same_counts(
     cdr_store: CdrStore, calls: SqlEngine
 ) -> None:
-    numbers = [f"+3469000{i:04d}" for i in range(12)]
-    days = [f"2026-{month:02d}-{day:02d}" for month in range(1, 7) for day in range(1, 28)]
+    numbers = [f"+3469000{i:04d}" for i in range(6)]
+    days = [f"2026-{month:02d}-{day:02d}" for month in (1, 2) for day in range(1, 28)]
     made = sorted((call(n, BORIS, day) for n in numbers for day in days), key=lambda c: c.start)
     await cdr_store.seed(made)
     results = await calls.run(*each(Operation.ERASE, *map(number, numbers)))

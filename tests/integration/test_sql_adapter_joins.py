@@ -37,7 +37,7 @@ CREATE TABLE message (id int PRIMARY KEY, sender int REFERENCES crm.customer, re
 INSERT INTO crm.address VALUES (1, 'Lindenallee'), (2, 'Molenweg'), (3, 'Oak Street');
 INSERT INTO crm.customer VALUES
     (1, 'a', 7, 'anna@example.org', '+34688886392', 1), (2, 'b', 7, 'boris@example.org', NULL, 2),
-    (3, 'a', 8, 'chiara@example.org', NULL, 3), (4, 'a', 9, 'anna@example.org', NULL, NULL);
+    (3, 'a', 8, 'chiara@example.org', NULL, 3), (4, 'c', 9, 'anna@example.org', NULL, NULL);
 INSERT INTO purchase VALUES (1, 1, NULL, 'paid'), (2, 2, NULL, 'paid'), (3, NULL, 'anna@example.org', 'paid'),
     (4, 4, 'anna@example.org', 'test');
 INSERT INTO purchase_line VALUES (1, 1, 'phone'), (2, 1, 'cable'), (3, 2, 'headset'), (4, 3, 'charger'), (5, 4, 'x');

@@ -48,6 +48,18 @@ async def test_a_re_assigned_number_finds_its_holder_of_the_time_in_question(crm
     assert former.code not in now
 
 
+async def test_an_address_that_another_customer_has_too_is_told_as_such_also_where_nobody_had_stated_it(
+    crm: Crm,
+) -> None:
+    both, own = "household@post.example", "lucia@post.example"
+    lucia = await crm.add(emails=(own, both), phones=(Phone("+4915112345681", SINCE, MOVED),))
+    await crm.add(emails=("Household@Post.Example",), phones=(Phone("+4915112345681", MOVED),))
+    for stated in (email(own), account(lucia.code), email(both)):
+        known = (stated, account(lucia.code)) if stated.value == both else (stated,)
+        found = await crm.receipt(task(Operation.LOCATE, *known))
+        assert {each.value for each in found.identities if each.shared} == {both}
+
+
 async def test_a_customer_who_was_deactivated_is_found(crm: Crm) -> None:
     customer = await crm.add()
     await crm.sql("UPDATE party_party SET active = false WHERE code = $1", customer.code)

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -71,7 +72,11 @@ async def test_identities_that_systems_yield_are_known_once_each(open_harness: O
         pieces = [Sealing(ref, "identities", "crm", encode_identities([ADA, NUMBER])) for _ in range(2)]
         await tx.vault.seal(tx.connection, pieces, tx.now)
         known = await tx.vault.subject_data(tx.connection, [ref])
+        more = encode_identities([replace(ADA, shared=True)])
+        await tx.vault.seal(tx.connection, [Sealing(ref, "identities", "crm", more)], tx.now)
+        later = await tx.vault.subject_data(tx.connection, [ref])
     assert known[ref].identities == (ADA, NUMBER)
+    assert later[ref].identities == (replace(ADA, shared=True), NUMBER)
 
 
 async def test_a_shredded_subject_cannot_be_read_by_anyone(open_harness: OpenHarness, clock: SetClock) -> None:

@@ -76,6 +76,22 @@ async def test_a_breach_is_closed_by_its_owner_who_has_not_handled_the_request(i
     assert "Told them" not in str(await intake.evidence(path))
 
 
+async def test_the_owner_of_a_breach_neither_releases_its_package_nor_handles_the_request(intake: Intake) -> None:
+    await register(intake.unit_of_work, (ADA, MARCH, None))
+    path = await answered(intake, [Match(PHONE, NUMBER, MAY)])
+    await intake.channel.get(f"{path}/package")
+    await register(intake.unit_of_work, (ADA, MARCH, MAY))
+    await look(intake)
+    [breach] = (await intake.officer.get("/v1/breaches")).json()["breaches"]
+    assert (await intake.colleague.post(f"/v1/breaches/{breach['breach_id']}/owner")).status_code == 200
+    before = await intake.view(path)
+    for step in ("package/release", "package/renewal"):
+        refused = await intake.colleague.post(f"{path}/{step}")
+        assert (refused.status_code, "own the breach" in refused.text) == (403, True)
+    assert await intake.view(path) == before
+    assert (await intake.officer.post(f"{path}/package/release")).status_code == 200
+
+
 async def withheld(intake: Intake) -> str:
     """An access of which the register does not bear out the package any more."""
     await register(intake.unit_of_work, (ADA, MARCH, None))

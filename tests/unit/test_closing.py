@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.intake.closing import closing_letter, done
+from services.intake.api.views import view
+from services.intake.closing import closing_letter, done, later_letter
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from shared.domain.events import FulfilmentCompleted
-from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted
+from shared.domain.operations import Operation, TaskOutcome, TaskReport, Uncounted, Unsearched
 from shared.domain.rights import Outcome, Right
 from tests.fixtures.events import a
 from tests.fixtures.requests import AT, a_request
@@ -107,5 +108,44 @@ def test_every_way_to_the_end_writes_one_closing_letter() -> None:
 def test_the_letter_of_a_lift_says_on_which_day_it_was_decided() -> None:
     restricted = a_request(State.CLOSED, right=Right.RESTRICTION, outcome=Outcome.FULFILLED)
     lifted = restricted.lift(AT)
-    assert lifted.letters == (("lifting", {"lifted_on": AT}),)
+    assert lifted.letters == (("lifting", {"lifted_on": AT, "cause": "decided"}),)
     assert lifted.evidence == (("restriction.lift_decided", {"informed_at": AT.isoformat()}),)
+
+
+CUSTOMER = (
+    a_task("crm", TaskOutcome.AMENDED, operation=Operation.SUPPRESS, found=5, changed=5, by_category={"contact": 5}),
+    a_task("billing", None, operation=Operation.SUPPRESS, failure="foreign_hit"),
+)
+NOBODY = tuple(a_task(name, TaskOutcome.NO_MATCH, operation=Operation.SUPPRESS) for name in ("crm", "billing"))
+MARKETING = {"right": Right.OBJECTION, "scope": "direct_marketing", "anonymous": True}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "nobodys"),
+    [
+        ((State.CLOSED, Outcome.FULFILLED), (State.CLOSED, Outcome.FULFILLED)),
+        ((State.CLOSED, Outcome.PARTIALLY_FULFILLED), (State.CLOSED, Outcome.NO_DATA)),
+        ((State.CLOSED, Outcome.WITHDRAWN), (State.CLOSED, Outcome.WITHDRAWN)),
+        ((State.AWAITING_DECISION, None), (State.IN_PROGRESS, None)),
+    ],
+)
+def test_who_has_not_shown_who_they_are_cannot_tell_a_customer_from_an_invented_address(
+    theirs: tuple[State, Outcome | None], nobodys: tuple[State, Outcome | None]
+) -> None:
+    known = MARKETING | {"request_id": uuid7(), "subject_ref": uuid7()}
+    customer = a_request(theirs[0], outcome=theirs[1], tasks=CUSTOMER, owed=True, **known)
+    nobody = a_request(nobodys[0], outcome=nobodys[1], tasks=NOBODY, **known)
+    day = AT.date()
+    assert view(customer, day, officer=False) == view(nobody, day, officer=False)
+    assert view(customer, day, officer=False).tasks == []
+    assert view(customer, day, officer=True) != view(nobody, day, officer=True)
+    assert closing_letter(customer) == closing_letter(nobody)
+    assert later_letter(customer) == ()
+
+
+def test_nobody_is_asked_a_question_that_would_tell_them_who_is_a_customer() -> None:
+    lacks = {"operation": Operation.SUPPRESS, "not_searched": Unsearched.NOTHING_TO_SEARCH_BY}
+    reports = [a_task("cdr", TaskOutcome.NOT_SEARCHED, **lacks)]
+    asked = a_request(State.IN_PROGRESS, **MARKETING)
+    assert replace(asked, anonymous=False).may_be_asked(reports)
+    assert asked.may_be_asked(reports) is None

@@ -88,7 +88,7 @@ def test_an_instruction_is_assisted_and_fulfils_nothing_of_ours(found: Outcome) 
 
 def test_a_restriction_that_a_customer_instructed_is_in_force_and_can_be_lifted() -> None:
     restricted = instruction(Outcome.ASSISTED, report("cdr", operation="restrict"), right=Right.RESTRICTION)
-    assert restricted.lift(AT).letters == (("lifting", {"lifted_on": AT}),)
+    assert restricted.lift(AT).letters == (("lifting", {"lifted_on": AT, "cause": "decided"}),)
 
 
 def test_while_it_is_worked_on_a_customer_is_told_when_to_expect_an_answer() -> None:

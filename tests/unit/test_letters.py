@@ -39,6 +39,8 @@ FIELDS = {
     "forwarded_on": "09 March 2026",
     "to": "Harbour {Cranes} Ltd",
     "right": "access",
+    "erasure": "019c0002",
+    "restriction": "019c0003",
 }
 
 

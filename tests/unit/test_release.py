@@ -1,5 +1,6 @@
 """The release check maps every row to whoever it is for, by itself; the first row that does not fit is one too many."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from shared.domain.release import (
     read_number,
     stated_of,
     values_of,
+    words,
 )
 
 NUMBER, EMMAS, ADDRESS = "+442079460000", "+442079460999", "ada@example.org"
@@ -131,3 +133,16 @@ def test_a_number_that_the_register_gives_to_somebody_else_is_not_handed_out_as_
 ) -> None:
     assert first_fault([[Match(EMAIL, ADDRESS)], assigned(10, 20)], known(others=others)) is fault
     assert first_fault([assigned(10, None)], known(others=((day(99), day(200)),))) is Fault.ANOTHER_HOLDER
+
+
+def test_what_other_people_have_too_is_theirs_only_with_something_of_theirs_beside_it() -> None:
+    mine = replace(known(HELD), shared=frozenset({(EMAIL.value, ADDRESS)}), names=frozenset({words("Ada Lovelace")}))
+    alone, account = [Match(EMAIL, ADDRESS)], Match(IdentityType.ACCOUNT_ID, "C1")
+    assert first_fault([alone], known(HELD)) is None
+    assert first_fault([alone], mine) is Fault.HELD_BY_OTHERS
+    assert first_fault([[*alone, account]], mine) is Fault.HELD_BY_OTHERS
+    assert first_fault([[*alone, Match(IdentityType.NAME, "Bob Lovelace")]], mine) is Fault.HELD_BY_OTHERS
+    assert first_fault([[*alone, Match(IdentityType.NAME, "LOVELACE, Áda")]], mine) is None
+    theirs = replace(mine, values={*mine.values, (IdentityType.ACCOUNT_ID.value, "C1")})
+    assert first_fault([[*alone, account]], theirs) is None
+    assert first_fault([[*alone, account], alone], theirs) is Fault.HELD_BY_OTHERS

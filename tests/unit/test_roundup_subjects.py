@@ -102,3 +102,12 @@ def test_an_alternate_address_is_corrected_where_it_stands() -> None:
 def test_a_correction_that_cannot_be_made_is_refused(changes: list[Change]) -> None:
     with pytest.raises(Refused):
         corrected({}, changes)
+
+
+def test_an_address_that_is_several_peoples_proves_nobody_who_has_another_name() -> None:
+    theirs = [Identity(IdentityType.EMAIL, A, shared=True)]
+    with pytest.raises(ForeignHit):
+        subjects([person("1", A, name="Luis Sol")], theirs)
+    with pytest.raises(ForeignHit):
+        subjects([person("1", A, name="Luis Sol")], [*theirs, *known(name="Ana Sol")])
+    assert subjects([person("1", A, name="Ana Sol")], [*theirs, *known(name="Ana Sol")])

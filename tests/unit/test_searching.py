@@ -1,6 +1,7 @@
 """By which identities a system is searched: by none that is proved less well than what it holds needs; pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from shared.domain.assignments import Assignment, AssignmentInDoubt, Register
+from shared.domain.errors import NotSupported
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import LEVELS, Level
-from shared.domain.operations import Change, Operation, Unsearched
+from shared.domain.operations import OF_ONE_PERSON, Change, Operation, Unsearched
 from shared.domain.proofs import Action, highest, proof_policy
 from shared.downstreams.downstream import Downstream
 from shared.fulfilment.queue import Claim
@@ -109,6 +111,39 @@ def test_of_what_is_stated_besides_and_not_proved_it_is_said_that_it_was_not_sea
     found = searched(orders, at("L2", ADDRESS), Identity(IdentityType.ACCOUNT_ID, "C9"))
     assert [each.value for each in found.identities] == [ADDRESS.value]
     assert (found.lacks, found.lacks_proof_to, found.impossible) == (Unsearched.NOT_PROVED, "L1", False)
+
+
+class Telling:
+    """An adapter that checks whose is what it finds by an address that several people have."""
+
+    tells_holders_apart = True
+
+    async def close(self) -> None: ...
+
+
+SHARED = Identity(EMAIL, ADDRESS.value, source="crm", level="L2", shared=True)
+ACCOUNT = Identity(IdentityType.ACCOUNT_ID, "C1", source="crm", level="L2")
+
+
+@pytest.mark.parametrize("operation", sorted({*OF_ONE_PERSON} - {Operation.LIFT}))
+def test_no_system_is_searched_by_an_address_that_other_people_have_too(operation: Operation) -> None:
+    known = (at("L2", ADDRESS), SHARED, ACCOUNT)
+    alone = searched(system("account"), *known, operation=operation)
+    assert (alone.identities, alone.lacks, alone.impossible) == ((), Unsearched.HELD_BY_OTHERS, True)
+    both = searched(system("account", needs=frozenset({EMAIL, ACCOUNT.type})), *known, operation=operation)
+    assert (both.identities, both.lacks, both.impossible) == ((ACCOUNT,), Unsearched.HELD_BY_OTHERS, False)
+    telling = replace(system("account"), adapter=Telling())
+    told = searched(telling, *known, operation=operation).identities
+    assert [each for each in told if each.type is EMAIL and not each.shared] == []
+    assert {each.value for each in told} == {ADDRESS.value}
+
+
+def test_what_others_have_too_stops_marketing_by_itself_and_is_lifted_by_a_person() -> None:
+    known = (at("L2", ADDRESS), SHARED)
+    stopped = searched(system("account"), *known, operation=Operation.SUPPRESS, right="objection", fulfils="suppress")
+    assert {each.value for each in stopped.identities} == {ADDRESS.value}
+    with pytest.raises(NotSupported):
+        searched(system("account"), *known, operation=Operation.LIFT, right="restriction", fulfils="lift")
 
 
 _identities = st.lists(

@@ -1,5 +1,6 @@
 """What leaves the platform: packages and certificates."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -44,14 +45,17 @@ async def download(request_id: UUID, caller: AnyCaller, services: UseServices) -
 
 @router.get("/v1/requests/{request_id}/certificate", responses=documented(NotFound, NotReady))
 async def certify(request_id: UUID, caller: AnyCaller, services: UseServices) -> dict[str, object]:
-    """The certificate of a closed request: its evidence, signed.
+    """The certificate of a closed request: its evidence, signed; of one by somebody unknown, for the privacy team.
 
     `dsr certificate verify FILE` checks it offline.
     """
     request = await services.use_cases.read(request_id, caller)
+    officer = caller.role == "privacy"
+    if request.anonymous and not officer:
+        raise NotReady("whoever has asked has not shown who they are: its certificate is for the privacy team")
     if request.closed_at is None:
         raise NotReady("a request gets its certificate when it is closed")
     unit_of_work = services.unit_of_work
     today = unit_of_work.clock.now().date()
-    shown = view(request, today, officer=False).model_dump(mode="json", exclude_unset=True)
+    shown = view(replace(request, anonymous=False), today, officer=False).model_dump(mode="json", exclude_unset=True)
     return certificate.build(shown, await evidence.entries(unit_of_work.pool, request_id), unit_of_work.vault.keyring)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.intake import listing
 from services.intake.api.dependencies import AnyCaller, UseServices
 from services.intake.api.views import Instant
+from services.intake.as_told import as_told
 from services.intake.lifecycle import State
 from services.intake.listing import Wanted
 from shared.domain.moments import Day
@@ -54,5 +55,6 @@ async def list_requests(
     wanted = Wanted(cursor or listing.FIRST, state, right, due_before)
     async with services.unit_of_work.pool.acquire() as connection:
         found = await listing.page(connection, caller, wanted, limit + 1)
-    shown = [RequestListed.model_validate(each) for each in found[:limit]]
+    told = found[:limit] if caller.role == "privacy" else [as_told(each) for each in found[:limit]]
+    shown = [RequestListed.model_validate(each) for each in told]
     return RequestList(requests=shown, cursor=shown[-1].request_id if len(found) > limit else None)

@@ -29,11 +29,17 @@ async def read(request_id: UUID, caller: AnyCaller, services: UseServices, respo
 
 @router.get("/timeline")
 async def read_timeline(request_id: UUID, caller: AnyCaller, services: UseServices) -> Timeline:
-    """Everything that was done about a request, in order, as the evidence has it."""
-    await services.use_cases.read(request_id, caller)
+    """Everything that was done about a request, in order, as the evidence has it.
+
+    Of an objection by somebody who has not shown who they are, only the privacy team reads more than its receipt.
+    """
+    request = await services.use_cases.read(request_id, caller)
+    said = await evidence.entries(services.unit_of_work.pool, request_id)
+    hidden = request.anonymous and caller.role != "privacy"
     entries = [
         {**entry, "service": entry["chain"], "detail": orjson.loads(entry["detail"])}
-        for entry in await evidence.entries(services.unit_of_work.pool, request_id)
+        for entry in said
+        if not hidden or entry["action"] == "request.received"
     ]
     return Timeline.model_validate({"request_id": request_id, "entries": entries})
 

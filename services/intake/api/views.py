@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, JsonValue, PlainSerializer, WithJsonSchem
 
 from services.intake import deferrals
 from services.intake.answer import standing
+from services.intake.as_told import as_told
 from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.reasons import Proposed
@@ -87,7 +88,8 @@ class RequestView(BaseModel):
     package_withheld: str | None = Field(description="why a person must look at the package before it is handed out")
     waits_for: str | None = Field(default=None, description="what it waits for, where that is no step of its own")
     awaits: list[UUID] = Field(
-        description="of an erasure: the same person's open access and portability requests, which are answered first"
+        description="other requests of the same person for which it waits: of an erasure, open copies, or restrictions"
+        " that oppose it; of any other, an erasure that is at work"
     )
     forwarding: ForwardingView | None = Field(
         default=None, description="of what a customer of ours decides about: whether they have it"
@@ -208,11 +210,18 @@ _TO_BE_FORWARDED = (
     "Our own part is done, and answered together with the customer's: find out whose that part is, pass it on, and say"
     " so (POST /v1/requests/ID/forward)."
 )
+_OPPOSED = (
+    "The same person has had data restricted that this erasure would remove (`awaits`, Art. 18(1)(b), (c)), and was"
+    " asked which of the two they want (letter `erasure_opposed`): they withdraw one of the requests. Or two persons"
+    " decide `begin`, which ends the restriction, or refuse this request."
+)
+_AT_WORK = "An erasure of the same person (`awaits`) is at work. This begins as soon as nothing of that is."
 _POSTPONED = "The same person's open access and portability requests (`awaits`) are answered first."
 
 
 def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer: bool) -> RequestView:
-    """A request as the API shows it; an officer also reads why tasks wait for a person."""
+    """A request as the API shows it; an officer also reads why tasks wait for a person, and all of an anonymous one."""
+    request = request if officer else as_told(request)
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "answer": standing(request, today),
@@ -222,13 +231,20 @@ def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer:
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,
         "awaits": awaits,
         **({"waits_for": doubt} if (doubt := _doubt(request)) else {}),
-        **({"waits_for": _POSTPONED} if awaits else {}),
+        **({"waits_for": _awaited(request)} if awaits else {}),
         **({"waits_for": _WITHHELD} if request.package_fault and not request.package_is_gone else {}),
         **({"waits_for": _TO_BE_FORWARDED} if request.waits_to_be_forwarded else {}),
         **({"forwarding": _forwarding(request)} if request.role != "controller" else {}),
         **({"waits_for": _BRAKED.format(request.key_id)} if request.held else {}),
     }
     return RequestView.model_validate(same | more)
+
+
+def _awaited(request: Request) -> str:
+    """Why it waits for other requests of the same person."""
+    if request.right is not Right.ERASURE:
+        return _AT_WORK
+    return _OPPOSED if request.opposed else _POSTPONED
 
 
 def _doubt(request: Request) -> str | None:

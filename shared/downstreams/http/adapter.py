@@ -66,6 +66,12 @@ class HttpAdapter:
         return frozenset(operation for operation, declared in said.items() if not declared)
 
     @property
+    def tells_holders_apart(self) -> bool:
+        """Whether whatever is found by an identity must be of the subject's account as well."""
+        found = [each for each in self._declaration.resource.values() if each.of is None]
+        return all(IdentityType.ACCOUNT_ID in each.owner.values() for each in found)
+
+    @property
     def calls(self) -> int:
         """How many requests were sent."""
         return self._session.asked

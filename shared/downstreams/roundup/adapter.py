@@ -58,6 +58,8 @@ class RoundupAdapter:
     """A user is restricted or is not, by however many requests."""
     knows_times = False
     """It is searched for all that is a number's, of whatever time."""
+    tells_holders_apart = True
+    """Where others have an address or a number of the subject's, the name must be theirs (``subjects.py``)."""
 
     def __init__(
         self,

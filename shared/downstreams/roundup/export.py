@@ -57,7 +57,7 @@ async def holdings(tracker: Tracker, system: str, plans: Iterable[Records], peop
 
 
 def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, ...]:
-    """By what a person can be found; a number that is written nationally is spelled as the subject's that it is."""
+    """By what a person can be found or told from others; a national number as the subject's that it is."""
     written = person.phone.lstrip().startswith("+")
     numbers = (
         [person.phone]
@@ -67,6 +67,7 @@ def matches_of(person: Person, identities: Iterable[Identity]) -> tuple[Match, .
     return (
         *(Match(IdentityType.EMAIL, address) for address in sorted(person.addresses)),
         *(Match(IdentityType.PHONE, number) for number in numbers),
+        *([Match(IdentityType.NAME, person.name)] if person.name else ()),
     )
 
 

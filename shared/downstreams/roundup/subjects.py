@@ -79,15 +79,15 @@ def subjects(people: Iterable[Person], identities: Sequence[Identity]) -> tuple[
 
     A value that only one user has is proof, unless that user has another value of a kind that the subject gave as well:
     numbers pass from one person to the next, and mailboxes outlive a household. Then, as with a value that several
-    users have and with an address that was corrected since, the name decides; and against a contradiction a shared
-    value proves nothing.
+    users have, or that is known to be several people's, and with an address that was corrected since, the name decides;
+    and against a contradiction a shared value proves nothing.
 
     Raises:
         ForeignHit: somebody was found, and nobody is proven to be the subject.
     """
     keys = searched(identities)
     hits = [person for person in people if any(has(person, key) for key in keys)]
-    sharing = {key: sum(has(person, key) for person in hits) for key in keys}
+    sharing = {key: sum(has(person, key) for person in hits) + key.shared for key in keys}
     proven = tuple(person for person in hits if _proven(person, keys, sharing, identities))
     if hits and not proven:
         raise ForeignHit(f"{len(hits)} users have an identity of the subject, and none is proven to be the subject")

@@ -1,12 +1,14 @@
 """Locate, export, erase and amend a customer in Tryton, for hundreds of requests with a few calls."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import httpx
 
 from shared.domain.assignments import AssignedNumber
 from shared.domain.errors import ResidueFound
+from shared.domain.identities import Identity
 from shared.domain.operations import Operation, TaskOutcome
 from shared.downstreams import flags
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
@@ -18,7 +20,7 @@ from shared.downstreams.tryton.open_requests import mark
 from shared.downstreams.tryton.party import CATEGORIES, Party, counts
 from shared.downstreams.tryton.rectification import FIELDS, rectify
 from shared.downstreams.tryton.rpc import TrytonRpc
-from shared.downstreams.tryton.search import PARTY, assigned, load
+from shared.downstreams.tryton.search import PARTY, Named, assigned, load
 from shared.downstreams.tryton.settings import TrytonSettings
 from shared.downstreams.tryton.subjects import Subjects, party_ids
 
@@ -37,6 +39,8 @@ class TrytonAdapter:
     """A party is restricted or is not, by however many requests."""
     knows_times = False
     """It is searched for all that is a number's, of whatever time."""
+    tells_holders_apart = True
+    """The customer number tells one party from the others that have an address or a number of theirs."""
 
     def __init__(
         self,
@@ -134,6 +138,9 @@ class TrytonAdapter:
 
     async def _read(self, tasks: Sequence[Task], outcome: TaskOutcome) -> list[Result]:
         located = outcome is TaskOutcome.LOCATED
+        hits = await self._subjects.hits(tasks)
+        found = {task.task_id: self._subjects.among(hits, task) for task in tasks}
+        shared = await self._subjects.held_by_others(tasks, hits, found) if located else frozenset()
 
         def decide(task: Task, parties: Sequence[Party]) -> Receipt:
             held = counts(parties)
@@ -144,8 +151,14 @@ class TrytonAdapter:
                 found=n,
                 remaining=n,
                 by_category=held,
-                identities=tuple(i for p in parties for i in p.identities(self._system)) if located else (),
+                identities=tuple(_yielded(parties, self._system, shared)) if located else (),
                 records=() if located else tuple(r for p in parties for r in records(p, self._system)),
             )
 
-        return per_task(tasks, await self._subjects.of(tasks), decide)
+        return per_task(tasks, found, decide)
+
+
+def _yielded(parties: Sequence[Party], system: str, shared: Collection[Named]) -> Iterator[Identity]:
+    """What the parties are known by, with what others have too marked as such."""
+    for identity in (each for party in parties for each in party.identities(system)):
+        yield replace(identity, shared=True) if (identity.type, identity.value) in shared else identity

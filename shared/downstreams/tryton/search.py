@@ -1,7 +1,7 @@
 """How customers are found in the CRM and read."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -24,11 +24,23 @@ ADDRESS_FIELDS: Final = (
 )
 _ASSIGNED: Final = ("number", "valid_from", "valid_to", "line")
 _PAGE: Final = 5_000
+Named = tuple[IdentityType, str]
+"""The type of an identity and its value, in its one spelling."""
 Held = TypeVar("Held")
 
 
 async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
-    """The parties that hold any of the identities, deactivated ones too.
+    """The parties that hold any of the identities, deactivated ones too, with their duplicates.
+
+    Raises:
+        ForeignHit: see ``holders``.
+    """
+    held = await holders(rpc, identities)
+    return list((await load(rpc, await _with_duplicates(rpc, set().union(*held.values())))).values())
+
+
+async def holders(rpc: TrytonRpc, identities: Collection[Identity]) -> Mapping[Named, Collection[int]]:
+    """The ids of the parties that hold each of the identities, deactivated ones too.
 
     E-mail is compared by ``ilike``, so a hit that differs in more than case is dropped. Numbers, SIP addresses
     and codes are compared exactly.
@@ -49,25 +61,34 @@ async def find(rpc: TrytonRpc, identities: Sequence[Identity]) -> list[Party]:
         rpc.search_in(ASSIGNMENT, "number", phones | users, ("party", "number")),
         *(rpc.search(CONTACT, domain, shown) for domain in _emails(sorted(emails))),
     )
-    ids = {row["id"] for row in by_code}
+    held: defaultdict[Named, set[int]] = defaultdict(set)
+    for row in by_code:
+        held[IdentityType.ACCOUNT_ID, row["code"]].add(row["id"])
     if any(row["code"] not in codes for row in by_code):
         raise ForeignHit("the CRM's search by customer number returned other customers")
     for row in (*by_compact, *by_value):
-        if not phones & {spelled(IdentityType.PHONE, row[field] or "") for field in ("value", "value_compact")}:
+        numbers = phones & {spelled(IdentityType.PHONE, row[field] or "") for field in ("value", "value_compact")}
+        if not numbers:
             raise ForeignHit("the CRM's search by number returned other numbers")
-        ids.add(row["party"])
+        _note(held, IdentityType.PHONE, numbers, row)
     for row in by_user:
-        if spelled(IdentityType.SIP_URI, row["value"] or "") not in users:
+        if (user := spelled(IdentityType.SIP_URI, row["value"] or "")) not in users:
             raise ForeignHit("the CRM's search by SIP address returned other addresses")
-        ids.add(row["party"])
+        _note(held, IdentityType.SIP_URI, {user}, row)
     for row in by_number:
         if row["number"] not in phones | users:
             raise ForeignHit("the CRM's search of assigned numbers returned other numbers")
-        ids.add(row["party"])
+        kind = IdentityType.SIP_URI if row["number"] in users else IdentityType.PHONE
+        _note(held, kind, {row["number"]}, row)
     for row in (row for chunk in by_email for row in chunk):
-        if emails & {spelled(IdentityType.EMAIL, row[field] or "") for field in ("value", "value_compact")}:
-            ids.add(row["party"])
-    return list((await load(rpc, await _with_duplicates(rpc, ids))).values())
+        addresses = {spelled(IdentityType.EMAIL, row[field] or "") for field in ("value", "value_compact")}
+        _note(held, IdentityType.EMAIL, emails & addresses, row)
+    return held
+
+
+def _note(held: Mapping[Named, set[int]], kind: IdentityType, values: Iterable[str], row: Row) -> None:
+    for value in values:
+        held[kind, value].add(row["party"])
 
 
 async def load(rpc: TrytonRpc, ids: Iterable[int]) -> dict[int, Party]:

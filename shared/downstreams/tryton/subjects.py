@@ -1,7 +1,7 @@
 """Finds the subjects of many tasks with one search, and proves each hit."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from shared.domain.errors import ForeignHit, Refused
@@ -11,7 +11,7 @@ from shared.downstreams.results import of_whom_found
 from shared.downstreams.tryton.party import Party, counts
 from shared.downstreams.tryton.proof import proven
 from shared.downstreams.tryton.rpc import TrytonRpc
-from shared.downstreams.tryton.search import find
+from shared.downstreams.tryton.search import Named, find, holders
 from shared.downstreams.tryton.settings import TrytonSettings
 
 
@@ -33,6 +33,10 @@ class Hits:
         """The parties that have one of the identities, in whatever period."""
         known = (self._by_identity.get((identity.type, identity.value), ()) for identity in identities)
         return {party.id: party for parties in known for party in parties}
+
+    def holders(self, named: Named) -> set[int]:
+        """The ids of the parties that have it, in whatever period."""
+        return {party.id for party in self._by_identity.get(named, ())}
 
     def with_duplicates(self, parties: Iterable[Party]) -> tuple[Party, ...]:
         """The parties and those that the CRM itself holds to be the same person: they were merged."""
@@ -64,6 +68,29 @@ class Subjects:
         hits = await self.hits(tasks)
         return {task.task_id: self.among(hits, task) for task in tasks}
 
+    async def held_by_others(
+        self, tasks: Sequence[Task], hits: Hits, found: Mapping[UUID, tuple[Party, ...] | Refused]
+    ) -> Collection[Named]:
+        """What those who were found are reached by, and another party is too: it tells nobody from another.
+
+        What they were found by was searched for already; a number that is assigned is told by its periods.
+        """
+        searched = {(identity.type, identity.value) for task in tasks for identity in task.identities}
+        reached = {
+            (identity.type, identity.value): identity
+            for party in {party.id: party for each in of_whom_found(found).values() for party in each}.values()
+            for identity in party.identities(self._system)
+            if identity.type in _REACHED and not party.assigned(identity.type, identity.value)
+        }
+        more = [identity for named, identity in reached.items() if named not in searched]
+        others = await holders(self._rpc, more) if more else {}
+        shared: set[Named] = set()
+        for parties in of_whom_found(found).values():
+            theirs = {party.id for party in parties}
+            named = {(i.type, i.value) for party in parties for i in party.identities(self._system)} & reached.keys()
+            shared |= {each for each in named if {*hits.holders(each), *others.get(each, ())} - theirs}
+        return shared
+
     def among(self, hits: Hits, task: Task) -> tuple[Party, ...] | Refused:
         """The hits that are proven to be the task's subject, within the limits, or why nothing may be done."""
         if not any(identity.type in _SEARCHED for identity in task.identities):
@@ -84,3 +111,4 @@ def party_ids(found: Mapping[UUID, tuple[Party, ...] | Refused]) -> list[int]:
 
 
 _SEARCHED = frozenset(IdentityType) - {IdentityType.NAME}
+_REACHED = frozenset({IdentityType.EMAIL, IdentityType.PHONE, IdentityType.SIP_URI})
