@@ -1,6 +1,7 @@
 """What the subject is told, in plain words; pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 
 from services.intake import deferrals, instructed
@@ -8,11 +9,13 @@ from services.intake.as_told import as_told
 from services.intake.letters import letter_date
 from services.intake.lifecycle import State
 from services.intake.stored_request import StoredRequest
+from services.intake.summed import summed
 from services.intake.told_of_forwarding import NOT_OURS, of_the_other_part
 from services.intake.told_of_kept import of_kept_for_the_rest
 from services.intake.told_of_package import instead_of_ready, of_package
-from services.intake.told_of_restriction import RESTRICTED, of_restriction, restricted
+from services.intake.told_of_restriction import RESTRICTED, but_not, of_restriction, restricted
 from services.intake.told_of_search import not_searched
+from services.intake.told_of_work import erased_meanwhile, had_been_done
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 
@@ -34,7 +37,6 @@ _ANONYMOUS = (
     "The address or number that you gave us is on our list of those who get no marketing from us. We say nothing of"
     " what else we know or hold: for that you would have to show who you are."
 )
-_UNCHANGED = "Nothing was changed in any system."
 _WAITING = {
     State.RECEIVED: "We have your request.",
     State.AWAITING_IDENTITY: "We have your request and need to be sure that it comes from you.",
@@ -45,19 +47,11 @@ _WAITING = {
 
 _TO_BE_WEIGHED = "Your data is restricted, and used for nothing else, until two of us have weighed your objection."
 _UPHELD = (
-    "We follow your objection: your data stays restricted, and is used for nothing else. You can also have it erased"
-    " (Art. 17(1)(c) GDPR): ask us for that."
+    "We follow your objection{restricted}. {but}You can also have your data erased (Art. 17(1)(c) GDPR): ask us for"
+    " that."
 )
+_STAYS = ": your data stays restricted, and is used for nothing else"
 _OVERRIDDEN = "We have weighed your objection and do not follow it; our letter says why. {done}"
-_CHANGING = frozenset(Right) - {Right.ACCESS, Right.PORTABILITY}
-DID: Mapping[str, str] = {
-    Operation.EXPORT: "copied",
-    Operation.ERASE: "erased",
-    Operation.RECTIFY: "corrected",
-    Operation.RESTRICT: "restricted",
-    Operation.SUPPRESS: "kept from marketing",
-}
-"""What was done to a record, by operation."""
 _POSTPONED = (
     "You have also asked us for a copy of your data. We answer that first, since we could not copy what is erased, and"
     " begin to erase as soon as you have our answer. If you do not want to wait for it, tell us so in the same way in"
@@ -68,8 +62,8 @@ _REST_POSTPONED = (
     " erase the rest as soon as you have our answer. If you do not want to wait for it, tell us."
 )
 _ERASED_FIRST = (
-    "We had begun to erase your data, as you have asked us. We finish that first: what is erased by then can no longer"
-    " be copied, corrected or restricted, and our answer says so."
+    "We had begun to erase your data, as you have asked us. That comes to an end first: what is erased by then can no"
+    " longer be copied, corrected or restricted, and our answer says so."
 )
 _OPPOSED = (
     "You have also asked us to restrict your data, that is to keep it. We erase no more until you have told us which of"
@@ -96,6 +90,7 @@ def standing(request: StoredRequest, today: date) -> str:
 def answer(request: StoredRequest) -> str:
     """How the request ended, with what could not be done if there is anything; of our own part, if there is another."""
     request = as_told(request)
+    request = replace(request, tasks=request.tasks and summed(request.tasks))
     if request.tenant and (told := instructed.told(request)):
         return " ".join((told, *_beyond(request)))
     return _to_subject(request)
@@ -129,30 +124,6 @@ def _answered(request: StoredRequest) -> str:
             return late if done_since else " ".join(_in_part("Your request was fulfilled in part", request))
         case _:
             return f"Your request was closed: {str(request.outcome).replace('_', ' ')}."
-
-
-def had_been_done(request: StoredRequest) -> str:
-    """What was done of a request that was refused or withdrawn; empty while nobody has said it."""
-    restricted = of_restriction(request)
-    if request.tasks is None:
-        return restricted
-    tasks = [t for t in request.tasks if not (restricted and t.operation == Operation.RESTRICT)]
-    did: dict[str, list[str]] = {}
-    for task in tasks:
-        if task.changed or task.uncounted:
-            did.setdefault(DID.get(task.operation, "changed"), []).append(f"{_counted(task)} in {task.system}")
-    told = [f"Before that, we had {how} {', '.join(where)}." for how, where in sorted(did.items())]
-    if not told:
-        told = ["No value was corrected." if restricted and tasks else "" if restricted else _UNCHANGED]
-    failed = {task.system for task in tasks if task.failure and not task.outcome and request.right in _CHANGING}
-    stopped = [f"What was tried in {', '.join(sorted(failed))} was not finished."] if failed else []
-    return " ".join(filter(None, (*told, *stopped, restricted)))
-
-
-def _counted(task: TaskReport) -> str:
-    if not task.changed:
-        return "records that nobody can count"
-    return "1 record" if task.changed == 1 else f"{task.changed} records"
 
 
 def _done_without_reply(request: StoredRequest) -> str:
@@ -194,6 +165,7 @@ def _by_hand(request: StoredRequest) -> Iterator[str]:
 def _beyond(request: StoredRequest) -> Iterator[str]:
     """What is told with every answer: what is in no package, what may be theirs, what their own dates leave out."""
     yield from _by_hand(request)
+    yield from erased_meanwhile(request)
     yield from _of_whom_nobody_knows(request)
     yield from _by_others(request)
     if narrowed := {task.system for task in request.tasks or () if task.narrowed and not task.not_searched}:
@@ -219,7 +191,9 @@ def _by_others(request: StoredRequest) -> Iterator[str]:
 
 def _done(request: StoredRequest) -> str:
     if request.is_weighed:
-        return _UPHELD if request.outcome is Outcome.FULFILLED else RESTRICTED
+        ended = request.lift_told_at or request.lifted_at
+        upheld = _UPHELD.format(restricted="" if ended else _STAYS, but="" if ended else but_not(request))
+        return upheld if request.outcome is Outcome.FULFILLED else restricted(request)
     if instead := instead_of_ready(request):
         return instead
     if request.right is Right.RESTRICTION:
@@ -280,7 +254,7 @@ def _waiting(request: StoredRequest, today: date) -> str:
     if request.postponed:
         return f"{_postponed(request)} {told}"
     if request.is_weighed and request.state is State.AWAITING_DECISION:
-        return f"{_TO_BE_WEIGHED} {told}"
+        return " ".join(filter(None, (_TO_BE_WEIGHED, but_not(request).strip(), told)))
     return " ".join(filter(None, (_WAITING[request.state], of_restriction(request), told)))
 
 

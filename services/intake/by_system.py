@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from services.intake import deferrals, restrictions
 from services.intake.closing import closing_letter, later_letter, refusal_letter
 from services.intake.lifecycle import State
+from services.intake.summed import kept_from
 from services.intake.transition import (
     MovingRequest,
     R,
@@ -45,7 +46,7 @@ class MovedBySystem(MovingRequest):
             return _done_later(self, action, event.tasks, event.package_id)
         if not self.allows("complete"):
             return self.noted("completion.late", state=self.state, outcome=event.outcome)
-        done = replace(self, tasks=self._reports(event.tasks), package_id=event.package_id or self.package_id)
+        done = replace(self, tasks=self.reports_with(event.tasks), package_id=event.package_id or self.package_id)
         if self.decided is not None:
             return done.noted("completion.waits_for_report", outcome=event.outcome)
         return self._completed(done, event.outcome, at)
@@ -66,7 +67,7 @@ class MovedBySystem(MovingRequest):
         if event.operation == Operation.LIFT:
             return _lifted(self, "restriction.lift_blocked", event.tasks)
         if self.unchangeable and event.operation == Operation.RESTRICT:  # what is to be corrected has its own reports
-            return replace(self, tasks=self._reports(event.tasks)).noted("restriction.blocked")
+            return replace(self, tasks=self.reports_with(event.tasks)).noted("restriction.blocked")
         if event.deferred or self.lacked_a_part:
             return _done_later(self, "erasure.deferred_blocked" if event.deferred else "part.blocked", event.tasks)
         if not self.allows("block"):
@@ -76,7 +77,7 @@ class MovedBySystem(MovingRequest):
     def _stopped(self, event: events.FulfilmentBlocked) -> Transition[Self]:
         governs = self._waits_for_reply(event.tasks)
         state = State.AWAITING_CLARIFICATION if governs else State.AWAITING_DECISION
-        waiting = self.moved("block", state, tasks=self._reports(event.tasks))
+        waiting = self.moved("block", state, tasks=self.reports_with(event.tasks))
         if self.given_up and self.decided is None and deferrals.only_unsearched(event.tasks):
             return waiting.noted("search.incomplete", operation=event.operation).then(without_reply(waiting))
         action = "search.waits_for_reply" if governs else "decision.needed"
@@ -103,10 +104,7 @@ class MovedBySystem(MovingRequest):
         if event.operation == Operation.LIFT:
             lifted = replace(self, lifted_at=at)
             return _lifted(lifted, "restriction.lift_completed", event.tasks, outcome=event.outcome)
-        return replace(self, tasks=self._reports(event.tasks)).noted("restriction.completed", outcome=event.outcome)
-
-    def _reports(self, tasks: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
-        return restrictions.with_later(self.right, self.tasks, tasks)
+        return replace(self, tasks=self.reports_with(event.tasks)).noted("restriction.completed", outcome=event.outcome)
 
     def report(self, event: events.FulfilmentReported, words: Mapping[str, str], at: datetime) -> Transition[Self]:
         """What is done by now is known: it is answered as two persons have decided, and ``words`` say why.
@@ -118,17 +116,18 @@ class MovedBySystem(MovingRequest):
         """
         systems: JsonValue = {report.system: report.outcome or report.failure for report in event.tasks}
         if self.state is State.CLOSED and not self.owed and (self.decided or self.outcome is Outcome.WITHDRAWN):
-            return replace(self, tasks=self._reports(event.tasks)).noted("work.reported", systems=systems)
+            return self._reported_late(event.tasks, systems)
         if self.decided is None or not self.allows("report"):
             return self.noted("completion.late", state=self.state, reported=True)
         refused = self.decided is Outcome.REFUSED
         package_id = None if refused else event.package_id or self.package_id
-        known = replace(self, tasks=self._reports(event.tasks), package_id=package_id)
+        known = replace(self, tasks=self.reports_with(event.tasks), package_id=package_id)
         if not refused and event.tasks and not deferrals.undone(event.tasks):
             overtaken = known.noted("decision.overtaken", outcome=event.outcome)
             return overtaken.then(closed(known, "report", known.amount_to(event.outcome), at))
-        refused = refused and not deferrals.changed(restrictions.corrections(self.right, event.tasks))
-        nothing = self.decided is Outcome.UNIDENTIFIED and not deferrals.found(event.tasks)
+        asked_for = restrictions.corrections(self.right, known.tasks)
+        refused = refused and not deferrals.changed(asked_for)
+        nothing = self.decided is Outcome.UNIDENTIFIED and not deferrals.found(asked_for)
         in_part = Outcome.UNIDENTIFIED if nothing else Outcome.PARTIALLY_FULFILLED
         answered = closed(known, "report", Outcome.REFUSED if refused else in_part, at)
         if not words:  # nobody has decided it: an answer did not come
@@ -136,6 +135,14 @@ class MovedBySystem(MovingRequest):
         cause = {"cause": "decided", **words}
         closing = refusal_letter if refused else closing_letter
         return replace(answered, letters=closing(answered.request, cause))
+
+    def _reported_late(self, tasks: Sequence[TaskReport], systems: JsonValue) -> Transition[Self]:
+        """What had been done is known; whoever has withdrawn is told where it is more than they have been told."""
+        known = replace(self, tasks=self.reports_with(tasks))
+        noted = known.noted("work.reported", systems=systems)
+        more = deferrals.rows_changed(known.tasks) > deferrals.rows_changed(self.tasks)
+        told = more and self.outcome is Outcome.WITHDRAWN and not self.anonymous
+        return replace(noted, letters=closing_letter(known)) if told else noted
 
     def may_be_asked(self, reports: Sequence[TaskReport]) -> Question | None:
         """What the requester is asked: for proof, or by what else they are known, where nothing failed elsewhere.
@@ -167,6 +174,7 @@ class MovedBySystem(MovingRequest):
         waits = not asked and self.question is not None and not self.given_up
         # What was asked for may be asked again: it is another search.
         left = tuple(task for task in self.tasks or () if not task.not_searched)
+        left = (*kept_from(self.tasks, left), *left)
         state = State.AWAITING_CLARIFICATION if waits else State.IN_PROGRESS
         begun = self.moved("retry", state, tasks=left, question=None if asked else self.question)
         return noted.then(said).then(retried(begun))

@@ -43,7 +43,7 @@ class MovedByWeighing(MovingRequest):
 
     def restricted(self, event: events.FulfilmentCompleted) -> Transition[Self]:
         """Every system has restricted what it holds: now two persons must weigh the objection."""
-        waiting = self.moved("restricted", State.AWAITING_DECISION, tasks=event.tasks)
+        waiting = self.moved("restricted", State.AWAITING_DECISION, tasks=self.reports_with(event.tasks))
         return waiting.noted("decision.needed", operation="weigh")
 
     def weigh(self, finding: Finding, words: str, proposed_by: str, at: datetime) -> Transition[Self]:

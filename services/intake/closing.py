@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from services.intake import deferrals, instructed
-from services.intake.answer import DID, OUR_LIST, answer, had_been_done
+from services.intake.answer import OUR_LIST, answer
 from services.intake.as_told import as_told
 from services.intake.letters import LetterKind, LetterOf
 from services.intake.stored_request import StoredRequest
+from services.intake.summed import summed
 from services.intake.told_of_kept import NOT_BEGUN
+from services.intake.told_of_search import why_not_searched
+from services.intake.told_of_work import DID, had_been_done
 from shared.domain.operations import ANSWERING, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome
 
@@ -36,7 +39,7 @@ def closing_letter(request: StoredRequest, words: Mapping[str, str] | None = Non
     known = {"answer": answer(request), "done": done(request.tasks), **(words or {"cause": _cause(request)})}
     if request.tenant and request.outcome is not Outcome.WITHDRAWN:
         return (*_to_the_customer(request, known), *_lifting(request))
-    return ((kind, known), *(_lifting(request) if kind == "completion" else ())) if kind else ()
+    return ((kind, known),) if kind else ()
 
 
 def refusal_letter(request: StoredRequest, words: Mapping[str, str]) -> tuple[LetterOf, ...]:
@@ -76,41 +79,51 @@ def _cause(request: StoredRequest) -> str:
 
 
 def done(tasks: Iterable[TaskReport] | None) -> str:
-    """What each system did, a line for each."""
+    """What each system did since the request was received, a line for each."""
     return "\n".join(_lines(tasks or ())) or "- in no system was anything done."
 
 
 def _lines(tasks: Iterable[TaskReport]) -> Iterator[str]:
     known = tuple(tasks)
     kept = deferrals.kept_for_the_rest(known)
-    for task in sorted(known, key=lambda task: (task.system, task.task_id)):
+    for task in sorted(summed(known), key=lambda task: (task.system, task.task_id)):
         if task.operation in ANSWERING:
+            in_part = task.not_searched and task.outcome != TaskOutcome.NOT_SEARCHED
+            left = f" A part was not searched: {why_not_searched(task)}." if in_part else ""
             not_begun = task.system in kept and not task.outcome
-            yield f"- {task.system}: {NOT_BEGUN if not_begun else _line(task)}"
+            yield f"- {task.system}: {NOT_BEGUN if not_begun else _line(task)}{left}"
 
 
 def _line(task: TaskReport) -> str:
     did = DID[task.operation]
     if task.uncounted:
         return f"{did}; how many records it was cannot be counted."
+    if not task.outcome and task.changed:
+        what = (
+            "that is what it says of itself; nobody has verified it" if task.reported else "the rest was not finished"
+        )
+        return f"{task.changed} of {task.found} records {did}; {what}."
     if task.outcome not in _FOUND:
         return _nothing_done(task, did)
     counts = (dict.fromkeys(task.categories or (), 0) | dict(task.by_category)) if task.by_category else {}
     kinds = ", ".join(f"{category.replace('_', ' ')}: {count}" for category, count in sorted(counts.items()))
     number = task.found if task.outcome == TaskOutcome.EXPORTED else task.changed
     how = f"{did}{' by hand' if task.by_hand else ''}{f' ({kinds})' if kinds else ''}"
-    return f"{number} of {task.found} records {how}."
+    said = "; of some of them that is what it says of itself, and nobody has verified it" if task.reported else ""
+    return f"{number} of {task.found} records {how}{said}."
 
 
 def _nothing_done(task: TaskReport, did: str) -> str:
     match task.outcome:
+        case TaskOutcome.NO_MATCH if task.by_hand:
+            return "looked through by hand, nothing found."
         case TaskOutcome.NO_MATCH:
             where = ", ".join(category.replace("_", " ") for category in task.categories or ())
             return f"searched{f' ({where})' if where else ''}, nothing of yours found."
         case TaskOutcome.NOT_HELD:
             return f"has nothing that could be {did}."
         case TaskOutcome.NOT_SEARCHED:
-            return "could not be searched by what we know of you."
+            return f"not searched: {why_not_searched(task)}."
         case TaskOutcome.NO_LONGER_HELD:
             return f"no longer in use: {str(task.ground).replace('_', ' ')}."
         case _:

@@ -16,7 +16,7 @@ async def reports(connection: Connection, request: StoredRequest) -> tuple[TaskR
     known = {task.task_id: task for task in request.tasks or ()}
     for (detail,) in await connection.fetch(_CONCLUDED, request.request_id):
         content = orjson.loads(detail)
-        if content.get("outcome") and content["operation"] in ANSWERING:
-            report = TaskReport.model_validate(content)
+        if (content.get("outcome") or content.get("changed")) and content["operation"] in ANSWERING:
+            report = TaskReport.model_validate({"outcome": None, **content})
             known[report.task_id] = report
     return tuple(known.values())

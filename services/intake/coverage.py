@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, Field
 
+from services.intake.summed import summed
 from shared.domain.errors import NotSupported
 from shared.domain.operations import Operation, TaskOutcome, TaskReport, Unsearched
 
@@ -26,7 +27,7 @@ class Covered(BaseModel):
 
 def coverage(tasks: Iterable[TaskReport] | None) -> tuple[Covered, ...]:
     """Of every system what an answer follows from."""
-    reports = [task for task in tasks or () if task.operation not in {Operation.LOCATE, Operation.LIFT}]
+    reports = [task for task in summed(tasks) if task.operation not in {Operation.LOCATE, Operation.LIFT}]
     return tuple(each for task in sorted(reports, key=lambda task: task.system) for each in _covered(task))
 
 

@@ -55,6 +55,11 @@ def changed(tasks: Iterable[TaskReport] | None) -> tuple[str, ...]:
     return tuple(sorted({task.system for task in tasks or () if task.changed or task.uncounted}))
 
 
+def rows_changed(tasks: Iterable[TaskReport] | None) -> int:
+    """How many rows were changed in all systems."""
+    return sum(task.changed for task in tasks or () if task.operation in ANSWERING)
+
+
 def waits_for_hands(task: TaskReport) -> bool:
     """Whether the system has no way to do it for one person, or is gone, and nobody has entered what was done there."""
     shared = task.outcome == TaskOutcome.NOT_SEARCHED and task.not_searched == Unsearched.HELD_BY_OTHERS

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from services.intake import correspondence, deferrals, forwarding, other_requests, proposals, restrictions
+from services.intake import correspondence, deferrals, forwarding, other_requests, proposals
 from services.intake.letters import Letters
 from services.intake.lifecycle import State
 from services.intake.reasons import Reasons
@@ -79,8 +79,8 @@ class Handlers:
                 if asked is None:
                     await requests.apply(request.block(event))
                 else:
-                    known = restrictions.with_later(request.right, request.tasks, event.tasks)
-                    await self._ask(requests, replace(request, tasks=known), asked)
+                    known = replace(request, tasks=request.reports_with(event.tasks))
+                    await self._ask(requests, known, asked)
 
     async def postpone(self, events: Sequence[FulfilmentPostponed], tx: UnitOfWork) -> None:
         """Let erasures wait that have found whose they are, and that others of the same person come first."""

@@ -32,6 +32,8 @@ def _more(request: StoredRequest, tasks: Sequence[TaskReport]) -> Iterator[str]:
         yield "The copy is ready for you to download."
     elif not deferrals.found(tasks):
         yield "We found nothing of the person."
+    if any({"phone", "sip_uri"} & {*(task.searched_by or ())} for task in tasks):
+        yield "By a number we have searched within the dates that your instruction names, and in no other time."
     not_asked = [task for task in tasks if task.not_asked]
     if seen := {task.system for task in not_asked if task.by_hand}:
         yield f"Not asked, since nothing tells our customers apart there, but looked through by hand: {_listed(seen)}."

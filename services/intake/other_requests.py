@@ -44,6 +44,10 @@ UNION ALL
 SELECT request_id, 'erased', 'email', proved_email FROM request WHERE request_id = ANY($1) AND proved_email IS NOT NULL
 ON CONFLICT DO NOTHING
 """
+_ERASURES = """
+SELECT w.other FROM awaits w JOIN request r ON r.request_id = w.other
+WHERE w.request_id = $1 AND r."right" = 'erasure' ORDER BY w.other
+"""
 _PROVED_OF = "SELECT proved_account, proved_email FROM request WHERE request_id = $1"
 _PROVED = """
 UPDATE request SET proved_account = coalesce($2, proved_account), proved_email = coalesce($3, proved_email)
@@ -185,6 +189,11 @@ async def awaited_by(connection: Connection, request_ids: Sequence[UUID]) -> dic
     for request_id, other in await connection.fetch(_AWAITED, request_ids):
         found.setdefault(request_id, []).append(other)
     return found
+
+
+async def erasures_awaited(connection: Connection, request_id: UUID) -> list[UUID]:
+    """The erasures of the same person for which it had to wait, whether or not they have ended."""
+    return [row[0] for row in await connection.fetch(_ERASURES, request_id)]
 
 
 def begins(transition: Transition) -> bool:

@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 
 from services.intake import (
     brake,
+    concluded,
     correspondence,
+    deferrals,
     former_contacts,
     forwarding,
     old_contacts,
@@ -28,8 +30,9 @@ from services.intake.metrics import CLOSED, OPEN_SECONDS, REQUESTS
 from services.intake.request import Request, Transition
 from services.intake.same_person import Marks
 from services.intake.stored_request import OpenQuestion, StoredRequest
+from services.intake.summed import summed
 from shared.domain.events import Event, RequestClosed, RequestReopened
-from shared.domain.operations import TaskReport
+from shared.domain.operations import Operation, TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.messaging.unit_of_work import UnitOfWork
 from shared.storage.postgres import Connection, column_types, update_rows
@@ -41,7 +44,8 @@ _BLOCKED_AGAIN = frozenset({"erasure.deferred_blocked", "part.blocked", "package
 _GONE = frozenset({Outcome.FULFILLED, Outcome.NO_DATA})
 _FIXED = ("request_id", "subject_ref", "right", "scope", "channel", "key_id", "accepted_at", "tenant", "instruction_id")
 _QUESTION = column_types(OpenQuestion)
-_CONVERTED = {"zones": "text", "tasks": "jsonb", **_QUESTION}
+_REPORTS = ("tasks", "erased_meanwhile")
+_CONVERTED = {"zones": "text", **dict.fromkeys(_REPORTS, "jsonb"), **_QUESTION}
 """Stored otherwise than the request has them: see ``_converted`` and ``_request``."""
 _CHANGING = {
     name: kind for name, kind in column_types(Request).items() if name not in {*_FIXED, *_CONVERTED, "question"}
@@ -122,6 +126,8 @@ class Requests:
         if other_requests.begins(transition):
             before = self._held[transition.request.request_id]
             transition = await other_requests.unless_awaited(self.tx, before, transition)
+        if self._held[transition.request.request_id].postponed and not transition.request.postponed:
+            transition = replace(transition, request=await self._with_what_was_erased(transition.request))
         request = transition.request
         others = await other_restrictions.told(self.tx.connection, transition)
         for kind, fields in await forwarding.with_both_parts(self.tx, self._letters, request, transition.letters):
@@ -142,6 +148,15 @@ class Requests:
             self._held[request.request_id] = request
             self._changed.add(request.request_id)
         return request
+
+    async def _with_what_was_erased(self, request: Request) -> Request:
+        """The request, which waits no longer, with what the erasures for which it waited have erased (Art. 12(1))."""
+        connection, erased = self.tx.connection, list[TaskReport]()
+        for other in await other_requests.erasures_awaited(connection, request.request_id):
+            if erasure := await read(connection, other):
+                reports = summed(await concluded.reports(connection, erasure))
+                erased += [task for task in reports if task.operation == Operation.ERASE and deferrals.changed([task])]
+        return replace(request, erased_meanwhile=tuple(erased)) if erased else request
 
     def touch(self, request_id: UUID) -> None:
         """Makes another version of a request, though nothing of it but its history may have changed."""
@@ -204,19 +219,23 @@ class Requests:
 def _converted(request: Request) -> tuple[object, ...]:
     return (
         ",".join(request.zones),
-        # a fragment and no list: of a list, the driver would make a dimension of the array
-        None if request.tasks is None else orjson.Fragment(_TASKS.dump_json(request.tasks, exclude_none=True)),
+        *(_reports(getattr(request, name)) for name in _REPORTS),
         *(_question(request.question) if request.question else [None] * len(_QUESTION)),
     )
+
+
+def _reports(reports: tuple[TaskReport, ...] | None) -> orjson.Fragment | None:
+    # a fragment and no list: of a list, the driver would make a dimension of the array
+    return None if reports is None else orjson.Fragment(_TASKS.dump_json(reports, exclude_none=True))
 
 
 def _request(row: asyncpg.Record) -> Request:
     values: dict[str, Any] = dict(row)
     question = [values.pop(name) for name in _QUESTION]
-    tasks = row["tasks"]
+    reports = {name: row[name] and [{"outcome": None, **report} for report in row[name]] for name in _REPORTS}
     values |= {
         "zones": row["zones"].split(","),
-        "tasks": None if tasks is None else [{"outcome": None, **report} for report in tasks],
+        **reports,
         "question": OpenQuestion(*question) if row["question_id"] else None,
     }
     return _REQUEST.validate_python(values)

@@ -6,6 +6,7 @@ weighed (Art. 18(1)(d)).
 
 from collections.abc import Iterable
 
+from services.intake.summed import kept_from
 from shared.domain.operations import Operation, TaskOutcome, TaskReport
 from shared.domain.rights import Outcome, Right
 
@@ -34,13 +35,15 @@ def corrections(right: Right, tasks: Iterable[TaskReport] | None) -> tuple[TaskR
 def with_later(right: Right, before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
     """The reports as they are now; of a rectification those of its restriction stay with later ones of the correction.
 
-    Those of the correction stay with later ones of the restriction, where that comes after it.
+    Those of the correction stay with later ones of the restriction, where that comes after it. What was changed before
+    by other tasks stays on record, whatever has become of the request since.
     """
     later = tuple(now)
     known = {(task.system, task.operation) for task in later}
     of_both = right is Right.RECTIFICATION and all(task.operation != Operation.RECTIFY for task in later)
     stay = [task for task in before or () if of_both or task not in corrections(right, [task])]
-    return (*(task for task in stay if (task.system, task.operation) not in known), *later)
+    reports = (*(task for task in stay if (task.system, task.operation) not in known), *later)
+    return (*kept_from(before, reports), *reports)
 
 
 def ends_with(right: Right, outcome: Outcome) -> bool:

@@ -50,7 +50,8 @@ class StoredRequest:
     their part; ``controller_replied_at``: when they said how they go on. ``tasks``: what the downstreams reported, in
     counts. ``tenant``: the customer of ours whose instruction it is, by that customer's ``instruction_id``.
     ``country``: where the subject lives (ISO 3166), if said. ``anonymous``: it is done though who has asked has not
-    shown who they are. ``version``: one more whenever it was written.
+    shown who they are. ``erased_meanwhile``: what the same person's
+    erasures, for which it waited, have erased by then. ``version``: one more whenever it was written.
     """
 
     request_id: UUID
@@ -101,6 +102,7 @@ class StoredRequest:
     renewing: bool = False
     warning: str | None = None
     tasks: tuple[TaskReport, ...] | None = None
+    erased_meanwhile: tuple[TaskReport, ...] | None = None
     question: OpenQuestion | None = None
     tenant: str | None = None
     instruction_id: str | None = None
@@ -263,8 +265,11 @@ class StoredRequest:
             raise IllegalTransition("a customer of ours decides about a part of it: forward that part first")
 
     def amount_to(self, work: Outcome) -> Outcome:
-        """What finished work amounts to: a part of the whole, where a question stays without an answer."""
-        return Outcome.PARTIALLY_FULFILLED if self.given_up else work
+        """What finished work amounts to: a part where a question stays open; with what was done before, not nothing."""
+        if self.given_up:
+            return Outcome.PARTIALLY_FULFILLED
+        done_before = work is Outcome.NO_DATA and deferrals.changed(restrictions.corrections(self.right, self.tasks))
+        return Outcome.FULFILLED if done_before else work
 
     def allows(self, cause: str) -> bool:
         """Whether that cause can move a request that stands where this one does."""

@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 
 from services.intake.stored_request import StoredRequest
-from shared.domain.operations import TaskOutcome, Unsearched
+from shared.domain.operations import TaskOutcome, TaskReport, Unsearched
 
 
 def not_searched(request: StoredRequest) -> Iterator[str]:
     """A sentence for each."""
     for task in sorted((t for t in request.tasks or () if t.not_searched), key=lambda task: task.system):
         completely = "" if task.outcome == TaskOutcome.NOT_SEARCHED else " completely"
-        yield f"We could not search {task.system}{completely}: {_UNSEARCHED[Unsearched(str(task.not_searched))]}."
+        yield f"We could not search {task.system}{completely}: {why_not_searched(task)}."
+
+
+def why_not_searched(task: TaskReport) -> str:
+    """Why a system, or a part of it, was not searched."""
+    return _UNSEARCHED[Unsearched(task.not_searched or Unsearched.NOTHING_TO_SEARCH_BY)]
 
 
 _UNSEARCHED = {

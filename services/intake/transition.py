@@ -1,6 +1,6 @@
 """A step of a request, and what follows from it: events, evidence, letters; and the steps that several causes take."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, Self, TypeVar
@@ -15,6 +15,7 @@ from services.intake.stored_request import StoredRequest
 from shared.domain import events
 from shared.domain.errors import IllegalTransition
 from shared.domain.events import Event
+from shared.domain.operations import TaskReport
 from shared.domain.rights import Outcome, Right
 from shared.domain.suspension import resumed_due
 from shared.domain.time_limit_policy import TimeLimitPolicy
@@ -54,6 +55,10 @@ class MovingRequest(StoredRequest):
     def search_incomplete(self) -> bool:
         """Whether more could be found by proof, or by what else the subject is known."""
         return self.unsearched or deferrals.ambiguous(self.tasks)
+
+    def reports_with(self, later: Sequence[TaskReport]) -> tuple[TaskReport, ...]:
+        """Its reports with later ones: nothing that was done since it was received is forgotten."""
+        return restrictions.with_later(self.right, self.tasks, later)
 
     def noted(self, action: str, *published: Event, **detail: JsonValue) -> Transition[Self]:
         """The request as it is, with one entry of evidence, and what is published with it."""

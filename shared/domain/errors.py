@@ -87,8 +87,26 @@ class Overtaken(Unavailable):
     """A later attempt, or a later operation of the same request, has been at the store: this one changes nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class DoneBefore:
+    """What was done of a task before it failed, in rows.
+
+    ``reported``: so the system says, and nobody has verified it.
+    """
+
+    found: int
+    changed: int
+    remaining: int = 0
+    reported: bool = False
+
+
 class Refused(DsrError):
-    """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence."""
+    """The downstream system will not do it as asked; ``code`` says why in a word, the message in a sentence.
+
+    ``done_before``: what had been changed all the same.
+    """
+
+    done_before: DoneBefore | None = None
 
 
 class SystemRefused(Refused):

@@ -168,7 +168,8 @@ class TaskReport(BaseModel):
     many messages and files of third persons stand beside theirs, neither handed out nor changed. ``narrowed``: the
     requester's own dates leave out a time at which a number was theirs. ``by_hand``: a person did it there and entered
     what was done; ``not_asked``: since the system does not tell the data of our customers apart, and a customer has
-    asked. Without outcome and failure it was not begun.
+    asked. ``reported``: its counts are what the system says, and nobody has verified them; with a failure, they
+    are what was done before that. Without outcome and failure it was not begun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -191,6 +192,7 @@ class TaskReport(BaseModel):
     unattributed: int | None = None
     written_by_others: int | None = None
     narrowed: bool | None = None
+    reported: bool | None = None
     by_hand: bool | None = None
     not_asked: bool | None = None
     searched_by: tuple[Word, ...] | None = None

@@ -34,6 +34,9 @@ from shared.storage.vault import MANUAL_STEPS, Sealing
 
 log = logging.getLogger(__name__)
 
+_ON_RECORD = frozenset({"exceeded", "found", "changed", "remaining", "reported"})
+"""What of a failure stands in the evidence: the limit that has stopped it, and what was done before it."""
+
 
 @dataclass(frozen=True)
 class Conclusions:
@@ -178,8 +181,8 @@ class Conclusions:
         if claim.repair and conclusion.report and not conclusion.report.changed:
             return  # all was as it should be
         report = conclusion.report.model_dump(mode="json", exclude_none=True) if conclusion.report else None
-        exceeded = {key: value for key, value in (conclusion.why or {}).items() if key == "exceeded"}
-        detail = named | (report or {"failure": conclusion.failure, **exceeded})
+        known = {key: value for key, value in (conclusion.why or {}).items() if key in _ON_RECORD}
+        detail = named | (report or {"failure": conclusion.failure, **known})
         signed = orjson.dumps({"request_id": str(claim.request_id), **detail}, option=orjson.OPT_SORT_KEYS)
         signature = base64.b64encode(tx.vault.keyring.signing.sign(signed)).decode()
         tx.log_evidence(claim.request_id, "task.concluded", {**detail, "signature": signature})

@@ -5,10 +5,11 @@ answered. This is the second look at them.
 """
 
 import re
+from dataclasses import asdict
 
 from pydantic import JsonValue
 
-from shared.domain.errors import BlastRadius, NotSupported, Refused
+from shared.domain.errors import BlastRadius, DoneBefore, NotSupported, Refused
 
 _LONGEST = 300
 _SUSPECT = re.compile(r"@|\+\d|\d{7}")
@@ -24,13 +25,21 @@ def sentence_of(failure: Refused) -> str:
 
 
 def why_of(failure: Refused) -> dict[str, JsonValue]:
-    """Its sentence, and where a limit has stopped it, which and by how much; the fields of a report of that name.
+    """Its sentence, what was done before it, and where a limit has stopped it, which; the fields of a report so named.
 
     ``looks_again``: a person was told what to do, and a retry shows whether they have; that stays with the task.
     """
     why: dict[str, JsonValue] = {"sentence": sentence_of(failure)}
+    if failure.done_before:
+        why |= counts_of(failure.done_before)
     if isinstance(failure, BlastRadius) and failure.exceeded:
         why["exceeded"] = failure.exceeded.model_dump(mode="json", exclude_none=True)
     if isinstance(failure, NotSupported) and failure.manual_steps:
         why["looks_again"] = True
     return why
+
+
+def counts_of(done: DoneBefore) -> dict[str, JsonValue]:
+    """What was done before a failure, as the fields of a report of that name."""
+    counts = asdict(done)
+    return counts if counts.pop("reported") is False else {**counts, "reported": True}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from shared.domain import topics
 from shared.domain.records import Message
 from shared.downstreams.bus.messages import MalformedReply, TaskReply, answered_by, parse_reply, progress_from_reply
+from shared.fulfilment import late_replies
 from shared.fulfilment import queue as tasks
 from shared.fulfilment.fulfilments import Fulfilments
 from shared.messaging.dispatcher import BatchDispatcher
@@ -42,9 +43,15 @@ class Replies(BatchDispatcher):
             await tasks.count_malformed(tx.connection, topics.system_of(record.topic), *answered)
 
     async def apply(self, records: Sequence[Message], tx: UnitOfWork) -> None:
-        """Stores each reply; one to a task of another service, or that is done, has no effect."""
+        """Stores each reply; one to a task of another service, or that is done, has no effect.
+
+        One to a task that was called off is on record.
+        """
         for record in records:
-            task_id, progress = progress_from_reply(parse_reply(record.value))
-            step = await tasks.store_reply(tx.connection, topics.system_of(record.topic), task_id, progress, tx.now)
+            reply, system = parse_reply(record.value), topics.system_of(record.topic)
+            task_id, progress = progress_from_reply(reply)
+            step = await tasks.store_reply(tx.connection, system, task_id, progress, tx.now)
             if step:
                 self._fulfilments.wake(tx, step)
+            else:
+                await late_replies.note(tx, system, reply)

@@ -303,9 +303,12 @@ async def test_what_waits_for_an_erasure_begins_with_its_end(intake: Intake) -> 
         await open_requests.enter(tx.connection, [(UUID(id_of(erasure)), Kind.ERASURE, marks)])
     later = await intake.submit(right="access", subject={"email": "mia@example.org"})
     assert await begun(intake, later) == [False]
-    await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE)
+    gone = COPIED.model_copy(update={"operation": Operation.ERASE, "outcome": TaskOutcome.ERASED, "changed": 14})
+    await intake.complete(erasure, operation=Operation.ERASE, right=Right.ERASURE, tasks=(gone,))
     await look(intake)
     assert await begun(intake, later) == [True]
+    (await intake.channel.post(f"{later}/withdraw")).raise_for_status()
+    assert "what you had asked us to erase: 14 records in crm." in (await intake.view(later))["answer"]
 
 
 async def test_the_acknowledgement_of_an_erasure_that_waits_says_for_what_and_how_to_have_it_begin_at_once(

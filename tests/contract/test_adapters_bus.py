@@ -12,7 +12,7 @@ import orjson
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from shared.domain.errors import AnswerMalformed, BlastRadius, Refused, ResidueFound, Unavailable
+from shared.domain.errors import AnswerMalformed, BlastRadius, DoneBefore, Refused, ResidueFound, Unavailable
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.domain.records import Message
 from shared.downstreams.bus.messages import TaskRequested
@@ -120,7 +120,9 @@ async def test_a_team_gives_a_repeated_command_the_same_reply_and_no_second_effe
 
 async def test_a_team_that_finds_something_at_its_second_look_is_not_believed(asked: Asked) -> None:
     await asked.told(outcome="erased", found=3, changed=3)
-    assert isinstance(await asked.told(outcome="located", found=1, remaining=1), ResidueFound)
+    left = await asked.told(outcome="located", found=1, remaining=1)
+    assert isinstance(left, ResidueFound)
+    assert left.done_before == DoneBefore(found=4, changed=3, remaining=1, reported=True)
     await asked.again()
     await asked.told(outcome="erased", found=1, changed=1)
     erased = Receipt(asked.task.task_id, TaskOutcome.ERASED, found=3, changed=3)

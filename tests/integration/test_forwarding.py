@@ -222,4 +222,4 @@ async def test_what_was_restricted_until_it_is_corrected_is_lifted_with_the_answ
     await forward(intake, at_last)
     await intake.consume(a(DeadlineApproaching, about=id_of(on_the_last_day), days_left=1))
     for path in (at_last, on_the_last_day):
-        assert [letter["kind"] for letter in await intake.letters(path)] == ["completion", "lifting"]
+        assert [letter["kind"] for letter in await intake.letters(path)] == ["completion"]

@@ -67,3 +67,20 @@ async def test_a_reply_to_a_task_of_another_service_is_left_to_it(open_harness: 
     await Replies(harness.unit_of_work, harness.fulfilments, 100, Heartbeats()).handle([reply(uuid7())])
     assert await harness.outbox() == []
     assert await harness.pool.fetchval("SELECT progress FROM task") == {}
+
+
+async def test_what_a_team_says_after_the_withdrawal_is_on_record_once_and_told_as_what_it_says(
+    open_harness: OpenHarness,
+) -> None:
+    harness, task_id = await asked(open_harness)
+    request_id, command = await harness.pool.fetchval("SELECT request_id FROM fulfilment"), str(uuid7())
+    await harness.pool.execute("UPDATE task SET progress = $1", {"asked": {"command": command, "times": 1}})
+    await harness.withdraw(request_id)
+    replies = Replies(harness.unit_of_work, harness.fulfilments, 100, Heartbeats())
+    said = reply(task_id, command_id=command)
+    await replies.handle([reply(task_id), said, said])
+    assert (await harness.actions(request_id)).count("task.reported_late") == 1
+    reported = [json.loads(row["value"]) for row in await harness.pool.fetch("SELECT value FROM outbox")]
+    assert [event["type"] for event in reported] == ["dsr.fulfilment.reported.v1"]
+    [task] = reported[0]["tasks"]
+    assert (task["outcome"], task["changed"], task["reported"]) == (None, 2, True)

@@ -22,6 +22,7 @@ def a_task(system: str, outcome: TaskOutcome | None, **said: object) -> TaskRepo
 
 
 ERASED = a_task("crm", TaskOutcome.ERASED, found=3, changed=3, by_category={"party": 1, "contact_mechanism": 2})
+UNPROVED = "for what it may hold we must be surer that your request comes from you."
 NOTHING = a_task("billing", TaskOutcome.NO_MATCH)
 
 
@@ -57,11 +58,31 @@ def test_a_letter_that_the_transition_writes_itself_is_not_written_twice() -> No
         (a_task("cdr", TaskOutcome.RETAINED, found=9, changed=4), "- cdr: 4 of 9 records erased."),
         (a_task("cdr", None, failure="residue_found"), "- cdr: not erased."),
         (a_task("cdr", None), "- cdr: not erased."),
+        (
+            a_task("cdr", None, failure="residue_found", found=5, changed=3, remaining=2),
+            "- cdr: 3 of 5 records erased; the rest was not finished.",
+        ),
+        (
+            a_task("cdr", None, failure="residue_found", found=5, changed=3, remaining=2, reported=True),
+            "- cdr: 3 of 5 records erased; that is what it says of itself; nobody has verified it.",
+        ),
         (a_task("cdr", TaskOutcome.NOT_HELD), "- cdr: has nothing that could be erased."),
         (a_task("cdr", TaskOutcome.ERASED, found=2, changed=2, by_hand=True), "- cdr: 2 of 2 records erased by hand."),
         (
             a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="nothing_to_search_by"),
-            "- cdr: could not be searched by what we know of you.",
+            "- cdr: not searched: nothing that we know of you leads there.",
+        ),
+        (
+            a_task("cdr", TaskOutcome.NOT_SEARCHED, not_searched="not_proved", level="L2"),
+            f"- cdr: not searched: {UNPROVED}",
+        ),
+        (
+            a_task("cdr", TaskOutcome.ERASED, found=2, changed=2, not_searched="not_proved"),
+            f"- cdr: 2 of 2 records erased. A part was not searched: {UNPROVED}",
+        ),
+        (
+            a_task("cdr", TaskOutcome.NO_MATCH, by_hand=True, not_asked=True),
+            "- cdr: looked through by hand, nothing found.",
         ),
         (
             a_task("cdr", TaskOutcome.ERASED, uncounted=Uncounted.STORE_REPLACED),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.errors import BlastRadius, ForeignHit, Refused, TableMissing
+from shared.domain.errors import BlastRadius, DoneBefore, ForeignHit, Refused, TableMissing
 from shared.domain.operations import Exceeded, Limit, Operation, Unsearched
 from shared.downstreams.settings import LimitedSettings
 from shared.fulfilment.failures import sentence_of, why_of
@@ -20,6 +20,15 @@ def test_a_failure_says_which_limit_has_stopped_it_and_how_much_was_found() -> N
         "sentence": "12,345,678 are found, and max_rows = 1,000; nothing was done",
         "exceeded": {"limit": "max_rows", "found": 12_345_678, "allowed": 1_000},
     }
+
+
+def test_what_was_done_before_a_failure_is_told_in_counts_and_whether_anybody_has_verified_them() -> None:
+    left = Refused("two are left")
+    left.done_before = DoneBefore(found=5, changed=3, remaining=2, reported=True)
+    counts = {"found": 5, "changed": 3, "remaining": 2}
+    assert why_of(left) == {"sentence": "two are left", **counts, "reported": True}
+    left.done_before = DoneBefore(found=5, changed=3, remaining=2)
+    assert why_of(left) == {"sentence": "two are left", **counts}
 
 
 def test_a_limit_without_a_number_cannot_be_confirmed() -> None:

@@ -43,6 +43,10 @@ def instruction(outcome: Outcome, *tasks: TaskReport, **said: Any) -> Request:
             instruction(Outcome.ASSISTED, report("cdr", unattributed=1200)),
             "In cdr are 1,200 records of yours with numbers of which nobody can tell whose they are.",
         ),
+        (
+            instruction(Outcome.ASSISTED, report("cdr", searched_by=("phone",))),
+            "By a number we have searched within the dates that your instruction names, and in no other time.",
+        ),
         (instruction(Outcome.ASSISTED, ERASED, SEEN), "but looked through by hand: crm."),
         (
             instruction(Outcome.PARTIALLY_FULFILLED, ERASED, UNSEEN),

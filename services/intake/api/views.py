@@ -13,6 +13,7 @@ from services.intake.coverage import Covered, coverage
 from services.intake.lifecycle import State
 from services.intake.reasons import Proposed
 from services.intake.request import Request
+from services.intake.summed import summed
 from services.intake.waiting import waits_for
 from shared.domain.operations import TaskReport
 from shared.domain.release import Fault
@@ -194,7 +195,7 @@ def view(request: Request, today: date, awaits: Sequence[UUID] = (), *, officer:
     same = {name: getattr(request, name) for name in RequestView.model_fields if hasattr(request, name)}
     more = {
         "answer": standing(request, today),
-        "tasks": [_report(task, officer=officer) for task in request.tasks or ()],
+        "tasks": [_report(task, officer=officer) for task in summed(request.tasks)],
         "coverage": coverage(request.tasks),
         "package": request.package_id is not None and request.package_fault is None and not request.package_is_gone,
         "package_withheld": Fault(request.package_fault).sentence if request.package_fault else None,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from shared.domain.errors import AnswerMalformed, BlastRadius, Refused, ResidueFound
+from shared.domain.errors import AnswerMalformed, BlastRadius, DoneBefore, Refused, ResidueFound
 from shared.domain.operations import Exceeded, Limit, Operation, TaskOutcome, Unsearched
 from shared.downstreams.bus.messages import (
     AMENDING,
@@ -71,7 +71,7 @@ def next_step(task: Task, settings: BusSettings, today: date) -> Step:
     if end := _end(task, said, before, settings):
         return end
     if wrong := _untenable(task, said, settings.most_rows(task), today):
-        return failed(task, wrong, before)
+        return failed(task, wrong, before, said)
     if said.outcome is ReplyOutcome.EXPORTED:
         return Take(said.command_id, said.found)
     looked = _reply(task, Operation.LOCATE)
@@ -87,8 +87,11 @@ def ask_anew(task: Task) -> Ask | None:
     return Ask(Operation.EXPORT, command, 0, {"round": round_, "missed": True})
 
 
-def failed(task: Task, failure: Refused, found: int) -> Failed:
-    """What a person looks at; their retry is another round."""
+def failed(task: Task, failure: Refused, found: int, said: TaskReply | None = None) -> Failed:
+    """What a person looks at; their retry is another round. ``said``: what the team says that it has changed."""
+    if said and said.changed:
+        rows = max(found, said.found, said.changed + said.remaining)
+        failure.done_before = DoneBefore(rows, said.changed, said.remaining, reported=True)
     return Failed(failure, {"round": task.round + 1, "found": found, "missed": False})
 
 
@@ -120,7 +123,7 @@ def _untenable(task: Task, said: TaskReply, max_rows: int, today: date) -> Answe
 
 def _judge(task: Task, said: TaskReply, looked: TaskReply, found: int, settings: BusSettings) -> Receipt | Failed:
     if looked.outcome is ReplyOutcome.REFUSED:
-        return failed(task, _refusal(task, looked, settings), found)
+        return failed(task, _refusal(task, looked, settings), found, said)
     if task.operation in AMENDING:
         return _judge_change(task, said, looked)
     return _judge_erasure(task, said, looked, found, settings)
@@ -131,11 +134,16 @@ def _judge_erasure(
 ) -> Receipt | Failed:
     if looked.found > erased.remaining:
         left = f"{task.system} replied {erased.outcome}, and its own second look found {looked.found} rows"
-        return failed(task, ResidueFound(f"{left} where {erased.remaining} may remain"), found)
+        return failed(
+            task,
+            ResidueFound(f"{left} where {erased.remaining} may remain"),
+            found,
+            erased.model_copy(update={"remaining": looked.found}),
+        )
     retained = erased.outcome is ReplyOutcome.RETAINED
     if retained and erased.ground not in settings.grounds:
         unknown = f"{task.system} keeps data on a ground that its grounds do not list: agree with the team, and list it"
-        return failed(task, AnswerMalformed(unknown), found)
+        return failed(task, AnswerMalformed(unknown), found, erased)
     return Receipt(
         task.task_id,
         TaskOutcome.RETAINED if retained else TaskOutcome.ERASED,
@@ -150,10 +158,10 @@ def _judge_erasure(
 def _judge_change(task: Task, said: TaskReply, looked: TaskReply) -> Receipt | Failed:
     if looked.remaining:
         left = f"{task.system} replied amended, and its own second look found {looked.remaining} rows as they were"
-        return failed(task, ResidueFound(left), 0)
+        return failed(task, ResidueFound(left), 0, said)
     # Whoever was known by what was corrected is not found by it any more.
     if looked.outcome is ReplyOutcome.NO_MATCH and task.operation is not Operation.RECTIFY:
-        return failed(task, ResidueFound(f"{task.system} replied amended, and its second look found nobody"), 0)
+        return failed(task, ResidueFound(f"{task.system} replied amended, and its second look found nobody"), 0, said)
     return Receipt(task.task_id, TaskOutcome.AMENDED, found=said.found, changed=said.changed)
 
 

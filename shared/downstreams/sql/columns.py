@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from shared.domain.identities import IdentityType
-from shared.downstreams.sql.declared import Declared, Name
+from shared.downstreams.sql.declared import Declared, Name, decided
 
 
 class Column(Declared):
@@ -26,10 +26,11 @@ class Column(Declared):
 
     ``json``: it is a part of that column, which holds a document, at this ``path`` (its own name, if left out).
     ``scrub``: a text in which people write about people: in any row of the table every spelling of an address or a
-    number of the subject is replaced by ``blank``.
+    number of the subject is replaced by ``blank``. ``type``: what
+    it was in the database when its class was decided, for ``dsr dataset diff``.
     """
 
-    personal: Literal["A", "B", "M", "C", "T"] = Field(alias="class")
+    personal: Annotated[Literal["A", "B", "M", "C", "T"], BeforeValidator(decided)] = Field(alias="class")
     identity: IdentityType | None = None
     party: str | None = None
     match: Literal["exact", "lower", "trimmed", "digits"] = "exact"
@@ -49,6 +50,7 @@ class Column(Declared):
     json_: Name | None = Field(default=None, alias="json")
     path: tuple[str, ...] = ()
     scrub: bool = False
+    type: str | None = None
 
     @property
     def shown(self) -> bool:

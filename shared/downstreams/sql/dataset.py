@@ -23,11 +23,21 @@ def path_of(dataset: str) -> Path:
 
 
 class Dataset(Declared):
-    """Every table of a store that holds personal data."""
+    """Every table of a store that holds personal data.
+
+    ``impersonal``: by table of which somebody has decided that nothing in it is about anybody, the columns that it had.
+    """
 
     name: str
     tables: Mapping[Name, Table] = Field(min_length=1)
     restriction: SideTable | None = None
+    impersonal: Mapping[Name, tuple[Name, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_about_people_or_not(self) -> Self:
+        if both := sorted(self.impersonal.keys() & self.tables.keys()):
+            raise ValueError(f"table {both[0]} is declared, and impersonal names it too: take one of them out")
+        return self
 
     @model_validator(mode="after")
     def _leads_to_people(self) -> Self:

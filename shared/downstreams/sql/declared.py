@@ -22,6 +22,14 @@ Name = Annotated[str, AfterValidator(_name)]
 UTC_ZONE = ZoneInfo("UTC")
 
 
+def decided(value: Any) -> Any:
+    """The same; raises ``ValueError`` where a question mark says that a draft has only guessed it, or has not."""
+    if isinstance(value, str) and value.endswith("?"):
+        guessed = f"is only guessed ({value}): write {value[:-1]} if it is right" if value[:-1] else "is not decided"
+        raise ValueError(f"{guessed}, or else what is right; look at the data, and ask who knows it")
+    return value
+
+
 class Declared(BaseModel):
     """A table of the file; a key that it does not know is a mistake."""
 

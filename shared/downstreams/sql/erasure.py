@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.domain.assignments import NUMBERS
-from shared.domain.errors import ForeignHit, ResidueFound
+from shared.domain.errors import DoneBefore, ForeignHit, ResidueFound
 from shared.domain.identities import Identity
 from shared.domain.operations import TaskOutcome
 from shared.downstreams.contract import Checkpoint, Receipt, Result, Task
@@ -74,21 +74,27 @@ class Erasure:
         self._results |= await examination.refusals(self._session, searchable)
         self._results |= await examination.doubts(self._session, self._open(searchable))
         self._results |= await states.refusals(self._session, self._open(searchable))
-        left = self._open(searchable)
+        left, remaining = self._open(searchable), Counter[UUID]()
         for _ in range(self._settings.rounds):
             if not left:
                 break
             await self._remove(left)
             left = self._open(left)
-            remaining = await examination.count(self._session, left)
+            remaining = Counter(await examination.count(self._session, left))
             astray = {*await self._traces.left(self._session, (task.task_id for task in left))}
             astray |= await scrubbing.left(self._session, left)
             for task in (task for task in left if not remaining[task.task_id] and task.task_id not in astray):
                 counts = self._done[task.task_id]
                 self._results[task.task_id] = Receipt.counted(task, TaskOutcome.ERASED, counts)
             left = self._open(left)
+        self._results |= {task.task_id: self._residue(task, remaining[task.task_id]) for task in left}
+        return [self._results[task.task_id] for task in tasks]
+
+    def _residue(self, task: Task, remaining: int) -> ResidueFound:
         residue = ResidueFound(f"{self._system} still holds rows of the subject after erasing them")
-        return [self._results.get(task.task_id, residue) for task in tasks]
+        gone = self._done.get(task.task_id, Counter()).total()
+        residue.done_before = DoneBefore(gone + remaining, gone, remaining) if gone else None
+        return residue
 
     def _open(self, tasks: Iterable[Task]) -> list[Task]:
         return [task for task in tasks if task.task_id not in self._results]

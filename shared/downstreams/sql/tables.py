@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
@@ -25,6 +25,7 @@ from shared.downstreams.sql.declared import (
     RowTest,
     Switch,
     Via,
+    decided,
 )
 
 
@@ -40,7 +41,7 @@ class Table(Declared):
     """
 
     schema_: Name | None = Field(default=None, alias="schema")
-    category: Word
+    category: Annotated[Word, BeforeValidator(decided)]
     primary_key: tuple[Name, ...] = Field(min_length=1)
     erase: Literal["delete", "blank"] = "delete"
     columns: Mapping[Name, Column] = Field(min_length=1)

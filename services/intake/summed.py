@@ -1,0 +1,61 @@
+"""What a request has done in each system since it was received, over resumptions and repeats of a search; pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from shared.domain.operations import ANSWERING, Operation, TaskOutcome, TaskReport
+
+
+def summed(tasks: Iterable[TaskReport] | None) -> tuple[TaskReport, ...]:
+    """One report for each system and operation: the latest, with what earlier ones of it have changed added up.
+
+    What was erased is not found again, so its rows are added; what was changed in place is, so they are not. Copies
+    change nothing: each counts for itself.
+    """
+    places: dict[tuple[str, str], list[TaskReport]] = {}
+    for task in tasks or ():
+        apart = str(task.task_id) if task.operation == Operation.EXPORT or task.operation not in ANSWERING else ""
+        places.setdefault((task.system, f"{task.operation} {apart}"), []).append(task)
+    return tuple(_added_up(each) for each in places.values())
+
+
+def kept_from(before: Iterable[TaskReport] | None, now: Iterable[TaskReport]) -> tuple[TaskReport, ...]:
+    """The reports ``before`` of what was changed by tasks that the reports ``now`` do not have, as they stay on record.
+
+    What they had to leave is told by the later ones, which have looked again.
+    """
+    known = {task.task_id for task in now}
+    changed = (task for task in before or () if task.operation in ANSWERING and (task.changed or task.uncounted))
+    return tuple(_as_done(task) for task in changed if task.task_id not in known)
+
+
+def _as_done(task: TaskReport) -> TaskReport:
+    done = TaskOutcome.ERASED if task.operation == Operation.ERASE else TaskOutcome.AMENDED
+    nothing_left = dict.fromkeys(("not_searched", "level", "ground", "until", "failure", "sentence", "exceeded"))
+    counts = {"outcome": done, "found": max(task.found, task.changed), "remaining": 0}
+    if task.operation == Operation.ERASE:
+        counts["found"] = task.changed
+    return task.model_copy(update=nothing_left | counts)
+
+
+def _added_up(reports: list[TaskReport]) -> TaskReport:
+    *earlier, latest = sorted(reports, key=lambda task: task.task_id)
+    done = [task for task in earlier if task.changed or task.uncounted]
+    if not done:
+        return latest
+    erased = latest.operation == Operation.ERASE
+    found = latest.found + sum(task.changed for task in done) if erased else max(t.found for t in (*done, latest))
+    changed = latest.changed + sum(task.changed for task in done)
+    kinds = Counter(latest.by_category)
+    for task in done:
+        kinds = kinds + Counter(task.by_category) if erased else kinds | Counter(task.by_category)
+    both = {name: _both(name, (*done, latest)) for name in ("searched_by", "categories")}
+    looked = latest.outcome if latest.outcome != TaskOutcome.NO_MATCH else done[-1].outcome
+    counts = {"outcome": looked, "found": found, "changed": changed if erased else min(changed, found)}
+    uncounted = latest.uncounted or next((task.uncounted for task in done if task.uncounted), None)
+    said = {"uncounted": uncounted, "reported": any(task.reported for task in (*done, latest)) or None}
+    return latest.model_copy(update={**counts, **both, **said, "by_category": dict(kinds)})
+
+
+def _both(name: str, reports: Iterable[TaskReport]) -> tuple[str, ...] | None:
+    return tuple(dict.fromkeys(each for task in reports for each in getattr(task, name) or ())) or None
