@@ -142,7 +142,7 @@ def test_keys_without_constraint_partitions_views_and_what_lacks_a_key_are_named
 def test_a_second_run_keeps_what_was_decided_and_shows_what_is_new_or_gone() -> None:
     decided = Decided(
         tables={
-            "customer": {  # type: ignore[typeddict-unknown-key]  # a dataset has more keys
+            "customer": {
                 "category": "account",
                 "primary_key": ["id"],
                 "columns": {

@@ -1,9 +1,9 @@
 """A dataset as a draft: every column of every table, with guesses that are marked and stop it from being used."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypedDict, cast
+from typing import Any
 
-from pydantic import with_config
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.errors import Misconfigured
 from shared.domain.identities import IdentityType
@@ -22,19 +22,13 @@ Written = Mapping[str, Any]
 """What a file holds of a table or a column."""
 
 
-@with_config(extra="allow")
-class DecidedTable(TypedDict, total=False):
-    """A table of a dataset, not checked further."""
+class Decided(BaseModel):
+    """A dataset whose decisions are kept, as it is written: it may itself be a draft."""
 
-    columns: dict[str, dict[str, Any]]
+    model_config = ConfigDict(extra="allow")
 
-
-@with_config(extra="allow")
-class Decided(TypedDict, total=False):
-    """A dataset whose decisions are kept, which may itself be a draft."""
-
-    tables: dict[str, DecidedTable]
-    impersonal: dict[str, list[str]]
+    tables: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    impersonal: Mapping[str, list[str]] = Field(default_factory=dict)
 
 
 class Draft:
@@ -44,12 +38,11 @@ class Draft:
     the tables, or all. ``over``: a dataset, whose decisions are kept.
     """
 
-    def __init__(self, shapes: Shapes, schemas: Collection[str], only: Collection[str], over: "Decided") -> None:
+    def __init__(self, shapes: Shapes, schemas: Collection[str], only: Collection[str], over: Decided) -> None:
         self._database = shapes.database
         self._namespace = next(iter(schemas))
         self._over = over
-        tables = cast("Mapping[str, Written]", over.get("tables", {}))
-        self._decided = {self._place(name, table): table for name, table in tables.items()}
+        self._decided = {self._place(name, table): table for name, table in over.tables.items()}
         self._tables = {place: table for place, table in shapes.tables.items() if place[0] in schemas}
         self._shown = [place for place, table in self._tables.items() if not table.is_view and self._asked(place, only)]
         self._views = [table for table in self._tables.values() if table.is_view and self._asked(table.place, only)]
@@ -61,7 +54,7 @@ class Draft:
     def lines(self) -> Iterator[str]:
         """The file, line by line."""
         yield from (toml_text.comment(line) for line in _HEAD.splitlines())
-        head = {"name": self._database} | {name: each for name, each in self._over.items() if name != "tables"}
+        head = {"name": self._database} | self._over.model_dump(exclude={"tables"}, exclude_unset=True)
         yield from (f"{toml_text.key(name)} = {toml_text.value(each)}" for name, each in head.items())
         for view in self._views:
             if view.place not in self._decided:
@@ -85,7 +78,7 @@ class Draft:
         return (table.get("schema", self._namespace), name)
 
     def _asked(self, place: Place, only: Collection[str]) -> bool:
-        return place[1] not in self._over.get("impersonal", {}) and (not only or place[1] in only)
+        return place[1] not in self._over.impersonal and (not only or place[1] in only)
 
     def _refuse_twice(self) -> None:
         names = [name for _, name in (*self._shown, *(place for place in self._decided if place not in self._shown))]
@@ -120,15 +113,14 @@ class Draft:
         if table.place in self._people:
             for route in refers(table, self._people):
                 yield f"it also refers to people, by {_said(route)}: a via, or a party, if that is who a row is about"
-        elif not ways:
-            names = toml_text.value([column.name for column in table.columns])
-            yield (
-                f"no foreign key leads from {table.name} to a person: write via, or if nothing in it is about anybody,"
-                f" delete it here and write impersonal = {{ {toml_text.key(table.name)} = {names} }} at the top"
-            )
-        elif ways[0].shared:
+        elif not ways or ways[0].shared:
             for route in ways:
                 yield f"rows of {route.to[1]} refer to {table.name}, several to one: shared by people, {_said(route)}"
+            names = toml_text.value([column.name for column in table.columns])
+            yield (
+                f"no foreign key leads from {table.name} to one person: write via, or if nobody is in it,"
+                f" delete it here and write impersonal = {{ {toml_text.key(table.name)} = {names} }} at the top"
+            )
         elif len(ways) > 1:
             yield "it leads to people in several ways; write the one that tells whose a row is, or a party for each:"
             yield from (_said(route) for route in ways)

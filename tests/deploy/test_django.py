@@ -1,0 +1,85 @@
+"""A schema that nobody here wrote is connected by a drafted dataset: Django's own tables and django-allauth's."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from shared.domain.operations import Operation, TaskOutcome
+from shared.downstreams.sql import schema_for
+from shared.downstreams.sql.dataset import Dataset
+from shared.downstreams.sql.drafting import toml_text
+from shared.downstreams.sql.drafting.draft import Decided, Draft
+from shared.downstreams.sql.drafting.drift import drift
+from shared.downstreams.sql.drafting.postgresql import shapes_of
+from shared.storage.postgres import connected
+from tests.fixtures import django
+from tests.fixtures.cdr import ask, engine
+from tests.fixtures.downstream import email, task
+
+ABOUT_NOBODY = ("auth_group", "auth_group_permissions", "auth_permission", "django_content_type", "django_migrations")
+CLASSES = {"key": "T", "object_id": "T", "object_repr": "C"}
+"""What somebody says of the columns of which a draft says nothing."""
+ROWS = """
+SELECT 'user', first_name FROM auth_user UNION ALL SELECT 'address', email FROM account_emailaddress
+UNION ALL SELECT 'confirmation', key FROM account_emailconfirmation
+UNION ALL SELECT 'group', u.first_name FROM auth_user_groups g JOIN auth_user u ON u.id = g.user_id
+UNION ALL SELECT 'log', object_repr || ': ' || change_message FROM django_admin_log
+"""
+BORIS = {
+    ("user", "boris"),
+    ("address", "boris.private@example.net"),
+    ("confirmation", "key of boris"),
+    ("group", "boris"),
+}
+ANNA, THEIRS = email("anna@example.org"), email("boris@example.org")
+
+
+def decided(drafted: str) -> str:
+    """The draft with the decisions of somebody who knows Django."""
+    dataset: dict[str, Any] = tomllib.loads(drafted)
+    columns_of = {name: [*table["columns"]] for name, table in dataset["tables"].items()}
+    dataset["impersonal"] = {name: columns_of[name] for name in ABOUT_NOBODY}
+    dataset["tables"] = {name: table for name, table in dataset["tables"].items() if name not in ABOUT_NOBODY}
+    for table in dataset["tables"].values():
+        table["category"] = "account"
+        for name, column in table["columns"].items():
+            column["class"] = column["class"].removesuffix("?") or CLASSES[name]
+    dataset["tables"]["account_emailaddress"]["via"] = [{"table": "auth_user", "on": {"user_id": "id"}}]
+    dataset["tables"]["django_admin_log"]["columns"]["object_repr"] |= {"scrub": True, "blank": "erased"}
+    return "\n".join(f"{name} = {toml_text.value(each)}" for name, each in dataset.items())
+
+
+async def test_a_subject_of_django_is_found_exported_and_erased_by_a_drafted_dataset(
+    empty_database: str, tmp_path: Path
+) -> None:
+    django.migrate(empty_database, tmp_path)
+    async with connected(empty_database) as connection:
+        await connection.execute(schema_for(empty_database))
+    shapes = await shapes_of(empty_database)
+    drafted = "\n".join(Draft(shapes, ["public"], (), Decided()).lines())
+    assert "anna" not in drafted
+    assert "content_type_id and object_id point to rows of whichever table" in drafted
+    assert re.search(r"it also refers to people, by via = \[{ table = .auth_user., on = { user_id = .id. } }]", drafted)
+    file = tmp_path / "django.toml"
+    file.write_text(decided(drafted))
+    dataset = Dataset.load(str(file))
+    assert drift(dataset, shapes, ["public"]) == []
+    assert {name: table.via[0][0].table for name, table in dataset.tables.items() if table.via} == {
+        "account_emailaddress": "auth_user",
+        "account_emailconfirmation": "account_emailaddress",
+        "auth_user_groups": "auth_user",
+        "auth_user_user_permissions": "auth_user",
+        "django_admin_log": "auth_user",
+    }
+    async with engine(empty_database, file, {}) as store:
+        copy = await store.receipt(task(Operation.EXPORT, ANNA))
+        said = str([record.data for record in copy.records])
+        assert "anna.private@example.net" in said
+        assert "changed by anna" in said
+        assert "boris" not in said
+        erased = await store.receipt(task(Operation.ERASE, ANNA))
+        assert erased.outcome is TaskOutcome.ERASED
+        assert {*await ask(empty_database, ROWS)} == BORIS | {("log", "erased: changed by boris")}
+        assert (await store.receipt(task(Operation.ERASE, ANNA))).outcome is TaskOutcome.NO_MATCH
+        assert (await store.receipt(task(Operation.EXPORT, THEIRS))).records
