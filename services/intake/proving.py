@@ -13,7 +13,7 @@ from services.intake.instants import Instants
 from services.intake.schemas import Assurance, IdentityProof
 from shared.domain.identities import Identity, IdentityType
 from shared.domain.levels import NOTHING, Level, less
-from shared.domain.proofs import Method, ProofPolicy, raised, two_contact_points
+from shared.domain.proofs import Method, ProofPolicy, proved_alone, raised, two_contact_points
 
 
 class Proof(NamedTuple):
@@ -49,8 +49,12 @@ class Proving:
         proofs: Sequence[IdentityProof],
         grant: Grant,
         now: datetime,
+        before: Sequence[Identity] = (),
     ) -> Proved:
         """What is proved of what is stated; what was proved before stays.
+
+        ``before``: what else the requester has stated, as well as that is proved.
+
 
         An e-mail address and a number that are proved each by itself prove more together, if the register confirms it.
 
@@ -65,8 +69,9 @@ class Proving:
             found.append(self._listed(stated, said, f"proofs.{place}", now))
             grant.must_state(found[-1].level)
         known = [_with(identity, found) for identity in stated]
-        if two_contact_points(known):
-            known = [raised(each, grant.level) for each in known]
+        if two_contact_points((*before, *known)):
+            alone = proved_alone((*before, *known))
+            known = [raised(each, grant.level, alone=alone) for each in known]
         said_of = dict.fromkeys((proof.type, proof.method, proof.level) for proof in found)
         return Proved(tuple(known), tuple({"type": t, "method": m, "level": level} for t, m, level in said_of))
 

@@ -247,7 +247,9 @@ class UseCases(TimingUseCases):
         await correspondence.seal(tx, request, "reply", "requester", reply.text.encode())
         if reply.subject:
             stated = tuple(reply.subject.identities())
-            proved = self.proving.prove(stated, None, reply.proofs, held.caller.grant, tx.now)
+            known = (await tx.vault.subject_data(tx.connection, [request.subject_ref])).get(request.subject_ref)
+            before = [each for each in known.identities if each.source == "requester"] if known else []
+            proved = self.proving.prove(stated, None, reply.proofs, held.caller.grant, tx.now, before)
             # An account that was found by less must not vouch for what is stated now.
             await tx.vault.drop_located(tx.connection, request.subject_ref)
             await correspondence.seal(tx, request, "identities", "requester", encode_identities(proved.identities))

@@ -161,12 +161,19 @@ def without_proof_of(identities: Iterable[Identity], wrong: Identity) -> tuple[I
     return (*same, *others)
 
 
-def raised(identity: Identity, most: Level) -> Identity:
-    """A contact point that is proved together with another one; ``most``: what may be stated at all.
+def proved_alone(identities: Iterable[Identity]) -> bool:
+    """Whether somebody has proved who they are without two contact points, as with a second factor."""
+    return any(not each.together for each in proved(identities, _TWO))
 
-    It counts as far as the register confirms it (``shared.domain.contact_points``).
+
+def raised(identity: Identity, most: Level, *, alone: bool) -> Identity:
+    """A contact point that is proved beside another one; ``most``: what may be stated at all.
+
+    It counts as far as the register bears it out (``shared.domain.contact_points``). ``alone``: who they are is proved
+    without it. Then a number of which they show control is theirs from that time on, whoever's it was before; an
+    address leads to all that is filed under it, so it is raised by no proof but its own.
     """
     level = min(_TWO, most)
     if identity.type not in _CONTACT_POINTS or not _ONE <= identity.level < level:
         return identity
-    return replace(identity, level=level, together=True)
+    return replace(identity, level=level, together=not (alone and identity.type is IdentityType.PHONE))

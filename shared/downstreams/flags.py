@@ -26,12 +26,12 @@ def found(task: Task, flags: Mapping[str, bool]) -> dict[str, JsonValue]:
 
 
 def in_table(table: str, key: str) -> str:
-    """The reference of a row: its table, and its primary key as a text."""
+    """The reference of a row: its table, and a digest of its primary key."""
     return f"{table} {key}"
 
 
 def of_tables(references: Iterable[str]) -> Mapping[str, Sequence[str]]:
-    """The primary keys of these rows, by table."""
+    """The digests of these rows, by table."""
     keys: dict[str, list[str]] = {}
     for reference in sorted(references):
         table, _, key = reference.partition(" ")

@@ -13,7 +13,7 @@ async def test_a_request_waits_until_its_requester_is_identified_and_then_runs(l
         request_id = await client.submit(submission)
         waiting = await client.follow(request_id, "awaiting_identity")
         not_enough = await client.decide(request_id, "verify", weak)
-        enough = {"assurance": {"level": "L2", "method": "two_contact_points"}, "proofs": NUMBER_PROVED}
+        enough = {"assurance": {"level": "L2", "method": "signed_in_mfa"}, "proofs": NUMBER_PROVED}
         verified = await client.decide(request_id, "verify", enough)
         closed = await client.follow(request_id, "closed")
         again = await client.decide(request_id, "verify", enough)

@@ -89,7 +89,9 @@ def test_what_is_proved_by_two_contact_points_is_marked_whoever_says_so_and_what
     both = in_short("L2", "two_contact_points", (EMAIL, ACCOUNT, PHONE))
     assert together(both) == {EMAIL.value, ACCOUNT.value, PHONE.value}
     assert together(in_short("L2", "portal", both.identities)) == {PHONE.value}
-    assert together(listed(said(*CODED), stated=in_short("L2", "portal").identities)) == {PHONE.value}
+    assert together(listed(said(*CODED), stated=in_short("L2", "portal").identities)) == set()
+    account = in_short("L2", "signed_in_mfa", (ACCOUNT,)).identities
+    assert together(listed(said(*LINKED), said(*CODED), stated=(*account, EMAIL, PHONE))) == {EMAIL.value}
 
 
 def test_the_second_contact_point_may_be_proved_later() -> None:
@@ -195,3 +197,15 @@ def test_a_sip_user_is_stated_with_its_period_and_proved_by_its_place() -> None:
     ):
         with pytest.raises(ValidationError):
             DataSubject.model_validate(wrong)
+
+
+def test_a_number_that_is_proved_later_counts_for_whoever_has_proved_before_who_they_are() -> None:
+    def later(before: tuple[Identity, ...]) -> dict[str, str]:
+        return levels(PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW, before))
+
+    mine = PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW)
+    assert together(mine) == {EMAIL.value, PHONE.value}
+    account = in_short("L2", "signed_in_mfa", (ACCOUNT,)).identities
+    assert later(account) == {EMAIL.value: "L2", PHONE.value: "L2"}
+    known = PROVING.prove((EMAIL, PHONE), None, (said(*LINKED), said(*CODED)), Grant("L3"), NOW, account)
+    assert together(known) == {EMAIL.value}

@@ -14,7 +14,7 @@ from shared.downstreams.sql.statements import Call, Statements
 def count_unlike(
     table: Statements, keys: Sequence[SearchKey], column: str, value: Any, but: Sequence[str] = ()
 ) -> Call:
-    """How many of one subject's rows do not hold that value; ``but``: primary keys, as ``select_flags`` gives them."""
+    """How many of one subject's rows do not hold that value; ``but``: digests, as ``select_flags`` gives them."""
     condition = Condition()
     rows = table.mine(keys, condition)
     unlike = f"t.{quoted(column)} IS DISTINCT FROM {_value(table, column, value, condition)}"
@@ -23,7 +23,7 @@ def count_unlike(
 
 
 def select_flags(table: Statements, keys: Sequence[SearchKey], column: str, value: Any) -> Call:
-    """The primary key, as a text, of each of one subject's rows, and whether it holds that value."""
+    """A digest of the primary key of each of one subject's rows, and whether it holds that value."""
     condition = Condition()
     rows = table.mine(keys, condition)
     like = f"t.{quoted(column)} IS NOT DISTINCT FROM {_value(table, column, value, condition)}"
@@ -65,7 +65,7 @@ def update_one(
 ) -> Call:
     """Set a column of one subject's rows, where it holds ``current`` if that is given; returns primary keys.
 
-    ``but``: primary keys of rows that stay as they are, as ``select_flags`` gives them.
+    ``but``: digests of rows that stay as they are, as ``select_flags`` gives them.
     """
     condition = Condition()
     change = table.assigned([({column: _value(table, column, value, condition)}, None)])
@@ -83,7 +83,10 @@ def update_one(
 
 
 def _key(table: Statements) -> str:
-    return f"jsonb_build_array({', '.join(f't.{quoted(c)}' for c in table.table.primary_key)})::text"
+    """A digest of the primary key, with the store's own id: a key may be what somebody is known by."""
+    key = f"jsonb_build_array({', '.join(f't.{quoted(c)}' for c in table.table.primary_key)})"
+    salted = f"(SELECT id::text FROM dsr_platform.incarnation) || {key}::text"
+    return f"encode(sha256(convert_to({salted}, 'UTF8')), 'hex')"
 
 
 def _others(table: Statements, but: Sequence[str], condition: Condition) -> str:
