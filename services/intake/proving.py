@@ -55,7 +55,6 @@ class Proving:
 
         ``before``: what else the requester has stated, as well as that is proved.
 
-
         An e-mail address and a number that are proved each by itself prove more together, if the register confirms it.
 
         Raises:
