@@ -99,18 +99,18 @@ async def test_retries_durations_and_rows_are_counted_as_tasks_conclude(
             "slow": ("dsr_task_seconds_count", {}),
             "within a minute": ("dsr_task_seconds_bucket", {"le": "60.0"}),
         }
-        step = {**STEP, "system": "shop"}
+        step = {**STEP, "system": "measured"}
         return {words: told(name, **step, **more) or 0 for words, (name, more) in names.items()}
 
-    shop = ScriptedSystem("shop", answers={Operation.ERASE: each(lambda _: Unavailable("away"))})
-    harness = await open_harness(shop)
+    measured = ScriptedSystem("measured", answers={Operation.ERASE: each(lambda _: Unavailable("away"))})
+    harness = await open_harness(measured)
     await harness.open()
     task_id = await harness.pool.fetchval("SELECT task_id FROM task")
     clock.at = tasks.opened_at(task_id) + timedelta(hours=1)
-    await harness.worker("shop").work()
-    shop.answers.clear()
+    await harness.worker("measured").work()
+    measured.answers.clear()
     clock.pass_by(minutes=10)
-    await harness.worker("shop").work()
+    await harness.worker("measured").work()
     assert figures() == {
         "retries": 1,
         "done": 1,
