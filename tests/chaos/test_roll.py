@@ -20,7 +20,7 @@ from tests.fixtures.stores import Subject
 
 SUBJECTS = 1_500
 CLIENTS = 6
-AT_LEAST = 30
+AT_LEAST = 12
 """Requests that are closed by both versions side by side before the first of the old ones has to go."""
 RIGHTS = ("erasure", "erasure", "access", "objection")
 TIMEOUT_SECONDS = 90

@@ -111,7 +111,7 @@ async def test_a_store_is_plugged_in_as_the_page_says_and_what_ends_by_itself_is
 
     shell.environment["REQUEST_ID"] = json.loads(await asyncio.to_thread(shell.runs, ASKED))["request_id"]
     async with DsrClient(shell.known["api"], shell.known["keys"]["channel"]) as client:
-        await client.follow(shell.environment["REQUEST_ID"], "closed")
+        await client.follow(shell.environment["REQUEST_ID"], "closed", within=240)
     assert '"outcome":"fulfilled"' in await asyncio.to_thread(shell.runs, FOLLOWED)
     left = await fetch(empty_database, "SELECT email FROM customer_order")
     assert [row[0] for row in left] == ["bob@example.org"]
