@@ -17,7 +17,7 @@ public class SendUserEvent {
         var post = HttpRequest.newBuilder(URI.create(System.getenv("API") + "/v1/subjects"))
             .header("Authorization", "Bearer " + System.getenv("API_KEY")).header("Content-Type", "application/json")
             .POST(HttpRequest.BodyPublishers.ofString(arguments[0])).build();
-        var answer = HttpClient.newHttpClient().send(post, BodyHandlers.ofString()).body();
+        var answer = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build().send(post, BodyHandlers.ofString()).body();
         var token = Pattern.compile("\"subject\":\"([0-9a-f-]{36})\"").matcher(answer);
         if (!token.find()) throw new IllegalStateException(answer);
         var event = new ProducerRecord<String, String>("user.events.selfcare", "{\"subject\": \"" + token.group(1) + "\"}");

@@ -62,7 +62,7 @@ class Part:
         if self.person.code:
             return {"assurance": {"level": "L2", "method": "signed_in_mfa"}}
         known = min(phone.valid_from for phone in self.person.phones)
-        address = {"identity": "email", "method": "email_link", "on_file_since": known}
+        address = {"identity": "email", "method": "signed_in_mfa", "on_file_since": known}
         numbers = [
             {"identity": f"phones.{place}", "method": "sms_code", "on_file_since": phone["since"]}
             for place, phone in enumerate(subject.get("phones", ()))
