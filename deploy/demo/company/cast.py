@@ -58,7 +58,7 @@ class Part:
         return dict(to_jsonable_python(whole))
 
     def _proof(self, subject: Mapping[str, Any]) -> dict[str, Any]:
-        """Customers are signed in; who was never one has answered at their address and their numbers."""
+        """Everybody is signed in; who was never a customer has answered at their numbers besides."""
         if self.person.code:
             return {"assurance": {"level": "L2", "method": "signed_in_mfa"}}
         known = min(phone.valid_from for phone in self.person.phones)
