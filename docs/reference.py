@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from shared.domain.configuration import bounds
+from shared.domain.emitters import EMITTER_NAME, Emitter
+from shared.domain.user_events import KINDS
 from shared.downstreams.file import AdapterSettings, System
 from shared.downstreams.http.declaration import Declaration
 from shared.downstreams.sql.dataset import Dataset
@@ -40,6 +42,23 @@ def schemas() -> dict[str, dict[str, Any]]:
         "dataset.json": {"$schema": _DIALECT, **Dataset.model_json_schema()},
         "declaration.json": {"$schema": _DIALECT, **Declaration.model_json_schema()},
         "downstreams.json": _downstreams(),
+        "emitters.json": _emitters(),
+    }
+
+
+def _emitters() -> dict[str, Any]:
+    """Tables, one for each emitter."""
+    emitter = Emitter.model_json_schema()
+    kinds = {"items": {"enum": [*KINDS]}, "uniqueItems": True}
+    emitter["properties"]["types"] |= kinds
+    return {
+        "$schema": _DIALECT,
+        "title": "File of emitters",
+        "description": "The services that tell of their users over the bus, one table each.",
+        "type": "object",
+        "patternProperties": {EMITTER_NAME: {key: said for key, said in emitter.items() if key != "$defs"}},
+        "additionalProperties": False,
+        "$defs": emitter.get("$defs", {}),
     }
 
 

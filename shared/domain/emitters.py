@@ -16,7 +16,8 @@ from shared.domain.user_events import KINDS, NUMBERS, REQUESTED, TYPES, Asked
 
 EMITTERS = Path(__file__).parents[1] / "policy" / "emitters.toml"
 """The file that is read where no other is named."""
-Name = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9-]{0,40}$")]
+EMITTER_NAME = "^[a-z][a-z0-9-]{0,40}$"
+Name = Annotated[str, StringConstraints(pattern=EMITTER_NAME)]
 
 
 class Emitter(BaseModel):

@@ -1,6 +1,7 @@
 """The reader of TOML files: policy, datasets and the downstreams file. No other module of this package opens a file."""
 
 import tomllib
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,14 @@ from shared.domain.toml_places import line_of, lines_of
 Content = TypeVar("Content")
 
 _SAYS_ALL = frozenset({"value_error", "missing", "extra_forbidden"})
+
+
+class Mistakes(ValueError):
+    """Everything that a model finds wrong with itself, a sentence for each."""
+
+    def __init__(self, says: Sequence[str]) -> None:
+        super().__init__("; ".join(says))
+        self.says = tuple(says)
 
 
 def read_toml(path: Path, model: type[Content]) -> Content:
@@ -34,8 +43,9 @@ def read_toml(path: Path, model: type[Content]) -> Content:
     except ValidationError as error:
         lines = lines_of(text)
         faults = [
-            Fault(_said(item, model), str(path), line_of(lines, item["loc"]), ".".join(map(str, item["loc"])))
+            Fault(said, str(path), line_of(lines, item["loc"]), ".".join(map(str, item["loc"])))
             for item in error.errors(include_url=False)
+            for said in _said(item, model)
         ]
         raise Misconfigured(*faults) from None
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number without end, brackets without end
@@ -43,7 +53,13 @@ def read_toml(path: Path, model: type[Content]) -> Content:
     raise Misconfigured(Fault(f"cannot be used: {reason}", str(path)))
 
 
-def _said(item: ErrorDetails, model: Any) -> str:
+def _said(item: ErrorDetails, model: Any) -> Sequence[str]:
+    """What is wrong at one place, a sentence for each mistake."""
+    mistakes = item.get("ctx", {}).get("error")
+    return mistakes.says if isinstance(mistakes, Mistakes) else (_sentence(item, model),)
+
+
+def _sentence(item: ErrorDetails, model: Any) -> str:
     message = item["msg"].removeprefix("Value error, ")
     match item["type"]:
         case "missing":

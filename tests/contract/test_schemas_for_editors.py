@@ -13,6 +13,7 @@ from deploy.local.paths import ROOT
 SCHEMAS = ROOT / "docs" / "schemas"
 SHIPPED = [
     ROOT / "shared" / "policy" / "downstreams.toml",
+    ROOT / "shared" / "policy" / "emitters.toml",
     *(ROOT / "shared" / "policy" / "datasets").glob("*.toml"),
     *(ROOT / "shared" / "policy" / "http").glob("*.toml"),
 ]
@@ -44,6 +45,9 @@ def test_a_file_that_ships_names_its_schema_and_is_as_that_says(file: Path) -> N
         ("downstreams", RIGHT.format(name="billing").replace("email", "mail"), False),
         ("downstreams", RIGHT.format(name="billing").replace('needs = ["email"]', ""), False),
         ("dataset", 'name = "x"\ncolour = 1\n[tables]\n', False),
+        ("emitters", '[shop]\ntypes = ["user.requested"]\nrights = ["access"]\n', True),
+        ("emitters", '[shop]\ntypes = ["user.request"]\n', False),
+        ("emitters", '[shop]\ntypes = ["user.account_closed"]\nlevle = "L1"\n', False),
         ("declaration", '[auth]\nkind = "bearer"\n', False),
     ],
 )

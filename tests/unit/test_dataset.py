@@ -107,6 +107,24 @@ def test_a_dataset_that_cannot_be_right_is_refused_with_what_to_change(
         load(tmp_path, GOOD.replace(before, after))
 
 
+def test_all_that_is_wrong_with_one_table_is_told_at_once(tmp_path: Path) -> None:
+    wrong = {'["id"]': '["uuid"]', '"began", timezone': '"start", timezone', ', party = "callee"': "", '"A", ': '"M", '}
+    text = GOOD
+    for before, after in wrong.items():
+        text = text.replace(before, after)
+    with pytest.raises(Misconfigured) as refused:
+        load(tmp_path, text)
+    assert {fault.place for fault in refused.value.faults} == {"tables.calls"}
+    assert [fault.says for fault in refused.value.faults] == [
+        "primary_key names column uuid, which is not declared",
+        "occurred names column start, which is not declared",
+        "column dst holds an identity; say which party's it is",
+        "party caller has no column of class A, so nothing would tell whether it is left",
+        "party callee has no column of class A, so nothing would tell whether it is left",
+        "erase = blank leaves dst, by which its person is found: give it class A",
+    ]
+
+
 @pytest.mark.parametrize(
     "said", ["id", "ID", "full", "user", "header;session", "none;id", "id;critical", "new-word", 7]
 )

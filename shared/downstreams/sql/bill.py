@@ -1,6 +1,6 @@
 """What an itemised bill shows of a call: which columns, as a dataset declares, and how much of a number, as policy."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Protocol, Self
 
@@ -39,14 +39,19 @@ class Itemised(BaseModel):
     dialled: str
     columns: tuple[str, ...] = Field(min_length=1)
 
-    def check(self, columns: Mapping[str, _Column], searched: Collection[str], *, timed: bool) -> None:
-        """Raises ``ValueError`` where it would show more than that, or nobody could be found."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column that it names, of which one may be named twice."""
+        return (*self.by, self.dialled, *self.columns)
+
+    def mistakes(self, columns: Mapping[str, _Column], searched: Collection[str], *, timed: bool) -> Iterator[str]:
+        """Where it would show more than that, or nobody could be found; all that it names is among the columns."""
         if not timed or not set(self.by) <= set(searched):
-            raise ValueError("itemised needs the time of a call, and by columns that hold an identity of who called")
+            yield "itemised needs the time of a call, and by columns that hold an identity of who called"
         if len({columns[name].party for name in self.by}) > 1:
-            raise ValueError("itemised.by names columns of several parties; only who called has the bill")
+            yield "itemised.by names columns of several parties; only who called has the bill"
         if any(columns[name].party is not None or not columns[name].shown for name in self.columns):
-            raise ValueError("itemised.columns may be of no party, and must be shown")
+            yield "itemised.columns may be of no party, and must be shown"
 
 
 class ShortenedNumbers(BaseModel):

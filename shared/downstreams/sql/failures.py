@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from shared.domain.errors import ColumnUnmapped, Refused, SignInRefused, TableMissing, Unavailable
+from shared.domain.errors import ColumnUnmapped, Refused, SignInRefused, SystemRefused, TableMissing, Unavailable
 
 _AWAY = (
     OSError,
@@ -25,6 +25,11 @@ _AWAY = (
 _MISUSED = ("the server expects", "the number of query arguments", "query argument")
 """How asyncpg begins to say that a statement and its arguments do not fit: no outage, though of the same class."""
 
+_OUTSIDE = (
+    "does not let this role in: correct the user or the password in its connection string",
+    "has no database of that name: correct its connection string",
+)
+
 
 @contextmanager
 def translated(system: str) -> Iterator[None]:
@@ -37,11 +42,15 @@ def translated(system: str) -> Iterator[None]:
         raise ColumnUnmapped(f"{system}: a declared column does not exist") from missing
     except asyncpg.InsufficientPrivilegeError:
         raise SignInRefused(f"{system} does not give this role a right that it needs") from None
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as outside:
+        raise SignInRefused(f"{system} {_OUTSIDE[isinstance(outside, asyncpg.InvalidCatalogNameError)]}") from None
+    except asyncpg.ClientConfigurationError:
+        raise SystemRefused(
+            f"{system}: its connection string cannot be used: correct the variable that holds it"
+        ) from None
     except _AWAY as away:
         if isinstance(away, asyncpg.InterfaceError) and str(away).startswith(_MISUSED):
             raise Refused(f"{system} was asked with arguments that do not fit") from None
         raise Unavailable(f"{system} is away or busy ({type(away).__name__})") from None
-    except asyncpg.InvalidAuthorizationSpecificationError:
-        raise Unavailable(f"{system} does not let this role in") from None
     except asyncpg.PostgresError as other:
         raise Refused(f"{system} refused a statement ({type(other).__name__}, {other.sqlstate})") from None

@@ -1,6 +1,6 @@
 """What a dataset says of one table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from shared.domain.identities import IdentityType
 from shared.domain.text import Word
+from shared.domain.toml_file import Mistakes
 from shared.downstreams.sql.bill import Itemised
 from shared.downstreams.sql.columns import Column
 from shared.downstreams.sql.declared import (
@@ -118,6 +119,22 @@ class Table(Declared):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
+        """Every mistake at once."""
+        rules = (
+            self._names_what_is_declared,
+            self._finds_somebody,
+            self._scrubs_texts,
+            self._is_spelled,
+            self._bills_what_is_the_subscribers,
+            self._knows_whose_it_is,
+            self._is_lifted,
+            self._keeps_nobody,
+        )
+        if mistakes := [says for rule in rules for says in rule()]:
+            raise Mistakes(mistakes)
+        return self
+
+    def _names_what_is_declared(self) -> Iterator[str]:
         known = self.columns.keys()
         named = {
             "primary_key": self.primary_key,
@@ -130,7 +147,7 @@ class Table(Declared):
             "domain": tuple(column.domain for column in self.columns.values() if column.domain),
             "of": tuple(column.of for column in self.columns.values() if column.of),
             "former": tuple(column.former for column in self.columns.values() if column.former),
-            "itemised": (*self.itemised.by, self.itemised.dialled, *self.itemised.columns) if self.itemised else (),
+            "itemised": self.itemised.names if self.itemised else (),
             "via": tuple(near for _, path in self.paths for near in path[0].on),
             "where": tuple(test.column for test in self.where),
             "refuse_when": tuple(refusal.column for refusal in self.refuse_when),
@@ -140,84 +157,67 @@ class Table(Declared):
         for place, columns in named.items():
             for column in columns:
                 if column not in known:
-                    raise ValueError(f"{place} names column {column}, which is not declared")
-                if self.columns[column].json_:
-                    raise ValueError(f"{place} names {column}, which is a part of a document: name a column")
+                    yield f"{place} names column {column}, which is not declared"
+                elif self.columns[column].json_:
+                    yield f"{place} names {column}, which is a part of a document: name a column"
+
+    def _finds_somebody(self) -> Iterator[str]:
         if not self.searched and not self.paths and not self.scrubbed:
-            raise ValueError(
+            yield (
                 "no column holds an identity, so nobody could be found in it: name the joins that lead to a table which"
                 ' does, as via = [{ table = "customer", on = { customer_id = "id" } }]'
             )
-        return self
 
-    @model_validator(mode="after")
-    def _scrubs_texts(self) -> Self:
+    def _scrubs_texts(self) -> Iterator[str]:
         for name, column in self.scrubbed.items():
             if column.json_ or column.generated or column.identity:
-                raise ValueError(f"column {name} has scrub, which is for texts that somebody writes")
-        return self
+                yield f"column {name} has scrub, which is for texts that somebody writes"
 
-    @model_validator(mode="after")
-    def _is_spelled(self) -> Self:
+    def _is_spelled(self) -> Iterator[str]:
         for name, column in self.columns.items():
             if (column.region or column.match == "digits") and column.identity is not IdentityType.PHONE:
-                raise ValueError(f"column {name} has region or match = digits, which is for identity = phone")
+                yield f"column {name} has region or match = digits, which is for identity = phone"
             if column.former and (column.identity is not IdentityType.EMAIL or self.occurred):
-                raise ValueError(f"column {name} has former, which is for identity = email in a table without times")
+                yield f"column {name} has former, which is for identity = email in a table without times"
             if column.domain and column.identity is not IdentityType.SIP_URI:
-                raise ValueError(f"column {name} has a domain, which is for identity = sip_uri")
+                yield f"column {name} has a domain, which is for identity = sip_uri"
         if len({column.region for column in self.columns.values() if column.region}) > 1:
-            raise ValueError("numbers of one table are dialled in one region")
-        return self
+            yield "numbers of one table are dialled in one region"
 
-    @model_validator(mode="after")
-    def _bills_what_is_the_subscribers(self) -> Self:
-        if self.itemised:
-            self.itemised.check(self.columns, self.searched, timed=self.occurred is not None)
-        return self
+    def _bills_what_is_the_subscribers(self) -> Iterator[str]:
+        if self.itemised and self.columns.keys() >= {*self.itemised.names}:
+            yield from self.itemised.mistakes(self.columns, self.searched, timed=self.occurred is not None)
 
-    @model_validator(mode="after")
-    def _knows_whose_it_is(self) -> Self:
+    def _knows_whose_it_is(self) -> Iterator[str]:
         for name, column in self.columns.items():
             if column.party is not None and column.party not in self.parties:
-                raise ValueError(f"column {name} belongs to party {column.party}, which is not declared")
+                yield f"column {name} belongs to party {column.party}, which is not declared"
             if self.parties and name in self.searched and column.party is None:
-                raise ValueError(f"column {name} holds an identity; say which party's it is")
+                yield f"column {name} holds an identity; say which party's it is"
         if self.parties and self.via:
-            raise ValueError("via of a table with parties tells not whose the row is: write it below the party")
+            yield "via of a table with parties tells not whose the row is: write it below the party"
         if self.restriction and len(self.parties) > 1:
-            raise ValueError(
-                "restriction of a row hides all its parties: declare a [restriction] table beside the data"
-            )
+            yield "restriction of a row hides all its parties: declare a [restriction] table beside the data"
         for party, said in self.parties.items():
             if unknown := sorted({*(said.seen_by or ()), *filter(None, [said.same_as])} - self.parties.keys()):
-                raise ValueError(f"party {party} names {', '.join(unknown)}, which is not declared")
+                yield f"party {party} names {', '.join(unknown)}, which is not declared"
             if not any(column.personal == "A" for column in self.fields_of(party).values()):
-                raise ValueError(f"party {party} has no column of class A, so nothing would tell whether it is left")
-        return self
+                yield f"party {party} has no column of class A, so nothing would tell whether it is left"
 
-    @model_validator(mode="after")
-    def _is_lifted(self) -> Self:
+    def _is_lifted(self) -> Iterator[str]:
         if isinstance(self.restriction, RowSwitch) and not (self.restriction.present and self.restriction.request):
-            raise ValueError("restriction by rows of a table is lifted by a column of it: write request = that column")
+            yield "restriction by rows of a table is lifted by a column of it: write request = that column"
         if (
             isinstance(self.restriction, Switch)
             and isinstance(self.restriction.value, str)
             and not self.restriction.otherwise
         ):
-            raise ValueError(
-                "restriction by a word is lifted by another: write otherwise = the word that it was before"
-            )
-        return self
+            yield "restriction by a word is lifted by another: write otherwise = the word that it was before"
 
-    @model_validator(mode="after")
-    def _keeps_nobody(self) -> Self:
+    def _keeps_nobody(self) -> Iterator[str]:
         if self.erase == "blank" and len(self.parties) == 1:
-            raise ValueError(
-                "erase = blank needs two parties or more, or none: then the row is kept without its person"
-            )
+            yield "erase = blank needs two parties or more, or none: then the row is kept without its person"
         if self.erase == "blank":
             by = {near for _, path in self.paths for near in path[0].on if near not in self.primary_key}
             if left := sorted(by.union(self.searched) - self.derived - self.blanked):
-                raise ValueError(f"erase = blank leaves {left[0]}, by which its person is found: give it class A")
-        return self
+                yield f"erase = blank leaves {left[0]}, by which its person is found: give it class A"
